@@ -1,0 +1,200 @@
+//! Who acts: the account that the tracker sees, and the instance behind it.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A tracker login. Compared without regard to ASCII case, as Forgejo resolves it; spelled as it was first seen.
+#[derive(Clone)]
+pub struct Login(Arc<str>);
+
+/// Keyed hash of a credential (HMAC-SHA256, hex): names it without revealing it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(Arc<str>);
+
+/// One of several processes behind one account.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Instance(Arc<str>);
+
+/// The account as the tracker sees it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Account {
+    /// The tracker named it.
+    Named(Login),
+    /// The credential may not ask who it is (scoped tokens): its fingerprint stands for it.
+    Opaque(Fingerprint),
+}
+
+/// Who acts: account and, where known, instance. A holder is this pair (DESIGN section 6).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Actor {
+    /// The account that the tracker sees.
+    pub account: Account,
+    /// The process behind it, where it was named.
+    pub instance: Option<Instance>,
+}
+
+/// One request's sender, for decisions and for the audit.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who acts.
+    pub actor: Actor,
+    /// Keyed fingerprint of the credential.
+    pub credential: Fingerprint,
+    /// The account is declared shared: an instance must be named, and only equal instances are one agent.
+    pub shared: bool,
+    /// A person whom no rule refuses.
+    pub overrider: bool,
+}
+
+// === impl Login ===
+
+impl Login {
+    /// Takes the spelling as it is.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// As first seen.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn folded(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.bytes().map(|b| b.to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Login {}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|b| state.write_u8(b));
+    }
+}
+
+impl PartialOrd for Login {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Login {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+// === impl Fingerprint, Instance ===
+
+impl Fingerprint {
+    /// From its hex form.
+    pub fn new(hex: &str) -> Self {
+        Self(hex.into())
+    }
+
+    /// The hex form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Instance {
+    /// The name as the client or the listener gave it, already checked to be printable and short.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    /// The tracker's login, where the tracker named one.
+    pub fn login(&self) -> Option<&Login> {
+        match self {
+            Self::Named(login) => Some(login),
+            Self::Opaque(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(login) => login.fmt(f),
+            Self::Opaque(fingerprint) => write!(f, "credential:{}", fingerprint.as_str()),
+        }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl Actor ===
+
+impl Actor {
+    /// Whether the two are one agent as far as the gate can tell: the same account, and instances that do not differ.
+    ///
+    /// A missing instance matches any; on a shared account nothing is ever recorded without one.
+    pub fn same_agent(&self, other: &Self) -> bool {
+        self.account == other.account
+            && match (&self.instance, &other.instance) {
+                (Some(mine), Some(theirs)) => mine == theirs,
+                _ => true,
+            }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.instance {
+            Some(instance) => write!(f, "{} ({})", self.account, instance.as_str()),
+            None => self.account.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,171 @@
+//! A guarded write once understood, and the value that it wants to reach.
+
+use super::{Login, Snapshot};
+use std::collections::BTreeSet;
+
+/// Open or closed: states of their own beside the status labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OpenState {
+    /// Open.
+    Open,
+    /// Closed.
+    Closed,
+}
+
+/// A label as a request names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LabelRef {
+    /// By the tracker's id.
+    Id(u64),
+    /// By name, compared without regard to case.
+    Name(String),
+}
+
+/// How a request changes a set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SetChange<T: Ord> {
+    /// The set becomes exactly this.
+    Replace(BTreeSet<T>),
+    /// These join it.
+    Add(BTreeSet<T>),
+    /// These leave it.
+    Remove(BTreeSet<T>),
+}
+
+/// The guarded fields that one request changes on one item. `None` leaves a field alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// Who is assigned.
+    pub assignees: Option<SetChange<Login>>,
+    /// Which labels it carries.
+    pub labels: Option<SetChange<LabelRef>>,
+    /// Whether it is open.
+    pub state: Option<OpenState>,
+}
+
+/// What a read-back must show for a set change to have happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SetGoal<T: Ord> {
+    /// Members that must be there.
+    pub with: BTreeSet<T>,
+    /// Members that must not be there; `None`: no others than `with`.
+    pub without: Option<BTreeSet<T>>,
+}
+
+/// What a read-back must show, field by field; only the fields that the change names are compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Goal {
+    /// Exactly who is to be assigned.
+    pub assignees: Option<BTreeSet<Login>>,
+    /// Which labels must and must not be there.
+    pub labels: Option<SetGoal<LabelRef>>,
+    /// Whether it is to be open.
+    pub state: Option<OpenState>,
+}
+
+/// How far a read shows a goal to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Every named field shows the goal.
+    Full,
+    /// The assignees show it, another named field does not.
+    AssigneesOnly,
+    /// The assignees (or, where they are not named, the other fields) do not show it.
+    Missed,
+}
+
+// === impl OpenState ===
+
+impl OpenState {
+    /// `open` or `closed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+// === impl LabelRef ===
+
+impl LabelRef {
+    /// Whether the label with this id and name is meant.
+    pub fn names(&self, id: u64, name: &str) -> bool {
+        match self {
+            Self::Id(wanted) => *wanted == id,
+            Self::Name(wanted) => wanted.to_lowercase() == name.to_lowercase(),
+        }
+    }
+}
+
+// === impl SetChange ===
+
+impl<T: Ord + Clone> SetChange<T> {
+    /// The set after the change.
+    pub fn apply(&self, before: &BTreeSet<T>) -> BTreeSet<T> {
+        match self {
+            Self::Replace(value) => value.clone(),
+            Self::Add(value) => before.union(value).cloned().collect(),
+            Self::Remove(value) => before.difference(value).cloned().collect(),
+        }
+    }
+
+    /// What must hold afterwards, whatever else happens to the set.
+    pub fn goal(&self) -> SetGoal<T> {
+        match self {
+            Self::Replace(value) => SetGoal { with: value.clone(), without: None },
+            Self::Add(value) => SetGoal { with: value.clone(), without: Some(BTreeSet::new()) },
+            Self::Remove(value) => SetGoal { with: BTreeSet::new(), without: Some(value.clone()) },
+        }
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    /// Whether no guarded field is named.
+    pub fn is_empty(&self) -> bool {
+        self.assignees.is_none() && self.labels.is_none() && self.state.is_none()
+    }
+
+    /// The value that the change reaches from what the item shows now.
+    pub fn goal(&self, now: &Snapshot) -> Goal {
+        Goal {
+            assignees: self.assignees.as_ref().map(|change| change.apply(&now.assignees)),
+            labels: self.labels.as_ref().map(SetChange::goal),
+            state: self.state,
+        }
+    }
+}
+
+// === impl Goal ===
+
+impl Goal {
+    /// How far this read shows the goal reached.
+    pub fn reach(&self, read: &Snapshot) -> Reach {
+        let assignees = self.assignees.as_ref().is_none_or(|wanted| *wanted == read.assignees);
+        let labels = self.labels.as_ref().is_none_or(|wanted| labels_show(wanted, read));
+        let rest = labels && self.state.is_none_or(|wanted| wanted == read.state);
+        match (assignees, rest) {
+            (true, true) => Reach::Full,
+            (true, false) if self.assignees.is_some() => Reach::AssigneesOnly,
+            _ => Reach::Missed,
+        }
+    }
+
+    /// Whether the two reads agree on every field that the goal names.
+    pub fn same_on_named_fields(&self, one: &Snapshot, other: &Snapshot) -> bool {
+        (self.assignees.is_none() || one.assignees == other.assignees)
+            && (self.labels.is_none() || one.labels == other.labels)
+            && (self.state.is_none() || one.state == other.state)
+    }
+}
+
+fn labels_show(wanted: &SetGoal<LabelRef>, read: &Snapshot) -> bool {
+    let carried = |label: &LabelRef| read.labels.iter().any(|l| label.names(l.id, &l.name));
+    wanted.with.iter().all(carried)
+        && match &wanted.without {
+            Some(without) => !without.iter().any(carried),
+            None => read.labels.iter().all(|l| wanted.with.iter().any(|w| w.names(l.id, &l.name))),
+        }
+}

@@ -1,0 +1,101 @@
+//! Who holds an item, and all that the ledger knows of one item.
+
+use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, ResourceKey, Shown, Time};
+use std::time::Duration;
+
+/// The version of an item's ownership: rises with every change of it, never falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fence(pub u64);
+
+/// Who holds an item (DESIGN section 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The agent.
+    pub actor: Actor,
+    /// Since when.
+    pub since: Time,
+    /// By which attempt.
+    pub attempt: AttemptId,
+    /// At which version.
+    pub fence: Fence,
+    /// What its last COMMITTED or LANDED attempt, or a harmless outside edit, read back.
+    pub shown: Shown,
+    /// The holder itself moved the item out of work: its exclusive right has ended, its assignee stands.
+    pub parked: bool,
+    /// When the holder was last heard of about this item.
+    pub renewed: Time,
+}
+
+/// A write that was sent and of which nobody knows whether it landed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Who asked.
+    pub actor: Actor,
+    /// What was asked: only the same agent may write, and only this.
+    pub change: Change,
+    /// The value it would reach.
+    pub goal: Goal,
+    /// Who holds if it landed.
+    pub holder_after: Option<Actor>,
+}
+
+/// The target of a recent attempt whose late second landing would look like an outside edit (`zombie_period`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masked {
+    /// The value.
+    pub goal: Goal,
+    /// When the attempt was settled.
+    pub settled: Time,
+}
+
+/// All that the ledger knows of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemRecord {
+    /// The item.
+    pub key: ResourceKey,
+    /// Where it was last seen.
+    pub locator: Locator,
+    /// The last version given out.
+    pub fence: Fence,
+    /// Who holds it.
+    pub holding: Option<Holding>,
+    /// A writer that did not pass the gate was seen and not yet accounted for.
+    pub contested: bool,
+    /// The attempt that is OPEN or SENDING; one at most.
+    pub live: Option<Attempt>,
+    /// Writes in doubt: all of one agent and one value.
+    pub doubts: Vec<Doubt>,
+    /// When doubt ends.
+    pub doubt_until: Option<Time>,
+    /// Targets of REFUSED, `NOT_LANDED` and LANDED attempts newer than the last outside edit.
+    pub masks: Vec<Masked>,
+}
+
+impl ItemRecord {
+    /// An item that the ledger has never seen.
+    pub fn new(key: ResourceKey, locator: Locator) -> Self {
+        Self {
+            key,
+            locator,
+            fence: Fence(0),
+            holding: None,
+            contested: false,
+            live: None,
+            doubts: Vec::new(),
+            doubt_until: None,
+            masks: Vec::new(),
+        }
+    }
+
+    /// The active or parked holding of somebody else than `actor`.
+    pub fn held_by_another(&self, actor: &Actor) -> Option<&Holding> {
+        self.holding.as_ref().filter(|holding| !holding.actor.same_agent(actor))
+    }
+
+    /// How long the doubt lasts from now.
+    pub fn doubt_left(&self, now: Time) -> Duration {
+        self.doubt_until.map_or(Duration::ZERO, |until| until.since(now))
+    }
+}

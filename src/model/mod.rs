@@ -1,0 +1,23 @@
+//! The vocabulary: what the gate talks about, without I/O, serde or http.
+//!
+//! DESIGN section 3 defines the words. Everything here is a value; decisions
+//! over these values live in `admission`, their wire forms in `dialect`, their
+//! storage behind the ports of `effect`.
+
+mod actor;
+mod attempt;
+mod change;
+mod holding;
+mod item;
+mod rejection;
+mod snapshot;
+mod time;
+
+pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
+pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Settled};
+pub use change::{Change, Goal, LabelRef, OpenState, Reach, SetChange, SetGoal};
+pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
+pub use item::{Locator, Project, ResourceKey};
+pub use rejection::{Code, Rejection};
+pub use snapshot::{Label, Shown, Snapshot, Status};
+pub use time::{Boot, Time};
