@@ -61,6 +61,18 @@ pub enum Kind {
     Create,
 }
 
+/// What becomes of the holding once a write has landed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// Stays as it is.
+    #[default]
+    Keep,
+    /// This agent holds the item.
+    Becomes(Actor),
+    /// Nobody holds it.
+    Ends,
+}
+
 /// A guarded write, entered in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -80,8 +92,8 @@ pub struct Attempt {
     pub goal: Option<Goal>,
     /// What it means for the holding; known once it was decided.
     pub kind: Option<Kind>,
-    /// Who holds the item once the goal shows. `None`: nobody.
-    pub holder_after: Option<Actor>,
+    /// Who holds the item once the goal shows; known once it was decided.
+    pub ownership: Ownership,
     /// Where it stands.
     pub state: AttemptState,
     /// Which gate entered it.

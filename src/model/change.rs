@@ -2,6 +2,7 @@
 
 use super::{Login, Snapshot};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Open or closed: states of their own beside the status labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +99,15 @@ impl LabelRef {
     }
 }
 
+impl fmt::Display for LabelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "#{id}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 // === impl SetChange ===
 
 impl<T: Ord + Clone> SetChange<T> {
@@ -136,6 +146,24 @@ impl Change {
             state: self.state,
         }
     }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let assignees = self.assignees.as_ref().map(|change| described("assignees", change, Login::to_string));
+        let labels = self.labels.as_ref().map(|change| described("labels", change, LabelRef::to_string));
+        let state = self.state.map(|state| format!("state={}", state.as_str()));
+        f.write_str(&[assignees, labels, state].into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+}
+
+fn described<T: Ord>(field: &str, change: &SetChange<T>, name: impl Fn(&T) -> String) -> String {
+    let (sign, members) = match change {
+        SetChange::Replace(members) => ("=", members),
+        SetChange::Add(members) => ("+=", members),
+        SetChange::Remove(members) => ("-=", members),
+    };
+    format!("{field}{sign}[{}]", members.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
 // === impl Goal ===

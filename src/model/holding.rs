@@ -1,6 +1,6 @@
 //! Who holds an item, and all that the ledger knows of one item.
 
-use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, ResourceKey, Shown, Time};
+use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, Ownership, ResourceKey, Shown, Time};
 use std::time::Duration;
 
 /// The version of an item's ownership: rises with every change of it, never falls.
@@ -38,7 +38,7 @@ pub struct Doubt {
     /// The value it would reach.
     pub goal: Goal,
     /// Who holds if it landed.
-    pub holder_after: Option<Actor>,
+    pub ownership: Ownership,
 }
 
 /// The target of a recent attempt whose late second landing would look like an outside edit (`zombie_period`).

@@ -14,7 +14,7 @@ mod snapshot;
 mod time;
 
 pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
-pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Settled};
+pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Ownership, Settled};
 pub use change::{Change, Goal, LabelRef, OpenState, Reach, SetChange, SetGoal};
 pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
 pub use item::{Locator, Project, ResourceKey};

@@ -1,0 +1,287 @@
+//! The decision over one guarded write of one item.
+//!
+//! The order is part of the contract (DESIGN section 5, step 5): the outside edit
+//! was judged before; then held by another; already so; expected state. A rule
+//! that refuses in observe mode admits here, and says what it would have said.
+
+use super::outside::is_zombie;
+use super::{By, Mode, Noop, Outside, Permit, Plan, Rules, Verdict};
+use crate::model::{
+    Account, Actor, Caller, Code, Holding, ItemRecord, Kind, Login, Ownership, Reach, Rejection, SetChange, Snapshot,
+    Status, Time,
+};
+use std::collections::BTreeSet;
+
+/// All that a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The rules.
+    pub rules: &'a Rules,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// What for.
+    pub change: &'a crate::model::Change,
+    /// What the ledger knows of the item.
+    pub record: &'a ItemRecord,
+    /// The item as the tracker shows it.
+    pub seen: &'a Snapshot,
+    /// The time.
+    pub now: Time,
+}
+
+type Ruling = Result<Verdict, Box<Rejection>>;
+
+/// Decides. The second value is the code that an observing rule would have refused with.
+pub fn decide(question: &Question<'_>) -> (Verdict, Option<Code>) {
+    match question.rule() {
+        Ok(verdict) => (verdict, None),
+        Err(rejection) if question.observing() => {
+            let (kind, ownership) = question.unruled();
+            (question.admit(kind, ownership), Some(rejection.code))
+        }
+        Err(rejection) => (Verdict::Reject(*rejection), None),
+    }
+}
+
+// === impl Question ===
+
+impl Question<'_> {
+    fn rule(&self) -> Ruling {
+        let Some(assignees) = &self.change.assignees else { return Ok(self.admit(Kind::Move, Ownership::Keep)) };
+        if self.caller.overrider {
+            let (kind, ownership) = self.unruled();
+            return Ok(self.admit(kind, ownership));
+        }
+        let after = assignees.apply(&self.seen.assignees);
+        if after.is_empty() { self.release(assignees) } else { self.assign(&after) }
+    }
+
+    fn observing(&self) -> bool {
+        self.rules.assignment.mode == Mode::Observe
+    }
+
+    // === clearing ===
+
+    fn release(&self, asked: &SetChange<Login>) -> Ruling {
+        match &self.record.holding {
+            Some(holding) if holding.actor.same_agent(&self.caller.actor) => Ok(self.release_own(holding)),
+            Some(holding) if holding.parked => Ok(self.clear(Ownership::Ends)),
+            Some(_) if self.rules.assignment.release_by == By::Anyone => Ok(self.clear(Ownership::Ends)),
+            Some(holding) => Err(self.not_holder(holding, asked)),
+            None if self.seen.assignees.is_empty() || self.may_clear_foreign() => Ok(self.clear(Ownership::Keep)),
+            None => Err(self.foreign(Code::NotHolder, "only that account, or an overrider, may clear it")),
+        }
+    }
+
+    /// Never refused, contested or not: its own assignee shown: clear it; anything else: end the holding, send nothing.
+    fn release_own(&self, holding: &Holding) -> Verdict {
+        let own_shown = match self.caller.actor.account.login() {
+            Some(login) => self.seen.assignees.len() == 1 && self.seen.assignees.contains(login),
+            None => !self.seen.assignees.is_empty() && self.seen.assignees == holding.shown.assignees,
+        };
+        if self.calls_for_a_send(own_shown) {
+            return self.admit(Kind::Release, Ownership::Ends);
+        }
+        Verdict::Noop(Noop { kind: Kind::Release, ownership: Ownership::Ends })
+    }
+
+    /// Whether a send is called for: what shows is one's own, or the request changes more than the assignees.
+    fn calls_for_a_send(&self, own_shown: bool) -> bool {
+        own_shown || (self.seen.assignees.is_empty() && !self.only_assignees())
+    }
+
+    fn clear(&self, ownership: Ownership) -> Verdict {
+        if self.seen.assignees.is_empty() && self.only_assignees() {
+            return Verdict::Noop(Noop { kind: Kind::Release, ownership });
+        }
+        self.admit(Kind::Release, ownership)
+    }
+
+    /// A foreign claim is its own account's to clear. Outside every working status it is treated as parked: the
+    /// backlog keepers of `agent-flows.md` clear assignees that were there before the gate was.
+    fn may_clear_foreign(&self) -> bool {
+        let own = self.caller.actor.account.login().is_some_and(|login| self.seen.assignees.contains(login));
+        own || !self.rules.workflow.is_working(&self.rules.workflow.shown(self.seen))
+    }
+
+    // === assigning ===
+
+    fn assign(&self, after: &BTreeSet<Login>) -> Ruling {
+        if let Some(holding) = self.record.held_by_another(&self.caller.actor) {
+            return self.assign_over(holding, after);
+        }
+        self.within_limits(after)?;
+        match &self.record.holding {
+            Some(holding) => self.assign_own(holding, after),
+            None => self.assign_free(after),
+        }
+    }
+
+    /// Held by another: refused, unless the holding no longer excludes.
+    fn assign_over(&self, holding: &Holding, after: &BTreeSet<Login>) -> Ruling {
+        let silent = |limit| self.now.since(holding.renewed) > limit;
+        if self.rules.assignment.takeover_after.is_some_and(silent) && self.claims_for_self(after) {
+            return Ok(self.admit(Kind::TakeOver, self.the_caller()));
+        }
+        if holding.parked && self.seen.assignees.is_empty() {
+            self.within_limits(after)?;
+            return self.assign_free(after);
+        }
+        Err(self.held(holding))
+    }
+
+    fn assign_own(&self, holding: &Holding, after: &BTreeSet<Login>) -> Ruling {
+        if self.record.contested && self.rules.assignment.outside == Outside::Hold {
+            return Err(self.contested("the holder's release or an operator decides"));
+        }
+        match self.claims_for_self(after) {
+            true if *after == self.seen.assignees && self.only_assignees() => {
+                let ownership = if holding.parked { self.the_caller() } else { Ownership::Keep };
+                Ok(Verdict::Noop(Noop { kind: Kind::Claim, ownership }))
+            }
+            true => Ok(self.admit(Kind::Claim, self.the_caller())),
+            false => Ok(self.admit(Kind::HandOver, Ownership::Becomes(first_of(after)))),
+        }
+    }
+
+    fn assign_free(&self, after: &BTreeSet<Login>) -> Ruling {
+        let own_doubt = !self.record.doubts.is_empty();
+        match (self.seen.assignees.is_empty(), self.claims_for_self(after)) {
+            (true, true) => self.claim(),
+            (true, false) if self.rules.assignment.assign_others => {
+                Ok(self.admit(Kind::HandOver, Ownership::Becomes(first_of(after))))
+            }
+            (true, false) => Err(self.refuse(
+                Code::NotHolder,
+                "an agent assigns itself; handing an item over is for its holder",
+                "the caller's own account as the only assignee",
+            )),
+            // With its own doubt the target may show already: the same value may be sent again.
+            (false, true) if own_doubt && *after == self.seen.assignees => self.claim(),
+            (false, true) if *after == self.seen.assignees => self.adopt(),
+            (false, _) => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),
+        }
+    }
+
+    fn claim(&self) -> Ruling {
+        let expected = &self.rules.assignment.expect_status;
+        let statuses = self.rules.workflow.shown(self.seen).statuses;
+        let none = statuses.is_empty() && expected.contains(&Status::new("none"));
+        if expected.is_empty() || none || statuses.iter().any(|status| expected.contains(status)) {
+            return Ok(self.admit(Kind::Claim, self.the_caller()));
+        }
+        let names: Vec<&str> = expected.iter().map(Status::as_str).collect();
+        let expected = format!("nobody assigned, status {}", names.join(" or "));
+        Err(self.refuse(Code::WrongSourceState, "it cannot be claimed from this status; pick another item", &expected))
+    }
+
+    /// The account's own assignee without a holding: it becomes one, unless a late write of the gate's own put it there.
+    fn adopt(&self) -> Ruling {
+        let opaque = matches!(self.caller.actor.account, Account::Opaque(_));
+        let mut free = self.rules.workflow.shown(self.seen);
+        free.assignees.clear();
+        match () {
+            () if opaque => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),
+            () if is_zombie(self.record, &free, self.seen, self.rules, self.now) => {
+                Err(self.contested("a write of yours landed late: clear the assignee, then claim again"))
+            }
+            () if self.only_assignees() => Ok(Verdict::Noop(Noop { kind: Kind::Adopt, ownership: self.the_caller() })),
+            () => Ok(self.admit(Kind::Adopt, self.the_caller())),
+        }
+    }
+
+    fn within_limits(&self, after: &BTreeSet<Login>) -> Result<(), Box<Rejection>> {
+        let most = self.rules.assignment.max_assignees;
+        if after.len() <= most {
+            return Ok(());
+        }
+        let message = format!("at most {most} may be assigned, this would make {}", after.len());
+        Err(self.refuse(Code::MultipleAssignees, &message, &format!("at most {most} assigned")))
+    }
+
+    // === helpers ===
+
+    /// Whether the request names no guarded field but the assignees; the others, where named, already show.
+    fn only_assignees(&self) -> bool {
+        let rest = crate::model::Change { assignees: None, ..self.change.clone() };
+        rest.goal(self.seen).reach(self.seen) == Reach::Full
+    }
+
+    /// An opaque account may name one assignee, whose name nobody can check.
+    fn claims_for_self(&self, after: &BTreeSet<Login>) -> bool {
+        match self.caller.actor.account.login() {
+            Some(login) => after.contains(login),
+            None => after.len() == 1,
+        }
+    }
+
+    fn the_caller(&self) -> Ownership {
+        Ownership::Becomes(self.caller.actor.clone())
+    }
+
+    fn admit(&self, kind: Kind, ownership: Ownership) -> Verdict {
+        Verdict::Admit(Permit::new(Plan { kind, goal: self.change.goal(self.seen), ownership }))
+    }
+
+    /// What the write means where no rule judges it: for overriders, and for rules that only observe.
+    fn unruled(&self) -> (Kind, Ownership) {
+        let Some(assignees) = &self.change.assignees else { return (Kind::Move, Ownership::Keep) };
+        let after = assignees.apply(&self.seen.assignees);
+        let holder = self.record.holding.as_ref().and_then(|holding| holding.actor.account.login());
+        match holder {
+            _ if after.is_empty() => (Kind::Release, Ownership::Ends),
+            Some(login) if after.contains(login) => (Kind::Claim, Ownership::Keep),
+            _ if self.claims_for_self(&after) => (Kind::Claim, self.the_caller()),
+            _ => (Kind::HandOver, Ownership::Becomes(first_of(&after))),
+        }
+    }
+
+    // === refusals ===
+
+    fn held(&self, holding: &Holding) -> Box<Rejection> {
+        let message = format!("{} is held by {}; pick another item", self.seen.locator, holding.actor);
+        self.rejection(Code::AlreadyAssigned, message, "nobody assigned", Some(holding))
+    }
+
+    fn not_holder(&self, holding: &Holding, asked: &SetChange<Login>) -> Box<Rejection> {
+        let what = match asked {
+            SetChange::Remove(_) => "unassign",
+            SetChange::Replace(_) | SetChange::Add(_) => "release",
+        };
+        let message = format!("{} is held by {}; only the holder may {what} it", self.seen.locator, holding.actor);
+        self.rejection(Code::NotHolder, message, "the caller holds the item", Some(holding))
+    }
+
+    fn foreign(&self, code: Code, advice: &str) -> Box<Rejection> {
+        let names: Vec<&str> = self.seen.assignees.iter().map(Login::as_str).collect();
+        let message = format!("{} is assigned to {}; {advice}", self.seen.locator, names.join(", "));
+        self.rejection(code, message, "nobody assigned", None)
+    }
+
+    fn contested(&self, advice: &str) -> Box<Rejection> {
+        let message = format!("{} was changed by a write that did not pass the gate; {advice}", self.seen.locator);
+        self.rejection(Code::Contested, message, "no outside edit", self.record.holding.as_ref())
+    }
+
+    fn refuse(&self, code: Code, why: &str, expected: &str) -> Box<Rejection> {
+        self.rejection(code, format!("{}: {why}", self.seen.locator), expected, self.record.holding.as_ref())
+    }
+
+    fn rejection(&self, code: Code, message: String, expected: &str, holding: Option<&Holding>) -> Box<Rejection> {
+        Box::new(Rejection {
+            code,
+            resource: Some(self.seen.locator.clone()),
+            expected: expected.to_owned(),
+            observed: Some(self.rules.workflow.shown(self.seen)),
+            holder: holding.map(|holding| holding.actor.clone()),
+            since: holding.map(|holding| holding.since),
+            message,
+            retry_after: None,
+        })
+    }
+}
+
+fn first_of(after: &BTreeSet<Login>) -> Actor {
+    let login = after.first().cloned().unwrap_or_else(|| Login::new(""));
+    Actor { account: Account::Named(login), instance: None }
+}

@@ -1,0 +1,22 @@
+//! The pure heart: what a guarded write means, whether it may go on, and what
+//! a step of the claim protocol does to an item's record.
+//!
+//! Nothing here reads a clock, a socket or a file: every function is given all
+//! that it judges by. `decide` is the only maker of a [`Permit`], and a permit is
+//! the only way to a send; `transition` is the only writer of an
+//! [`ItemRecord`](crate::model::ItemRecord), whichever ledger keeps it.
+//! The order of judgement is DESIGN section 5, step 5.
+
+mod decide;
+mod outside;
+mod permit;
+mod rules;
+mod transition;
+mod verdict;
+
+pub use decide::{Question, decide};
+pub use outside::{OutsideEdit, outside_edit};
+pub use permit::{Permit, Plan};
+pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
+pub use transition::{Applied, Event, Outcome, Refused, Stamp, Step, Verified, apply};
+pub use verdict::{Answer, Noop, Verdict, judge};

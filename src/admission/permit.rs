@@ -1,0 +1,32 @@
+//! Proof that a decision was made.
+
+use crate::model::{Goal, Kind, Ownership};
+
+/// What an admitted write is to do, as the ledger records it before the send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What it means for the holding.
+    pub kind: Kind,
+    /// What the read-back must show.
+    pub goal: Goal,
+    /// Who holds once it shows.
+    pub ownership: Ownership,
+}
+
+/// Allows one send. Made only by `decide`, not `Clone`, consumed by the send.
+#[derive(Debug)]
+pub struct Permit {
+    plan: Plan,
+}
+
+impl Permit {
+    // INVARIANT: visible to `admission` alone; a second maker would be a way round every rule.
+    pub(in crate::admission) fn new(plan: Plan) -> Self {
+        Self { plan }
+    }
+
+    /// What is to be recorded before the send.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}

@@ -1,0 +1,535 @@
+//! What each step of the claim protocol does to an item's record (DESIGN section 5).
+//!
+//! Every ledger runs these functions inside its own transaction, so that the
+//! protocol is written once. A step that the record does not allow is refused
+//! and changes nothing; a final state is never left.
+
+use super::{OutsideEdit, Plan};
+use crate::model::{
+    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind,
+    Masked, Ownership, Settled, Shown, Time,
+};
+use std::time::Duration;
+
+/// One step, carried out in one transaction.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// T1: enter the attempt. Never judges who holds.
+    Open(Attempt),
+    /// OPEN -> REJECTED.
+    Reject(AttemptId),
+    /// OPEN or SENDING, before the first byte -> ABORTED.
+    Abort(AttemptId),
+    /// OPEN -> COMMITTED without a send: a no-op or an adoption.
+    Grant {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it means.
+        kind: Kind,
+        /// What becomes of the holding.
+        ownership: Ownership,
+        /// What the read showed.
+        shown: Shown,
+    },
+    /// T2: OPEN -> SENDING.
+    Send {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it is to do.
+        plan: Plan,
+    },
+    /// T3: SENDING -> COMMITTED, REFUSED, PARTIAL or DOUBT.
+    Settle {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How it ended.
+        outcome: Outcome,
+        /// When a doubt ends.
+        doubt_until: Time,
+    },
+    /// An outside edit was seen, at this version of the item.
+    Edit {
+        /// What was seen.
+        edit: OutsideEdit,
+        /// The version that it was judged against.
+        fence: Fence,
+    },
+    /// DOUBT -> LANDED or `NOT_LANDED`, if no attempt is live and the doubtful ones are still these.
+    Resolve {
+        /// The attempts in doubt that the read was made for.
+        doubts: Vec<AttemptId>,
+        /// What the read showed.
+        verified: Verified,
+    },
+    /// The operator ends the holding. A doubt stays until it is known.
+    Release,
+    /// The holder was heard of about this item.
+    Renew {
+        /// Who.
+        actor: Actor,
+        /// When.
+        at: Time,
+    },
+    /// The live attempt's process has ended: OPEN -> ABORTED, SENDING -> DOUBT.
+    Recover {
+        /// The gate whose attempts these are.
+        gate: GateId,
+        /// Every epoch before this one.
+        before: Epoch,
+        /// When the doubt ends.
+        doubt_until: Time,
+    },
+    /// An opaque account turned out to be this one.
+    Rebind {
+        /// The holder as it was recorded.
+        from: Actor,
+        /// The same agent, named.
+        to: Actor,
+    },
+}
+
+/// How a sent write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target was seen.
+    Committed {
+        /// What the read-back showed.
+        shown: Shown,
+        /// Whether the holder's write parks the item (`Some(true)`) or takes it back into work.
+        parked: Option<bool>,
+    },
+    /// The old state was seen.
+    Refused {
+        /// What the read-back showed.
+        shown: Shown,
+    },
+    /// Something else was seen.
+    Partial {
+        /// The assignee reached its target; another field did not.
+        holds: bool,
+        /// What the read-back showed.
+        shown: Shown,
+    },
+    /// No certain answer.
+    Doubt,
+}
+
+/// What a read says of the attempts in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// The target shows.
+    Landed(Shown),
+    /// It does not.
+    NotLanded(Shown),
+}
+
+/// Who carries the step out, and when.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// The gate.
+    pub gate: GateId,
+    /// Its life.
+    pub epoch: Epoch,
+    /// The time.
+    pub now: Time,
+    /// How long masks are kept.
+    pub zombie_period: Duration,
+}
+
+/// Why a step was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Another attempt is OPEN or SENDING.
+    #[error("another write of this item is under way")]
+    Busy,
+    /// A doubt of another agent, or of another value.
+    #[error("a write of this item is in doubt for another {} s", .0.as_secs())]
+    InDoubt(Duration),
+    /// The attempt is no longer this process's to complete.
+    #[error("the attempt was taken over")]
+    Fenced,
+    /// The record is no longer the one that the step was made for.
+    #[error("the item's record has changed")]
+    Stale,
+}
+
+/// What happened, for the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A decision was recorded.
+    Decision(AttemptState),
+    /// An outside edit ended a holding.
+    Revoked {
+        /// Whose.
+        holder: Actor,
+        /// How.
+        cause: &'static str,
+    },
+    /// An edit that nobody accounts for.
+    Contested,
+    /// A doubt ended.
+    Resolved(AttemptState),
+    /// An attempt of an ended process was closed.
+    Recovered(AttemptState),
+    /// The operator ended it.
+    Released {
+        /// Whose holding, if there was one.
+        holder: Option<Actor>,
+    },
+    /// An opaque holder got its name.
+    Rebound {
+        /// As recorded until now.
+        from: Actor,
+    },
+}
+
+/// The effect of a step beside the record itself.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// For the audit, each with the attempt that it speaks of.
+    pub events: Vec<(Event, Option<Attempt>)>,
+    /// Attempts that became final.
+    pub settled: Vec<Settled>,
+    /// The refusal code of a decision, where the transition knows it.
+    pub code: Option<Code>,
+}
+
+/// Carries a step out on a record, or refuses and leaves the record as it was.
+pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Applied, Refused> {
+    let mut done = Applied::default();
+    match step {
+        Step::Open(attempt) => open(record, attempt, stamp)?,
+        Step::Reject(id) => {
+            let attempt = take_live(record, id, &[AttemptState::Open], stamp)?;
+            done.close(attempt, AttemptState::Rejected, None, stamp);
+        }
+        Step::Abort(id) => {
+            let attempt = take_live(record, id, &[AttemptState::Open, AttemptState::Sending], stamp)?;
+            done.close(attempt, AttemptState::Aborted, None, stamp);
+        }
+        Step::Grant { attempt, kind, ownership, shown } => {
+            let mut attempt = take_live(record, attempt, &[AttemptState::Open], stamp)?;
+            attempt.kind = Some(*kind);
+            attempt.ownership = ownership.clone();
+            own(record, &attempt, shown, stamp);
+            done.close(attempt, AttemptState::Committed, Some(shown), stamp);
+        }
+        Step::Send { attempt, plan } => send(record, attempt, plan, stamp)?,
+        Step::Settle { attempt, outcome, doubt_until } => {
+            let attempt = take_live(record, attempt, &[AttemptState::Sending], stamp)?;
+            settle(record, attempt, outcome, *doubt_until, stamp, &mut done);
+        }
+        Step::Edit { edit, fence } => edited(record, edit, *fence, &mut done)?,
+        Step::Resolve { doubts, verified } => resolve(record, doubts, verified, stamp, &mut done)?,
+        Step::Release => release(record, &mut done),
+        Step::Renew { actor, at } => renew(record, actor, *at),
+        Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, &mut done),
+        Step::Rebind { from, to } => rebind(record, from, to, &mut done)?,
+    }
+    prune(record, stamp);
+    Ok(done)
+}
+
+// === T1, T2, T3 ===
+
+fn open(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) -> Result<(), Refused> {
+    if record.live.is_some() {
+        return Err(Refused::Busy);
+    }
+    let same = |doubt: &Doubt| doubt.actor.same_agent(&attempt.actor) && doubt.change == attempt.change;
+    if !record.doubts.iter().all(same) {
+        return Err(Refused::InDoubt(record.doubt_left(stamp.now)));
+    }
+    record.locator = attempt.locator.clone();
+    record.live = Some(attempt.clone());
+    Ok(())
+}
+
+fn send(record: &mut ItemRecord, id: &AttemptId, plan: &Plan, stamp: &Stamp) -> Result<(), Refused> {
+    let mut attempt = take_live(record, id, &[AttemptState::Open], stamp)?;
+    attempt.state = AttemptState::Sending;
+    attempt.kind = Some(plan.kind);
+    attempt.goal = Some(plan.goal.clone());
+    attempt.ownership = plan.ownership.clone();
+    record.live = Some(attempt);
+    Ok(())
+}
+
+fn settle(
+    record: &mut ItemRecord,
+    attempt: Attempt,
+    outcome: &Outcome,
+    doubt_until: Time,
+    stamp: &Stamp,
+    done: &mut Applied,
+) {
+    match outcome {
+        Outcome::Committed { shown, parked } => {
+            record.contested = false;
+            own(record, &attempt, shown, stamp);
+            if let (Some(parked), Some(holding)) = (parked, record.holding.as_mut()) {
+                holding.parked = *parked;
+            }
+            done.close(attempt, AttemptState::Committed, Some(shown), stamp);
+        }
+        Outcome::Refused { shown } => {
+            mask(record, &attempt, stamp);
+            done.close(attempt, AttemptState::Refused, Some(shown), stamp);
+        }
+        Outcome::Partial { holds, shown } => {
+            partial(record, &attempt, *holds, shown, stamp);
+            done.close(attempt, AttemptState::Partial, Some(shown), stamp);
+        }
+        Outcome::Doubt => doubt(record, attempt, doubt_until, done),
+    }
+}
+
+/// The target holds where the assignee reached it; otherwise a writer that did not pass the gate is in play.
+fn partial(record: &mut ItemRecord, attempt: &Attempt, holds: bool, shown: &Shown, stamp: &Stamp) {
+    if !holds {
+        record.contested = true;
+        return;
+    }
+    // `shown` stays what the last COMMITTED read back, unless there was no holding to show anything.
+    let kept = record.holding.as_ref().filter(|held| Ownership::Becomes(held.actor.clone()) == attempt.ownership);
+    let shown = kept.map_or_else(|| shown.clone(), |held| held.shown.clone());
+    own(record, attempt, &shown, stamp);
+}
+
+fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut Applied) {
+    attempt.state = AttemptState::Doubt;
+    record.doubts.push(Doubt {
+        attempt: attempt.id.clone(),
+        actor: attempt.actor.clone(),
+        change: attempt.change.clone(),
+        goal: attempt.goal.clone().unwrap_or_default(),
+        ownership: attempt.ownership.clone(),
+    });
+    record.doubt_until = record.doubt_until.max(Some(until));
+    done.events.push((Event::Decision(AttemptState::Doubt), Some(attempt)));
+}
+
+/// Makes the attempt's effect on ownership true. Every change of the holder or of what it shows is a new version.
+fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
+    match &attempt.ownership {
+        Ownership::Keep => {
+            if let Some(holding) = &mut record.holding {
+                holding.shown = shown.clone();
+            }
+        }
+        Ownership::Ends => {
+            if record.holding.take().is_some() {
+                record.fence.0 += 1;
+            }
+        }
+        Ownership::Becomes(actor) => {
+            record.fence.0 += 1;
+            record.holding = Some(hold(record, actor, attempt, shown, stamp));
+        }
+    }
+}
+
+/// A holding of the same agent goes on since when it began; an instance once named stays named.
+fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, stamp: &Stamp) -> Holding {
+    let before = record.holding.as_ref().filter(|held| held.actor.same_agent(actor) && !held.parked);
+    let instance = actor.instance.clone().or_else(|| before.and_then(|held| held.actor.instance.clone()));
+    Holding {
+        actor: Actor { account: actor.account.clone(), instance },
+        since: before.map_or(stamp.now, |held| held.since),
+        attempt: before.map_or_else(|| attempt.id.clone(), |held| held.attempt.clone()),
+        fence: record.fence,
+        shown: shown.clone(),
+        parked: false,
+        renewed: stamp.now,
+    }
+}
+
+// === outside edits, doubt, recovery ===
+
+fn edited(record: &mut ItemRecord, edit: &OutsideEdit, fence: Fence, done: &mut Applied) -> Result<(), Refused> {
+    if record.fence != fence || !record.doubts.is_empty() {
+        return Err(Refused::Stale);
+    }
+    match edit {
+        OutsideEdit::Takes { cause, .. } => {
+            let holder = record.holding.take().ok_or(Refused::Stale)?.actor;
+            record.fence.0 += 1;
+            record.contested = false;
+            record.masks.clear();
+            done.events.push((Event::Revoked { holder, cause }, None));
+        }
+        OutsideEdit::Harmless { shown } => {
+            record.holding.as_mut().ok_or(Refused::Stale)?.shown = shown.clone();
+            record.contested = false;
+            record.masks.clear();
+        }
+        OutsideEdit::Contested { .. } => {
+            record.contested = true;
+            done.events.push((Event::Contested, None));
+        }
+    }
+    Ok(())
+}
+
+fn resolve(
+    record: &mut ItemRecord,
+    expected: &[AttemptId],
+    verified: &Verified,
+    stamp: &Stamp,
+    done: &mut Applied,
+) -> Result<(), Refused> {
+    let unchanged = record.doubts.iter().map(|doubt| &doubt.attempt).eq(expected);
+    if record.live.is_some() || !unchanged {
+        return Err(Refused::Stale);
+    }
+    let (state, shown) = match verified {
+        Verified::Landed(shown) => (AttemptState::Landed, shown),
+        Verified::NotLanded(shown) => (AttemptState::NotLanded, shown),
+    };
+    for doubt in std::mem::take(&mut record.doubts) {
+        let attempt = doubtful_attempt(record, doubt, stamp);
+        let already = matches!(&attempt.ownership, Ownership::Becomes(actor)
+            if record.holding.as_ref().is_some_and(|held| held.actor.same_agent(actor)));
+        if state == AttemptState::Landed && !already {
+            own(record, &attempt, shown, stamp);
+        } else if state == AttemptState::Landed
+            && let Some(holding) = &mut record.holding
+        {
+            holding.shown = shown.clone();
+        }
+        mask(record, &attempt, stamp);
+        done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
+        done.events.push((Event::Resolved(state), Some(Attempt { state, ..attempt })));
+    }
+    record.doubt_until = None;
+    for settled in &mut done.settled {
+        settled.attempt.state = state;
+    }
+    Ok(())
+}
+
+fn doubtful_attempt(record: &ItemRecord, doubt: Doubt, stamp: &Stamp) -> Attempt {
+    Attempt {
+        id: doubt.attempt,
+        key: record.key.clone(),
+        locator: record.locator.clone(),
+        credential: crate::model::Fingerprint::new(""),
+        actor: doubt.actor,
+        change: doubt.change,
+        goal: Some(doubt.goal),
+        kind: None,
+        ownership: doubt.ownership,
+        state: AttemptState::Doubt,
+        gate: stamp.gate.clone(),
+        epoch: stamp.epoch,
+        opened: stamp.now,
+    }
+}
+
+fn release(record: &mut ItemRecord, done: &mut Applied) {
+    let holder = record.holding.take().map(|holding| holding.actor);
+    if holder.is_some() {
+        record.fence.0 += 1;
+    }
+    record.contested = false;
+    done.events.push((Event::Released { holder }, None));
+}
+
+fn renew(record: &mut ItemRecord, actor: &Actor, at: Time) {
+    if let Some(holding) = record.holding.as_mut().filter(|held| held.actor.same_agent(actor)) {
+        holding.renewed = holding.renewed.max(at);
+    }
+}
+
+fn recover(
+    record: &mut ItemRecord,
+    gate: &GateId,
+    before: Epoch,
+    doubt_until: Time,
+    stamp: &Stamp,
+    done: &mut Applied,
+) {
+    if !record.doubts.is_empty() {
+        record.doubt_until = record.doubt_until.max(Some(doubt_until));
+    }
+    let ended = |attempt: &&mut Attempt| attempt.gate == *gate && attempt.epoch < before;
+    let Some(state) = record.live.as_mut().filter(ended).map(|attempt| attempt.state) else { return };
+    let Some(attempt) = record.live.take() else { return };
+    if state == AttemptState::Sending {
+        doubt(record, attempt, doubt_until, done);
+        for (event, _) in &mut done.events {
+            *event = Event::Recovered(AttemptState::Doubt);
+        }
+    } else {
+        done.settled.push(Settled {
+            attempt: Attempt { state: AttemptState::Aborted, ..attempt.clone() },
+            at: stamp.now,
+            shown: None,
+        });
+        done.events.push((Event::Recovered(AttemptState::Aborted), Some(attempt)));
+    }
+}
+
+fn rebind(record: &mut ItemRecord, from: &Actor, to: &Actor, done: &mut Applied) -> Result<(), Refused> {
+    let holding = record.holding.as_mut().filter(|held| held.actor == *from).ok_or(Refused::Stale)?;
+    holding.actor = to.clone();
+    record.fence.0 += 1;
+    done.events.push((Event::Rebound { from: from.clone() }, None));
+    Ok(())
+}
+
+// === helpers ===
+
+/// The live attempt, if it is this one, in one of these states, and this process's own. The fence of the protocol.
+fn take_live(
+    record: &mut ItemRecord,
+    id: &AttemptId,
+    states: &[AttemptState],
+    stamp: &Stamp,
+) -> Result<Attempt, Refused> {
+    let owned = |attempt: &Attempt| {
+        attempt.id == *id
+            && attempt.gate == stamp.gate
+            && attempt.epoch == stamp.epoch
+            && states.contains(&attempt.state)
+    };
+    match record.live.take() {
+        Some(attempt) if owned(&attempt) => Ok(attempt),
+        other => {
+            record.live = other;
+            Err(Refused::Fenced)
+        }
+    }
+}
+
+fn mask(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) {
+    if let Some(goal) = attempt.goal.clone().filter(|goal| *goal != Goal::default()) {
+        record.masks.push(Masked { goal, settled: stamp.now });
+    }
+}
+
+fn prune(record: &mut ItemRecord, stamp: &Stamp) {
+    record.masks.retain(|mask| stamp.now.since(mask.settled) < stamp.zombie_period);
+}
+
+// === impl Applied ===
+
+impl Applied {
+    fn close(&mut self, mut attempt: Attempt, state: AttemptState, shown: Option<&Shown>, stamp: &Stamp) {
+        attempt.state = state;
+        self.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: shown.cloned() });
+        self.events.push((Event::Decision(state), Some(attempt)));
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// What the read-back showed, where there was one.
+    pub fn shown(&self) -> Option<&Shown> {
+        match self {
+            Self::Committed { shown, .. } | Self::Refused { shown } | Self::Partial { shown, .. } => Some(shown),
+            Self::Doubt => None,
+        }
+    }
+}

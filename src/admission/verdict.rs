@@ -1,0 +1,72 @@
+//! The two judgements of a guarded write: before the send, and after it.
+
+use super::{Outcome, Permit, Plan, Workflow};
+use crate::model::{Kind, OpenState, Ownership, Reach, Rejection, Snapshot};
+
+/// What becomes of a guarded write.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may be sent, once.
+    Admit(Permit),
+    /// Nothing need be sent: the item already shows it, or only the ledger changes.
+    Noop(Noop),
+    /// It is refused.
+    Reject(Rejection),
+}
+
+/// A grant without a send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noop {
+    /// `Claim` for a repeated claim, `Adopt`, or `Release`.
+    pub kind: Kind,
+    /// What becomes of the holding.
+    pub ownership: Ownership,
+}
+
+/// How a send ended, as far as its answer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A complete answer with this status.
+    Complete(u16),
+    /// Time-out, reset, unparsable: no certain answer.
+    Uncertain,
+}
+
+/// Judges a sent write by what the tracker shows afterwards, not by what it said (DESIGN section 5, steps 8 and 9).
+///
+/// `before` is the read that admitted it, `after` the read-back, absent where it could not be had.
+pub fn judge(
+    plan: &Plan,
+    answer: Answer,
+    before: &Snapshot,
+    after: Option<&Snapshot>,
+    by_holder: bool,
+    workflow: &Workflow,
+) -> Outcome {
+    let Answer::Complete(status) = answer else { return Outcome::Doubt };
+    if matches!(status, 502..=504) {
+        return Outcome::Doubt;
+    }
+    let Some(after) = after else { return Outcome::Doubt };
+    let shown = workflow.shown(after);
+    match plan.goal.reach(after) {
+        // A redirect says that the request was not taken; what shows is somebody else's doing.
+        _ if (300..400).contains(&status) => Outcome::Refused { shown },
+        Reach::Full => Outcome::Committed { parked: parks(before, after, by_holder, workflow), shown },
+        Reach::AssigneesOnly => Outcome::Partial { holds: true, shown },
+        Reach::Missed if plan.goal.same_on_named_fields(before, after) => Outcome::Refused { shown },
+        Reach::Missed => Outcome::Partial { holds: false, shown },
+    }
+}
+
+/// Whether the holder's own write takes its item out of work (`Some(true)`), back into it (`Some(false)`), or neither.
+fn parks(before: &Snapshot, after: &Snapshot, by_holder: bool, workflow: &Workflow) -> Option<bool> {
+    let (was, is) = (workflow.shown(before), workflow.shown(after));
+    let closes = was.state == OpenState::Open && is.state == OpenState::Closed;
+    let leaves = workflow.is_working(&was) && !workflow.is_working(&is);
+    match by_holder {
+        true if closes || leaves => Some(true),
+        true if workflow.is_working(&is) => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,209 @@
+//! The audit line: one JSON object a decision, chained by hash (DESIGN section 8).
+//!
+//! A line is `{"seq":N,"prev_hash":"…","hash":"…",…}`. Its hash is SHA-256 over the
+//! line's bytes with the member `hash` left out; `prev_hash` is the hash of the line
+//! before. `claimgate audit verify` checks this with code of its own.
+
+use crate::model::{Actor, Code, Fence, Fingerprint, Locator, ResourceKey, Shown, Status, Time};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Sent.
+    Admit,
+    /// Granted, nothing sent.
+    Noop,
+    /// Refused.
+    Reject,
+    /// A rule would have refused, but only observes.
+    Observe,
+}
+
+/// What the edge and the gate know of a decision beside the ledger's record.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// Names the decision; for an attempt its id.
+    pub id: String,
+    /// What was decided.
+    pub decision: Decision,
+    /// The reason of a refusal.
+    pub code: Option<Code>,
+    /// Who asked, where that was found out.
+    pub agent: Option<(Actor, Fingerprint)>,
+    /// Where the item is.
+    pub resource: Option<Locator>,
+    /// Its immutable id.
+    pub resource_id: Option<ResourceKey>,
+    /// What was asked.
+    pub change: String,
+    /// The source state that had to hold.
+    pub expected: String,
+    /// What the tracker showed.
+    pub observed: Option<Shown>,
+    /// The tracker's status.
+    pub upstream_status: Option<u16>,
+    /// In the lane.
+    pub waited: Duration,
+    /// From the request's arrival to this line.
+    pub took: Duration,
+    /// The request's method.
+    pub method: String,
+    /// The canonical path, without query.
+    pub path: String,
+    /// The client's address.
+    pub client: Option<String>,
+    /// The client's `X-Request-Id`, if any.
+    pub request_id: Option<String>,
+    /// A word for people: the operator's reason, the cause of a revocation.
+    pub reason: Option<String>,
+}
+
+/// One line before it is numbered and chained.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// When.
+    pub time: Time,
+    /// `decision`, `revoked`, `landed`, `not_landed`, `recovered`, `contested`, `operator`, `rebound`.
+    pub kind: &'static str,
+    /// The decision's or attempt's name.
+    pub id: String,
+    /// The final state of the attempt.
+    pub result: Option<&'static str>,
+    /// The item's version after this line.
+    pub fence: Option<Fence>,
+    /// Who holds the item after this line.
+    pub holder: Option<Actor>,
+    /// Since when.
+    pub holding_since: Option<Time>,
+    /// All else.
+    pub note: Note,
+    /// The gate.
+    pub gate: String,
+}
+
+/// The hash before the first line.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+// === impl Decision ===
+
+impl Decision {
+    /// As the header and the audit spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Noop => "noop",
+            Self::Reject => "reject",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+// === impl Note ===
+
+impl Note {
+    /// A line that no request caused.
+    pub fn of_gate(id: String, reason: Option<String>) -> Self {
+        Self {
+            id,
+            decision: Decision::Admit,
+            code: None,
+            agent: None,
+            resource: None,
+            resource_id: None,
+            change: String::new(),
+            expected: String::new(),
+            observed: None,
+            upstream_status: None,
+            waited: Duration::ZERO,
+            took: Duration::ZERO,
+            method: String::new(),
+            path: String::new(),
+            client: None,
+            request_id: None,
+            reason,
+        }
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Numbers and chains the line; returns its text and its hash.
+    pub fn seal(&self, seq: u64, prev_hash: &str) -> (String, String) {
+        let rest = Value::Object(self.members()).to_string();
+        let rest = rest.strip_prefix('{').unwrap_or(&rest);
+        let hash = hex(&Sha256::digest(format!("{{\"seq\":{seq},\"prev_hash\":\"{prev_hash}\",{rest}")));
+        (format!("{{\"seq\":{seq},\"prev_hash\":\"{prev_hash}\",\"hash\":\"{hash}\",{rest}"), hash)
+    }
+
+    fn members(&self) -> Map<String, Value> {
+        let note = &self.note;
+        let decision = matches!(self.kind, "decision").then(|| note.decision.as_str());
+        let pairs = [
+            ("time", json!(rfc3339(self.time))),
+            ("id", json!(self.id)),
+            ("kind", json!(self.kind)),
+            ("decision", json!(decision)),
+            ("code", json!(note.code.map(Code::as_str))),
+            ("resource", json!(note.resource.as_ref().map(ToString::to_string))),
+            ("resource_id", json!(note.resource_id.as_ref().map(ResourceKey::as_str))),
+            ("agent", note.agent.as_ref().map_or(Value::Null, |(actor, credential)| agent(actor, Some(credential)))),
+            ("change", json!(note.change)),
+            ("expected", json!(note.expected)),
+            ("observed", note.observed.as_ref().map_or(Value::Null, shown)),
+            ("result", json!(self.result)),
+            ("upstream_status", json!(note.upstream_status)),
+            ("fence", json!(self.fence.map(|fence| fence.0))),
+            ("holder", self.holder.as_ref().map_or(Value::Null, |actor| agent(actor, None))),
+            ("holding_since", json!(self.holding_since.map(rfc3339))),
+            ("waited_ms", json!(millis(note.waited))),
+            ("took_ms", json!(millis(note.took))),
+            ("method", json!(note.method)),
+            ("path", json!(note.path)),
+            ("client", json!(note.client)),
+            ("request_id", json!(note.request_id)),
+            ("reason", json!(note.reason)),
+            ("gate", json!(self.gate)),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// The wire form of an agent, as the audit and `/claims` show it.
+pub fn agent(actor: &Actor, credential: Option<&Fingerprint>) -> Value {
+    let instance = actor.instance.as_ref().map(crate::model::Instance::as_str);
+    match credential {
+        Some(credential) => {
+            json!({"account": actor.account.to_string(), "instance": instance, "credential": credential.as_str()})
+        }
+        None => json!({"account": actor.account.to_string(), "instance": instance}),
+    }
+}
+
+/// The wire form of what a read showed.
+pub fn shown(shown: &Shown) -> Value {
+    let assignees: Vec<&str> = shown.assignees.iter().map(crate::model::Login::as_str).collect();
+    let statuses: Vec<&str> = shown.statuses.iter().map(Status::as_str).collect();
+    json!({"assignees": assignees, "status": statuses, "state": shown.state.as_str()})
+}
+
+/// RFC 3339 in UTC with microseconds.
+pub fn rfc3339(time: Time) -> String {
+    jiff::Timestamp::from_microsecond(time.0).map_or_else(|_| time.0.to_string(), |at| format!("{at:.6}"))
+}
+
+fn millis(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,72 @@
+//! The record of who holds, as a port (DESIGN section 5).
+
+use super::{BoxFuture, Note};
+use crate::admission::{Refused, Step};
+use crate::model::{Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use tokio::sync::watch;
+
+/// One step on one item, with what the audit is to say of it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// The item.
+    pub key: ResourceKey,
+    /// Where it is found; recorded if the item is new.
+    pub locator: Locator,
+    /// The step.
+    pub step: Step,
+    /// What the audit line adds to what the record knows.
+    pub note: Option<Box<Note>>,
+    /// The time.
+    pub now: Time,
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Until it is on disk.
+    Awaited,
+    /// Not at all: it is on disk with the next group, and before its audit line is printed.
+    NextGroup,
+}
+
+/// Why a commit did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The record does not allow the step.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The ledger cannot be written or read.
+    #[error("the ledger is not available: {0}")]
+    Unavailable(String),
+}
+
+/// The ledger. A batch is carried out in one transaction, all or nothing; every implementation runs
+/// [`admission::apply`](crate::admission::apply) inside it and passes the same contract suite.
+pub trait Ledger: Send + Sync + 'static {
+    /// Carries the steps out and returns the records as they are after it, one a command.
+    fn commit(
+        &self,
+        commands: Vec<Command>,
+        durability: Durability,
+    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// Records a decision that never became an attempt. Never waits.
+    fn record(&self, note: Note, now: Time);
+    /// One item, if the ledger has ever seen it.
+    fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>>;
+    /// Every item that is held or in doubt.
+    fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// The final attempts of an item, newest first.
+    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
+    /// Audit lines after this sequence number, in order.
+    fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>>;
+    /// The sequence number of the newest durable audit line; changes as lines are added.
+    fn newest_line(&self) -> watch::Receiver<u64>;
+    /// The last line that was printed, as `mark_printed` recorded it.
+    fn printed(&self) -> BoxFuture<'_, Result<u64, LedgerError>>;
+    /// Remembers how far the audit was printed.
+    fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>>;
+    /// Whether this process alone writes the ledger, so that its lanes keep all others out.
+    fn exclusive(&self) -> bool;
+    /// This gate, and which of its lives this is.
+    fn identity(&self) -> (GateId, Epoch);
+}

@@ -1,0 +1,116 @@
+//! What is counted; the text form is served by the admin listener.
+
+use super::Decision;
+use crate::model::Code;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Labels of `claimgate_decisions_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DecisionLabels {
+    decision: &'static str,
+    code: &'static str,
+}
+
+/// Labels of `claimgate_upstream_seconds`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PhaseLabels {
+    phase: &'static str,
+}
+
+/// The gate's metrics. Cheap to clone and to count; one instance a process.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    decisions: Family<DecisionLabels, Counter>,
+    lane_wait: Histogram,
+    upstream: Family<PhaseLabels, Histogram, fn() -> Histogram>,
+    /// Guarded sections under way.
+    pub in_flight: Gauge,
+    /// Connections open at the edge.
+    pub connections: Gauge,
+    /// Items in doubt.
+    pub doubt: Gauge,
+    /// Holdings that a late write or an outside edit contests.
+    pub contested: Counter,
+    /// Holdings that an outside edit ended.
+    pub revoked: Counter,
+    /// Shared-looking accounts: claims of one account from two client addresses without an instance.
+    pub unnamed_instances: Counter,
+    longest_send: std::sync::Arc<AtomicU64>,
+}
+
+// === impl Metrics ===
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            decisions: Family::default(),
+            lane_wait: seconds(),
+            upstream: Family::new_with_constructor(seconds),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            doubt: Gauge::default(),
+            contested: Counter::default(),
+            revoked: Counter::default(),
+            unnamed_instances: Counter::default(),
+            longest_send: std::sync::Arc::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers everything under `claimgate_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("claimgate");
+        registry.register("decisions", "Decisions over guarded writes", self.decisions.clone());
+        registry.register_with_unit("lane_wait", "Wait for an item's turn", Unit::Seconds, self.lane_wait.clone());
+        registry.register_with_unit("upstream", "Guarded calls to the tracker", Unit::Seconds, self.upstream.clone());
+        registry.register("in_flight", "Guarded sections under way", self.in_flight.clone());
+        registry.register("connections", "Open client connections", self.connections.clone());
+        registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
+        registry.register(
+            "contested",
+            "Writes seen that did not pass the gate and are not settled",
+            self.contested.clone(),
+        );
+        registry.register("revoked", "Holdings ended by an outside edit", self.revoked.clone());
+        registry.register(
+            "unnamed_instances",
+            "Claims of one account from a second client address without an instance",
+            self.unnamed_instances.clone(),
+        );
+    }
+
+    /// Counts one decision.
+    pub fn decided(&self, decision: Decision, code: Option<Code>) {
+        let code = code.map_or("", Code::as_str);
+        self.decisions.get_or_create(&DecisionLabels { decision: decision.as_str(), code }).inc();
+    }
+
+    /// How long a request waited for its turn.
+    pub fn waited(&self, span: Duration) {
+        self.lane_wait.observe(span.as_secs_f64());
+    }
+
+    /// How long the tracker took: `resolve`, `observe`, `send`, `read_back`, `whoami`.
+    pub fn upstream_took(&self, phase: &'static str, span: Duration) {
+        self.upstream.get_or_create(&PhaseLabels { phase }).observe(span.as_secs_f64());
+    }
+
+    /// Remembers the longest send; true if this one is the longest so far.
+    pub fn is_longest_send(&self, span: Duration) -> bool {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        self.longest_send.fetch_max(micros, Ordering::Relaxed) < micros
+    }
+}
+
+fn seconds() -> Histogram {
+    const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0];
+    Histogram::new(BOUNDS)
+}

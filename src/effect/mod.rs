@@ -1,0 +1,22 @@
+//! The ports: what the gate needs of the world, as traits.
+//!
+//! The gate sees these and never an adapter; time, randomness, the tracker, the
+//! ledger and identity all come through here, so that the whole guarded section
+//! runs in a test on virtual time. Adapters (floor F3) implement one port each.
+
+pub mod audit;
+pub mod clock;
+pub mod identify;
+pub mod ledger;
+pub mod metrics;
+pub mod upstream;
+
+pub use audit::{Decision, Line, Note};
+pub use clock::{Clock, Entropy};
+pub use identify::{Identify, IdentifyError};
+pub use ledger::{Command, Durability, Ledger, LedgerError};
+pub use metrics::Metrics;
+pub use upstream::{CallError, Carrier, Upstream};
+
+/// A boxed future, as the object-safe ports return it.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,292 @@
+//! The guarded section: one write of one item, from its turn to its answer.
+//!
+//! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that
+//! hangs up after the first durable one changes nothing. [`Section::run`] is the walk of DESIGN
+//! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
+//! nothing here judges: judging is `admission`'s, and the record is the ledger's.
+
+mod lanes;
+mod reads;
+mod refusal;
+mod resolve;
+mod section;
+mod watch;
+
+pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use watch::{ReleaseError, Released};
+
+use crate::admission::Rules;
+use crate::dialect::{Credential, Dialect, Intent, WireResponse};
+use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
+use crate::model::{Boot, Caller, Code, Instance, Rejection};
+use arc_swap::ArcSwap;
+use reads::Reads;
+use section::Section;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+/// What a send's read-back may rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// A read of its own after the answer.
+    ReadBack,
+    /// The tracker's own answer, where it carries the state re-read after the write.
+    Answer,
+}
+
+/// The gate's own settings; the rules are apart because they can be switched while it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a write without a certain answer keeps its item closed (Q).
+    pub doubt_period: Duration,
+    /// How long after T2 the first byte may leave.
+    pub emit_window: Duration,
+    /// What the read-back rests on.
+    pub verify: Verify,
+    /// Waiters a lane, and how long they wait.
+    pub lanes: LaneLimits,
+    /// Accounts that several agents share: each request must name its instance.
+    pub shared_accounts: BTreeSet<crate::model::Login>,
+    /// Accounts of people.
+    pub overriders: BTreeSet<crate::model::Login>,
+    /// A holder silent for longer is flagged; `None`: never.
+    pub stale_after: Option<Duration>,
+}
+
+/// What the gate stands on.
+pub struct Ports {
+    /// Wire and model of the tracker.
+    pub dialect: Arc<dyn Dialect>,
+    /// The tracker.
+    pub upstream: Arc<dyn Upstream>,
+    /// The record.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who is behind a credential.
+    pub identify: Arc<dyn Identify>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Names.
+    pub entropy: Arc<dyn Entropy>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The operator's own credential, if one is configured.
+    pub service: Option<Credential>,
+}
+
+/// The gate. One a process.
+pub struct Gate {
+    ports: Ports,
+    settings: Settings,
+    rules: ArcSwap<Rules>,
+    lanes: Lanes,
+    reads: Reads,
+    under_way: AtomicUsize,
+    quiet: Notify,
+}
+
+/// A guarded write as the edge hands it over: parsed, its credential and instance found, nothing decided.
+pub struct Ask {
+    /// What is asked.
+    pub intent: Intent,
+    /// With which credential.
+    pub credential: Credential,
+    /// Which agent behind the account, where it said so.
+    pub instance: Option<Instance>,
+    /// The request's headers; the dialect keeps the allow-listed ones.
+    pub headers: http::HeaderMap,
+    /// When its head had been read.
+    pub arrived: Boot,
+    /// For the audit.
+    pub about: About,
+}
+
+/// Where a request came from, for the audit.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The method.
+    pub method: String,
+    /// The path, without query.
+    pub path: String,
+    /// The client's address.
+    pub client: Option<String>,
+    /// Its `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+/// What the client is to be told.
+#[derive(Debug)]
+pub struct Reply {
+    /// Names the decision.
+    pub id: String,
+    /// The decision, for the header.
+    pub decision: Decision,
+    /// The code, for the header.
+    pub code: Option<Code>,
+    /// The answer.
+    pub answer: Answered,
+}
+
+/// The body of a reply.
+pub enum Answered {
+    /// The tracker's own answer, or a success built from a read.
+    Tracker(WireResponse),
+    /// A refusal; the dialect gives it its form.
+    Refused(Box<Rejection>),
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// A gate over these ports.
+    pub fn new(ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
+        let lanes = Lanes::new(settings.lanes);
+        Arc::new(Self {
+            ports,
+            settings,
+            rules: ArcSwap::from_pointee(rules),
+            lanes,
+            reads: Reads::default(),
+            under_way: AtomicUsize::new(0),
+            quiet: Notify::new(),
+        })
+    }
+
+    /// Runs the guarded section in a task of its own on `runtime`, and waits for its reply.
+    ///
+    /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
+    pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        let gate = Arc::clone(self);
+        let guard = InFlight::enter(Arc::clone(self));
+        runtime.spawn(async move {
+            let _guard = guard;
+            gate.detached(ask, reply).await;
+        });
+        answer.await.ok()
+    }
+
+    /// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
+    async fn detached(self: Arc<Self>, ask: Ask, reply: oneshot::Sender<Reply>) {
+        let section = Arc::new(Section::new(Arc::clone(&self), ask));
+        let run = Arc::clone(&section);
+        let reply = Arc::new(reply);
+        let client = Arc::clone(&reply);
+        let ended = tokio::spawn(async move { run.run(&|| client.is_closed()).await }).await;
+        let done = match ended {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "guarded section panicked");
+                Some(section.panicked().await)
+            }
+        };
+        if let (Some(done), Some(reply)) = (done, Arc::into_inner(reply)) {
+            // The client may have gone: what it would have been told is in the ledger.
+            drop(reply.send(done));
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Puts other rules in force; writes under way go on by the old ones.
+    pub fn set_rules(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// What the gate stands on.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The gate's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Waits until no guarded section is under way.
+    pub async fn drained(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            if self.under_way.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    /// Records a refusal that was made before there was anything to guard: an unreadable body, an ambiguous path.
+    pub fn record_refusal(&self, rejection: &Rejection, about: &About, took: Duration) -> String {
+        let now = self.ports.clock.now();
+        let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
+        let mut note = Note::of_gate(id.clone(), None);
+        note.decision = Decision::Reject;
+        note.code = Some(rejection.code);
+        note.resource.clone_from(&rejection.resource);
+        note.expected.clone_from(&rejection.expected);
+        note.took = took;
+        about.fill(&mut note);
+        self.ports.metrics.decided(Decision::Reject, Some(rejection.code));
+        self.ports.ledger.record(note, now);
+        id
+    }
+
+    fn caller(&self, account: crate::model::Account, instance: Option<Instance>, credential: &Credential) -> Caller {
+        let listed = |list: &BTreeSet<crate::model::Login>| account.login().is_some_and(|login| list.contains(login));
+        Caller {
+            shared: listed(&self.settings.shared_accounts),
+            overrider: listed(&self.settings.overriders),
+            credential: self.ports.identify.fingerprint(credential),
+            actor: crate::model::Actor { account, instance },
+        }
+    }
+
+    fn boot_clock(self: &Arc<Self>) -> Arc<dyn Fn() -> Boot + Send + Sync> {
+        let clock = Arc::clone(&self.ports.clock);
+        Arc::new(move || clock.boot())
+    }
+}
+
+// === impl About ===
+
+impl About {
+    fn fill(&self, note: &mut Note) {
+        note.method.clone_from(&self.method);
+        note.path.clone_from(&self.path);
+        note.client.clone_from(&self.client);
+        note.request_id.clone_from(&self.request_id);
+    }
+}
+
+impl std::fmt::Debug for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tracker(response) => write!(f, "Tracker({})", response.status),
+            Self::Refused(rejection) => write!(f, "Refused({})", rejection.code.as_str()),
+        }
+    }
+}
+
+/// Counts a guarded section for as long as it runs.
+struct InFlight(Arc<Gate>);
+
+impl InFlight {
+    fn enter(gate: Arc<Gate>) -> Self {
+        gate.under_way.fetch_add(1, Ordering::AcqRel);
+        gate.ports.metrics.in_flight.inc();
+        Self(gate)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.ports.metrics.in_flight.dec();
+        if self.0.under_way.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.quiet.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the gate has learnt of reads: which path is which item, and who may read where.
+//!
+//! Neither is ever what a decision rests on. A path's item is checked again under
+//! the item's turn; that a credential could read a repository lately only lets
+//! it share a refusal that somebody else's read already justifies (DESIGN section 4).
+
+use crate::model::{Fingerprint, Locator, Project, ResourceKey};
+use moka::future::Cache;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Reads {
+    /// Path to immutable id.
+    keys: Cache<Locator, ResourceKey>,
+    /// Credentials that lately got a 2xx on an issue or pull of a repository.
+    readers: Cache<(Fingerprint, Project), ()>,
+}
+
+const MOST_KEYS: u64 = 200_000;
+const MOST_READERS: u64 = 100_000;
+/// "Lately".
+const READER_FOR: Duration = Duration::from_secs(600);
+
+// === impl Reads ===
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            keys: Cache::new(MOST_KEYS),
+            readers: Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
+        }
+    }
+}
+
+impl Reads {
+    pub(super) async fn key(&self, locator: &Locator) -> Option<ResourceKey> {
+        self.keys.get(locator).await
+    }
+
+    /// The item at a path; of many who ask at once, one reads.
+    pub(super) async fn key_or<E: Clone + Send + Sync + 'static>(
+        &self,
+        locator: &Locator,
+        read: impl Future<Output = Result<ResourceKey, E>>,
+    ) -> Result<ResourceKey, E> {
+        self.keys.try_get_with_by_ref(locator, read).await.map_err(|error| E::clone(&error))
+    }
+
+    pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey) {
+        self.keys.insert(locator.clone(), key.clone()).await;
+    }
+
+    pub(super) async fn forget_key(&self, locator: &Locator) {
+        self.keys.invalidate(locator).await;
+    }
+
+    pub(super) async fn learn_reader(&self, credential: &Fingerprint, project: &Project) {
+        self.readers.insert((credential.clone(), project.clone()), ()).await;
+    }
+
+    pub(super) fn is_reader(&self, credential: &Fingerprint, project: &Project) -> bool {
+        self.readers.contains_key(&(credential.clone(), project.clone()))
+    }
+}

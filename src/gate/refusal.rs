@@ -1,0 +1,38 @@
+//! The refusals that come of the way, not of a rule.
+
+use crate::model::{Code, Locator, Rejection};
+use std::time::Duration;
+
+/// A refusal that asks the client to come again.
+pub(super) fn retry(code: Code, resource: &Locator, message: String, after: Duration) -> Box<Rejection> {
+    Box::new(Rejection { retry_after: Some(after), ..*plain(code, resource, message) })
+}
+
+/// A refusal about an item.
+pub(super) fn plain(code: Code, resource: &Locator, message: String) -> Box<Rejection> {
+    Box::new(Rejection { resource: Some(resource.clone()), ..Rejection::of_request(code, message) })
+}
+
+/// 504: sent, and nobody knows.
+pub(super) fn unknown(resource: &Locator, doubt_period: Duration) -> Box<Rejection> {
+    let message = format!(
+        "the write of {resource} was sent and its outcome is unknown; repeat the same request: the item stays closed to \
+         others for up to {} s until it is known",
+        doubt_period.as_secs()
+    );
+    plain(Code::OutcomeUnknown, resource, message)
+}
+
+/// 503: the ledger cannot be written.
+pub(super) fn no_ledger(resource: &Locator, why: &str) -> Box<Rejection> {
+    tracing::error!(ledger.error = why, %resource, "guarded write refused");
+    let message = format!("{resource}: the gate cannot write its ledger, so nothing was sent; try again");
+    retry(Code::LedgerUnavailable, resource, message, Duration::from_secs(5))
+}
+
+/// 502: the tracker could not be read, so nothing was sent.
+pub(super) fn unreadable(resource: &Locator, why: &str) -> Box<Rejection> {
+    tracing::warn!(upstream.error = why, %resource, "guarded write refused: the tracker could not be read");
+    let message = format!("{resource}: the tracker could not be read, so nothing was sent; try again");
+    plain(Code::UpstreamUnreadable, resource, message)
+}

@@ -1,0 +1,84 @@
+//! Ending doubt: by what a read shows, when it is due (DESIGN section 5).
+
+use super::{Gate, Turn};
+use crate::admission::{OutsideEdit, Rules, Step, Verified};
+use crate::effect::{Command, Durability, Note};
+use crate::model::{Doubt, ItemRecord, Ownership, Reach, ResourceKey, Snapshot, Time};
+use std::time::Duration;
+
+impl Gate {
+    /// Ends the item's doubt if this read allows it. Under the item's turn, with no attempt of its own.
+    pub(super) async fn resolve_by(&self, key: &ResourceKey, seen: &Snapshot, turn: &Turn, rules: &Rules) {
+        let record = match self.ports.ledger.item(key).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(ledger.error = %error, "doubt not looked at"),
+        };
+        let now = self.ports.clock.now();
+        let Some(verified) = verified(&record, seen, rules, now) else { return };
+        let doubts = record.doubts.iter().map(|doubt| doubt.attempt.clone()).collect();
+        let mut note = Note::of_gate(String::new(), None);
+        note.observed = Some(rules.workflow.shown(seen));
+        let command = Command {
+            key: key.clone(),
+            locator: seen.locator.clone(),
+            step: Step::Resolve { doubts, verified },
+            note: Some(Box::new(note)),
+            now,
+        };
+        turn.forget();
+        if let Err(error) = self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            tracing::warn!(ledger.error = %error, resource = %record.locator, "doubt not ended");
+        }
+    }
+
+    pub(super) fn count(&self, edit: &OutsideEdit) {
+        match edit {
+            OutsideEdit::Takes { .. } => drop(self.ports.metrics.revoked.inc()),
+            OutsideEdit::Contested { .. } => drop(self.ports.metrics.contested.inc()),
+            OutsideEdit::Harmless { .. } => {}
+        }
+    }
+
+    pub(super) fn outside_note(&self, seen: &Snapshot) -> Box<Note> {
+        let id = self.ports.entropy.attempt_id(self.ports.clock.now());
+        let mut note = Note::of_gate(id.as_str().to_owned(), None);
+        note.observed = Some(self.rules().workflow.shown(seen));
+        Box::new(note)
+    }
+
+    /// Q is an assumption: it is measured, and said when it comes near.
+    pub(super) fn measure_send(&self, took: Duration) {
+        self.ports.metrics.upstream_took("send", took);
+        if self.ports.metrics.is_longest_send(took) && took > self.settings.doubt_period / 4 {
+            tracing::warn!(
+                took_ms = took.as_millis(),
+                doubt_period_s = self.settings.doubt_period.as_secs(),
+                "a guarded write took more than a quarter of ledger.doubt_period; raise it"
+            );
+        }
+    }
+}
+
+/// What a read says of the item's doubt, if it may be ended now: early only if exactly one emission is doubtful, the
+/// holder is not its target, and the tracker shows the target; else when its time has come.
+pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now: Time) -> Option<Verified> {
+    let doubt = record.doubts.first().filter(|_| record.live.is_none())?;
+    let landed = doubt.goal.reach(seen) == Reach::Full;
+    let early = record.doubts.len() == 1 && landed && !holds_already(record, doubt);
+    let due = record.doubt_until.is_none_or(|until| until <= now);
+    let shown = rules.workflow.shown(seen);
+    match (early || due, landed) {
+        (false, _) => None,
+        (true, true) => Some(Verified::Landed(shown)),
+        (true, false) => Some(Verified::NotLanded(shown)),
+    }
+}
+
+fn holds_already(record: &ItemRecord, doubt: &Doubt) -> bool {
+    match &doubt.ownership {
+        Ownership::Becomes(actor) => record.holding.as_ref().is_some_and(|held| held.actor.same_agent(actor)),
+        Ownership::Ends => record.holding.is_none(),
+        Ownership::Keep => true,
+    }
+}

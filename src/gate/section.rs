@@ -1,0 +1,831 @@
+//! One guarded write, step by step (DESIGN sections 4 and 5).
+//!
+//! `run` is the outline; each step below it either goes on or ends the section with
+//! what the client is to be told. From T1 on every way out settles the attempt.
+
+use super::lanes::KEPT;
+use super::refusal;
+use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
+use crate::admission::{
+    self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
+};
+use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
+use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note};
+use crate::model::{
+    Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator, Ownership,
+    Rejection, ResourceKey, Snapshot,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub(super) struct Section {
+    gate: Arc<Gate>,
+    ask: Ask,
+    /// What to settle should the section panic.
+    entered: Mutex<Option<(ResourceKey, Locator, AttemptId)>>,
+}
+
+/// Why the section ends before a send: what the client is told.
+enum Stop {
+    /// Refused by the gate.
+    Refuse(Box<Rejection>),
+    /// The tracker's own answer goes back.
+    Tracker(Box<WireResponse>),
+    /// The client has gone before anything was durable.
+    Gone,
+    /// The path names another item than it did: start again.
+    Moved,
+}
+
+/// One read of the item.
+struct Fresh {
+    began: Boot,
+    seen: Snapshot,
+    address: Address,
+    response: WireResponse,
+    carrier: Option<Carrier>,
+}
+
+/// A write under its item's turn.
+struct Entered<'a> {
+    turn: &'a Turn,
+    caller: &'a Caller,
+    rules: &'a Rules,
+    key: &'a ResourceKey,
+    attempt: AttemptId,
+    waited: Duration,
+}
+
+type Ended = Result<Reply, Stop>;
+
+/// A settlement that cannot be written is tried again this often.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+/// Who comes while this runs shares the read after it.
+const GATHER: Duration = Duration::from_millis(15);
+/// Longest gathering.
+const GATHER_MOST: Duration = Duration::from_millis(250);
+/// An observation older than this says nothing about a herd.
+const HERD: Duration = Duration::from_secs(2);
+
+impl Section {
+    pub(super) fn new(gate: Arc<Gate>, ask: Ask) -> Self {
+        Self { gate, ask, entered: Mutex::new(None) }
+    }
+
+    /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
+    pub(super) async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
+        match self.walk(gone).await {
+            Ok(reply) => Some(reply),
+            Err(Stop::Refuse(rejection)) => Some(self.refused(None, *rejection)),
+            Err(Stop::Tracker(response)) => Some(self.denied(*response)),
+            Err(Stop::Gone) => None,
+            Err(Stop::Moved) => Some(self.refused(None, *self.still_moving())),
+        }
+    }
+
+    async fn walk(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
+        // Who asks, as the tracker sees it.
+        let caller = self.identify().await?;
+        let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller).await };
+        // A path can come to name another item between two looks; twice is enough.
+        for _ in 0..3 {
+            match self.item(address, &caller, gone).await {
+                Err(Stop::Moved) => self.gate.reads.forget_key(&address.locator()).await,
+                ended => return ended,
+            }
+        }
+        Err(Stop::Moved)
+    }
+
+    async fn item(&self, address: &Address, caller: &Caller, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
+        // Which item: by its immutable id, never by its path.
+        let (key, mut fresh) = self.resolve(address, caller).await?;
+        // Its turn, first come, first served.
+        let turn = self.enter(&key, address).await?;
+        let rules = self.gate.rules();
+        let waited = self.took();
+        self.gate.ports.metrics.waited(waited);
+        // A refusal may rest on what somebody else has just seen.
+        self.gather(&turn, caller, &rules).await;
+        if let Some(reply) = self.shared_refusal(&turn, caller, &rules, waited) {
+            return Ok(reply);
+        }
+        // An abandoned release must not strike a later claim.
+        if gone() {
+            return Err(Stop::Gone);
+        }
+        // T1: from here on nothing cancels it.
+        let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh, &rules).await?;
+        let entered = Entered { turn: &turn, caller, rules: &rules, key: &key, attempt, waited };
+        let ended = self.entered(&entered, record, fresh, address).await;
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ended
+    }
+
+    /// Under the turn, with an attempt OPEN: every way out of here settles it.
+    async fn entered(&self, at: &Entered<'_>, record: ItemRecord, fresh: Option<Fresh>, address: &Address) -> Ended {
+        let fresh = match self.observe(at, fresh, address).await {
+            Ok(fresh) => fresh,
+            Err(stop) => {
+                self.abort(at, Durability::NextGroup).await;
+                return Err(stop);
+            }
+        };
+        // What changed outside the gate is judged first, and takes its own step.
+        let record = match self.reconcile(at, record, &fresh.seen).await {
+            Ok(record) => record,
+            Err(stop) => {
+                self.abort(at, Durability::NextGroup).await;
+                return Err(stop);
+            }
+        };
+        let question = Question {
+            rules: at.rules,
+            caller: at.caller,
+            change: &self.ask.intent.change,
+            record: &record,
+            seen: &fresh.seen,
+            now: self.gate.ports.clock.now(),
+        };
+        match admission::decide(&question) {
+            (Verdict::Reject(rejection), _) => Ok(self.reject(at, &record, fresh, rejection).await),
+            (Verdict::Noop(noop), _) => self.grant(at, fresh, noop).await,
+            (Verdict::Admit(permit), observed) => self.send(at, fresh, permit, observed).await,
+        }
+    }
+
+    // === before the turn ===
+
+    async fn identify(&self) -> Result<Caller, Stop> {
+        let identify = &self.gate.ports.identify;
+        let account = identify.account(&self.ask.credential).await.map_err(|error| match error {
+            IdentifyError::Refused(response) => Stop::Tracker(response),
+            IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.locator(), &why)),
+        })?;
+        let caller = self.gate.caller(account, self.ask.instance.clone(), &self.ask.credential);
+        if caller.shared && caller.actor.instance.is_none() && !caller.overrider {
+            return Err(Stop::Refuse(self.nameless(&caller)));
+        }
+        Ok(caller)
+    }
+
+    /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
+    async fn resolve(&self, address: &Address, caller: &Caller) -> Result<(ResourceKey, Option<Fresh>), Stop> {
+        let locator = address.locator();
+        let reads = &self.gate.reads;
+        if let Some(key) = reads.key(&locator).await {
+            let fresh = if reads.is_reader(&caller.credential, &locator.project) {
+                None
+            } else {
+                Some(self.read(address, "resolve").await?)
+            };
+            return Ok((fresh.as_ref().map_or(key, |fresh| fresh.seen.key.clone()), fresh));
+        }
+        let mut mine = None;
+        let found = reads
+            .key_or(&locator, async {
+                let read = self.read(address, "resolve").await;
+                let key = read.as_ref().map(|fresh| fresh.seen.key.clone()).map_err(|_| ());
+                mine = Some(read);
+                key
+            })
+            .await;
+        match (mine, found) {
+            (Some(read), _) => read.map(|fresh| (fresh.seen.key.clone(), Some(fresh))),
+            (None, Ok(key)) if reads.is_reader(&caller.credential, &locator.project) => Ok((key, None)),
+            // Another's read told the id, or failed; what this caller may see is its own matter.
+            (None, _) => self.read(address, "resolve").await.map(|fresh| (fresh.seen.key.clone(), Some(fresh))),
+        }
+    }
+
+    /// One read with the caller's credential; a same-origin redirect is followed once.
+    async fn read(&self, address: &Address, phase: &'static str) -> Result<Fresh, Stop> {
+        let mut address = address.clone();
+        for _ in 0..2 {
+            let began = self.gate.ports.clock.boot();
+            let request = self.gate.ports.dialect.observe(&address, &self.ask.credential);
+            let started = tokio::time::Instant::now();
+            let answer = self.gate.ports.upstream.read(request).await;
+            self.gate.ports.metrics.upstream_took(phase, started.elapsed());
+            let (response, carrier) =
+                answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+            match self.gate.ports.dialect.read(&address, &response) {
+                ReadOutcome::Item(seen) => {
+                    self.learn(&address, &seen).await;
+                    return Ok(Fresh { began, seen, address, response, carrier });
+                }
+                ReadOutcome::Denied => return Err(self.tracker_denies(response)),
+                ReadOutcome::Moved(to) => address = to,
+                ReadOutcome::Unreadable(why) => return Err(Stop::Refuse(refusal::unreadable(&self.locator(), &why))),
+            }
+        }
+        Err(Stop::Refuse(refusal::unreadable(&self.locator(), "it redirects more than once")))
+    }
+
+    async fn learn(&self, address: &Address, seen: &Snapshot) {
+        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
+        self.gate.reads.learn_reader(&print, &address.locator().project).await;
+        self.gate.reads.learn_key(&address.locator(), &seen.key).await;
+    }
+
+    fn tracker_denies(&self, response: WireResponse) -> Stop {
+        if response.status == http::StatusCode::UNAUTHORIZED {
+            let identify = &self.gate.ports.identify;
+            identify.forget(&identify.fingerprint(&self.ask.credential));
+        }
+        Stop::Tracker(Box::new(response))
+    }
+
+    // === the turn ===
+
+    async fn enter(&self, key: &ResourceKey, address: &Address) -> Result<Turn, Stop> {
+        self.gate.lanes.enter(key, self.gate.boot_clock()).await.map_err(|error| {
+            let locator = address.locator();
+            let message = match error {
+                LaneError::Full => format!("{locator}: too many writes of this item are waiting; try again"),
+                LaneError::Late => format!("{locator}: the item's turn did not come in time; try again"),
+            };
+            Stop::Refuse(refusal::retry(Code::LaneTimeout, &locator, message, Duration::from_secs(1)))
+        })
+    }
+
+    /// While a herd comes at a held item, waits for it to gather, so that one read answers it.
+    async fn gather(&self, turn: &Turn, caller: &Caller, rules: &Rules) {
+        let herd = |seen: &Observation| {
+            seen.began < self.ask.arrived
+                && self.gate.ports.clock.boot() < seen.began + HERD
+                && self.refusal_by(seen, caller, rules).is_some()
+        };
+        if !turn.observation().is_some_and(|seen| herd(&seen)) {
+            return;
+        }
+        let started = tokio::time::Instant::now();
+        let mut before = turn.entered();
+        while started.elapsed() < GATHER_MOST {
+            tokio::time::sleep(GATHER).await;
+            if std::mem::replace(&mut before, turn.entered()) == turn.entered() {
+                return;
+            }
+        }
+    }
+
+    fn shared_refusal(&self, turn: &Turn, caller: &Caller, rules: &Rules, waited: Duration) -> Option<Reply> {
+        let seen = turn.observation().filter(|seen| seen.began >= self.ask.arrived)?;
+        let rejection = self.refusal_by(&seen, caller, rules)?;
+        let mut reply = self.refused(Some(&seen.seen.key), *rejection);
+        reply.decision = Decision::Reject;
+        tracing::trace!(waited = ?waited, "refused on a shared observation");
+        Some(reply)
+    }
+
+    /// What would be refused by an observation alone; never anything that contradicts the holding.
+    fn refusal_by(&self, seen: &Observation, caller: &Caller, rules: &Rules) -> Option<Box<Rejection>> {
+        let now = self.gate.ports.clock.now();
+        let settled = seen.record.doubts.is_empty()
+            && self.gate.reads.is_reader(&caller.credential, &seen.seen.locator.project)
+            && admission::outside_edit(&seen.record, &seen.seen, rules, now).is_none();
+        let change = &self.ask.intent.change;
+        let question = Question { rules, caller, change, record: &seen.record, seen: &seen.seen, now };
+        match settled.then(|| admission::decide(&question)) {
+            Some((Verdict::Reject(rejection), _)) => Some(Box::new(rejection)),
+            _ => None,
+        }
+    }
+
+    // === T1 ===
+
+    async fn open(
+        &self,
+        key: &ResourceKey,
+        address: &Address,
+        caller: &Caller,
+        turn: &Turn,
+        fresh: &mut Option<Fresh>,
+        rules: &Rules,
+    ) -> Result<(AttemptId, ItemRecord), Stop> {
+        for last in [false, true] {
+            let attempt = self.attempt(key, address, caller);
+            let (id, locator) = (attempt.id.clone(), address.locator());
+            let command = self.command(key, &locator, Step::Open(attempt), None);
+            match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
+                Ok(mut records) => {
+                    *self.entered.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((key.clone(), locator.clone(), id.clone()));
+                    let record = records.pop().unwrap_or_else(|| ItemRecord::new(key.clone(), locator));
+                    return Ok((id, record));
+                }
+                Err(LedgerError::Refused(Refused::InDoubt(_))) if !last => {
+                    // Without a service token doubt ends by the next request's credential.
+                    let read = self.read(address, "observe").await?;
+                    self.gate.resolve_by(key, &read.seen, turn, rules).await;
+                    *fresh = Some(read);
+                }
+                Err(error) => return Err(Stop::Refuse(self.not_entered(&locator, &error))),
+            }
+        }
+        unreachable!("the second round returns")
+    }
+
+    fn attempt(&self, key: &ResourceKey, address: &Address, caller: &Caller) -> Attempt {
+        let now = self.gate.ports.clock.now();
+        let (gate, epoch) = self.gate.ports.ledger.identity();
+        Attempt {
+            id: self.gate.ports.entropy.attempt_id(now),
+            key: key.clone(),
+            locator: address.locator(),
+            actor: caller.actor.clone(),
+            credential: caller.credential.clone(),
+            change: self.ask.intent.change.clone(),
+            goal: None,
+            kind: None,
+            ownership: Ownership::Keep,
+            state: AttemptState::Open,
+            gate,
+            epoch,
+            opened: now,
+        }
+    }
+
+    fn not_entered(&self, locator: &Locator, error: &LedgerError) -> Box<Rejection> {
+        match error {
+            LedgerError::Refused(Refused::InDoubt(left)) => {
+                let message = format!(
+                    "a write of {locator} was sent and its outcome is not known yet; it is closed for another {} s",
+                    left.as_secs()
+                );
+                refusal::retry(Code::InDoubt, locator, message, *left)
+            }
+            LedgerError::Refused(_) => {
+                refusal::plain(Code::Busy, locator, format!("another write of {locator} is under way; try again"))
+            }
+            LedgerError::Unavailable(why) => refusal::no_ledger(locator, why),
+        }
+    }
+
+    // === observe, reconcile ===
+
+    async fn observe(&self, at: &Entered<'_>, fresh: Option<Fresh>, address: &Address) -> Result<Fresh, Stop> {
+        let fresh = match fresh.filter(|fresh| self.still_fresh(fresh, at.turn)) {
+            Some(fresh) => fresh,
+            None => self.read(address, "observe").await?,
+        };
+        if fresh.seen.key == *at.key { Ok(fresh) } else { Err(Stop::Moved) }
+    }
+
+    /// Whether a read from before the turn stands for one inside it: this process alone writes, and no turn of the item
+    /// has ended since it began.
+    fn still_fresh(&self, fresh: &Fresh, turn: &Turn) -> bool {
+        let untouched = match turn.last_ended {
+            Some(ended) => ended < fresh.began,
+            None => self.gate.ports.clock.boot() < fresh.began + KEPT,
+        };
+        untouched && self.gate.ports.ledger.exclusive() && fresh.began >= self.ask.arrived
+    }
+
+    async fn reconcile(&self, at: &Entered<'_>, mut record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
+        let now = self.gate.ports.clock.now();
+        while let Some(edit) = admission::outside_edit(&record, seen, at.rules, now) {
+            self.gate.count(&edit);
+            let harmless = matches!(edit, OutsideEdit::Harmless { .. });
+            let step = Step::Edit { edit, fence: record.fence };
+            let command = self.command(at.key, &seen.locator, step, Some(self.gate.outside_note(seen)));
+            let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
+            let done = self.gate.ports.ledger.commit(vec![command], durability).await;
+            record =
+                done.map_err(|error| Stop::Refuse(self.not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
+        }
+        Ok(record)
+    }
+
+    // === the three verdicts ===
+
+    async fn reject(&self, at: &Entered<'_>, record: &ItemRecord, fresh: Fresh, rejection: Rejection) -> Reply {
+        let mut note = self.note(at, Decision::Reject, Some(rejection.code));
+        note.expected.clone_from(&rejection.expected);
+        note.observed.clone_from(&rejection.observed);
+        let command = self.command(at.key, &fresh.seen.locator, Step::Reject(at.attempt.clone()), Some(note));
+        if let Err(error) = self.gate.ports.ledger.commit(vec![command], Durability::NextGroup).await {
+            tracing::error!(ledger.error = %error, "a refusal was not recorded");
+        }
+        self.publish(at, fresh.began, fresh.seen, record.clone());
+        self.reply(at, Decision::Reject, Some(rejection.code), Answered::Refused(Box::new(rejection)))
+    }
+
+    async fn grant(&self, at: &Entered<'_>, fresh: Fresh, noop: Noop) -> Ended {
+        let step = Step::Grant {
+            attempt: at.attempt.clone(),
+            kind: noop.kind,
+            ownership: noop.ownership,
+            shown: at.rules.workflow.shown(&fresh.seen),
+        };
+        let mut note = self.note(at, Decision::Noop, None);
+        note.observed = Some(at.rules.workflow.shown(&fresh.seen));
+        let command = self.command(at.key, &fresh.seen.locator, step, Some(note));
+        let locator = fresh.seen.locator.clone();
+        match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            Ok(mut records) => {
+                let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
+                if let Some(record) = records.pop() {
+                    self.publish(at, fresh.began, fresh.seen, record);
+                }
+                Ok(self.reply(at, Decision::Noop, None, Answered::Tracker(response)))
+            }
+            // Nothing was sent, but whether the grant was recorded is not known.
+            Err(LedgerError::Refused(_)) => Err(Stop::Refuse(refusal::unknown(&locator, self.doubt_period()))),
+            Err(LedgerError::Unavailable(why)) => {
+                self.abort(at, Durability::NextGroup).await;
+                Err(Stop::Refuse(refusal::no_ledger(&locator, &why)))
+            }
+        }
+    }
+
+    async fn send(&self, at: &Entered<'_>, mut fresh: Fresh, permit: Permit, observed: Option<Code>) -> Ended {
+        let locator = fresh.seen.locator.clone();
+        // T2: SENDING is durable before the first byte leaves, and the first byte must leave soon.
+        let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
+        let step = Step::Send { attempt: at.attempt.clone(), plan: permit.plan().clone() };
+        let command = self.command(at.key, &locator, step, None);
+        let record = match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            Ok(mut records) => records.pop(),
+            Err(error) => return Err(self.not_sending(at, &locator, error).await),
+        };
+        let by_holder = record.and_then(|record| record.holding).is_some_and(|h| h.actor.same_agent(&at.caller.actor));
+        // Sent at most once, on the connection that carried the read or on a new one.
+        let answer = self.emit(&mut fresh, emit_by).await;
+        let (status, response) = match answer {
+            Ok(response) => (Answer::Complete(response.status.as_u16()), Some(response)),
+            Err(CallError::Unknown(why)) => {
+                tracing::warn!(upstream.error = why, resource = %locator, "no certain answer");
+                (Answer::Uncertain, None)
+            }
+            Err(error) => return Err(self.not_sent(at, &locator, &error).await),
+        };
+        let back = self.read_back(&fresh.address, status, response.as_ref()).await;
+        let outcome = admission::judge(
+            permit.plan(),
+            status,
+            &fresh.seen,
+            back.as_ref().map(|back| &back.seen),
+            by_holder,
+            &at.rules.workflow,
+        );
+        Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
+    }
+
+    async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Stop {
+        match error {
+            LedgerError::Refused(_) => {
+                let message = format!("{locator}: this gate was replaced while it worked; nothing was sent; try again");
+                Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1)))
+            }
+            LedgerError::Unavailable(why) => {
+                self.abort(at, Durability::NextGroup).await;
+                Stop::Refuse(refusal::no_ledger(locator, &why))
+            }
+        }
+    }
+
+    async fn emit(&self, fresh: &mut Fresh, emit_by: Boot) -> Result<WireResponse, CallError> {
+        let intent = self.intent_at(&fresh.address);
+        let request = self.gate.ports.dialect.emit(&intent, &self.ask.headers, &self.ask.credential);
+        let clock = Arc::clone(&self.gate.ports.clock);
+        let in_time = move || clock.boot() <= emit_by;
+        let started = tokio::time::Instant::now();
+        let answer = self.gate.ports.upstream.send(request, fresh.carrier.take(), &in_time).await;
+        self.gate.measure_send(started.elapsed());
+        answer
+    }
+
+    /// No byte was handed over: the attempt is aborted, the item is as it was.
+    async fn not_sent(&self, at: &Entered<'_>, locator: &Locator, error: &CallError) -> Stop {
+        self.abort(at, Durability::Awaited).await;
+        if matches!(error, CallError::Expired) {
+            let message =
+                format!("{locator}: the gate was suspended before it could send; nothing was sent; try again");
+            return Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1)));
+        }
+        Stop::Refuse(refusal::unreadable(locator, &error.to_string()))
+    }
+
+    async fn read_back(&self, address: &Address, answer: Answer, response: Option<&WireResponse>) -> Option<Fresh> {
+        let Answer::Complete(status) = answer else { return None };
+        if self.gate.settings.verify == Verify::Answer
+            && (200..300).contains(&status)
+            && let Some(response) = response
+            && let ReadOutcome::Item(seen) = self.gate.ports.dialect.read(address, response)
+        {
+            let (began, address, response) = (self.gate.ports.clock.boot(), address.clone(), response.clone());
+            return Some(Fresh { began, seen, address, response, carrier: None });
+        }
+        self.read(address, "read_back").await.ok()
+    }
+
+    // === T3 ===
+
+    #[allow(clippy::too_many_arguments, reason = "one settlement, each part of it used once")]
+    async fn settle(
+        &self,
+        at: &Entered<'_>,
+        locator: &Locator,
+        permit: Permit,
+        outcome: Outcome,
+        response: Option<WireResponse>,
+        back: Option<Fresh>,
+        observed: Option<Code>,
+    ) -> Reply {
+        let decision = if observed.is_some() { Decision::Observe } else { Decision::Admit };
+        let mut note = self.note(at, decision, observed.or(outcome_code(&outcome, response.as_ref())));
+        note.observed = outcome.shown().cloned();
+        note.upstream_status = response.as_ref().map(|response| response.status.as_u16());
+        let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
+        let step = Step::Settle { attempt: at.attempt.clone(), outcome: outcome.clone(), doubt_until };
+        let command = self.command(at.key, locator, step, Some(note));
+        at.turn.forget();
+        let record = match self.gate.ports.ledger.commit(vec![command.clone()], Durability::Awaited).await {
+            Ok(mut records) => records.pop(),
+            Err(error) => {
+                self.settle_later(command, &error);
+                let rejection = refusal::unknown(locator, self.doubt_period());
+                return self.reply(at, decision, Some(Code::OutcomeUnknown), Answered::Refused(rejection));
+            }
+        };
+        if let (Some(record), Some(back)) = (record, &back) {
+            self.publish(at, back.began, back.seen.clone(), record);
+        }
+        self.tell(at, locator, permit.plan(), &outcome, response, back, decision, observed)
+    }
+
+    /// Fence lost, or T3 not written: 504 for the client; the settlement goes on being tried.
+    fn settle_later(&self, command: Command, error: &LedgerError) {
+        tracing::error!(ledger.error = %error, "settlement not written");
+        if matches!(error, LedgerError::Refused(_)) {
+            return;
+        }
+        let ledger = Arc::clone(&self.gate.ports.ledger);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SETTLE_AGAIN).await;
+                let again = ledger.commit(vec![command.clone()], Durability::Awaited).await;
+                if !matches!(again, Err(LedgerError::Unavailable(_))) {
+                    return;
+                }
+            }
+        });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one answer, each part of it used once")]
+    fn tell(
+        &self,
+        at: &Entered<'_>,
+        locator: &Locator,
+        plan: &Plan,
+        outcome: &Outcome,
+        response: Option<WireResponse>,
+        back: Option<Fresh>,
+        decision: Decision,
+        observed: Option<Code>,
+    ) -> Reply {
+        let code = observed.or(outcome_code(outcome, response.as_ref()));
+        let answer = match (outcome, response) {
+            (Outcome::Doubt, _) | (_, None) => Answered::Refused(refusal::unknown(locator, self.doubt_period())),
+            (Outcome::Committed { .. }, Some(response)) => Answered::Tracker(self.success(response, back)),
+            (Outcome::Refused { .. }, Some(response)) if response.status.is_success() => {
+                Answered::Refused(not_applied(locator, response.status.as_u16(), &plan.goal, outcome))
+            }
+            (Outcome::Partial { holds: false, shown }, Some(_)) => {
+                let message = format!("{locator} shows {shown} after the write: a writer that did not pass the gate");
+                let mut rejection = refusal::plain(Code::Contested, locator, message);
+                rejection.observed = Some(shown.clone());
+                Answered::Refused(rejection)
+            }
+            (_, Some(response)) => Answered::Tracker(response),
+        };
+        self.reply(at, decision, code, answer)
+    }
+
+    /// The tracker's own success, or one built from the read-back where it said 500 and had written.
+    fn success(&self, response: WireResponse, back: Option<Fresh>) -> WireResponse {
+        match back {
+            Some(back) if response.status.is_server_error() => {
+                self.gate.ports.dialect.accept(&self.intent_at(&back.address), &back.response)
+            }
+            _ => response,
+        }
+    }
+
+    // === creation ===
+
+    /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
+    async fn create(&self, caller: &Caller) -> Ended {
+        let request = self.gate.ports.dialect.emit(&self.ask.intent, &self.ask.headers, &self.ask.credential);
+        let answer = self.gate.ports.upstream.send(request, None, &|| true).await;
+        let locator = self.locator();
+        let response = match answer {
+            Ok(response) => response,
+            Err(CallError::Unknown(why)) => {
+                tracing::warn!(upstream.error = why, "no certain answer to a creation");
+                let message = format!(
+                    "the creation in {} was sent and its outcome is unknown; look before you \
+                    repeat it",
+                    locator.project
+                );
+                return Err(Stop::Refuse(Box::new(Rejection::of_request(Code::OutcomeUnknown, message))));
+            }
+            Err(error) => return Err(Stop::Refuse(refusal::unreadable(&locator, &error.to_string()))),
+        };
+        match self.gate.ports.dialect.created(&self.ask.intent, &response) {
+            Some((address, seen)) => Ok(self.created(caller, &address, &seen, response).await),
+            None => Ok(self.passed_on(caller, response)),
+        }
+    }
+
+    async fn created(&self, caller: &Caller, address: &Address, seen: &Snapshot, response: WireResponse) -> Reply {
+        self.learn(address, seen).await;
+        let own =
+            caller.actor.account.login().is_some_and(|own| seen.assignees.len() == 1 && seen.assignees.contains(own));
+        if !own {
+            return self.passed_on(caller, response);
+        }
+        let attempt = self.attempt(&seen.key, address, caller);
+        let rules = self.gate.rules();
+        let id = attempt.id.clone();
+        let mut note = self.bare_note(Decision::Admit, None);
+        note.upstream_status = Some(response.status.as_u16());
+        let grant = Step::Grant {
+            attempt: id.clone(),
+            kind: Kind::Create,
+            ownership: Ownership::Becomes(caller.actor.clone()),
+            shown: rules.workflow.shown(seen),
+        };
+        let commands = vec![
+            self.command(&seen.key, &address.locator(), Step::Open(attempt), None),
+            self.command(&seen.key, &address.locator(), grant, Some(Box::new(note))),
+        ];
+        if let Err(error) = self.gate.ports.ledger.commit(commands, Durability::Awaited).await {
+            // The item exists, and its assignee is a claim that the creator adopts with its next write.
+            tracing::warn!(ledger.error = %error, "a creation left no holding");
+        }
+        self.decided(Decision::Admit, None, id.as_str(), Answered::Tracker(response))
+    }
+
+    /// A creation that leaves no holding.
+    fn passed_on(&self, caller: &Caller, response: WireResponse) -> Reply {
+        let mut note = self.bare_note(Decision::Admit, None);
+        note.agent = Some((caller.actor.clone(), caller.credential.clone()));
+        note.upstream_status = Some(response.status.as_u16());
+        note.change = format!("create {}", self.ask.intent.change);
+        let id = note.id.clone();
+        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
+        self.decided(Decision::Admit, None, &id, Answered::Tracker(response))
+    }
+
+    // === ways out ===
+
+    /// The section panicked: what may have been sent is in doubt, what was not is aborted.
+    pub(super) async fn panicked(&self) -> Reply {
+        let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let locator = self.locator();
+        if let Some((key, locator, attempt)) = entered {
+            let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
+            let doubt = Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until };
+            let settled =
+                self.gate.ports.ledger.commit(vec![self.command(&key, &locator, doubt, None)], Durability::Awaited);
+            if settled.await.is_err() {
+                let abort = self.command(&key, &locator, Step::Abort(attempt), None);
+                drop(self.gate.ports.ledger.commit(vec![abort], Durability::Awaited).await);
+            }
+        }
+        self.refused(None, *refusal::unknown(&locator, self.doubt_period()))
+    }
+
+    async fn abort(&self, at: &Entered<'_>, durability: Durability) {
+        let note = self.note(at, Decision::Reject, Some(Code::UpstreamUnreadable));
+        let command = self.command(at.key, &self.locator(), Step::Abort(at.attempt.clone()), Some(note));
+        if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], durability).await {
+            self.settle_later(command, &error);
+        }
+    }
+
+    /// A refusal that is not an attempt's: recorded as a line of its own.
+    fn refused(&self, key: Option<&ResourceKey>, rejection: Rejection) -> Reply {
+        let mut note = self.bare_note(Decision::Reject, Some(rejection.code));
+        note.resource.clone_from(&rejection.resource);
+        note.resource_id = key.cloned();
+        note.expected.clone_from(&rejection.expected);
+        note.observed.clone_from(&rejection.observed);
+        let id = note.id.clone();
+        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
+        self.decided(Decision::Reject, Some(rejection.code), &id, Answered::Refused(Box::new(rejection)))
+    }
+
+    /// The tracker's own refusal of the read goes back unchanged.
+    fn denied(&self, response: WireResponse) -> Reply {
+        let mut note = self.bare_note(Decision::Reject, Some(Code::UpstreamUnreadable));
+        note.upstream_status = Some(response.status.as_u16());
+        let id = note.id.clone();
+        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
+        self.decided(Decision::Reject, Some(Code::UpstreamUnreadable), &id, Answered::Tracker(response))
+    }
+
+    fn publish(&self, at: &Entered<'_>, began: Boot, seen: Snapshot, record: ItemRecord) {
+        at.turn.publish(Observation { began, seen, record: ItemRecord { live: None, ..record } });
+    }
+
+    fn reply(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>, answer: Answered) -> Reply {
+        self.decided(decision, code, at.attempt.as_str(), answer)
+    }
+
+    fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
+        self.gate.ports.metrics.decided(decision, code);
+        Reply { id: id.to_owned(), decision, code, answer }
+    }
+
+    // === small helpers ===
+
+    fn intent_at(&self, address: &Address) -> Intent {
+        match &self.ask.intent.scope {
+            Scope::Item(asked) if asked.locator() == address.locator() => self.ask.intent.clone(),
+            _ => self.gate.ports.dialect.relocate(&self.ask.intent, address),
+        }
+    }
+
+    fn locator(&self) -> Locator {
+        match &self.ask.intent.scope {
+            Scope::Item(address) => address.locator(),
+            Scope::Create(project) => Locator { project: project.clone(), number: 0 },
+        }
+    }
+
+    fn command(&self, key: &ResourceKey, locator: &Locator, step: Step, note: Option<Box<Note>>) -> Command {
+        let (key, locator) = (key.clone(), locator.clone());
+        Command { key, locator, step, note, now: self.gate.ports.clock.now() }
+    }
+
+    fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
+        let mut note = self.bare_note(decision, code);
+        at.attempt.as_str().clone_into(&mut note.id);
+        note.waited = at.waited;
+        Box::new(note)
+    }
+
+    fn bare_note(&self, decision: Decision, code: Option<Code>) -> Note {
+        let now = self.gate.ports.clock.now();
+        let mut note = Note::of_gate(self.gate.ports.entropy.attempt_id(now).as_str().to_owned(), None);
+        note.decision = decision;
+        note.code = code;
+        note.change = self.ask.intent.change.to_string();
+        note.took = self.took();
+        note.resource = Some(self.locator());
+        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
+        note.agent = self.actor(&print).map(|actor| (actor, print));
+        self.ask.about.fill(&mut note);
+        note
+    }
+
+    fn actor(&self, print: &Fingerprint) -> Option<crate::model::Actor> {
+        let account = self.gate.ports.identify.known(print)?;
+        Some(crate::model::Actor { account, instance: self.ask.instance.clone() })
+    }
+
+    fn took(&self) -> Duration {
+        Duration::from_micros(self.gate.ports.clock.boot().0.saturating_sub(self.ask.arrived.0))
+    }
+
+    fn doubt_period(&self) -> Duration {
+        self.gate.settings.doubt_period
+    }
+
+    fn nameless(&self, caller: &Caller) -> Box<Rejection> {
+        let message = format!(
+            "the account {} is shared by several agents, so the request must say which one it is: use the base URL \
+             /as/<agent>/ or the header Claimgate-Agent",
+            caller.actor.account
+        );
+        refusal::plain(Code::IdentityRequired, &self.locator(), message)
+    }
+
+    fn still_moving(&self) -> Box<Rejection> {
+        refusal::unreadable(&self.locator(), "the path named another item each time it was read")
+    }
+}
+
+fn outcome_code(outcome: &Outcome, response: Option<&WireResponse>) -> Option<Code> {
+    match outcome {
+        Outcome::Committed { .. } => None,
+        Outcome::Refused { .. } => response.filter(|response| response.status.is_success()).map(|_| Code::NotApplied),
+        Outcome::Partial { holds: true, .. } => Some(Code::Partial),
+        Outcome::Partial { holds: false, .. } => Some(Code::Contested),
+        Outcome::Doubt => Some(Code::OutcomeUnknown),
+    }
+}
+
+fn not_applied(locator: &Locator, status: u16, goal: &Goal, outcome: &Outcome) -> Box<Rejection> {
+    let fields = if goal.assignees.is_some() { "assignees" } else { "the guarded fields" };
+    let message = format!(
+        "the tracker answered {status} and left {fields} of {locator} as they were: the account may lack write access, \
+         or the name is not assignable"
+    );
+    let mut rejection = refusal::plain(Code::NotApplied, locator, message);
+    rejection.observed = outcome.shown().cloned();
+    rejection
+}

@@ -1,0 +1,241 @@
+//! Model values as JSON text, as the SQLite ledger keeps them.
+//!
+//! Every value is written in full and read back strictly: a row that does not
+//! read is an error of the ledger, never a guess.
+
+use crate::model::{
+    Account, Actor, AttemptId, Change, Doubt, Fence, Fingerprint, Goal, Holding, Instance, LabelRef, Login, Masked,
+    OpenState, Ownership, SetChange, SetGoal, Shown, Status, Time,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A stored value that does not read.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored {0} does not read")]
+pub(super) struct Unreadable(pub(super) &'static str);
+
+type Read<T> = Result<T, Unreadable>;
+
+// === actors ===
+
+pub(super) fn actor(actor: &Actor) -> Value {
+    let instance = actor.instance.as_ref().map(Instance::as_str);
+    match &actor.account {
+        Account::Named(login) => json!({"login": login.as_str(), "instance": instance}),
+        Account::Opaque(print) => json!({"credential": print.as_str(), "instance": instance}),
+    }
+}
+
+pub(super) fn read_actor(value: &Value) -> Read<Actor> {
+    let named = value["login"].as_str().map(|login| Account::Named(Login::new(login)));
+    let opaque = || value["credential"].as_str().map(|print| Account::Opaque(Fingerprint::new(print)));
+    Ok(Actor {
+        account: named.or_else(opaque).ok_or(Unreadable("agent"))?,
+        instance: value["instance"].as_str().map(Instance::new),
+    })
+}
+
+pub(super) fn ownership(ownership: &Ownership) -> Value {
+    match ownership {
+        Ownership::Keep => json!("keep"),
+        Ownership::Ends => json!("ends"),
+        Ownership::Becomes(to) => actor(to),
+    }
+}
+
+pub(super) fn read_ownership(value: &Value) -> Read<Ownership> {
+    Ok(match value.as_str() {
+        Some("keep") => Ownership::Keep,
+        Some("ends") => Ownership::Ends,
+        Some(_) => return Err(Unreadable("ownership")),
+        None => Ownership::Becomes(read_actor(value)?),
+    })
+}
+
+// === sets ===
+
+fn set<T: Ord>(members: &BTreeSet<T>, one: impl Fn(&T) -> Value) -> Value {
+    Value::Array(members.iter().map(one).collect())
+}
+
+fn read_set<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> Read<BTreeSet<T>> {
+    let members = value.as_array().ok_or(Unreadable("set"))?;
+    members.iter().map(|member| one(member).ok_or(Unreadable("member of a set"))).collect()
+}
+
+fn login(login: &Login) -> Value {
+    json!(login.as_str())
+}
+
+fn read_login(value: &Value) -> Option<Login> {
+    value.as_str().map(Login::new)
+}
+
+fn label(label: &LabelRef) -> Value {
+    match label {
+        LabelRef::Id(id) => json!(id),
+        LabelRef::Name(name) => json!(name),
+    }
+}
+
+fn read_label(value: &Value) -> Option<LabelRef> {
+    let by_name = || value.as_str().map(|name| LabelRef::Name(name.to_owned()));
+    value.as_u64().map(LabelRef::Id).or_else(by_name)
+}
+
+fn set_change<T: Ord>(change: &SetChange<T>, one: impl Fn(&T) -> Value) -> Value {
+    match change {
+        SetChange::Replace(members) => json!({"replace": set(members, one)}),
+        SetChange::Add(members) => json!({"add": set(members, one)}),
+        SetChange::Remove(members) => json!({"remove": set(members, one)}),
+    }
+}
+
+fn read_set_change<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> Read<Option<SetChange<T>>> {
+    let Some((verb, members)) = value.as_object().and_then(|object| object.iter().next()) else { return Ok(None) };
+    let members = read_set(members, one)?;
+    Ok(Some(match verb.as_str() {
+        "replace" => SetChange::Replace(members),
+        "add" => SetChange::Add(members),
+        "remove" => SetChange::Remove(members),
+        _ => return Err(Unreadable("change of a set")),
+    }))
+}
+
+// === change, goal, shown ===
+
+fn read_state(value: &Value) -> Read<Option<OpenState>> {
+    match value.as_str() {
+        None => Ok(None),
+        Some("open") => Ok(Some(OpenState::Open)),
+        Some("closed") => Ok(Some(OpenState::Closed)),
+        Some(_) => Err(Unreadable("open or closed")),
+    }
+}
+
+pub(super) fn change(change: &Change) -> Value {
+    json!({
+        "assignees": change.assignees.as_ref().map(|change| set_change(change, login)),
+        "labels": change.labels.as_ref().map(|change| set_change(change, label)),
+        "state": change.state.map(OpenState::as_str),
+    })
+}
+
+pub(super) fn read_change(value: &Value) -> Read<Change> {
+    Ok(Change {
+        assignees: read_set_change(&value["assignees"], read_login)?,
+        labels: read_set_change(&value["labels"], read_label)?,
+        state: read_state(&value["state"])?,
+    })
+}
+
+pub(super) fn goal(goal: &Goal) -> Value {
+    json!({
+        "assignees": goal.assignees.as_ref().map(|members| set(members, login)),
+        "labels": goal.labels.as_ref().map(|goal| json!({
+            "with": set(&goal.with, label),
+            "without": goal.without.as_ref().map(|members| set(members, label)),
+        })),
+        "state": goal.state.map(OpenState::as_str),
+    })
+}
+
+pub(super) fn read_goal(value: &Value) -> Read<Goal> {
+    let some = |value: &Value| (!value.is_null()).then(|| value.clone());
+    let labels = some(&value["labels"]).map(|labels| {
+        let without = some(&labels["without"]).map(|members| read_set(&members, read_label)).transpose()?;
+        Ok(SetGoal { with: read_set(&labels["with"], read_label)?, without })
+    });
+    Ok(Goal {
+        assignees: some(&value["assignees"]).map(|members| read_set(&members, read_login)).transpose()?,
+        labels: labels.transpose()?,
+        state: read_state(&value["state"])?,
+    })
+}
+
+pub(super) fn shown(shown: &Shown) -> Value {
+    json!({
+        "assignees": set(&shown.assignees, login),
+        "statuses": set(&shown.statuses, |status| json!(status.as_str())),
+        "state": shown.state.as_str(),
+    })
+}
+
+pub(super) fn read_shown(value: &Value) -> Read<Shown> {
+    Ok(Shown {
+        assignees: read_set(&value["assignees"], read_login)?,
+        statuses: read_set(&value["statuses"], |status| status.as_str().map(Status::new))?,
+        state: read_state(&value["state"])?.ok_or(Unreadable("open or closed"))?,
+    })
+}
+
+// === holding, doubts, masks ===
+
+pub(super) fn holding(holding: &Holding) -> Value {
+    json!({
+        "actor": actor(&holding.actor),
+        "since": holding.since.0,
+        "attempt": holding.attempt.as_str(),
+        "fence": holding.fence.0,
+        "shown": shown(&holding.shown),
+        "parked": holding.parked,
+        "renewed": holding.renewed.0,
+    })
+}
+
+pub(super) fn read_holding(value: &Value) -> Read<Holding> {
+    Ok(Holding {
+        actor: read_actor(&value["actor"])?,
+        since: read_time(&value["since"])?,
+        attempt: AttemptId::new(text(&value["attempt"])?),
+        fence: Fence(value["fence"].as_u64().ok_or(Unreadable("version"))?),
+        shown: read_shown(&value["shown"])?,
+        parked: value["parked"].as_bool().ok_or(Unreadable("holding"))?,
+        renewed: read_time(&value["renewed"])?,
+    })
+}
+
+pub(super) fn doubts(doubts: &[Doubt]) -> Value {
+    let one = |doubt: &Doubt| {
+        json!({
+            "attempt": doubt.attempt.as_str(),
+            "actor": actor(&doubt.actor),
+            "change": change(&doubt.change),
+            "goal": goal(&doubt.goal),
+            "ownership": ownership(&doubt.ownership),
+        })
+    };
+    Value::Array(doubts.iter().map(one).collect())
+}
+
+pub(super) fn read_doubts(value: &Value) -> Read<Vec<Doubt>> {
+    let one = |value: &Value| {
+        Ok(Doubt {
+            attempt: AttemptId::new(text(&value["attempt"])?),
+            actor: read_actor(&value["actor"])?,
+            change: read_change(&value["change"])?,
+            goal: read_goal(&value["goal"])?,
+            ownership: read_ownership(&value["ownership"])?,
+        })
+    };
+    value.as_array().ok_or(Unreadable("doubt"))?.iter().map(one).collect()
+}
+
+pub(super) fn masks(masks: &[Masked]) -> Value {
+    let one = |mask: &Masked| json!({"goal": goal(&mask.goal), "settled": mask.settled.0});
+    Value::Array(masks.iter().map(one).collect())
+}
+
+pub(super) fn read_masks(value: &Value) -> Read<Vec<Masked>> {
+    let one = |value: &Value| Ok(Masked { goal: read_goal(&value["goal"])?, settled: read_time(&value["settled"])? });
+    value.as_array().ok_or(Unreadable("mask"))?.iter().map(one).collect()
+}
+
+fn read_time(value: &Value) -> Read<Time> {
+    value.as_i64().map(Time).ok_or(Unreadable("time"))
+}
+
+fn text(value: &Value) -> Read<&str> {
+    value.as_str().ok_or(Unreadable("name"))
+}

@@ -1,0 +1,192 @@
+//! The ledger in memory: for `demo`, for tests on virtual time, and as the yardstick of the contract suite.
+//!
+//! A [`MemoryStore`] outlives the gate that opened it, as a disk would: opening
+//! it again is a new epoch, and what the last one left is recovered.
+
+use super::book::{Book, Changes};
+use crate::admission::Step;
+use crate::effect::audit::GENESIS;
+use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
+use crate::model::{Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What would be on disk.
+#[derive(Debug)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    book: Book,
+    settled: Vec<Settled>,
+    lines: Vec<String>,
+    last_hash: String,
+    printed: u64,
+    available: bool,
+}
+
+/// One gate's hold of a store.
+#[derive(Clone, Debug)]
+pub struct MemoryLedger {
+    store: Arc<MemoryStore>,
+    gate: GateId,
+    epoch: Epoch,
+}
+
+// === impl MemoryStore ===
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(gate: &str, zombie_period: Duration) -> Arc<Self> {
+        let inner = Inner {
+            book: Book::new(GateId::new(gate), Epoch(0), zombie_period),
+            settled: Vec::new(),
+            lines: Vec::new(),
+            last_hash: GENESIS.to_owned(),
+            printed: 0,
+            available: true,
+        };
+        Arc::new(Self { inner: Mutex::new(inner), newest: watch::channel(0).0 })
+    }
+
+    /// Opens it as a new epoch and recovers what the last one left; doubt ends at `doubt_until`.
+    pub fn open(self: &Arc<Self>, now: Time, doubt_until: Time) -> MemoryLedger {
+        let mut inner = self.lock();
+        inner.book.epoch = Epoch(inner.book.epoch.0 + 1);
+        let (gate, epoch) = (inner.book.gate.clone(), inner.book.epoch);
+        let recover = |record: &ItemRecord| Command {
+            key: record.key.clone(),
+            locator: record.locator.clone(),
+            step: Step::Recover { gate: gate.clone(), before: epoch, doubt_until },
+            note: None,
+            now,
+        };
+        let commands: Vec<Command> = inner.book.all().map(recover).collect();
+        if let Ok(changes) = inner.book.run(&commands, &mut |_| Ok(None)) {
+            inner.store(&changes);
+        }
+        self.newest.send_replace(inner.lines.len() as u64);
+        MemoryLedger { store: Arc::clone(self), gate: gate.clone(), epoch }
+    }
+
+    /// Switches the store off, as a full disk would, and on again.
+    pub fn set_available(&self, available: bool) {
+        self.lock().available = available;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn store(&mut self, changes: &Changes) {
+        self.book.keep();
+        self.settled.extend(changes.settled.iter().cloned());
+        for line in &changes.lines {
+            self.append(line);
+        }
+    }
+
+    fn append(&mut self, line: &Line) {
+        let (text, hash) = line.seal(self.lines.len() as u64 + 1, &self.last_hash);
+        self.lines.push(text);
+        self.last_hash = hash;
+    }
+
+    fn check(&self) -> Result<(), LedgerError> {
+        self.available.then_some(()).ok_or_else(|| LedgerError::Unavailable("switched off".to_owned()))
+    }
+}
+
+// === impl MemoryLedger ===
+
+impl MemoryLedger {
+    fn run(&self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
+        let mut inner = self.store.lock();
+        inner.check()?;
+        // A process that was replaced writes as what it was, and its rows no longer match.
+        let current = std::mem::replace(&mut inner.book.epoch, self.epoch);
+        let changes = inner.book.run(commands, &mut |_| Ok(None));
+        inner.book.epoch = current;
+        let changes = changes?;
+        inner.store(&changes);
+        self.store.newest.send_replace(inner.lines.len() as u64);
+        Ok(changes.records)
+    }
+
+    fn read<T>(&self, of: impl FnOnce(&Inner) -> T) -> Result<T, LedgerError> {
+        let inner = self.store.lock();
+        inner.check()?;
+        Ok(of(&inner))
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn commit(
+        &self,
+        commands: Vec<Command>,
+        _durability: Durability,
+    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        Box::pin(async move { self.run(&commands) })
+    }
+
+    fn record(&self, note: Note, now: Time) {
+        let mut inner = self.store.lock();
+        let line = super::book::bare_line(note, now, &self.gate);
+        inner.append(&line);
+        self.store.newest.send_replace(inner.lines.len() as u64);
+    }
+
+    fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
+        let key = key.clone();
+        Box::pin(async move { self.read(|inner| inner.book.all().find(|record| record.key == key).cloned()) })
+    }
+
+    fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        let active = |record: &&ItemRecord| record.holding.is_some() || !record.doubts.is_empty();
+        Box::pin(async move { self.read(|inner| inner.book.all().filter(active).cloned().collect()) })
+    }
+
+    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+        let locator = locator.clone();
+        Box::pin(async move {
+            let of_item = |settled: &&Settled| settled.attempt.locator == locator;
+            self.read(|inner| inner.settled.iter().rev().filter(of_item).take(limit).cloned().collect())
+        })
+    }
+
+    fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
+        Box::pin(async move {
+            let skip = usize::try_from(after).unwrap_or(usize::MAX);
+            self.read(|inner| (after + 1..).zip(inner.lines.iter().skip(skip).take(limit).cloned()).collect())
+        })
+    }
+
+    fn newest_line(&self) -> watch::Receiver<u64> {
+        self.store.newest.subscribe()
+    }
+
+    fn printed(&self) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        Box::pin(async move { self.read(|inner| inner.printed) })
+    }
+
+    fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
+        self.store.lock().printed = seq;
+        Box::pin(async { Ok(()) })
+    }
+
+    fn exclusive(&self) -> bool {
+        true
+    }
+
+    fn identity(&self) -> (GateId, Epoch) {
+        (self.gate.clone(), self.epoch)
+    }
+}

@@ -1,0 +1,13 @@
+//! The ledgers: in memory, and one SQLite file.
+//!
+//! Both run the same pure transitions over an item's record (`book.rs`); they
+//! differ only in what keeps the result. A shared PostgreSQL ledger will be a
+//! third file here and pass the same contract suite.
+
+mod book;
+mod codec;
+mod memory;
+mod sqlite;
+
+pub use memory::{MemoryLedger, MemoryStore};
+pub use sqlite::{OpenError, SqliteLedger, SqliteOptions};

@@ -1,0 +1,456 @@
+//! The tables, and the rows of one record.
+
+use super::super::book::Changes;
+use super::super::codec::{self, Unreadable};
+use super::SqliteOptions;
+use crate::admission::Step;
+use crate::effect::audit::GENESIS;
+use crate::effect::{Command, LedgerError, Line};
+use crate::model::{
+    Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, ResourceKey,
+    Settled, Shown, Time,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use rustix::fs::FlockOperation;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Why a ledger was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the state directory {dir} is in use by {owner}; one gate at a time may have it")]
+    InUse {
+        /// The state directory.
+        dir: String,
+        /// What that process wrote of itself.
+        owner: String,
+    },
+    /// A newer claimgate wrote it.
+    #[error(
+        "the ledger {path} has schema version {found}, this claimgate knows versions up to {known}; start the newer one, or restore an older copy of the file"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// Others may read it.
+    #[error("the ledger {path} may be read by others (mode {mode:o}); it names who works on what: chmod 600 it")]
+    Exposed {
+        /// The file.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A reason that may pass.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// One connection to the file.
+pub(super) struct Store {
+    db: Connection,
+    pub(super) gate: GateId,
+    pub(super) epoch: Epoch,
+    tail: RefCell<Tail>,
+    _lock: Option<File>,
+}
+
+/// The end of the audit chain.
+#[derive(Clone, Debug)]
+struct Tail {
+    seq: u64,
+    hash: String,
+}
+
+const FILE: &str = "ledger.db";
+const LOCK: &str = "claimgate.lock";
+
+/// Every schema version's step from the one before. Never edited, only appended to.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE item(
+        key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
+        contested INTEGER NOT NULL, doubts TEXT NOT NULL, doubt_until INTEGER, masks TEXT NOT NULL) STRICT;
+    CREATE INDEX item_active ON item(key) WHERE holding IS NOT NULL OR doubt_until IS NOT NULL;
+    CREATE INDEX item_locator ON item(locator);
+    CREATE TABLE attempt(
+        id TEXT PRIMARY KEY, key TEXT NOT NULL, locator TEXT NOT NULL, actor TEXT NOT NULL, credential TEXT NOT NULL,
+        change TEXT NOT NULL, goal TEXT, kind TEXT, ownership TEXT NOT NULL, state TEXT NOT NULL, gate TEXT NOT NULL,
+        epoch INTEGER NOT NULL, opened INTEGER NOT NULL, settled INTEGER, shown TEXT) STRICT;
+    CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
+    CREATE INDEX attempt_key ON attempt(key, opened);
+    CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
+"];
+
+// === opening ===
+
+impl Store {
+    /// Opens the file for writing: lock, migrations, a new epoch, recovery.
+    pub(super) fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+        let lock = lock(&options.dir)?;
+        let path = options.dir.join(FILE);
+        create_private(&path)?;
+        let db = connect(&path)?;
+        migrate(&db, &path)?;
+        let mut store = Self::over(db, Some(lock))?;
+        store.begin_epoch(options).map_err(|error| OpenError::Unavailable(error.to_string()))?;
+        Ok(store)
+    }
+
+    /// Opens the file for reading beside the writer.
+    pub(super) fn open_to_read(options: &SqliteOptions) -> Result<Self, OpenError> {
+        let db = connect(&options.dir.join(FILE))?;
+        Self::over(db, None)
+    }
+
+    fn over(db: Connection, lock: Option<File>) -> Result<Self, OpenError> {
+        let gate = meta(&db, "gate").map_err(unavailable)?.unwrap_or_default();
+        let epoch = meta(&db, "epoch").map_err(unavailable)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let tail = tail(&db).map_err(unavailable)?;
+        Ok(Self { db, gate: GateId::new(&gate), epoch: Epoch(epoch), tail: RefCell::new(tail), _lock: lock })
+    }
+
+    fn begin_epoch(&mut self, options: &SqliteOptions) -> Result<(), LedgerError> {
+        if self.gate.as_str().is_empty() {
+            self.gate = GateId::new(&uuid::Uuid::now_v7().to_string());
+        }
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.begin()?;
+        self.set_meta("gate", self.gate.as_str())?;
+        self.set_meta("epoch", &self.epoch.0.to_string())?;
+        let lines = self.recover(options)?;
+        self.commit(&lines)?;
+        Ok(())
+    }
+
+    /// What an ended process left: its SENDING become DOUBT, and every doubt lasts from now (clocks may have jumped).
+    fn recover(&self, options: &SqliteOptions) -> Result<Vec<Line>, LedgerError> {
+        let mut book = super::super::book::Book::new(self.gate.clone(), self.epoch, options.zombie_period);
+        let mut lines = Vec::new();
+        for key in self.unsettled()? {
+            let Some(record) = self.item(&key)? else { continue };
+            let command = Command {
+                locator: record.locator,
+                step: Step::Recover {
+                    gate: self.gate.clone(),
+                    before: self.epoch,
+                    doubt_until: options.now + options.doubt_period,
+                },
+                note: None,
+                now: options.now,
+                key,
+            };
+            let changes = book.run(&[command], &mut |key| self.item(key))?;
+            self.put(&changes)?;
+            lines.extend(changes.lines);
+        }
+        Ok(lines)
+    }
+
+    fn unsettled(&self) -> Result<Vec<ResourceKey>, LedgerError> {
+        let sql = "SELECT key FROM attempt WHERE state IN ('OPEN', 'SENDING')
+                   UNION SELECT key FROM item INDEXED BY item_active
+                   WHERE (holding IS NOT NULL OR doubt_until IS NOT NULL) AND doubt_until IS NOT NULL";
+        self.rows(sql, [], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let failed = |error: std::io::Error| OpenError::Unavailable(format!("{}: {error}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let mut file = private().open(dir.join(LOCK)).map_err(failed)?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut owner = String::new();
+        file.read_to_string(&mut owner).map_err(failed)?;
+        return Err(OpenError::InUse { dir: dir.display().to_string(), owner: owner.trim().to_owned() });
+    }
+    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+    writeln!(file, "claimgate process {}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let failed = |error: std::io::Error| OpenError::Unavailable(format!("{}: {error}", path.display()));
+    let file = private().open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(OpenError::Exposed { path: path.display().to_string(), mode });
+    }
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)
+}
+
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let db = Connection::open(path).map_err(unavailable)?;
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;",
+    )
+    .map_err(unavailable)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+fn migrate(db: &Connection, path: &Path) -> Result<(), OpenError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unavailable)?;
+    if found > known {
+        return Err(OpenError::Newer { path: path.display().to_string(), found, known });
+    }
+    for (version, sql) in (1..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or(0)) {
+        db.execute_batch(&format!("BEGIN IMMEDIATE; {sql} PRAGMA user_version = {version}; COMMIT;"))
+            .map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    db.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+fn tail(db: &Connection) -> rusqlite::Result<Tail> {
+    let last = db.query_row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", [], |row| {
+        Ok(Tail { seq: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get(1)? })
+    });
+    Ok(last.optional()?.unwrap_or_else(|| Tail { seq: 0, hash: GENESIS.to_owned() }))
+}
+
+// === writing ===
+
+impl Store {
+    pub(super) fn in_transaction(&self) -> bool {
+        !self.db.is_autocommit()
+    }
+
+    pub(super) fn begin(&self) -> Result<(), LedgerError> {
+        self.execute("BEGIN IMMEDIATE", [])
+    }
+
+    /// Writes the lines and ends the transaction; when this returns, all of it is on disk.
+    pub(super) fn commit(&self, lines: &[Line]) -> Result<u64, LedgerError> {
+        let mut tail = self.tail.borrow().clone();
+        for line in lines {
+            let (text, hash) = line.seal(tail.seq + 1, &tail.hash);
+            tail = Tail { seq: tail.seq + 1, hash };
+            let sql = "INSERT INTO audit(seq, hash, line) VALUES (?1, ?2, ?3)";
+            self.execute(sql, params![stored(tail.seq), tail.hash, text])?;
+        }
+        self.execute("COMMIT", [])?;
+        let newest = tail.seq;
+        self.tail.replace(tail);
+        Ok(newest)
+    }
+
+    pub(super) fn rollback(&self) {
+        if self.in_transaction()
+            && let Err(error) = self.execute("ROLLBACK", [])
+        {
+            tracing::error!(ledger.error = %error, "rollback failed");
+        }
+    }
+
+    pub(super) fn put(&self, changes: &Changes) -> Result<(), LedgerError> {
+        changes
+            .settled
+            .iter()
+            .try_for_each(|settled| self.put_attempt(&settled.attempt, Some(settled.at), settled.shown.as_ref()))?;
+        changes.unsettled.iter().try_for_each(|attempt| self.put_attempt(attempt, None, None))?;
+        changes.records.iter().try_for_each(|record| self.put_item(record))
+    }
+
+    fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
+        let sql = "INSERT OR REPLACE INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let holding = record.holding.as_ref();
+        self.execute(
+            sql,
+            params![
+                record.key.as_str(),
+                record.locator.to_string(),
+                stored(record.fence.0),
+                holding.map(|holding| holding.actor.to_string()),
+                holding.map(|holding| codec::holding(holding).to_string()),
+                record.contested,
+                codec::doubts(&record.doubts).to_string(),
+                record.doubt_until.map(|until| until.0),
+                codec::masks(&record.masks).to_string(),
+            ],
+        )
+    }
+
+    fn put_attempt(&self, attempt: &Attempt, settled: Option<Time>, shown: Option<&Shown>) -> Result<(), LedgerError> {
+        // `settled IS NULL`: a final attempt is immutable.
+        let sql = "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                   ON CONFLICT(id) DO UPDATE SET state = excluded.state, goal = coalesce(excluded.goal, goal),
+                       kind = coalesce(excluded.kind, kind), ownership = excluded.ownership,
+                       settled = excluded.settled, shown = excluded.shown
+                   WHERE attempt.settled IS NULL";
+        self.execute(
+            sql,
+            params![
+                attempt.id.as_str(),
+                attempt.key.as_str(),
+                attempt.locator.to_string(),
+                codec::actor(&attempt.actor).to_string(),
+                attempt.credential.as_str(),
+                codec::change(&attempt.change).to_string(),
+                attempt.goal.as_ref().map(|goal| codec::goal(goal).to_string()),
+                attempt.kind.map(Kind::as_str),
+                codec::ownership(&attempt.ownership).to_string(),
+                attempt.state.as_str(),
+                attempt.gate.as_str(),
+                stored(attempt.epoch.0),
+                attempt.opened.0,
+                settled.map(|at| at.0),
+                shown.map(|shown| codec::shown(shown).to_string()),
+            ],
+        )
+    }
+
+    pub(super) fn mark_printed(&self, seq: u64) -> Result<(), LedgerError> {
+        self.set_meta("printed", &seq.to_string())
+    }
+
+    fn set_meta(&self, name: &str, value: &str) -> Result<(), LedgerError> {
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])
+    }
+
+    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
+        let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
+        statement.execute(params).map(drop).map_err(ledger_error)
+    }
+}
+
+// === reading ===
+
+impl Store {
+    pub(super) fn newest_line(&self) -> u64 {
+        self.tail.borrow().seq
+    }
+
+    pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
+        let mut records = self.rows(sql, [key.as_str()], read_item)?;
+        let Some(mut record) = records.pop() else { return Ok(None) };
+        let sql = "SELECT * FROM attempt WHERE key = ?1 AND state IN ('OPEN', 'SENDING')";
+        record.live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
+        Ok(Some(record))
+    }
+
+    pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+                   WHERE holding IS NOT NULL OR doubt_until IS NOT NULL";
+        self.rows(sql, [], read_item)
+    }
+
+    pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
+        let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1)
+                   ORDER BY opened DESC, id DESC LIMIT ?2";
+        self.rows(sql, params![locator.to_string(), stored(limit as u64)], read_attempt)
+    }
+
+    pub(super) fn lines(&self, after: u64, limit: usize) -> Result<Vec<(u64, String)>, LedgerError> {
+        let sql = "SELECT seq, line FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        self.rows(sql, params![stored(after), stored(limit as u64)], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+        })
+    }
+
+    pub(super) fn printed(&self) -> Result<u64, LedgerError> {
+        let printed = meta(&self.db, "printed").map_err(ledger_error)?;
+        Ok(printed.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
+        let rows = statement.query_map(params, read).map_err(ledger_error)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(ledger_error)
+    }
+}
+
+fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRecord> {
+    let holding: Option<String> = row.get(3)?;
+    Ok(ItemRecord {
+        key: ResourceKey::new(&row.get::<_, String>(0)?),
+        locator: locator(&row.get::<_, String>(1)?)?,
+        fence: Fence(row.get::<_, i64>(2)?.unsigned_abs()),
+        holding: holding.map(|text| json(&text, codec::read_holding)).transpose()?,
+        contested: row.get(4)?,
+        live: None,
+        doubts: json(&row.get::<_, String>(5)?, codec::read_doubts)?,
+        doubt_until: row.get::<_, Option<i64>>(6)?.map(Time),
+        masks: json(&row.get::<_, String>(7)?, codec::read_masks)?,
+    })
+}
+
+fn read_attempt(row: &Row<'_>) -> rusqlite::Result<Settled> {
+    let text = |column| row.get::<_, String>(column);
+    let goal: Option<String> = row.get(6)?;
+    let kind: Option<String> = row.get(7)?;
+    let shown: Option<String> = row.get(14)?;
+    let attempt = Attempt {
+        id: AttemptId::new(&text(0)?),
+        key: ResourceKey::new(&text(1)?),
+        locator: locator(&text(2)?)?,
+        actor: json(&text(3)?, codec::read_actor)?,
+        credential: Fingerprint::new(&text(4)?),
+        change: json(&text(5)?, codec::read_change)?,
+        goal: goal.map(|text| json(&text, codec::read_goal)).transpose()?,
+        kind: kind.map(|text| Kind::parse(&text).ok_or_else(|| unreadable("kind"))).transpose()?,
+        ownership: json(&text(8)?, codec::read_ownership)?,
+        state: AttemptState::parse(&text(9)?).ok_or_else(|| unreadable("state"))?,
+        gate: GateId::new(&text(10)?),
+        epoch: Epoch(row.get::<_, i64>(11)?.unsigned_abs()),
+        opened: Time(row.get(12)?),
+    };
+    Ok(Settled {
+        at: Time(row.get::<_, Option<i64>>(13)?.unwrap_or(attempt.opened.0)),
+        shown: shown.map(|text| json(&text, codec::read_shown)).transpose()?,
+        attempt,
+    })
+}
+
+fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
+    let value: Value = serde_json::from_str(text).map_err(|_| unreadable("JSON value"))?;
+    read(&value).map_err(|Unreadable(what)| unreadable(what))
+}
+
+fn locator(text: &str) -> rusqlite::Result<Locator> {
+    Locator::parse(text).ok_or_else(|| unreadable("locator"))
+}
+
+fn unreadable(what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(Unreadable(what)))
+}
+
+/// SQLite's integers are signed; nothing here comes near the difference.
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn unavailable(error: rusqlite::Error) -> OpenError {
+    OpenError::Unavailable(error.to_string())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn ledger_error(error: rusqlite::Error) -> LedgerError {
+    LedgerError::Unavailable(error.to_string())
+}
