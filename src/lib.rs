@@ -1,2 +1,3 @@
 //! claimgate.
+pub mod dialect;
 pub mod model;
