@@ -1,7 +1,11 @@
 //! claimgate.
 pub mod admission;
+pub mod cli;
+pub mod config;
 pub mod dialect;
 pub mod effect;
+pub mod fake_forge;
 pub mod gate;
 pub mod ledger;
 pub mod model;
+pub mod telemetry;

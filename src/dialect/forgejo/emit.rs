@@ -1,0 +1,154 @@
+//! The requests that the gate writes: nothing of the client's bytes is in them but verbatim members of the body and a
+//! few headers that cannot change what the request means.
+
+use super::super::json::{Member, write_object};
+use super::super::target::join;
+use super::super::{Address, Credential, Intent, Scope, WireRequest};
+use super::routes::WriteForm;
+use crate::model::{Change, LabelRef, Login, SetChange};
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A read of the item. Always by the issue call: a pull request's own `id` is of another number space.
+pub fn observe(address: &Address, credential: &Credential) -> WireRequest {
+    get(item_path("issues", address, &[]), credential)
+}
+
+/// The request that asks who the credential is.
+pub fn whoami(credential: &Credential) -> WireRequest {
+    get("/api/v1/user".to_owned(), credential)
+}
+
+/// The guarded write.
+pub fn emit(intent: &Intent, head_headers: &HeaderMap, credential: &Credential) -> WireRequest {
+    let mut headers = base_headers(credential);
+    for name in &KEPT {
+        for value in head_headers.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    let body = body(intent).map(Bytes::from);
+    if body.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    WireRequest { method: method(intent.form), target: path(intent), headers, body: body.unwrap_or_default() }
+}
+
+/// The same intent elsewhere.
+pub fn relocate(intent: &Intent, address: &Address) -> Intent {
+    let scope = match &intent.scope {
+        Scope::Item(old) => Scope::Item(Address { pull: old.pull, ..address.clone() }),
+        Scope::Create(_) => Scope::Create(address.project()),
+    };
+    Intent { scope, ..intent.clone() }
+}
+
+/// Nobody assigned. By the issue call: the pull call of Gitea 1.15 never removes.
+pub fn clear_assignees(address: &Address) -> Intent {
+    let change = Change { assignees: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() };
+    let scope = Scope::Item(Address { pull: false, ..address.clone() });
+    Intent { scope, change, form: WriteForm::EditIssue, rest: Vec::new() }
+}
+
+/// The body of a write; `None` where the call has none.
+pub fn body(intent: &Intent) -> Option<String> {
+    if matches!(intent.form, WriteForm::ClearLabels | WriteForm::RemoveLabel) {
+        return None;
+    }
+    let mut members = intent.rest.clone();
+    if let Some(change) = &intent.change.assignees {
+        let names: Vec<&str> = members_of(change).iter().map(Login::as_str).collect();
+        members.push(Member::new("assignees", &Value::from(names)));
+    }
+    if let Some(change) = &intent.change.labels {
+        members.push(Member::new("labels", &members_of(change).iter().map(label_value).collect()));
+    }
+    if let Some(state) = intent.change.state {
+        members.push(Member::new("state", &Value::from(state.as_str())));
+    }
+    Some(write_object(&members))
+}
+
+fn members_of<T: Ord>(change: &SetChange<T>) -> &BTreeSet<T> {
+    match change {
+        SetChange::Replace(set) | SetChange::Add(set) | SetChange::Remove(set) => set,
+    }
+}
+
+fn label_value(label: &LabelRef) -> Value {
+    match label {
+        LabelRef::Id(id) => Value::from(*id),
+        LabelRef::Name(name) => Value::from(name.as_str()),
+    }
+}
+
+/// The method of a call.
+pub fn method(form: WriteForm) -> Method {
+    match form {
+        WriteForm::EditIssue | WriteForm::EditPull => Method::PATCH,
+        WriteForm::CreateIssue | WriteForm::CreatePull | WriteForm::AddAssignees | WriteForm::AddLabels => Method::POST,
+        WriteForm::ReplaceLabels => Method::PUT,
+        WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel => Method::DELETE,
+    }
+}
+
+/// The canonical path of a write.
+pub fn path(intent: &Intent) -> String {
+    match (&intent.scope, intent.form) {
+        (Scope::Create(project), WriteForm::CreatePull) => format!("/api/v1/repos/{}/pulls", project.as_str()),
+        (Scope::Create(project), _) => format!("/api/v1/repos/{}/issues", project.as_str()),
+        (Scope::Item(address), WriteForm::EditPull) => item_path("pulls", address, &[]),
+        (Scope::Item(address), WriteForm::AddAssignees | WriteForm::RemoveAssignees) => {
+            item_path("issues", address, &["assignees"])
+        }
+        (Scope::Item(address), WriteForm::AddLabels | WriteForm::ReplaceLabels | WriteForm::ClearLabels) => {
+            item_path("issues", address, &["labels"])
+        }
+        (Scope::Item(address), WriteForm::RemoveLabel) => {
+            item_path("issues", address, &["labels", &removed_label(&intent.change)])
+        }
+        (Scope::Item(address), _) => item_path("issues", address, &[]),
+    }
+}
+
+/// The one label that the intent removes, as a path names it.
+fn removed_label(change: &Change) -> String {
+    match change.labels.as_ref().and_then(|change| members_of(change).first()) {
+        Some(LabelRef::Id(id)) => id.to_string(),
+        Some(LabelRef::Name(name)) => name.clone(),
+        None => String::new(),
+    }
+}
+
+fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
+    let number = address.number.to_string();
+    let mut segments = vec!["api", "v1", "repos", &address.owner, &address.repo, kind, &number];
+    segments.extend(tail);
+    join(&segments)
+}
+
+fn get(target: String, credential: &Credential) -> WireRequest {
+    let mut headers = base_headers(credential);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    WireRequest { method: Method::GET, target, headers, body: Bytes::new() }
+}
+
+fn base_headers(credential: &Credential) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    credential.apply(&mut headers);
+    headers
+}
+
+/// The client's headers that survive.
+const KEPT: [HeaderName; 6] = [
+    ACCEPT,
+    ACCEPT_LANGUAGE,
+    USER_AGENT,
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];

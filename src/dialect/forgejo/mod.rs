@@ -1,0 +1,86 @@
+//! Forgejo 7 to 17 and Gitea from 1.15: one wire (`reference/forgejo.md`).
+//!
+//! `routes` says which calls are guarded, `parse` what they want, `credential` who sends them; `emit` writes requests,
+//! `read` reads answers, `reply` writes answers. Each cites the section that its facts come from.
+
+mod credential;
+mod emit;
+mod explain;
+mod parse;
+mod read;
+mod reply;
+pub(in crate::dialect) mod routes;
+
+use super::{
+    Address, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Route, Whoami, WireRequest,
+    WireResponse, Write,
+};
+use crate::model::{Rejection, Snapshot};
+use http::HeaderMap;
+
+/// The dialect. It has no state.
+pub struct Forgejo;
+
+// === impl Forgejo ===
+
+impl Dialect for Forgejo {
+    fn name(&self) -> &'static str {
+        "forgejo"
+    }
+
+    fn classify(&self, head: &Head<'_>) -> Route {
+        routes::classify(head)
+    }
+
+    fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
+        credential::read(head, body)
+    }
+
+    fn parse(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+        parse::parse(write, head, body)
+    }
+
+    fn observe(&self, address: &Address, credential: &Credential) -> WireRequest {
+        emit::observe(address, credential)
+    }
+
+    fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome {
+        read::item(address, response)
+    }
+
+    fn emit(&self, intent: &Intent, head_headers: &HeaderMap, credential: &Credential) -> WireRequest {
+        emit::emit(intent, head_headers, credential)
+    }
+
+    fn relocate(&self, intent: &Intent, address: &Address) -> Intent {
+        emit::relocate(intent, address)
+    }
+
+    fn accept(&self, intent: &Intent, read: &WireResponse) -> WireResponse {
+        reply::accept(intent, read)
+    }
+
+    fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse {
+        reply::reject(rejection, decision)
+    }
+
+    fn created(&self, intent: &Intent, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
+        read::created(intent, response)
+    }
+
+    fn whoami(&self, credential: &Credential) -> WireRequest {
+        emit::whoami(credential)
+    }
+
+    fn account(&self, response: &WireResponse) -> Whoami {
+        read::account(response)
+    }
+
+    fn clear_assignees(&self, address: &Address) -> Intent {
+        emit::clear_assignees(address)
+    }
+
+    fn explain(&self, head: &Head<'_>, body: &[u8]) -> String {
+        explain::explain(self, head, body)
+    }
+}

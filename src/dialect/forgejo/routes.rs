@@ -1,0 +1,580 @@
+//! Which requests change guarded fields: one table, first match wins.
+//!
+//! The table is matched on readings of a path (folded, decoded); whoever rewrites the path on its way could follow any
+//! of them. A path with two readings passes only if every reading does. Source: `reference/forgejo.md` sections 1.2
+//! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
+
+use super::super::target::fold_letters;
+use super::super::{Address, Head, ParseError, Route, Scope, Target, Write};
+use crate::model::Project;
+use http::Method;
+
+/// What the head of this request says.
+pub fn classify(head: &Head<'_>) -> Route {
+    let target = head.target;
+    if target.readings().any(|reading| starts_with(reading, &["api", "internal"])) {
+        return Route::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
+    }
+    match *head.method {
+        Method::GET => read(target),
+        Method::HEAD | Method::OPTIONS => Route::Pass,
+        _ => write(head.method, target),
+    }
+}
+
+/// Which guarded route a write came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteForm {
+    /// PATCH of an issue.
+    EditIssue,
+    /// PATCH of a pull request.
+    EditPull,
+    /// POST of an issue.
+    CreateIssue,
+    /// POST of a pull request.
+    CreatePull,
+    /// POST of assignees (Gitea 1.27).
+    AddAssignees,
+    /// DELETE of assignees (Gitea 1.27).
+    RemoveAssignees,
+    /// POST of labels.
+    AddLabels,
+    /// PUT of labels.
+    ReplaceLabels,
+    /// DELETE of every label.
+    ClearLabels,
+    /// DELETE of one label.
+    RemoveLabel,
+}
+
+/// What becomes of a mutating request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Pass,
+    /// A form of the web UI that changes guarded fields. People are overriders: it passes, for now, and is told apart
+    /// so that it can be guarded.
+    Web,
+    Guard(WriteForm),
+    Refuse,
+}
+
+/// Methods (`|` between them, `*` for every one), pattern, act.
+struct Row(&'static str, &'static str, Act);
+
+fn read(target: &Target) -> Route {
+    let [api, v1, repos, owner, repo, kind, rest @ ..] = target.segments() else { return Route::Pass };
+    let known = [api, v1, repos] == ["api", "v1", "repos"] && (kind == "issues" || kind == "pulls");
+    let (true, None, Ok((owner, repo))) = (known, target.ambiguity(), names(owner, repo)) else { return Route::Pass };
+    let project = Project::new(&owner, &repo);
+    match rest.first().map(|number| plain_number(number)) {
+        None => Route::Read { project, address: None },
+        Some(Some(number)) => {
+            Route::Read { project, address: Some(Address { owner, repo, number, pull: kind == "pulls" }) }
+        }
+        Some(None) => Route::Pass,
+    }
+}
+
+fn write(method: &Method, target: &Target) -> Route {
+    let row = find(method, target.shadow_segments());
+    match (target.ambiguity(), row) {
+        (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Route::Refuse(bent(why)),
+        // Not a path at all: nobody can say what an intermediary makes of it.
+        (Some(why), _) if !target.path().starts_with('/') => Route::Refuse(bent(why)),
+        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Web))) => Route::Pass,
+        (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
+        (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
+            Ok(write) => Route::Write(write),
+            Err(error) => Route::Refuse(error),
+        },
+    }
+}
+
+/// No reading of the path may come near a guarded field: only rows that say so, and what lies elsewhere.
+fn is_harmless(method: &Method, reading: &[String]) -> bool {
+    match find(method, reading) {
+        Some(Row(_, _, act)) => *act == Act::Pass,
+        None => !starts_with(reading, &["api", "v1", "repos"]),
+    }
+}
+
+fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, ParseError> {
+    let segments = target.segments();
+    if !spelled(pattern, segments) {
+        return Err(bent("its fixed parts are not spelled in lower case"));
+    }
+    let [_, _, _, owner, repo, kind, rest @ ..] = segments else { return Err(bent("it is too short")) };
+    let (owner, repo) = names(owner, repo)?;
+    let Some(number) = rest.first() else {
+        return Ok(Write { scope: Scope::Create(Project::new(&owner, &repo)), form });
+    };
+    let number = plain_number(number).ok_or_else(|| bent("its number is not written plainly, as in /issues/7"))?;
+    let pull = kind == "pulls";
+    Ok(Write { scope: Scope::Item(Address { owner, repo, number, pull }), form })
+}
+
+/// Owner and repository with the letters folded that the tracker folds away; nothing that it could not have named so.
+fn names(owner: &str, repo: &str) -> Result<(String, String), ParseError> {
+    let name = |text: &str| {
+        let folded = fold_letters(text);
+        let plain = folded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        plain.then_some(folded).ok_or_else(|| bent("its owner or repository is no name that the tracker gives"))
+    };
+    Ok((name(owner)?, name(repo)?))
+}
+
+/// Decimal, without sign or leading zeros, within what the tracker can store.
+pub fn plain_number(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten().filter(|number| i64::try_from(*number).is_ok())
+}
+
+fn bent(why: &str) -> ParseError {
+    ParseError::Ambiguous(format!("the path can be read in two ways: {why}; send it in its plain form"))
+}
+
+fn unknown(method: &Method, target: &Target) -> ParseError {
+    let path = super::super::json::shorten(target.path());
+    ParseError::UnknownRoute(format!(
+        "{method} {path} is not a call that the gate knows, and it stands where guarded fields can be changed"
+    ))
+}
+
+fn find(method: &Method, reading: &[String]) -> Option<&'static Row> {
+    ROUTES.iter().find(|Row(methods, pattern, _)| {
+        (*methods == "*" || methods.split('|').any(|known| known == method.as_str())) && matches(pattern, reading)
+    })
+}
+
+fn starts_with(reading: &[String], prefix: &[&str]) -> bool {
+    reading.len() >= prefix.len() && reading.iter().zip(prefix).all(|(segment, literal)| segment == literal)
+}
+
+/// The pattern's parts, its first one spelled out.
+fn parts(pattern: &str) -> impl Iterator<Item = &str> {
+    let (head, tail) = pattern.split_once('/').unwrap_or((pattern, ""));
+    let head: &[&str] = match head {
+        "R" => &["api", "v1", "repos", "{}", "{}"],
+        "W" => &["{owner}", "{}"],
+        "A" => &["api", "v1"],
+        _ => unreachable_head(head),
+    };
+    head.iter().copied().chain(tail.split('/').filter(|part| !part.is_empty()))
+}
+
+/// A pattern with an unknown first part matches nothing; a test holds that there is none.
+fn unreachable_head(_: &str) -> &'static [&'static str] {
+    &["\0"]
+}
+
+fn matches(pattern: &str, reading: &[String]) -> bool {
+    let mut rest = reading.iter();
+    for part in parts(pattern) {
+        match (part, rest.next()) {
+            ("**", _) => return true,
+            (_, None) => return false,
+            (part, Some(segment)) if part_matches(part, segment) => {}
+            _ => return false,
+        }
+    }
+    rest.next().is_none()
+}
+
+fn part_matches(part: &str, segment: &str) -> bool {
+    match part {
+        "{}" => true,
+        // Anything that the tracker's router could take for a number; `plain_number` is stricter.
+        "{n}" => {
+            let digits = segment.strip_prefix('+').unwrap_or(segment);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        // Forgejo 7 to 13 do not anchor this pattern.
+        "{type}" => segment.starts_with("issues") || segment.ends_with("pulls"),
+        "{owner}" => !RESERVED.contains(&segment),
+        literal => literal == segment,
+    }
+}
+
+/// Whether the fixed parts are byte for byte those of the pattern.
+fn spelled(pattern: &str, segments: &[String]) -> bool {
+    parts(pattern).zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
+}
+
+/// First segments that are no owner: `/v2/<image>/…` and `/api/packages/…` can look like an issue path.
+const RESERVED: &[&str] = &[
+    "admin", "api", "assets", "attachments", "avatars", "captcha", "explore", "login", "metrics", "notifications", "org",
+    "repo", "repo-avatars", "user", "v2",
+];
+
+use Act::{Guard, Pass, Refuse, Web};
+use WriteForm::{
+    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, EditIssue, EditPull, RemoveAssignees, RemoveLabel,
+    ReplaceLabels,
+};
+
+/// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI. `{}` is one segment,
+/// `{n}` a number, `{type}` the web's `issues` or `pulls`, `**` the rest. What no row names lies elsewhere and passes.
+#[rustfmt::skip]
+const ROUTES: &[Row] = &[
+    // --- API: assignee, labels, state, creation -------------------------------------------------------------------
+    Row("POST", "R/issues", Guard(CreateIssue)),
+    Row("PATCH", "R/issues/{n}", Guard(EditIssue)),
+    Row("POST", "R/issues/{n}/assignees", Guard(AddAssignees)),         // Gitea 1.27
+    Row("DELETE", "R/issues/{n}/assignees", Guard(RemoveAssignees)),    // Gitea 1.27
+    Row("POST", "R/issues/{n}/labels", Guard(AddLabels)),
+    Row("PUT", "R/issues/{n}/labels", Guard(ReplaceLabels)),
+    Row("DELETE", "R/issues/{n}/labels", Guard(ClearLabels)),
+    Row("DELETE", "R/issues/{n}/labels/{}", Guard(RemoveLabel)),
+    Row("POST", "R/pulls", Guard(CreatePull)),
+    Row("PATCH", "R/pulls/{n}", Guard(EditPull)),
+
+    // --- API: all else about one item -----------------------------------------------------------------------------
+    Row("DELETE", "R/issues/{n}", Pass),                                // repository admins only
+    Row("POST", "R/issues/{n}/comments", Pass),
+    Row("PATCH|DELETE", "R/issues/{n}/comments/{}", Pass),              // deprecated form
+    Row("PATCH|DELETE", "R/issues/comments/{}", Pass),
+    Row("POST|DELETE", "R/issues/comments/{}/reactions", Pass),
+    Row("POST", "R/issues/comments/{}/assets", Pass),
+    Row("PATCH|DELETE", "R/issues/comments/{}/assets/{}", Pass),
+    Row("POST|DELETE", "R/issues/{n}/reactions", Pass),
+    Row("POST", "R/issues/{n}/assets", Pass),
+    Row("PATCH|DELETE", "R/issues/{n}/assets/{}", Pass),
+    Row("PUT|DELETE", "R/issues/{n}/lock", Pass),
+    Row("POST|DELETE", "R/issues/{n}/pin", Pass),
+    Row("PATCH", "R/issues/{n}/pin/{}", Pass),
+    Row("POST", "R/issues/{n}/deadline", Pass),
+    Row("POST|DELETE", "R/issues/{n}/dependencies", Pass),
+    Row("POST|DELETE", "R/issues/{n}/blocks", Pass),
+    Row("POST|DELETE", "R/issues/{n}/stopwatch/{}", Pass),
+    Row("POST|DELETE", "R/issues/{n}/times", Pass),
+    Row("DELETE", "R/issues/{n}/times/{}", Pass),
+    Row("PUT|DELETE", "R/issues/{n}/subscriptions/{}", Pass),
+    Row("POST|DELETE", "R/pulls/{n}/requested_reviewers", Pass),
+    Row("POST", "R/pulls/{n}/reviews", Pass),
+    Row("POST|DELETE", "R/pulls/{n}/reviews/{}", Pass),
+    Row("POST", "R/pulls/{n}/reviews/{}/comments", Pass),
+    Row("DELETE", "R/pulls/{n}/reviews/{}/comments/{}", Pass),
+    Row("POST", "R/pulls/{n}/reviews/{}/dismissals", Pass),
+    Row("POST", "R/pulls/{n}/reviews/{}/undismissals", Pass),
+    Row("POST|DELETE", "R/pulls/{n}/merge", Pass),
+    Row("POST", "R/pulls/{n}/update", Pass),
+
+    // --- API: unknown, where guarded fields are -------------------------------------------------------------------
+    Row("*", "R/issues/**", Refuse),
+    Row("*", "R/pulls/**", Refuse),
+    Row("*", "R/projects/**", Refuse),                                  // Gitea 1.27: columns
+    Row("*", "A/orgs/{}/projects/**", Refuse),
+    Row("*", "A/user/projects/**", Refuse),
+
+    // --- API: many items at once (1.6). Known gaps: noticed by the reconciler, not prevented ----------------------
+    Row("POST|PATCH|DELETE", "R/labels/**", Pass),
+    Row("POST|PATCH|DELETE", "A/orgs/{}/labels/**", Pass),
+    Row("POST|PATCH|DELETE", "R/milestones/**", Pass),
+    Row("PUT|DELETE", "R/collaborators/{}", Pass),
+    Row("PUT|DELETE", "R/teams/{}", Pass),
+    Row("*", "A/teams/**", Pass),
+    Row("DELETE", "A/admin/users/{}", Pass),
+    Row("PUT", "A/user/block/{}", Pass),
+    Row("PUT", "A/orgs/{}/block/{}", Pass),
+    Row("POST", "R/transfer/**", Pass),
+    Row("PATCH|DELETE", "R", Pass),
+    Row("POST|PATCH|PUT|DELETE", "R/branches/**", Pass),                // names with slashes, often encoded
+    Row("POST", "R/statuses/{}", Pass),
+    Row("*", "R/actions/**", Pass),
+    Row("POST|PUT|DELETE", "R/contents/**", Pass),                      // file names of any kind
+    Row("POST", "R/diffpatch", Pass),
+    Row("POST", "R/sync_fork/**", Pass),
+    Row("POST", "R/mirror-sync", Pass),
+    // Names that clients encode in their own ways.
+    Row("*", "R/branch_protections/**", Pass),
+    Row("*", "R/tags/**", Pass),
+    Row("*", "R/tag_protections/**", Pass),
+    Row("*", "R/releases/**", Pass),
+    Row("*", "R/wiki/**", Pass),
+    Row("*", "R/git/**", Pass),
+    Row("*", "R/topics/**", Pass),
+    Row("*", "R/push_mirrors/**", Pass),
+
+    // --- Web UI: guarded fields -----------------------------------------------------------------------------------
+    Row("POST", "W/{type}/new", Web),
+    Row("POST", "W/{type}/assignee", Web),
+    Row("POST", "W/{type}/labels", Web),
+    Row("POST", "W/{type}/status", Web),
+    Row("POST", "W/{type}/projects", Web),
+    Row("POST", "W/{type}/delete", Web),
+    Row("POST", "W/{type}/{n}/comments", Web),                          // may close or reopen
+    Row("POST", "W/{type}/{n}/delete", Web),
+    Row("POST", "W/compare/**", Web),                                   // opens a pull request
+    Row("POST", "W/pulls/{n}/merge", Web),
+    Row("POST", "W/projects/{n}/{n}/move", Web),
+    Row("POST", "W/projects/{n}/{n}/{n}", Web),                         // Gitea 1.15
+    Row("POST", "W/projects/{n}/delete", Web),
+    Row("DELETE", "W/projects/{n}/{n}", Web),
+
+    // --- Web UI: all else about items -----------------------------------------------------------------------------
+    Row("POST", "W/{type}/milestone", Pass),
+    Row("POST", "W/{type}/request_review", Pass),
+    Row("POST", "W/{type}/dismiss_review", Pass),
+    Row("POST", "W/{type}/resolve_conversation", Pass),
+    Row("POST", "W/{type}/attachments/**", Pass),
+    Row("DELETE", "W/{type}/unpin/{n}", Pass),
+    Row("POST", "W/{type}/move_pin", Pass),
+    Row("POST", "W/{type}/{n}/title", Pass),
+    Row("POST", "W/{type}/{n}/content", Pass),
+    Row("POST", "W/{type}/{n}/content-history/soft-delete", Pass),
+    Row("POST", "W/{type}/{n}/action-user-trust", Pass),
+    Row("POST", "W/{type}/{n}/ref", Pass),
+    Row("POST", "W/{type}/{n}/deadline", Pass),
+    Row("POST", "W/{type}/{n}/watch", Pass),
+    Row("POST", "W/{type}/{n}/pin", Pass),
+    Row("POST", "W/{type}/{n}/lock", Pass),
+    Row("POST", "W/{type}/{n}/unlock", Pass),
+    Row("POST", "W/{type}/{n}/viewed-files", Pass),
+    Row("POST", "W/{type}/{n}/dependency/{}", Pass),
+    Row("POST", "W/{type}/{n}/times/**", Pass),
+    Row("POST", "W/{type}/{n}/reactions/{}", Pass),
+    Row("POST", "W/pulls/{n}/cancel_auto_merge", Pass),
+    Row("POST", "W/pulls/{n}/update", Pass),
+    Row("POST", "W/pulls/{n}/set_allow_maintainer_edit", Pass),
+    Row("POST", "W/pulls/{n}/cleanup", Pass),
+    Row("POST", "W/pulls/{n}/files/reviews/{}", Pass),
+    Row("POST", "W/pulls/{n}/commits/{}/reviews/{}", Pass),
+    Row("POST", "W/pull/{n}/target_branch", Pass),
+    Row("POST", "W/projects/new", Pass),
+    Row("POST", "W/projects/{n}", Pass),
+    Row("POST", "W/projects/{n}/move", Pass),                           // order of columns
+    Row("POST", "W/projects/{n}/{}", Pass),                             // edit, open, close
+    Row("PUT", "W/projects/{n}/{n}", Pass),
+    Row("POST", "W/projects/{n}/{n}/default", Pass),
+    Row("POST", "W/projects/{n}/{n}/unset_default", Pass),
+    Row("*", "W/{type}/**", Refuse),
+    Row("*", "W/projects/**", Refuse),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+
+    fn route(request: &str) -> Route {
+        let (method, target) = request.split_once(' ').unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let headers = HeaderMap::new();
+        classify(&Head { method: &method, target: &Target::parse(target), headers: &headers })
+    }
+
+    fn check(request: &str, expected: &str) {
+        let shown = match route(request) {
+            Route::Pass => "pass".to_owned(),
+            Route::Read { project, address: None } => format!("read {project}"),
+            Route::Read { address: Some(address), .. } => format!("read {}", address.locator()),
+            Route::Write(Write { scope: Scope::Item(a), form }) => {
+                format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
+            }
+            Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
+            Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
+            Route::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
+            Route::Refuse(other) => format!("{other:?}"),
+        };
+        assert_eq!(shown, expected, "{request}");
+    }
+
+    fn marked(request: &str) -> Option<Act> {
+        let (method, target) = request.split_once(' ').unwrap();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        find(&method, Target::parse(target).shadow_segments()).map(|Row(_, _, act)| *act)
+    }
+
+    #[test]
+    fn every_guarded_route_is_a_write() {
+        check("PATCH /api/v1/repos/O/r/issues/7", "EditIssue O/r#7");
+        check("PATCH /api/v1/repos/o/r/issues/7/", "EditIssue o/r#7");
+        check("PATCH /api/v1/repos/o/r/pulls/7?a=b", "EditPull o/r#7 pull");
+        check("POST /api/v1/repos/O/r/issues", "CreateIssue o/r");
+        check("POST /api/v1/repos/o/r/pulls", "CreatePull o/r");
+        check("POST /api/v1/repos/o/r/issues/7/assignees", "AddAssignees o/r#7");
+        check("DELETE /api/v1/repos/o/r/issues/7/assignees", "RemoveAssignees o/r#7");
+        check("POST /api/v1/repos/o/r/issues/7/labels", "AddLabels o/r#7");
+        check("PUT /api/v1/repos/o/r/issues/7/labels", "ReplaceLabels o/r#7");
+        check("DELETE /api/v1/repos/o/r/issues/7/labels", "ClearLabels o/r#7");
+        check("DELETE /api/v1/repos/o/r/issues/7/labels/3", "RemoveLabel o/r#7");
+        check("DELETE /api/v1/repos/o/r/issues/7/labels/in%20progress", "RemoveLabel o/r#7");
+    }
+
+    #[test]
+    fn what_is_not_guarded_passes() {
+        for request in [
+            "POST /api/v1/repos/o/r/issues/7/comments",
+            "PATCH /api/v1/repos/o/r/issues/comments/9",
+            "DELETE /api/v1/repos/o/r/issues/7",
+            "POST /api/v1/repos/o/r/pulls/7/reviews",
+            "POST /api/v1/repos/o/r/pulls/7/reviews/4/dismissals",
+            "POST /api/v1/repos/o/r/pulls/7/merge",
+            "POST /api/v1/repos/o/r/pulls/7/requested_reviewers",
+            "POST /api/v1/repos/o/r/labels",
+            "DELETE /api/v1/repos/o/r/labels/3",
+            "POST /api/v1/repos/o/r/contents/a%20b.txt",
+            "POST /api/v1/repos/o/r/hooks",
+            "POST /api/v1/user/repos",
+            "POST /api/v1/repos/migrate",
+            "POST /o/r.git/git-receive-pack",
+            "POST /o/r.git/info/lfs/objects/batch",
+            "PUT /o/r/info/lfs/objects/abc/12",
+            "POST /user/events",
+            "POST /api/actions/runner.v1.RunnerService/FetchTask",
+            "PUT /api/packages/o/generic/issues/1/x",
+            "POST /v2/o/issues/blobs/uploads/",
+            "PATCH /v2/o/pulls/blobs/uploads/1",
+            "HEAD /api/v1/repos/o/r/issues/7",
+            "OPTIONS /api/v1/repos/o/r/issues/7",
+            "OPTIONS *",
+            "GET /o/r/issues/7",
+            "GET /api//v1/repos/o/r/issues/7",
+            "GET /api/v1/repos/o/r/issues/07",
+            "GET /api/v1/repos/o/r/issues/comments",
+        ] {
+            check(request, "pass");
+        }
+        check("GET /api/v1/repos/O/r/issues/7", "read o/r#7");
+        check("GET /api/v1/repos/o/r/issues/7/labels?x", "read o/r#7");
+        check("GET /api/v1/repos/o/r/pulls/7", "read o/r#7");
+        check("GET /api/v1/repos/o/r/issues?state=open", "read o/r");
+    }
+
+    #[test]
+    fn the_unknown_near_guarded_fields_is_refused() {
+        for request in [
+            "PUT /api/v1/repos/o/r/issues/7",
+            "POST /api/v1/repos/o/r/issues/7",
+            "PATCH /api/v1/repos/o/r/issues",
+            "patch /api/v1/repos/o/r/issues/7",
+            "POST /api/v1/repos/o/r/issues/7/transfer",
+            "PUT /api/v1/repos/o/r/issues/7/assignees",
+            "POST /api/v1/repos/o/r/pulls/7/labels",
+            "PUT /api/v1/repos/o/r/pulls/7/merge",
+            "POST /api/v1/repos/o/r/pulls/7/ready",
+            "PATCH /api/v1/repos/o/r/issues/0x1",
+            "PATCH /api/v1/repos/o/r/issues/-0",
+            "PATCH /api/v1/repos/o/r/issues/7.0",
+            "PATCH /api/v1/repos/o/r/issues/%D9%A7",
+            "POST /api/v1/repos/o/r/projects/1/columns/2/issues/3",
+            "POST /api/v1/orgs/o/projects",
+            "POST /api/v1/user/projects/1/columns",
+            "POST /o/r/issues/bulk",
+            "POST /o/r/issues/7/assignee",
+            "PUT /o/r/pulls/7",
+            "POST /o/r/issuesX/whatever",
+            "POST /o/r/projects/1/2/3/4",
+            "POST /api/internal/hook/pre-receive/o/r",
+            "GET /api/internal/manager/processes",
+            "GET /api/x%2F..%2Finternal/x",
+        ] {
+            check(request, "unknown");
+        }
+    }
+
+    #[test]
+    fn bent_paths_are_refused_where_a_reading_is_guarded() {
+        for request in [
+            // reference/forgejo.md section 8, the vectors that were tried live.
+            "PATCH /api/v1/repos/o/r/issues//7",
+            "PATCH //api/v1/repos/o/r/issues/7",
+            "PATCH /api/v1/repos/o/r/issues/7//",
+            "PATCH /api/v1/./repos/o/r/issues/7",
+            "PATCH /x/../api/v1/repos/o/r/issues/7",
+            "PATCH /x/%2e%2e/api/v1/repos/o/r/issues/7",
+            "PATCH /x/..%2Fapi/v1/repos/o/r/issues/7",
+            "PATCH /API/V1/repos/o/r/issues/7",
+            "PATCH /api/v1/repos/o/r/Issues/7",
+            "PATCH /api/v1/repos/o/r/issues/%37",
+            "PATCH /api/v1/repos/o/s%65m/issues/7",
+            "PATCH /api/v1/repos/o/r/issues/%2B1",
+            "PATCH /api/v1/repos/o/r/%69ssues/7",
+            "PATCH /%61pi/v1/%72epos/o/sem\u{212A}/%69ssues/%31",
+            "PATCH /api%2fv1/repos/o/sem\u{130}/issues/1",
+            "PATCH /api/v1%2Frepos%2Froot1%2Fsem\u{130}%2Fissues%2F1",
+            "PATCH /api/v1/repos/o/sem\u{212A}/issues/1",
+            "PATCH /api/v1/repos/o/r%2Fissues/7",
+            "PATCH /api/v1/repos/o/r/issues/7;x",
+            "PATCH /api/v1/repos/o;x/r/issues/7",
+            "PATCH /api/v1/repos/o/r/issues/7%00",
+            "PATCH /api/v1/repos/o/r/issues/7\\",
+            "PATCH /api/v1/repos/o/r/issues/7#x",
+            "PATCH /api/v1/repos/o/r/issues/%zz",
+            "PATCH /api/v1/repos/o/r/issues/007",
+            "PATCH /api/v1/repos/o/r/issues/+7",
+            "PATCH /api/v1/repos/o/r/issues/9223372036854775808",
+            "PATCH /api/v1/repos/o/r/issues/99999999999999999999999",
+            "PATCH /api/v1/repos/\u{FF4F}/r/issues/7",
+            "PATCH /api/v1/repos/%EF%BD%8F/r/issues/7",
+            "PATCH /api/v1/repos/o/r%20/issues/7",
+            "DELETE /api/v1/repos/o/r/issues/7/labels/a%2Fb",
+            "DELETE /api/v1/repos/o/r/contents/..%2Fissues%2F7%2Flabels",
+            "PATCH http://evil/api/v1/repos/o/r/issues/7",
+            "PATCH http:///api/v1/repos/o/r/issues/7",
+            "PATCH api/v1/repos/o/r/issues/7",
+            "POST /o/sem\u{130}/%69ssues%2Fassignee",
+            "POST /o/r//issues/assignee",
+            "POST /o/r/issues%2Fassignee",
+            "POST /o/r/projects//1/2/move",
+            "POST /api/v1/repos/o//r/hooks",
+        ] {
+            check(request, "ambiguous");
+        }
+        // K and dotted I in their encoded form have one reading, which the canonical path spells out.
+        check("PATCH /api/v1/repos/%E2%84%AAate/r/issues/7", "EditIssue kate/r#7");
+        check("PATCH /api/v1/repos/o/semk%C4%B0/issues/7", "EditIssue o/semki#7");
+    }
+
+    #[test]
+    fn bent_paths_pass_where_no_reading_is_guarded() {
+        for request in [
+            "PUT /api/v1/repos/o/r/contents/d\u{e4}ta/\u{4e2d}.txt",
+            "PUT /api/v1/repos/o/r/contents/dir%2Ffile",
+            "PUT /api/v1/repos/o/r/contents/a;b~%7E",
+            "DELETE /api/v1/repos/o/r/branches/feature%2Fx",
+            "PATCH /api/v1/repos/o/r/wiki/page/A%2FB",
+            "PUT /api/packages/o/npm/%40scope%2fname",
+            "PUT /api/packages/o//generic/x",
+            "POST /v2/o//x/blobs/uploads/",
+            "POST /o//r.git/git-upload-pack",
+            "POST /user/settings//keys",
+            "POST /o/r/_edit/main/%61.txt",
+        ] {
+            check(request, "pass");
+        }
+    }
+
+    #[test]
+    fn web_forms_are_marked() {
+        for request in [
+            "POST /o/r/issues/assignee",
+            "POST /o/r/pulls/labels",
+            "POST /o/r/issuesANYTHING/status",
+            "POST /o/r/Xpulls/assignee",
+            "POST /o/r.git/issues/7/comments",
+            "POST /o/r/issues/new",
+            "POST /o/r/compare/main...x",
+            "POST /o/r/projects/1/2/move",
+            "POST /o/r/pulls/7/merge",
+        ] {
+            assert_eq!(marked(request), Some(Web), "{request}");
+            check(request, "pass");
+        }
+        for request in ["POST /o/r/issues/7/title", "DELETE /o/r/issues/unpin/7", "POST /o/r/projects/1/close"] {
+            assert_eq!(marked(request), Some(Pass), "{request}");
+            check(request, "pass");
+        }
+    }
+
+    #[test]
+    fn the_table_is_well_formed() {
+        for Row(methods, pattern, act) in ROUTES {
+            let mut heads = parts(pattern);
+            assert_ne!(heads.next(), Some("\0"), "{pattern}");
+            assert!(parts(pattern).all(|part| !part.is_empty() && part.to_lowercase() == part), "{pattern}");
+            assert!(*methods == "*" || methods.split('|').all(|m| m.bytes().all(|b| b.is_ascii_uppercase())));
+            assert!(!matches!(act, Guard(_)) || pattern.starts_with("R/"), "{pattern}: a guard reads R/kind/number");
+        }
+    }
+}

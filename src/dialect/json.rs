@@ -1,0 +1,307 @@
+//! A strict reader of JSON objects: what it accepts has one reading, whoever reads it.
+//!
+//! Trackers read JSON leniently and not alike: names without regard to case (by Unicode simple folding, and lately
+//! without regard to `_` and `-`), the last of two equal members, text after the document. Whatever two readers could
+//! take differently is refused here. Members that nobody asks for keep their bytes.
+
+use super::ParseError;
+use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// One member of an object: its value as it was written.
+#[derive(Clone)]
+pub struct Member {
+    /// Its name, decoded.
+    pub name: String,
+    /// Its value, verbatim.
+    pub value: Box<RawValue>,
+}
+
+/// Reads one JSON object. A name that folds to a watched one must be spelled exactly so.
+pub fn read_object(body: &[u8], watched: &[&str]) -> Result<Vec<Member>, ParseError> {
+    let text = std::str::from_utf8(body).map_err(|_| refuse("the body is not UTF-8"))?;
+    match text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next() {
+        Some(b'{') => {}
+        Some(_) => return Err(refuse("the body must be one JSON object, beginning with `{`")),
+        None => return Err(refuse("the body is empty: a JSON object was expected (`{}` changes nothing)")),
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let members = reader.deserialize_map(Members).map_err(|error| malformed(&error))?;
+    reader.end().map_err(|error| malformed(&error))?;
+    check_names(&members, watched)?;
+    members.iter().try_for_each(|member| check_value(&member.value))?;
+    Ok(members)
+}
+
+/// Writes members as one object.
+pub fn write_object(members: &[Member]) -> String {
+    let body: Vec<String> = members.iter().map(|m| format!("{}:{}", quote(&m.name), m.value.get())).collect();
+    format!("{{{}}}", body.join(","))
+}
+
+/// How any of the trackers' readers may fold a name: Unicode simple folding, `_` and `-` left out.
+pub fn fold_name(name: &str) -> String {
+    name.chars().filter(|letter| !matches!(letter, '_' | '-')).map(fold_char).collect()
+}
+
+// === impl Member ===
+
+impl Member {
+    /// A member with a value of the gate's own.
+    pub fn new(name: &str, value: &serde_json::Value) -> Self {
+        let raw = serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { name: name.to_owned(), value: raw }
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({} bytes)", self.name, self.value.get().len())
+    }
+}
+
+fn quote(name: &str) -> String {
+    serde_json::Value::from(name).to_string()
+}
+
+fn refuse(text: impl Into<String>) -> ParseError {
+    ParseError::Ambiguous(text.into())
+}
+
+fn malformed(error: &serde_json::Error) -> ParseError {
+    refuse(format!("the body is not one well-formed JSON object: {error}"))
+}
+
+fn check_names(members: &[Member], watched: &[&str]) -> Result<(), ParseError> {
+    let mut seen = BTreeSet::new();
+    for Member { name, .. } in members {
+        let folded = fold_name(name);
+        if let Some(exact) = watched.iter().find(|exact| **exact != name && fold_name(exact) == folded) {
+            let name = shorten(name);
+            return Err(refuse(format!("the member `{name}` may be read as `{exact}`: spell it exactly")));
+        }
+        if !seen.insert(folded) {
+            return Err(refuse(format!("the member `{}` occurs twice, perhaps in another spelling", shorten(name))));
+        }
+    }
+    Ok(())
+}
+
+fn check_value(value: &RawValue) -> Result<(), ParseError> {
+    let mut reader = serde_json::Deserializer::from_str(value.get());
+    Strict { depth: 1 }.deserialize(&mut reader).map_err(|error| malformed(&error))
+}
+
+/// A name from a request, short enough for a message.
+pub fn shorten(name: &str) -> String {
+    match name.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Unicode simple folding, and a little more (`ı` folds to `i`): equal letters are equal here too.
+fn fold_char(letter: char) -> char {
+    match letter {
+        // The three pairs whose fold is not the lower case of a single upper-case letter.
+        '\u{1FD3}' => '\u{390}',
+        '\u{1FE3}' => '\u{3B0}',
+        '\u{FB05}' => '\u{FB06}',
+        other => only(only(other, other.to_uppercase()), only(other, other.to_uppercase()).to_lowercase()),
+    }
+}
+
+/// The mapped letter where the mapping is one to one.
+fn only(letter: char, mut mapped: impl Iterator<Item = char>) -> char {
+    match (mapped.next(), mapped.next()) {
+        (Some(one), None) => one,
+        _ => letter,
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<Member>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = map.next_entry()? {
+            members.push(Member { name, value });
+        }
+        Ok(members)
+    }
+}
+
+/// Walks a value that is kept verbatim, so that nothing in it has two readings either.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth < MAX_DEPTH { Ok(Self { depth: self.depth + 1 }) } else { Err(E::custom("nested too deeply")) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while seq.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        let mut seen = BTreeSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if !seen.insert(fold_name(&name)) {
+                return Err(A::Error::custom(format!("the member `{}` occurs twice", shorten(&name))));
+            }
+            map.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+}
+
+/// Deep enough for any tracker's body, far from any reader's limit.
+const MAX_DEPTH: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WATCHED: &[&str] = &["assignees", "state", "token", "due_date"];
+
+    fn check(body: &[u8], expected: Result<&str, &str>) {
+        let read = read_object(body, WATCHED);
+        let shown = String::from_utf8_lossy(body);
+        match (read, expected) {
+            (Ok(members), Ok(text)) => assert_eq!(write_object(&members), text, "{shown}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{shown}: {error}"),
+            (read, expected) => panic!("{shown}: read {read:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_one_object_one_way() {
+        check(br#"{"assignees":["a"]}"#, Ok(r#"{"assignees":["a"]}"#));
+        check(b" \r\n\t{ } \n", Ok("{}"));
+        check(br#"{"\u0061ssignees":["a"]}"#, Ok(r#"{"assignees":["a"]}"#));
+        check(br#"{"x":1e2, "y" : [ 1 , {"a":null} ]}"#, Ok(r#"{"x":1e2,"y":[ 1 , {"a":null} ]}"#));
+        check(br#"{"x":18446744073709551616}"#, Ok(r#"{"x":18446744073709551616}"#));
+        check("{\"ä\\\"\":\"\\ud83d\\ude00\"}".as_bytes(), Ok("{\"ä\\\"\":\"\\ud83d\\ude00\"}"));
+        // Two readings.
+        check(br#"{"x":1,"x":1}"#, Err("occurs twice"));
+        check(br#"{"x":1,"X":1}"#, Err("occurs twice"));
+        check(br#"{"a_b":1,"ab":1}"#, Err("occurs twice"));
+        check("{\"s\":1,\"ſ\":1}".as_bytes(), Err("occurs twice"));
+        check(br#"{"x":{"y":1,"Y":2}}"#, Err("occurs twice"));
+        check(br#"{"ASSIGNEES":[]}"#, Err("`ASSIGNEES` may be read as `assignees`"));
+        check(br#"{"assignees":[],"ASSIGNEES":[]}"#, Err("spell it exactly"));
+        check("{\"aſſignees\":[]}".as_bytes(), Err("spell it exactly"));
+        check(br#"{"a\u017f\u017fignees":[]}"#, Err("spell it exactly"));
+        check("{\"\u{17F}tate\":1}".as_bytes(), Err("may be read as `state`"));
+        check("{\"to\u{212A}en\":1}".as_bytes(), Err("may be read as `token`"));
+        check(br#"{"DueDate":1}"#, Err("may be read as `due_date`"));
+        check(br#"{"assign-ees":1}"#, Err("may be read as `assignees`"));
+        // Not one object.
+        check(b"", Err("empty"));
+        check(b"  ", Err("empty"));
+        check(b"null", Err("beginning with"));
+        check(br#"["t","bob"]"#, Err("beginning with"));
+        check(b"\xEF\xBB\xBF{}", Err("beginning with"));
+        check(b"{}{}", Err("trailing"));
+        check(b"{} x", Err("trailing"));
+        check(b"{}\0", Err("trailing"));
+        check(br#"{"x":1,}"#, Err("well-formed"));
+        check(br#"{"x":01}"#, Err("well-formed"));
+        check(br#"{"x":NaN}"#, Err("well-formed"));
+        check(b"{\"x\":/* */1}", Err("well-formed"));
+        check(b"{'x':1}", Err("well-formed"));
+        check(b"{\"x\":\"\n\"}", Err("well-formed"));
+        check(br#"{"x":1e999999}"#, Err("out of range"));
+        check(br#"{"x":"\ud800"}"#, Err("well-formed"));
+        check(br#"{"x":["\udc00"]}"#, Err("well-formed"));
+        check(br#"{"\ud800":1}"#, Err("well-formed"));
+        check(b"{\"x\":\"\xFF\"}", Err("not UTF-8"));
+        check(br#"{"x":1"#, Err("well-formed"));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read_object(nested(MAX_DEPTH - 1).as_bytes(), &[]).is_ok());
+        for depth in [MAX_DEPTH, 200, 20_000] {
+            let error = read_object(nested(depth).as_bytes(), &[]).unwrap_err();
+            assert!(error.to_string().contains("well-formed"), "{depth}: {error}");
+        }
+    }
+
+    #[test]
+    fn folds_like_every_reader() {
+        for (one, other) in [
+            ("KELVIN", "\u{212A}elvin"),
+            ("masse", "maſſe"),
+            ("ΣΑΣ", "σας"),
+            ("µ", "μ"),
+            ("Å", "\u{212B}"),
+            ("ω", "\u{2126}"),
+            ("ẞ", "ß"),
+            ("Ꭰ", "ꭰ"),
+            ("ᾳ", "ᾼ"),
+            ("ǆ", "ǅ"),
+            ("\u{1FD3}", "\u{390}"),
+            ("\u{1FE3}", "\u{3B0}"),
+            ("\u{FB05}", "\u{FB06}"),
+        ] {
+            assert_eq!(fold_name(one), fold_name(other), "{one} {other}");
+        }
+        assert_ne!(fold_name("state"), fold_name("estate"));
+    }
+}

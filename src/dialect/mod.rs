@@ -1,0 +1,298 @@
+//! Wire to model and back: one dialect a tracker, without I/O.
+//!
+//! A dialect says what a request means ([`Dialect::classify`], [`Dialect::parse`]), and writes every request and
+//! answer of the gate's own. It decides nothing: whether a write may pass is `admission`'s, which never sees the wire.
+//! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
+//! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
+
+mod credential;
+mod form;
+mod forgejo;
+mod json;
+mod target;
+mod wire;
+
+pub use credential::Credential;
+pub use target::Target;
+pub use wire::{WireRequest, WireResponse};
+
+use crate::model::{Change, Code, Locator, Login, Project, Rejection, Snapshot};
+use forgejo::routes::WriteForm;
+use http::{HeaderMap, Method};
+use json::Member;
+use std::fmt;
+use std::sync::Arc;
+
+/// A request before its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target, read once.
+    pub target: &'a Target,
+    /// As received.
+    pub headers: &'a HeaderMap,
+}
+
+/// Where a request finds an item.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The owner, in the caller's spelling but for letters that the tracker itself folds away.
+    pub owner: String,
+    /// The repository, likewise.
+    pub repo: String,
+    /// The number there.
+    pub number: u64,
+    /// Named as a pull request (an item may be named both ways).
+    pub pull: bool,
+}
+
+/// What the head of a request says about it.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// Not guarded: streams untouched.
+    Pass,
+    /// A read of one item, or (without an address) of the items of one repository: streams untouched, noted.
+    Read {
+        /// The repository.
+        project: Project,
+        /// The item.
+        address: Option<Address>,
+    },
+    /// May change a guarded field: its body must be read.
+    Write(Write),
+    /// Not understood, and therefore not sent.
+    Refuse(ParseError),
+}
+
+/// A write that may change a guarded field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// What it is about.
+    pub scope: Scope,
+    pub(crate) form: WriteForm,
+}
+
+/// What a guarded write is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// An item that exists.
+    Item(Address),
+    /// A new one.
+    Create(Project),
+}
+
+/// A write whose body was read.
+#[derive(Clone, Debug)]
+pub enum Parsed {
+    /// Touches no guarded field: goes on as it came.
+    Unguarded,
+    /// To be judged.
+    Guarded(Intent),
+}
+
+/// A guarded write once understood: enough to judge it, and to write it anew.
+#[derive(Clone)]
+pub struct Intent {
+    /// What it is about.
+    pub scope: Scope,
+    /// The guarded fields that it changes.
+    pub change: Change,
+    form: WriteForm,
+    /// The members of the body that are not guarded, verbatim.
+    rest: Vec<Member>,
+}
+
+/// Why a request is not sent at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// It can be read in two ways; the text is one sentence that says how.
+    Ambiguous(String),
+    /// A mutating call near guarded items that this dialect does not know.
+    UnknownRoute(String),
+    /// The body is larger than the gate reads.
+    TooLarge,
+    /// The body is in a form that the gate does not read; the text says what to send.
+    UnsupportedEncoding(String),
+}
+
+/// The tracker's answer to "who am I".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whoami {
+    /// This account.
+    Account(Login),
+    /// 403: the credential may not ask.
+    Forbidden,
+    /// 401 or 404: the tracker's own answer goes back.
+    Refused,
+    /// No answer that can be used, and why.
+    Unreadable(String),
+}
+
+/// What one read of an item showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// The item.
+    Item(Snapshot),
+    /// 401, 403 or 404: goes back unchanged.
+    Denied,
+    /// The item is elsewhere on the same tracker.
+    Moved(Address),
+    /// No answer that can be used, and why.
+    Unreadable(String),
+}
+
+/// One tracker's wire.
+pub trait Dialect: Send + Sync + 'static {
+    /// Its name in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// What the head alone says.
+    fn classify(&self, head: &Head<'_>) -> Route;
+
+    /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
+    /// doubled ones are refused. `body` may be empty for a request that is not guarded.
+    fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;
+
+    /// What the write wants.
+    fn parse(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError>;
+
+    /// A read of the item.
+    fn observe(&self, address: &Address, credential: &Credential) -> WireRequest;
+
+    /// What that read showed.
+    fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome;
+
+    /// The write, written anew. Of the client's headers only those survive that cannot change what it means.
+    fn emit(&self, intent: &Intent, head_headers: &HeaderMap, credential: &Credential) -> WireRequest;
+
+    /// The same intent at the item's new place, after a followed redirect.
+    fn relocate(&self, intent: &Intent, address: &Address) -> Intent;
+
+    /// The success answer of a no-op, or of a write that landed although the tracker answered 5xx, made from a read of
+    /// the item.
+    fn accept(&self, intent: &Intent, read: &WireResponse) -> WireResponse;
+
+    /// A refusal, in the tracker's own error shape. `decision` names it in the log.
+    fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse;
+
+    /// The item that a creation made, from its 2xx answer; without a snapshot where the answer does not carry the
+    /// item's key and it must be observed first.
+    fn created(&self, intent: &Intent, response: &WireResponse) -> Option<(Address, Option<Snapshot>)>;
+
+    /// The request that asks who the credential is.
+    fn whoami(&self, credential: &Credential) -> WireRequest;
+
+    /// Its answer.
+    fn account(&self, response: &WireResponse) -> Whoami;
+
+    /// A write that leaves nobody assigned (an operator's release).
+    fn clear_assignees(&self, address: &Address) -> Intent;
+
+    /// What an operator reads in `claimgate explain`.
+    fn explain(&self, head: &Head<'_>, body: &[u8]) -> String;
+}
+
+/// The dialect of that name.
+pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
+    match name {
+        "forgejo" => Some(Arc::new(forgejo::Forgejo)),
+        _ => None,
+    }
+}
+
+// === impl Address, Scope ===
+
+impl Address {
+    /// `owner/repo#n`.
+    pub fn locator(&self) -> Locator {
+        Locator::new(&self.owner, &self.repo, self.number)
+    }
+
+    /// The repository.
+    pub fn project(&self) -> Project {
+        Project::new(&self.owner, &self.repo)
+    }
+}
+
+impl Scope {
+    /// The repository.
+    pub fn project(&self) -> Project {
+        match self {
+            Self::Item(address) => address.project(),
+            Self::Create(project) => project.clone(),
+        }
+    }
+}
+
+// === impl Intent ===
+
+impl fmt::Debug for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intent")
+            .field("scope", &self.scope)
+            .field("form", &self.form)
+            .field("change", &self.change)
+            .field("rest", &self.rest)
+            .finish()
+    }
+}
+
+// === impl ParseError ===
+
+impl ParseError {
+    /// The name of the refusal.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Ambiguous(_) | Self::UnknownRoute(_) => Code::AmbiguousRequest,
+            Self::TooLarge => Code::BodyTooLarge,
+            Self::UnsupportedEncoding(_) => Code::UnsupportedEncoding,
+        }
+    }
+
+    /// What the client gets.
+    pub fn rejection(&self) -> Rejection {
+        Rejection::of_request(self.code(), self.to_string())
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ambiguous(text) | Self::UnknownRoute(text) | Self::UnsupportedEncoding(text) => f.write_str(text),
+            Self::TooLarge => f.write_str("the body is larger than the gate reads for a guarded write"),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Every dialect that [`by_name`] knows.
+pub const NAMES: &[&str] = &["forgejo"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_dialect() {
+        for name in NAMES {
+            assert_eq!(by_name(name).map(|dialect| dialect.name()), Some(*name));
+        }
+        assert!(by_name("Forgejo").is_none());
+    }
+
+    #[test]
+    fn each_refusal_has_its_code() {
+        for (error, status) in [
+            (ParseError::Ambiguous("x".into()), 400),
+            (ParseError::UnknownRoute("x".into()), 400),
+            (ParseError::TooLarge, 413),
+            (ParseError::UnsupportedEncoding("x".into()), 415),
+        ] {
+            let rejection = error.rejection();
+            assert_eq!((rejection.code.status(), rejection.message), (status, error.to_string()));
+            assert!(rejection.retry_after.is_none());
+        }
+    }
+}

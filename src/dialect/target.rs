@@ -1,0 +1,293 @@
+//! The target of a request, read once.
+//!
+//! After [`Target::parse`] no function takes a raw path. A path that can be read two ways keeps all of its readings:
+//! a router somewhere may follow any of them, so a matcher must look at each (`reference/forgejo.md` section 8).
+//! What is sent for a guarded write is rebuilt from typed values; the raw form never is.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::fmt;
+
+/// A request target in origin form (`/path?query`), with every way in which its path can be read.
+#[derive(Clone)]
+pub struct Target {
+    raw: String,
+    path_len: usize,
+    segments: Vec<String>,
+    readings: Vec<Vec<String>>,
+    ambiguity: Option<&'static str>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Reads the origin-form path and query as received, an agent prefix already removed. Never fails: what is wrong
+    /// with the path is told by [`Self::ambiguity`].
+    pub fn parse(raw: &str) -> Self {
+        let path_len = raw.find('?').unwrap_or(raw.len());
+        let path = &raw[..path_len];
+        let segments: Vec<String> = pieces(path).map(decode).collect();
+        let ambiguity = doubt(path);
+        Self { raw: raw.to_owned(), path_len, readings: readings(path, &segments, ambiguity), segments, ambiguity }
+    }
+
+    /// As received.
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// The path as received.
+    pub fn path(&self) -> &str {
+        &self.raw[..self.path_len]
+    }
+
+    /// The query as received, without its question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.raw.get(self.path_len + 1..)
+    }
+
+    /// Decoded once, case kept, empty ones dropped: what a canonical path is rebuilt from.
+    pub fn segments(&self) -> &[String] {
+        &self.segments
+    }
+
+    /// Decoded once (`%2F` separates too), slashes collapsed, folded as the tracker folds names.
+    pub fn shadow_segments(&self) -> &[String] {
+        &self.readings[0]
+    }
+
+    /// The shadow and, where the path is ambiguous, every other reading of it, all folded.
+    pub fn readings(&self) -> impl Iterator<Item = &[String]> {
+        self.readings.iter().map(Vec::as_slice)
+    }
+
+    /// Why the path can be read two ways, if it can. One trailing slash is plain.
+    pub fn ambiguity(&self) -> Option<&'static str> {
+        self.ambiguity
+    }
+
+    /// The one spelling of this path: its segments, encoded where they must be.
+    pub fn canonical(&self) -> String {
+        join(&self.segments)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The query may carry a token.
+        write!(f, "{:?}", self.path())
+    }
+}
+
+/// `/a/b%20c` from `a`, `b c`.
+pub fn join<S: AsRef<str>>(segments: &[S]) -> String {
+    if segments.is_empty() {
+        return "/".to_owned();
+    }
+    segments.iter().map(|segment| format!("/{}", utf8_percent_encode(segment.as_ref(), RESERVED))).collect()
+}
+
+/// Kelvin sign and dotted capital I become the letters that the tracker's lower-casing makes of them; the rest stays.
+pub fn fold_letters(text: &str) -> String {
+    text.chars().map(fold_letter).collect()
+}
+
+fn fold_letter(letter: char) -> char {
+    match letter {
+        '\u{212A}' => 'k',
+        '\u{130}' => 'i',
+        other => other,
+    }
+}
+
+fn fold(segment: &str) -> String {
+    segment.chars().flat_map(|letter| fold_letter(letter).to_lowercase()).collect()
+}
+
+fn pieces(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|piece| !piece.is_empty())
+}
+
+fn decode(piece: &str) -> String {
+    percent_decode_str(piece).decode_utf8_lossy().into_owned()
+}
+
+/// The shadow first. A plain path has no other.
+fn readings(path: &str, segments: &[String], ambiguity: Option<&'static str>) -> Vec<Vec<String>> {
+    let shadow: Vec<String> = pieces(&decode(path)).map(fold).collect();
+    if ambiguity.is_none() {
+        return vec![shadow];
+    }
+    let unsplit: Vec<String> = segments.iter().map(|segment| fold(segment)).collect();
+    let mut all = vec![shadow, unsplit];
+    for index in 0..2 {
+        let resolved = without_dots(&all[index]);
+        all.push(resolved);
+    }
+    // The shadow stays first.
+    let mut kept: Vec<Vec<String>> = Vec::new();
+    for reading in all {
+        if !kept.contains(&reading) {
+            kept.push(reading);
+        }
+    }
+    kept
+}
+
+fn without_dots(segments: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    for segment in segments {
+        match segment.as_str() {
+            "." => {}
+            ".." => drop(kept.pop()),
+            _ => kept.push(segment.clone()),
+        }
+    }
+    kept
+}
+
+/// The first reason for which two routers might disagree about this path.
+fn doubt(path: &str) -> Option<&'static str> {
+    if !path.starts_with('/') {
+        return Some("it does not start with a slash");
+    }
+    if path.contains("//") {
+        return Some("it has a doubled slash");
+    }
+    if pieces(path).any(|piece| matches!(piece, "." | "..")) {
+        return Some("it has a dot segment");
+    }
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = match (first, tail) {
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => match doubtful_escape(high << 4 | low) {
+                    Some(why) => return Some(why),
+                    None => after,
+                },
+                _ => return Some("it has a broken percent escape"),
+            },
+            (b'%', _) => return Some("it has a broken percent escape"),
+            (b';', _) => return Some("it has a path parameter"),
+            (byte, after) if *byte == b'/' || is_pchar(*byte) => after,
+            _ => return Some("it has a character that a path must encode"),
+        };
+    }
+    percent_decode_str(path).decode_utf8().is_err().then_some("it is not UTF-8")
+}
+
+fn doubtful_escape(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'/' => Some("it has an encoded slash"),
+        b'\\' => Some("it has an encoded backslash"),
+        0..=0x1F | 0x7F => Some("it has an encoded control character"),
+        byte if is_unreserved(byte) => Some("it encodes a character that needs no encoding"),
+        _ => None,
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// RFC 3986 section 3.3, without the percent sign.
+fn is_pchar(byte: u8) -> bool {
+    is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte)
+}
+
+/// All but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(raw: &str, ambiguity: Option<&str>, shadow: &str, canonical: &str) {
+        let target = Target::parse(raw);
+        assert_eq!(target.ambiguity(), ambiguity, "{raw}");
+        assert_eq!(target.shadow_segments().join("|"), shadow, "{raw}");
+        assert_eq!(target.canonical(), canonical, "{raw}");
+    }
+
+    #[test]
+    fn reads_paths() {
+        let escape = Some("it encodes a character that needs no encoding");
+        let raw = Some("it has a character that a path must encode");
+        let broken = Some("it has a broken percent escape");
+        let doubled = Some("it has a doubled slash");
+        let dots = Some("it has a dot segment");
+        check("/api/v1/user", None, "api|v1|user", "/api/v1/user");
+        check("/", None, "", "/");
+        check("/a/B/", None, "a|b", "/a/B");
+        check("/a//b", doubled, "a|b", "/a/b");
+        check("/a/b//", doubled, "a|b", "/a/b");
+        check("//a", doubled, "a", "/a");
+        check("/a/./b", dots, "a|.|b", "/a/./b");
+        check("/a/../b", dots, "a|..|b", "/a/../b");
+        check("/a/%2e%2E/b", escape, "a|..|b", "/a/../b");
+        check("/a/%69ssues", escape, "a|issues", "/a/issues");
+        check("/a/%31", escape, "a|1", "/a/1");
+        check("/a%2Fb", Some("it has an encoded slash"), "a|b", "/a%2Fb");
+        check("/a%2fb", Some("it has an encoded slash"), "a|b", "/a%2Fb");
+        check("/a%5Cb", Some("it has an encoded backslash"), "a\\b", "/a%5Cb");
+        check("/a%00", Some("it has an encoded control character"), "a\0", "/a%00");
+        check("/a%zz", broken, "a%zz", "/a%25zz");
+        check("/a%2", broken, "a%2", "/a%252");
+        check("/a%", broken, "a%", "/a%25");
+        check("/a;x=1/b", Some("it has a path parameter"), "a;x=1|b", "/a%3Bx%3D1/b");
+        check("/a%3Bb", None, "a;b", "/a%3Bb");
+        check("/a%20b", None, "a b", "/a%20b");
+        check("/a+1", None, "a+1", "/a%2B1");
+        check("/a%2B1", None, "a+1", "/a%2B1");
+        check("/%E2%84%AAate", None, "kate", "/%E2%84%AAate");
+        check("/sem\u{212A}", raw, "semk", "/sem%E2%84%AA");
+        check("/sem\u{130}", raw, "semi", "/sem%C4%B0");
+        check("/%C4%B0", None, "i", "/%C4%B0");
+        check("/\u{661}", raw, "\u{661}", "/%D9%A1");
+        check("/a\\b", raw, "a\\b", "/a%5Cb");
+        check("/a{b}|\"<>^`", raw, "a{b}|\"<>^`", "/a%7Bb%7D%7C%22%3C%3E%5E%60");
+        check("/a#b", raw, "a#b", "/a%23b");
+        check("/%c0%af", Some("it is not UTF-8"), "\u{FFFD}\u{FFFD}", "/%EF%BF%BD%EF%BF%BD");
+        check("*", Some("it does not start with a slash"), "*", "/%2A");
+        check("http://h/api", Some("it does not start with a slash"), "http:|h|api", "/http%3A/h/api");
+        check("", Some("it does not start with a slash"), "", "/");
+    }
+
+    #[test]
+    fn keeps_every_reading() {
+        let target = Target::parse("/x/..%2Fapi/b%2Fc");
+        let readings: Vec<String> = target.readings().map(|reading| reading.join("|")).collect();
+        assert_eq!(readings, ["x|..|api|b|c", "x|../api|b/c", "api|b|c"]);
+    }
+
+    #[test]
+    fn splits_the_query() {
+        for (raw, path, query) in [
+            ("/a?b=c", "/a", Some("b=c")),
+            ("/a?", "/a", Some("")),
+            ("/a", "/a", None),
+            ("/a/?b?c#d", "/a/", Some("b?c#d")),
+        ] {
+            let target = Target::parse(raw);
+            assert_eq!((target.path(), target.query()), (path, query), "{raw}");
+        }
+        assert_eq!(format!("{:?}", Target::parse("/a?token=hush")), "\"/a\"");
+    }
+
+    proptest! {
+        #[test]
+        fn canonicalisation_is_idempotent(raw in "/([a-zA-Z0-9./;%\u{212A}\u{130}ſ ]|%2[fFeE5]|%[0-9a-f]{2}){0,24}") {
+            let once = Target::parse(&raw);
+            let canonical = once.canonical();
+            let twice = Target::parse(&canonical);
+            prop_assert_eq!(twice.segments(), once.segments());
+            prop_assert_eq!(twice.shadow_segments(), once.shadow_segments());
+            prop_assert_eq!(twice.canonical(), canonical);
+            prop_assert!(once.ambiguity().is_some() || twice.ambiguity().is_none());
+        }
+    }
+}
