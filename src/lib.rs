@@ -1,1 +1,3 @@
 //! claimgate.
+
+pub mod fake_forge;
