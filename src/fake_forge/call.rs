@@ -177,12 +177,6 @@ impl Call {
         }
     }
 
-    pub(super) fn mark_guarded(&self) {
-        if let Some(entry) = self.state().log.get_mut(self.seq) {
-            entry.guarded = true;
-        }
-    }
-
     pub(super) fn error(&self, status: StatusCode, message: &str) -> Reply {
         Reply::error(&self.state().root, status, message)
     }

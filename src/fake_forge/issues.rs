@@ -16,7 +16,7 @@ use super::options::Feature;
 use super::render;
 use super::store::{By, Issue, State};
 
-const CREATE: Schema = Schema {
+pub(super) const CREATE: Schema = Schema {
     name: "CreateIssueOption",
     members: &[
         ("title", Kind::Text),
@@ -29,7 +29,7 @@ const CREATE: Schema = Schema {
     ],
 };
 
-const EDIT: Schema = Schema {
+pub(super) const EDIT: Schema = Schema {
     name: "EditIssueOption",
     members: &[
         ("title", Kind::Text),
@@ -44,9 +44,6 @@ const EDIT: Schema = Schema {
 const COMMENT: Schema = Schema { name: "CreateIssueCommentOption", members: &[("body", Kind::Text)] };
 
 const ASSIGNEES: Schema = Schema { name: "IssueAssigneesOption", members: &[("assignees", Kind::Texts)] };
-
-/// The guarded members of the option structs.
-const GUARDED: [&str; 5] = ["assignee", "assignees", "labels", "state", "closed"];
 
 /// As the real one is configured by default.
 const DEFAULT_PAGE: usize = 30;
@@ -140,7 +137,7 @@ fn links(url: &str, query: &Pairs, at: usize, last: usize) -> String {
 
 pub(super) async fn create(call: &Call) -> Outcome {
     let repo = call.repo()?;
-    let fields = bind_guarded(call, &CREATE);
+    let fields = call.bind(&CREATE);
     let by = call.by()?;
     let fields = fields?;
     let title = fields.text("title").unwrap_or("").trim().to_owned();
@@ -164,7 +161,6 @@ pub(super) async fn create(call: &Call) -> Outcome {
 }
 
 pub(super) fn delete(call: &Call) -> Outcome {
-    call.mark_guarded();
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     let issue = call.issue(repo)?;
@@ -176,7 +172,7 @@ pub(super) fn delete(call: &Call) -> Outcome {
 
 pub(super) async fn edit(call: &Call) -> Outcome {
     let repo = call.repo()?;
-    let fields = bind_guarded(call, &EDIT);
+    let fields = call.bind(&EDIT);
     let by = call.by()?;
     let fields = fields?;
     let issue = call.issue(repo)?;
@@ -196,15 +192,6 @@ pub(super) fn poster_or_writer(call: &Call, repo: u64, issue: u64, by: By) -> Re
     let writes = call.can_write(repo);
     let posted = call.state().issues.get(&issue).is_some_and(|row| row.poster == by.user);
     if writes || posted { Ok(writes) } else { Err(Reply::empty(StatusCode::FORBIDDEN)) }
-}
-
-/// Binds, and enters in the log whether a guarded member was set, whatever comes of it.
-pub(super) fn bind_guarded(call: &Call, schema: &Schema) -> Result<Fields, Reply> {
-    let fields = call.bind(schema)?;
-    if GUARDED.iter().any(|member| fields.has(member)) {
-        call.mark_guarded();
-    }
-    Ok(fields)
 }
 
 pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
@@ -336,7 +323,6 @@ fn fit_to_be_assigned(call: &Call, issue: u64, user: u64, on_unfit: StatusCode) 
 /// `POST` and `DELETE …/assignees` of the newest versions.
 pub(super) async fn assignees(call: &Call) -> Outcome {
     let repo = call.repo()?;
-    call.mark_guarded();
     let by = call.by()?;
     let fields = call.bind(&ASSIGNEES)?;
     let issue = call.issue(repo)?;

@@ -95,7 +95,6 @@ fn edit_members(label: &mut Label, fields: &Fields) {
 
 /// Takes the label off every issue as well, without a trace.
 pub(super) fn delete(call: &Call) -> Outcome {
-    call.mark_guarded();
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     if let Some(id) = target::index(call.path.child()) {
@@ -134,7 +133,6 @@ pub(super) async fn replace(call: &Call) -> Outcome {
 
 /// Clears, whatever the body says.
 pub(super) async fn clear(call: &Call) -> Outcome {
-    call.mark_guarded();
     let repo = call.repo()?;
     let by = call.by()?;
     let issue = call.issue(repo)?;
@@ -144,7 +142,6 @@ pub(super) async fn clear(call: &Call) -> Outcome {
 }
 
 pub(super) async fn remove(call: &Call) -> Outcome {
-    call.mark_guarded();
     let repo = call.repo()?;
     let by = call.by()?;
     let issue = call.issue(repo)?;
@@ -168,7 +165,6 @@ fn to_remove(call: &Call, repo: u64) -> Result<u64, Reply> {
 
 /// The issue, the doer, and the labels that the body names; unknown ones left out.
 fn named(call: &Call) -> Result<(u64, By, Vec<u64>), Reply> {
-    call.mark_guarded();
     let repo = call.repo()?;
     let by = call.by()?;
     let names = call.has(Feature::LabelNames);

@@ -13,6 +13,7 @@
 mod auth;
 mod body;
 mod call;
+mod guarded;
 mod issues;
 mod journal;
 mod labels;

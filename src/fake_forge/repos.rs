@@ -116,7 +116,6 @@ pub(super) fn add_collaborator(call: &Call) -> Outcome {
 
 /// Unassigns the user from every issue as well, and no timeline tells of it.
 pub(super) fn remove_collaborator(call: &Call) -> Outcome {
-    call.mark_guarded();
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     let mut state = call.state();

@@ -105,14 +105,14 @@ impl FakeForge {
     pub fn grant_write(&self, login: &str, repo: &str) {
         let mut state = self.state();
         let (user, id) = (user(&state, login), repo_id(&state, repo));
-        state.repos.entry(id).and_modify(|repo| drop(repo.writers.insert(user)));
+        state.repos.entry(id).and_modify(|repo| repo.writers.extend([user]));
     }
 
     /// Lets a user read a private repository.
     pub fn grant_read(&self, login: &str, repo: &str) {
         let mut state = self.state();
         let (user, id) = (user(&state, login), repo_id(&state, repo));
-        state.repos.entry(id).and_modify(|repo| drop(repo.readers.insert(user)));
+        state.repos.entry(id).and_modify(|repo| repo.readers.extend([user]));
     }
 
     /// A label; returns its id.

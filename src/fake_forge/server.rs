@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -28,7 +29,7 @@ use super::store::State;
 use super::streams::{self, Received};
 use super::target::{Path, Route};
 use super::vices::Fault;
-use super::{issues, labels, pulls, repos, web};
+use super::{guarded, issues, labels, pulls, repos, web};
 
 /// What the log keeps of a body.
 const LOGGED_BODY: usize = 64 * 1024;
@@ -182,7 +183,7 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
         }
         who
     };
-    Ok(Call {
+    let call = Call {
         forge: Arc::clone(inner),
         seq,
         who,
@@ -194,7 +195,12 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
         headers: parts.headers,
         body,
         scope: Scope::Everything,
-    })
+    };
+    let guarded = guarded::asks_for_it(&call);
+    if let Some(entry) = inner.state().log.get_mut(seq) {
+        entry.guarded = guarded;
+    }
+    Ok(call)
 }
 
 /// Runs the request through its fault, if it has one.
@@ -259,7 +265,12 @@ fn truncated(mut reply: Reply) -> Reply {
         let half = bytes.slice(..bytes.len() / 2);
         let length = bytes.len().max(1).to_string();
         let broken = std::io::Error::other("the fake forge broke off");
-        let frames = futures_util::stream::iter([Ok(Frame::data(half)), Err(broken)]);
+        // The pause lets the first half out before the end of the connection is noticed.
+        let end = stream::once(async {
+            tokio::task::yield_now().await;
+            Err(broken)
+        });
+        let frames = stream::iter([Ok(Frame::data(half))]).chain(end);
         reply.content = Content::Stream(StreamBody::new(frames).boxed_unsync());
         return reply.with(http::header::CONTENT_LENGTH, &length);
     }

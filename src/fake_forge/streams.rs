@@ -25,7 +25,7 @@ const PING: Duration = Duration::from_secs(30);
 
 /// Byte `i` of a download is `i % 251`; whole periods a chunk, so that each chunk is the same.
 const PERIOD: u8 = 251;
-static CHUNK: [u8; 251 * 256] = chunk();
+static CHUNK: [u8; 251 * 64] = chunk();
 
 /// An upload that arrived at `/sink/…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +142,8 @@ impl hyper::body::Body for Source {
     }
 }
 
-const fn chunk() -> [u8; 251 * 256] {
-    let mut bytes = [0; 251 * 256];
+const fn chunk() -> [u8; 251 * 64] {
+    let mut bytes = [0; 251 * 64];
     let mut at = 1;
     while at < bytes.len() {
         bytes[at] = (bytes[at - 1] + 1) % PERIOD;

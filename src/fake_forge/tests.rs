@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::{Answer, Cut, FakeForge, Fault, Feature, Happening, Matcher, Options, Vices};
 
@@ -56,6 +58,16 @@ async fn claim(forge: &FakeForge, who: &str) -> Result<Answer, Cut> {
     call(forge, who, "PATCH", ISSUE, &json!({ "assignees": [who] }).to_string()).await
 }
 
+/// Everything that comes back for these bytes until the connection ends.
+async fn exchange(forge: &FakeForge, message: &str) -> String {
+    let mut stream = TcpStream::connect(forge.addr()).await.expect("it listens");
+    stream.write_all(message.as_bytes()).await.expect("it reads");
+    let mut answer = Vec::new();
+    // An end that is not clean is what some of the tests are about.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 fn assignees(forge: &FakeForge) -> Vec<String> {
     forge.issue("root/work", 1).assignees
 }
@@ -99,7 +111,7 @@ async fn an_error_can_come_after_the_write_or_instead_of_it() {
 #[tokio::test(start_paused = true)]
 async fn a_zombie_lands_after_everybody_has_given_up() {
     let forge = forge();
-    forge.script(Fault::Zombie(Duration::from_secs(60)), Matcher::new("PATCH", "/issues/1"));
+    forge.script(Fault::Zombie(Duration::from_mins(1)), Matcher::new("PATCH", "/issues/1"));
     assert_eq!(claim(&forge, "ann").await.err(), Some(Cut));
     tokio::time::sleep(Duration::from_secs(59)).await;
     assert!(assignees(&forge).is_empty());
@@ -147,18 +159,11 @@ async fn an_answer_can_break_off_or_be_no_json() {
 
 #[tokio::test]
 async fn a_cut_and_a_truncation_are_seen_on_the_socket() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let forge = FakeForge::start(Options::default()).await.expect("a free port");
     forge.script(Fault::CutAfter, Matcher::any("/version"));
     forge.script(Fault::Truncated, Matcher::any("/version"));
-    let mut seen = Vec::new();
-    for _ in 0..2 {
-        let mut stream = tokio::net::TcpStream::connect(forge.addr()).await.expect("it listens");
-        stream.write_all(b"GET /api/v1/version HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        seen.push(String::from_utf8_lossy(&answer).into_owned());
-    }
+    let version = "GET /api/v1/version HTTP/1.1\r\nhost: x\r\n\r\n";
+    let seen = [exchange(&forge, version).await, exchange(&forge, version).await];
     assert_eq!(seen[0], "");
     assert!(seen[1].contains("content-length: 22") && seen[1].ends_with("{\"version\":"), "{}", seen[1]);
 }
@@ -313,4 +318,82 @@ async fn a_pull_on_1_15_only_gains_assignees_and_closes_by_keyword() {
     assert_eq!(status(&forge, "ann", "POST", &merge, r#"{"Do":"merge"}"#).await, 200);
     assert_eq!(forge.issue("root/work", 1).state, "closed");
     assert_eq!(status(&forge, "ann", "PATCH", &path, r#"{"state":"open"}"#).await, 412);
+}
+
+// === on the socket ===
+
+#[tokio::test]
+async fn uploads_are_counted_and_downloads_made_up() {
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
+    let upload = "PUT /sink/upload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    assert!(exchange(&forge, upload).await.contains(r#""bytes":3"#));
+    let received = forge.received();
+    assert_eq!((received[0].bytes, received[0].complete), (3, true));
+    assert!(received[0].sha256.starts_with("ba7816bf"), "{received:?}");
+    let download = exchange(&forge, "GET /source/100000 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(download.contains("content-length: 100000"));
+    assert_eq!(FakeForge::source_byte(252), 1);
+}
+
+#[tokio::test]
+async fn events_reach_who_listens() {
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
+    let mut stream = TcpStream::connect(forge.addr()).await.expect("it listens");
+    stream.write_all(b"GET /user/events HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
+    let mut seen = String::new();
+    let mut buffer = [0; 4096];
+    while !seen.contains("data: 7") {
+        let size = stream.read(&mut buffer).await.expect("it goes on");
+        assert!(size > 0, "{seen}");
+        seen += &String::from_utf8_lossy(&buffer[..size]);
+        if seen.contains("\r\n\r\n") {
+            forge.push_event("notification-count", "7");
+        }
+    }
+    assert!(seen.contains("text/event-stream") && seen.contains("x-accel-buffering: no"), "{seen}");
+    assert_eq!(forge.listeners(), 1);
+    drop(forge);
+    while stream.read(&mut buffer).await.is_ok_and(|size| size > 0) {}
+}
+
+#[tokio::test]
+async fn odd_targets_pass_the_server() {
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
+    forge.add_user("root", "root");
+    forge.add_repo("root", "work");
+    forge.add_issue("root/work", "first", &[], &[]);
+    let targets = [
+        "http://elsewhere.test/api/v1/repos/root/work/issues/1",
+        "/api%2fv1/repos/root/wor\u{212a}%2F%69ssues/1",
+        "/api/v1/repos/root/work/issues/1?a#b?c",
+    ];
+    for target in targets {
+        let answer = exchange(&forge, &format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{target}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("forge.sock");
+    let _forge = FakeForge::start_unix(&path, Options::default()).expect("it binds");
+    let mut stream = tokio::net::UnixStream::connect(&path).await.expect("it listens");
+    stream.write_all(b"GET /api/v1/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn newer_versions_know_names_and_a_timeline() {
+    let forge = forge_with(Options::forgejo_15());
+    let labels = format!("{ISSUE}/labels");
+    assert_eq!(status(&forge, "ann", "POST", &labels, r#"{"labels":["doing"]}"#).await, 200);
+    assert_eq!(status(&forge, "ann", "DELETE", &format!("{labels}/backlog"), "").await, 204);
+    assert_eq!(forge.issue("root/work", 1).labels, ["doing"]);
+    let timeline = call(&forge, "ann", "GET", &format!("{ISSUE}/timeline"), "").await.expect("an answer").json();
+    let entries: Vec<_> = timeline.as_array().into_iter().flatten().map(|one| (one["type"].clone(), one["body"].clone())).collect();
+    assert_eq!(entries, [(json!("label"), json!("1")), (json!("label"), json!("1")), (json!("label"), json!(""))]);
+    assert_eq!(status(&forge_with(Options::default()), "ann", "GET", &format!("{ISSUE}/timeline"), "").await, 404);
 }

@@ -10,7 +10,7 @@ use super::labels::{self, Change};
 use super::options::Feature;
 use super::store::By;
 
-const COMMENT: Schema =
+pub(super) const COMMENT: Schema =
     Schema { name: "CreateCommentForm", members: &[("content", Kind::Text), ("status", Kind::Text)] };
 
 /// A page for a browser; what is on it matters to nobody.
@@ -48,9 +48,8 @@ pub(super) async fn labels(call: &Call) -> Outcome {
         let change = match form.first("action").unwrap_or("") {
             "clear" => Change::Replace(&[]),
             "attach" => Change::Add(&ids),
-            "detach" => Change::Remove(&ids),
             "toggle" | "toggle-alt" if attach => Change::Add(&ids),
-            "toggle" | "toggle-alt" => Change::Remove(&ids),
+            "detach" | "toggle" | "toggle-alt" => Change::Remove(&ids),
             _ => return Err(Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
         };
         labels::change(call, issue, by, change).await;
@@ -79,11 +78,9 @@ pub(super) fn comment(call: &Call) -> Outcome {
     let posted = call.state().issues[&issue].poster == by.user;
     let content = fields.text("content").unwrap_or("");
     let status = fields.text("status").filter(|status| matches!(*status, "close" | "reopen"));
-    if let Some(status) = status {
-        call.mark_guarded();
-        if (posted || call.can_write(repo)) && call.writes(Part::Rest) {
-            call.state().set_closed(issue, status == "close", by);
-        }
+    let may = (posted || call.can_write(repo)) && call.writes(Part::Rest);
+    if let Some(status) = status.filter(|_| may) {
+        call.state().set_closed(issue, status == "close", by);
     }
     let mut state = call.state();
     if !content.is_empty() {
@@ -95,7 +92,6 @@ pub(super) fn comment(call: &Call) -> Outcome {
 
 /// What the bulk routes share: the doer, the form, and the issues selected by global id.
 fn bulk(call: &Call) -> Result<(By, Pairs, Vec<u64>), Reply> {
-    call.mark_guarded();
     let by = signed_in(call)?;
     let repo = call.repo()?;
     if !call.can_write(repo) {

@@ -24,14 +24,15 @@ async fn answers_as_the_recorded_forge_did() {
     for (at, exchange) in exchanges.iter().enumerate() {
         let (status, headers, body) = send(&forge, &exchange["what"], &exchange["request"]).await;
         let place = format!("{at} ({})", exchange["what"].as_str().unwrap_or(""));
-        compare(&exchange["response"], &status, &headers, &body, &place, &mut differences);
+        compare(&exchange["response"], status, &headers, &body, &place, &mut differences);
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
 
 /// Users, repository and number spaces as they were when the recording began.
 async fn seeded() -> FakeForge {
-    let first_ids = FirstIds { repo: 6, label: 19, issue: 116, comment: 1591 };
+    // Comments share their numbers with events; 21 of those come before the recorded comment 1591.
+    let first_ids = FirstIds { repo: 6, label: 19, issue: 116, comment: 1591 - 21 };
     let forge = FakeForge::start(Options { first_ids, ..Options::default() }).await.expect("a free port");
     for login in ["dev-bot", "dev-qwen", "dev-qwen2", "root1"] {
         forge.add_user(login, &token(login));
@@ -52,13 +53,13 @@ async fn send(forge: &FakeForge, what: &Value, request: &Value) -> (u16, Vec<(St
     let mut head = format!("{} {} HTTP/1.1\r\nhost: forge\r\nconnection: close\r\n", text(request, "method"), text(request, "path"));
     if let Some(who) = request["as"].as_str() {
         let token = if who.starts_with("000") { who.to_owned() } else { token(who) };
-        head += &format!("authorization: token {token}\r\n");
+        head.extend(["authorization: token ", &token, "\r\n"]);
     }
     if what == "impersonation by header" {
         head += "sudo: dev-bot\r\n";
     }
     if let Some(kind) = request["content_type"].as_str() {
-        head += &format!("content-type: {kind}\r\n");
+        head.extend(["content-type: ", kind, "\r\n"]);
     }
     let body = match &request["body"] {
         Value::Null => String::new(),
@@ -87,13 +88,13 @@ fn text<'a>(value: &'a Value, member: &str) -> &'a str {
 
 fn compare(
     recorded: &Value,
-    status: &u16,
+    status: u16,
     headers: &[(String, String)],
     body: &str,
     place: &str,
     differences: &mut Vec<String>,
 ) {
-    if recorded["status"] != *status {
+    if recorded["status"] != status {
         differences.push(format!("{place}: status {status} for {}", recorded["status"]));
     }
     // Of the framing nothing is promised, and addresses differ.
@@ -145,8 +146,7 @@ fn shape(recorded: &Value, found: &Value, place: &str, differences: &mut Vec<Str
             }
         }
         (Value::String(recorded), Value::String(found)) if recorded.contains("http://") => {
-            // A comment's number within a link counts events, too, in the fake one.
-            if without_origin(recorded) != without_origin(found) && !recorded.contains("#issuecomment-") {
+            if without_origin(recorded) != without_origin(found) {
                 differences.push(format!("{place}: {found:?} for {recorded:?}"));
             }
         }
