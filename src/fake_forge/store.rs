@@ -146,7 +146,10 @@ impl State {
     pub(super) fn new(options: &Options, address: &str) -> Self {
         let first = options.first_ids;
         Self {
-            root: options.root_url.clone().unwrap_or_else(|| address.to_owned()),
+            root: options
+                .root_url
+                .clone()
+                .unwrap_or_else(|| address.to_owned()),
             users: BTreeMap::new(),
             tokens: HashMap::new(),
             sessions: HashMap::new(),
@@ -172,7 +175,12 @@ impl State {
 
     /// Seconds since 1970 on the forge's own calendar, which runs on tokio's clock.
     pub(super) fn now(&self) -> i64 {
-        EPOCH + i64::try_from(self.started.elapsed().as_secs()).unwrap_or_default()
+        self.seconds_at(Instant::now())
+    }
+
+    /// The same for another instant.
+    pub(super) fn seconds_at(&self, instant: Instant) -> i64 {
+        EPOCH + i64::try_from(instant.duration_since(self.started).as_secs()).unwrap_or_default()
     }
 
     // === users ===
@@ -180,7 +188,13 @@ impl State {
     pub(super) fn insert_user(&mut self, login: &str) -> u64 {
         let id = take(&mut self.next.user);
         let created = self.now();
-        let user = User { id, login: login.to_owned(), admin: false, password: None, created };
+        let user = User {
+            id,
+            login: login.to_owned(),
+            admin: false,
+            password: None,
+            created,
+        };
         self.users.insert(id, user);
         self.logins.insert(fold(login), id);
         id
@@ -192,7 +206,9 @@ impl State {
 
     /// A user's login, for history and logs.
     pub(super) fn login(&self, id: u64) -> String {
-        self.users.get(&id).map_or_else(|| "ghost".to_owned(), |user| user.login.clone())
+        self.users
+            .get(&id)
+            .map_or_else(|| "ghost".to_owned(), |user| user.login.clone())
     }
 
     // === repositories ===
@@ -214,7 +230,8 @@ impl State {
             next_number: 1,
         };
         self.repos.insert(id, repo);
-        self.names.insert(fold(&format!("{}/{name}", self.login(owner))), id);
+        self.names
+            .insert(fold(&format!("{}/{name}", self.login(owner))), id);
         id
     }
 
@@ -233,7 +250,9 @@ impl State {
 
     /// The old name stays as a redirect.
     pub(super) fn rename_repo(&mut self, id: u64, name: &str) {
-        let Some(repo) = self.repos.get_mut(&id) else { return };
+        let Some(repo) = self.repos.get_mut(&id) else {
+            return;
+        };
         name.clone_into(&mut repo.name);
         let full = format!("{}/{name}", self.login(self.repos[&id].owner));
         self.names.insert(fold(&full), id);
@@ -241,17 +260,23 @@ impl State {
 
     pub(super) fn can_write(&self, repo: &Repo, user: Option<u64>) -> bool {
         user.is_some_and(|user| {
-            repo.owner == user || repo.writers.contains(&user) || self.users.get(&user).is_some_and(|user| user.admin)
+            repo.owner == user
+                || repo.writers.contains(&user)
+                || self.users.get(&user).is_some_and(|user| user.admin)
         })
     }
 
     pub(super) fn can_read(&self, repo: &Repo, user: Option<u64>) -> bool {
-        !repo.private || self.can_write(repo, user) || user.is_some_and(|user| repo.readers.contains(&user))
+        !repo.private
+            || self.can_write(repo, user)
+            || user.is_some_and(|user| repo.readers.contains(&user))
     }
 
     /// Removes a collaborator and, silently, all of their assignments in the repository.
     pub(super) fn remove_collaborator(&mut self, repo: u64, user: u64, by: By) {
-        let Some(row) = self.repos.get_mut(&repo) else { return };
+        let Some(row) = self.repos.get_mut(&repo) else {
+            return;
+        };
         row.writers.remove(&user);
         row.readers.remove(&user);
         for issue in row.numbers.values().copied().collect::<Vec<_>>() {
@@ -262,9 +287,20 @@ impl State {
 
     // === labels of a repository ===
 
-    pub(super) fn insert_label(&mut self, repo: u64, name: &str, exclusive: bool) -> Option<&mut Label> {
+    pub(super) fn insert_label(
+        &mut self,
+        repo: u64,
+        name: &str,
+        exclusive: bool,
+    ) -> Option<&mut Label> {
         let id = take(&mut self.next.label);
-        let label = Label { id, name: name.to_owned(), color: "cccccc".into(), description: String::new(), exclusive };
+        let label = Label {
+            id,
+            name: name.to_owned(),
+            color: "cccccc".into(),
+            description: String::new(),
+            exclusive,
+        };
         let repo = self.repos.get_mut(&repo)?;
         repo.labels.insert(id, label);
         repo.labels.get_mut(&id)
@@ -272,11 +308,15 @@ impl State {
 
     /// Deletes a label everywhere, without a trace in any timeline.
     pub(super) fn delete_label(&mut self, repo: u64, label: u64, by: By) {
-        let Some(row) = self.repos.get(&repo) else { return };
+        let Some(row) = self.repos.get(&repo) else {
+            return;
+        };
         for issue in row.numbers.values().copied().collect::<Vec<_>>() {
             self.detach(issue, label, by, true);
         }
-        self.repos.get_mut(&repo).and_then(|row| row.labels.remove(&label));
+        self.repos
+            .get_mut(&repo)
+            .and_then(|row| row.labels.remove(&label));
         self.mark_applied(by);
     }
 
@@ -285,7 +325,10 @@ impl State {
     pub(super) fn insert_issue(&mut self, repo: u64, title: &str, body: &str, by: By) -> u64 {
         let id = take(&mut self.next.issue);
         let now = self.now();
-        let row = self.repos.get_mut(&repo).expect("the repository of a new issue exists");
+        let row = self
+            .repos
+            .get_mut(&repo)
+            .expect("the repository of a new issue exists");
         let number = take(&mut row.next_number);
         row.numbers.insert(number, id);
         let issue = Issue {
@@ -338,7 +381,9 @@ impl State {
     /// Inserts the row, whether or not the user is assigned already.
     pub(super) fn assign(&mut self, issue: u64, user: u64, by: By) {
         let login = self.login(user);
-        let Some(row) = self.issues.get_mut(&issue) else { return };
+        let Some(row) = self.issues.get_mut(&issue) else {
+            return;
+        };
         row.assignees.push(user);
         let distinct = row.assignees.iter().collect::<BTreeSet<_>>().len();
         row.most_assignees = row.most_assignees.max(distinct);
@@ -347,7 +392,9 @@ impl State {
 
     pub(super) fn unassign(&mut self, issue: u64, user: u64, by: By, silent: bool) {
         let login = self.login(user);
-        let Some(row) = self.issues.get_mut(&issue) else { return };
+        let Some(row) = self.issues.get_mut(&issue) else {
+            return;
+        };
         let before = row.assignees.len();
         row.assignees.retain(|assignee| *assignee != user);
         if row.assignees.len() < before {
@@ -357,13 +404,17 @@ impl State {
 
     /// Adds a label, once. With `exclusive`, others of its scope go first.
     pub(super) fn attach(&mut self, issue: u64, label: u64, exclusive: bool, by: By) {
-        let Some((name, rivals)) = self.label_and_rivals(issue, label) else { return };
+        let Some((name, rivals)) = self.label_and_rivals(issue, label) else {
+            return;
+        };
         if exclusive {
             for rival in rivals {
                 self.detach(issue, rival, by, false);
             }
         }
-        let Some(row) = self.issues.get_mut(&issue) else { return };
+        let Some(row) = self.issues.get_mut(&issue) else {
+            return;
+        };
         if !row.labels.contains(&label) {
             row.labels.push(label);
             self.happened(issue, Happening::Labeled(name), by, false);
@@ -371,8 +422,12 @@ impl State {
     }
 
     pub(super) fn detach(&mut self, issue: u64, label: u64, by: By, silent: bool) {
-        let Some((name, _)) = self.label_and_rivals(issue, label) else { return };
-        let Some(row) = self.issues.get_mut(&issue) else { return };
+        let Some((name, _)) = self.label_and_rivals(issue, label) else {
+            return;
+        };
+        let Some(row) = self.issues.get_mut(&issue) else {
+            return;
+        };
         let before = row.labels.len();
         row.labels.retain(|other| *other != label);
         if row.labels.len() < before {
@@ -386,7 +441,11 @@ impl State {
         let labels = &self.repos.get(&row.repo)?.labels;
         let wanted = labels.get(&label)?;
         let rival = |id: &&u64| {
-            **id != label && wanted.exclusive && labels.get(id).is_some_and(|other| other.exclusive && same_scope(&other.name, &wanted.name))
+            **id != label
+                && wanted.exclusive
+                && labels
+                    .get(id)
+                    .is_some_and(|other| other.exclusive && same_scope(&other.name, &wanted.name))
         };
         let rivals = row.labels.iter().filter(rival).copied().collect();
         Some((wanted.name.clone(), rivals))
@@ -394,17 +453,28 @@ impl State {
 
     pub(super) fn set_closed(&mut self, issue: u64, closed: bool, by: By) {
         let now = self.now();
-        let Some(row) = self.issues.get_mut(&issue) else { return };
+        let Some(row) = self.issues.get_mut(&issue) else {
+            return;
+        };
         if row.closed_at.is_some() == closed {
             return;
         }
         row.closed_at = closed.then_some(now);
-        let what = if closed { Happening::Closed } else { Happening::Reopened };
+        let what = if closed {
+            Happening::Closed
+        } else {
+            Happening::Reopened
+        };
         self.happened(issue, what, by, false);
     }
 
     pub(super) fn insert_comment(&mut self, issue: u64, body: &str, by: By) -> Option<Comment> {
-        let comment = Comment { id: take(&mut self.next.comment), user: by.user, body: body.to_owned(), created: self.now() };
+        let comment = Comment {
+            id: take(&mut self.next.comment),
+            user: by.user,
+            body: body.to_owned(),
+            created: self.now(),
+        };
         let row = self.issues.get_mut(&issue)?;
         row.comments.push(comment.clone());
         row.updated = comment.created;
@@ -426,7 +496,14 @@ impl State {
     /// Enters an event; every change of a guarded field ends here.
     pub(super) fn happened(&mut self, issue: u64, what: Happening, by: By, silent: bool) {
         let id = take(&mut self.next.comment);
-        let event = Event { id, what, doer: self.login(by.user), request: by.request, at: Instant::now(), silent };
+        let event = Event {
+            id,
+            what,
+            doer: self.login(by.user),
+            request: by.request,
+            at: Instant::now(),
+            silent,
+        };
         let now = self.now();
         if let Some(row) = self.issues.get_mut(&issue) {
             row.events.push(event);
@@ -462,5 +539,13 @@ fn scope(name: &str) -> Option<&str> {
 
 /// Names compare as under Go's `ToLower`: the Kelvin sign is a k, and a dotted capital I is an i.
 pub(super) fn fold(name: &str) -> String {
-    name.chars().map(|c| if c == '\u{130}' { 'i' } else { c.to_lowercase().next().unwrap_or(c) }).collect()
+    name.chars()
+        .map(|c| {
+            if c == '\u{130}' {
+                'i'
+            } else {
+                c.to_lowercase().next().unwrap_or(c)
+            }
+        })
+        .collect()
 }

@@ -43,7 +43,11 @@ pub struct Received {
 impl FakeForge {
     /// The uploads that have ended, in that order.
     pub fn received(&self) -> Vec<Received> {
-        self.inner.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The byte at this place of every download from `/source/{n}`.
@@ -54,7 +58,10 @@ impl FakeForge {
     /// Sends one event to everybody on `/user/events`.
     pub fn push_event(&self, name: &str, data: &str) {
         // Without a listener it is lost, as on the real one.
-        let _ = self.inner.events.send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
+        let _ = self
+            .inner
+            .events
+            .send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
     }
 
     /// How many listen on `/user/events`.
@@ -96,17 +103,31 @@ async fn sink(inner: &Inner, seq: u64, mut body: Incoming) -> Result<Reply, Cut>
             hash.update(data);
         }
     }
-    let sha256 = hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let sha256 = hash
+        .finalize()
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let reply = Reply::ok(&json!({ "bytes": bytes, "sha256": sha256 }));
-    let received = Received { seq, bytes, sha256, complete };
-    inner.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+    let received = Received {
+        seq,
+        bytes,
+        sha256,
+        complete,
+    };
+    inner
+        .received
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(received);
     if complete { Ok(reply) } else { Err(Cut) }
 }
 
 // === download ===
 
 fn source(length: &str) -> Reply {
-    let Ok(left) = length.parse() else { return Reply::empty(StatusCode::NOT_FOUND) };
+    let Ok(left) = length.parse() else {
+        return Reply::empty(StatusCode::NOT_FOUND);
+    };
     let mut reply = Reply::typed(StatusCode::OK, "application/octet-stream", "");
     reply.content = Content::Stream(Source { left }.boxed_unsync());
     reply
@@ -128,7 +149,9 @@ impl hyper::body::Body for Source {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK.len());
+        let now = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(CHUNK.len());
         self.left -= now as u64;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&CHUNK[..now])))))
     }
