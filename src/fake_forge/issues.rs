@@ -15,6 +15,7 @@ use super::labels;
 use super::options::Feature;
 use super::render;
 use super::store::{By, Issue, State};
+use super::target::Route;
 
 pub(super) const CREATE: Schema = Schema {
     name: "CreateIssueOption",
@@ -280,7 +281,12 @@ pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
     if let Some(title) = fields.text("title").filter(|title| !title.is_empty()) {
         title.clone_into(&mut row.title);
     }
-    if let Some(body) = fields.text("body") {
+    // On the pull route this is no pointer: an empty text there changes nothing.
+    let keeps_empty = call.route != Route::Issue;
+    if let Some(body) = fields
+        .text("body")
+        .filter(|body| !(keeps_empty && body.is_empty()))
+    {
         body.clone_into(&mut row.body);
     }
     if let Some(git_ref) = fields.text("ref") {

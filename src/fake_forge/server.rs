@@ -181,16 +181,32 @@ fn enter(
     }
 }
 
-/// Enters a streaming request, whose body is never held.
-pub(super) fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> u64 {
-    enter(
+/// Enters a streaming request, whose body is never held. Of the faults only those that write nothing befall it.
+pub(super) async fn enter_stream(
+    inner: &Inner,
+    request: &Request<Incoming>,
+) -> Result<u64, Result<Reply, Cut>> {
+    let headers = request.headers();
+    let entered = enter(
         inner,
         request.method(),
         request.uri(),
-        request.headers(),
+        headers,
         &Bytes::new(),
-    )
-    .seq
+    );
+    match entered.fault {
+        Some(Fault::ErrorBeforeWrite(code)) => {
+            let reply = Reply::error(&inner.state().root, status(code), "");
+            Err(Ok(finish(inner, entered.seq, reply)))
+        }
+        Some(Fault::CutBefore) => Err(Err(Cut)),
+        Some(Fault::Hang { .. }) => std::future::pending().await,
+        Some(Fault::Delay(delay)) => {
+            sleep(delay).await;
+            Ok(entered.seq)
+        }
+        _ => Ok(entered.seq),
+    }
 }
 
 /// Reads path and credential.
@@ -251,7 +267,6 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
 
 /// Runs the request through its fault, if it has one.
 async fn meet(mut call: Call, fault: Option<Fault>) -> Result<Reply, Cut> {
-    let status = |code| StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match fault {
         None => Ok(run(&call).await),
         Some(Fault::Delay(delay)) => {
@@ -295,6 +310,10 @@ async fn meet(mut call: Call, fault: Option<Fault>) -> Result<Reply, Cut> {
         Some(Fault::Truncated) => Ok(truncated(run(&call).await)),
         Some(Fault::Garbled) => Ok(garbled(run(&call).await)),
     }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn land_later(call: Call, delay: Duration) {

@@ -75,7 +75,10 @@ pub(super) fn is_stream(path: &str) -> bool {
 }
 
 pub(super) async fn answer(inner: &Arc<Inner>, request: Request<Incoming>) -> Result<Reply, Cut> {
-    let seq = server::enter_stream(inner, &request);
+    let seq = match server::enter_stream(inner, &request).await {
+        Ok(seq) => seq,
+        Err(befallen) => return befallen,
+    };
     let path = request.uri().path().to_owned();
     let reply = if path == "/user/events" {
         events(inner)
