@@ -1,0 +1,175 @@
+//! Who asks: every way in that the API knows, with the real order of precedence.
+
+use base64::Engine as _;
+use http::HeaderMap;
+
+use super::body::{self, Pairs};
+use super::store::{State, Token};
+
+/// Who a request is from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Who {
+    /// None when anonymous.
+    pub(super) user: Option<u64>,
+    /// Whether the token lacks `read:user`.
+    pub(super) scoped: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AuthError {
+    /// A credential that nobody has, on a forge that minds.
+    BadCredential,
+    /// A session cookie on the API, without the header that proves it is no forgery.
+    MissingCsrf,
+    SudoForbidden,
+    SudoUnknown,
+}
+
+/// The API's way: parameter `token`, then `access_token`, then the header, then Basic, then the session cookie.
+pub(super) fn on_api(
+    state: &State,
+    headers: &HeaderMap,
+    form: &Pairs,
+    strict: bool,
+) -> Result<Who, AuthError> {
+    let Some(who) = signed_in(state, headers, form, strict)? else {
+        return Ok(Who::default());
+    };
+    let sudo = form
+        .first("sudo")
+        .filter(|name| !name.is_empty())
+        .or_else(|| text(headers, "sudo"));
+    let Some(name) = sudo else { return Ok(who) };
+    if !who
+        .user
+        .and_then(|id| state.users.get(&id))
+        .is_some_and(|user| user.admin)
+    {
+        return Err(AuthError::SudoForbidden);
+    }
+    let user = state.user_named(name).ok_or(AuthError::SudoUnknown)?;
+    Ok(Who {
+        user: Some(user.id),
+        ..who
+    })
+}
+
+/// The web's way: the session cookie and nothing else.
+pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
+    Who {
+        user: session(state, headers),
+        scoped: false,
+    }
+}
+
+/// Query and urlencoded body as one list of parameters, body first.
+pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pairs {
+    let mut pairs = if body::is_urlencoded(headers) {
+        body::pairs(body)
+    } else {
+        Pairs::default()
+    };
+    pairs.extend(query);
+    pairs
+}
+
+fn signed_in(
+    state: &State,
+    headers: &HeaderMap,
+    form: &Pairs,
+    strict: bool,
+) -> Result<Option<Who>, AuthError> {
+    let by_parameter = ["token", "access_token"]
+        .iter()
+        .find_map(|key| form.first(key).filter(|token| !token.is_empty()));
+    if let Some(token) = by_parameter.or_else(|| header_token(headers)) {
+        return checked(state.tokens.get(token).map(of_token), strict);
+    }
+    if let Some((name, password)) = basic(headers) {
+        return checked(by_password(state, &name, &password), strict);
+    }
+    let Some(user) = session(state, headers) else {
+        return Ok(None);
+    };
+    if headers.contains_key("x-csrf-token") {
+        Ok(Some(Who {
+            user: Some(user),
+            scoped: false,
+        }))
+    } else {
+        Err(AuthError::MissingCsrf)
+    }
+}
+
+fn checked(who: Option<Who>, strict: bool) -> Result<Option<Who>, AuthError> {
+    if who.is_none() && strict {
+        Err(AuthError::BadCredential)
+    } else {
+        Ok(who)
+    }
+}
+
+fn of_token(token: &Token) -> Who {
+    Who {
+        user: Some(token.user),
+        scoped: token.scoped,
+    }
+}
+
+/// The scheme `token` counts only in lower case, `bearer` in any; any white space separates.
+fn header_token(headers: &HeaderMap) -> Option<&str> {
+    let mut words = text(headers, "authorization")?.split_whitespace();
+    let scheme = words.next()?;
+    (scheme == "token" || scheme.eq_ignore_ascii_case("bearer")).then(|| words.next())?
+}
+
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let mut words = text(headers, "authorization")?.split_whitespace();
+    if !words.next()?.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let plain = base64::engine::general_purpose::STANDARD
+        .decode(words.next()?)
+        .ok()?;
+    let plain = String::from_utf8(plain).ok()?;
+    plain
+        .split_once(':')
+        .map(|(name, password)| (name.to_owned(), password.to_owned()))
+}
+
+/// A token as password counts whatever the name is; a token may also stand where the name does.
+fn by_password(state: &State, name: &str, password: &str) -> Option<Who> {
+    let token = state.tokens.get(password).or_else(|| {
+        let instead_of_name = password.is_empty() || password == "x-oauth-basic";
+        state.tokens.get(name).filter(|_| instead_of_name)
+    });
+    if let Some(token) = token {
+        return Some(of_token(token));
+    }
+    let user = state.user_named(name.strip_suffix("@x.test").unwrap_or(name))?;
+    (user.password.as_deref() == Some(password)).then_some(Who {
+        user: Some(user.id),
+        scoped: false,
+    })
+}
+
+fn session(state: &State, headers: &HeaderMap) -> Option<u64> {
+    let cookies = headers
+        .get_all("cookie")
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| {
+        state
+            .sessions
+            .get(value)
+            .copied()
+            .filter(|_| name == "i_like_gitea")
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,318 @@
+//! One request under way, and what may come of it.
+
+use std::sync::{Arc, MutexGuard};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+
+use super::auth::{AuthError, Who};
+use super::body::{self, Fields, Pairs, Schema};
+use super::options::Feature;
+use super::server::Inner;
+use super::store::{By, State};
+use super::target::{self, Path, Route};
+
+/// A whole answer, as [`super::FakeForge::call`] returns it.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// All header lines.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// The connection ended without a whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the fake forge cut the connection")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// Which of a request's writes are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    Everything,
+    Nothing,
+    OnlyAssignees,
+    AllButAssignees,
+}
+
+/// What a write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Assignees,
+    Rest,
+}
+
+/// A refusal takes the same way out as an answer, by `?`.
+pub(super) type Outcome = Result<Reply, Reply>;
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) forge: Arc<Inner>,
+    pub(super) seq: u64,
+    pub(super) who: Result<Who, AuthError>,
+    pub(super) method: Method,
+    pub(super) path: Path,
+    pub(super) route: Route,
+    pub(super) query: Pairs,
+    pub(super) raw_query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) scope: Scope,
+}
+
+pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Whole(Bytes),
+    Stream(Body),
+}
+
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) content: Content,
+}
+
+// === impl Call ===
+
+impl Call {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.forge.state()
+    }
+
+    pub(super) fn has(&self, feature: Feature) -> bool {
+        self.forge.options.has(feature)
+    }
+
+    pub(super) fn user(&self) -> Option<u64> {
+        self.who.ok().and_then(|who| who.user)
+    }
+
+    /// The doer of a write; 401 for a stranger.
+    pub(super) fn by(&self) -> Result<By, Reply> {
+        let user = self
+            .user()
+            .ok_or_else(|| self.error(StatusCode::UNAUTHORIZED, "token is required"))?;
+        Ok(By {
+            user,
+            request: Some(self.seq),
+        })
+    }
+
+    /// The path's repository: 404 if there is none for this reader, a redirect if it is a former name.
+    pub(super) fn repo(&self) -> Result<u64, Reply> {
+        let wanted = self.path.repo();
+        let state = self.state();
+        let repo = state
+            .repo_known_as(&wanted)
+            .filter(|repo| state.can_read(repo, self.user()));
+        let Some(repo) = repo else {
+            return Err(Reply::not_found(&state.root));
+        };
+        if state.is_current_name(repo, &wanted) {
+            return Ok(repo.id);
+        }
+        let moved = self
+            .path
+            .joined()
+            .replacen(&wanted, &state.full_name(repo), 1);
+        Err(Reply::redirect(
+            self.forge.options.redirect_status,
+            &self.with_query(&moved),
+        ))
+    }
+
+    /// The path's issue or pull request, by its number in the repository.
+    pub(super) fn issue(&self, repo: u64) -> Result<u64, Reply> {
+        let state = self.state();
+        let number = target::index(self.path.child());
+        let found = number.and_then(|number| state.repos.get(&repo)?.numbers.get(&number).copied());
+        found.ok_or_else(|| Reply::not_found(&state.root))
+    }
+
+    pub(super) fn bind(&self, schema: &Schema) -> Result<Fields, Reply> {
+        let source = body::Source {
+            method: &self.method,
+            headers: &self.headers,
+            query: &self.query,
+            body: &self.body,
+            options: &self.forge.options,
+        };
+        body::bind(schema, &source)
+            .map_err(|error| self.error(StatusCode::UNPROCESSABLE_ENTITY, &error.0))
+    }
+
+    /// The doer, if they may write to the repository; a bare 403 if not.
+    pub(super) fn writer(&self, repo: u64) -> Result<By, Reply> {
+        let by = self.by()?;
+        if self.can_write(repo) {
+            Ok(by)
+        } else {
+            Err(Reply::empty(StatusCode::FORBIDDEN))
+        }
+    }
+
+    pub(super) fn can_write(&self, repo: u64) -> bool {
+        let state = self.state();
+        state
+            .repos
+            .get(&repo)
+            .is_some_and(|repo| state.can_write(repo, self.user()))
+    }
+
+    /// Whether this part of the request is to be carried out.
+    pub(super) fn writes(&self, part: Part) -> bool {
+        match self.scope {
+            Scope::Everything => true,
+            Scope::Nothing => false,
+            Scope::OnlyAssignees => part == Part::Assignees,
+            Scope::AllButAssignees => part == Part::Rest,
+        }
+    }
+
+    /// The moment inside a write in which others may write.
+    pub(super) async fn gap(&self) {
+        let delay = self.state().vices.write_delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    pub(super) fn error(&self, status: StatusCode, message: &str) -> Reply {
+        Reply::error(&self.state().root, status, message)
+    }
+
+    pub(super) fn not_found(&self) -> Reply {
+        Reply::not_found(&self.state().root)
+    }
+
+    fn with_query(&self, path: &str) -> String {
+        if self.raw_query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", self.raw_query)
+        }
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            content: Content::Whole(Bytes::new()),
+        }
+    }
+
+    pub(super) fn json(status: StatusCode, value: &Value) -> Self {
+        Self::typed(
+            status,
+            "application/json;charset=utf-8",
+            format!("{value}\n"),
+        )
+    }
+
+    pub(super) fn ok(value: &Value) -> Self {
+        Self::json(StatusCode::OK, value)
+    }
+
+    pub(super) fn created(value: &Value) -> Self {
+        Self::json(StatusCode::CREATED, value)
+    }
+
+    pub(super) fn no_content() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
+    pub(super) fn typed(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Self {
+        let mut reply = Self::empty(status);
+        reply.content = Content::Whole(text.into());
+        reply.with(CONTENT_TYPE, kind)
+    }
+
+    pub(super) fn html(status: StatusCode, text: &str) -> Self {
+        Self::typed(
+            status,
+            "text/html; charset=UTF-8",
+            format!("<!DOCTYPE html>\n<title>{text}</title>\n<p>{text}</p>\n"),
+        )
+    }
+
+    pub(super) fn error(root: &str, status: StatusCode, message: &str) -> Self {
+        Self::json(
+            status,
+            &json!({ "message": message, "url": format!("{root}/api/swagger") }),
+        )
+    }
+
+    pub(super) fn not_found(root: &str) -> Self {
+        let body = json!({ "documentation_url": format!("{root}/api/swagger"), "errors": null, "message": "Not Found" });
+        Self::json(StatusCode::NOT_FOUND, &body)
+    }
+
+    pub(super) fn redirect(status: u16, location: &str) -> Self {
+        Self::empty(StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND))
+            .with(LOCATION, location)
+    }
+
+    /// With one more header line; one that is no legal value is left out.
+    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    pub(super) fn into_response(self) -> http::Response<Body> {
+        let body = match self.content {
+            Content::Whole(bytes) => Full::new(bytes)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+            Content::Stream(body) => body,
+        };
+        let mut response = http::Response::new(body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.extend(self.headers);
+        headers.insert(
+            "x-content-type-options",
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert("x-frame-options", HeaderValue::from_static("SAMEORIGIN"));
+        response
+    }
+
+    pub(super) async fn collect(self) -> Result<Answer, Cut> {
+        let (parts, body) = self.into_response().into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        })
+    }
+}

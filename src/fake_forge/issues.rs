@@ -1,0 +1,503 @@
+//! Issues: reading, filing, the PATCH that agents claim with, comments.
+//!
+//! PATCH is not one transaction: title, body, assignees, labels and state are written one after the other, each decided on
+//! rows read earlier. An error stops midway and leaves the earlier ones written.
+
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+use http::header::{HeaderName, LINK};
+use serde_json::Value;
+
+use super::body::{Fields, Kind, Pairs, Schema};
+use super::call::{Call, Outcome, Part, Reply};
+use super::labels;
+use super::options::Feature;
+use super::render;
+use super::store::{By, Issue, State};
+use super::target::Route;
+
+pub(super) const CREATE: Schema = Schema {
+    name: "CreateIssueOption",
+    members: &[
+        ("title", Kind::Text),
+        ("body", Kind::Text),
+        ("ref", Kind::Text),
+        ("assignee", Kind::Text),
+        ("assignees", Kind::Texts),
+        ("labels", Kind::Ids),
+        ("closed", Kind::Flag),
+    ],
+};
+
+pub(super) const EDIT: Schema = Schema {
+    name: "EditIssueOption",
+    members: &[
+        ("title", Kind::Text),
+        ("body", Kind::TextPointer),
+        ("ref", Kind::TextPointer),
+        ("assignee", Kind::TextPointer),
+        ("assignees", Kind::Texts),
+        ("state", Kind::TextPointer),
+    ],
+};
+
+const COMMENT: Schema = Schema {
+    name: "CreateIssueCommentOption",
+    members: &[("body", Kind::Text)],
+};
+
+const ASSIGNEES: Schema = Schema {
+    name: "IssueAssigneesOption",
+    members: &[("assignees", Kind::Texts)],
+};
+
+/// As the real one is configured by default.
+const DEFAULT_PAGE: usize = 30;
+const LARGEST_PAGE: usize = 50;
+
+pub(super) fn get(call: &Call) -> Outcome {
+    let issue = call.issue(call.repo()?)?;
+    show(call, issue, StatusCode::OK)
+}
+
+pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
+    let state = call.state();
+    let row = state
+        .issues
+        .get(&issue)
+        .ok_or_else(|| Reply::not_found(&state.root))?;
+    Ok(Reply::json(status, &render::issue(&state, row)))
+}
+
+// === listing ===
+
+pub(super) fn list(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let state = call.state();
+    let rows = matching(&state, repo, &call.query, |issue| {
+        kind_matches(&call.query, issue)
+    });
+    Ok(page(&state, call, &rows, render::issue))
+}
+
+fn kind_matches(query: &Pairs, issue: &Issue) -> bool {
+    match query.first("type") {
+        Some("issues") => issue.pull.is_none(),
+        Some("pulls") => issue.pull.is_some(),
+        _ => true,
+    }
+}
+
+/// The repository's issues that the query asks for, newest first.
+pub(super) fn matching<'a>(
+    state: &'a State,
+    repo: u64,
+    query: &Pairs,
+    kind: impl Fn(&Issue) -> bool,
+) -> Vec<&'a Issue> {
+    let Some(row) = state.repos.get(&repo) else {
+        return Vec::new();
+    };
+    let names: Vec<&str> = query
+        .first("labels")
+        .unwrap_or("")
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .collect();
+    let has_label = |issue: &Issue, name: &str| {
+        issue
+            .labels
+            .iter()
+            .filter_map(|id| row.labels.get(id))
+            .any(|label| label.name == name)
+    };
+    let issues = row
+        .numbers
+        .values()
+        .rev()
+        .filter_map(|id| state.issues.get(id));
+    issues
+        .filter(|issue| match query.first("state") {
+            Some("closed") => issue.closed_at.is_some(),
+            Some("all") => true,
+            _ => issue.closed_at.is_none(),
+        })
+        .filter(|issue| kind(issue))
+        .filter(|issue| names.iter().all(|name| has_label(issue, name)))
+        .collect()
+}
+
+/// One page of rows, with the headers that lead to the others.
+pub(super) fn page(
+    state: &State,
+    call: &Call,
+    rows: &[&Issue],
+    show: fn(&State, &Issue) -> Value,
+) -> Reply {
+    let number = |key: &str| {
+        call.query
+            .first(key)
+            .and_then(|text| text.parse::<usize>().ok())
+            .unwrap_or(0)
+    };
+    let size = match number("limit") {
+        0 => DEFAULT_PAGE,
+        limit => limit.min(LARGEST_PAGE),
+    };
+    let at = number("page").max(1);
+    let shown: Vec<Value> = rows
+        .iter()
+        .skip((at - 1) * size)
+        .take(size)
+        .map(|issue| show(state, issue))
+        .collect();
+    let link = links(
+        &format!("{}{}", state.root, call.path.joined()),
+        &call.query,
+        at,
+        rows.len().div_ceil(size),
+    );
+    let total = rows.len().to_string();
+    let reply =
+        Reply::ok(&Value::from(shown)).with(HeaderName::from_static("x-total-count"), &total);
+    let exposed = HeaderName::from_static("access-control-expose-headers");
+    if link.is_empty() {
+        return reply.with(exposed, "X-Total-Count");
+    }
+    reply.with(exposed, "X-Total-Count, Link").with(LINK, &link)
+}
+
+fn links(url: &str, query: &Pairs, at: usize, last: usize) -> String {
+    let to = |page: usize, name: &str| {
+        let mut pairs: Vec<(String, String)> = query
+            .iter()
+            .filter(|(key, _)| key != "page")
+            .cloned()
+            .collect();
+        pairs.push(("page".into(), page.to_string()));
+        pairs.sort_by(|one, other| one.0.cmp(&other.0));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
+        format!("<{url}?{query}>; rel=\"{name}\"")
+    };
+    let forward = (at < last).then(|| [to(at + 1, "next"), to(last, "last")]);
+    let back = (at > 1).then(|| [to(1, "first"), to(at - 1, "prev")]);
+    forward
+        .into_iter()
+        .chain(back)
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+// === filing ===
+
+pub(super) async fn create(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let fields = call.bind(&CREATE);
+    let by = call.by()?;
+    let fields = fields?;
+    let title = fields.text("title").unwrap_or("").trim().to_owned();
+    if title.is_empty() {
+        return Err(call.error(StatusCode::UNPROCESSABLE_ENTITY, "[Title]: Required"));
+    }
+    let writes = call.can_write(repo);
+    // From a stranger these are dropped without a word.
+    let wanted = if writes {
+        assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?
+    } else {
+        None
+    };
+    let issue = call
+        .state()
+        .insert_issue(repo, &title, fields.text("body").unwrap_or(""), by);
+    if let Some(wanted) = wanted {
+        set_assignees(call, issue, &wanted, by, StatusCode::UNPROCESSABLE_ENTITY).await?;
+    }
+    if writes && let Some(ids) = fields.ids("labels") {
+        labels::change(call, issue, by, labels::Change::Add(&ids)).await;
+    }
+    if fields.flag("closed") == Some(true) && call.writes(Part::Rest) {
+        call.state().set_closed(issue, true, by);
+    }
+    show(call, issue, StatusCode::CREATED)
+}
+
+pub(super) fn delete(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.writer(repo)?;
+    let issue = call.issue(repo)?;
+    call.state().delete_issue(issue, by);
+    Ok(Reply::no_content())
+}
+
+// === the PATCH ===
+
+pub(super) async fn edit(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let fields = call.bind(&EDIT);
+    let by = call.by()?;
+    let fields = fields?;
+    let issue = call.issue(repo)?;
+    let writes = poster_or_writer(call, repo, issue, by)?;
+    edit_texts(call, issue, &fields, by);
+    // A poster without write access may do the rest; these are dropped without a word.
+    if writes
+        && let Some(wanted) = assignees_wanted(call, &fields, StatusCode::INTERNAL_SERVER_ERROR)?
+    {
+        set_assignees(call, issue, &wanted, by, StatusCode::INTERNAL_SERVER_ERROR).await?;
+    }
+    edit_state(call, issue, &fields, by)?;
+    call.state().touch(issue);
+    show(call, issue, StatusCode::CREATED)
+}
+
+/// Whether the doer may write; a bare 403 if they did not even file the issue.
+pub(super) fn poster_or_writer(call: &Call, repo: u64, issue: u64, by: By) -> Result<bool, Reply> {
+    let writes = call.can_write(repo);
+    let posted = call
+        .state()
+        .issues
+        .get(&issue)
+        .is_some_and(|row| row.poster == by.user);
+    if writes || posted {
+        Ok(writes)
+    } else {
+        Err(Reply::empty(StatusCode::FORBIDDEN))
+    }
+}
+
+pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
+    if !call.writes(Part::Rest) {
+        return;
+    }
+    let mut state = call.state();
+    let Some(row) = state.issues.get_mut(&issue) else {
+        return;
+    };
+    let before = (row.title.clone(), row.body.clone(), row.git_ref.clone());
+    if let Some(title) = fields.text("title").filter(|title| !title.is_empty()) {
+        title.clone_into(&mut row.title);
+    }
+    // On the pull route this is no pointer: an empty text there changes nothing.
+    let keeps_empty = call.route != Route::Issue;
+    if let Some(body) = fields
+        .text("body")
+        .filter(|body| !(keeps_empty && body.is_empty()))
+    {
+        body.clone_into(&mut row.body);
+    }
+    if let Some(git_ref) = fields.text("ref") {
+        git_ref.clone_into(&mut row.git_ref);
+    }
+    if before != (row.title.clone(), row.body.clone(), row.git_ref.clone()) {
+        state.mark_applied(by);
+    }
+}
+
+/// Only the exact `closed` closes; on most versions anything else reopens.
+pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Result<(), Reply> {
+    let Some(wanted) = fields.text("state") else {
+        return Ok(());
+    };
+    if call.has(Feature::StrictState) && !matches!(wanted, "open" | "closed") {
+        return Err(call.error(
+            StatusCode::PRECONDITION_FAILED,
+            &format!("unknown state: {wanted}"),
+        ));
+    }
+    let mut state = call.state();
+    let merged = state
+        .issues
+        .get(&issue)
+        .and_then(|row| row.pull.as_ref()?.merged);
+    if merged.is_some() {
+        let message = "cannot change state of this pull request, it was already merged";
+        return Err(Reply::error(
+            &state.root,
+            StatusCode::PRECONDITION_FAILED,
+            message,
+        ));
+    }
+    if call.writes(Part::Rest) {
+        state.set_closed(issue, wanted == "closed", by);
+    }
+    Ok(())
+}
+
+// === assignees ===
+
+/// The union of both members, resolved; none if neither is set. `on_unknown` is answered for a name that nobody has.
+pub(super) fn assignees_wanted(
+    call: &Call,
+    fields: &Fields,
+    on_unknown: StatusCode,
+) -> Result<Option<Vec<u64>>, Reply> {
+    let single = fields.text("assignee");
+    if single.is_none() && !fields.has("assignees") {
+        return Ok(None);
+    }
+    let mut names = fields.texts("assignees").unwrap_or_default();
+    if let Some(name) =
+        single.filter(|name| !name.is_empty() && !names.iter().any(|other| other == name))
+    {
+        names.push(name.to_owned());
+    }
+    names
+        .iter()
+        .map(|name| resolve(call, name, on_unknown))
+        .collect::<Result<Vec<_>, _>>()
+        .map(Some)
+}
+
+fn resolve(call: &Call, name: &str, on_unknown: StatusCode) -> Result<u64, Reply> {
+    let state = call.state();
+    let message = match on_unknown {
+        StatusCode::INTERNAL_SERVER_ERROR => String::new(),
+        _ => format!("Assignee does not exist: [name: {name}]"),
+    };
+    let user = state
+        .user_named(name)
+        .ok_or_else(|| Reply::error(&state.root, on_unknown, &message))?;
+    Ok(user.id)
+}
+
+/// Replaces the assignees as the real one does: read, then delete, then insert, in transactions of their own. In the
+/// gaps others write, too; that is how two simultaneous claims can both stay.
+pub(super) async fn set_assignees(
+    call: &Call,
+    issue: u64,
+    wanted: &[u64],
+    by: By,
+    on_unfit: StatusCode,
+) -> Result<(), Reply> {
+    let read = assigned(call, issue);
+    call.gap().await;
+    let gone: Vec<u64> = read
+        .into_iter()
+        .filter(|user| !wanted.contains(user))
+        .collect();
+    remove_assignees(call, issue, &gone, by);
+    add_assignees(call, issue, wanted, by, on_unfit).await
+}
+
+/// Inserts those who were not assigned when looked at, one gap before.
+pub(super) async fn add_assignees(
+    call: &Call,
+    issue: u64,
+    wanted: &[u64],
+    by: By,
+    on_unfit: StatusCode,
+) -> Result<(), Reply> {
+    let mut present = assigned(call, issue);
+    call.gap().await;
+    for user in wanted {
+        fit_to_be_assigned(call, issue, *user, on_unfit)?;
+        if present.insert(*user) && call.writes(Part::Assignees) {
+            call.state().assign(issue, *user, by);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn remove_assignees(call: &Call, issue: u64, gone: &[u64], by: By) {
+    if !call.writes(Part::Assignees) {
+        return;
+    }
+    let mut state = call.state();
+    for user in gone {
+        state.unassign(issue, *user, by, false);
+    }
+}
+
+pub(super) fn assigned(call: &Call, issue: u64) -> BTreeSet<u64> {
+    call.state()
+        .issues
+        .get(&issue)
+        .map(|row| row.assignees.iter().copied().collect())
+        .unwrap_or_default()
+}
+
+fn fit_to_be_assigned(
+    call: &Call,
+    issue: u64,
+    user: u64,
+    on_unfit: StatusCode,
+) -> Result<(), Reply> {
+    let state = call.state();
+    let repo = state
+        .issues
+        .get(&issue)
+        .and_then(|row| state.repos.get(&row.repo));
+    if repo.is_some_and(|repo| state.can_write(repo, Some(user))) {
+        return Ok(());
+    }
+    let message = match on_unfit {
+        StatusCode::INTERNAL_SERVER_ERROR => String::new(),
+        _ => format!("user doesn't have access to repo [user_id: {user}]"),
+    };
+    Err(Reply::error(&state.root, on_unfit, &message))
+}
+
+/// `POST` and `DELETE …/assignees` of the newest versions.
+pub(super) async fn assignees(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let fields = call.bind(&ASSIGNEES)?;
+    let issue = call.issue(repo)?;
+    call.writer(repo)?;
+    let users =
+        assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?.unwrap_or_default();
+    if call.method == http::Method::POST {
+        add_assignees(call, issue, &users, by, StatusCode::UNPROCESSABLE_ENTITY).await?;
+        return show(call, issue, StatusCode::CREATED);
+    }
+    call.gap().await;
+    remove_assignees(call, issue, &users, by);
+    show(call, issue, StatusCode::OK)
+}
+
+// === comments and timeline ===
+
+pub(super) fn comments(call: &Call) -> Outcome {
+    let issue = call.issue(call.repo()?)?;
+    let state = call.state();
+    let row = state
+        .issues
+        .get(&issue)
+        .ok_or_else(|| Reply::not_found(&state.root))?;
+    let shown: Vec<Value> = row
+        .comments
+        .iter()
+        .map(|one| render::comment(&state, row, one))
+        .collect();
+    Ok(Reply::ok(&Value::from(shown)))
+}
+
+pub(super) fn comment(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let fields = call.bind(&COMMENT)?;
+    let issue = call.issue(repo)?;
+    let mut state = call.state();
+    let Some(comment) = state.insert_comment(issue, fields.text("body").unwrap_or(""), by) else {
+        return Err(Reply::not_found(&state.root));
+    };
+    Ok(Reply::created(&render::comment(
+        &state,
+        &state.issues[&issue],
+        &comment,
+    )))
+}
+
+pub(super) fn timeline(call: &Call) -> Outcome {
+    let issue = call.issue(call.repo()?)?;
+    let state = call.state();
+    let row = state
+        .issues
+        .get(&issue)
+        .ok_or_else(|| Reply::not_found(&state.root))?;
+    Ok(Reply::ok(&render::timeline(&state, row)))
+}

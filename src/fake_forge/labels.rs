@@ -1,0 +1,297 @@
+//! Labels: a repository's own, and those on an issue or pull request.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::body::{Fields, Kind, Schema};
+use super::call::{Call, Outcome, Part, Reply};
+use super::options::Feature;
+use super::render;
+use super::store::{By, Label};
+use super::target;
+
+const CREATE: Schema = Schema {
+    name: "CreateLabelOption",
+    members: &[
+        ("name", Kind::Text),
+        ("color", Kind::Text),
+        ("description", Kind::Text),
+        ("exclusive", Kind::Flag),
+    ],
+};
+
+const EDIT: Schema = Schema {
+    name: "EditLabelOption",
+    members: &[
+        ("name", Kind::TextPointer),
+        ("color", Kind::TextPointer),
+        ("description", Kind::TextPointer),
+        ("exclusive", Kind::Flag),
+    ],
+};
+
+const BY_ID: Schema = Schema {
+    name: "IssueLabelsOption",
+    members: &[("labels", Kind::Ids)],
+};
+const BY_ID_OR_NAME: Schema = Schema {
+    name: "IssueLabelsOption",
+    members: &[("labels", Kind::IdsOrNames)],
+};
+
+// === of a repository ===
+
+pub(super) fn list(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    Ok(Reply::ok(&render::repo_labels(&call.state().repos[&repo])))
+}
+
+pub(super) fn create(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let fields = call.bind(&CREATE)?;
+    call.writer(repo)?;
+    let name = fields.text("name").unwrap_or("");
+    if name.is_empty() {
+        return Err(call.error(StatusCode::UNPROCESSABLE_ENTITY, "[Name]: Required"));
+    }
+    let mut state = call.state();
+    let label = state.insert_label(repo, name, false).map(|label| {
+        edit_members(label, &fields);
+        render::label(label)
+    });
+    state.mark_applied(by);
+    Ok(Reply::created(&label.unwrap_or_default()))
+}
+
+pub(super) fn get(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let state = call.state();
+    let label = target::index(call.path.child()).and_then(|id| state.repos[&repo].labels.get(&id));
+    label
+        .map(|label| Reply::ok(&render::label(label)))
+        .ok_or_else(|| Reply::not_found(&state.root))
+}
+
+pub(super) fn edit(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let fields = call.bind(&EDIT)?;
+    call.writer(repo)?;
+    let mut state = call.state();
+    let id = target::index(call.path.child());
+    let label = id.and_then(|id| state.repos.get_mut(&repo)?.labels.get_mut(&id));
+    let Some(label) = label else {
+        return Err(Reply::not_found(&state.root));
+    };
+    edit_members(label, &fields);
+    let shown = render::label(label);
+    state.mark_applied(by);
+    Ok(Reply::ok(&shown))
+}
+
+fn edit_members(label: &mut Label, fields: &Fields) {
+    if let Some(name) = fields.text("name") {
+        name.clone_into(&mut label.name);
+    }
+    if let Some(color) = fields.text("color") {
+        color.trim_start_matches('#').clone_into(&mut label.color);
+    }
+    if let Some(description) = fields.text("description") {
+        description.clone_into(&mut label.description);
+    }
+    label.exclusive = fields.flag("exclusive").unwrap_or(label.exclusive);
+}
+
+/// Takes the label off every issue as well, without a trace.
+pub(super) fn delete(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.writer(repo)?;
+    if let Some(id) = target::index(call.path.child()) {
+        call.state().delete_label(repo, id, by);
+    }
+    Ok(Reply::no_content())
+}
+
+// === on an issue ===
+
+/// What to do to an issue's labels.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change<'a> {
+    Add(&'a [u64]),
+    Replace(&'a [u64]),
+    Remove(&'a [u64]),
+}
+
+pub(super) fn of_issue(call: &Call) -> Outcome {
+    let issue = call.issue(call.repo()?)?;
+    Ok(shown(call, issue))
+}
+
+pub(super) async fn add(call: &Call) -> Outcome {
+    let (issue, by, ids) = named(call)?;
+    change(call, issue, by, Change::Add(&ids)).await;
+    Ok(shown(call, issue))
+}
+
+/// Unknown labels count as none: replacing by them clears.
+pub(super) async fn replace(call: &Call) -> Outcome {
+    let (issue, by, ids) = named(call)?;
+    change(call, issue, by, Change::Replace(&ids)).await;
+    Ok(shown(call, issue))
+}
+
+/// Clears, whatever the body says.
+pub(super) async fn clear(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let issue = call.issue(repo)?;
+    call.writer(repo)?;
+    change(call, issue, by, Change::Replace(&[])).await;
+    Ok(Reply::no_content())
+}
+
+pub(super) async fn remove(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let issue = call.issue(repo)?;
+    call.writer(repo)?;
+    let label = to_remove(call, repo)?;
+    change(call, issue, by, Change::Remove(&[label])).await;
+    Ok(Reply::no_content())
+}
+
+/// The path's label: a name shadows an id where names are understood. Another repository's id is found, and does nothing.
+fn to_remove(call: &Call, repo: u64) -> Result<u64, Reply> {
+    let text = call.path.grandchild();
+    let state = call.state();
+    let mut of_repo = state.repos[&repo].labels.values();
+    let by_name = of_repo
+        .find(|label| call.has(Feature::LabelNames) && label.name == text)
+        .map(|label| label.id);
+    let known = |id: &u64| {
+        state
+            .repos
+            .values()
+            .any(|repo| repo.labels.contains_key(id))
+    };
+    let found = by_name.or_else(|| target::index(text).filter(known));
+    let message = "label does not exist [label_id: 0]";
+    found.ok_or_else(|| Reply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, message))
+}
+
+/// The issue, the doer, and the labels that the body names; unknown ones left out.
+fn named(call: &Call) -> Result<(u64, By, Vec<u64>), Reply> {
+    let repo = call.repo()?;
+    let by = call.by()?;
+    let names = call.has(Feature::LabelNames);
+    let fields = call.bind(if names { &BY_ID_OR_NAME } else { &BY_ID })?;
+    let issue = call.issue(repo)?;
+    if !call.can_write(repo) {
+        return Err(Reply::json(
+            StatusCode::FORBIDDEN,
+            &Value::Array(Vec::new()),
+        ));
+    }
+    let list = fields.list("labels").unwrap_or_default();
+    let mixed = list.iter().any(Value::is_string) && list.iter().any(Value::is_number);
+    let odd = list.iter().any(|one| !one.is_string() && !one.is_number());
+    if names && (mixed || odd) {
+        return Err(call.error(
+            StatusCode::BAD_REQUEST,
+            "labels should be an array of strings or integers",
+        ));
+    }
+    Ok((issue, by, resolve(call, repo, list)))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the real one truncates floats, too"
+)]
+fn resolve(call: &Call, repo: u64, list: &[Value]) -> Vec<u64> {
+    let state = call.state();
+    let labels = &state.repos[&repo].labels;
+    let ids = list.iter().flat_map(|one| match one {
+        Value::String(name) => labels
+            .values()
+            .filter(|label| label.name == *name)
+            .map(|label| label.id)
+            .collect(),
+        other => other
+            .as_f64()
+            .map(|id| id as u64)
+            .into_iter()
+            .collect::<Vec<_>>(),
+    });
+    ids.filter(|id| labels.contains_key(id)).collect()
+}
+
+/// Carries a change out: decided on rows read before the gap, as with assignees.
+pub(super) async fn change(call: &Call, issue: u64, by: By, change: Change<'_>) {
+    let read = call
+        .state()
+        .issues
+        .get(&issue)
+        .map(|row| row.labels.clone())
+        .unwrap_or_default();
+    call.gap().await;
+    if !call.writes(Part::Rest) {
+        return;
+    }
+    let (gone, new): (Vec<u64>, &[u64]) = match change {
+        Change::Add(ids) => (Vec::new(), ids),
+        Change::Replace(ids) => (
+            read.iter()
+                .copied()
+                .filter(|id| !ids.contains(id))
+                .collect(),
+            ids,
+        ),
+        Change::Remove(ids) => (ids.to_vec(), &[]),
+    };
+    let exclusive = call.has(Feature::ExclusiveLabels);
+    let mut state = call.state();
+    for label in gone {
+        state.detach(issue, label, by, false);
+    }
+    for label in new.iter().filter(|label| !read.contains(label)) {
+        state.attach(issue, *label, exclusive, by);
+    }
+}
+
+/// Labels of a pull request's PATCH: the set is replaced.
+pub(super) async fn of_fields(call: &Call, issue: u64, fields: &Fields, by: By) {
+    if let Some(ids) = fields.ids("labels") {
+        change(call, issue, by, Change::Replace(&ids)).await;
+    }
+}
+
+fn shown(call: &Call, issue: u64) -> Reply {
+    let state = call.state();
+    let labels = state
+        .issues
+        .get(&issue)
+        .map(|row| render::issue_labels(&state, row));
+    Reply::ok(&labels.unwrap_or_default())
+}
+
+/// Whether the label belongs to the issue's repository, for the web's bulk route.
+pub(super) fn belongs(call: &Call, issue: u64, label: u64) -> bool {
+    let state = call.state();
+    let repo = state
+        .issues
+        .get(&issue)
+        .and_then(|row| state.repos.get(&row.repo));
+    repo.is_some_and(|repo| repo.labels.contains_key(&label))
+}
+
+/// Whether any of these issues lacks the label: what the web's toggle decides on.
+pub(super) fn lacking(call: &Call, selection: &[u64], label: u64) -> bool {
+    let state = call.state();
+    selection
+        .iter()
+        .filter_map(|id| state.issues.get(id))
+        .any(|row| !row.labels.contains(&label))
+}

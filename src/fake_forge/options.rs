@@ -1,0 +1,131 @@
+//! Which forge to be: the recorded one, or a newer one.
+
+use std::collections::BTreeSet;
+
+/// How a fake forge behaves for its whole life. What changes at run time is in [`super::Vices`].
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What `/api/v1/version` says.
+    pub version: String,
+    /// The start of every `url` member; its own address when absent. Without a trailing slash.
+    pub root_url: Option<String>,
+    /// The status of the redirect from a repository's old name: 302 (1.15), 307 or 301 (later).
+    pub redirect_status: u16,
+    /// What the version can do beyond 1.15.
+    pub features: BTreeSet<Feature>,
+    /// Where the number spaces begin.
+    pub first_ids: FirstIds,
+    /// How many requests the log keeps; the oldest go first.
+    pub log_capacity: usize,
+}
+
+/// Something that newer forges do and the recorded 1.15 does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// Labels of an issue may be given by name (Forgejo 8).
+    LabelNames,
+    /// `GET …/timeline` exists (Forgejo 7).
+    Timeline,
+    /// `POST` and `DELETE …/issues/{n}/assignees` exist (Gitea 1.27).
+    AssigneeRoutes,
+    /// `DELETE …/issues/{n}` exists (Forgejo 7).
+    DeleteIssue,
+    /// `//` in a path is one slash, and all trailing slashes go (Forgejo 7).
+    CollapseSlashes,
+    /// JSON keys fold as in Go's encoding/json: `ſ` (U+017F) is an s, the Kelvin sign (U+212A) a k (Forgejo 16).
+    GoJsonFolding,
+    /// Labels flagged exclusive push out others of their scope (Forgejo 7).
+    ExclusiveLabels,
+    /// A bad credential is 401 even on a public page.
+    StrictTokens,
+    /// `PATCH …/pulls/{n}` removes assignees too, instead of only adding (Forgejo 7).
+    PullAssigneesReplace,
+    /// Web bulk routes answer 404 for issues of another repository, and exist below `/pulls` (Forgejo 7).
+    WebChecksRepository,
+    /// Only `open` and `closed` are states; others are 412 (Gitea 1.26).
+    StrictState,
+    /// `GET /login/oauth/userinfo` answers for any token (Forgejo 7 to 14).
+    Userinfo,
+}
+
+/// The first id given out in each number space.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstIds {
+    /// Of repositories.
+    pub repo: u64,
+    /// Of labels, over all repositories.
+    pub label: u64,
+    /// Of issues, over all repositories (the immutable, global id).
+    pub issue: u64,
+    /// Of comments and timeline entries.
+    pub comment: u64,
+}
+
+impl Default for FirstIds {
+    fn default() -> Self {
+        Self {
+            repo: 1,
+            label: 1,
+            issue: 101,
+            comment: 1001,
+        }
+    }
+}
+
+impl Default for Options {
+    /// The recorded one: Gitea 1.15.11.
+    fn default() -> Self {
+        Self {
+            version: "1.15.11".into(),
+            root_url: None,
+            redirect_status: 302,
+            features: BTreeSet::new(),
+            first_ids: FirstIds::default(),
+            log_capacity: 200_000,
+        }
+    }
+}
+
+impl Options {
+    /// As Forgejo 15 (read in the source, not recorded).
+    pub fn forgejo_15() -> Self {
+        use Feature::{
+            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace,
+            StrictTokens, Timeline, WebChecksRepository,
+        };
+        let features = BTreeSet::from([
+            CollapseSlashes,
+            DeleteIssue,
+            ExclusiveLabels,
+            LabelNames,
+            PullAssigneesReplace,
+            StrictTokens,
+            Timeline,
+            WebChecksRepository,
+        ]);
+        Self {
+            version: "15.0.3+gitea-1.22.0".into(),
+            redirect_status: 301,
+            features,
+            ..Self::default()
+        }
+    }
+
+    /// With one more feature.
+    #[must_use]
+    pub fn with(mut self, feature: Feature) -> Self {
+        self.features.insert(feature);
+        self
+    }
+
+    /// With this `ROOT_URL` in every link.
+    #[must_use]
+    pub fn root_url(mut self, url: impl Into<String>) -> Self {
+        self.root_url = Some(url.into());
+        self
+    }
+
+    pub(super) fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+}

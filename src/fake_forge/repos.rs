@@ -1,0 +1,162 @@
+//! Routes about the forge itself, its users, repositories and collaborators.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::body::{Kind, Schema};
+use super::call::{Call, Outcome, Reply};
+use super::options::Feature;
+use super::render;
+
+const EDIT_REPO: Schema = Schema {
+    name: "EditRepoOption",
+    members: &[
+        ("name", Kind::TextPointer),
+        ("private", Kind::Flag),
+        ("archived", Kind::Flag),
+    ],
+};
+
+const SCOPE: &str = "token does not have at least one of required scope(s): [read:user]";
+
+pub(super) fn version(call: &Call) -> Reply {
+    Reply::ok(&json!({ "version": call.forge.options.version }))
+}
+
+pub(super) fn me(call: &Call) -> Outcome {
+    let by = call.by()?;
+    if call.who.is_ok_and(|who| who.scoped) {
+        return Err(call.error(StatusCode::FORBIDDEN, SCOPE));
+    }
+    let state = call.state();
+    let own = state
+        .users
+        .get(&by.user)
+        .map(|user| render::user(&state, user, true));
+    Ok(Reply::ok(&own.unwrap_or_default()))
+}
+
+pub(super) fn user(call: &Call) -> Outcome {
+    let state = call.state();
+    let found = state
+        .user_named(call.path.login())
+        .ok_or_else(|| Reply::not_found(&state.root))?;
+    Ok(Reply::ok(&render::user(
+        &state,
+        found,
+        call.user() == Some(found.id),
+    )))
+}
+
+/// Tells even a token without `read:user` who it is, where the version has it.
+pub(super) fn userinfo(call: &Call) -> Outcome {
+    let by = call.by()?;
+    if !call.has(Feature::Userinfo) {
+        return Err(Reply::empty(StatusCode::UNAUTHORIZED));
+    }
+    let login = call.state().login(by.user);
+    Ok(Reply::ok(&json!({
+        "sub": by.user.to_string(),
+        "name": "",
+        "preferred_username": login,
+        "email": format!("{login}@x.test"),
+        "picture": "",
+        "groups": [],
+    })))
+}
+
+pub(super) fn get(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let state = call.state();
+    Ok(Reply::ok(&render::repository(
+        &state,
+        &state.repos[&repo],
+        call.user(),
+    )))
+}
+
+/// Renames, hides or archives; the old name stays as a redirect.
+pub(super) fn edit(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.writer(repo)?;
+    let fields = call.bind(&EDIT_REPO)?;
+    let mut state = call.state();
+    if let Some(name) = fields.text("name").filter(|name| !name.is_empty()) {
+        state.rename_repo(repo, name);
+    }
+    if let Some(row) = state.repos.get_mut(&repo) {
+        row.private = fields.flag("private").unwrap_or(row.private);
+        row.archived = fields.flag("archived").unwrap_or(row.archived);
+    }
+    state.mark_applied(by);
+    Ok(Reply::ok(&render::repository(
+        &state,
+        &state.repos[&repo],
+        Some(by.user),
+    )))
+}
+
+pub(super) fn delete(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.writer(repo)?;
+    let mut state = call.state();
+    for issue in state.repos[&repo]
+        .numbers
+        .values()
+        .copied()
+        .collect::<Vec<_>>()
+    {
+        state.delete_issue(issue, by);
+    }
+    state.repos.remove(&repo);
+    state.mark_applied(by);
+    Ok(Reply::no_content())
+}
+
+pub(super) fn is_collaborator(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    call.by()?;
+    let state = call.state();
+    let row = &state.repos[&repo];
+    let user = state.user_named(call.path.child()).map(|user| user.id);
+    match user.filter(|user| row.writers.contains(user) || row.readers.contains(user)) {
+        Some(_) => Ok(Reply::no_content()),
+        None => Err(Reply::not_found(&state.root)),
+    }
+}
+
+pub(super) fn add_collaborator(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.writer(repo)?;
+    let mut state = call.state();
+    let user = state.user_named(call.path.child()).map(|user| user.id);
+    let Some(user) = user else {
+        return Err(Reply::error(
+            &state.root,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "user does not exist",
+        ));
+    };
+    if let Some(row) = state.repos.get_mut(&repo) {
+        row.writers.insert(user);
+    }
+    state.mark_applied(by);
+    Ok(Reply::no_content())
+}
+
+/// Unassigns the user from every issue as well, and no timeline tells of it.
+pub(super) fn remove_collaborator(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    let by = call.writer(repo)?;
+    let mut state = call.state();
+    let user = state.user_named(call.path.child()).map(|user| user.id);
+    let Some(user) = user else {
+        return Err(Reply::error(
+            &state.root,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "user does not exist",
+        ));
+    };
+    state.remove_collaborator(repo, user, by);
+    Ok(Reply::no_content())
+}

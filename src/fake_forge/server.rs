@@ -1,0 +1,458 @@
+//! The walk of a request: accept, enter in the log, meet a fault or none, reach its handler, answer.
+//!
+//! A write runs in a task of its own, as a real forge's handler goes on when its client hangs up.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::auth::{self, AuthError};
+use super::body;
+use super::call::{Body, Call, Content, Cut, Outcome, Reply, Scope};
+use super::journal::Logged;
+use super::options::{Feature, Options};
+use super::store::State;
+use super::streams::{self, Received};
+use super::target::{Path, Route};
+use super::vices::Fault;
+use super::{guarded, issues, labels, pulls, repos, web};
+
+/// What the log keeps of a body.
+const LOGGED_BODY: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) options: Options,
+    pub(super) events: broadcast::Sender<Bytes>,
+    pub(super) received: Mutex<Vec<Received>>,
+    state: Mutex<State>,
+    closing: watch::Sender<bool>,
+}
+
+impl Inner {
+    pub(super) fn new(options: Options, address: &str) -> Arc<Self> {
+        let state = Mutex::new(State::new(&options, address));
+        let events = broadcast::Sender::new(1024);
+        Arc::new(Self {
+            options,
+            events,
+            received: Mutex::default(),
+            state,
+            closing: watch::Sender::new(false),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a task that ends with the forge.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let mut closing = self.closing.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => None,
+                done = work => Some(done),
+            }
+        })
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+pub(super) async fn accept_tcp(inner: Arc<Inner>, listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        // A failure costs speed alone.
+        let _ = stream.set_nodelay(true);
+        inner.spawn(serve(Arc::clone(&inner), stream));
+    }
+}
+
+pub(super) async fn accept_unix(inner: Arc<Inner>, listener: UnixListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        inner.spawn(serve(Arc::clone(&inner), stream));
+    }
+}
+
+async fn serve(inner: Arc<Inner>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(move |request| respond(Arc::clone(&inner), request));
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A cut connection is an error here, and wanted.
+    let _ = connection.await;
+}
+
+async fn respond(
+    inner: Arc<Inner>,
+    request: Request<Incoming>,
+) -> Result<http::Response<Body>, Cut> {
+    if streams::is_stream(request.uri().path()) {
+        return Ok(streams::answer(&inner, request).await?.into_response());
+    }
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    Ok(answer(&inner, parts, body).await?.into_response())
+}
+
+/// Answers one request; `Cut` closes its connection without a word.
+pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+    let entered = enter(inner, &parts.method, &parts.uri, &parts.headers, &body);
+    let call = match prepare(inner, entered.seq, parts, body) {
+        Ok(call) => call,
+        Err(reply) => return Ok(finish(inner, entered.seq, reply)),
+    };
+    let seq = entered.seq;
+    if is_read(&call.method) {
+        sleep_unless_zero(entered.read_delay).await;
+        return meet(call, entered.fault)
+            .await
+            .map(|reply| finish(inner, seq, reply));
+    }
+    let answer_delay = entered.answer_delay;
+    let work = inner.spawn(async move {
+        let reply = meet(call, entered.fault).await;
+        sleep_unless_zero(answer_delay).await;
+        reply
+    });
+    let reply = work.await.ok().flatten().unwrap_or(Err(Cut))?;
+    Ok(finish(inner, seq, reply))
+}
+
+/// What was settled when the request was entered in the log.
+struct Entered {
+    seq: u64,
+    fault: Option<Fault>,
+    read_delay: Duration,
+    answer_delay: Duration,
+}
+
+fn enter(
+    inner: &Inner,
+    method: &Method,
+    uri: &http::Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Entered {
+    let target = uri.to_string();
+    let mut state = inner.state();
+    let scripted = state.script.take(method, &target);
+    let standing = if is_read(method) {
+        state.vices.read_fault
+    } else {
+        state.vices.write_fault
+    };
+    let seq = state.log.push(Logged {
+        seq: 0,
+        at: Instant::now(),
+        method: method.clone(),
+        target,
+        headers: headers.clone(),
+        body: body.slice(..body.len().min(LOGGED_BODY)),
+        login: None,
+        status: None,
+        applied: false,
+        guarded: false,
+    });
+    Entered {
+        seq,
+        fault: scripted.or(standing),
+        read_delay: state.vices.read_delay,
+        answer_delay: state.vices.answer_delay,
+    }
+}
+
+/// Enters a streaming request, whose body is never held. Of the faults only those that write nothing befall it.
+pub(super) async fn enter_stream(
+    inner: &Inner,
+    request: &Request<Incoming>,
+) -> Result<u64, Result<Reply, Cut>> {
+    let headers = request.headers();
+    let entered = enter(
+        inner,
+        request.method(),
+        request.uri(),
+        headers,
+        &Bytes::new(),
+    );
+    match entered.fault {
+        Some(Fault::ErrorBeforeWrite(code)) => {
+            let reply = Reply::error(&inner.state().root, status(code), "");
+            Err(Ok(finish(inner, entered.seq, reply)))
+        }
+        Some(Fault::CutBefore) => Err(Err(Cut)),
+        Some(Fault::Hang { .. }) => std::future::pending().await,
+        Some(Fault::Delay(delay)) => {
+            sleep(delay).await;
+            Ok(entered.seq)
+        }
+        _ => Ok(entered.seq),
+    }
+}
+
+/// Reads path and credential.
+fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Call, Reply> {
+    let options = &inner.options;
+    let bad_path = |_| {
+        Reply::typed(
+            StatusCode::BAD_REQUEST,
+            "text/plain; charset=utf-8",
+            "400 Bad Request",
+        )
+    };
+    let path = Path::parse(parts.uri.path(), options).map_err(bad_path)?;
+    let route = path.route(options);
+    let raw_query = parts.uri.query().unwrap_or("").to_owned();
+    let query = body::pairs(raw_query.as_bytes());
+    let who = {
+        let mut state = inner.state();
+        let who = if is_web(route) {
+            Ok(auth::on_web(&state, &parts.headers))
+        } else {
+            let form = auth::parameters(&parts.headers, &query, &body);
+            auth::on_api(
+                &state,
+                &parts.headers,
+                &form,
+                options.has(Feature::StrictTokens),
+            )
+        };
+        let login = who
+            .ok()
+            .and_then(|who| who.user)
+            .map(|user| state.login(user));
+        if let Some(entry) = state.log.get_mut(seq) {
+            entry.login = login;
+        }
+        who
+    };
+    let call = Call {
+        forge: Arc::clone(inner),
+        seq,
+        who,
+        method: parts.method,
+        path,
+        route,
+        query,
+        raw_query,
+        headers: parts.headers,
+        body,
+        scope: Scope::Everything,
+    };
+    let guarded = guarded::asks_for_it(&call);
+    if let Some(entry) = inner.state().log.get_mut(seq) {
+        entry.guarded = guarded;
+    }
+    Ok(call)
+}
+
+/// Runs the request through its fault, if it has one.
+async fn meet(mut call: Call, fault: Option<Fault>) -> Result<Reply, Cut> {
+    match fault {
+        None => Ok(run(&call).await),
+        Some(Fault::Delay(delay)) => {
+            sleep(delay).await;
+            Ok(run(&call).await)
+        }
+        Some(Fault::ErrorBeforeWrite(code)) => Ok(call.error(status(code), "")),
+        Some(Fault::ErrorAfterWrite(code)) => {
+            run(&call).await;
+            Ok(call.error(status(code), ""))
+        }
+        Some(Fault::Ignore) => {
+            call.scope = Scope::Nothing;
+            Ok(run(&call).await)
+        }
+        Some(Fault::AssigneesThenError(code)) => {
+            call.scope = Scope::OnlyAssignees;
+            run(&call).await;
+            Ok(call.error(status(code), ""))
+        }
+        Some(Fault::RestThenError(code)) => {
+            call.scope = Scope::AllButAssignees;
+            run(&call).await;
+            Ok(call.error(status(code), ""))
+        }
+        Some(Fault::CutBefore) => Err(Cut),
+        Some(Fault::CutAfter) => {
+            run(&call).await;
+            Err(Cut)
+        }
+        Some(Fault::Zombie(delay)) => {
+            land_later(call, delay);
+            Err(Cut)
+        }
+        Some(Fault::Hang { lands_after }) => {
+            if let Some(delay) = lands_after {
+                land_later(call, delay);
+            }
+            std::future::pending().await
+        }
+        Some(Fault::Truncated) => Ok(truncated(run(&call).await)),
+        Some(Fault::Garbled) => Ok(garbled(run(&call).await)),
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn land_later(call: Call, delay: Duration) {
+    let inner = Arc::clone(&call.forge);
+    inner.spawn(async move {
+        sleep(delay).await;
+        run(&call).await;
+    });
+}
+
+/// Announces the whole length, sends half, and breaks off.
+fn truncated(mut reply: Reply) -> Reply {
+    if let Content::Whole(bytes) = &reply.content {
+        let half = bytes.slice(..bytes.len() / 2);
+        let length = bytes.len().max(1).to_string();
+        let broken = std::io::Error::other("the fake forge broke off");
+        // The pause lets the first half out before the end of the connection is noticed.
+        let end = stream::once(async {
+            tokio::task::yield_now().await;
+            Err(broken)
+        });
+        let frames = stream::iter([Ok(Frame::data(half))]).chain(end);
+        reply.content = Content::Stream(StreamBody::new(frames).boxed_unsync());
+        return reply.with(http::header::CONTENT_LENGTH, &length);
+    }
+    reply
+}
+
+fn garbled(mut reply: Reply) -> Reply {
+    reply.content = Content::Whole(Bytes::from_static(b"{\"id\":<html>upstream is sorry"));
+    reply
+}
+
+/// Enters the status; the client is about to see it.
+pub(super) fn finish(inner: &Inner, seq: u64, reply: Reply) -> Reply {
+    if let Some(entry) = inner.state().log.get_mut(seq) {
+        entry.status = Some(reply.status.as_u16());
+    }
+    reply
+}
+
+/// Takes the request to its handler.
+async fn run(call: &Call) -> Reply {
+    if let Err(error) = call.who {
+        return refused(call, error);
+    }
+    dispatch(call).await.unwrap_or_else(|refusal| refusal)
+}
+
+fn refused(call: &Call, error: AuthError) -> Reply {
+    match error {
+        AuthError::BadCredential => call.error(
+            StatusCode::UNAUTHORIZED,
+            "invalid username, password or token",
+        ),
+        AuthError::MissingCsrf => call.error(StatusCode::UNAUTHORIZED, "Missing CSRF token."),
+        AuthError::SudoForbidden => call.error(
+            StatusCode::FORBIDDEN,
+            "Only administrators allowed to sudo.",
+        ),
+        AuthError::SudoUnknown => call.not_found(),
+    }
+}
+
+async fn dispatch(call: &Call) -> Outcome {
+    let method = call.method.as_str();
+    match (call.route, method) {
+        (Route::Version, "GET") => Ok(repos::version(call)),
+        (Route::Me, "GET") => repos::me(call),
+        (Route::UserOf, "GET") => repos::user(call),
+        (Route::Userinfo, "GET") => repos::userinfo(call),
+        (Route::Repo, "GET") => repos::get(call),
+        (Route::Repo, "PATCH") => repos::edit(call),
+        (Route::Repo, "DELETE") => repos::delete(call),
+        (Route::Collaborator, "GET") => repos::is_collaborator(call),
+        (Route::Collaborator, "PUT") => repos::add_collaborator(call),
+        (Route::Collaborator, "DELETE") => repos::remove_collaborator(call),
+        (Route::RepoLabels, "GET") => labels::list(call),
+        (Route::RepoLabels, "POST") => labels::create(call),
+        (Route::RepoLabel, "GET") => labels::get(call),
+        (Route::RepoLabel, "PATCH") => labels::edit(call),
+        (Route::RepoLabel, "DELETE") => labels::delete(call),
+        (Route::Issues, "GET") => issues::list(call),
+        (Route::Issues, "POST") => issues::create(call).await,
+        (Route::Issue, "GET") => issues::get(call),
+        (Route::Issue, "PATCH") => issues::edit(call).await,
+        (Route::Issue, "DELETE") if call.has(Feature::DeleteIssue) => issues::delete(call),
+        (Route::IssueLabels, "GET") => labels::of_issue(call),
+        (Route::IssueLabels, "POST") => labels::add(call).await,
+        (Route::IssueLabels, "PUT") => labels::replace(call).await,
+        (Route::IssueLabels, "DELETE") => labels::clear(call).await,
+        (Route::IssueLabel, "DELETE") => labels::remove(call).await,
+        (Route::IssueComments, "GET") => issues::comments(call),
+        (Route::IssueComments, "POST") => issues::comment(call),
+        (Route::IssueAssignees, "POST" | "DELETE") => issues::assignees(call).await,
+        (Route::IssueTimeline, "GET") => issues::timeline(call),
+        (Route::Pulls, "GET") => pulls::list(call),
+        (Route::Pulls, "POST") => pulls::create(call).await,
+        (Route::Pull, "GET") => pulls::get(call),
+        (Route::Pull, "PATCH") => pulls::edit(call).await,
+        (Route::PullMerge, "GET") => pulls::is_merged(call),
+        (Route::PullMerge, "POST") => pulls::merge(call),
+        (Route::RequestedReviewers, "POST" | "DELETE") => pulls::requested_reviewers(call),
+        (Route::Reviews, "GET") => pulls::reviews(call),
+        (Route::Reviews, "POST") => pulls::review(call),
+        (Route::Review, "GET" | "DELETE") => pulls::one_review(call),
+        (Route::Dismissals, "POST") => pulls::dismiss(call),
+        (Route::WebAssignee, "POST") => web::assignee(call).await,
+        (Route::WebLabels, "POST") => web::labels(call).await,
+        (Route::WebStatus, "POST") => web::status(call),
+        (Route::WebComments, "POST") => web::comment(call),
+        (Route::WebPage, "GET" | "HEAD") => web::page(call),
+        (Route::UnknownApi, _) => {
+            let text = "404 page not found\n";
+            Err(Reply::typed(
+                StatusCode::NOT_FOUND,
+                "text/plain; charset=utf-8",
+                text,
+            ))
+        }
+        (Route::UnknownWeb, _) => Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found")),
+        _ => Err(Reply::empty(StatusCode::METHOD_NOT_ALLOWED)),
+    }
+}
+
+fn is_web(route: Route) -> bool {
+    use Route::{UnknownWeb, WebAssignee, WebComments, WebLabels, WebPage, WebStatus};
+    matches!(
+        route,
+        WebAssignee | WebLabels | WebStatus | WebComments | WebPage | UnknownWeb
+    )
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+async fn sleep_unless_zero(delay: Duration) {
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
+}
