@@ -1,1 +1,4 @@
 //! claimgate.
+pub mod cli;
+pub mod config;
+pub mod telemetry;
