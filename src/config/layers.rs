@@ -74,7 +74,8 @@ impl<'t> Merged<'t> {
     pub(super) fn add_file(&mut self, name: &str, text: &'t str, renamed: &[Renamed]) {
         let base = self.sources.add_file(name, text);
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
+        // The parser recovers, but what it then finds mostly follows from the first mistake.
+        if let Some(error) = errors.first() {
             let span = error.span().unwrap_or(0..0);
             self.report(
                 "",
@@ -257,7 +258,12 @@ impl<'t> Merged<'t> {
             };
             let span = error.span().unwrap_or(0..0);
             let path = find(&self.tree, "", &span)?;
-            self.report(&path, Some(&span), format!("`{path}`: {}", error.message()), None);
+            self.report(
+                &path,
+                Some(&span),
+                format!("`{path}`: {}", in_words(error.message())),
+                None,
+            );
             let built_in = locate(&self.defaults, &path)?.clone();
             replace(&mut self.tree, &path, built_in);
         }
@@ -276,11 +282,13 @@ impl<'t> Merged<'t> {
 
     fn push(&mut self, subject: Subject, span: Option<&Range<usize>>, message: String, help: Option<String>) {
         let place = span.and_then(|span| self.sources.place(span));
+        let at = span.map_or(0, |span| span.start);
         self.problems.push(Problem {
             message,
             help,
             place,
             subject,
+            at,
         });
     }
 
@@ -307,7 +315,8 @@ impl<'t> Merged<'t> {
     }
 
     /// The configuration, if nothing is wrong.
-    pub(super) fn finish(self, config: Option<Config>) -> Result<Loaded, ConfigErrors> {
+    pub(super) fn finish(mut self, config: Option<Config>) -> Result<Loaded, ConfigErrors> {
+        self.problems.sort_by_key(|problem| problem.at);
         let origins = self.origins();
         match config {
             Some(config) if self.problems.is_empty() => Ok(Loaded {
@@ -389,6 +398,13 @@ fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k s
     let scored = known.map(|known| (strsim::damerau_levenshtein(word, known), known));
     let (distance, near) = scored.min()?;
     (distance <= 1 + word.chars().count() / 4).then_some(near)
+}
+
+/// Without the names of Rust types.
+fn in_words(message: &str) -> String {
+    ["usize", "u64", "u32"].iter().fold(message.to_owned(), |text, name| {
+        text.replace(&format!("expected {name}"), "expected a whole number, not negative")
+    })
 }
 
 fn article(sort: &str) -> String {

@@ -132,3 +132,6 @@ impl Config {
             .expect("the built-in file is complete, as a test checks")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ pub struct Problem {
     pub place: Option<Place>,
     /// What it is about.
     pub(super) subject: Subject,
+    /// Where it is among all texts, for the order.
+    pub(super) at: usize,
 }
 
 /// What a mistake is about.
