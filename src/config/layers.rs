@@ -239,13 +239,14 @@ impl<'t> Merged<'t> {
         self.report(path, Some(&key.span()), format!("unknown {sort} `{path}`"), Some(help));
     }
 
-    /// A key that exists, but in another section.
+    /// A key that exists, but in other sections.
     fn elsewhere(&self, key: &str) -> Option<String> {
-        let section = self
-            .defaults
-            .iter()
-            .find(|(_, node)| node.get_ref().as_table().is_some_and(|table| table.contains_key(key)));
-        section.map(|(section, _)| format!("`{key}` belongs into `[{}]`", section.get_ref()))
+        let has = |node: &Node<'_>| node.get_ref().as_table().is_some_and(|table| table.contains_key(key));
+        let sections = self.defaults.iter().filter(|(_, node)| has(node));
+        let names: Vec<_> = sections
+            .map(|(section, _)| format!("`[{}]`", section.get_ref()))
+            .collect();
+        (!names.is_empty()).then(|| format!("`{key}` belongs into {}", names.join(" or ")))
     }
 
     /// Reads the tree. Each mistake is reported, and the built-in value used in its place.

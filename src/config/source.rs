@@ -248,8 +248,8 @@ mod tests {
         let mut sources = Sources::default();
         sources.add_file("built-in", "x = 1\n");
         let base = sources.add_file("gate.toml", "# \u{e4}\nname = \"\u{e4}\u{e4}\" \n");
-        let place = sources.place(&(base + 11..base + 17)).unwrap();
-        assert_eq!((place.line, place.column, place.width), (Some(2), 8, 4 + 0));
+        let place = sources.place(&(base + 12..base + 18)).unwrap();
+        assert_eq!((place.line, place.column, place.width), (Some(2), 8, 4));
         assert!(sources.is_built_in(0) && !sources.is_built_in(base));
     }
 }

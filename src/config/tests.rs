@@ -134,7 +134,11 @@ fn mistakes_in_one_value() {
     let cases: &[(&str, &str)] = &[
         ("[upsteam]\nurl = \"http://h\"", "did you mean `upstream`?"),
         ("[server]\nlisen = \"127.0.0.1:1\"", "did you mean `listen`?"),
-        ("[server]\nurl = \"http://h\"", "`url` belongs into `[upstream]`"),
+        ("[server]\ntracker = \"forgejo\"", "`tracker` belongs into `[upstream]`"),
+        (
+            "[server]\nmode = \"observe\"",
+            "`mode` belongs into `[assignment]` or `[workflow]`",
+        ),
         ("[server]\nxyzzyx = 1", "known here: "),
         ("[server.tls]\ncert = \"x\"", "unknown key `server.tls.cert`"),
         (
@@ -192,7 +196,6 @@ fn keys_that_do_not_fit_together() {
             "[[server.listener]]\naddress = \"127.0.0.1:1\"\ntls = true",
             "there is no certificate",
         ),
-        ("[server.tls]\nkey = \"Cargo.toml\"", "without `server.tls.certificate`"),
         ("[server.tls]\ncertificate = \"Cargo.toml\"", "without `server.tls.key`"),
         ("[upstream]\nurl = \"http://127.0.0.1:8480\"", "come back for ever"),
         ("[upstream]\nca_file = \"Cargo.toml\"", "has no use"),
@@ -260,6 +263,16 @@ fn keys_that_do_not_fit_together() {
     for (text, fragment) in cases {
         check_refused(text, &[], &[fragment]);
     }
+}
+
+#[test]
+fn a_key_without_a_certificate() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    check_refused(
+        &format!("[server.tls]\nkey = {:?}", key.path()),
+        &[],
+        &["without `server.tls.certificate`"],
+    );
 }
 
 #[test]
