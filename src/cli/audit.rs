@@ -29,12 +29,12 @@ pub struct VerifyArgs {
 }
 
 /// Runs the subcommand.
-pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    match args.command {
+pub fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
         AuditCommand::Verify(args) => verify(args),
     }
 }
 
-fn verify(_args: VerifyArgs) -> anyhow::Result<ExitCode> {
+fn verify(_args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     anyhow::bail!("audit verify is not wired up yet")
 }

@@ -16,6 +16,6 @@ pub struct DemoArgs {
 }
 
 /// Prints the table.
-pub fn run(_args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub fn run(_args: &DemoArgs) -> anyhow::Result<ExitCode> {
     anyhow::bail!("demo is not wired up yet")
 }

@@ -22,6 +22,6 @@ pub struct ExplainArgs {
 }
 
 /// Prints the route, the intent and the rules that apply.
-pub fn run(_args: ExplainArgs, _loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub fn run(_args: &ExplainArgs, _loaded: &Loaded) -> anyhow::Result<ExitCode> {
     anyhow::bail!("explain is not wired up yet")
 }

@@ -35,7 +35,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// Prints a table, or the JSON of the gate.
-pub fn run(args: HistoryArgs, loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub fn run(args: &HistoryArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let answer = Admin::of(&loaded.config)?.get(&format!("/history?item={}", encode(&args.item)))?;
     print(
         &answer,

@@ -59,6 +59,7 @@ pub enum Command {
 
 /// Where the configuration comes from, and the flags that override it.
 #[derive(Debug, Default, Clone, Args)]
+#[expect(clippy::doc_markdown, reason = "shown by --help as it is")]
 pub struct ConfigArgs {
     /// The configuration file [env: CLAIMGATE_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -79,33 +80,33 @@ pub struct ConfigArgs {
 
 /// The process, from arguments to exit code.
 pub fn main() -> ExitCode {
-    run(Cli::parse()).unwrap_or_else(|error| {
+    run(&Cli::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }
 
 /// Does what the arguments say.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {
+pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Audit(args) => audit::run(args),
-        Command::Serve(args) => with_config(&args.config.clone(), |loaded| serve::run(args, loaded)),
-        Command::Explain(args) => with_config(&args.config.clone(), |loaded| explain::run(args, loaded)),
-        Command::Claims(args) => with_config(&args.config.clone(), |loaded| claims::run(args, loaded)),
-        Command::History(args) => with_config(&args.config.clone(), |loaded| history::run(args, loaded)),
-        Command::Release(args) => with_config(&args.config.clone(), |loaded| release::run(args, loaded)),
-        Command::Mode(args) => with_config(&args.config.clone(), |loaded| mode::run(args, loaded)),
-        Command::Health(args) => with_config(&args.config.clone(), |loaded| health::run(args, loaded)),
+        Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
+        Command::Explain(args) => with_config(&args.config, |loaded| explain::run(args, loaded)),
+        Command::Claims(args) => with_config(&args.config, |loaded| claims::run(args, loaded)),
+        Command::History(args) => with_config(&args.config, |loaded| history::run(args, loaded)),
+        Command::Release(args) => with_config(&args.config, |loaded| release::run(args, loaded)),
+        Command::Mode(args) => with_config(&args.config, |loaded| mode::run(args, loaded)),
+        Command::Health(args) => with_config(&args.config, |loaded| health::run(args, loaded)),
     }
 }
 
-fn with_config(args: &ConfigArgs, then: impl FnOnce(Loaded) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+fn with_config(args: &ConfigArgs, then: impl FnOnce(&Loaded) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match config::load(&args.layers()) {
         Ok(loaded) => {
             warn(&loaded.warnings);
-            then(loaded)
+            then(&loaded)
         }
         Err(errors) => Ok(refuse(&errors)),
     }

@@ -41,15 +41,15 @@ pub enum RuleChoice {
 }
 
 /// Tells the gate, which records it.
-pub fn run(args: ModeArgs, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let request = json!({ "mode": word(args.mode), "rule": args.rule.map(word) });
+pub fn run(args: &ModeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let request = json!({ "mode": word(&args.mode), "rule": args.rule.as_ref().map(word) });
     let answer = Admin::of(&loaded.config)?.post("/mode", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());
-    println!("{}", plain(message.unwrap_or(&word(args.mode))));
+    println!("{}", plain(message.unwrap_or(&word(&args.mode))));
     Ok(ExitCode::SUCCESS)
 }
 
-fn word<T: ValueEnum>(choice: T) -> String {
+fn word<T: ValueEnum>(choice: &T) -> String {
     choice
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned())

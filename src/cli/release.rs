@@ -25,7 +25,7 @@ pub struct ReleaseArgs {
 }
 
 /// Ends the holding. The assignee in the tracker stays as it is.
-pub fn run(args: ReleaseArgs, loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub fn run(args: &ReleaseArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let request = json!({ "item": args.item, "reason": args.reason });
     let answer = Admin::of(&loaded.config)?.post("/release", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());

@@ -16,7 +16,7 @@ pub struct ServeArgs {
 }
 
 /// Runs until it is told to stop.
-pub fn run(_args: ServeArgs, loaded: Loaded) -> anyhow::Result<ExitCode> {
+pub fn run(_args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     crate::telemetry::init(&loaded.config.log)?;
     anyhow::bail!("serve is not wired up yet")
 }

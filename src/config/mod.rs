@@ -102,7 +102,7 @@ fn read_with(layers: &Layers, renamed: &[Renamed], also: fn(&Config, &mut Merged
     match &file {
         Some((name, Ok(text))) => merged.add_file(name, text, renamed),
         Some((name, Err(error))) => {
-            merged.report("", None, format!("cannot read the configuration {name}: {error}"), None)
+            merged.report("", None, format!("cannot read the configuration {name}: {error}"), None);
         }
         None => {}
     }

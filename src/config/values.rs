@@ -3,6 +3,12 @@
 //! Each `serde` helper reads what an operator writes (`"5s"`, `"64KiB"`, `"off"`, `""`) and writes it back the same way,
 //! so that `claimgate check --json` can be pasted into a file. A value that cannot be read says what would be accepted.
 
+#![expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde gives the signatures"
+)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +27,7 @@ const DURATION_UNITS: [(&str, u64); 5] = [
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Longer than any period that makes sense, and short enough for sums that cannot overflow.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Reads a duration such as `250ms`, `5s` or `1h30m`. Zero is no duration.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -82,7 +88,8 @@ fn show_units(mut total: u64, units: &[(&str, u64)]) -> String {
     let mut text = String::new();
     for (unit, factor) in units {
         if total >= *factor {
-            text.push_str(&format!("{}{unit}", total / factor));
+            text += &(total / factor).to_string();
+            text += unit;
             total %= factor;
         }
     }
