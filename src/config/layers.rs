@@ -95,6 +95,7 @@ impl<'t> Merged<'t> {
     /// Lays variables over what is there.
     pub(super) fn add_environment(&mut self, variables: &'t [(String, String)]) {
         let names = environment_names();
+        self.refuse_twins(variables);
         for (name, value) in variables
             .iter()
             .filter(|(name, _)| name.starts_with(PREFIX) && name != FILE_VARIABLE)
@@ -115,6 +116,26 @@ impl<'t> Merged<'t> {
                 &flag.value,
                 flag.path,
             );
+        }
+    }
+
+    /// A key that is set by its short and its long variable, differently: no order among them would be obvious.
+    fn refuse_twins(&mut self, variables: &[(String, String)]) {
+        let value_of = |wanted: &str| {
+            variables
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value)
+        };
+        for (short, path) in SHORT_NAMES {
+            let long = variable_of(path);
+            if value_of(short)
+                .zip(value_of(&long))
+                .is_some_and(|(one, other)| one != other)
+            {
+                let message = format!("`{short}` and `{long}` both set `{path}`, differently");
+                self.report(path, None, message, Some("remove one of them".to_owned()));
+            }
         }
     }
 
@@ -380,10 +401,15 @@ fn scalar_names(table: &Table<'_>, path: &str, names: &mut BTreeMap<String, Stri
             DeValue::Table(table) => scalar_names(table, &here, names),
             DeValue::Array(_) => {}
             _ => {
-                names.insert(format!("{PREFIX}{}", here.replace('.', "_").to_uppercase()), here);
+                names.insert(variable_of(&here), here);
             }
         }
     }
+}
+
+/// `CLAIMGATE_SERVER_LISTEN` for `server.listen`.
+fn variable_of(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
 /// The variables that Kubernetes and Docker set for a service called claimgate-….

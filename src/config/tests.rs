@@ -58,6 +58,12 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
+fn what_is_written_reads_the_same() {
+    let config = Config::defaults();
+    assert_eq!(check_accepted(&toml::to_string(&config).unwrap(), &[]), config);
+}
+
+#[test]
 fn what_tests_elsewhere_rely_on() {
     let config = Config::defaults();
     assert_eq!(config.upstream.url, "http://127.0.0.1:3000");
@@ -317,6 +323,11 @@ fn variables() {
         &[("CLAIMGATE_SERVER_WORKERS", "many")],
         &["expected a whole number"],
     );
+    let twins = [
+        ("CLAIMGATE_LISTEN", "127.0.0.1:1"),
+        ("CLAIMGATE_SERVER_LISTEN", "127.0.0.1:2"),
+    ];
+    check_refused("", &twins, &["both set `server.listen`"]);
     let others = [
         ("CLAIMGATE_SERVER_PORT_80_TCP", "x"),
         ("CLAIMGATE_PORT", "tcp://x"),
