@@ -1,19 +1,37 @@
-//! The tracker, as the gate speaks to it.
-#![allow(missing_docs)]
+//! The port through which the gate speaks to the tracker.
+//!
+//! A read may be repeated, a send never is. The three ways in which a call can fail are kept apart because the ledger
+//! treats them differently: nothing left, the window closed, or nobody knows.
+//! The adapter is `crate::upstream::HttpUpstream`.
+
 use super::BoxFuture;
 use crate::dialect::{WireRequest, WireResponse};
+
+/// The connection that carried a read, so that the send may use the same one.
 pub struct Carrier(pub Box<dyn std::any::Any + Send>);
-#[derive(Debug, thiserror::Error)]
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    #[error("not sent: {0}")]
+    /// No byte was handed to a socket.
+    #[error("nothing was sent: {0}")]
     NotSent(String),
-    #[error("the window to send had closed")]
+    /// The window closed: `ready` said no. Nothing was sent.
+    #[error("nothing was sent: the window for it had closed")]
     Expired,
+    /// Bytes left, and there is no certain answer.
     #[error("no certain answer: {0}")]
     Unknown(String),
 }
+
+/// The tracker, reached over some transport.
 pub trait Upstream: Send + Sync + 'static {
+    /// Idempotent read; may use a pooled connection and be tried once more on a new one when a pooled one was stale.
     fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>>;
+
+    /// Sends at most once, never retries; uses `on` if that is still open, else a new connection, never an idle
+    /// pooled one. `ready` is asked once, when the connection is ready and just before the first byte is handed over;
+    /// `false` means `Expired`, and nothing was sent.
     fn send<'a>(
         &'a self,
         request: WireRequest,

@@ -26,62 +26,34 @@ pub(super) enum AuthError {
 }
 
 /// The API's way: parameter `token`, then `access_token`, then the header, then Basic, then the session cookie.
-pub(super) fn on_api(
-    state: &State,
-    headers: &HeaderMap,
-    form: &Pairs,
-    strict: bool,
-) -> Result<Who, AuthError> {
+pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, strict: bool) -> Result<Who, AuthError> {
     let Some(who) = signed_in(state, headers, form, strict)? else {
         return Ok(Who::default());
     };
-    let sudo = form
-        .first("sudo")
-        .filter(|name| !name.is_empty())
-        .or_else(|| text(headers, "sudo"));
+    let sudo = form.first("sudo").filter(|name| !name.is_empty()).or_else(|| text(headers, "sudo"));
     let Some(name) = sudo else { return Ok(who) };
-    if !who
-        .user
-        .and_then(|id| state.users.get(&id))
-        .is_some_and(|user| user.admin)
-    {
+    if !who.user.and_then(|id| state.users.get(&id)).is_some_and(|user| user.admin) {
         return Err(AuthError::SudoForbidden);
     }
     let user = state.user_named(name).ok_or(AuthError::SudoUnknown)?;
-    Ok(Who {
-        user: Some(user.id),
-        ..who
-    })
+    Ok(Who { user: Some(user.id), ..who })
 }
 
 /// The web's way: the session cookie and nothing else.
 pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
-    Who {
-        user: session(state, headers),
-        scoped: false,
-    }
+    Who { user: session(state, headers), scoped: false }
 }
 
 /// Query and urlencoded body as one list of parameters, body first.
 pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pairs {
-    let mut pairs = if body::is_urlencoded(headers) {
-        body::pairs(body)
-    } else {
-        Pairs::default()
-    };
+    let mut pairs = if body::is_urlencoded(headers) { body::pairs(body) } else { Pairs::default() };
     pairs.extend(query);
     pairs
 }
 
-fn signed_in(
-    state: &State,
-    headers: &HeaderMap,
-    form: &Pairs,
-    strict: bool,
-) -> Result<Option<Who>, AuthError> {
-    let by_parameter = ["token", "access_token"]
-        .iter()
-        .find_map(|key| form.first(key).filter(|token| !token.is_empty()));
+fn signed_in(state: &State, headers: &HeaderMap, form: &Pairs, strict: bool) -> Result<Option<Who>, AuthError> {
+    let by_parameter =
+        ["token", "access_token"].iter().find_map(|key| form.first(key).filter(|token| !token.is_empty()));
     if let Some(token) = by_parameter.or_else(|| header_token(headers)) {
         return checked(state.tokens.get(token).map(of_token), strict);
     }
@@ -92,28 +64,18 @@ fn signed_in(
         return Ok(None);
     };
     if headers.contains_key("x-csrf-token") {
-        Ok(Some(Who {
-            user: Some(user),
-            scoped: false,
-        }))
+        Ok(Some(Who { user: Some(user), scoped: false }))
     } else {
         Err(AuthError::MissingCsrf)
     }
 }
 
 fn checked(who: Option<Who>, strict: bool) -> Result<Option<Who>, AuthError> {
-    if who.is_none() && strict {
-        Err(AuthError::BadCredential)
-    } else {
-        Ok(who)
-    }
+    if who.is_none() && strict { Err(AuthError::BadCredential) } else { Ok(who) }
 }
 
 fn of_token(token: &Token) -> Who {
-    Who {
-        user: Some(token.user),
-        scoped: token.scoped,
-    }
+    Who { user: Some(token.user), scoped: token.scoped }
 }
 
 /// The scheme `token` counts only in lower case, `bearer` in any; any white space separates.
@@ -128,13 +90,9 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     if !words.next()?.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let plain = base64::engine::general_purpose::STANDARD
-        .decode(words.next()?)
-        .ok()?;
+    let plain = base64::engine::general_purpose::STANDARD.decode(words.next()?).ok()?;
     let plain = String::from_utf8(plain).ok()?;
-    plain
-        .split_once(':')
-        .map(|(name, password)| (name.to_owned(), password.to_owned()))
+    plain.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
 }
 
 /// A token as password counts whatever the name is; a token may also stand where the name does.
@@ -147,27 +105,13 @@ fn by_password(state: &State, name: &str, password: &str) -> Option<Who> {
         return Some(of_token(token));
     }
     let user = state.user_named(name.strip_suffix("@x.test").unwrap_or(name))?;
-    (user.password.as_deref() == Some(password)).then_some(Who {
-        user: Some(user.id),
-        scoped: false,
-    })
+    (user.password.as_deref() == Some(password)).then_some(Who { user: Some(user.id), scoped: false })
 }
 
 fn session(state: &State, headers: &HeaderMap) -> Option<u64> {
-    let cookies = headers
-        .get_all("cookie")
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let mut pairs = cookies
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| {
-        state
-            .sessions
-            .get(value)
-            .copied()
-            .filter(|_| name == "i_like_gitea")
-    })
+    let cookies = headers.get_all("cookie").iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| state.sessions.get(value).copied().filter(|_| name == "i_like_gitea"))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -18,18 +18,11 @@ pub(super) struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
     pub(super) fn first(&self, key: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn all(&self, key: &str) -> Vec<String> {
-        self.0
-            .iter()
-            .filter(|(name, _)| name == key)
-            .map(|(_, value)| value.clone())
-            .collect()
+        self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
     }
 
     pub(super) fn extend(&mut self, other: &Self) {
@@ -101,13 +94,7 @@ impl Fields {
     }
 
     pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
-        Some(
-            self.list(name)?
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-        )
+        Some(self.list(name)?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     pub(super) fn ids(&self, name: &str) -> Option<Vec<u64>> {
@@ -117,11 +104,7 @@ impl Fields {
 
 /// Binds a request to an option struct.
 pub(super) fn bind(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unreadable> {
-    let first = source
-        .headers
-        .get("content-type")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
+    let first = source.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
     let must_have = matches!(*source.method, Method::POST | Method::PUT);
     match first {
         "" if must_have => Err(Unreadable("Empty Content-Type".into())),
@@ -139,37 +122,23 @@ pub(super) fn pairs(text: &[u8]) -> Pairs {
 
 /// Whether Go's `ParseForm` would read the body: the exact media type, unlike the substring that chooses the decoder.
 pub(super) fn is_urlencoded(headers: &HeaderMap) -> bool {
-    let first = headers
-        .get("content-type")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
+    let first = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = first.split(';').next().unwrap_or("").trim();
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// What the web's handlers see of a form: a body of either form type, then the query; the first of a name counts.
 pub(super) fn web_values(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pairs {
-    let first = headers
-        .get("content-type")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
-    let mut values = if is_urlencoded(headers) {
-        pairs(body)
-    } else {
-        multipart(first, body)
-    };
+    let first = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut values = if is_urlencoded(headers) { pairs(body) } else { multipart(first, body) };
     values.extend(query);
     values
 }
 
 fn form_values(source: &Source<'_>) -> Pairs {
-    let reads_body = matches!(*source.method, Method::POST | Method::PUT | Method::PATCH)
-        && is_urlencoded(source.headers);
-    let mut values = if reads_body {
-        pairs(source.body)
-    } else {
-        Pairs::default()
-    };
+    let reads_body =
+        matches!(*source.method, Method::POST | Method::PUT | Method::PATCH) && is_urlencoded(source.headers);
+    let mut values = if reads_body { pairs(source.body) } else { Pairs::default() };
     values.extend(source.query);
     values
 }
@@ -183,15 +152,8 @@ fn form(schema: &Schema, values: &Pairs) -> Result<Fields, Unreadable> {
             Kind::TextPointer => continue,
             Kind::Text => Value::from(first.as_str()),
             Kind::Texts | Kind::IdsOrNames => Value::from(all),
-            Kind::Ids => Value::from(
-                all.iter()
-                    .map(|one| number(one))
-                    .collect::<Result<Vec<_>, _>>()?,
-            ),
-            Kind::Flag => Value::from(matches!(
-                first.as_str(),
-                "1" | "t" | "T" | "true" | "TRUE" | "True"
-            )),
+            Kind::Ids => Value::from(all.iter().map(|one| number(one)).collect::<Result<Vec<_>, _>>()?),
+            Kind::Flag => Value::from(matches!(first.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
         fields.0.insert(name, value);
     }
@@ -199,8 +161,7 @@ fn form(schema: &Schema, values: &Pairs) -> Result<Fields, Unreadable> {
 }
 
 fn number(text: &str) -> Result<i64, Unreadable> {
-    text.parse()
-        .map_err(|_| Unreadable("Value could not be parsed as integer".into()))
+    text.parse().map_err(|_| Unreadable("Value could not be parsed as integer".into()))
 }
 
 /// The plain values of a multipart body; files and the query do not count.
@@ -208,24 +169,14 @@ fn multipart(content_type: &str, body: &[u8]) -> Pairs {
     let Some((_, boundary)) = content_type.split_once("boundary=") else {
         return Pairs::default();
     };
-    let boundary = boundary
-        .split(';')
-        .next()
-        .unwrap_or("")
-        .trim()
-        .trim_matches('"');
+    let boundary = boundary.split(';').next().unwrap_or("").trim().trim_matches('"');
     let text = String::from_utf8_lossy(body);
     let separator = format!("--{boundary}");
     let parts = text.split(&separator).filter_map(|part| {
         let (head, value) = part.split_once("\r\n\r\n")?;
         let name = head.split_once("name=\"")?.1.split('"').next()?;
         let is_file = head.contains("filename=");
-        (!is_file).then(|| {
-            (
-                name.to_owned(),
-                value.strip_suffix("\r\n").unwrap_or(value).to_owned(),
-            )
-        })
+        (!is_file).then(|| (name.to_owned(), value.strip_suffix("\r\n").unwrap_or(value).to_owned()))
     });
     Pairs(parts.collect())
 }
@@ -236,14 +187,9 @@ fn json(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unreadable> {
         return Ok(Fields::default());
     }
     let mut reader = serde_json::Deserializer::from_str(&text);
-    let members = reader
-        .deserialize_map(Members)
-        .map_err(|error| syntax(schema, &text, &error))?;
-    let fold: fn(&str) -> String = if source.options.has(Feature::GoJsonFolding) {
-        fold_as_go
-    } else {
-        str::to_ascii_lowercase
-    };
+    let members = reader.deserialize_map(Members).map_err(|error| syntax(schema, &text, &error))?;
+    let fold: fn(&str) -> String =
+        if source.options.has(Feature::GoJsonFolding) { fold_as_go } else { str::to_ascii_lowercase };
     let mut fields = Fields::default();
     for (key, value) in members {
         let folded = fold(&key);
@@ -268,28 +214,19 @@ fn fitting(kind: Kind, value: Value) -> Result<Value, Misfit> {
         | (Kind::Text | Kind::TextPointer, Value::String(_))
         | (Kind::Flag, Value::Bool(_))
         | (Kind::IdsOrNames, Value::Array(_)) => true,
-        (Kind::Texts, Value::Array(list)) => {
-            list.iter().all(|one| one.is_string() || one.is_null())
-        }
-        (Kind::Ids, Value::Array(list)) => list
-            .iter()
-            .all(|one| one.is_i64() || one.is_u64() || one.is_null()),
+        (Kind::Texts, Value::Array(list)) => list.iter().all(|one| one.is_string() || one.is_null()),
+        (Kind::Ids, Value::Array(list)) => list.iter().all(|one| one.is_i64() || one.is_u64() || one.is_null()),
         _ => false,
     };
-    if fits {
-        Ok(blanks(kind, value))
-    } else {
-        Err(Misfit)
-    }
+    if fits { Ok(blanks(kind, value)) } else { Err(Misfit) }
 }
 
 /// A null inside a list of texts is the empty text.
 fn blanks(kind: Kind, value: Value) -> Value {
     match (kind, value) {
-        (Kind::Texts, Value::Array(list)) => list
-            .into_iter()
-            .map(|one| if one.is_null() { Value::from("") } else { one })
-            .collect(),
+        (Kind::Texts, Value::Array(list)) => {
+            list.into_iter().map(|one| if one.is_null() { Value::from("") } else { one }).collect()
+        }
         (_, value) => value,
     }
 }
@@ -316,10 +253,7 @@ impl<'de> Visitor<'de> for Members {
 /// In the words of jsoniter, which names the place and quotes around it.
 fn syntax(schema: &Schema, text: &str, error: &serde_json::Error) -> Unreadable {
     let at = error.column();
-    let found = text
-        .chars()
-        .nth(at.saturating_sub(1))
-        .map_or_else(|| "\\u0000".to_owned(), String::from);
+    let found = text.chars().nth(at.saturating_sub(1)).map_or_else(|| "\\u0000".to_owned(), String::from);
     let near: String = text.chars().take(40).collect();
     Unreadable(format!(
         "structs.{}.readFieldHash: expect \", but found {found}, error found in #{at} byte of ...|{near}|..., bigger context ...|{near}|...",
@@ -329,10 +263,7 @@ fn syntax(schema: &Schema, text: &str, error: &serde_json::Error) -> Unreadable 
 
 fn mismatch(schema: &Schema, member: &str, text: &str) -> Unreadable {
     let near: String = text.chars().take(40).collect();
-    Unreadable(format!(
-        "structs.{}.{member}: unexpected type, error found near ...|{near}|...",
-        schema.name
-    ))
+    Unreadable(format!("structs.{}.{member}: unexpected type, error found near ...|{near}|...", schema.name))
 }
 
 /// Go's encoding/json folds keys over all of Unicode; only two letters beyond ASCII reach ours.
@@ -357,10 +288,7 @@ fn mend_surrogates(text: &str) -> String {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &rest[..12]),
             (Some(_), _) => (6, "\\ufffd"),
             (None, _) => {
-                let end = rest
-                    .char_indices()
-                    .nth(2)
-                    .map_or(rest.len(), |(end, _)| end);
+                let end = rest.char_indices().nth(2).map_or(rest.len(), |(end, _)| end);
                 (end, &rest[..end])
             }
         };

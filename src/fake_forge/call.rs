@@ -112,36 +112,23 @@ impl Call {
 
     /// The doer of a write; 401 for a stranger.
     pub(super) fn by(&self) -> Result<By, Reply> {
-        let user = self
-            .user()
-            .ok_or_else(|| self.error(StatusCode::UNAUTHORIZED, "token is required"))?;
-        Ok(By {
-            user,
-            request: Some(self.seq),
-        })
+        let user = self.user().ok_or_else(|| self.error(StatusCode::UNAUTHORIZED, "token is required"))?;
+        Ok(By { user, request: Some(self.seq) })
     }
 
     /// The path's repository: 404 if there is none for this reader, a redirect if it is a former name.
     pub(super) fn repo(&self) -> Result<u64, Reply> {
         let wanted = self.path.repo();
         let state = self.state();
-        let repo = state
-            .repo_known_as(&wanted)
-            .filter(|repo| state.can_read(repo, self.user()));
+        let repo = state.repo_known_as(&wanted).filter(|repo| state.can_read(repo, self.user()));
         let Some(repo) = repo else {
             return Err(Reply::not_found(&state.root));
         };
         if state.is_current_name(repo, &wanted) {
             return Ok(repo.id);
         }
-        let moved = self
-            .path
-            .joined()
-            .replacen(&wanted, &state.full_name(repo), 1);
-        Err(Reply::redirect(
-            self.forge.options.redirect_status,
-            &self.with_query(&moved),
-        ))
+        let moved = self.path.joined().replacen(&wanted, &state.full_name(repo), 1);
+        Err(Reply::redirect(self.forge.options.redirect_status, &self.with_query(&moved)))
     }
 
     /// The path's issue or pull request, by its number in the repository.
@@ -160,26 +147,18 @@ impl Call {
             body: &self.body,
             options: &self.forge.options,
         };
-        body::bind(schema, &source)
-            .map_err(|error| self.error(StatusCode::UNPROCESSABLE_ENTITY, &error.0))
+        body::bind(schema, &source).map_err(|error| self.error(StatusCode::UNPROCESSABLE_ENTITY, &error.0))
     }
 
     /// The doer, if they may write to the repository; a bare 403 if not.
     pub(super) fn writer(&self, repo: u64) -> Result<By, Reply> {
         let by = self.by()?;
-        if self.can_write(repo) {
-            Ok(by)
-        } else {
-            Err(Reply::empty(StatusCode::FORBIDDEN))
-        }
+        if self.can_write(repo) { Ok(by) } else { Err(Reply::empty(StatusCode::FORBIDDEN)) }
     }
 
     pub(super) fn can_write(&self, repo: u64) -> bool {
         let state = self.state();
-        state
-            .repos
-            .get(&repo)
-            .is_some_and(|repo| state.can_write(repo, self.user()))
+        state.repos.get(&repo).is_some_and(|repo| state.can_write(repo, self.user()))
     }
 
     /// Whether this part of the request is to be carried out.
@@ -209,11 +188,7 @@ impl Call {
     }
 
     fn with_query(&self, path: &str) -> String {
-        if self.raw_query.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{path}?{}", self.raw_query)
-        }
+        if self.raw_query.is_empty() { path.to_owned() } else { format!("{path}?{}", self.raw_query) }
     }
 }
 
@@ -221,19 +196,11 @@ impl Call {
 
 impl Reply {
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            content: Content::Whole(Bytes::new()),
-        }
+        Self { status, headers: Vec::new(), content: Content::Whole(Bytes::new()) }
     }
 
     pub(super) fn json(status: StatusCode, value: &Value) -> Self {
-        Self::typed(
-            status,
-            "application/json;charset=utf-8",
-            format!("{value}\n"),
-        )
+        Self::typed(status, "application/json;charset=utf-8", format!("{value}\n"))
     }
 
     pub(super) fn ok(value: &Value) -> Self {
@@ -263,20 +230,17 @@ impl Reply {
     }
 
     pub(super) fn error(root: &str, status: StatusCode, message: &str) -> Self {
-        Self::json(
-            status,
-            &json!({ "message": message, "url": format!("{root}/api/swagger") }),
-        )
+        Self::json(status, &json!({ "message": message, "url": format!("{root}/api/swagger") }))
     }
 
     pub(super) fn not_found(root: &str) -> Self {
-        let body = json!({ "documentation_url": format!("{root}/api/swagger"), "errors": null, "message": "Not Found" });
+        let body =
+            json!({ "documentation_url": format!("{root}/api/swagger"), "errors": null, "message": "Not Found" });
         Self::json(StatusCode::NOT_FOUND, &body)
     }
 
     pub(super) fn redirect(status: u16, location: &str) -> Self {
-        Self::empty(StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND))
-            .with(LOCATION, location)
+        Self::empty(StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND)).with(LOCATION, location)
     }
 
     /// With one more header line; one that is no legal value is left out.
@@ -289,19 +253,14 @@ impl Reply {
 
     pub(super) fn into_response(self) -> http::Response<Body> {
         let body = match self.content {
-            Content::Whole(bytes) => Full::new(bytes)
-                .map_err(|never| match never {})
-                .boxed_unsync(),
+            Content::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
             Content::Stream(body) => body,
         };
         let mut response = http::Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(self.headers);
-        headers.insert(
-            "x-content-type-options",
-            HeaderValue::from_static("nosniff"),
-        );
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         headers.insert("x-frame-options", HeaderValue::from_static("SAMEORIGIN"));
         response
     }
@@ -309,10 +268,6 @@ impl Reply {
     pub(super) async fn collect(self) -> Result<Answer, Cut> {
         let (parts, body) = self.into_response().into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        Ok(Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        })
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }

@@ -7,14 +7,7 @@ use super::target::Route;
 use super::{issues, pulls, web};
 
 /// The guarded members of the option structs.
-const GUARDED: [&str; 6] = [
-    "assignee",
-    "assignees",
-    "labels",
-    "state",
-    "closed",
-    "status",
-];
+const GUARDED: [&str; 6] = ["assignee", "assignees", "labels", "state", "closed", "status"];
 
 pub(super) fn asks_for_it(call: &Call) -> bool {
     match (call.route, call.method.as_str()) {
@@ -25,18 +18,12 @@ pub(super) fn asks_for_it(call: &Call) -> bool {
         (Route::WebComments, "POST") => names_guarded(call, &web::COMMENT),
         (Route::IssueLabels, "POST" | "PUT" | "DELETE")
         | (Route::IssueAssignees | Route::RequestedReviewers, "POST" | "DELETE")
-        | (
-            Route::Issue | Route::IssueLabel | Route::RepoLabel | Route::Collaborator | Route::Repo,
-            "DELETE",
-        )
-        | (Route::PullMerge | Route::WebAssignee | Route::WebLabels | Route::WebStatus, "POST") => {
-            true
-        }
+        | (Route::Issue | Route::IssueLabel | Route::RepoLabel | Route::Collaborator | Route::Repo, "DELETE")
+        | (Route::PullMerge | Route::WebAssignee | Route::WebLabels | Route::WebStatus, "POST") => true,
         _ => false,
     }
 }
 
 fn names_guarded(call: &Call, schema: &Schema) -> bool {
-    call.bind(schema)
-        .is_ok_and(|fields| GUARDED.iter().any(|member| fields.has(member)))
+    call.bind(schema).is_ok_and(|fields| GUARDED.iter().any(|member| fields.has(member)))
 }

@@ -42,15 +42,9 @@ pub(super) const EDIT: Schema = Schema {
     ],
 };
 
-const COMMENT: Schema = Schema {
-    name: "CreateIssueCommentOption",
-    members: &[("body", Kind::Text)],
-};
+const COMMENT: Schema = Schema { name: "CreateIssueCommentOption", members: &[("body", Kind::Text)] };
 
-const ASSIGNEES: Schema = Schema {
-    name: "IssueAssigneesOption",
-    members: &[("assignees", Kind::Texts)],
-};
+const ASSIGNEES: Schema = Schema { name: "IssueAssigneesOption", members: &[("assignees", Kind::Texts)] };
 
 /// As the real one is configured by default.
 const DEFAULT_PAGE: usize = 30;
@@ -63,10 +57,7 @@ pub(super) fn get(call: &Call) -> Outcome {
 
 pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
     let state = call.state();
-    let row = state
-        .issues
-        .get(&issue)
-        .ok_or_else(|| Reply::not_found(&state.root))?;
+    let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
     Ok(Reply::json(status, &render::issue(&state, row)))
 }
 
@@ -75,9 +66,7 @@ pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
-    let rows = matching(&state, repo, &call.query, |issue| {
-        kind_matches(&call.query, issue)
-    });
+    let rows = matching(&state, repo, &call.query, |issue| kind_matches(&call.query, issue));
     Ok(page(&state, call, &rows, render::issue))
 }
 
@@ -99,24 +88,11 @@ pub(super) fn matching<'a>(
     let Some(row) = state.repos.get(&repo) else {
         return Vec::new();
     };
-    let names: Vec<&str> = query
-        .first("labels")
-        .unwrap_or("")
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .collect();
+    let names: Vec<&str> = query.first("labels").unwrap_or("").split(',').filter(|name| !name.is_empty()).collect();
     let has_label = |issue: &Issue, name: &str| {
-        issue
-            .labels
-            .iter()
-            .filter_map(|id| row.labels.get(id))
-            .any(|label| label.name == name)
+        issue.labels.iter().filter_map(|id| row.labels.get(id)).any(|label| label.name == name)
     };
-    let issues = row
-        .numbers
-        .values()
-        .rev()
-        .filter_map(|id| state.issues.get(id));
+    let issues = row.numbers.values().rev().filter_map(|id| state.issues.get(id));
     issues
         .filter(|issue| match query.first("state") {
             Some("closed") => issue.closed_at.is_some(),
@@ -129,38 +105,17 @@ pub(super) fn matching<'a>(
 }
 
 /// One page of rows, with the headers that lead to the others.
-pub(super) fn page(
-    state: &State,
-    call: &Call,
-    rows: &[&Issue],
-    show: fn(&State, &Issue) -> Value,
-) -> Reply {
-    let number = |key: &str| {
-        call.query
-            .first(key)
-            .and_then(|text| text.parse::<usize>().ok())
-            .unwrap_or(0)
-    };
+pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
+    let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
     let size = match number("limit") {
         0 => DEFAULT_PAGE,
         limit => limit.min(LARGEST_PAGE),
     };
     let at = number("page").max(1);
-    let shown: Vec<Value> = rows
-        .iter()
-        .skip((at - 1) * size)
-        .take(size)
-        .map(|issue| show(state, issue))
-        .collect();
-    let link = links(
-        &format!("{}{}", state.root, call.path.joined()),
-        &call.query,
-        at,
-        rows.len().div_ceil(size),
-    );
+    let shown: Vec<Value> = rows.iter().skip((at - 1) * size).take(size).map(|issue| show(state, issue)).collect();
+    let link = links(&format!("{}{}", state.root, call.path.joined()), &call.query, at, rows.len().div_ceil(size));
     let total = rows.len().to_string();
-    let reply =
-        Reply::ok(&Value::from(shown)).with(HeaderName::from_static("x-total-count"), &total);
+    let reply = Reply::ok(&Value::from(shown)).with(HeaderName::from_static("x-total-count"), &total);
     let exposed = HeaderName::from_static("access-control-expose-headers");
     if link.is_empty() {
         return reply.with(exposed, "X-Total-Count");
@@ -170,26 +125,15 @@ pub(super) fn page(
 
 fn links(url: &str, query: &Pairs, at: usize, last: usize) -> String {
     let to = |page: usize, name: &str| {
-        let mut pairs: Vec<(String, String)> = query
-            .iter()
-            .filter(|(key, _)| key != "page")
-            .cloned()
-            .collect();
+        let mut pairs: Vec<(String, String)> = query.iter().filter(|(key, _)| key != "page").cloned().collect();
         pairs.push(("page".into(), page.to_string()));
         pairs.sort_by(|one, other| one.0.cmp(&other.0));
-        let query = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(pairs)
-            .finish();
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         format!("<{url}?{query}>; rel=\"{name}\"")
     };
     let forward = (at < last).then(|| [to(at + 1, "next"), to(last, "last")]);
     let back = (at > 1).then(|| [to(1, "first"), to(at - 1, "prev")]);
-    forward
-        .into_iter()
-        .chain(back)
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(",")
+    forward.into_iter().chain(back).flatten().collect::<Vec<_>>().join(",")
 }
 
 // === filing ===
@@ -205,14 +149,8 @@ pub(super) async fn create(call: &Call) -> Outcome {
     }
     let writes = call.can_write(repo);
     // From a stranger these are dropped without a word.
-    let wanted = if writes {
-        assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?
-    } else {
-        None
-    };
-    let issue = call
-        .state()
-        .insert_issue(repo, &title, fields.text("body").unwrap_or(""), by);
+    let wanted = if writes { assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)? } else { None };
+    let issue = call.state().insert_issue(repo, &title, fields.text("body").unwrap_or(""), by);
     if let Some(wanted) = wanted {
         set_assignees(call, issue, &wanted, by, StatusCode::UNPROCESSABLE_ENTITY).await?;
     }
@@ -244,9 +182,7 @@ pub(super) async fn edit(call: &Call) -> Outcome {
     let writes = poster_or_writer(call, repo, issue, by)?;
     edit_texts(call, issue, &fields, by);
     // A poster without write access may do the rest; these are dropped without a word.
-    if writes
-        && let Some(wanted) = assignees_wanted(call, &fields, StatusCode::INTERNAL_SERVER_ERROR)?
-    {
+    if writes && let Some(wanted) = assignees_wanted(call, &fields, StatusCode::INTERNAL_SERVER_ERROR)? {
         set_assignees(call, issue, &wanted, by, StatusCode::INTERNAL_SERVER_ERROR).await?;
     }
     edit_state(call, issue, &fields, by)?;
@@ -257,16 +193,8 @@ pub(super) async fn edit(call: &Call) -> Outcome {
 /// Whether the doer may write; a bare 403 if they did not even file the issue.
 pub(super) fn poster_or_writer(call: &Call, repo: u64, issue: u64, by: By) -> Result<bool, Reply> {
     let writes = call.can_write(repo);
-    let posted = call
-        .state()
-        .issues
-        .get(&issue)
-        .is_some_and(|row| row.poster == by.user);
-    if writes || posted {
-        Ok(writes)
-    } else {
-        Err(Reply::empty(StatusCode::FORBIDDEN))
-    }
+    let posted = call.state().issues.get(&issue).is_some_and(|row| row.poster == by.user);
+    if writes || posted { Ok(writes) } else { Err(Reply::empty(StatusCode::FORBIDDEN)) }
 }
 
 pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
@@ -283,10 +211,7 @@ pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
     }
     // On the pull route this is no pointer: an empty text there changes nothing.
     let keeps_empty = call.route != Route::Issue;
-    if let Some(body) = fields
-        .text("body")
-        .filter(|body| !(keeps_empty && body.is_empty()))
-    {
+    if let Some(body) = fields.text("body").filter(|body| !(keeps_empty && body.is_empty())) {
         body.clone_into(&mut row.body);
     }
     if let Some(git_ref) = fields.text("ref") {
@@ -303,23 +228,13 @@ pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Re
         return Ok(());
     };
     if call.has(Feature::StrictState) && !matches!(wanted, "open" | "closed") {
-        return Err(call.error(
-            StatusCode::PRECONDITION_FAILED,
-            &format!("unknown state: {wanted}"),
-        ));
+        return Err(call.error(StatusCode::PRECONDITION_FAILED, &format!("unknown state: {wanted}")));
     }
     let mut state = call.state();
-    let merged = state
-        .issues
-        .get(&issue)
-        .and_then(|row| row.pull.as_ref()?.merged);
+    let merged = state.issues.get(&issue).and_then(|row| row.pull.as_ref()?.merged);
     if merged.is_some() {
         let message = "cannot change state of this pull request, it was already merged";
-        return Err(Reply::error(
-            &state.root,
-            StatusCode::PRECONDITION_FAILED,
-            message,
-        ));
+        return Err(Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message));
     }
     if call.writes(Part::Rest) {
         state.set_closed(issue, wanted == "closed", by);
@@ -340,16 +255,10 @@ pub(super) fn assignees_wanted(
         return Ok(None);
     }
     let mut names = fields.texts("assignees").unwrap_or_default();
-    if let Some(name) =
-        single.filter(|name| !name.is_empty() && !names.iter().any(|other| other == name))
-    {
+    if let Some(name) = single.filter(|name| !name.is_empty() && !names.iter().any(|other| other == name)) {
         names.push(name.to_owned());
     }
-    names
-        .iter()
-        .map(|name| resolve(call, name, on_unknown))
-        .collect::<Result<Vec<_>, _>>()
-        .map(Some)
+    names.iter().map(|name| resolve(call, name, on_unknown)).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
 fn resolve(call: &Call, name: &str, on_unknown: StatusCode) -> Result<u64, Reply> {
@@ -358,9 +267,7 @@ fn resolve(call: &Call, name: &str, on_unknown: StatusCode) -> Result<u64, Reply
         StatusCode::INTERNAL_SERVER_ERROR => String::new(),
         _ => format!("Assignee does not exist: [name: {name}]"),
     };
-    let user = state
-        .user_named(name)
-        .ok_or_else(|| Reply::error(&state.root, on_unknown, &message))?;
+    let user = state.user_named(name).ok_or_else(|| Reply::error(&state.root, on_unknown, &message))?;
     Ok(user.id)
 }
 
@@ -375,10 +282,7 @@ pub(super) async fn set_assignees(
 ) -> Result<(), Reply> {
     let read = assigned(call, issue);
     call.gap().await;
-    let gone: Vec<u64> = read
-        .into_iter()
-        .filter(|user| !wanted.contains(user))
-        .collect();
+    let gone: Vec<u64> = read.into_iter().filter(|user| !wanted.contains(user)).collect();
     remove_assignees(call, issue, &gone, by);
     add_assignees(call, issue, wanted, by, on_unfit).await
 }
@@ -413,24 +317,12 @@ pub(super) fn remove_assignees(call: &Call, issue: u64, gone: &[u64], by: By) {
 }
 
 pub(super) fn assigned(call: &Call, issue: u64) -> BTreeSet<u64> {
-    call.state()
-        .issues
-        .get(&issue)
-        .map(|row| row.assignees.iter().copied().collect())
-        .unwrap_or_default()
+    call.state().issues.get(&issue).map(|row| row.assignees.iter().copied().collect()).unwrap_or_default()
 }
 
-fn fit_to_be_assigned(
-    call: &Call,
-    issue: u64,
-    user: u64,
-    on_unfit: StatusCode,
-) -> Result<(), Reply> {
+fn fit_to_be_assigned(call: &Call, issue: u64, user: u64, on_unfit: StatusCode) -> Result<(), Reply> {
     let state = call.state();
-    let repo = state
-        .issues
-        .get(&issue)
-        .and_then(|row| state.repos.get(&row.repo));
+    let repo = state.issues.get(&issue).and_then(|row| state.repos.get(&row.repo));
     if repo.is_some_and(|repo| state.can_write(repo, Some(user))) {
         return Ok(());
     }
@@ -448,8 +340,7 @@ pub(super) async fn assignees(call: &Call) -> Outcome {
     let fields = call.bind(&ASSIGNEES)?;
     let issue = call.issue(repo)?;
     call.writer(repo)?;
-    let users =
-        assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?.unwrap_or_default();
+    let users = assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?.unwrap_or_default();
     if call.method == http::Method::POST {
         add_assignees(call, issue, &users, by, StatusCode::UNPROCESSABLE_ENTITY).await?;
         return show(call, issue, StatusCode::CREATED);
@@ -464,15 +355,8 @@ pub(super) async fn assignees(call: &Call) -> Outcome {
 pub(super) fn comments(call: &Call) -> Outcome {
     let issue = call.issue(call.repo()?)?;
     let state = call.state();
-    let row = state
-        .issues
-        .get(&issue)
-        .ok_or_else(|| Reply::not_found(&state.root))?;
-    let shown: Vec<Value> = row
-        .comments
-        .iter()
-        .map(|one| render::comment(&state, row, one))
-        .collect();
+    let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
+    let shown: Vec<Value> = row.comments.iter().map(|one| render::comment(&state, row, one)).collect();
     Ok(Reply::ok(&Value::from(shown)))
 }
 
@@ -485,19 +369,12 @@ pub(super) fn comment(call: &Call) -> Outcome {
     let Some(comment) = state.insert_comment(issue, fields.text("body").unwrap_or(""), by) else {
         return Err(Reply::not_found(&state.root));
     };
-    Ok(Reply::created(&render::comment(
-        &state,
-        &state.issues[&issue],
-        &comment,
-    )))
+    Ok(Reply::created(&render::comment(&state, &state.issues[&issue], &comment)))
 }
 
 pub(super) fn timeline(call: &Call) -> Outcome {
     let issue = call.issue(call.repo()?)?;
     let state = call.state();
-    let row = state
-        .issues
-        .get(&issue)
-        .ok_or_else(|| Reply::not_found(&state.root))?;
+    let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
     Ok(Reply::ok(&render::timeline(&state, row)))
 }

@@ -99,11 +99,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            capacity: capacity.max(1),
-            next: 1,
-        }
+        Self { entries: VecDeque::new(), capacity: capacity.max(1), next: 1 }
     }
 
     /// Enters one request; its number is set here.
@@ -120,8 +116,7 @@ impl Log {
     /// The entry of this number, unless it has been cleared or pushed out.
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Logged> {
         let first = self.entries.front()?.seq;
-        self.entries
-            .get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
+        self.entries.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Logged> {

@@ -12,12 +12,7 @@ use super::target;
 
 const CREATE: Schema = Schema {
     name: "CreateLabelOption",
-    members: &[
-        ("name", Kind::Text),
-        ("color", Kind::Text),
-        ("description", Kind::Text),
-        ("exclusive", Kind::Flag),
-    ],
+    members: &[("name", Kind::Text), ("color", Kind::Text), ("description", Kind::Text), ("exclusive", Kind::Flag)],
 };
 
 const EDIT: Schema = Schema {
@@ -30,14 +25,8 @@ const EDIT: Schema = Schema {
     ],
 };
 
-const BY_ID: Schema = Schema {
-    name: "IssueLabelsOption",
-    members: &[("labels", Kind::Ids)],
-};
-const BY_ID_OR_NAME: Schema = Schema {
-    name: "IssueLabelsOption",
-    members: &[("labels", Kind::IdsOrNames)],
-};
+const BY_ID: Schema = Schema { name: "IssueLabelsOption", members: &[("labels", Kind::Ids)] };
+const BY_ID_OR_NAME: Schema = Schema { name: "IssueLabelsOption", members: &[("labels", Kind::IdsOrNames)] };
 
 // === of a repository ===
 
@@ -68,9 +57,7 @@ pub(super) fn get(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
     let label = target::index(call.path.child()).and_then(|id| state.repos[&repo].labels.get(&id));
-    label
-        .map(|label| Reply::ok(&render::label(label)))
-        .ok_or_else(|| Reply::not_found(&state.root))
+    label.map(|label| Reply::ok(&render::label(label))).ok_or_else(|| Reply::not_found(&state.root))
 }
 
 pub(super) fn edit(call: &Call) -> Outcome {
@@ -166,15 +153,8 @@ fn to_remove(call: &Call, repo: u64) -> Result<u64, Reply> {
     let text = call.path.grandchild();
     let state = call.state();
     let mut of_repo = state.repos[&repo].labels.values();
-    let by_name = of_repo
-        .find(|label| call.has(Feature::LabelNames) && label.name == text)
-        .map(|label| label.id);
-    let known = |id: &u64| {
-        state
-            .repos
-            .values()
-            .any(|repo| repo.labels.contains_key(id))
-    };
+    let by_name = of_repo.find(|label| call.has(Feature::LabelNames) && label.name == text).map(|label| label.id);
+    let known = |id: &u64| state.repos.values().any(|repo| repo.labels.contains_key(id));
     let found = by_name.or_else(|| target::index(text).filter(known));
     let message = "label does not exist [label_id: 0]";
     found.ok_or_else(|| Reply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, message))
@@ -188,67 +168,38 @@ fn named(call: &Call) -> Result<(u64, By, Vec<u64>), Reply> {
     let fields = call.bind(if names { &BY_ID_OR_NAME } else { &BY_ID })?;
     let issue = call.issue(repo)?;
     if !call.can_write(repo) {
-        return Err(Reply::json(
-            StatusCode::FORBIDDEN,
-            &Value::Array(Vec::new()),
-        ));
+        return Err(Reply::json(StatusCode::FORBIDDEN, &Value::Array(Vec::new())));
     }
     let list = fields.list("labels").unwrap_or_default();
     let mixed = list.iter().any(Value::is_string) && list.iter().any(Value::is_number);
     let odd = list.iter().any(|one| !one.is_string() && !one.is_number());
     if names && (mixed || odd) {
-        return Err(call.error(
-            StatusCode::BAD_REQUEST,
-            "labels should be an array of strings or integers",
-        ));
+        return Err(call.error(StatusCode::BAD_REQUEST, "labels should be an array of strings or integers"));
     }
     Ok((issue, by, resolve(call, repo, list)))
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the real one truncates floats, too"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the real one truncates floats, too")]
 fn resolve(call: &Call, repo: u64, list: &[Value]) -> Vec<u64> {
     let state = call.state();
     let labels = &state.repos[&repo].labels;
     let ids = list.iter().flat_map(|one| match one {
-        Value::String(name) => labels
-            .values()
-            .filter(|label| label.name == *name)
-            .map(|label| label.id)
-            .collect(),
-        other => other
-            .as_f64()
-            .map(|id| id as u64)
-            .into_iter()
-            .collect::<Vec<_>>(),
+        Value::String(name) => labels.values().filter(|label| label.name == *name).map(|label| label.id).collect(),
+        other => other.as_f64().map(|id| id as u64).into_iter().collect::<Vec<_>>(),
     });
     ids.filter(|id| labels.contains_key(id)).collect()
 }
 
 /// Carries a change out: decided on rows read before the gap, as with assignees.
 pub(super) async fn change(call: &Call, issue: u64, by: By, change: Change<'_>) {
-    let read = call
-        .state()
-        .issues
-        .get(&issue)
-        .map(|row| row.labels.clone())
-        .unwrap_or_default();
+    let read = call.state().issues.get(&issue).map(|row| row.labels.clone()).unwrap_or_default();
     call.gap().await;
     if !call.writes(Part::Rest) {
         return;
     }
     let (gone, new): (Vec<u64>, &[u64]) = match change {
         Change::Add(ids) => (Vec::new(), ids),
-        Change::Replace(ids) => (
-            read.iter()
-                .copied()
-                .filter(|id| !ids.contains(id))
-                .collect(),
-            ids,
-        ),
+        Change::Replace(ids) => (read.iter().copied().filter(|id| !ids.contains(id)).collect(), ids),
         Change::Remove(ids) => (ids.to_vec(), &[]),
     };
     let exclusive = call.has(Feature::ExclusiveLabels);
@@ -270,28 +221,19 @@ pub(super) async fn of_fields(call: &Call, issue: u64, fields: &Fields, by: By) 
 
 fn shown(call: &Call, issue: u64) -> Reply {
     let state = call.state();
-    let labels = state
-        .issues
-        .get(&issue)
-        .map(|row| render::issue_labels(&state, row));
+    let labels = state.issues.get(&issue).map(|row| render::issue_labels(&state, row));
     Reply::ok(&labels.unwrap_or_default())
 }
 
 /// Whether the label belongs to the issue's repository, for the web's bulk route.
 pub(super) fn belongs(call: &Call, issue: u64, label: u64) -> bool {
     let state = call.state();
-    let repo = state
-        .issues
-        .get(&issue)
-        .and_then(|row| state.repos.get(&row.repo));
+    let repo = state.issues.get(&issue).and_then(|row| state.repos.get(&row.repo));
     repo.is_some_and(|repo| repo.labels.contains_key(&label))
 }
 
 /// Whether any of these issues lacks the label: what the web's toggle decides on.
 pub(super) fn lacking(call: &Call, selection: &[u64], label: u64) -> bool {
     let state = call.state();
-    selection
-        .iter()
-        .filter_map(|id| state.issues.get(id))
-        .any(|row| !row.labels.contains(&label))
+    selection.iter().filter_map(|id| state.issues.get(id)).any(|row| !row.labels.contains(&label))
 }

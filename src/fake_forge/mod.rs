@@ -57,17 +57,11 @@ impl FakeForge {
         let addr = listener.local_addr()?;
         let inner = Inner::new(options, &format!("http://{addr}"));
         inner.spawn(server::accept_tcp(Arc::clone(&inner), listener));
-        Ok(Self {
-            inner,
-            addr: Some(addr),
-        })
+        Ok(Self { inner, addr: Some(addr) })
     }
 
     /// Serves on a unix socket at `path`, which must not exist yet.
-    pub fn start_unix(
-        path: impl AsRef<std::path::Path>,
-        options: Options,
-    ) -> std::io::Result<Self> {
+    pub fn start_unix(path: impl AsRef<std::path::Path>, options: Options) -> std::io::Result<Self> {
         let listener = tokio::net::UnixListener::bind(path)?;
         let inner = Inner::new(options, "http://localhost");
         inner.spawn(server::accept_unix(Arc::clone(&inner), listener));
@@ -76,10 +70,7 @@ impl FakeForge {
 
     /// A forge without a socket, for [`FakeForge::call`]: under paused time nothing then depends on the network.
     pub fn offline(options: Options) -> Self {
-        Self {
-            inner: Inner::new(options, "http://localhost"),
-            addr: None,
-        }
+        Self { inner: Inner::new(options, "http://localhost"), addr: None }
     }
 
     /// Where it listens.
@@ -98,10 +89,7 @@ impl FakeForge {
     /// Answers one request without a socket, as if it had come over one; a hang never returns.
     pub async fn call(&self, request: http::Request<bytes::Bytes>) -> Result<Answer, Cut> {
         let (parts, body) = request.into_parts();
-        server::answer(&self.inner, parts, body)
-            .await?
-            .collect()
-            .await
+        server::answer(&self.inner, parts, body).await?.collect().await
     }
 }
 

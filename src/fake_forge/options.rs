@@ -63,12 +63,7 @@ pub struct FirstIds {
 
 impl Default for FirstIds {
     fn default() -> Self {
-        Self {
-            repo: 1,
-            label: 1,
-            issue: 101,
-            comment: 1001,
-        }
+        Self { repo: 1, label: 1, issue: 101, comment: 1001 }
     }
 }
 
@@ -90,8 +85,8 @@ impl Options {
     /// As Forgejo 15 (read in the source, not recorded).
     pub fn forgejo_15() -> Self {
         use Feature::{
-            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace,
-            StrictTokens, Timeline, WebChecksRepository,
+            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace, StrictTokens, Timeline,
+            WebChecksRepository,
         };
         let features = BTreeSet::from([
             CollapseSlashes,
@@ -103,12 +98,7 @@ impl Options {
             Timeline,
             WebChecksRepository,
         ]);
-        Self {
-            version: "15.0.3+gitea-1.22.0".into(),
-            redirect_status: 301,
-            features,
-            ..Self::default()
-        }
+        Self { version: "15.0.3+gitea-1.22.0".into(), redirect_status: 301, features, ..Self::default() }
     }
 
     /// With one more feature.

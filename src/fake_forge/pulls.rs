@@ -41,31 +41,17 @@ pub(super) const EDIT: Schema = Schema {
 
 const MERGE: Schema = Schema {
     name: "MergePullRequestForm",
-    members: &[
-        ("do", Kind::Text),
-        ("mergetitlefield", Kind::Text),
-        ("mergemessagefield", Kind::Text),
-    ],
+    members: &[("do", Kind::Text), ("mergetitlefield", Kind::Text), ("mergemessagefield", Kind::Text)],
 };
 
-const REVIEWERS: Schema = Schema {
-    name: "PullReviewRequestOptions",
-    members: &[("reviewers", Kind::Texts)],
-};
+const REVIEWERS: Schema = Schema { name: "PullReviewRequestOptions", members: &[("reviewers", Kind::Texts)] };
 
 const REVIEW: Schema = Schema {
     name: "CreatePullReviewOptions",
-    members: &[
-        ("event", Kind::Text),
-        ("body", Kind::Text),
-        ("commit_id", Kind::Text),
-    ],
+    members: &[("event", Kind::Text), ("body", Kind::Text), ("commit_id", Kind::Text)],
 };
 
-const DISMISS: Schema = Schema {
-    name: "DismissPullReviewOptions",
-    members: &[("message", Kind::Text)],
-};
+const DISMISS: Schema = Schema { name: "DismissPullReviewOptions", members: &[("message", Kind::Text)] };
 
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
@@ -81,10 +67,7 @@ pub(super) fn get(call: &Call) -> Outcome {
 
 fn show(call: &Call, pull: u64, status: StatusCode) -> Outcome {
     let state = call.state();
-    let row = state
-        .issues
-        .get(&pull)
-        .ok_or_else(|| Reply::not_found(&state.root))?;
+    let row = state.issues.get(&pull).ok_or_else(|| Reply::not_found(&state.root))?;
     Ok(Reply::json(status, &render::pull(&state, row)))
 }
 
@@ -92,15 +75,8 @@ fn show(call: &Call, pull: u64, status: StatusCode) -> Outcome {
 fn pull(call: &Call, repo: u64) -> Result<u64, Reply> {
     let issue = call.issue(repo)?;
     let state = call.state();
-    let is_pull = state
-        .issues
-        .get(&issue)
-        .is_some_and(|row| row.pull.is_some());
-    if is_pull {
-        Ok(issue)
-    } else {
-        Err(Reply::not_found(&state.root))
-    }
+    let is_pull = state.issues.get(&issue).is_some_and(|row| row.pull.is_some());
+    if is_pull { Ok(issue) } else { Err(Reply::not_found(&state.root)) }
 }
 
 /// Nobody checks here whether the doer may assign or label.
@@ -109,10 +85,7 @@ pub(super) async fn create(call: &Call) -> Outcome {
     let fields = call.bind(&CREATE);
     let by = call.by()?;
     let fields = fields?;
-    let (head, base) = (
-        fields.text("head").unwrap_or(""),
-        fields.text("base").unwrap_or(""),
-    );
+    let (head, base) = (fields.text("head").unwrap_or(""), fields.text("base").unwrap_or(""));
     if head.is_empty() || base.is_empty() || head == base {
         return Err(call.error(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -120,20 +93,12 @@ pub(super) async fn create(call: &Call) -> Outcome {
         ));
     }
     if already_open(&call.state(), repo, head, base) {
-        return Err(call.error(
-            StatusCode::CONFLICT,
-            "pull request already exists for these targets",
-        ));
+        return Err(call.error(StatusCode::CONFLICT, "pull request already exists for these targets"));
     }
     let wanted = assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?;
     let pull = {
         let mut state = call.state();
-        let pull = state.insert_issue(
-            repo,
-            fields.text("title").unwrap_or(""),
-            fields.text("body").unwrap_or(""),
-            by,
-        );
+        let pull = state.insert_issue(repo, fields.text("title").unwrap_or(""), fields.text("body").unwrap_or(""), by);
         state.make_pull(pull, head, base);
         pull
     };
@@ -147,12 +112,8 @@ pub(super) async fn create(call: &Call) -> Outcome {
 }
 
 fn already_open(state: &State, repo: u64, head: &str, base: &str) -> bool {
-    let open = state
-        .issues
-        .values()
-        .filter(|row| row.repo == repo && row.closed_at.is_none());
-    open.filter_map(|row| row.pull.as_ref())
-        .any(|pull| pull.head == head && pull.base == base)
+    let open = state.issues.values().filter(|row| row.repo == repo && row.closed_at.is_none());
+    open.filter_map(|row| row.pull.as_ref()).any(|pull| pull.head == head && pull.base == base)
 }
 
 /// On 1.15 its assignees are only ever added; empty texts clear nothing; its labels are replaced.
@@ -164,9 +125,7 @@ pub(super) async fn edit(call: &Call) -> Outcome {
     let pull = pull(call, repo)?;
     let writes = issues::poster_or_writer(call, repo, pull, by)?;
     issues::edit_texts(call, pull, &fields, by);
-    if writes
-        && let Some(wanted) = assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?
-    {
+    if writes && let Some(wanted) = assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)? {
         let means_it = fields.has("assignees") || !wanted.is_empty();
         if call.has(Feature::PullAssigneesReplace) && means_it {
             set_assignees(call, pull, &wanted, by, StatusCode::UNPROCESSABLE_ENTITY).await?;
@@ -187,13 +146,8 @@ pub(super) async fn edit(call: &Call) -> Outcome {
 pub(super) fn is_merged(call: &Call) -> Outcome {
     let pull = pull(call, call.repo()?)?;
     let state = call.state();
-    let merged = state.issues[&pull]
-        .pull
-        .as_ref()
-        .and_then(|pull| pull.merged);
-    merged
-        .map(|_| Reply::no_content())
-        .ok_or_else(|| Reply::not_found(&state.root))
+    let merged = state.issues[&pull].pull.as_ref().and_then(|pull| pull.merged);
+    merged.map(|_| Reply::no_content()).ok_or_else(|| Reply::not_found(&state.root))
 }
 
 /// Merging closes the pull request, and whatever issues its title and body say that it closes.
@@ -203,10 +157,7 @@ pub(super) fn merge(call: &Call) -> Outcome {
     let fields = call.bind(&MERGE)?;
     let pull = pull(call, repo)?;
     if !call.can_write(repo) {
-        return Err(call.error(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "User not allowed to merge PR",
-        ));
+        return Err(call.error(StatusCode::METHOD_NOT_ALLOWED, "User not allowed to merge PR"));
     }
     if fields.text("do").is_none_or(str::is_empty) {
         return Err(call.error(StatusCode::UNPROCESSABLE_ENTITY, "[Do]: Required"));
@@ -233,10 +184,7 @@ fn carry_out_merge(state: &mut State, repo: u64, pull: u64, message: &str, by: B
     state.happened(pull, Happening::Merged, by, false);
     state.set_closed(pull, true, by);
     for number in closed_by(&text) {
-        let closed = state
-            .repos
-            .get(&repo)
-            .and_then(|repo| repo.numbers.get(&number).copied());
+        let closed = state.repos.get(&repo).and_then(|repo| repo.numbers.get(&number).copied());
         if let Some(issue) = closed {
             state.set_closed(issue, true, by);
         }
@@ -245,22 +193,15 @@ fn carry_out_merge(state: &mut State, repo: u64, pull: u64, message: &str, by: B
 
 /// The issues that a text closes by keyword.
 fn closed_by(text: &str) -> Vec<u64> {
-    const KEYWORDS: [&str; 9] = [
-        "close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved",
-    ];
+    const KEYWORDS: [&str; 9] =
+        ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
     let words: Vec<&str> = text.split_whitespace().collect();
     let named = words.windows(2).filter(|pair| {
         let word = pair[0].trim_end_matches(':').to_ascii_lowercase();
         KEYWORDS.contains(&word.as_str())
     });
     named
-        .filter_map(|pair| {
-            pair[1]
-                .strip_prefix('#')?
-                .trim_end_matches(|c: char| !c.is_ascii_digit())
-                .parse()
-                .ok()
-        })
+        .filter_map(|pair| pair[1].strip_prefix('#')?.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok())
         .collect()
 }
 
@@ -285,9 +226,7 @@ pub(super) fn requested_reviewers(call: &Call) -> Outcome {
     let state = call.state();
     let (row, shown) = (&state.issues[&pull], new.iter());
     let shown: Vec<Value> = match &row.pull {
-        Some(pull) => shown
-            .map(|review| render::review(&state, row, pull, review))
-            .collect(),
+        Some(pull) => shown.map(|review| render::review(&state, row, pull, review)).collect(),
         None => Vec::new(),
     };
     Ok(Reply::created(&Value::from(shown)))
@@ -295,22 +234,15 @@ pub(super) fn requested_reviewers(call: &Call) -> Outcome {
 
 fn reviewers(call: &Call, names: &[String]) -> Result<Vec<u64>, Reply> {
     let state = call.state();
-    let ids = names
-        .iter()
-        .map(|name| state.user_named(name).map(|user| user.id));
-    ids.collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Reply::not_found(&state.root))
+    let ids = names.iter().map(|name| state.user_named(name).map(|user| user.id));
+    ids.collect::<Option<Vec<_>>>().ok_or_else(|| Reply::not_found(&state.root))
 }
 
 fn request(state: &mut State, pull: u64, users: &[u64], by: By) -> Vec<Review> {
     let mut new = Vec::new();
     for user in users {
         let review = review_row(state, *user, "REQUEST_REVIEW", "", "");
-        let Some(row) = state
-            .issues
-            .get_mut(&pull)
-            .and_then(|row| row.pull.as_mut())
-        else {
+        let Some(row) = state.issues.get_mut(&pull).and_then(|row| row.pull.as_mut()) else {
             continue;
         };
         if row.requested.contains(user) {
@@ -327,17 +259,12 @@ fn request(state: &mut State, pull: u64, users: &[u64], by: By) -> Vec<Review> {
 
 fn withdraw(state: &mut State, pull: u64, users: &[u64], by: By) {
     for user in users {
-        let Some(row) = state
-            .issues
-            .get_mut(&pull)
-            .and_then(|row| row.pull.as_mut())
-        else {
+        let Some(row) = state.issues.get_mut(&pull).and_then(|row| row.pull.as_mut()) else {
             continue;
         };
         let before = row.requested.len();
         row.requested.retain(|other| other != user);
-        row.reviews
-            .retain(|review| review.user != *user || review.state != "REQUEST_REVIEW");
+        row.reviews.retain(|review| review.user != *user || review.state != "REQUEST_REVIEW");
         if row.requested.len() < before {
             let login = state.login(*user);
             state.happened(pull, Happening::ReviewUnrequested(login), by, false);
@@ -361,12 +288,10 @@ pub(super) fn reviews(call: &Call) -> Outcome {
     let pull = pull(call, call.repo()?)?;
     let state = call.state();
     let row = &state.issues[&pull];
-    let shown = row.pull.as_ref().map(|pull| {
-        pull.reviews
-            .iter()
-            .map(|review| render::review(&state, row, pull, review))
-            .collect::<Vec<_>>()
-    });
+    let shown = row
+        .pull
+        .as_ref()
+        .map(|pull| pull.reviews.iter().map(|review| render::review(&state, row, pull, review)).collect::<Vec<_>>());
     Ok(Reply::ok(&Value::from(shown.unwrap_or_default())))
 }
 
@@ -380,50 +305,20 @@ pub(super) fn review(call: &Call) -> Outcome {
         "" => "PENDING",
         event => event,
     };
-    let head = state.issues[&pull]
-        .pull
-        .as_ref()
-        .map(|pull| render::sha(pull.id))
-        .unwrap_or_default();
-    let commit = fields
-        .text("commit_id")
-        .filter(|id| !id.is_empty())
-        .unwrap_or(&head);
-    let review = review_row(
-        &mut state,
-        by.user,
-        verdict,
-        fields.text("body").unwrap_or(""),
-        commit,
-    );
+    let head = state.issues[&pull].pull.as_ref().map(|pull| render::sha(pull.id)).unwrap_or_default();
+    let commit = fields.text("commit_id").filter(|id| !id.is_empty()).unwrap_or(&head);
+    let review = review_row(&mut state, by.user, verdict, fields.text("body").unwrap_or(""), commit);
     state.mark_applied(by);
-    Ok(with_pull(
-        &mut state,
-        pull,
-        |row| row.reviews.push(review.clone()),
-        &review,
-    ))
+    Ok(with_pull(&mut state, pull, |row| row.reviews.push(review.clone()), &review))
 }
 
 /// Changes a pull request's row and shows one of its reviews.
-fn with_pull(
-    state: &mut State,
-    pull: u64,
-    change: impl FnOnce(&mut Pull),
-    review: &Review,
-) -> Reply {
-    if let Some(row) = state
-        .issues
-        .get_mut(&pull)
-        .and_then(|row| row.pull.as_mut())
-    {
+fn with_pull(state: &mut State, pull: u64, change: impl FnOnce(&mut Pull), review: &Review) -> Reply {
+    if let Some(row) = state.issues.get_mut(&pull).and_then(|row| row.pull.as_mut()) {
         change(row);
     }
     let row = &state.issues[&pull];
-    let shown = row
-        .pull
-        .as_ref()
-        .map(|pull| render::review(state, row, pull, review));
+    let shown = row.pull.as_ref().map(|pull| render::review(state, row, pull, review));
     Reply::ok(&shown.unwrap_or_else(|| json!(null)))
 }
 
@@ -439,12 +334,7 @@ pub(super) fn one_review(call: &Call) -> Outcome {
         return Err(Reply::empty(StatusCode::FORBIDDEN));
     }
     let mut state = call.state();
-    with_pull(
-        &mut state,
-        pull,
-        |row| row.reviews.retain(|other| other.id != review.id),
-        &review,
-    );
+    with_pull(&mut state, pull, |row| row.reviews.retain(|other| other.id != review.id), &review);
     state.mark_applied(by);
     Ok(Reply::no_content())
 }
@@ -460,10 +350,7 @@ pub(super) fn dismiss(call: &Call) -> Outcome {
     let mut state = call.state();
     state.mark_applied(by);
     let mark = |row: &mut Pull| {
-        row.reviews
-            .iter_mut()
-            .filter(|other| other.id == review.id)
-            .for_each(|other| other.dismissed = true);
+        row.reviews.iter_mut().filter(|other| other.id == review.id).for_each(|other| other.dismissed = true);
     };
     Ok(with_pull(&mut state, pull, mark, &review))
 }
@@ -471,13 +358,7 @@ pub(super) fn dismiss(call: &Call) -> Outcome {
 fn find_review(call: &Call, pull: u64) -> Result<Review, Reply> {
     let state = call.state();
     let wanted = target::index(call.path.grandchild());
-    let reviews = state.issues[&pull]
-        .pull
-        .iter()
-        .flat_map(|pull| &pull.reviews);
-    let found = reviews
-        .into_iter()
-        .find(|review| Some(review.id) == wanted)
-        .cloned();
+    let reviews = state.issues[&pull].pull.iter().flat_map(|pull| &pull.reviews);
+    let found = reviews.into_iter().find(|review| Some(review.id) == wanted).cloned();
     found.ok_or_else(|| Reply::not_found(&state.root))
 }

@@ -35,10 +35,7 @@ pub(super) fn user(state: &State, user: &User, own: bool) -> Value {
 }
 
 pub(super) fn user_of(state: &State, id: u64) -> Value {
-    state
-        .users
-        .get(&id)
-        .map_or(Value::Null, |found| user(state, found, false))
+    state.users.get(&id).map_or(Value::Null, |found| user(state, found, false))
 }
 
 pub(super) fn label(label: &Label) -> Value {
@@ -61,13 +58,7 @@ pub(super) fn issue_labels(state: &State, issue: &Issue) -> Value {
     let Some(repo) = state.repos.get(&issue.repo) else {
         return json!([]);
     };
-    sorted(
-        issue
-            .labels
-            .iter()
-            .filter_map(|id| repo.labels.get(id))
-            .collect(),
-    )
+    sorted(issue.labels.iter().filter_map(|id| repo.labels.get(id)).collect())
 }
 
 fn sorted(mut labels: Vec<&Label>) -> Value {
@@ -76,11 +67,7 @@ fn sorted(mut labels: Vec<&Label>) -> Value {
 }
 
 fn assignees(state: &State, issue: &Issue) -> (Value, Value) {
-    let list: Vec<Value> = issue
-        .assignees
-        .iter()
-        .map(|id| user_of(state, *id))
-        .collect();
+    let list: Vec<Value> = issue.assignees.iter().map(|id| user_of(state, *id)).collect();
     match list.first().cloned() {
         Some(first) => (first, Value::from(list)),
         None => (Value::Null, Value::Null),
@@ -88,40 +75,26 @@ fn assignees(state: &State, issue: &Issue) -> (Value, Value) {
 }
 
 fn state_name(issue: &Issue) -> &'static str {
-    if issue.closed_at.is_some() {
-        "closed"
-    } else {
-        "open"
-    }
+    if issue.closed_at.is_some() { "closed" } else { "open" }
 }
 
 fn links(state: &State, issue: &Issue, kind: &str) -> (String, String) {
-    let name = state
-        .repos
-        .get(&issue.repo)
-        .map(|repo| state.full_name(repo))
-        .unwrap_or_default();
+    let name = state.repos.get(&issue.repo).map(|repo| state.full_name(repo)).unwrap_or_default();
     let root = &state.root;
-    (
-        format!("{root}/api/v1/repos/{name}/issues/{}", issue.number),
-        format!("{root}/{name}/{kind}/{}", issue.number),
-    )
+    (format!("{root}/api/v1/repos/{name}/issues/{}", issue.number), format!("{root}/{name}/{kind}/{}", issue.number))
 }
 
 pub(super) fn issue(state: &State, issue: &Issue) -> Value {
     let Some(repo) = state.repos.get(&issue.repo) else {
         return Value::Null;
     };
-    let kind = if issue.pull.is_some() {
-        "pulls"
-    } else {
-        "issues"
-    };
+    let kind = if issue.pull.is_some() { "pulls" } else { "issues" };
     let (url, html_url) = links(state, issue, kind);
     let (assignee, assignees) = assignees(state, issue);
-    let pull = issue.pull.as_ref().map(|pull| {
-        json!({ "merged": pull.merged.is_some(), "merged_at": pull.merged.map(|merged| time(merged.at)) })
-    });
+    let pull = issue
+        .pull
+        .as_ref()
+        .map(|pull| json!({ "merged": pull.merged.is_some(), "merged_at": pull.merged.map(|merged| time(merged.at)) }));
     json!({
         "id": issue.id,
         "url": url,
@@ -218,20 +191,8 @@ pub(super) fn review(state: &State, issue: &Issue, pull: &Pull, review: &Review)
 }
 
 pub(super) fn comment(state: &State, issue: &Issue, comment: &Comment) -> Value {
-    let (_, html_url) = links(
-        state,
-        issue,
-        if issue.pull.is_some() {
-            "pulls"
-        } else {
-            "issues"
-        },
-    );
-    let (of_issue, of_pull) = if issue.pull.is_some() {
-        ("", html_url.as_str())
-    } else {
-        (html_url.as_str(), "")
-    };
+    let (_, html_url) = links(state, issue, if issue.pull.is_some() { "pulls" } else { "issues" });
+    let (of_issue, of_pull) = if issue.pull.is_some() { ("", html_url.as_str()) } else { (html_url.as_str(), "") };
     json!({
         "id": comment.id,
         "html_url": format!("{html_url}#issuecomment-{}", comment.id),
@@ -248,11 +209,7 @@ pub(super) fn comment(state: &State, issue: &Issue, comment: &Comment) -> Value 
 
 /// An issue's timeline by id; what happens silently is not in it.
 pub(super) fn timeline(state: &State, issue: &Issue) -> Value {
-    let events = issue
-        .events
-        .iter()
-        .filter(|event| !event.silent)
-        .map(|event| (event.id, entry(state, issue, event)));
+    let events = issue.events.iter().filter(|event| !event.silent).map(|event| (event.id, entry(state, issue, event)));
     let comments = issue.comments.iter().map(|row| {
         let mut entry = comment(state, issue, row);
         entry["type"] = "comment".into();
@@ -265,16 +222,10 @@ pub(super) fn timeline(state: &State, issue: &Issue) -> Value {
 
 fn entry(state: &State, issue: &Issue, event: &Event) -> Value {
     let (_, html_url) = links(state, issue, "issues");
-    let by_login = |login: &str| {
-        state
-            .user_named(login)
-            .map_or(Value::Null, |found| user(state, found, false))
-    };
+    let by_login = |login: &str| state.user_named(login).map_or(Value::Null, |found| user(state, found, false));
     let by_name = |name: &str| {
         let labels = state.repos.get(&issue.repo).map(|repo| &repo.labels);
-        labels
-            .and_then(|labels| labels.values().find(|one| one.name == name))
-            .map_or(Value::Null, label)
+        labels.and_then(|labels| labels.values().find(|one| one.name == name)).map_or(Value::Null, label)
     };
     let (kind, body, shown, assignee, removed) = match &event.what {
         Happening::Assigned(login) => ("assignees", "", Value::Null, by_login(login), false),
@@ -283,12 +234,8 @@ fn entry(state: &State, issue: &Issue, event: &Event) -> Value {
         Happening::Unlabeled(name) => ("label", "", by_name(name), Value::Null, false),
         Happening::Closed => ("close", "", Value::Null, Value::Null, false),
         Happening::Reopened => ("reopen", "", Value::Null, Value::Null, false),
-        Happening::ReviewRequested(login) => {
-            ("review_request", "", Value::Null, by_login(login), false)
-        }
-        Happening::ReviewUnrequested(login) => {
-            ("review_request", "", Value::Null, by_login(login), true)
-        }
+        Happening::ReviewRequested(login) => ("review_request", "", Value::Null, by_login(login), false),
+        Happening::ReviewUnrequested(login) => ("review_request", "", Value::Null, by_login(login), true),
         Happening::Merged => ("merge_pull", "", Value::Null, Value::Null, false),
     };
     json!({
@@ -330,8 +277,7 @@ pub(super) fn repository(state: &State, repo: &Repo, viewer: Option<u64>) -> Val
     let writes = state.can_write(repo, viewer);
     let open = |pulls: bool| {
         let rows = repo.numbers.values().filter_map(|id| state.issues.get(id));
-        rows.filter(|issue| issue.closed_at.is_none() && issue.pull.is_some() == pulls)
-            .count()
+        rows.filter(|issue| issue.closed_at.is_none() && issue.pull.is_some() == pulls).count()
     };
     let mut shown = json!({
         "id": repo.id,
@@ -363,8 +309,7 @@ pub(super) fn repository(state: &State, repo: &Repo, viewer: Option<u64>) -> Val
         "updated_at": time(repo.created),
         "permissions": { "admin": viewer == Some(repo.owner), "push": writes, "pull": true },
     });
-    if let (Some(members), Value::Object(settings)) = (shown.as_object_mut(), repository_settings())
-    {
+    if let (Some(members), Value::Object(settings)) = (shown.as_object_mut(), repository_settings()) {
         members.extend(settings);
     }
     shown
@@ -411,10 +356,6 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }

@@ -10,11 +10,7 @@ use super::render;
 
 const EDIT_REPO: Schema = Schema {
     name: "EditRepoOption",
-    members: &[
-        ("name", Kind::TextPointer),
-        ("private", Kind::Flag),
-        ("archived", Kind::Flag),
-    ],
+    members: &[("name", Kind::TextPointer), ("private", Kind::Flag), ("archived", Kind::Flag)],
 };
 
 const SCOPE: &str = "token does not have at least one of required scope(s): [read:user]";
@@ -29,23 +25,14 @@ pub(super) fn me(call: &Call) -> Outcome {
         return Err(call.error(StatusCode::FORBIDDEN, SCOPE));
     }
     let state = call.state();
-    let own = state
-        .users
-        .get(&by.user)
-        .map(|user| render::user(&state, user, true));
+    let own = state.users.get(&by.user).map(|user| render::user(&state, user, true));
     Ok(Reply::ok(&own.unwrap_or_default()))
 }
 
 pub(super) fn user(call: &Call) -> Outcome {
     let state = call.state();
-    let found = state
-        .user_named(call.path.login())
-        .ok_or_else(|| Reply::not_found(&state.root))?;
-    Ok(Reply::ok(&render::user(
-        &state,
-        found,
-        call.user() == Some(found.id),
-    )))
+    let found = state.user_named(call.path.login()).ok_or_else(|| Reply::not_found(&state.root))?;
+    Ok(Reply::ok(&render::user(&state, found, call.user() == Some(found.id))))
 }
 
 /// Tells even a token without `read:user` who it is, where the version has it.
@@ -68,11 +55,7 @@ pub(super) fn userinfo(call: &Call) -> Outcome {
 pub(super) fn get(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
-    Ok(Reply::ok(&render::repository(
-        &state,
-        &state.repos[&repo],
-        call.user(),
-    )))
+    Ok(Reply::ok(&render::repository(&state, &state.repos[&repo], call.user())))
 }
 
 /// Renames, hides or archives; the old name stays as a redirect.
@@ -89,23 +72,14 @@ pub(super) fn edit(call: &Call) -> Outcome {
         row.archived = fields.flag("archived").unwrap_or(row.archived);
     }
     state.mark_applied(by);
-    Ok(Reply::ok(&render::repository(
-        &state,
-        &state.repos[&repo],
-        Some(by.user),
-    )))
+    Ok(Reply::ok(&render::repository(&state, &state.repos[&repo], Some(by.user))))
 }
 
 pub(super) fn delete(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     let mut state = call.state();
-    for issue in state.repos[&repo]
-        .numbers
-        .values()
-        .copied()
-        .collect::<Vec<_>>()
-    {
+    for issue in state.repos[&repo].numbers.values().copied().collect::<Vec<_>>() {
         state.delete_issue(issue, by);
     }
     state.repos.remove(&repo);
@@ -131,11 +105,7 @@ pub(super) fn add_collaborator(call: &Call) -> Outcome {
     let mut state = call.state();
     let user = state.user_named(call.path.child()).map(|user| user.id);
     let Some(user) = user else {
-        return Err(Reply::error(
-            &state.root,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "user does not exist",
-        ));
+        return Err(Reply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, "user does not exist"));
     };
     if let Some(row) = state.repos.get_mut(&repo) {
         row.writers.insert(user);
@@ -151,11 +121,7 @@ pub(super) fn remove_collaborator(call: &Call) -> Outcome {
     let mut state = call.state();
     let user = state.user_named(call.path.child()).map(|user| user.id);
     let Some(user) = user else {
-        return Err(Reply::error(
-            &state.root,
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "user does not exist",
-        ));
+        return Err(Reply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, "user does not exist"));
     };
     state.remove_collaborator(repo, user, by);
     Ok(Reply::no_content())

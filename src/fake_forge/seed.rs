@@ -50,13 +50,7 @@ impl FakeForge {
     pub fn add_user(&self, login: &str, token: &str) -> u64 {
         let mut state = self.state();
         let user = state.insert_user(login);
-        state.tokens.insert(
-            token.to_owned(),
-            super::store::Token {
-                user,
-                scoped: false,
-            },
-        );
+        state.tokens.insert(token.to_owned(), super::store::Token { user, scoped: false });
         user
     }
 
@@ -64,9 +58,7 @@ impl FakeForge {
     pub fn add_token(&self, login: &str, token: &str, scoped: bool) {
         let mut state = self.state();
         let user = user(&state, login);
-        state
-            .tokens
-            .insert(token.to_owned(), super::store::Token { user, scoped });
+        state.tokens.insert(token.to_owned(), super::store::Token { user, scoped });
     }
 
     /// Withdraws a token.
@@ -85,10 +77,7 @@ impl FakeForge {
     pub fn set_password(&self, login: &str, password: &str) {
         let mut state = self.state();
         let id = user(&state, login);
-        state
-            .users
-            .entry(id)
-            .and_modify(|user| user.password = Some(password.to_owned()));
+        state.users.entry(id).and_modify(|user| user.password = Some(password.to_owned()));
     }
 
     /// A session of the web interface: the value of the cookie `i_like_gitea`.
@@ -109,30 +98,21 @@ impl FakeForge {
     pub fn set_private(&self, repo: &str, private: bool) {
         let mut state = self.state();
         let id = repo_id(&state, repo);
-        state
-            .repos
-            .entry(id)
-            .and_modify(|repo| repo.private = private);
+        state.repos.entry(id).and_modify(|repo| repo.private = private);
     }
 
     /// Lets a user write to a repository, and be assigned in it.
     pub fn grant_write(&self, login: &str, repo: &str) {
         let mut state = self.state();
         let (user, id) = (user(&state, login), repo_id(&state, repo));
-        state
-            .repos
-            .entry(id)
-            .and_modify(|repo| repo.writers.extend([user]));
+        state.repos.entry(id).and_modify(|repo| repo.writers.extend([user]));
     }
 
     /// Lets a user read a private repository.
     pub fn grant_read(&self, login: &str, repo: &str) {
         let mut state = self.state();
         let (user, id) = (user(&state, login), repo_id(&state, repo));
-        state
-            .repos
-            .entry(id)
-            .and_modify(|repo| repo.readers.extend([user]));
+        state.repos.entry(id).and_modify(|repo| repo.readers.extend([user]));
     }
 
     /// A label; returns its id.
@@ -148,20 +128,11 @@ impl FakeForge {
     fn new_label(&self, repo: &str, name: &str, exclusive: bool) -> u64 {
         let mut state = self.state();
         let id = repo_id(&state, repo);
-        state
-            .insert_label(id, name, exclusive)
-            .map(|label| label.id)
-            .expect("the repository exists")
+        state.insert_label(id, name, exclusive).map(|label| label.id).expect("the repository exists")
     }
 
     /// An issue, filed by the repository's owner.
-    pub fn add_issue(
-        &self,
-        repo: &str,
-        title: &str,
-        labels: &[&str],
-        assignees: &[&str],
-    ) -> IssueHandle {
+    pub fn add_issue(&self, repo: &str, title: &str, labels: &[&str], assignees: &[&str]) -> IssueHandle {
         let owner = {
             let state = self.state();
             state.login(state.repos[&repo_id(&state, repo)].owner)
@@ -180,14 +151,8 @@ impl FakeForge {
     ) -> IssueHandle {
         let mut state = self.state();
         let repo = repo_id(&state, repo);
-        let by = By {
-            user: user(&state, poster),
-            request: None,
-        };
-        let labels: Vec<u64> = labels
-            .iter()
-            .map(|name| label_id(&state, repo, name))
-            .collect();
+        let by = By { user: user(&state, poster), request: None };
+        let labels: Vec<u64> = labels.iter().map(|name| label_id(&state, repo, name)).collect();
         let assignees: Vec<u64> = assignees.iter().map(|login| user(&state, login)).collect();
         let id = state.insert_issue(repo, title, "", by);
         for label in labels {
@@ -196,10 +161,7 @@ impl FakeForge {
         for assignee in assignees {
             state.assign(id, assignee, by);
         }
-        IssueHandle {
-            id,
-            number: state.issues[&id].number,
-        }
+        IssueHandle { id, number: state.issues[&id].number }
     }
 
     /// A pull request from `head` to `base`. Its `id` here is its issue's, not the pull's own.
@@ -238,12 +200,7 @@ impl FakeForge {
 
     /// The requests whose path mentions this issue or pull request.
     pub fn requests_about(&self, repo: &str, number: u64) -> Vec<Logged> {
-        self.state()
-            .log
-            .entries()
-            .filter(|entry| entry.is_about(repo, number))
-            .cloned()
-            .collect()
+        self.state().log.entries().filter(|entry| entry.is_about(repo, number)).cloned().collect()
     }
 
     /// Empties the log of requests; numbers go on. A request still under way then leaves no entry.
@@ -278,16 +235,8 @@ impl FakeForge {
         let mut state = self.state();
         let (issue, by) = (issue_id(&state, repo, number), outsider(&state, doer));
         let repo = state.issues[&issue].repo;
-        let wanted: Vec<u64> = labels
-            .iter()
-            .map(|name| label_id(&state, repo, name))
-            .collect();
-        for gone in state.issues[&issue]
-            .labels
-            .clone()
-            .into_iter()
-            .filter(|id| !wanted.contains(id))
-        {
+        let wanted: Vec<u64> = labels.iter().map(|name| label_id(&state, repo, name)).collect();
+        for gone in state.issues[&issue].labels.clone().into_iter().filter(|id| !wanted.contains(id)) {
             state.detach(issue, gone, by, false);
         }
         for new in wanted {
@@ -321,11 +270,7 @@ impl FakeForge {
     /// Removes a collaborator, and silently all of their assignments.
     pub fn outside_remove_collaborator(&self, doer: &str, repo: &str, login: &str) {
         let mut state = self.state();
-        let (repo, user, by) = (
-            repo_id(&state, repo),
-            user(&state, login),
-            outsider(&state, doer),
-        );
+        let (repo, user, by) = (repo_id(&state, repo), user(&state, login), outsider(&state, doer));
         state.remove_collaborator(repo, user, by);
     }
 
@@ -367,31 +312,19 @@ impl FakeForge {
 }
 
 fn user(state: &State, login: &str) -> u64 {
-    state
-        .user_named(login)
-        .unwrap_or_else(|| panic!("no user {login}"))
-        .id
+    state.user_named(login).unwrap_or_else(|| panic!("no user {login}")).id
 }
 
 fn outsider(state: &State, login: &str) -> By {
-    By {
-        user: user(state, login),
-        request: None,
-    }
+    By { user: user(state, login), request: None }
 }
 
 fn repo_id(state: &State, name: &str) -> u64 {
-    state
-        .repo_known_as(name)
-        .unwrap_or_else(|| panic!("no repository {name}"))
-        .id
+    state.repo_known_as(name).unwrap_or_else(|| panic!("no repository {name}")).id
 }
 
 fn label_id(state: &State, repo: u64, name: &str) -> u64 {
-    let found = state.repos[&repo]
-        .labels
-        .values()
-        .find(|label| label.name == name);
+    let found = state.repos[&repo].labels.values().find(|label| label.name == name);
     found.unwrap_or_else(|| panic!("no label {name}")).id
 }
 
@@ -413,21 +346,9 @@ fn view(state: &State, issue: u64) -> IssueView {
         body: row.body.clone(),
         assignees: logins(&row.assignees),
         labels,
-        state: if row.closed_at.is_some() {
-            "closed"
-        } else {
-            "open"
-        },
-        comments: row
-            .comments
-            .iter()
-            .map(|comment| comment.body.clone())
-            .collect(),
-        requested_reviewers: row
-            .pull
-            .as_ref()
-            .map(|pull| logins(&pull.requested))
-            .unwrap_or_default(),
+        state: if row.closed_at.is_some() { "closed" } else { "open" },
+        comments: row.comments.iter().map(|comment| comment.body.clone()).collect(),
+        requested_reviewers: row.pull.as_ref().map(|pull| logins(&pull.requested)).unwrap_or_default(),
         merged: row.pull.as_ref().is_some_and(|pull| pull.merged.is_some()),
     }
 }

@@ -47,13 +47,7 @@ impl Inner {
     pub(super) fn new(options: Options, address: &str) -> Arc<Self> {
         let state = Mutex::new(State::new(&options, address));
         let events = broadcast::Sender::new(1024);
-        Arc::new(Self {
-            options,
-            events,
-            received: Mutex::default(),
-            state,
-            closing: watch::Sender::new(false),
-        })
+        Arc::new(Self { options, events, received: Mutex::default(), state, closing: watch::Sender::new(false) })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -96,16 +90,12 @@ pub(super) async fn accept_unix(inner: Arc<Inner>, listener: UnixListener) {
 
 async fn serve(inner: Arc<Inner>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let service = service_fn(move |request| respond(Arc::clone(&inner), request));
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A cut connection is an error here, and wanted.
     let _ = connection.await;
 }
 
-async fn respond(
-    inner: Arc<Inner>,
-    request: Request<Incoming>,
-) -> Result<http::Response<Body>, Cut> {
+async fn respond(inner: Arc<Inner>, request: Request<Incoming>) -> Result<http::Response<Body>, Cut> {
     if streams::is_stream(request.uri().path()) {
         return Ok(streams::answer(&inner, request).await?.into_response());
     }
@@ -124,9 +114,7 @@ pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Res
     let seq = entered.seq;
     if is_read(&call.method) {
         sleep_unless_zero(entered.read_delay).await;
-        return meet(call, entered.fault)
-            .await
-            .map(|reply| finish(inner, seq, reply));
+        return meet(call, entered.fault).await.map(|reply| finish(inner, seq, reply));
     }
     let answer_delay = entered.answer_delay;
     let work = inner.spawn(async move {
@@ -146,21 +134,11 @@ struct Entered {
     answer_delay: Duration,
 }
 
-fn enter(
-    inner: &Inner,
-    method: &Method,
-    uri: &http::Uri,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Entered {
+fn enter(inner: &Inner, method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Entered {
     let target = uri.to_string();
     let mut state = inner.state();
     let scripted = state.script.take(method, &target);
-    let standing = if is_read(method) {
-        state.vices.read_fault
-    } else {
-        state.vices.write_fault
-    };
+    let standing = if is_read(method) { state.vices.read_fault } else { state.vices.write_fault };
     let seq = state.log.push(Logged {
         seq: 0,
         at: Instant::now(),
@@ -182,18 +160,9 @@ fn enter(
 }
 
 /// Enters a streaming request, whose body is never held. Of the faults only those that write nothing befall it.
-pub(super) async fn enter_stream(
-    inner: &Inner,
-    request: &Request<Incoming>,
-) -> Result<u64, Result<Reply, Cut>> {
+pub(super) async fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> Result<u64, Result<Reply, Cut>> {
     let headers = request.headers();
-    let entered = enter(
-        inner,
-        request.method(),
-        request.uri(),
-        headers,
-        &Bytes::new(),
-    );
+    let entered = enter(inner, request.method(), request.uri(), headers, &Bytes::new());
     match entered.fault {
         Some(Fault::ErrorBeforeWrite(code)) => {
             let reply = Reply::error(&inner.state().root, status(code), "");
@@ -212,13 +181,7 @@ pub(super) async fn enter_stream(
 /// Reads path and credential.
 fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Call, Reply> {
     let options = &inner.options;
-    let bad_path = |_| {
-        Reply::typed(
-            StatusCode::BAD_REQUEST,
-            "text/plain; charset=utf-8",
-            "400 Bad Request",
-        )
-    };
+    let bad_path = |_| Reply::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "400 Bad Request");
     let path = Path::parse(parts.uri.path(), options).map_err(bad_path)?;
     let route = path.route(options);
     let raw_query = parts.uri.query().unwrap_or("").to_owned();
@@ -229,17 +192,9 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
             Ok(auth::on_web(&state, &parts.headers))
         } else {
             let form = auth::parameters(&parts.headers, &query, &body);
-            auth::on_api(
-                &state,
-                &parts.headers,
-                &form,
-                options.has(Feature::StrictTokens),
-            )
+            auth::on_api(&state, &parts.headers, &form, options.has(Feature::StrictTokens))
         };
-        let login = who
-            .ok()
-            .and_then(|who| who.user)
-            .map(|user| state.login(user));
+        let login = who.ok().and_then(|who| who.user).map(|user| state.login(user));
         if let Some(entry) = state.log.get_mut(seq) {
             entry.login = login;
         }
@@ -365,15 +320,9 @@ async fn run(call: &Call) -> Reply {
 
 fn refused(call: &Call, error: AuthError) -> Reply {
     match error {
-        AuthError::BadCredential => call.error(
-            StatusCode::UNAUTHORIZED,
-            "invalid username, password or token",
-        ),
+        AuthError::BadCredential => call.error(StatusCode::UNAUTHORIZED, "invalid username, password or token"),
         AuthError::MissingCsrf => call.error(StatusCode::UNAUTHORIZED, "Missing CSRF token."),
-        AuthError::SudoForbidden => call.error(
-            StatusCode::FORBIDDEN,
-            "Only administrators allowed to sudo.",
-        ),
+        AuthError::SudoForbidden => call.error(StatusCode::FORBIDDEN, "Only administrators allowed to sudo."),
         AuthError::SudoUnknown => call.not_found(),
     }
 }
@@ -428,11 +377,7 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::WebPage, "GET" | "HEAD") => web::page(call),
         (Route::UnknownApi, _) => {
             let text = "404 page not found\n";
-            Err(Reply::typed(
-                StatusCode::NOT_FOUND,
-                "text/plain; charset=utf-8",
-                text,
-            ))
+            Err(Reply::typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text))
         }
         (Route::UnknownWeb, _) => Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found")),
         _ => Err(Reply::empty(StatusCode::METHOD_NOT_ALLOWED)),
@@ -441,10 +386,7 @@ async fn dispatch(call: &Call) -> Outcome {
 
 fn is_web(route: Route) -> bool {
     use Route::{UnknownWeb, WebAssignee, WebComments, WebLabels, WebPage, WebStatus};
-    matches!(
-        route,
-        WebAssignee | WebLabels | WebStatus | WebComments | WebPage | UnknownWeb
-    )
+    matches!(route, WebAssignee | WebLabels | WebStatus | WebComments | WebPage | UnknownWeb)
 }
 
 fn is_read(method: &Method) -> bool {

@@ -146,10 +146,7 @@ impl State {
     pub(super) fn new(options: &Options, address: &str) -> Self {
         let first = options.first_ids;
         Self {
-            root: options
-                .root_url
-                .clone()
-                .unwrap_or_else(|| address.to_owned()),
+            root: options.root_url.clone().unwrap_or_else(|| address.to_owned()),
             users: BTreeMap::new(),
             tokens: HashMap::new(),
             sessions: HashMap::new(),
@@ -188,13 +185,7 @@ impl State {
     pub(super) fn insert_user(&mut self, login: &str) -> u64 {
         let id = take(&mut self.next.user);
         let created = self.now();
-        let user = User {
-            id,
-            login: login.to_owned(),
-            admin: false,
-            password: None,
-            created,
-        };
+        let user = User { id, login: login.to_owned(), admin: false, password: None, created };
         self.users.insert(id, user);
         self.logins.insert(fold(login), id);
         id
@@ -206,9 +197,7 @@ impl State {
 
     /// A user's login, for history and logs.
     pub(super) fn login(&self, id: u64) -> String {
-        self.users
-            .get(&id)
-            .map_or_else(|| "ghost".to_owned(), |user| user.login.clone())
+        self.users.get(&id).map_or_else(|| "ghost".to_owned(), |user| user.login.clone())
     }
 
     // === repositories ===
@@ -230,8 +219,7 @@ impl State {
             next_number: 1,
         };
         self.repos.insert(id, repo);
-        self.names
-            .insert(fold(&format!("{}/{name}", self.login(owner))), id);
+        self.names.insert(fold(&format!("{}/{name}", self.login(owner))), id);
         id
     }
 
@@ -260,16 +248,12 @@ impl State {
 
     pub(super) fn can_write(&self, repo: &Repo, user: Option<u64>) -> bool {
         user.is_some_and(|user| {
-            repo.owner == user
-                || repo.writers.contains(&user)
-                || self.users.get(&user).is_some_and(|user| user.admin)
+            repo.owner == user || repo.writers.contains(&user) || self.users.get(&user).is_some_and(|user| user.admin)
         })
     }
 
     pub(super) fn can_read(&self, repo: &Repo, user: Option<u64>) -> bool {
-        !repo.private
-            || self.can_write(repo, user)
-            || user.is_some_and(|user| repo.readers.contains(&user))
+        !repo.private || self.can_write(repo, user) || user.is_some_and(|user| repo.readers.contains(&user))
     }
 
     /// Removes a collaborator and, silently, all of their assignments in the repository.
@@ -287,20 +271,9 @@ impl State {
 
     // === labels of a repository ===
 
-    pub(super) fn insert_label(
-        &mut self,
-        repo: u64,
-        name: &str,
-        exclusive: bool,
-    ) -> Option<&mut Label> {
+    pub(super) fn insert_label(&mut self, repo: u64, name: &str, exclusive: bool) -> Option<&mut Label> {
         let id = take(&mut self.next.label);
-        let label = Label {
-            id,
-            name: name.to_owned(),
-            color: "cccccc".into(),
-            description: String::new(),
-            exclusive,
-        };
+        let label = Label { id, name: name.to_owned(), color: "cccccc".into(), description: String::new(), exclusive };
         let repo = self.repos.get_mut(&repo)?;
         repo.labels.insert(id, label);
         repo.labels.get_mut(&id)
@@ -314,9 +287,7 @@ impl State {
         for issue in row.numbers.values().copied().collect::<Vec<_>>() {
             self.detach(issue, label, by, true);
         }
-        self.repos
-            .get_mut(&repo)
-            .and_then(|row| row.labels.remove(&label));
+        self.repos.get_mut(&repo).and_then(|row| row.labels.remove(&label));
         self.mark_applied(by);
     }
 
@@ -325,10 +296,7 @@ impl State {
     pub(super) fn insert_issue(&mut self, repo: u64, title: &str, body: &str, by: By) -> u64 {
         let id = take(&mut self.next.issue);
         let now = self.now();
-        let row = self
-            .repos
-            .get_mut(&repo)
-            .expect("the repository of a new issue exists");
+        let row = self.repos.get_mut(&repo).expect("the repository of a new issue exists");
         let number = take(&mut row.next_number);
         row.numbers.insert(number, id);
         let issue = Issue {
@@ -443,9 +411,7 @@ impl State {
         let rival = |id: &&u64| {
             **id != label
                 && wanted.exclusive
-                && labels
-                    .get(id)
-                    .is_some_and(|other| other.exclusive && same_scope(&other.name, &wanted.name))
+                && labels.get(id).is_some_and(|other| other.exclusive && same_scope(&other.name, &wanted.name))
         };
         let rivals = row.labels.iter().filter(rival).copied().collect();
         Some((wanted.name.clone(), rivals))
@@ -460,21 +426,13 @@ impl State {
             return;
         }
         row.closed_at = closed.then_some(now);
-        let what = if closed {
-            Happening::Closed
-        } else {
-            Happening::Reopened
-        };
+        let what = if closed { Happening::Closed } else { Happening::Reopened };
         self.happened(issue, what, by, false);
     }
 
     pub(super) fn insert_comment(&mut self, issue: u64, body: &str, by: By) -> Option<Comment> {
-        let comment = Comment {
-            id: take(&mut self.next.comment),
-            user: by.user,
-            body: body.to_owned(),
-            created: self.now(),
-        };
+        let comment =
+            Comment { id: take(&mut self.next.comment), user: by.user, body: body.to_owned(), created: self.now() };
         let row = self.issues.get_mut(&issue)?;
         row.comments.push(comment.clone());
         row.updated = comment.created;
@@ -496,14 +454,7 @@ impl State {
     /// Enters an event; every change of a guarded field ends here.
     pub(super) fn happened(&mut self, issue: u64, what: Happening, by: By, silent: bool) {
         let id = take(&mut self.next.comment);
-        let event = Event {
-            id,
-            what,
-            doer: self.login(by.user),
-            request: by.request,
-            at: Instant::now(),
-            silent,
-        };
+        let event = Event { id, what, doer: self.login(by.user), request: by.request, at: Instant::now(), silent };
         let now = self.now();
         if let Some(row) = self.issues.get_mut(&issue) {
             row.events.push(event);
@@ -539,13 +490,5 @@ fn scope(name: &str) -> Option<&str> {
 
 /// Names compare as under Go's `ToLower`: the Kelvin sign is a k, and a dotted capital I is an i.
 pub(super) fn fold(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c == '\u{130}' {
-                'i'
-            } else {
-                c.to_lowercase().next().unwrap_or(c)
-            }
-        })
-        .collect()
+    name.chars().map(|c| if c == '\u{130}' { 'i' } else { c.to_lowercase().next().unwrap_or(c) }).collect()
 }

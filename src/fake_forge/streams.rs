@@ -43,11 +43,7 @@ pub struct Received {
 impl FakeForge {
     /// The uploads that have ended, in that order.
     pub fn received(&self) -> Vec<Received> {
-        self.inner
-            .received
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The byte at this place of every download from `/source/{n}`.
@@ -58,10 +54,7 @@ impl FakeForge {
     /// Sends one event to everybody on `/user/events`.
     pub fn push_event(&self, name: &str, data: &str) {
         // Without a listener it is lost, as on the real one.
-        let _ = self
-            .inner
-            .events
-            .send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
+        let _ = self.inner.events.send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
     }
 
     /// How many listen on `/user/events`.
@@ -106,22 +99,10 @@ async fn sink(inner: &Inner, seq: u64, mut body: Incoming) -> Result<Reply, Cut>
             hash.update(data);
         }
     }
-    let sha256 = hash
-        .finalize()
-        .iter()
-        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let sha256 = hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let reply = Reply::ok(&json!({ "bytes": bytes, "sha256": sha256 }));
-    let received = Received {
-        seq,
-        bytes,
-        sha256,
-        complete,
-    };
-    inner
-        .received
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(received);
+    let received = Received { seq, bytes, sha256, complete };
+    inner.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
     if complete { Ok(reply) } else { Err(Cut) }
 }
 
@@ -145,16 +126,11 @@ impl hyper::body::Body for Source {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        let now = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(CHUNK.len());
+        let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK.len());
         self.left -= now as u64;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&CHUNK[..now])))))
     }

@@ -51,40 +51,22 @@ impl Path {
     pub(super) fn parse(raw: &str, options: &Options) -> Result<Self, BadEscape> {
         let whole = decode(raw)?;
         // Go drops the raw form of such a path and escapes the decoded one anew: an encoded slash separates, then.
-        let reescaped = raw
-            .bytes()
-            .any(|byte| !byte.is_ascii() || b"\"<>^`{}|\\".contains(&byte));
+        let reescaped = raw.bytes().any(|byte| !byte.is_ascii() || b"\"<>^`{}|\\".contains(&byte));
         let text = if reescaped { &whole } else { raw };
-        let mut written: Vec<String> = text
-            .strip_prefix('/')
-            .unwrap_or(text)
-            .split('/')
-            .map(str::to_owned)
-            .collect();
+        let mut written: Vec<String> = text.strip_prefix('/').unwrap_or(text).split('/').map(str::to_owned).collect();
         if options.has(Feature::CollapseSlashes) {
             written.retain(|segment| !segment.is_empty());
         } else if written.len() > 1 && written.last().is_some_and(String::is_empty) {
             written.pop();
         }
-        let decoded = if reescaped {
-            Ok(written.clone())
-        } else {
-            written.iter().map(|one| decode(one)).collect()
-        };
-        Ok(Self {
-            written,
-            decoded: decoded?,
-        })
+        let decoded = if reescaped { Ok(written.clone()) } else { written.iter().map(|one| decode(one)).collect() };
+        Ok(Self { written, decoded: decoded? })
     }
 
     pub(super) fn route(&self, options: &Options) -> Route {
         let written: Vec<&str> = self.written.iter().map(String::as_str).collect();
         if self.decoded.iter().any(String::is_empty) && self.decoded.len() > 1 {
-            return if written.first() == Some(&"api") {
-                Route::UnknownApi
-            } else {
-                Route::UnknownWeb
-            };
+            return if written.first() == Some(&"api") { Route::UnknownApi } else { Route::UnknownWeb };
         }
         match written.as_slice() {
             ["api", "v1", rest @ ..] => api_route(rest, options),
@@ -103,11 +85,7 @@ impl Path {
             return format!("{}/{}", self.get(3), self.get(4));
         }
         let name = self.get(1);
-        format!(
-            "{}/{}",
-            self.get(0),
-            name.strip_suffix(".git").unwrap_or(name)
-        )
+        format!("{}/{}", self.get(0), name.strip_suffix(".git").unwrap_or(name))
     }
 
     /// The parameter after `/users/`.
@@ -133,11 +111,7 @@ impl Path {
 
 fn api_route(rest: &[&str], options: &Options) -> Route {
     let has = |feature, route| {
-        if options.has(feature) {
-            route
-        } else {
-            Route::UnknownApi
-        }
+        if options.has(feature) { route } else { Route::UnknownApi }
     };
     match rest {
         ["version"] => Route::Version,
@@ -152,9 +126,7 @@ fn api_route(rest: &[&str], options: &Options) -> Route {
         ["repos", _, _, "issues", _, "labels"] => Route::IssueLabels,
         ["repos", _, _, "issues", _, "labels", _] => Route::IssueLabel,
         ["repos", _, _, "issues", _, "comments"] => Route::IssueComments,
-        ["repos", _, _, "issues", _, "assignees"] => {
-            has(Feature::AssigneeRoutes, Route::IssueAssignees)
-        }
+        ["repos", _, _, "issues", _, "assignees"] => has(Feature::AssigneeRoutes, Route::IssueAssignees),
         ["repos", _, _, "issues", _, "timeline"] => has(Feature::Timeline, Route::IssueTimeline),
         ["repos", _, _, "pulls"] => Route::Pulls,
         ["repos", _, _, "pulls", _] => Route::Pull,
@@ -168,9 +140,7 @@ fn api_route(rest: &[&str], options: &Options) -> Route {
 }
 
 fn web_route(rest: &[&str], options: &Options) -> Route {
-    let issues = |kind: &str| {
-        kind == "issues" || kind == "pulls" && options.has(Feature::WebChecksRepository)
-    };
+    let issues = |kind: &str| kind == "issues" || kind == "pulls" && options.has(Feature::WebChecksRepository);
     match rest {
         ["login", "oauth", "userinfo"] => Route::Userinfo,
         [_, _, kind, "assignee"] if issues(kind) => Route::WebAssignee,
@@ -184,27 +154,19 @@ fn web_route(rest: &[&str], options: &Options) -> Route {
 
 /// An issue's number: decimal; leading zeros and a plus are fine.
 pub(super) fn index(text: &str) -> Option<u64> {
-    text.parse::<i64>()
-        .ok()
-        .and_then(|number| u64::try_from(number).ok())
+    text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok())
 }
 
 fn decode(text: &str) -> Result<String, BadEscape> {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
-        out.push(if byte == b'%' {
-            hex(bytes.next())? << 4 | hex(bytes.next())?
-        } else {
-            byte
-        });
+        out.push(if byte == b'%' { hex(bytes.next())? << 4 | hex(bytes.next())? } else { byte });
     }
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 fn hex(digit: Option<u8>) -> Result<u8, BadEscape> {
-    let digit = digit
-        .and_then(|byte| char::from(byte).to_digit(16))
-        .ok_or(BadEscape)?;
+    let digit = digit.and_then(|byte| char::from(byte).to_digit(16)).ok_or(BadEscape)?;
     u8::try_from(digit).map_err(|_| BadEscape)
 }

@@ -40,52 +40,28 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> 
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request
-        .body(Bytes::copy_from_slice(body.as_bytes()))
-        .expect("a legal request")
+    request.body(Bytes::copy_from_slice(body.as_bytes())).expect("a legal request")
 }
 
 /// One API call as this user, with JSON.
-async fn call(
-    forge: &FakeForge,
-    who: &str,
-    method: &str,
-    target: &str,
-    body: &str,
-) -> Result<Answer, Cut> {
+async fn call(forge: &FakeForge, who: &str, method: &str, target: &str, body: &str) -> Result<Answer, Cut> {
     let credential = format!("token {who}");
-    let headers = [
-        ("authorization", credential.as_str()),
-        ("content-type", "application/json"),
-    ];
+    let headers = [("authorization", credential.as_str()), ("content-type", "application/json")];
     forge.call(request(method, target, &headers, body)).await
 }
 
 async fn status(forge: &FakeForge, who: &str, method: &str, target: &str, body: &str) -> u16 {
-    call(forge, who, method, target, body)
-        .await
-        .expect("an answer")
-        .status
+    call(forge, who, method, target, body).await.expect("an answer").status
 }
 
 async fn claim(forge: &FakeForge, who: &str) -> Result<Answer, Cut> {
-    call(
-        forge,
-        who,
-        "PATCH",
-        ISSUE,
-        &json!({ "assignees": [who] }).to_string(),
-    )
-    .await
+    call(forge, who, "PATCH", ISSUE, &json!({ "assignees": [who] }).to_string()).await
 }
 
 /// Everything that comes back for these bytes until the connection ends.
 async fn exchange(forge: &FakeForge, message: &str) -> String {
     let mut stream = TcpStream::connect(forge.addr()).await.expect("it listens");
-    stream
-        .write_all(message.as_bytes())
-        .await
-        .expect("it reads");
+    stream.write_all(message.as_bytes()).await.expect("it reads");
     let mut answer = Vec::new();
     // An end that is not clean is what some of the tests are about.
     let _ = stream.read_to_end(&mut answer).await;
@@ -101,15 +77,9 @@ fn assignees(forge: &FakeForge) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn two_claims_at_once_leave_both_assigned() {
     let forge = forge();
-    forge.set_vices(Vices {
-        write_delay: Duration::from_millis(20),
-        ..Vices::default()
-    });
+    forge.set_vices(Vices { write_delay: Duration::from_millis(20), ..Vices::default() });
     let (one, other) = tokio::join!(claim(&forge, "ann"), claim(&forge, "bob"));
-    assert_eq!(
-        (one.expect("201").status, other.expect("201").status),
-        (201, 201)
-    );
+    assert_eq!((one.expect("201").status, other.expect("201").status), (201, 201));
     assert_eq!(assignees(&forge).len(), 2);
     assert_eq!(forge.max_assignees_ever("root/work", 1), 2);
 }
@@ -117,10 +87,7 @@ async fn two_claims_at_once_leave_both_assigned() {
 #[tokio::test(start_paused = true)]
 async fn the_same_claim_twice_at_once_leaves_one_user_twice() {
     let forge = forge();
-    forge.set_vices(Vices {
-        write_delay: Duration::from_millis(20),
-        ..Vices::default()
-    });
+    forge.set_vices(Vices { write_delay: Duration::from_millis(20), ..Vices::default() });
     let _ = tokio::join!(claim(&forge, "ann"), claim(&forge, "ann"));
     assert_eq!(assignees(&forge), ["ann", "ann"]);
     assert_eq!(forge.max_assignees_ever("root/work", 1), 1);
@@ -129,14 +96,8 @@ async fn the_same_claim_twice_at_once_leaves_one_user_twice() {
 #[tokio::test]
 async fn an_error_can_come_after_the_write_or_instead_of_it() {
     let forge = forge();
-    forge.script(
-        Fault::ErrorBeforeWrite(503),
-        Matcher::new("PATCH", "/issues/1"),
-    );
-    forge.script(
-        Fault::ErrorAfterWrite(500),
-        Matcher::new("PATCH", "/issues/1"),
-    );
+    forge.script(Fault::ErrorBeforeWrite(503), Matcher::new("PATCH", "/issues/1"));
+    forge.script(Fault::ErrorAfterWrite(500), Matcher::new("PATCH", "/issues/1"));
     assert_eq!(claim(&forge, "ann").await.expect("an answer").status, 503);
     assert!(assignees(&forge).is_empty());
     assert_eq!(claim(&forge, "ann").await.expect("an answer").status, 500);
@@ -144,24 +105,16 @@ async fn an_error_can_come_after_the_write_or_instead_of_it() {
     assert_eq!(forge.script_remaining(), 0);
     let log = forge.requests_about("root/work", 1);
     assert_eq!(
-        log.iter()
-            .map(|entry| (entry.status, entry.applied))
-            .collect::<Vec<_>>(),
+        log.iter().map(|entry| (entry.status, entry.applied)).collect::<Vec<_>>(),
         [(Some(503), false), (Some(500), true)]
     );
-    assert!(
-        log.iter()
-            .all(|entry| entry.guarded && entry.login.as_deref() == Some("ann"))
-    );
+    assert!(log.iter().all(|entry| entry.guarded && entry.login.as_deref() == Some("ann")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_zombie_lands_after_everybody_has_given_up() {
     let forge = forge();
-    forge.script(
-        Fault::Zombie(Duration::from_mins(1)),
-        Matcher::new("PATCH", "/issues/1"),
-    );
+    forge.script(Fault::Zombie(Duration::from_mins(1)), Matcher::new("PATCH", "/issues/1"));
     assert_eq!(claim(&forge, "ann").await.err(), Some(Cut));
     tokio::time::sleep(Duration::from_secs(59)).await;
     assert!(assignees(&forge).is_empty());
@@ -172,12 +125,7 @@ async fn a_zombie_lands_after_everybody_has_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_hang_may_land_though_its_client_has_gone() {
     let forge = forge();
-    forge.script(
-        Fault::Hang {
-            lands_after: Some(Duration::from_secs(9)),
-        },
-        Matcher::any(ISSUE),
-    );
+    forge.script(Fault::Hang { lands_after: Some(Duration::from_secs(9)) }, Matcher::any(ISSUE));
     let gone = tokio::time::timeout(Duration::from_secs(5), claim(&forge, "ann")).await;
     assert!(gone.is_err() && assignees(&forge).is_empty());
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -190,23 +138,14 @@ async fn a_write_can_be_half_done_or_not_at_all() {
     let both = r#"{"assignees":["ann"],"state":"closed"}"#;
     forge.script(Fault::Ignore, Matcher::new("PATCH", ISSUE));
     assert_eq!(status(&forge, "ann", "PATCH", ISSUE, both).await, 201);
-    assert_eq!(
-        (assignees(&forge).len(), forge.issue("root/work", 1).state),
-        (0, "open")
-    );
+    assert_eq!((assignees(&forge).len(), forge.issue("root/work", 1).state), (0, "open"));
     forge.script(Fault::RestThenError(500), Matcher::new("PATCH", ISSUE));
     assert_eq!(status(&forge, "ann", "PATCH", ISSUE, both).await, 500);
-    assert_eq!(
-        (assignees(&forge).len(), forge.issue("root/work", 1).state),
-        (0, "closed")
-    );
+    assert_eq!((assignees(&forge).len(), forge.issue("root/work", 1).state), (0, "closed"));
     forge.outside_reopen("root", "root/work", 1);
     forge.script(Fault::AssigneesThenError(502), Matcher::new("PATCH", ISSUE));
     assert_eq!(status(&forge, "ann", "PATCH", ISSUE, both).await, 502);
-    assert_eq!(
-        (assignees(&forge).len(), forge.issue("root/work", 1).state),
-        (1, "open")
-    );
+    assert_eq!((assignees(&forge).len(), forge.issue("root/work", 1).state), (1, "open"));
 }
 
 #[tokio::test]
@@ -223,22 +162,13 @@ async fn an_answer_can_break_off_or_be_no_json() {
 
 #[tokio::test]
 async fn a_cut_and_a_truncation_are_seen_on_the_socket() {
-    let forge = FakeForge::start(Options::default())
-        .await
-        .expect("a free port");
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
     forge.script(Fault::CutAfter, Matcher::any("/version"));
     forge.script(Fault::Truncated, Matcher::any("/version"));
     let version = "GET /api/v1/version HTTP/1.1\r\nhost: x\r\n\r\n";
-    let seen = [
-        exchange(&forge, version).await,
-        exchange(&forge, version).await,
-    ];
+    let seen = [exchange(&forge, version).await, exchange(&forge, version).await];
     assert_eq!(seen[0], "");
-    assert!(
-        seen[1].contains("content-length: 22") && seen[1].ends_with("{\"version\":"),
-        "{}",
-        seen[1]
-    );
+    assert!(seen[1].contains("content-length: 22") && seen[1].ends_with("{\"version\":"), "{}", seen[1]);
 }
 
 // === outsiders, toggles, history ===
@@ -248,32 +178,16 @@ async fn the_web_toggles_whatever_the_action_says() {
     let forge = forge();
     let id = forge.issue("root/work", 1).id;
     let body = format!("issue_ids={id}&id=3&action=attach");
-    let cookie = [
-        ("cookie", "i_like_gitea=cookie-of-ann"),
-        ("content-type", "application/x-www-form-urlencoded"),
-    ];
+    let cookie = [("cookie", "i_like_gitea=cookie-of-ann"), ("content-type", "application/x-www-form-urlencoded")];
     for expected in [1, 0] {
         let toggle = request("POST", "/root/work.git/issues/assignee", &cookie, &body);
-        assert_eq!(
-            forge.call(toggle).await.expect("an answer").json(),
-            json!({ "ok": true })
-        );
+        assert_eq!(forge.call(toggle).await.expect("an answer").json(), json!({ "ok": true }));
         assert_eq!(assignees(&forge).len(), expected);
     }
-    let by_query = request(
-        "POST",
-        &format!("/root/work/issues/status?issue_ids={id}&action=close"),
-        &cookie[..1],
-        "",
-    );
+    let by_query = request("POST", &format!("/root/work/issues/status?issue_ids={id}&action=close"), &cookie[..1], "");
     assert_eq!(forge.call(by_query).await.expect("an answer").status, 200);
     assert_eq!(forge.issue("root/work", 1).state, "closed");
-    let reopen = request(
-        "POST",
-        "/root/work/issues/1/comments",
-        &cookie,
-        "content=&status=reopen",
-    );
+    let reopen = request("POST", "/root/work/issues/1/comments", &cookie, "content=&status=reopen");
     assert_eq!(forge.call(reopen).await.expect("an answer").status, 302);
     assert_eq!(forge.issue("root/work", 1).state, "open");
 }
@@ -282,28 +196,17 @@ async fn the_web_toggles_whatever_the_action_says() {
 async fn history_tells_who_did_what_by_which_request() {
     let forge = forge();
     let labels = format!("{ISSUE}/labels");
-    assert_eq!(
-        status(&forge, "ann", "PUT", &labels, r#"{"labels":[2]}"#).await,
-        200
-    );
+    assert_eq!(status(&forge, "ann", "PUT", &labels, r#"{"labels":[2]}"#).await, 200);
     forge.outside_assign("root", "root/work", 1, &["bob"]);
     forge.outside_remove_collaborator("root", "root/work", "bob");
-    let events: Vec<_> = forge
-        .events("root/work", 1)
-        .into_iter()
-        .map(|one| (one.what, one.doer, one.request, one.silent))
-        .collect();
+    let events: Vec<_> =
+        forge.events("root/work", 1).into_iter().map(|one| (one.what, one.doer, one.request, one.silent)).collect();
     let (ann, root) = (|| "ann".to_owned(), || "root".to_owned());
     assert_eq!(
         events,
         [
             (Happening::Labeled("backlog".into()), root(), None, false),
-            (
-                Happening::Unlabeled("backlog".into()),
-                ann(),
-                Some(1),
-                false
-            ),
+            (Happening::Unlabeled("backlog".into()), ann(), Some(1), false),
             (Happening::Labeled("doing".into()), ann(), Some(1), false),
             (Happening::Assigned("bob".into()), root(), None, false),
             (Happening::Unassigned("bob".into()), root(), None, true),
@@ -318,36 +221,12 @@ async fn many_bodies_mean_the_same_claim() {
     let cases = [
         ("application/json", "", r#"{"ASSIGNEES":["ann"]}"#),
         ("text/x-json", "", r#"{"\u0061ssignees":["ann"]} and more"#),
-        (
-            "application/json",
-            "",
-            r#"{"assignees":["bob"],"Assignees":["ann"]}"#,
-        ),
-        (
-            "application/json",
-            "",
-            r#"{"assignees":["bob"],"Assignees":["eve"],"assignees":["ann"]}"#,
-        ),
-        (
-            "application/json",
-            "",
-            r#"{"assignee":"ann","assignees":null}"#,
-        ),
-        (
-            "application/json",
-            "",
-            r#"{"title":"\ud800","assignees":["ANN"]}"#,
-        ),
-        (
-            "application/json; x=form-urlencoded",
-            "?assignees=ann",
-            r#"{"assignees":["bob"]}"#,
-        ),
-        (
-            "application/x-www-form-urlencoded",
-            "",
-            "assignees=ann&assignee=bob",
-        ),
+        ("application/json", "", r#"{"assignees":["bob"],"Assignees":["ann"]}"#),
+        ("application/json", "", r#"{"assignees":["bob"],"Assignees":["eve"],"assignees":["ann"]}"#),
+        ("application/json", "", r#"{"assignee":"ann","assignees":null}"#),
+        ("application/json", "", r#"{"title":"\ud800","assignees":["ANN"]}"#),
+        ("application/json; x=form-urlencoded", "?assignees=ann", r#"{"assignees":["bob"]}"#),
+        ("application/x-www-form-urlencoded", "", "assignees=ann&assignee=bob"),
         (
             "multipart/form-data; boundary=x",
             "?assignees=bob",
@@ -358,56 +237,30 @@ async fn many_bodies_mean_the_same_claim() {
     for (kind, query, body) in cases {
         let forge = forge();
         let headers = [("authorization", "token ann"), ("content-type", kind)];
-        let headers = if kind.is_empty() {
-            &headers[..1]
-        } else {
-            &headers[..]
-        };
-        let answer = forge
-            .call(request("PATCH", &format!("{ISSUE}{query}"), headers, body))
-            .await
-            .expect("an answer");
-        assert_eq!(
-            (answer.status, assignees(&forge)),
-            (201, vec!["ann".to_owned()]),
-            "{kind} {query} {body}"
-        );
+        let headers = if kind.is_empty() { &headers[..1] } else { &headers[..] };
+        let answer = forge.call(request("PATCH", &format!("{ISSUE}{query}"), headers, body)).await.expect("an answer");
+        assert_eq!((answer.status, assignees(&forge)), (201, vec!["ann".to_owned()]), "{kind} {query} {body}");
     }
 }
 
 #[tokio::test]
 async fn some_bodies_are_refused() {
-    let bodies = [
-        "\u{feff}{}",
-        "[]",
-        r#"{"assignees":["ann"],}"#,
-        r#"{"assignees":"ann"}"#,
-        r#"{"x":NaN}"#,
-        r#"{"x":01}"#,
-    ];
+    let bodies =
+        ["\u{feff}{}", "[]", r#"{"assignees":["ann"],}"#, r#"{"assignees":"ann"}"#, r#"{"x":NaN}"#, r#"{"x":01}"#];
     for body in bodies {
-        assert_eq!(
-            status(&forge(), "ann", "PATCH", ISSUE, body).await,
-            422,
-            "{body}"
-        );
+        assert_eq!(status(&forge(), "ann", "PATCH", ISSUE, body).await, 422, "{body}");
     }
     for body in ["", "null", "{}"] {
-        assert_eq!(
-            status(&forge(), "ann", "PATCH", ISSUE, body).await,
-            201,
-            "{body}"
-        );
+        assert_eq!(status(&forge(), "ann", "PATCH", ISSUE, body).await, 201, "{body}");
     }
 }
 
 #[tokio::test]
 async fn keys_fold_over_unicode_only_where_go_does() {
     let body = r#"{"aſſigneeſ":["ann"],"ſtate":"closed"}"#;
-    for (options, expected) in [
-        (Options::default(), "open"),
-        (Options::default().with(Feature::GoJsonFolding), "closed"),
-    ] {
+    for (options, expected) in
+        [(Options::default(), "open"), (Options::default().with(Feature::GoJsonFolding), "closed")]
+    {
         let forge = forge_with(options);
         assert_eq!(status(&forge, "ann", "PATCH", ISSUE, body).await, 201);
         assert_eq!(forge.issue("root/work", 1).state, expected);
@@ -422,11 +275,7 @@ async fn many_paths_mean_the_same_issue() {
         "/api/v1/repos/root/wor%E2%84%AA/issues/%31",
     ];
     for path in found {
-        assert_eq!(
-            status(&forge(), "ann", "GET", path, "").await,
-            200,
-            "{path}"
-        );
+        assert_eq!(status(&forge(), "ann", "GET", path, "").await, 200, "{path}");
     }
     let lost = [
         "/api/v1//repos/root/work/issues/1",
@@ -435,115 +284,44 @@ async fn many_paths_mean_the_same_issue() {
         "/api/v1/repos/root/work.git/issues/1",
     ];
     for path in lost {
-        assert_eq!(
-            status(&forge(), "ann", "GET", path, "").await,
-            404,
-            "{path}"
-        );
+        assert_eq!(status(&forge(), "ann", "GET", path, "").await, 404, "{path}");
     }
     let newer = forge_with(Options::forgejo_15());
-    assert_eq!(
-        status(
-            &newer,
-            "ann",
-            "GET",
-            "//api/v1//repos/root/work/issues/1//",
-            ""
-        )
-        .await,
-        200
-    );
+    assert_eq!(status(&newer, "ann", "GET", "//api/v1//repos/root/work/issues/1//", "").await, 200);
     // A raw byte beyond ASCII makes Go decode first and split afterwards.
-    assert_eq!(
-        status(
-            &forge(),
-            "ann",
-            "GET",
-            "/api%2fv1/repos/root/wor\u{212a}%2F%69ssues/1",
-            ""
-        )
-        .await,
-        200
-    );
+    assert_eq!(status(&forge(), "ann", "GET", "/api%2fv1/repos/root/wor\u{212a}%2F%69ssues/1", "").await, 200);
 }
 
 #[tokio::test]
 async fn credentials_have_their_precedence() {
     let forge = forge();
     forge.add_token("ann", "narrow", true);
-    assert_eq!(
-        status(&forge, "narrow", "GET", "/api/v1/user", "").await,
-        403
-    );
+    assert_eq!(status(&forge, "narrow", "GET", "/api/v1/user", "").await, 403);
     let login = |answer: Answer| answer.json()["login"].as_str().unwrap_or("").to_owned();
-    let by_query = call(&forge, "ann", "GET", "/api/v1/user?token=bob", "")
-        .await
-        .expect("an answer");
+    let by_query = call(&forge, "ann", "GET", "/api/v1/user?token=bob", "").await.expect("an answer");
     assert_eq!(login(by_query), "bob");
-    let sudo = call(&forge, "root", "GET", "/api/v1/user?sudo=EVE", "")
-        .await
-        .expect("an answer");
+    let sudo = call(&forge, "root", "GET", "/api/v1/user?sudo=EVE", "").await.expect("an answer");
     assert_eq!(login(sudo), "eve");
-    assert_eq!(
-        status(&forge, "ann", "GET", "/api/v1/user?sudo=eve", "").await,
-        403
-    );
+    assert_eq!(status(&forge, "ann", "GET", "/api/v1/user?sudo=eve", "").await, 403);
     let basic = [("authorization", "Basic cm9vdDphbm4=")];
-    let by_basic = forge
-        .call(request("GET", "/api/v1/user", &basic, ""))
-        .await
-        .expect("an answer");
+    let by_basic = forge.call(request("GET", "/api/v1/user", &basic, "")).await.expect("an answer");
     assert_eq!(login(by_basic), "ann");
-    let in_form = [
-        ("authorization", "token ann"),
-        ("content-type", "application/x-www-form-urlencoded"),
-    ];
+    let in_form = [("authorization", "token ann"), ("content-type", "application/x-www-form-urlencoded")];
     let patch = request("PATCH", ISSUE, &in_form, "assignees=ann&token=bob");
     forge.call(patch).await.expect("an answer");
-    assert_eq!(
-        forge
-            .requests()
-            .last()
-            .and_then(|entry| entry.login.clone())
-            .as_deref(),
-        Some("bob")
-    );
+    assert_eq!(forge.requests().last().and_then(|entry| entry.login.clone()).as_deref(), Some("bob"));
 }
 
 #[tokio::test]
 async fn a_stranger_is_dropped_without_a_word() {
     let forge = forge();
     let body = r#"{"title":"mine","labels":[1],"assignees":["ann"]}"#;
-    let filed = call(
-        &forge,
-        "eve",
-        "POST",
-        "/api/v1/repos/root/work/issues",
-        body,
-    )
-    .await
-    .expect("an answer");
-    assert_eq!(
-        (filed.status, filed.json()["assignees"].clone()),
-        (201, json!(null))
-    );
+    let filed = call(&forge, "eve", "POST", "/api/v1/repos/root/work/issues", body).await.expect("an answer");
+    assert_eq!((filed.status, filed.json()["assignees"].clone()), (201, json!(null)));
     let own = "/api/v1/repos/root/work/issues/2";
-    assert_eq!(
-        status(
-            &forge,
-            "eve",
-            "PATCH",
-            own,
-            r#"{"assignees":["ann"],"state":"closed"}"#
-        )
-        .await,
-        201
-    );
+    assert_eq!(status(&forge, "eve", "PATCH", own, r#"{"assignees":["ann"],"state":"closed"}"#).await, 201);
     let view = forge.issue("root/work", 2);
-    assert_eq!(
-        (view.assignees.len(), view.labels.len(), view.state),
-        (0, 0, "closed")
-    );
+    assert_eq!((view.assignees.len(), view.labels.len(), view.state), (0, 0, "closed"));
 }
 
 #[tokio::test]
@@ -555,53 +333,33 @@ async fn a_pull_on_1_15_only_gains_assignees_and_closes_by_keyword() {
         let body = json!({ "assignees": [name] }).to_string();
         assert_eq!(status(&forge, "ann", "PATCH", &path, &body).await, 201);
     }
-    assert_eq!(
-        forge.issue("root/work", pull.number).assignees,
-        ["ann", "bob"]
-    );
+    assert_eq!(forge.issue("root/work", pull.number).assignees, ["ann", "bob"]);
     let merge = format!("{path}/merge");
-    assert_eq!(
-        status(&forge, "ann", "POST", &merge, r#"{"Do":"merge"}"#).await,
-        200
-    );
+    assert_eq!(status(&forge, "ann", "POST", &merge, r#"{"Do":"merge"}"#).await, 200);
     assert_eq!(forge.issue("root/work", 1).state, "closed");
-    assert_eq!(
-        status(&forge, "ann", "PATCH", &path, r#"{"state":"open"}"#).await,
-        412
-    );
+    assert_eq!(status(&forge, "ann", "PATCH", &path, r#"{"state":"open"}"#).await, 412);
 }
 
 // === on the socket ===
 
 #[tokio::test]
 async fn uploads_are_counted_and_downloads_made_up() {
-    let forge = FakeForge::start(Options::default())
-        .await
-        .expect("a free port");
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
     let upload = "PUT /sink/upload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     assert!(exchange(&forge, upload).await.contains(r#""bytes":3"#));
     let received = forge.received();
     assert_eq!((received[0].bytes, received[0].complete), (3, true));
     assert!(received[0].sha256.starts_with("ba7816bf"), "{received:?}");
-    let download = exchange(
-        &forge,
-        "GET /source/100000 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    )
-    .await;
+    let download = exchange(&forge, "GET /source/100000 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(download.contains("content-length: 100000"));
     assert_eq!(FakeForge::source_byte(252), 1);
 }
 
 #[tokio::test]
 async fn events_reach_who_listens() {
-    let forge = FakeForge::start(Options::default())
-        .await
-        .expect("a free port");
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
     let mut stream = TcpStream::connect(forge.addr()).await.expect("it listens");
-    stream
-        .write_all(b"GET /user/events HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .expect("it reads");
+    stream.write_all(b"GET /user/events HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
     let mut seen = String::new();
     let mut buffer = [0; 4096];
     while !seen.contains("data: 7") {
@@ -612,10 +370,7 @@ async fn events_reach_who_listens() {
             forge.push_event("notification-count", "7");
         }
     }
-    assert!(
-        seen.contains("text/event-stream") && seen.contains("x-accel-buffering: no"),
-        "{seen}"
-    );
+    assert!(seen.contains("text/event-stream") && seen.contains("x-accel-buffering: no"), "{seen}");
     assert_eq!(forge.listeners(), 1);
     drop(forge);
     while stream.read(&mut buffer).await.is_ok_and(|size| size > 0) {}
@@ -623,9 +378,7 @@ async fn events_reach_who_listens() {
 
 #[tokio::test]
 async fn odd_targets_pass_the_server() {
-    let forge = FakeForge::start(Options::default())
-        .await
-        .expect("a free port");
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
     forge.add_user("root", "root");
     forge.add_repo("root", "work");
     forge.add_issue("root/work", "first", &[], &[]);
@@ -635,11 +388,7 @@ async fn odd_targets_pass_the_server() {
         "/api/v1/repos/root/work/issues/1?a#b?c",
     ];
     for target in targets {
-        let answer = exchange(
-            &forge,
-            &format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
-        )
-        .await;
+        let answer = exchange(&forge, &format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{target}: {answer}");
     }
 }
@@ -649,18 +398,10 @@ async fn a_unix_socket_serves_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("forge.sock");
     let _forge = FakeForge::start_unix(&path, Options::default()).expect("it binds");
-    let mut stream = tokio::net::UnixStream::connect(&path)
-        .await
-        .expect("it listens");
-    stream
-        .write_all(b"GET /api/v1/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await
-        .expect("it reads");
+    let mut stream = tokio::net::UnixStream::connect(&path).await.expect("it listens");
+    stream.write_all(b"GET /api/v1/version HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("it reads");
     let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .await
-        .expect("it answers");
+    stream.read_to_string(&mut answer).await.expect("it answers");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
@@ -668,42 +409,12 @@ async fn a_unix_socket_serves_too() {
 async fn newer_versions_know_names_and_a_timeline() {
     let forge = forge_with(Options::forgejo_15());
     let labels = format!("{ISSUE}/labels");
-    assert_eq!(
-        status(&forge, "ann", "POST", &labels, r#"{"labels":["doing"]}"#).await,
-        200
-    );
-    assert_eq!(
-        status(&forge, "ann", "DELETE", &format!("{labels}/backlog"), "").await,
-        204
-    );
+    assert_eq!(status(&forge, "ann", "POST", &labels, r#"{"labels":["doing"]}"#).await, 200);
+    assert_eq!(status(&forge, "ann", "DELETE", &format!("{labels}/backlog"), "").await, 204);
     assert_eq!(forge.issue("root/work", 1).labels, ["doing"]);
-    let timeline = call(&forge, "ann", "GET", &format!("{ISSUE}/timeline"), "")
-        .await
-        .expect("an answer")
-        .json();
-    let entries: Vec<_> = timeline
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| (one["type"].clone(), one["body"].clone()))
-        .collect();
-    assert_eq!(
-        entries,
-        [
-            (json!("label"), json!("1")),
-            (json!("label"), json!("1")),
-            (json!("label"), json!(""))
-        ]
-    );
-    assert_eq!(
-        status(
-            &forge_with(Options::default()),
-            "ann",
-            "GET",
-            &format!("{ISSUE}/timeline"),
-            ""
-        )
-        .await,
-        404
-    );
+    let timeline = call(&forge, "ann", "GET", &format!("{ISSUE}/timeline"), "").await.expect("an answer").json();
+    let entries: Vec<_> =
+        timeline.as_array().into_iter().flatten().map(|one| (one["type"].clone(), one["body"].clone())).collect();
+    assert_eq!(entries, [(json!("label"), json!("1")), (json!("label"), json!("1")), (json!("label"), json!(""))]);
+    assert_eq!(status(&forge_with(Options::default()), "ann", "GET", &format!("{ISSUE}/timeline"), "").await, 404);
 }

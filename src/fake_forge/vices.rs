@@ -68,22 +68,12 @@ impl Matcher {
     /// If `method` is no method.
     pub fn new(method: &str, path: impl Into<String>) -> Self {
         let method = method.parse().expect("a method's name");
-        Self {
-            method: Some(method),
-            path: path.into(),
-            skip: 0,
-            times: 1,
-        }
+        Self { method: Some(method), path: path.into(), skip: 0, times: 1 }
     }
 
     /// The next request with any method whose target contains `path`.
     pub fn any(path: impl Into<String>) -> Self {
-        Self {
-            method: None,
-            path: path.into(),
-            skip: 0,
-            times: 1,
-        }
+        Self { method: None, path: path.into(), skip: 0, times: 1 }
     }
 
     /// For the next `times` matches instead of one.

@@ -10,19 +10,14 @@ use super::labels::{self, Change};
 use super::options::Feature;
 use super::store::By;
 
-pub(super) const COMMENT: Schema = Schema {
-    name: "CreateCommentForm",
-    members: &[("content", Kind::Text), ("status", Kind::Text)],
-};
+pub(super) const COMMENT: Schema =
+    Schema { name: "CreateCommentForm", members: &[("content", Kind::Text), ("status", Kind::Text)] };
 
 /// A page for a browser; what is on it matters to nobody.
 pub(super) fn page(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
-    Ok(Reply::html(
-        StatusCode::OK,
-        &state.full_name(&state.repos[&repo]),
-    ))
+    Ok(Reply::html(StatusCode::OK, &state.full_name(&state.repos[&repo])))
 }
 
 /// Assigns whom the issue lacks and unassigns whom it has, whatever the action says; only `clear` is obeyed.
@@ -46,27 +41,17 @@ pub(super) async fn assignee(call: &Call) -> Outcome {
 /// Attaches, detaches or clears; a toggle looks at the whole selection.
 pub(super) async fn labels(call: &Call) -> Outcome {
     let (by, form, selection) = bulk(call)?;
-    let label = form
-        .first("id")
-        .and_then(|id| id.parse::<u64>().ok())
-        .unwrap_or(0);
+    let label = form.first("id").and_then(|id| id.parse::<u64>().ok()).unwrap_or(0);
     let attach = labels::lacking(call, &selection, label);
     for issue in selection {
-        let ids = if labels::belongs(call, issue, label) {
-            vec![label]
-        } else {
-            Vec::new()
-        };
+        let ids = if labels::belongs(call, issue, label) { vec![label] } else { Vec::new() };
         let change = match form.first("action").unwrap_or("") {
             "clear" => Change::Replace(&[]),
             "attach" => Change::Add(&ids),
             "toggle" | "toggle-alt" if attach => Change::Add(&ids),
             "detach" | "toggle" | "toggle-alt" => Change::Remove(&ids),
             _ => {
-                return Err(Reply::html(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Internal Server Error",
-                ));
+                return Err(Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
             }
         };
         labels::change(call, issue, by, change).await;
@@ -94,9 +79,7 @@ pub(super) fn comment(call: &Call) -> Outcome {
     let issue = call.issue(repo)?;
     let posted = call.state().issues[&issue].poster == by.user;
     let content = fields.text("content").unwrap_or("");
-    let status = fields
-        .text("status")
-        .filter(|status| matches!(*status, "close" | "reopen"));
+    let status = fields.text("status").filter(|status| matches!(*status, "close" | "reopen"));
     let may = (posted || call.can_write(repo)) && call.writes(Part::Rest);
     if let Some(status) = status.filter(|_| may) {
         call.state().set_closed(issue, status == "close", by);
@@ -105,11 +88,7 @@ pub(super) fn comment(call: &Call) -> Outcome {
     if !content.is_empty() {
         state.insert_comment(issue, content, by);
     }
-    let page = format!(
-        "/{}/issues/{}",
-        state.full_name(&state.repos[&repo]),
-        state.issues[&issue].number
-    );
+    let page = format!("/{}/issues/{}", state.full_name(&state.repos[&repo]), state.issues[&issue].number);
     Ok(Reply::redirect(302, &page))
 }
 
@@ -127,13 +106,8 @@ fn bulk(call: &Call) -> Result<(By, Pairs, Vec<u64>), Reply> {
 
 /// On 1.15 the path's repository does not limit the selection. Ids that do not exist are passed over.
 fn selected(call: &Call, repo: u64, ids: &str) -> Result<Vec<u64>, Reply> {
-    let ids = ids
-        .split(',')
-        .filter(|id| !id.is_empty())
-        .map(str::parse::<u64>)
-        .collect::<Result<Vec<_>, _>>();
-    let ids =
-        ids.map_err(|_| Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
+    let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::parse::<u64>).collect::<Result<Vec<_>, _>>();
+    let ids = ids.map_err(|_| Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
     let state = call.state();
     let rows: Vec<_> = ids.iter().filter_map(|id| state.issues.get(id)).collect();
     if call.has(Feature::WebChecksRepository) && rows.iter().any(|row| row.repo != repo) {
@@ -143,11 +117,6 @@ fn selected(call: &Call, repo: u64, ids: &str) -> Result<Vec<u64>, Reply> {
 }
 
 fn signed_in(call: &Call) -> Result<By, Reply> {
-    let user = call
-        .user()
-        .ok_or_else(|| Reply::redirect(302, "/user/login"))?;
-    Ok(By {
-        user,
-        request: Some(call.seq),
-    })
+    let user = call.user().ok_or_else(|| Reply::redirect(302, "/user/login"))?;
+    Ok(By { user, request: Some(call.seq) })
 }

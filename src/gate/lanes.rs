@@ -24,7 +24,7 @@ pub struct LaneLimits {
 #[derive(Debug)]
 pub struct Lanes {
     limits: LaneLimits,
-    lanes: Mutex<HashMap<ResourceKey, Arc<Lane>>>,
+    by_item: Mutex<HashMap<ResourceKey, Arc<Lane>>>,
     created: AtomicUsize,
 }
 
@@ -82,7 +82,7 @@ const SWEEP_EVERY: usize = 1024;
 impl Lanes {
     /// No lanes yet.
     pub fn new(limits: LaneLimits) -> Self {
-        Self { limits, lanes: Mutex::default(), created: AtomicUsize::new(0) }
+        Self { limits, by_item: Mutex::default(), created: AtomicUsize::new(0) }
     }
 
     /// Waits for the item's turn, first come, first served.
@@ -97,7 +97,7 @@ impl Lanes {
     }
 
     fn lane(&self, key: &ResourceKey, now: Boot) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.by_item.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get(key) {
             return Arc::clone(lane);
         }

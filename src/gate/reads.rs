@@ -19,7 +19,7 @@ pub(super) struct Reads {
 const MOST_KEYS: u64 = 200_000;
 const MOST_READERS: u64 = 100_000;
 /// "Lately".
-const READER_FOR: Duration = Duration::from_secs(600);
+const READER_FOR: Duration = Duration::from_mins(10);
 
 // === impl Reads ===
 

@@ -320,7 +320,7 @@ impl Section {
                     self.gate.resolve_by(key, &read.seen, turn, rules).await;
                     *fresh = Some(read);
                 }
-                Err(error) => return Err(Stop::Refuse(self.not_entered(&locator, &error))),
+                Err(error) => return Err(Stop::Refuse(Self::not_entered(&locator, &error))),
             }
         }
         unreachable!("the second round returns")
@@ -346,7 +346,7 @@ impl Section {
         }
     }
 
-    fn not_entered(&self, locator: &Locator, error: &LedgerError) -> Box<Rejection> {
+    fn not_entered(locator: &Locator, error: &LedgerError) -> Box<Rejection> {
         match error {
             LedgerError::Refused(Refused::InDoubt(left)) => {
                 let message = format!(
@@ -392,7 +392,7 @@ impl Section {
             let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
             let done = self.gate.ports.ledger.commit(vec![command], durability).await;
             record =
-                done.map_err(|error| Stop::Refuse(self.not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
+                done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
         }
         Ok(record)
     }
@@ -407,7 +407,7 @@ impl Section {
         if let Err(error) = self.gate.ports.ledger.commit(vec![command], Durability::NextGroup).await {
             tracing::error!(ledger.error = %error, "a refusal was not recorded");
         }
-        self.publish(at, fresh.began, fresh.seen, record.clone());
+        Self::publish(at, fresh.began, fresh.seen, record.clone());
         self.reply(at, Decision::Reject, Some(rejection.code), Answered::Refused(Box::new(rejection)))
     }
 
@@ -426,7 +426,7 @@ impl Section {
             Ok(mut records) => {
                 let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
                 if let Some(record) = records.pop() {
-                    self.publish(at, fresh.began, fresh.seen, record);
+                    Self::publish(at, fresh.began, fresh.seen, record);
                 }
                 Ok(self.reply(at, Decision::Noop, None, Answered::Tracker(response)))
             }
@@ -550,7 +550,7 @@ impl Section {
             }
         };
         if let (Some(record), Some(back)) = (record, &back) {
-            self.publish(at, back.began, back.seen.clone(), record);
+            Self::publish(at, back.began, back.seen.clone(), record);
         }
         self.tell(at, locator, permit.plan(), &outcome, response, back, decision, observed)
     }
@@ -633,8 +633,15 @@ impl Section {
             }
             Err(error) => return Err(Stop::Refuse(refusal::unreadable(&locator, &error.to_string()))),
         };
-        match self.gate.ports.dialect.created(&self.ask.intent, &response) {
-            Some((address, seen)) => Ok(self.created(caller, &address, &seen, response).await),
+        let Some((address, seen)) = self.gate.ports.dialect.created(&self.ask.intent, &response) else {
+            return Ok(self.passed_on(caller, response));
+        };
+        let seen = match seen {
+            Some(seen) => Some(seen),
+            None => self.read(&address, "read_back").await.ok().map(|fresh| fresh.seen),
+        };
+        match seen {
+            Some(seen) => Ok(self.created(caller, &address, &seen, response).await),
             None => Ok(self.passed_on(caller, response)),
         }
     }
@@ -727,7 +734,7 @@ impl Section {
         self.decided(Decision::Reject, Some(Code::UpstreamUnreadable), &id, Answered::Tracker(response))
     }
 
-    fn publish(&self, at: &Entered<'_>, began: Boot, seen: Snapshot, record: ItemRecord) {
+    fn publish(at: &Entered<'_>, began: Boot, seen: Snapshot, record: ItemRecord) {
         at.turn.publish(Observation { began, seen, record: ItemRecord { live: None, ..record } });
     }
 

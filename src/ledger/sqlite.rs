@@ -238,9 +238,12 @@ impl Writer {
     ) {
         match self.stage_rows(commands, group) {
             Ok((records, stored)) if stored && durability == Durability::Awaited => {
-                group.waiting.push((reply, records))
+                group.waiting.push((reply, records));
             }
-            Ok((records, _)) => drop(reply.send(Ok(records))),
+            Ok((records, _)) => {
+                group.closed.extend(commands.iter().filter_map(closes));
+                drop(reply.send(Ok(records)));
+            }
             Err(error) => drop(reply.send(Err(error))),
         }
     }

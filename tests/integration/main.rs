@@ -1,3 +1,5 @@
 //! Integration tests: one binary.
 
+mod config;
 mod conformance;
+mod deploy;

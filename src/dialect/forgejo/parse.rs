@@ -44,7 +44,8 @@ pub enum Encoding {
 
 /// The body's encoding, where it is one that every version of the tracker reads alike.
 pub fn encoding(headers: &HeaderMap) -> Result<Encoding, ParseError> {
-    let coded = headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let coded =
+        headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if coded {
         return Err(unsupported("a compressed body is not read on this call: send it without Content-Encoding"));
     }
@@ -319,9 +320,9 @@ fn logins(value: &Value) -> Result<BTreeSet<Login>, ParseError> {
 fn login(name: &str) -> Result<Login, ParseError> {
     let folded = fold_letters(name);
     let plain = !folded.is_empty() && folded.bytes().all(|byte| byte.is_ascii_graphic());
-    plain.then(|| Login::new(&folded)).ok_or_else(|| {
-        refuse(format!("`{}` is no login that the tracker gives (an empty list clears)", shorten(name)))
-    })
+    plain
+        .then(|| Login::new(&folded))
+        .ok_or_else(|| refuse(format!("`{}` is no login that the tracker gives (an empty list clears)", shorten(name))))
 }
 
 /// The tracker takes anything but `closed` to mean open.

@@ -1,0 +1,183 @@
+//! `claimgate check`: the rules in force, for a person or as JSON.
+//!
+//! What it prints is what an operator wants to know before a start: what is guarded, by which rules, and which of the
+//! settings are not the built-in ones.
+
+use std::fmt::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{ConfigArgs, refuse, warn};
+use crate::config::{
+    self, Assignment, By, Config, Loaded, Mode, Outside, Server, Verify, Workflow, show_duration, show_size,
+};
+
+/// `claimgate check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print every key with its value, and where it was set, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints the rules, or what is wrong with them.
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let loaded = match config::load(&args.config.layers()) {
+        Ok(loaded) => loaded,
+        Err(errors) => return Ok(refuse(&errors)),
+    };
+    warn(&loaded.warnings);
+    if args.json {
+        println!("{:#}", as_json(&loaded)?);
+    } else {
+        print!("{}", as_text(&loaded)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(loaded: &Loaded) -> anyhow::Result<serde_json::Value> {
+    let set: serde_json::Map<_, _> =
+        loaded.origins.iter().map(|(key, place)| (key.clone(), place.clone().into())).collect();
+    Ok(json!({ "config": serde_json::to_value(&loaded.config)?, "set_by": set }))
+}
+
+fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    let config = &loaded.config;
+    listeners(&mut out, config)?;
+    guarded(&mut out, config)?;
+    assignment(&mut out, &config.assignment)?;
+    workflow(&mut out, &config.workflow)?;
+    identity(&mut out, config)?;
+    ledger(&mut out, config)?;
+    settings(&mut out, loaded)?;
+    Ok(out)
+}
+
+fn listeners(out: &mut String, config: &Config) -> fmt::Result {
+    let Server { listen, admin, tls, listener, .. } = &config.server;
+    let scheme = |tls: bool| if tls { "https" } else { "http" };
+    writeln!(
+        out,
+        "claimgate listens on {}://{listen} and speaks to {} at {}",
+        scheme(tls.certificate.is_some()),
+        config.upstream.tracker,
+        config.upstream.url
+    )?;
+    for more in listener {
+        let stands = more.instance.as_ref().map_or_else(String::new, |name| format!(", for the agent `{name}`"));
+        writeln!(out, "  and on {}://{}{stands}", scheme(more.tls), more.address)?;
+    }
+    match admin {
+        Some(admin) => writeln!(out, "  admin listener on {admin}: /healthz /readyz /metrics /claims"),
+        None => writeln!(out, "  no admin listener"),
+    }
+}
+
+fn guarded(out: &mut String, config: &Config) -> fmt::Result {
+    writeln!(out, "\nGuarded, one at a time per issue or pull request:")?;
+    writeln!(out, "  assignees; the status labels {}; open and closed", config.workflow.states.join(", "))?;
+    writeln!(
+        out,
+        "  bodies of such writes up to {}; everything else streams through unchanged",
+        show_size(config.server.max_guarded_body)
+    )
+}
+
+fn assignment(out: &mut String, rules: &Assignment) -> fmt::Result {
+    writeln!(out, "\nAssignment ({}):", mode(rules.mode))?;
+    let from = if rules.expect_status.is_empty() { "any status".to_owned() } else { rules.expect_status.join(", ") };
+    writeln!(out, "  an item may be claimed when nobody is assigned, from {from}")?;
+    writeln!(
+        out,
+        "  at most {} assigned; assigning somebody else is {}",
+        rules.max_assignees,
+        if rules.assign_others { "allowed" } else { "refused" }
+    )?;
+    let who = match rules.release_by {
+        By::Holder => "only its holder",
+        By::Anyone => "anyone",
+    };
+    writeln!(out, "  a held item is released by {who}{}", names(", or an overrider: ", &rules.overriders))?;
+    let outside = match rules.outside {
+        Outside::Wins => "ends the holding",
+        Outside::Hold => "leaves the holding, and closes the item to others",
+    };
+    writeln!(out, "  an edit that did not cross the gate {outside}")?;
+    let verify = match rules.verify {
+        Verify::ReadBack => "a read of its own",
+        Verify::Answer => "the tracker's answer where that shows the new state",
+    };
+    writeln!(out, "  each write is verified by {verify}")?;
+    let after =
+        |after: Option<_>| after.map_or_else(|| "never".to_owned(), |after| format!("after {}", show_duration(after)));
+    writeln!(
+        out,
+        "  a silent holder is flagged {}, and may be taken over {}",
+        after(rules.stale_after),
+        after(rules.takeover_after)
+    )
+}
+
+fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
+    writeln!(out, "\nWorkflow ({}):", mode(rules.mode))?;
+    writeln!(out, "  worked on in: {}", or_none(&rules.working))?;
+    writeln!(out, "  left only once: {}", or_none(&rules.consume))?;
+    for rule in &rules.moves {
+        writeln!(out, "  to {} from {}, by {}", rule.to, rule.from.join(", "), who(rule.by))?;
+    }
+    writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")
+}
+
+fn identity(out: &mut String, config: &Config) -> fmt::Result {
+    let sources: Vec<_> = config.identity.sources.iter().map(ToString::to_string).collect();
+    writeln!(out, "\nWho is acting:")?;
+    writeln!(out, "  the account of the credential; the agent behind it by: {}", or_none(&sources))?;
+    writeln!(out, "  accounts that must name the agent: {}", or_none(&config.identity.shared_accounts))
+}
+
+fn ledger(out: &mut String, config: &Config) -> fmt::Result {
+    writeln!(out, "\nLedger:")?;
+    writeln!(out, "  {}", config.server.state_dir.join("ledger.sqlite").display())?;
+    writeln!(
+        out,
+        "  after a write of unknown fate an item stays closed for {}",
+        show_duration(config.ledger.doubt_period)
+    )
+}
+
+fn settings(out: &mut String, loaded: &Loaded) -> fmt::Result {
+    writeln!(
+        out,
+        "\nSet by you ({}):",
+        if loaded.origins.is_empty() { "nothing; all built-in" } else { "all else built-in" }
+    )?;
+    loaded.origins.iter().try_for_each(|(key, place)| writeln!(out, "  {key}  ({place})"))
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforced",
+        Mode::Observe => "observed only: nothing is refused",
+    }
+}
+
+fn who(by: By) -> &'static str {
+    match by {
+        By::Holder => "its holder, or as a claim",
+        By::Anyone => "anyone",
+    }
+}
+
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn names(before: &str, names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("{before}{}", names.join(", ")) }
+}

@@ -1,0 +1,160 @@
+//! The command line: arguments as typed, then resolved, then one function a subcommand.
+//!
+//! This is the composition root. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. Standard output is for
+//! what was asked for (in `serve`, for the audit alone); everything else goes to standard error.
+
+mod admin;
+pub mod audit;
+pub mod check;
+pub mod claims;
+pub mod demo;
+pub mod explain;
+pub mod health;
+pub mod history;
+pub mod mode;
+pub mod release;
+pub mod serve;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Flag, Layers, Loaded};
+
+/// A gate in front of a forge: one piece of work goes to one agent.
+#[derive(Debug, Parser)]
+#[command(name = "claimgate", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gate; the audit goes to standard output, the log to standard error
+    Serve(serve::ServeArgs),
+    /// Print the rules in force and what is guarded, or what is wrong with the configuration
+    Check(check::CheckArgs),
+    /// Say what the gate would make of one request
+    Explain(explain::ExplainArgs),
+    /// Let agents race for the issues of a forge in memory, without and with the gate
+    Demo(demo::DemoArgs),
+    /// List who holds what, as the running gate has it
+    Claims(claims::ClaimsArgs),
+    /// Print what the running gate decided about one item
+    History(history::HistoryArgs),
+    /// End a holding by hand
+    Release(release::ReleaseArgs),
+    /// Work on audit files
+    Audit(audit::AuditArgs),
+    /// Let the running gate enforce its rules, or only observe
+    Mode(mode::ModeArgs),
+    /// Ask the running gate whether it is well; for the health check of a container
+    Health(health::HealthArgs),
+}
+
+/// Where the configuration comes from, and the flags that override it.
+#[derive(Debug, Default, Clone, Args)]
+#[expect(clippy::doc_markdown, reason = "shown by --help as it is")]
+pub struct ConfigArgs {
+    /// The configuration file [env: CLAIMGATE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The tracker's URL (upstream.url) [env: CLAIMGATE_UPSTREAM]
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Where clients connect (server.listen) [env: CLAIMGATE_LISTEN]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// The admin listener (server.admin) [env: CLAIMGATE_ADMIN]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// The state directory (server.state_dir) [env: CLAIMGATE_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+}
+
+/// The process, from arguments to exit code.
+pub fn main() -> ExitCode {
+    run(&Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Does what the arguments say.
+pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Audit(args) => audit::run(args),
+        Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
+        Command::Explain(args) => with_config(&args.config, |loaded| explain::run(args, loaded)),
+        Command::Claims(args) => with_config(&args.config, |loaded| claims::run(args, loaded)),
+        Command::History(args) => with_config(&args.config, |loaded| history::run(args, loaded)),
+        Command::Release(args) => with_config(&args.config, |loaded| release::run(args, loaded)),
+        Command::Mode(args) => with_config(&args.config, |loaded| mode::run(args, loaded)),
+        Command::Health(args) => with_config(&args.config, |loaded| health::run(args, loaded)),
+    }
+}
+
+fn with_config(args: &ConfigArgs, then: impl FnOnce(&Loaded) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match config::load(&args.layers()) {
+        Ok(loaded) => {
+            warn(&loaded.warnings);
+            then(&loaded)
+        }
+        Err(errors) => Ok(refuse(&errors)),
+    }
+}
+
+/// Prints what is wrong with a configuration.
+fn refuse(errors: &config::ConfigErrors) -> ExitCode {
+    warn(&errors.warnings);
+    eprint!("{errors}");
+    ExitCode::from(2)
+}
+
+fn warn(warnings: &[config::LoadWarning]) {
+    for warning in warnings {
+        eprintln!("warning: {}", warning.0);
+    }
+}
+
+// === impl ConfigArgs ===
+
+impl ConfigArgs {
+    /// The layers that these arguments and the environment of the process make.
+    pub fn layers(&self) -> Layers {
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Layers { file: self.config.clone(), environment: environment.collect(), flags: self.flags() }
+    }
+
+    fn flags(&self) -> Vec<Flag> {
+        let given = [
+            ("--upstream", "upstream.url", &self.upstream),
+            ("--listen", "server.listen", &self.listen),
+            ("--admin", "server.admin", &self.admin),
+            ("--state-dir", "server.state_dir", &self.state_dir),
+        ];
+        let set = given.into_iter().filter_map(|(name, path, value)| Some((name, path, value.clone()?)));
+        set.map(|(name, path, value)| Flag { name, path, value }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

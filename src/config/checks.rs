@@ -1,0 +1,256 @@
+//! What each key may say alone but not together with another.
+//!
+//! Pure: a typed configuration in, sentences out, each put at the key that the operator wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::layers::Merged;
+use super::{Config, Workflow, show_duration};
+
+/// States that every item has without a label, and which therefore no label may be called.
+const BUILT_IN_STATES: [&str; 3] = ["none", "open", "closed"];
+
+/// Reports everything that does not fit together.
+pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
+    listeners(config, out);
+    tls(config, out);
+    limits(config, out);
+    urls(config, out);
+    periods(config, out);
+    people(config, out);
+    states(&config.workflow, out);
+    moves(&config.workflow, out);
+    expect_status(config, out);
+    outputs(config, out);
+}
+
+fn listeners(config: &Config, out: &mut Merged<'_>) {
+    let server = &config.server;
+    let further =
+        server.listener.iter().enumerate().map(|(index, l)| (format!("server.listener.{index}.address"), l.address));
+    let mut all = vec![("server.listen".to_owned(), server.listen)];
+    all.extend(server.admin.map(|admin| ("server.admin".to_owned(), admin)));
+    all.extend(further);
+    for (index, (path, address)) in all.iter().enumerate() {
+        if let Some((other, _)) = all[..index].iter().find(|(_, other)| collide(*address, *other)) {
+            let message = format!("`{path}` and `{other}` are the same address {address}");
+            out.report_at(&[path, other], message, Some("give each listener a port of its own".to_owned()));
+        }
+    }
+    let exposed = server.admin.filter(|admin| !admin.ip().is_loopback());
+    if let (Some(admin), None) = (exposed, &server.admin_token_file) {
+        let message = format!("the admin listener {admin} can be reached from outside and asks for no token");
+        let help = "set server.admin_token_file, or keep it on 127.0.0.1".to_owned();
+        out.report_at(&["server.admin", "server.admin_token_file"], message, Some(help));
+    }
+    let mut names = BTreeSet::new();
+    for (index, name) in server.listener.iter().enumerate().filter_map(|(index, l)| Some((index, l.instance.as_ref()?)))
+    {
+        if !names.insert(name) {
+            let message = format!("two listeners stand for the instance `{name}`");
+            out.report_at(&[&format!("server.listener.{index}.instance")], message, None);
+        }
+    }
+}
+
+/// Whether two addresses cannot both be bound. Port 0 is a new port each time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_ip
+}
+
+fn tls(config: &Config, out: &mut Merged<'_>) {
+    let tls = &config.server.tls;
+    if tls.key.is_some() != tls.certificate.is_some() {
+        let (there, missing) = if tls.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
+        let message = format!("`server.tls.{there}` without `server.tls.{missing}`");
+        out.report_at(&[&format!("server.tls.{there}")], message, Some("TLS needs both".to_owned()));
+    }
+    for (index, _) in config.server.listener.iter().enumerate().filter(|(_, l)| l.tls && tls.certificate.is_none()) {
+        let message = "this listener speaks TLS, and there is no certificate".to_owned();
+        let help = "set server.tls.certificate and server.tls.key".to_owned();
+        out.report_at(&[&format!("server.listener.{index}.tls")], message, Some(help));
+    }
+}
+
+fn limits(config: &Config, out: &mut Merged<'_>) {
+    let (server, assignment) = (&config.server, &config.assignment);
+    let positive = [
+        ("server.max_connections", server.max_connections),
+        ("server.max_headers", server.max_headers),
+        ("server.max_h2_streams", server.max_h2_streams as usize),
+        ("assignment.max_assignees", assignment.max_assignees),
+        ("assignment.lane_capacity", assignment.lane_capacity),
+        ("identity.whoami_capacity", usize::try_from(config.identity.whoami_capacity).unwrap_or(usize::MAX)),
+    ];
+    for (path, _) in positive.iter().filter(|(_, value)| *value == 0) {
+        out.report_at(&[path], format!("`{path}` must be at least 1: with 0 nothing would ever pass"), None);
+    }
+}
+
+fn urls(config: &Config, out: &mut Merged<'_>) {
+    let upstream = &config.upstream;
+    let given = [("upstream.url", Some(&upstream.url)), ("upstream.public_url", upstream.public_url.as_ref())];
+    for (path, url) in given.iter().filter_map(|(path, url)| Some((path, (*url)?))) {
+        if let Err(reason) = check_url(url) {
+            let help = Some("write it as \"http://127.0.0.1:3000\" or \"https://forge.example/sub\"".to_owned());
+            out.report_at(&[path], format!("`{path}` {reason}"), help);
+        }
+    }
+    let authority = upstream.url.parse::<http::Uri>().ok().and_then(|uri| uri.authority()?.as_str().parse().ok());
+    if authority.is_some_and(|address: SocketAddr| address.port() != 0 && address == config.server.listen) {
+        let message = "`upstream.url` is the gate's own listener: each request would come back for ever".to_owned();
+        out.report_at(&["upstream.url", "server.listen"], message, None);
+    }
+    if upstream.ca_file.is_some() && !upstream.url.starts_with("https:") {
+        let message = "`upstream.ca_file` has no use: `upstream.url` is not https".to_owned();
+        out.report_at(&["upstream.ca_file", "upstream.url"], message, None);
+    }
+}
+
+fn check_url(url: &str) -> Result<(), &'static str> {
+    let uri: http::Uri = url.parse().map_err(|_| "is not a URL")?;
+    let authority = uri.authority().ok_or("has no host")?.as_str();
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        _ => return Err("must begin with http:// or https://"),
+    }
+    if authority.contains('@') {
+        return Err("must not contain a user or a password: callers bring their own credentials");
+    }
+    if uri.query().is_some() || url.contains('#') {
+        return Err("must not have a query or a fragment");
+    }
+    Ok(())
+}
+
+fn periods(config: &Config, out: &mut Merged<'_>) {
+    let (ledger, upstream, assignment) = (&config.ledger, &config.upstream, &config.assignment);
+    let sent_by = upstream.write_timeout + ledger.emit_window;
+    if ledger.doubt_period < sent_by {
+        let message = format!(
+            "`ledger.doubt_period` ({}) is shorter than upstream.write_timeout + ledger.emit_window ({}): an item would open \
+             again while its write may still land",
+            show_duration(ledger.doubt_period),
+            show_duration(sent_by),
+        );
+        out.report_at(&["ledger.doubt_period", "upstream.write_timeout", "ledger.emit_window"], message, None);
+    }
+    if ledger.zombie_period < ledger.doubt_period {
+        let message = "`ledger.zombie_period` is shorter than `ledger.doubt_period`".to_owned();
+        let help = Some("about ten times doubt_period".to_owned());
+        out.report_at(&["ledger.zombie_period", "ledger.doubt_period"], message, help);
+    }
+    if let (Some(stale), Some(takeover)) = (assignment.stale_after, assignment.takeover_after)
+        && takeover <= stale
+    {
+        let message = "`assignment.takeover_after` must be longer than `assignment.stale_after`: a holding is flagged before it is lost".to_owned();
+        out.report_at(&["assignment.takeover_after", "assignment.stale_after"], message, None);
+    }
+}
+
+fn people(config: &Config, out: &mut Merged<'_>) {
+    let shared: BTreeSet<_> = config.identity.shared_accounts.iter().map(|name| fold(name)).collect();
+    for (index, name) in
+        config.assignment.overriders.iter().enumerate().filter(|(_, name)| shared.contains(&fold(name)))
+    {
+        let message =
+            format!("`{name}` is an overrider and a shared account: all agents behind it would be above the rules");
+        let path = format!("assignment.overriders.{index}");
+        out.report_at(&[&path, "assignment.overriders", "identity.shared_accounts"], message, None);
+    }
+    if !shared.is_empty() && config.identity.sources.is_empty() {
+        let message = "`identity.shared_accounts` need an instance, and `identity.sources` is empty: every claim would be refused".to_owned();
+        out.report_at(&["identity.sources", "identity.shared_accounts"], message, None);
+    }
+    let by_listener = config.identity.sources.contains(&super::InstanceSource::Listener);
+    if let Some(index) = config.server.listener.iter().position(|l| l.instance.is_some()).filter(|_| !by_listener) {
+        let message = "this listener names an instance, and \"listener\" is not among `identity.sources`".to_owned();
+        out.report_at(&[&format!("server.listener.{index}.instance"), "identity.sources"], message, None);
+    }
+}
+
+fn states(workflow: &Workflow, out: &mut Merged<'_>) {
+    let mut seen = BTreeSet::new();
+    for (index, state) in workflow.states.iter().enumerate() {
+        let path = format!("workflow.states.{index}");
+        if BUILT_IN_STATES.contains(&fold(state).as_str()) {
+            let message =
+                format!("`{state}` is a state that every item has without a label: no label may be called so");
+            out.report_at(&[&path], message, None);
+        } else if state.trim().is_empty() {
+            out.report_at(&[&path], "a status needs a name".to_owned(), None);
+        } else if !seen.insert(fold(state)) {
+            out.report_at(&[&path], format!("`{state}` is in `workflow.states` twice (case does not count)"), None);
+        }
+    }
+    for (key, names) in [("working", &workflow.working), ("consume", &workflow.consume)] {
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !seen.contains(&fold(name))) {
+            let path = format!("workflow.{key}.{index}");
+            unknown_state(&[&path, &format!("workflow.{key}"), "workflow.states"], name, &workflow.states, out);
+        }
+    }
+}
+
+fn moves(workflow: &Workflow, out: &mut Merged<'_>) {
+    let known = known_states(workflow);
+    let mut by_pair = BTreeMap::new();
+    for (index, rule) in workflow.moves.iter().enumerate() {
+        let base = format!("workflow.move.{index}");
+        let froms = rule.from.iter().enumerate().map(|(at, name)| (format!("{base}.from.{at}"), name));
+        for (path, name) in
+            froms.chain([(format!("{base}.to"), &rule.to)]).filter(|(_, name)| !known.contains(&fold(name)))
+        {
+            unknown_state(&[&path, "workflow.states"], name, &workflow.states, out);
+        }
+        if rule.from.is_empty() {
+            let path = format!("{base}.from");
+            out.report_at(&[&path], format!("a move to `{}` from nowhere can never happen", rule.to), None);
+        }
+        for from in &rule.from {
+            let before = by_pair.insert((fold(from), fold(&rule.to)), rule.by);
+            if before.is_some_and(|by| by != rule.by) {
+                let message = format!(
+                    "the move from `{from}` to `{}` is allowed by one rule to the holder, by another to anyone",
+                    rule.to
+                );
+                out.report_at(&[&format!("{base}.by"), &format!("{base}.from")], message, None);
+            }
+        }
+    }
+}
+
+fn expect_status(config: &Config, out: &mut Merged<'_>) {
+    let known = known_states(&config.workflow);
+    let names = config.assignment.expect_status.iter().enumerate();
+    for (index, name) in names.filter(|(_, name)| !known.contains(&fold(name))) {
+        let path = format!("assignment.expect_status.{index}");
+        unknown_state(&[&path, "assignment.expect_status", "workflow.states"], name, &config.workflow.states, out);
+    }
+}
+
+fn unknown_state(paths: &[&str], name: &str, states: &[String], out: &mut Merged<'_>) {
+    let help = format!("there are: {}, and none, open, closed", states.join(", "));
+    out.report_at(paths, format!("`{name}` is not among `workflow.states`"), Some(help));
+}
+
+fn known_states(workflow: &Workflow) -> BTreeSet<String> {
+    let labels = workflow.states.iter().map(|state| fold(state));
+    labels.chain(BUILT_IN_STATES.map(str::to_owned)).collect()
+}
+
+fn outputs(config: &Config, out: &mut Merged<'_>) {
+    if !config.audit.stdout && config.audit.file.is_none() {
+        let message = "nothing would record the decisions: `audit.stdout` is off and `audit.file` is empty".to_owned();
+        out.report_at(&["audit.stdout"], message, None);
+    }
+    if let Err(error) = config.log.level.parse::<tracing_subscriber::filter::Targets>() {
+        let help = Some("write \"info\", or finer: \"info,claimgate::gate=debug\"".to_owned());
+        out.report_at(&["log.level"], format!("`log.level` is not understood: {error}"), help);
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.trim().to_lowercase()
+}

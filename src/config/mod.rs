@@ -1,0 +1,132 @@
+//! File, environment and flags become one typed [`Config`].
+//!
+//! Flags beat the environment, which beats the operator's file, which beats the built-in file `config/claimgate.toml`.
+//! That file is the only place of defaults and of their explanation. Whatever is not understood is an error with its
+//! file, line and column, never ignored: a typing mistake in a rule would otherwise open the gate without a word.
+//! Several mistakes are reported at once.
+//!
+//! [`read`] is pure but for the operator's file; [`load`] also looks at the files that a configuration names. Nothing
+//! here knows the gate's own types: the composition root maps a `Config` to the parts.
+
+mod checks;
+mod files;
+mod layers;
+mod sections;
+mod source;
+mod values;
+
+use std::path::PathBuf;
+
+pub use files::read_secret;
+pub use layers::environment_names;
+pub use sections::{
+    Assignment, Audit, By, Config, Forwarded, HostHeader, Identity, InstanceSource, Ledger, LedgerUrl, Listener, Log,
+    LogFormat, Metrics, Mode, Move, Outside, Server, Tls, Tracker, Upstream, Verify, Workflow,
+};
+pub use source::{ConfigErrors, Place, Problem};
+pub use values::{parse_duration, parse_size, show_duration, show_size};
+
+use layers::Merged;
+
+/// The built-in file: every key, explained, with its default.
+pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
+
+/// How the built-in file is called in messages.
+const DEFAULTS_NAME: &str = "built-in defaults";
+
+/// What a configuration is made of, lowest first.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// `--config`. Without it `CLAIMGATE_CONFIG` counts, and without that there is no file.
+    pub file: Option<PathBuf>,
+    /// All variables of the process; those of others are not looked at.
+    pub environment: Vec<(String, String)>,
+    /// Flags that set a key.
+    pub flags: Vec<Flag>,
+}
+
+/// A flag that sets a key.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// As typed, `--listen`.
+    pub name: &'static str,
+    /// The key that it sets, `server.listen`.
+    pub path: &'static str,
+    /// The value, as typed.
+    pub value: String,
+}
+
+/// A configuration in force, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// The keys that are set somewhere, with that place (`gate.toml:3:10`, `environment`, `command line`).
+    pub origins: Vec<(String, String)>,
+    /// What is no mistake but looks like one.
+    pub warnings: Vec<LoadWarning>,
+}
+
+/// Something that looks like a mistake and may be none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadWarning(pub String);
+
+/// A key that had another name once. It is refused, with its successor: two names for one thing would have to be
+/// explained for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Renamed {
+    /// The old dotted path.
+    pub old: &'static str,
+    /// The new one.
+    pub new: &'static str,
+    /// What to mind when changing it.
+    pub help: &'static str,
+}
+
+/// The keys that were renamed, so far none.
+const RENAMED: &[Renamed] = &[];
+
+/// Reads and checks a configuration, and the permissions of the files that it names.
+pub fn load(layers: &Layers) -> Result<Loaded, ConfigErrors> {
+    read_with(layers, RENAMED, files::check)
+}
+
+/// Reads and checks a configuration without looking at the files that it names.
+pub fn read(layers: &Layers) -> Result<Loaded, ConfigErrors> {
+    read_with(layers, RENAMED, |_, _| {})
+}
+
+fn read_with(layers: &Layers, renamed: &[Renamed], also: fn(&Config, &mut Merged<'_>)) -> Result<Loaded, ConfigErrors> {
+    let file = file_of(layers).map(|path| (path.display().to_string(), std::fs::read_to_string(path)));
+    let mut merged = Merged::new();
+    match &file {
+        Some((name, Ok(text))) => merged.add_file(name, text, renamed),
+        Some((name, Err(error))) => {
+            merged.report("", None, format!("cannot read the configuration {name}: {error}"), None);
+        }
+        None => {}
+    }
+    merged.add_environment(&layers.environment);
+    merged.add_flags(&layers.flags);
+    let config = merged.read();
+    if let Some(config) = &config {
+        checks::check(config, &mut merged);
+        also(config, &mut merged);
+    }
+    merged.finish(config)
+}
+
+fn file_of(layers: &Layers) -> Option<PathBuf> {
+    let named = layers.environment.iter().find(|(name, value)| name == layers::FILE_VARIABLE && !value.is_empty());
+    layers.file.clone().or_else(|| named.map(|(_, value)| value.into()))
+}
+
+impl Config {
+    /// The built-in defaults alone.
+    pub fn defaults() -> Self {
+        Merged::new().read().expect("the built-in file is complete, as a test checks")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,415 @@
+//! The typed tree: one struct a section, in plain standard types.
+//!
+//! What a key means, its unit and when to change it is said once, in `config/claimgate.toml`. There is deliberately no
+//! default in this file: a key that the built-in file lacks does not parse, so the two cannot drift apart.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{address, choice, duration, optional_path, optional_text, or_off, size};
+
+/// The whole configuration, as in force.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Listeners, limits and time-outs towards clients.
+    pub server: Server,
+    /// The tracker, and how it is reached.
+    pub upstream: Upstream,
+    /// The record of claims and its periods.
+    pub ledger: Ledger,
+    /// Who is acting.
+    pub identity: Identity,
+    /// The rules of claims.
+    pub assignment: Assignment,
+    /// The rules of statuses.
+    pub workflow: Workflow,
+    /// Where decisions are recorded.
+    pub audit: Audit,
+    /// The operational log.
+    pub log: Log,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The main listener.
+    #[serde(with = "address")]
+    pub listen: SocketAddr,
+    /// The admin listener, if any.
+    #[serde(with = "or_off")]
+    pub admin: Option<SocketAddr>,
+    /// Ledger and keys.
+    pub state_dir: PathBuf,
+    /// Further listeners.
+    pub listener: Vec<Listener>,
+    /// Serving threads; 0: one a core.
+    pub workers: usize,
+    /// For the head of a request.
+    #[serde(with = "duration")]
+    pub header_read_timeout: Duration,
+    /// For a TLS handshake.
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
+    /// Between requests.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// Between two pieces of a body, either way.
+    #[serde(with = "duration")]
+    pub body_idle_timeout: Duration,
+    /// At once.
+    pub max_connections: usize,
+    /// At once from one address; 0: no limit.
+    pub max_connections_per_client: usize,
+    /// Fields of one head.
+    pub max_headers: usize,
+    /// Bytes of one head.
+    #[serde(with = "size")]
+    pub max_header_bytes: u64,
+    /// Bytes of a guarded write.
+    #[serde(with = "size")]
+    pub max_guarded_body: u64,
+    /// Of one HTTP/2 connection.
+    pub max_h2_streams: u32,
+    /// After SIGTERM.
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
+    /// The forwarded headers towards the tracker.
+    pub forwarded: Forwarded,
+    /// The admin listener's token.
+    #[serde(with = "optional_path")]
+    pub admin_token_file: Option<PathBuf>,
+    /// The server's certificate.
+    pub tls: Tls,
+}
+
+/// `[server.tls]`: both, or neither.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, PEM.
+    #[serde(with = "optional_path")]
+    pub certificate: Option<PathBuf>,
+    /// The private key, PEM.
+    #[serde(with = "optional_path")]
+    pub key: Option<PathBuf>,
+}
+
+/// `[[server.listener]]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Where.
+    #[serde(with = "address")]
+    pub address: SocketAddr,
+    /// The instance for which it stands; empty: for none.
+    #[serde(default, with = "optional_text")]
+    pub instance: Option<String>,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `http` or `https`, an authority, perhaps a sub-path; no user, no query. Checked.
+    pub url: String,
+    /// The dialect.
+    pub tracker: Tracker,
+    /// The gate's URL as clients know it.
+    #[serde(with = "optional_text")]
+    pub public_url: Option<String>,
+    /// Authorities instead of the system's.
+    #[serde(with = "optional_path")]
+    pub ca_file: Option<PathBuf>,
+    /// Of a connection.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Of the gate's own reads.
+    #[serde(with = "duration")]
+    pub read_timeout: Duration,
+    /// Of guarded writes.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
+    /// To the head of a passed-through answer.
+    #[serde(with = "duration")]
+    pub pass_timeout: Duration,
+    /// A token that reads issues.
+    #[serde(with = "optional_path")]
+    pub service_token_file: Option<PathBuf>,
+    /// The Host header.
+    pub host: HostHeader,
+    /// Of an unused connection.
+    #[serde(with = "duration")]
+    pub pool_idle_timeout: Duration,
+    /// Unused connections a worker.
+    pub pool_max_idle: usize,
+}
+
+/// `[ledger]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Which implementation.
+    pub url: LedgerUrl,
+    /// Q.
+    #[serde(with = "duration")]
+    pub doubt_period: Duration,
+    /// How long a late landing is expected.
+    #[serde(with = "duration")]
+    pub zombie_period: Duration,
+    /// From SENDING to the first byte.
+    #[serde(with = "duration")]
+    pub emit_window: Duration,
+    /// Between two flushes of when holders were seen.
+    #[serde(with = "duration")]
+    pub renew_interval: Duration,
+}
+
+/// Where the ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerUrl {
+    /// One file in the state directory.
+    Sqlite,
+}
+
+/// `[identity]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Where an instance may be named.
+    pub sources: Vec<InstanceSource>,
+    /// Accounts that must name an instance.
+    pub shared_accounts: Vec<String>,
+    /// Of a known credential.
+    #[serde(with = "duration")]
+    pub whoami_lifetime: Duration,
+    /// Of an unknown one.
+    #[serde(with = "duration")]
+    pub whoami_negative_lifetime: Duration,
+    /// Credentials remembered.
+    pub whoami_capacity: u64,
+}
+
+/// `[assignment]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// Refuse, or only record.
+    pub mode: Mode,
+    /// From which statuses an item may be claimed; empty: any.
+    pub expect_status: Vec<String>,
+    /// At least 1.
+    pub max_assignees: usize,
+    /// Whether others than oneself may be assigned.
+    pub assign_others: bool,
+    /// Who may clear the assignee of a held item.
+    pub release_by: By,
+    /// Accounts of people above the rules.
+    pub overriders: Vec<String>,
+    /// What an outside edit does.
+    pub outside: Outside,
+    /// How a write is verified.
+    pub verify: Verify,
+    /// Silence after which a holding is flagged.
+    #[serde(with = "or_off")]
+    pub stale_after: Option<Duration>,
+    /// Silence after which it may be taken over.
+    #[serde(with = "or_off")]
+    pub takeover_after: Option<Duration>,
+    /// Waiting requests an item.
+    pub lane_capacity: usize,
+    /// The longest wait in a lane.
+    #[serde(with = "duration")]
+    pub lane_timeout: Duration,
+}
+
+/// `[workflow]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workflow {
+    /// Refuse, or only record.
+    pub mode: Mode,
+    /// Labels that are statuses, as written; compared without case.
+    pub states: Vec<String>,
+    /// Those in which an item is worked on.
+    pub working: Vec<String>,
+    /// Those that can be left only once.
+    pub consume: Vec<String>,
+    /// The allowed moves (`[[workflow.move]]`).
+    #[serde(rename = "move")]
+    pub moves: Vec<Move>,
+}
+
+/// `[[workflow.move]]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// States, or `none`, `open`, `closed`.
+    pub from: Vec<String>,
+    /// A state, or `none`, `open`, `closed`.
+    pub to: String,
+    /// Who may.
+    pub by: By,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Whether to standard output.
+    pub stdout: bool,
+    /// Also to this file.
+    #[serde(with = "optional_path")]
+    pub file: Option<PathBuf>,
+    /// At which size a new file begins.
+    #[serde(with = "or_off")]
+    pub rotate_size: Option<u64>,
+    /// Old files kept; 0: all.
+    pub keep: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A filter directive. Checked.
+    pub level: String,
+    /// The shape of a line.
+    pub format: LogFormat,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Whether they are served.
+    pub enabled: bool,
+}
+
+choice! {
+    /// Whether a rule refuses.
+    Mode {
+        /// It does.
+        Enforce = "enforce",
+        /// It is decided and recorded; nothing is refused.
+        Observe = "observe",
+    }
+}
+
+choice! {
+    /// Who may do something.
+    By {
+        /// Only who holds the item.
+        Holder = "holder",
+        /// Whoever may write to it.
+        Anyone = "anyone",
+    }
+}
+
+choice! {
+    /// What an edit does that did not cross the gate.
+    Outside {
+        /// It ends the holding.
+        Wins = "wins",
+        /// The holding stays.
+        Hold = "hold",
+    }
+}
+
+choice! {
+    /// How a guarded write is verified.
+    Verify {
+        /// By a read of its own.
+        ReadBack = "read-back",
+        /// By the tracker's answer, where that shows the state.
+        Answer = "answer",
+    }
+}
+
+choice! {
+    /// Where the name of an instance may come from.
+    InstanceSource {
+        /// The listener that it came in by.
+        Listener = "listener",
+        /// The prefix `/as/<agent>/`.
+        Path = "path",
+        /// The header `Claimgate-Agent`.
+        Header = "header",
+    }
+}
+
+choice! {
+    /// What happens to the forwarded headers.
+    Forwarded {
+        /// Written anew.
+        Set = "set",
+        /// Extended.
+        Append = "append",
+        /// Removed.
+        Strip = "strip",
+    }
+}
+
+choice! {
+    /// Which Host header the tracker sees.
+    HostHeader {
+        /// The client's.
+        Keep = "keep",
+        /// The one in the upstream URL.
+        Upstream = "upstream",
+    }
+}
+
+choice! {
+    /// The trackers that the gate can speak to.
+    Tracker {
+        /// Forgejo, and Gitea.
+        Forgejo = "forgejo",
+    }
+}
+
+choice! {
+    /// The shape of a log line.
+    LogFormat {
+        /// One object a line.
+        Json = "json",
+        /// For a person.
+        Text = "text",
+    }
+}
+
+// === impl LedgerUrl ===
+
+impl<'de> Deserialize<'de> for LedgerUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let wants_postgres = ["postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme));
+        match text.as_str() {
+            "sqlite" => Ok(Self::Sqlite),
+            _ if wants_postgres => Err(serde::de::Error::custom(
+                "PostgreSQL is not supported by this version: write \"sqlite\" and run one gate for one tracker; \
+                 several gates on one ledger are not safe with SQLite",
+            )),
+            _ => Err(serde::de::Error::custom(
+                "no such ledger: write \"sqlite\" (the file is put into server.state_dir)",
+            )),
+        }
+    }
+}
+
+impl Serialize for LedgerUrl {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Sqlite => to.serialize_str("sqlite"),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One `check` helper, and cases as data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// Reads a file's text with variables and flags.
+fn read_text(
+    text: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &'static str, &str)],
+) -> Result<Loaded, ConfigErrors> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let layers = Layers {
+        file: Some(file.path().to_owned()),
+        environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        flags: flags.iter().map(|(name, path, value)| Flag { name, path, value: (*value).to_owned() }).collect(),
+    };
+    load(&layers)
+}
+
+/// Each expected fragment is in a problem of its own, and there are no more problems than fragments.
+#[track_caller]
+fn check_refused(text: &str, environment: &[(&str, &str)], expected: &[&str]) {
+    let errors = read_text(text, environment, &[]).expect_err(text);
+    let shown: Vec<String> = errors.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(shown.len(), expected.len(), "{text}\n{errors}");
+    for fragment in expected {
+        assert!(shown.iter().any(|problem| problem.contains(fragment)), "no {fragment:?} in\n{errors}");
+    }
+}
+
+#[track_caller]
+fn check_accepted(text: &str, environment: &[(&str, &str)]) -> Config {
+    read_text(text, environment, &[]).unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    assert_eq!(check_accepted("", &[]), Config::defaults());
+    assert!(read_text("", &[], &[]).unwrap().origins.is_empty());
+}
+
+#[test]
+fn what_is_written_reads_the_same() {
+    let config = Config::defaults();
+    assert_eq!(check_accepted(&toml::to_string(&config).unwrap(), &[]), config);
+}
+
+#[test]
+fn what_tests_elsewhere_rely_on() {
+    let config = Config::defaults();
+    assert_eq!(config.upstream.url, "http://127.0.0.1:3000");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8480");
+    assert_eq!(config.server.admin.unwrap().to_string(), "127.0.0.1:8481");
+    assert_eq!(config.server.state_dir, PathBuf::from("./state"));
+    assert_eq!(show_duration(config.ledger.doubt_period), "2m");
+    assert_eq!(config.workflow.moves.len(), 2);
+    assert_eq!(config.workflow.moves[0].by, By::Holder);
+}
+
+#[test]
+fn every_key_is_typed_and_explained() {
+    let typed = paths(&toml::Value::try_from(Config::defaults()).unwrap());
+    let written = paths(&DEFAULTS.parse::<toml::Table>().unwrap().into());
+    assert_eq!(typed, written, "the typed tree and config/claimgate.toml have different keys");
+    let mut before = "";
+    for line in DEFAULTS.lines() {
+        let is_key = line.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '#']));
+        assert!(!is_key || before.starts_with('#'), "no comment above: {line}");
+        before = line;
+    }
+}
+
+/// The dotted paths of all keys, those of tables in arrays without an index.
+fn paths(value: &toml::Value) -> BTreeSet<String> {
+    let below = |key: &str, value: &toml::Value| -> Vec<String> {
+        paths(value).into_iter().map(|rest| format!("{key}.{rest}")).chain([key.to_owned()]).collect()
+    };
+    match value {
+        toml::Value::Table(table) => table.iter().flat_map(|(key, value)| below(key, value)).collect(),
+        toml::Value::Array(array) => array.iter().flat_map(paths).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn layers_beat_one_another_in_order() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:2\"\nworkers = 3\n[server.tls]\n";
+    let environment =
+        [("CLAIMGATE_LISTEN", "127.0.0.1:11"), ("CLAIMGATE_SERVER_WORKERS", "4"), ("CLAIMGATE_ADMIN", "off")];
+    let flags = [("--listen", "server.listen", "127.0.0.1:111")];
+    let loaded = read_text(file, &environment, &flags).unwrap();
+    let server = &loaded.config.server;
+    assert_eq!((server.listen.port(), server.admin, server.workers), (111, None, 4));
+    assert_eq!(server.max_headers, Config::defaults().server.max_headers);
+    let origins: BTreeMap<_, _> = loaded.origins.into_iter().collect();
+    assert_eq!(origins["server.listen"], "command line");
+    assert_eq!(origins["server.workers"], "environment");
+}
+
+#[test]
+fn arrays_are_replaced() {
+    let config = check_accepted(
+        "[workflow]\nstates = [\"new\"]\nworking = []\n[[workflow.move]]\nfrom = [\"none\"]\nto = \"new\"\nby = \"anyone\"\n",
+        &[],
+    );
+    assert_eq!(config.workflow.states, ["new"]);
+    assert_eq!(config.workflow.moves.len(), 1);
+}
+
+#[test]
+fn mistakes_in_one_value() {
+    let cases: &[(&str, &str)] = &[
+        ("[upsteam]\nurl = \"http://h\"", "did you mean `upstream`?"),
+        ("[server]\nlisen = \"127.0.0.1:1\"", "did you mean `listen`?"),
+        ("[server]\ntracker = \"forgejo\"", "`tracker` belongs into `[upstream]`"),
+        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[workflow]`"),
+        ("[server]\nxyzzyx = 1", "known here: "),
+        ("[server.tls]\ncert = \"x\"", "unknown key `server.tls.cert`"),
+        ("[[server.listener]]\naddress = \"127.0.0.1:1\"\ntsl = true", "did you mean `tls`?"),
+        ("[[workflow.move]]\nfrom = [\"none\"]\nto = \"todo\"\nbye = 1\nby = \"anyone\"", "did you mean `by`?"),
+        ("upstream = \"http://h\"", "`upstream` is a section"),
+        ("[upstream]\nread_timeout = 5", "expected a string"),
+        ("[upstream]\nread_timeout = \"5\"", "is not a duration"),
+        ("[upstream]\nread_timeout = \"off\"", "is not a duration"),
+        ("[upstream]\nread_timeout = \"0s\"", "longer than zero"),
+        ("[upstream]\ntracker = \"gitbub\"", "write `forgejo`"),
+        ("[upstream]\nurl = \"ftp://h\"", "must begin with http"),
+        ("[upstream]\nurl = \"http://u:secret@h\"", "http://u:******@h"),
+        ("[upstream]\nurl = \"127.0.0.1:3000\"", "`upstream.url` "),
+        ("[upstream]\npublic_url = \"http://h/?a\"", "query"),
+        ("[server]\nadmin = \"localhost:1\"", "is not an address and a port"),
+        ("[server]\nworkers = -1", "expected a whole number, not negative"),
+        ("[server]\nmax_header_bytes = \"64KB\"", "is not a size"),
+        ("[server]\nmax_connections = 0", "must be at least 1"),
+        ("[ledger]\nurl = \"postgres://u:pw@h/db\"", "PostgreSQL is not supported by this version"),
+        ("[ledger]\nurl = \"redis\"", "no such ledger"),
+        ("[assignment]\nmax_assignees = 0", "must be at least 1"),
+        ("[assignment]\nrelease_by = \"nobody\"", "write `holder` or `anyone`"),
+        ("[assignment]\nmode = \"off\"", "write `enforce` or `observe`"),
+        ("[assignment]\ntakeover_after = \"soon\"", ", or \"off\""),
+        ("[log]\nlevel = \"loud=very\"", "`log.level` is not understood"),
+        ("[log]\nformat = \"xml\"", "write `json` or `text`"),
+        ("[server\n", "this is not TOML"),
+        ("[server]\nworkers = 1\nworkers = 2", "this is not TOML: duplicate key"),
+    ];
+    for (text, fragment) in cases {
+        check_refused(text, &[], &[fragment]);
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_together() {
+    let cases: &[(&str, &str)] = &[
+        ("[server]\nadmin = \"127.0.0.1:8480\"", "are the same address"),
+        ("[server]\nlisten = \"0.0.0.0:8481\"", "are the same address"),
+        ("[server]\nadmin = \"0.0.0.0:9\"", "asks for no token"),
+        ("[[server.listener]]\naddress = \"127.0.0.1:8480\"", "are the same address"),
+        ("[[server.listener]]\naddress = \"127.0.0.1:1\"\ntls = true", "there is no certificate"),
+        ("[server.tls]\ncertificate = \"Cargo.toml\"", "without `server.tls.key`"),
+        ("[upstream]\nurl = \"http://127.0.0.1:8480\"", "come back for ever"),
+        ("[upstream]\nca_file = \"Cargo.toml\"", "has no use"),
+        ("[ledger]\ndoubt_period = \"34s\"", "shorter than upstream.write_timeout"),
+        ("[upstream]\nwrite_timeout = \"2m\"", "shorter than upstream.write_timeout"),
+        ("[ledger]\nzombie_period = \"1m\"", "`ledger.zombie_period` is shorter"),
+        ("[assignment]\ntakeover_after = \"2h\"", "must be longer than `assignment.stale_after`"),
+        ("[assignment]\noverriders = [\"Bot\"]\n[identity]\nshared_accounts = [\"bot\"]", "above the rules"),
+        ("[identity]\nshared_accounts = [\"bot\"]\nsources = []", "every claim would be refused"),
+        (
+            "[[server.listener]]\naddress = \"127.0.0.1:1\"\ninstance = \"a\"\n[identity]\nsources = []",
+            "not among `identity.sources`",
+        ),
+        ("[assignment]\nexpect_status = [\"new\"]", "`new` is not among `workflow.states`"),
+        ("[workflow]\nworking = [\"doing\"]", "`doing` is not among `workflow.states`"),
+        ("[workflow]\nworking = [\"open\"]", "`open` is not among `workflow.states`"),
+        ("[workflow]\nconsume = [\"doing\"]", "`doing` is not among `workflow.states`"),
+        ("[workflow]\nstates = [\"a\", \"A\"]\nworking = []\nmove = []", "twice"),
+        ("[workflow]\nstates = [\"closed\"]\nworking = []\nmove = []", "without a label"),
+        ("[[workflow.move]]\nfrom = [\"new\"]\nto = \"todo\"\nby = \"anyone\"", "`new` is not among"),
+        ("[[workflow.move]]\nfrom = [\"none\"]\nto = \"doing\"\nby = \"anyone\"", "`doing` is not among"),
+        ("[[workflow.move]]\nfrom = []\nto = \"todo\"\nby = \"anyone\"", "can never happen"),
+        ("[audit]\nstdout = false", "nothing would record"),
+        ("[upstream]\nservice_token_file = \"/nowhere/token\"", "/nowhere/token"),
+    ];
+    for (text, fragment) in cases {
+        check_refused(text, &[], &[fragment]);
+    }
+}
+
+#[test]
+fn a_key_without_a_certificate() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    check_refused(&format!("[server.tls]\nkey = {:?}", key.path()), &[], &["without `server.tls.certificate`"]);
+}
+
+#[test]
+fn combinations_that_are_fine() {
+    let cases = [
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"",
+        "[assignment]\nstale_after = \"off\"\ntakeover_after = \"1h\"",
+        "[assignment]\nexpect_status = [\"BACKLOG\", \"none\"]",
+        "[[workflow.move]]\nfrom = [\"In-Progress\"]\nto = \"closed\"\nby = \"holder\"",
+        "[upstream]\nurl = \"https://forge.example/sub\"\nca_file = \"Cargo.toml\"",
+        "[workflow]\nmove = []",
+    ];
+    for text in cases {
+        check_accepted(text, &[]);
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_and_nothing_that_follows_from_them() {
+    check_refused(
+        "[workflow]\nstats = [\"doing\"]\nworking = [\"doing\"]\n[upstream]\nread_timeout = \"5\"\ntracker = \"x\"\n[audit]\nstdout = false",
+        &[("CLAIMGATE_LISTEN", "here")],
+        &["`states`?", "not a duration", "`forgejo`", "nothing would record", "CLAIMGATE_LISTEN=here"],
+    );
+}
+
+#[test]
+fn variables() {
+    check_refused("", &[("CLAIMGATE_LEDGER_DOUT_PERIOD", "1h")], &["did you mean `CLAIMGATE_LEDGER_DOUBT_PERIOD`?"]);
+    check_refused("", &[("CLAIMGATE_SERVER_WORKERS", "many")], &["expected a whole number"]);
+    let twins = [("CLAIMGATE_LISTEN", "127.0.0.1:1"), ("CLAIMGATE_SERVER_LISTEN", "127.0.0.1:2")];
+    check_refused("", &twins, &["both set `server.listen`"]);
+    let others =
+        [("CLAIMGATE_SERVER_PORT_80_TCP", "x"), ("CLAIMGATE_PORT", "tcp://x"), ("CLAIMGATE_SERVER_SERVICE_HOST", "x")];
+    assert_eq!(check_accepted("", &others), Config::defaults());
+    assert_eq!(read_text("", &[("CLAIMGATE_FOO", "x")], &[]).unwrap().warnings.len(), 1);
+    assert!(!check_accepted("[audit]\nfile = \"a\"", &[("CLAIMGATE_AUDIT_STDOUT", "false")]).audit.stdout);
+}
+
+#[test]
+fn an_old_key_names_its_successor() {
+    let renamed = [Renamed { old: "ledger.quarantine", new: "ledger.doubt_period", help: "the unit was seconds" }];
+    let mut merged = Merged::new();
+    merged.add_file("old.toml", "[ledger]\nquarantine = 120\n", &renamed);
+    let shown = merged.problems[0].to_string();
+    assert!(shown.contains("`ledger.quarantine` is now called `ledger.doubt_period`"), "{shown}");
+    assert!(shown.contains("old.toml:2:1") && shown.contains("the unit was seconds"), "{shown}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_everybody_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("[server]\nadmin_token_file = {:?}", token.path());
+    for (mode, good) in [(0o600, true), (0o640, true), (0o644, false), (0o602, false)] {
+        std::fs::set_permissions(token.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(read_text(&text, &[], &[]).is_ok(), good, "{mode:o}");
+    }
+}

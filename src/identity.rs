@@ -1,0 +1,135 @@
+//! Who is behind a credential: asked of the tracker, remembered under a keyed fingerprint.
+//!
+//! The tracker is asked once a credential (single flight) and again when it
+//! forgets it. A credential that may not ask (scoped tokens get 403) is an
+//! account of its own, named by its fingerprint. The key of the fingerprint
+//! lives in the state directory, so that a holding survives a restart; no token
+//! is ever kept, logged or compared.
+
+use crate::dialect::{Credential, Dialect, Whoami, WireResponse};
+use crate::effect::audit::hex;
+use crate::effect::{BoxFuture, Identify, IdentifyError, Metrics, Upstream};
+use crate::model::{Account, Fingerprint};
+use hmac::{Hmac, Mac};
+use moka::future::Cache;
+use secrecy::{ExposeSecret, SecretSlice};
+use sha2::Sha256;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long accounts are remembered, and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryLimits {
+    /// An account that the tracker named.
+    pub lifetime: Duration,
+    /// Credentials at most; beyond that the least used are asked for again.
+    pub capacity: u64,
+}
+
+/// The tracker's accounts, by credential.
+pub struct Directory {
+    dialect: Arc<dyn Dialect>,
+    upstream: Arc<dyn Upstream>,
+    metrics: Metrics,
+    key: SecretSlice<u8>,
+    known: Cache<Fingerprint, Account>,
+}
+
+/// A whoami that named nobody, shared by all who asked for the same credential at once.
+#[derive(Clone)]
+enum Failed {
+    Refused(Arc<WireResponse>),
+    Unreadable(Arc<str>),
+}
+
+const KEY_FILE: &str = "fingerprint.key";
+const KEY_BYTES: usize = 32;
+
+// === impl Directory ===
+
+impl Directory {
+    /// A directory over this tracker; `key` keys the fingerprints.
+    pub fn new(
+        dialect: Arc<dyn Dialect>,
+        upstream: Arc<dyn Upstream>,
+        metrics: Metrics,
+        key: SecretSlice<u8>,
+        limits: DirectoryLimits,
+    ) -> Self {
+        let known = Cache::builder().max_capacity(limits.capacity).time_to_live(limits.lifetime).build();
+        Self { dialect, upstream, metrics, key, known }
+    }
+
+    async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
+        let started = tokio::time::Instant::now();
+        let answer = self.upstream.read(self.dialect.whoami(credential)).await;
+        self.metrics.upstream_took("whoami", started.elapsed());
+        let (response, _) = answer.map_err(|error| Failed::Unreadable(error.to_string().into()))?;
+        match self.dialect.account(&response) {
+            Whoami::Account(login) => Ok(Account::Named(login)),
+            Whoami::Forbidden => Ok(Account::Opaque(print.clone())),
+            Whoami::Refused => Err(Failed::Refused(Arc::new(response))),
+            Whoami::Unreadable(why) => Err(Failed::Unreadable(why.into())),
+        }
+    }
+}
+
+impl Identify for Directory {
+    fn fingerprint(&self, credential: &Credential) -> Fingerprint {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.key.expose_secret()).expect("HMAC takes any key");
+        mac.update(&credential.material());
+        Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
+    }
+
+    fn account<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Account, IdentifyError>> {
+        Box::pin(async move {
+            let print = self.fingerprint(credential);
+            let known = self.known.try_get_with_by_ref(&print, self.ask(credential, &print)).await;
+            known.map_err(|failed| match Failed::clone(&failed) {
+                Failed::Refused(response) => IdentifyError::Refused(Box::new(WireResponse::clone(&response))),
+                Failed::Unreadable(why) => IdentifyError::Unreadable(why.to_string()),
+            })
+        })
+    }
+
+    fn known(&self, print: &Fingerprint) -> Option<Account> {
+        futures_util::FutureExt::now_or_never(self.known.get(print)).flatten()
+    }
+
+    fn forget(&self, print: &Fingerprint) {
+        futures_util::FutureExt::now_or_never(self.known.invalidate(print)).unwrap_or_default();
+    }
+}
+
+/// The key of this state directory, made at the first start; mode 0600.
+pub fn fingerprint_key(dir: &Path) -> std::io::Result<SecretSlice<u8>> {
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join(KEY_FILE);
+    let mut key = Vec::with_capacity(KEY_BYTES);
+    match std::fs::File::open(&path) {
+        Ok(mut file) => file.read_to_end(&mut key).map(drop)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            key.extend(random_key()?);
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(&key)?;
+            file.sync_all()?;
+        }
+        Err(error) => return Err(error),
+    }
+    if key.len() != KEY_BYTES {
+        let text = format!("{} is not {KEY_BYTES} bytes long; remove it to have a new one made", path.display());
+        return Err(std::io::Error::other(text));
+    }
+    Ok(SecretSlice::from(key))
+}
+
+/// A key that lives as long as the process: where the state directory cannot be written, and for `demo`.
+pub fn random_key() -> std::io::Result<Vec<u8>> {
+    let mut key = vec![0; KEY_BYTES];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    Ok(key)
+}

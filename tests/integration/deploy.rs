@@ -1,0 +1,246 @@
+//! The deployment files hold what they promise: one way in, not root, and nothing that the binary does not understand.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use claimgate::cli::Cli;
+use claimgate::config::{Layers, environment_names, read};
+use clap::CommandFactory as _;
+use serde_yaml_ng::Value;
+
+const BINARY: &str = "/usr/local/bin/claimgate";
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
+fn text(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn documents(name: &str) -> Vec<Value> {
+    use serde::Deserialize as _;
+    serde_yaml_ng::Deserializer::from_str(&text(name)).map(|document| Value::deserialize(document).unwrap()).collect()
+}
+
+fn words(value: &Value) -> Vec<String> {
+    value.as_sequence().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+/// The command line, without the program's name, is one that the binary takes.
+#[track_caller]
+fn check_command(arguments: &[String]) {
+    let all = std::iter::once("claimgate".to_owned()).chain(arguments.iter().cloned());
+    Cli::command().try_get_matches_from(all).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+}
+
+/// The variables are ones that the configuration reads, with values that it accepts.
+#[track_caller]
+fn check_environment(variables: &[(String, String)]) {
+    let known = environment_names();
+    for (name, _) in variables.iter().filter(|(name, _)| name.starts_with("CLAIMGATE_")) {
+        assert!(known.contains_key(name) || name == "CLAIMGATE_CONFIG", "{name} is not understood");
+    }
+    let layers = Layers { environment: variables.to_vec(), ..Layers::default() };
+    read(&layers).unwrap_or_else(|errors| panic!("{errors}"));
+}
+
+#[test]
+fn the_compose_file_leaves_one_way_in() {
+    let compose = &documents("compose.yaml")[0];
+    let (forgejo, gate) = (&compose["services"]["forgejo"], &compose["services"]["claimgate"]);
+    assert!(forgejo["ports"].is_null() && forgejo["network_mode"].is_null(), "Forgejo's port is published");
+    assert_eq!(words(&forgejo["networks"]), ["inside"]);
+    assert_eq!(compose["networks"]["inside"]["internal"].as_bool(), Some(true));
+    assert_eq!(words(&gate["ports"]), ["8480:8480"]);
+    assert_eq!(gate["user"].as_str(), Some("65532:65532"));
+    assert_eq!(gate["read_only"].as_bool(), Some(true));
+    assert!(words(&gate["volumes"]).contains(&"claimgate-state:/var/lib/claimgate".to_owned()));
+    assert!(!compose["volumes"]["claimgate-state"].is_null());
+}
+
+#[test]
+fn the_compose_file_is_understood_by_the_gate() {
+    let compose = &documents("compose.yaml")[0];
+    let (forgejo, gate) = (&compose["services"]["forgejo"], &compose["services"]["claimgate"]);
+    let public = gate["environment"]["CLAIMGATE_UPSTREAM_PUBLIC_URL"].as_str().unwrap();
+    assert_eq!(forgejo["environment"]["FORGEJO__server__ROOT_URL"].as_str(), Some(public));
+    check_command(&words(&gate["command"]));
+    let variables = gate["environment"].as_mapping().unwrap().iter();
+    let plain = variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), default_of(value.as_str().unwrap())));
+    check_environment(&plain.collect::<Vec<_>>());
+    let health = words(&gate["healthcheck"]["test"]);
+    assert_eq!(health[..2], ["CMD", BINARY]);
+    check_command(&health[2..]);
+    assert!(!forgejo["healthcheck"]["test"].is_null());
+    assert!(seconds(gate["stop_grace_period"].as_str().unwrap()) > drain_timeout());
+}
+
+/// `${NAME:-default}` as compose would fill it in.
+fn default_of(value: &str) -> String {
+    let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inner.and_then(|inner| inner.split_once(":-")).map_or(value, |(_, default)| default).to_owned()
+}
+
+fn drain_timeout() -> u64 {
+    claimgate::config::Config::defaults().server.drain_timeout.as_secs()
+}
+
+fn seconds(text: &str) -> u64 {
+    claimgate::config::parse_duration(text).unwrap().as_secs()
+}
+
+#[test]
+fn the_sidecar_is_the_only_way_into_the_pod() {
+    let all = documents("kubernetes.yaml");
+    let kind = |kind: &str| all.iter().filter(|one| one["kind"] == kind).cloned().collect::<Vec<_>>();
+    let deployment = &kind("Deployment")[0];
+    let pod = &deployment["spec"]["template"]["spec"];
+    let (gate, forgejo) = (&pod["initContainers"][0], &pod["containers"][0]);
+    assert_eq!(deployment["spec"]["replicas"].as_u64(), Some(1));
+    assert_eq!(deployment["spec"]["strategy"]["type"].as_str(), Some("Recreate"));
+    assert_eq!(gate["restartPolicy"].as_str(), Some("Always"));
+    assert!(forgejo["ports"].is_null(), "Forgejo's port is named");
+    let variables = environment_of(forgejo);
+    assert_eq!(variables["FORGEJO__server__HTTP_ADDR"], "127.0.0.1");
+    assert!(variables["FORGEJO__server__ROOT_URL"].starts_with("https://"));
+    let services = kind("Service");
+    assert_eq!(services.len(), 1);
+    assert_eq!(words_of_ports(&services[0]), [8480]);
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > drain_timeout());
+    assert!(kind("PersistentVolumeClaim").iter().any(|claim| claim["metadata"]["name"] == "claimgate-state"));
+}
+
+fn words_of_ports(service: &Value) -> Vec<u64> {
+    let ports = service["spec"]["ports"].as_sequence().unwrap();
+    ports.iter().map(|port| port["targetPort"].as_u64().unwrap()).collect()
+}
+
+fn environment_of(container: &Value) -> BTreeMap<String, String> {
+    let list = container["env"].as_sequence().unwrap();
+    list.iter()
+        .map(|one| (one["name"].as_str().unwrap().to_owned(), one["value"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_pod_is_hardened_and_its_probes_ask_the_gate() {
+    let all = documents("kubernetes.yaml");
+    let pod = &all.iter().find(|one| one["kind"] == "Deployment").unwrap()["spec"]["template"]["spec"];
+    let gate = &pod["initContainers"][0];
+    for container in [gate, &pod["containers"][0]] {
+        let context = &container["securityContext"];
+        assert_eq!(context["runAsNonRoot"].as_bool(), Some(true));
+        assert_eq!(context["allowPrivilegeEscalation"].as_bool(), Some(false));
+        assert_eq!(words(&context["capabilities"]["drop"]), ["ALL"]);
+    }
+    assert_eq!(gate["securityContext"]["readOnlyRootFilesystem"].as_bool(), Some(true));
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let command = words(&gate[probe]["exec"]["command"]);
+        assert_eq!(command[0], BINARY);
+        check_command(&command[1..]);
+    }
+    check_command(&words(&gate["args"]));
+}
+
+#[test]
+fn the_pods_configuration_is_accepted() {
+    let all = documents("kubernetes.yaml");
+    let map = all.iter().find(|one| one["kind"] == "ConfigMap").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), map["data"]["claimgate.toml"].as_str().unwrap()).unwrap();
+    let loaded = read(&Layers { file: Some(file.path().to_owned()), ..Layers::default() });
+    let config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
+    assert_eq!(config.server.listen.port(), 8480);
+    assert!(config.server.admin.unwrap().ip().is_loopback());
+}
+
+/// `[section]` and `key=value`, keys in order, repeated ones kept.
+fn unit(name: &str) -> BTreeMap<String, Vec<(String, String)>> {
+    let mut sections = BTreeMap::<String, Vec<_>>::new();
+    let mut section = String::new();
+    for line in text(name).lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match (line.strip_prefix('['), line.split_once('=')) {
+            (Some(title), _) => title.trim_end_matches(']').clone_into(&mut section),
+            (None, Some((key, value))) => {
+                sections.entry(section.clone()).or_default().push((key.to_owned(), value.to_owned()))
+            }
+            (None, None) => panic!("{name}: {line}"),
+        }
+    }
+    sections
+}
+
+#[test]
+fn the_service_is_hardened_and_drains() {
+    let service: BTreeMap<_, _> = unit("claimgate.service").remove("Service").unwrap().into_iter().collect();
+    let wanted = [
+        ("Type", "notify"),
+        ("DynamicUser", "yes"),
+        ("StateDirectory", "claimgate"),
+        ("ProtectSystem", "strict"),
+        ("NoNewPrivileges", "yes"),
+        ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
+        ("CapabilityBoundingSet", ""),
+        ("MemoryDenyWriteExecute", "yes"),
+        ("ExecReload", "/bin/kill -HUP $MAINPID"),
+        ("KillSignal", "SIGTERM"),
+    ];
+    for (key, value) in wanted {
+        assert_eq!(service.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    assert!(service.contains_key("SystemCallFilter"));
+    assert!(seconds(&service["TimeoutStopSec"]) > drain_timeout());
+    for key in ["ExecStart", "ExecStartPre"] {
+        let command: Vec<String> = service[key].split(' ').map(str::to_owned).collect();
+        assert_eq!(command[0], BINARY);
+        check_command(&command[1..]);
+    }
+}
+
+#[test]
+fn the_socket_listens_where_the_gate_would() {
+    let socket: BTreeMap<_, _> = unit("claimgate.socket").remove("Socket").unwrap().into_iter().collect();
+    assert_eq!(socket["ListenStream"], claimgate::config::Config::defaults().server.listen.to_string());
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    let directory = tempfile::tempdir().unwrap();
+    let unit = directory.path().join("claimgate.service");
+    // The installed program does not exist here; any other does for the check.
+    std::fs::write(&unit, text("claimgate.service").replace(BINARY, "/bin/true")).unwrap();
+    std::fs::write(directory.path().join("claimgate.socket"), text("claimgate.socket")).unwrap();
+    let output = std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
+    match output {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let ours: Vec<_> = said.lines().filter(|line| line.contains("claimgate")).collect();
+            assert!(ours.is_empty(), "{said}");
+        }
+        Err(error) => eprintln!("SKIPPED: systemd-analyze is not here ({error}); the units are checked by key only"),
+    }
+}
+
+#[test]
+fn the_image_is_small_and_not_root() {
+    let joined = text("Containerfile").replace("\\\n", " ");
+    let lines = joined.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let instructions: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(' ')).collect();
+    let of =
+        |name: &str| instructions.iter().filter(|(key, _)| *key == name).map(|(_, value)| *value).collect::<Vec<_>>();
+    let stages = of("FROM");
+    assert_eq!(stages.len(), 2);
+    assert!(stages[0].ends_with(" AS build") && stages[1].contains("distroless") && stages[1].ends_with(":nonroot"));
+    assert_eq!(of("USER"), ["65532:65532"]);
+    let health = of("HEALTHCHECK")[0];
+    check_command(&exec_form(&health[health.find('[').unwrap()..])[1..]);
+    assert_eq!(exec_form(of("ENTRYPOINT")[0]), [BINARY]);
+    check_command(&exec_form(of("CMD")[0]));
+    let variables = of("ENV").into_iter().filter_map(|pair| pair.split_once('='));
+    check_environment(&variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>());
+}
+
+fn exec_form(json: &str) -> Vec<String> {
+    serde_json::from_str(json).unwrap()
+}
