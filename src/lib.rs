@@ -1,1 +1,6 @@
 //! claimgate.
+
+pub mod effect;
+pub mod proxy;
+pub mod server;
+pub mod upstream;

@@ -1,0 +1,3 @@
+//! Ports: what the gate asks of the world, without saying who answers.
+
+pub mod upstream;
