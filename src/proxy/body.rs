@@ -145,11 +145,14 @@ impl Body {
         Self(Kind::Stream(download))
     }
 
-    /// What a guard wants forwarded, if that is what this is.
-    pub(super) fn into_passed_on(self) -> Result<(Parts, Bytes), Self> {
-        match self.0 {
-            Kind::PassOn(request) => Ok(*request),
-            kind => Err(Self(kind)),
+    /// What a guard wants forwarded, if that is what this is; nothing is left of it then.
+    pub(super) fn take_passed_on(&mut self) -> Option<(Parts, Bytes)> {
+        match std::mem::replace(&mut self.0, Kind::Full(Bytes::new())) {
+            Kind::PassOn(request) => Some(*request),
+            kind => {
+                self.0 = kind;
+                None
+            }
         }
     }
 }

@@ -109,11 +109,9 @@ pub(super) fn for_client(status: StatusCode, headers: &mut HeaderMap) {
 
 fn crosses(name: &HeaderName, policy: Forwarded) -> bool {
     match name.as_str() {
-        // Hop-by-hop. `expect` is answered here, and `trailer` goes with the trailers.
-        "connection" | "expect" | "http2-settings" | "keep-alive" | "proxy-authenticate" | "proxy-authorization"
+        // Hop-by-hop. `expect` is answered here, `trailer` goes with the trailers, `host` is written by `host_value`.
+        "connection" | "expect" | "host" | "http2-settings" | "keep-alive" | "proxy-authenticate" | "proxy-authorization"
         | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade" => false,
-        // Written by `host_value`.
-        "host" => false,
         "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-real-ip" | "forwarded" => {
             policy == Forwarded::Append
         }

@@ -130,10 +130,10 @@ pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) ->
 
 async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
     let guard = Arc::clone(&worker.shared.guard);
-    let (answer, body) = guard.serve(head, body, peer.clone()).await.into_parts();
-    match body.into_passed_on() {
-        Ok((head, body)) => forward::collected(worker, peer, head, body).await,
-        Err(body) => Response::from_parts(answer, body),
+    let mut answer = guard.serve(head, body, peer.clone()).await;
+    match answer.body_mut().take_passed_on() {
+        Some((head, body)) => forward::collected(worker, peer, head, body).await,
+        None => answer,
     }
 }
 
@@ -204,8 +204,8 @@ impl Default for PassConfig {
         Self {
             public_url: None,
             forwarded: Forwarded::Set,
-            head_timeout: Duration::from_secs(120),
-            body_idle_timeout: Duration::from_secs(120),
+            head_timeout: Duration::from_mins(2),
+            body_idle_timeout: Duration::from_mins(2),
             tick: Duration::from_millis(250),
         }
     }

@@ -104,7 +104,7 @@ fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn view<'a>(prefix: &'a str) -> ClientView<'a> {
+    fn view(prefix: &str) -> ClientView<'_> {
         ClientView { scheme: "https", host: Some("gate:8480"), prefix }
     }
 

@@ -135,7 +135,7 @@ fn speaks_h2(io: &Io) -> bool {
 
 fn h1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(limits.max_head_bytes.max(8 << 10));
+    builder.max_buf_size(limits.max_head_bytes.max(8 << 10)).max_header_size(limits.max_head_bytes);
     // The coarse alarm does this.
     builder.header_read_timeout(None);
     // hyper's own default is 100, and saying so would cost an allocation a request.

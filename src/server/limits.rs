@@ -110,7 +110,7 @@ impl Default for Limits {
             tls_handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
-            write_stall_timeout: Duration::from_secs(60),
+            write_stall_timeout: Duration::from_mins(1),
             max_headers: 100,
             max_head_bytes: 64 << 10,
             http2: true,

@@ -124,7 +124,8 @@ impl Server {
         let sockets: Vec<PathBuf> = self.bound.iter().filter_map(Bound::socket_path).collect();
         let (ended, mut ends) = mpsc::channel(self.workers);
         for index in 0..self.workers {
-            self.start_worker(index, ended.clone())?;
+            // Those that have started already must not go on alone.
+            self.start_worker(index, ended.clone()).inspect_err(|_| drain.start())?;
         }
         // From here only the workers hold the listening sockets; when they let go, new connections are refused.
         drop((self, ended));

@@ -177,9 +177,8 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, tail) = authority.split_at(end);
     let port = match tail.strip_prefix(':') {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
-        Some(_) => return None,
         None if tail.is_empty() => None,
-        None => return None,
+        Some(_) | None => return None,
     };
     (!host.is_empty()).then_some((host, port))
 }

@@ -205,6 +205,6 @@ impl Drop for OnDrop {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { max_idle: 256, idle_timeout: Duration::from_secs(60), fresh_for: Duration::from_secs(2) }
+        Self { max_idle: 256, idle_timeout: Duration::from_mins(1), fresh_for: Duration::from_secs(2) }
     }
 }

@@ -56,7 +56,7 @@ async fn heads_with_two_readings_are_refused() {
     });
     let gate = Gate::before(upstream.await);
     let long = "x".repeat(70_000);
-    let many = (0..120).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
+    let many = "x-a: 1\r\n".repeat(120);
     let cases = [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n".to_owned(), 400),

@@ -43,7 +43,7 @@ async fn a_drain_is_bounded() {
         let (sender, body) = channel();
         tokio::spawn(async move {
             let _ = sender.send(Bytes::from_static(b"x")).await;
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             drop(sender);
         });
         Response::new(body)

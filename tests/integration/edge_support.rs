@@ -130,10 +130,11 @@ pub async fn echo(request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let mut text = format!("{} {}\n", head.method, head.uri);
     for (name, value) in &head.headers {
-        text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+        let value = String::from_utf8_lossy(value.as_bytes());
+        text.extend([name.as_str(), ": ", &value, "\n"]);
     }
     let body = body.collect().await.unwrap().to_bytes();
-    text.push_str(&format!("\n{}", String::from_utf8_lossy(&body)));
+    text.extend(["\n", &String::from_utf8_lossy(&body)]);
     Response::new(full(text))
 }
 
@@ -171,7 +172,7 @@ pub async fn talk(address: SocketAddr, text: &str) -> String {
 
 /// A request whose connection is closed after it.
 pub async fn ask(address: SocketAddr, line: &str, headers: &[&str]) -> String {
-    let headers: String = headers.iter().map(|it| format!("{it}\r\n")).collect();
+    let headers: String = headers.iter().flat_map(|it| [it, "\r\n"]).collect();
     talk(address, &format!("{line} HTTP/1.1\r\nhost: gate.test\r\nconnection: close\r\n{headers}\r\n")).await
 }
 
@@ -200,7 +201,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Response<Incoming> {
     let mut client = client(address).await;
     let answer = client.send_request(request).await.unwrap();
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         drop(client);
     });
     answer
