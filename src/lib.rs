@@ -10,4 +10,7 @@ pub mod gate;
 pub mod identity;
 pub mod ledger;
 pub mod model;
+pub mod proxy;
+pub mod server;
 pub mod telemetry;
+pub mod upstream;

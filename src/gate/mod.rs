@@ -83,6 +83,7 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     lanes: Lanes,
     reads: Reads,
+    renewals: watch::Renewals,
     under_way: AtomicUsize,
     quiet: Notify,
 }
@@ -149,6 +150,7 @@ impl Gate {
             rules: ArcSwap::from_pointee(rules),
             lanes,
             reads: Reads::default(),
+            renewals: watch::Renewals::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
         })

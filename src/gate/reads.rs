@@ -58,6 +58,12 @@ impl Reads {
         self.readers.insert((credential.clone(), project.clone()), ()).await;
     }
 
+    /// The same from where nothing may wait.
+    pub(super) fn learn_reader_now(&self, credential: &Fingerprint, project: &Project) {
+        let learn = self.readers.insert((credential.clone(), project.clone()), ());
+        futures_util::FutureExt::now_or_never(learn).unwrap_or_default();
+    }
+
     pub(super) fn is_reader(&self, credential: &Fingerprint, project: &Project) -> bool {
         self.readers.contains_key(&(credential.clone(), project.clone()))
     }

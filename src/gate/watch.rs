@@ -2,8 +2,11 @@
 
 use super::{Gate, LaneError};
 use crate::admission::Step;
+use crate::dialect::{Address, Credential};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, Fingerprint, ItemRecord, Locator, Project};
+use crate::model::{Actor, Instance, ItemRecord, Locator, Project, Time};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// What `claimgate release` did.
 #[derive(Debug)]
@@ -28,10 +31,76 @@ pub enum ReleaseError {
     Ledger(#[from] LedgerError),
 }
 
+/// Who was heard of about which item, since it was last written down.
+#[derive(Debug, Default)]
+pub(super) struct Renewals(Mutex<HashMap<Locator, (Actor, Time)>>);
+
+const MOST_RENEWALS: usize = 100_000;
+
+// === impl Renewals ===
+
+impl Renewals {
+    fn note(&self, item: Locator, actor: Actor, at: Time) {
+        // One that is being emptied is not waited for: the holder will be heard of again.
+        if let Ok(mut heard) = self.0.try_lock()
+            && (heard.len() < MOST_RENEWALS || heard.contains_key(&item))
+        {
+            heard.insert(item, (actor, at));
+        }
+    }
+
+    fn take(&self) -> HashMap<Locator, (Actor, Time)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+// === impl Gate ===
+
 impl Gate {
-    /// A read of an issue or pull of this project passed and got a 2xx: its credential may read there.
-    pub async fn saw_reader(&self, credential: &Fingerprint, project: &Project) {
-        self.reads.learn_reader(credential, project).await;
+    /// A read of an issue or pull of this project passed and got a 2xx: its credential may read there, and if it is a
+    /// holder's, the holder is alive. Cheap: no lock is waited for, nobody is asked.
+    pub fn saw_read(
+        &self,
+        credential: &Credential,
+        instance: Option<Instance>,
+        project: &Project,
+        address: Option<&Address>,
+    ) {
+        let print = self.ports.identify.fingerprint(credential);
+        self.reads.learn_reader_now(&print, project);
+        if let (Some(account), Some(address)) = (self.ports.identify.known(&print), address) {
+            self.renewals.note(address.locator(), Actor { account, instance }, self.ports.clock.now());
+        }
+    }
+
+    /// Writes down who was heard of since the last time.
+    pub async fn flush_renewals(&self) {
+        let heard = self.renewals.take();
+        if heard.is_empty() {
+            return;
+        }
+        let active = match self.ports.ledger.active().await {
+            Ok(active) => active,
+            Err(error) => return tracing::warn!(ledger.error = %error, "renewals not written"),
+        };
+        let now = self.ports.clock.now();
+        let renew = |record: ItemRecord| {
+            let (actor, at) = heard.get(&record.locator)?.clone();
+            let held = record.holding.as_ref().is_some_and(|held| held.actor.same_agent(&actor));
+            held.then(|| Command {
+                key: record.key,
+                locator: record.locator,
+                step: Step::Renew { actor, at },
+                note: None,
+                now,
+            })
+        };
+        let commands: Vec<Command> = active.into_iter().filter_map(renew).collect();
+        if !commands.is_empty()
+            && let Err(error) = self.ports.ledger.commit(commands, Durability::NextGroup).await
+        {
+            tracing::warn!(ledger.error = %error, "renewals not written");
+        }
     }
 
     /// Ends a holding by the operator's word; audited like any decision.

@@ -1,0 +1,339 @@
+//! Bodies in both directions, streamed frame by frame, never collected on the pass path.
+//!
+//! Back-pressure needs nothing of its own: a frame is taken from one side only when the other side asks. Trailers are
+//! dropped. A connection goes back to its pool with the last frame of the answer. Silence is limited, duration is not.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+
+use super::coarse::Alarm;
+use crate::upstream::{Lease, Pool};
+
+/// The body of an answer to a client.
+pub struct Body(Kind);
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The sender was silent for too long.
+    #[error("the body stalled")]
+    Idle,
+    /// The connection that it came by broke, or its framing was wrong.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+    /// Another source failed.
+    #[error("the body could not be produced")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a body was not collected.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// Longer than allowed; the rest was not read.
+    #[error("the body is longer than {0} bytes")]
+    TooLarge(usize),
+    /// It broke off.
+    #[error(transparent)]
+    Body(BodyError),
+}
+
+/// The body of a request on its way up.
+pub struct Upload(Source);
+
+/// When an upload last moved, so that the wait for an answer begins after it.
+#[derive(Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+/// Answers from upstream on their way to a client.
+pub(super) struct Download {
+    incoming: Incoming,
+    alarm: Alarm,
+    back: Option<GoesBack>,
+}
+
+/// A connection that returns to its pool when its answer was read to the end.
+pub(super) struct GoesBack {
+    pub(super) lease: Lease<Upload>,
+    pub(super) pool: Arc<Pool<Upload>>,
+    /// With a request body the connection may still be sending when the answer ends.
+    pub(super) sent_body: bool,
+}
+
+enum Kind {
+    Full(Bytes),
+    Stream(Download),
+    Boxed(BoxBody<Bytes, BodyError>),
+    PassOn(Box<(Parts, Bytes)>),
+}
+
+enum Source {
+    Full(Bytes),
+    Stream { incoming: Incoming, alarm: Alarm, progress: Progress },
+}
+
+/// A body of known bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Body(Kind::Full(bytes.into()))
+}
+
+/// A body of nothing.
+pub fn empty() -> Body {
+    full(Bytes::new())
+}
+
+/// A body from any other source.
+pub fn boxed<B>(body: B) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    Body(Kind::Boxed(body.map_err(|e| BodyError::Other(e.into())).boxed()))
+}
+
+/// What a guard answers when it has read a request and found nothing in it to guard: `handle` then forwards head and
+/// body as they came. The head must be the one that the guard was given.
+pub fn pass_on(head: Parts, body: Bytes) -> http::Response<Body> {
+    http::Response::new(Body(Kind::PassOn(Box::new((head, body)))))
+}
+
+/// Reads a body to its end, if it is no longer than `cap` bytes. One that announces more is not polled at all, so that
+/// `100 Continue` is not sent for it. Trailers are dropped.
+pub async fn collect_capped<B>(mut body: B, cap: usize) -> Result<Bytes, CollectError>
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let too_large = |length: usize| length > cap;
+    if too_large(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)) {
+        return Err(CollectError::TooLarge(cap));
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| CollectError::Body(BodyError::Broken(e)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if too_large(first.len() + rest.len() + data.len()) {
+            return Err(CollectError::TooLarge(cap));
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+// === impl Body ===
+
+impl Body {
+    pub(super) fn stream(download: Download) -> Self {
+        Self(Kind::Stream(download))
+    }
+
+    /// What a guard wants forwarded, if that is what this is; nothing is left of it then.
+    pub(super) fn take_passed_on(&mut self) -> Option<(Parts, Bytes)> {
+        match std::mem::replace(&mut self.0, Kind::Full(Bytes::new())) {
+            Kind::PassOn(request) => Some(*request),
+            kind => {
+                self.0 = kind;
+                None
+            }
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.get_mut().0 {
+            Kind::Stream(download) => download.poll(cx),
+            Kind::Full(bytes) => Poll::Ready(take_once(bytes)),
+            Kind::Boxed(body) => Pin::new(body).poll_frame(cx),
+            Kind::PassOn(_) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Stream(download) => download.incoming.is_end_stream(),
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Boxed(body) => body.is_end_stream(),
+            Kind::PassOn(_) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Stream(download) => download.incoming.size_hint(),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Boxed(body) => body.size_hint(),
+            Kind::PassOn(_) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        full(bytes)
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Body")
+    }
+}
+
+// === impl Download ===
+
+impl Download {
+    pub(super) fn new(incoming: Incoming, alarm: Alarm, back: GoesBack) -> Self {
+        let mut download = Self { incoming, alarm, back: Some(back) };
+        if download.incoming.is_end_stream() {
+            download.give_back();
+        }
+        download
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(next) = poll_data(&mut self.incoming, cx) else {
+            return self.alarm.poll(cx).map(|()| {
+                self.back = None;
+                Some(Err(BodyError::Idle))
+            });
+        };
+        self.alarm.reset();
+        match &next {
+            Some(Ok(_)) if !self.incoming.is_end_stream() => {}
+            Some(Ok(_)) | None => self.give_back(),
+            Some(Err(_)) => self.back = None,
+        }
+        Poll::Ready(next)
+    }
+
+    fn give_back(&mut self) {
+        if let Some(back) = self.back.take()
+            && (!back.sent_body || back.lease.is_ready())
+        {
+            back.pool.put(back.lease);
+        }
+    }
+}
+
+// === impl Upload ===
+
+impl Upload {
+    /// A request without a body.
+    pub fn none() -> Self {
+        Self(Source::Full(Bytes::new()))
+    }
+
+    /// A body that was collected before.
+    pub fn full(bytes: Bytes) -> Self {
+        Self(Source::Full(bytes))
+    }
+
+    /// A body as it comes from the client, and where its progress can be seen.
+    pub(super) fn stream(incoming: Incoming, alarm: Alarm) -> (Self, Option<Progress>) {
+        if incoming.is_end_stream() {
+            return (Self::none(), None);
+        }
+        let progress = Progress::default();
+        (Self(Source::Stream { incoming, alarm, progress: progress.clone() }), Some(progress))
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.0, Source::Full(bytes) if bytes.is_empty())
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.get_mut().0 {
+            Source::Full(bytes) => Poll::Ready(take_once(bytes)),
+            Source::Stream { incoming, alarm, progress } => {
+                let Poll::Ready(next) = poll_data(incoming, cx) else {
+                    progress.wait_for_client();
+                    return alarm.poll(cx).map(|()| Some(Err(BodyError::Idle)));
+                };
+                alarm.reset();
+                progress.note(alarm.now());
+                Poll::Ready(next)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Full(bytes) => bytes.is_empty(),
+            Source::Stream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// Puts off a time-out that is meant for the upstream: it counts from the last movement, and not at all while the
+    /// client is the one who is waited for.
+    pub(super) fn put_off(&self, alarm: &mut Alarm) {
+        match self.0.load(Ordering::Relaxed) {
+            NOT_BEGUN => {}
+            CLIENTS_TURN => alarm.reset(),
+            tick => alarm.reset_from(tick),
+        }
+    }
+
+    fn wait_for_client(&self) {
+        self.note(CLIENTS_TURN);
+    }
+
+    fn note(&self, tick: u64) {
+        self.0.store(tick, Ordering::Relaxed);
+    }
+}
+
+const NOT_BEGUN: u64 = 0;
+const CLIENTS_TURN: u64 = u64::MAX;
+
+fn take_once(bytes: &mut Bytes) -> Option<Result<Frame<Bytes>, BodyError>> {
+    let bytes = std::mem::take(bytes);
+    (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+}
+
+/// The next frame of data; trailers end the body and are dropped.
+fn poll_data(incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Poll::Ready(match ready!(Pin::new(incoming).poll_frame(cx)) {
+        Some(Ok(frame)) if frame.is_data() => Some(Ok(frame)),
+        Some(Ok(_)) | None => None,
+        Some(Err(error)) => Some(Err(BodyError::Broken(error))),
+    })
+}

@@ -1,0 +1,71 @@
+//! Errors of the edge itself, in the forge's own shape, so that its clients show the sentence and not a stack trace.
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::body::{Body, full};
+use super::headers::{ClientView, VIA_VALUE};
+
+/// Why the edge answered by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The head of the request can be read in more than one way.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// CONNECT, and nothing else.
+    #[error("this method is not supported")]
+    Method,
+    /// An expectation other than `100-continue`.
+    #[error("this expectation cannot be met")]
+    Expectation,
+    /// The client stopped sending.
+    #[error("the body of the request did not arrive in time")]
+    ClientStalled,
+    /// The client's body was broken.
+    #[error("the body of the request could not be read")]
+    ClientBody,
+    /// No connection to the upstream.
+    #[error("the forge behind this gate cannot be reached")]
+    Unreachable(String),
+    /// An answer that is none.
+    #[error("the forge behind this gate gave no usable answer")]
+    BadAnswer(String),
+    /// No head in time.
+    #[error("the forge behind this gate did not answer in time")]
+    Timeout,
+}
+
+impl Fault {
+    /// The status that tells the client.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Fault::BadRequest(_) | Fault::ClientBody => StatusCode::BAD_REQUEST,
+            Fault::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Fault::Expectation => StatusCode::EXPECTATION_FAILED,
+            Fault::ClientStalled => StatusCode::REQUEST_TIMEOUT,
+            Fault::Unreachable(_) | Fault::BadAnswer(_) => StatusCode::BAD_GATEWAY,
+            Fault::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// What only the log should keep.
+    pub fn detail(&self) -> &str {
+        match self {
+            Fault::Unreachable(why) | Fault::BadAnswer(why) => why,
+            _ => "",
+        }
+    }
+
+    pub(super) fn into_response(self, view: &ClientView<'_>) -> Response<Body> {
+        let text = serde_json::json!({ "message": self.to_string(), "url": view.url("/api/swagger") });
+        let mut response = Response::new(full(text.to_string()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+        headers.insert(header::VIA, VIA_VALUE);
+        if self == Fault::Method {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        response
+    }
+}

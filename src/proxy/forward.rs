@@ -1,0 +1,203 @@
+//! The pass path: one exchange with the upstream, streamed both ways.
+//!
+//! Which connection a request may use depends on what a stale one would cost:
+//! - never sent (the connection was found closed first): it goes on a new connection, whatever it is;
+//! - safe and without a body: any idle connection, and once more on a new one if that broke before an answer;
+//! - everything else: an idle connection only if it was used within `fresh_for`, else a new one; never repeated.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::agent::split_agent_prefix;
+use super::body::{Body, BodyError, Download, GoesBack, Progress, Upload};
+use super::fault::Fault;
+use super::headers::{self, ClientView};
+use super::{Passed, Peer, Worker};
+use crate::upstream::{Lease, SendError};
+
+/// Forwards a request as it comes.
+pub(super) async fn stream(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
+    let (upload, progress) = Upload::stream(body, worker.clock.alarm(worker.shared.pass.body_idle_timeout));
+    forward(worker, peer, &head, upload, progress).await
+}
+
+/// Forwards a request whose body was read before.
+pub(super) async fn collected(worker: &Worker, peer: &Peer, head: Parts, body: Bytes) -> Response<Body> {
+    forward(worker, peer, &head, Upload::full(body), None).await
+}
+
+async fn forward(
+    worker: &Worker,
+    peer: &Peer,
+    head: &Parts,
+    upload: Upload,
+    progress: Option<Progress>,
+) -> Response<Body> {
+    let view = ClientView::of(head, peer, worker.shared.pass.forwarded);
+    let sent_body = !upload.is_empty();
+    match exchange(worker, peer, head, upload, progress).await {
+        Ok((answer, lease)) => {
+            let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body };
+            let response = answered(worker, answer, back, &view);
+            worker.shared.guard.passed(Passed { head, peer, status: response.status(), headers: response.headers() });
+            response
+        }
+        Err(fault) => {
+            tracing::warn!(status = fault.status().as_u16(), error = fault.detail(), "pass failed: {fault}");
+            fault.into_response(&view)
+        }
+    }
+}
+
+async fn exchange(
+    worker: &Worker,
+    peer: &Peer,
+    head: &Parts,
+    upload: Upload,
+    progress: Option<Progress>,
+) -> Result<(Response<Incoming>, Lease<Upload>), Fault> {
+    let repeatable = upload.is_empty() && head.method.is_safe();
+    let request = outbound(worker, peer, head, upload)?;
+    let idle = if repeatable { worker.pool.take() } else { worker.pool.take_fresh() };
+    let request = match idle {
+        None => request,
+        Some(lease) => match attempt(worker, lease, request, progress.as_ref()).await {
+            Ok(done) => return Ok(done),
+            Err(Failure::Unsent(request)) => *request,
+            Err(Failure::Lost(_)) if repeatable => outbound(worker, peer, head, Upload::none())?,
+            Err(failure) => return Err(failure.into_fault()),
+        },
+    };
+    let lease = worker.pool.open().await.map_err(|e| Fault::Unreachable(e.to_string()))?;
+    attempt(worker, lease, request, progress.as_ref()).await.map_err(Failure::into_fault)
+}
+
+enum Failure {
+    /// No byte left.
+    Unsent(Box<Request<Upload>>),
+    /// The connection broke before an answer.
+    Lost(hyper::Error),
+    /// Anything that a repetition would not mend.
+    Final(Fault),
+}
+
+async fn attempt(
+    worker: &Worker,
+    mut lease: Lease<Upload>,
+    request: Request<Upload>,
+    progress: Option<&Progress>,
+) -> Result<(Response<Incoming>, Lease<Upload>), Failure> {
+    let mut answer = pin!(lease.send(request));
+    let mut alarm = worker.clock.alarm(worker.shared.pass.head_timeout);
+    let answer = poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        if let Some(progress) = progress {
+            progress.put_off(&mut alarm);
+        }
+        alarm.poll(cx).map(|()| None)
+    });
+    match answer.await {
+        None => Err(Failure::Final(Fault::Timeout)),
+        Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Failure::Final(Fault::BadAnswer("the upstream switched protocols unasked".to_owned())))
+        }
+        Some(Ok(answer)) => Ok((answer, lease)),
+        Some(Err(SendError::Unsent(request, _))) => Err(Failure::Unsent(request)),
+        Some(Err(SendError::Broken(error))) => Err(broken(error)),
+    }
+}
+
+fn broken(error: hyper::Error) -> Failure {
+    if error.is_user() {
+        return Failure::Final(match find_body_error(&error) {
+            Some(BodyError::Idle) => Fault::ClientStalled,
+            _ => Fault::ClientBody,
+        });
+    }
+    if error.is_parse() {
+        return Failure::Final(Fault::BadAnswer(error.to_string()));
+    }
+    Failure::Lost(error)
+}
+
+fn find_body_error(error: &hyper::Error) -> Option<&BodyError> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// The answer as the client gets it.
+fn answered(worker: &Worker, answer: Response<Incoming>, back: GoesBack, view: &ClientView<'_>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    headers::for_client(head.status, &mut head.headers);
+    worker.shared.rewriter.answer(&mut head.headers, view);
+    let alarm = worker.clock.alarm(worker.shared.pass.body_idle_timeout);
+    let mut response = Response::new(Body::stream(Download::new(body, alarm, back)));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
+/// The request as the upstream gets it.
+fn outbound(worker: &Worker, peer: &Peer, head: &Parts, upload: Upload) -> Result<Request<Upload>, Fault> {
+    let origin = worker.pool.dialer().origin();
+    let mut headers = headers::for_upstream(head, peer, origin, worker.shared.pass.forwarded);
+    // Without this hyper would drop the body of a GET whose length nobody knows.
+    if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::new(upload);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = target(&head.uri, origin.base())?;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Origin-form, always: hyper would send an absolute target as it came.
+fn target(uri: &Uri, base: &str) -> Result<Uri, Fault> {
+    let path = uri.path();
+    let rest = split_agent_prefix(path).1;
+    let unchanged = base.is_empty() && rest.len() == path.len();
+    if (unchanged && uri.authority().is_none()) || path == "*" {
+        return Ok(uri.clone());
+    }
+    let target = match uri.path_and_query() {
+        Some(whole) if unchanged => whole.clone(),
+        _ => {
+            let query = uri.query().map(|it| format!("?{it}")).unwrap_or_default();
+            let text = format!("{base}{rest}{query}");
+            PathAndQuery::try_from(text).map_err(|_| Fault::BadRequest("the target must be a path"))?
+        }
+    };
+    Ok(Uri::from(target))
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn into_fault(self) -> Fault {
+        match self {
+            Failure::Unsent(_) => Fault::BadAnswer("the new connection closed at once".to_owned()),
+            Failure::Lost(error) => Fault::BadAnswer(error.to_string()),
+            Failure::Final(fault) => fault,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The guarded path of a request, up to the gate: classify, read the body, understand it, hand it over.
+//!
+//! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
+//! no guarded field goes back to the pass path as it came. Nothing is decided here.
+
+use super::reply;
+use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
+use crate::dialect::{self, Credential, Dialect, Head, ParseError, Parsed, Target, Write};
+use crate::gate::{About, Ask, Gate};
+use crate::model::{Boot, Code, Instance, Rejection};
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderMap, Response};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How guarded requests are read.
+#[derive(Clone, Debug)]
+pub struct GuardConfig {
+    /// The longest body of a guarded write, bytes.
+    pub max_body: usize,
+    /// How long such a body may take.
+    pub body_timeout: Duration,
+    /// Where an instance may be named.
+    pub sources: Vec<InstanceSource>,
+}
+
+/// Where an instance may be named (DESIGN section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceSource {
+    /// The listener that the request came in by.
+    Listener,
+    /// The path prefix `/as/<agent>/`.
+    Path,
+    /// The header `Claimgate-Agent`.
+    Header,
+}
+
+/// The gate as the edge knows it.
+pub struct GateGuard {
+    gate: Arc<Gate>,
+    runtime: tokio::runtime::Handle,
+    config: GuardConfig,
+}
+
+/// One request under the guard, before it is understood.
+struct Candidate {
+    head: Parts,
+    target: Target,
+    peer: Peer,
+    arrived: Boot,
+}
+
+/// The header that names an instance.
+pub const AGENT_HEADER: &str = "claimgate-agent";
+const LONGEST_INSTANCE: usize = 64;
+
+// === impl GateGuard ===
+
+impl GateGuard {
+    /// Guards by this gate; guarded sections run on `runtime`.
+    pub fn new(gate: Arc<Gate>, runtime: tokio::runtime::Handle, config: GuardConfig) -> Arc<Self> {
+        Arc::new(Self { gate, runtime, config })
+    }
+
+    fn dialect(&self) -> &dyn Dialect {
+        &*self.gate.ports().dialect
+    }
+
+    async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
+        match self.dialect().classify(&request.head()) {
+            dialect::Route::Write(write) => self.write(request, &write, body).await,
+            dialect::Route::Refuse(error) => self.refuse(&request, error.rejection()),
+            // `classify` said otherwise on the same head: never reached, and never let through.
+            dialect::Route::Pass | dialect::Route::Read { .. } => {
+                let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
+                self.refuse(&request, error.rejection())
+            }
+        }
+    }
+
+    async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
+        let body = match tokio::time::timeout(self.config.body_timeout, collect_capped(body, self.config.max_body))
+            .await
+        {
+            Ok(Ok(body)) => body,
+            Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, self.too_large()),
+            Ok(Err(CollectError::Body(_))) => return self.refuse(&request, unread("the body did not arrive whole")),
+            Err(_) => return self.refuse(&request, unread("the body did not arrive in time")),
+        };
+        let parsed = self.dialect().parse(write, &request.head(), &body);
+        match parsed {
+            Err(error) => self.refuse(&request, error.rejection()),
+            Ok(Parsed::Unguarded) => pass_on(request.head, body),
+            Ok(Parsed::Guarded(intent)) => match self.whose(&request, &body) {
+                Err(rejection) => self.refuse(&request, *rejection),
+                Ok((credential, instance)) => {
+                    let about = request.about();
+                    let Candidate { head, arrived, .. } = request;
+                    let ask = Ask { intent, credential, instance, headers: head.headers, arrived, about };
+                    self.submit(ask).await
+                }
+            },
+        }
+    }
+
+    fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
+        let credential =
+            self.dialect().credential(&request.head(), body).map_err(|error| Box::new(error.rejection()))?;
+        let instance = self.instance(&request.head, &request.peer)?;
+        Ok((credential, instance))
+    }
+
+    async fn submit(&self, ask: Ask) -> Response<Body> {
+        match self.gate.submit(ask, &self.runtime).await {
+            Some(reply) => reply::decided(self.dialect(), reply),
+            // The section was given up before anything was durable; only a client that has gone sees this.
+            None => reply::refused(self.dialect(), &unread("the request was abandoned"), ""),
+        }
+    }
+
+    fn refuse(&self, request: &Candidate, rejection: Rejection) -> Response<Body> {
+        let now = self.gate.ports().clock.boot();
+        let took = Duration::from_micros(now.0.saturating_sub(request.arrived.0));
+        let id = self.gate.record_refusal(&rejection, &request.about(), took);
+        reply::refused(self.dialect(), &rejection, &id)
+    }
+
+    fn too_large(&self) -> Rejection {
+        let message = format!("the body of a guarded write may have {} bytes at most", self.config.max_body);
+        Rejection::of_request(Code::BodyTooLarge, message)
+    }
+
+    /// The instance that the request names; sources that disagree are refused.
+    fn instance(&self, head: &Parts, peer: &Peer) -> Result<Option<Instance>, Box<Rejection>> {
+        let named = self.config.sources.iter().filter_map(|source| named_by(*source, head, peer).transpose());
+        let mut found: Option<String> = None;
+        for name in named {
+            let name = name?;
+            if found.as_ref().is_some_and(|before| *before != name) {
+                return Err(identity("the request names two different agents; name one"));
+            }
+            found = Some(name);
+        }
+        Ok(found.map(|name| Instance::new(&name)))
+    }
+}
+
+impl Guard for GateGuard {
+    fn classify(&self, head: &Parts, peer: &Peer) -> Route {
+        let target = target_of(head);
+        match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
+            dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
+            dialect::Route::Write(_) | dialect::Route::Refuse(_) => {
+                tracing::trace!(client = ?peer.addr, "guarded");
+                Route::Guarded
+            }
+        }
+    }
+
+    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+        let request = Candidate { target: target_of(&head), arrived: self.gate.ports().clock.boot(), head, peer };
+        Box::pin(async move { self.guarded(request, body).await })
+    }
+
+    /// A read of an item got a 2xx: its credential may read there, and its holder is alive.
+    fn passed(&self, note: Passed<'_>) {
+        if !note.status.is_success() || !note.head.method.is_safe() {
+            return;
+        }
+        let target = target_of(note.head);
+        let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
+        let dialect::Route::Read { project, address } = self.dialect().classify(&head) else { return };
+        let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
+        let instance = self.instance(note.head, note.peer).ok().flatten();
+        self.gate.saw_read(&credential, instance, &project, address.as_ref());
+    }
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    fn head(&self) -> Head<'_> {
+        Head { method: &self.head.method, target: &self.target, headers: &self.head.headers }
+    }
+
+    fn about(&self) -> About {
+        let text = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok().map(capped));
+        About {
+            method: self.head.method.as_str().to_owned(),
+            path: capped(split_agent_prefix(self.head.uri.path()).1),
+            client: self.peer.addr.map(|addr| addr.ip().to_canonical().to_string()),
+            request_id: text(&self.head.headers, "x-request-id"),
+        }
+    }
+}
+
+fn target_of(head: &Parts) -> Target {
+    let path = split_agent_prefix(head.uri.path()).1;
+    match head.uri.query() {
+        Some(query) => Target::parse(&format!("{path}?{query}")),
+        None => Target::parse(path),
+    }
+}
+
+fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<String>, Box<Rejection>> {
+    let name = match source {
+        InstanceSource::Listener => peer.instance.as_deref().map(str::to_owned),
+        InstanceSource::Path => split_agent_prefix(head.uri.path()).0.map(str::to_owned),
+        InstanceSource::Header => {
+            let mut values = head.headers.get_all(AGENT_HEADER).iter();
+            match (values.next(), values.next()) {
+                (_, Some(_)) => return Err(identity("the header Claimgate-Agent stands twice; send it once")),
+                (value, None) => value.map(|value| value.to_str().unwrap_or("\u{fffd}").to_owned()),
+            }
+        }
+    };
+    name.map(checked).transpose()
+}
+
+fn checked(name: String) -> Result<String, Box<Rejection>> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
+    if !name.is_empty() && name.len() <= LONGEST_INSTANCE && name.bytes().all(plain) {
+        return Ok(name);
+    }
+    Err(identity("an agent's name has 1 to 64 letters, digits or any of - _ . : @"))
+}
+
+fn identity(message: &str) -> Box<Rejection> {
+    Box::new(Rejection::of_request(Code::IdentityRequired, message))
+}
+
+fn unread(message: &str) -> Rejection {
+    Rejection::of_request(Code::AmbiguousRequest, message)
+}
+
+/// Clients choose these texts; the audit keeps only so much of them.
+fn capped(text: &str) -> String {
+    const MOST: usize = 512;
+    text.chars().take(MOST).collect()
+}

@@ -1,0 +1,118 @@
+//! Is the head of a request one that has a single reading? What is not, goes no further.
+//!
+//! hyper has done the syntax (RFC 9112); these are the rules between fields, and those that hyper leaves to the service.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, Version};
+
+use super::fault::Fault;
+
+/// Refuses a head that two readers could understand differently.
+pub fn check(head: &Parts) -> Result<(), Fault> {
+    target(head)?;
+    host(head)?;
+    at_most_one(&head.headers, &header::AUTHORIZATION, "more than one Authorization")?;
+    framing(&head.headers)?;
+    expectation(&head.headers)
+}
+
+fn target(head: &Parts) -> Result<(), Fault> {
+    if head.method == Method::CONNECT {
+        return Err(Fault::Method);
+    }
+    match head.uri.path() {
+        "*" if head.method == Method::OPTIONS => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err(Fault::BadRequest("the target must be a path")),
+    }
+}
+
+fn host(head: &Parts) -> Result<(), Fault> {
+    at_most_one(&head.headers, &header::HOST, "more than one Host")?;
+    let host = match head.headers.get(header::HOST) {
+        Some(host) => Some(plain_authority(host.as_bytes())?),
+        None => None,
+    };
+    let Some(target) = head.uri.authority() else {
+        let needed = head.version >= Version::HTTP_11;
+        return if host.is_none() && needed { Err(Fault::BadRequest("no Host")) } else { Ok(()) };
+    };
+    plain_authority(target.as_str().as_bytes())?;
+    if host.is_some_and(|host| !host.as_str().eq_ignore_ascii_case(target.as_str())) {
+        return Err(Fault::BadRequest("Host and target differ"));
+    }
+    Ok(())
+}
+
+fn plain_authority(bytes: &[u8]) -> Result<Authority, Fault> {
+    let wrong = Fault::BadRequest("malformed Host");
+    if bytes.is_empty() || bytes.contains(&b'@') {
+        return Err(wrong);
+    }
+    let authority = Authority::try_from(bytes).map_err(|_| wrong.clone())?;
+    let good_port = authority.as_str().ends_with(authority.host()) || authority.port_u16().is_some();
+    if authority.host().is_empty() || !good_port { Err(wrong) } else { Ok(authority) }
+}
+
+/// hyper takes `gzip, chunked` and the like; whoever reads that differently would see another end of the body.
+fn framing(headers: &HeaderMap) -> Result<(), Fault> {
+    at_most_one(headers, &header::TRANSFER_ENCODING, "more than one Transfer-Encoding")?;
+    match headers.get(header::TRANSFER_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Err(Fault::BadRequest("a Transfer-Encoding other than chunked"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn expectation(headers: &HeaderMap) -> Result<(), Fault> {
+    let known = |it: &http::HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(header::EXPECT).iter().all(known) { Ok(()) } else { Err(Fault::Expectation) }
+}
+
+fn at_most_one(headers: &HeaderMap, name: &HeaderName, why: &'static str) -> Result<(), Fault> {
+    if headers.get_all(name).iter().nth(1).is_some() { Err(Fault::BadRequest(why)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    #[track_caller]
+    fn check_head(method: &str, target: &str, headers: &[(&str, &str)], status: u16) {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let head = request.body(()).unwrap().into_parts().0;
+        let got = check(&head).map_or_else(|fault| fault.status().as_u16(), |()| 200);
+        assert_eq!(got, status, "{method} {target} {headers:?}");
+    }
+
+    #[test]
+    fn heads() {
+        let host = ("host", "a:1");
+        check_head("GET", "/x", &[host], 200);
+        check_head("GET", "/x", &[], 400);
+        check_head("GET", "/x", &[host, host], 400);
+        check_head("GET", "/x", &[("host", "a@b")], 400);
+        check_head("GET", "/x", &[("host", "a/c?d")], 400);
+        check_head("GET", "/x", &[("host", "")], 400);
+        check_head("GET", "/x", &[("host", "a:")], 400);
+        check_head("GET", "/x", &[("host", "a:99999")], 400);
+        check_head("GET", "http://A:1/x", &[host], 200);
+        check_head("GET", "http://b:1/x", &[host], 400);
+        check_head("GET", "http://u@a:1/x", &[host], 400);
+        check_head("OPTIONS", "*", &[host], 200);
+        check_head("GET", "*", &[host], 400);
+        check_head("CONNECT", "a:1", &[host], 405);
+        check_head("GET", "/x", &[host, ("authorization", "a"), ("authorization", "a")], 400);
+        check_head("POST", "/x", &[host, ("transfer-encoding", "gzip, chunked")], 400);
+        check_head("POST", "/x", &[host, ("transfer-encoding", "Chunked")], 200);
+        check_head("POST", "/x", &[host, ("expect", "100-Continue")], 200);
+        check_head("POST", "/x", &[host, ("expect", "a-miracle")], 417);
+    }
+}

@@ -1,0 +1,327 @@
+//! What of a head crosses the gate, and what the gate says for itself.
+//!
+//! A request's headers are written anew from those that may cross; the gate's own are added after that, so no
+//! `Connection:` of a client can take them away. RFC 9110, 7.6.1 (hop-by-hop), 7.6.3 (`Via`); RFC 7239 (`Forwarded`).
+
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{StatusCode, Uri, Version};
+
+use super::Peer;
+use super::agent::split_agent_prefix;
+use crate::upstream::Origin;
+
+/// What becomes of the headers that say where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Forwarded {
+    /// The client's are dropped and none are added.
+    Strip,
+    /// The client's are kept and this hop is added: for a gate behind another proxy that is trusted.
+    Append,
+    /// The client's are dropped and this connection is told instead.
+    #[default]
+    Set,
+}
+
+/// The gate as the client of one request sees it.
+pub(super) struct ClientView<'a> {
+    pub(super) scheme: &'a str,
+    pub(super) host: Option<&'a str>,
+    /// `/as/<agent>` or nothing.
+    pub(super) prefix: &'a str,
+}
+
+pub(super) const VIA_VALUE: HeaderValue = HeaderValue::from_static("1.1 claimgate");
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+// === impl ClientView ===
+
+impl<'a> ClientView<'a> {
+    pub(super) fn of(head: &'a Parts, peer: &Peer, policy: Forwarded) -> Self {
+        Self::of_parts(&head.uri, &head.headers, peer, policy)
+    }
+
+    pub(super) fn of_parts(uri: &'a Uri, headers: &'a HeaderMap, peer: &Peer, policy: Forwarded) -> Self {
+        let told = |name| (policy == Forwarded::Append).then(|| text(headers, name)).flatten();
+        let path = uri.path();
+        let rest = split_agent_prefix(path).1;
+        let prefix = if rest.len() == path.len() { "" } else { path.strip_suffix(rest).unwrap_or(path) };
+        Self {
+            scheme: told(&X_FORWARDED_PROTO).unwrap_or(if peer.tls { "https" } else { "http" }),
+            host: told(&X_FORWARDED_HOST).or_else(|| host_of(uri, headers)),
+            prefix,
+        }
+    }
+
+    /// The gate's URL for a path of the forge.
+    pub(super) fn url(&self, path: &str) -> String {
+        match self.host {
+            Some(host) => format!("{}://{host}{}{path}", self.scheme, self.prefix),
+            None => format!("{}{path}", self.prefix),
+        }
+    }
+}
+
+/// The host that the client asked for.
+pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    text(headers, &header::HOST).or_else(|| uri.authority().map(http::uri::Authority::as_str))
+}
+
+/// The headers of a passed request as they go up.
+pub(super) fn for_upstream(head: &Parts, peer: &Peer, origin: &Origin, policy: Forwarded) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(head.headers.len() + 8);
+    let named: Vec<&str> = named_by_connection(&head.headers).collect();
+    for (name, value) in &head.headers {
+        if crosses(name, policy) && (named.is_empty() || !is_named(&named, name)) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut out);
+    }
+    out.insert(header::HOST, host_value(head, origin));
+    out.append(header::VIA, VIA_VALUE);
+    match policy {
+        Forwarded::Strip => {}
+        Forwarded::Set => tell(&mut out, head, peer),
+        Forwarded::Append => append(&mut out, head, peer),
+    }
+    out
+}
+
+/// Removes from an answer what belongs to the hop before.
+pub(super) fn for_client(status: StatusCode, headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = named_by_connection(headers).filter_map(|it| it.parse().ok()).collect();
+        for name in named.iter().filter(|name| !END_TO_END.contains(name)) {
+            headers.remove(name);
+        }
+    }
+    // A length beside a coding is an attack on whoever comes next; the coding was believed, so the length goes.
+    if headers.remove(header::TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    for name in HOP_BY_HOP_ANSWER {
+        headers.remove(name);
+    }
+    headers.append(header::VIA, VIA_VALUE);
+}
+
+fn crosses(name: &HeaderName, policy: Forwarded) -> bool {
+    match name.as_str() {
+        // Hop-by-hop. `expect` is answered here, `trailer` goes with the trailers, `host` is written by `host_value`.
+        "connection"
+        | "expect"
+        | "host"
+        | "http2-settings"
+        | "keep-alive"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade" => false,
+        "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-real-ip" | "forwarded" => {
+            policy == Forwarded::Append
+        }
+        other => !claims_identity(other),
+    }
+}
+
+/// Headers by which one proxy tells the next who the user is, or which resource is meant. No client may say that.
+fn claims_identity(name: &str) -> bool {
+    let prefixes = ["x-webauth-", "x-forwarded-", "x-remote-", "x-auth-request-", "x-original-", "x-http-method"];
+    name.contains('_')
+        || matches!(name, "remote-user" | "x-rewrite-url" | "x-method-override" | "x-client-ip" | "true-client-ip")
+        || (name.starts_with("x-") && prefixes.iter().any(|it| name.starts_with(it)))
+        || name.starts_with("claimgate-")
+}
+
+fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::CONNECTION).into_iter().filter_map(|it| it.to_str().ok());
+    values.flat_map(|it| it.split(',')).map(str::trim).filter(|it| !it.is_empty())
+}
+
+/// Whether a `Connection` field takes this header away; some it cannot, since the message would mean another thing.
+fn is_named(named: &[&str], name: &HeaderName) -> bool {
+    named.iter().any(|it| it.eq_ignore_ascii_case(name.as_str())) && !END_TO_END.contains(name)
+}
+
+/// RFC 9113, 8.2.3: HTTP/2 may split cookies, HTTP/1.1 may not.
+fn join_cookies(headers: &mut HeaderMap) {
+    let Entry::Occupied(cookies) = headers.entry(header::COOKIE) else { return };
+    if cookies.iter().nth(1).is_none() {
+        return;
+    }
+    let joined = cookies.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    cookies.remove_entry_mult();
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+/// The client's own `Host`: Forgejo compares it with `Origin`.
+fn host_value(head: &Parts, origin: &Origin) -> HeaderValue {
+    if let Some(host) = head.headers.get(header::HOST) {
+        return host.clone();
+    }
+    let authority = head.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+    authority.unwrap_or_else(|| origin.authority().clone())
+}
+
+fn tell(out: &mut HeaderMap, head: &Parts, peer: &Peer) {
+    if let Some(address) = &peer.shown {
+        out.insert(X_FORWARDED_FOR, address.clone());
+        out.insert(X_REAL_IP, address.clone());
+    }
+    out.insert(X_FORWARDED_PROTO, scheme(peer));
+    if let Some(host) = client_host(head) {
+        out.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+fn append(out: &mut HeaderMap, head: &Parts, peer: &Peer) {
+    if let Some(address) = &peer.shown {
+        let chain = out.get_all(X_FORWARDED_FOR).iter().chain([address]);
+        let chain = chain.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+        if let Ok(value) = HeaderValue::from_bytes(&chain) {
+            out.insert(X_FORWARDED_FOR, value);
+        }
+        out.entry(X_REAL_IP).or_insert_with(|| address.clone());
+    }
+    out.entry(X_FORWARDED_PROTO).or_insert_with(|| scheme(peer));
+    if let Some(host) = client_host(head) {
+        out.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+    if out.contains_key(header::FORWARDED)
+        && let Ok(value) = HeaderValue::from_str(&forwarded(peer))
+    {
+        out.append(header::FORWARDED, value);
+    }
+}
+
+fn forwarded(peer: &Peer) -> String {
+    let address = match peer.addr.map(|it| it.ip().to_canonical()) {
+        Some(std::net::IpAddr::V6(ip)) => format!("\"[{ip}]\""),
+        Some(std::net::IpAddr::V4(ip)) => ip.to_string(),
+        None => "unknown".to_owned(),
+    };
+    format!("for={address};proto={}", if peer.tls { "https" } else { "http" })
+}
+
+fn scheme(peer: &Peer) -> HeaderValue {
+    HeaderValue::from_static(if peer.tls { "https" } else { "http" })
+}
+
+fn client_host(head: &Parts) -> Option<HeaderValue> {
+    let host = head.headers.get(header::HOST).cloned();
+    host.or_else(|| HeaderValue::from_str(head.uri.authority()?.as_str()).ok())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+const END_TO_END: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+];
+
+const HOP_BY_HOP_ANSWER: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::TRAILER,
+    header::TE,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn up(policy: Forwarded, headers: &[(&'static str, &str)]) -> HeaderMap {
+        let mut request = Request::builder().uri("/x").header("host", "gate:1");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let head = request.body(()).unwrap().into_parts().0;
+        let peer = Peer::new(Some("10.0.0.9:5".parse().unwrap()), false, None);
+        for_upstream(&head, &peer, &"http://forge:3000".parse().unwrap(), policy)
+    }
+
+    #[track_caller]
+    fn shows(headers: &HeaderMap, name: &str, expected: &[&str]) {
+        let got: Vec<_> = headers.get_all(name).iter().map(|it| it.to_str().unwrap()).collect();
+        assert_eq!(got, expected, "{name}");
+    }
+
+    #[test]
+    fn a_client_says_neither_who_it_is_nor_where_it_comes_from() {
+        let out = up(
+            Forwarded::Set,
+            &[
+                ("x-webauth-user", "root"),
+                ("x-forwarded-user", "root"),
+                ("x_webauth_user", "root"),
+                ("x-remote-user", "root"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-real-ip", "1.1.1.1"),
+                ("forwarded", "for=1.1.1.1"),
+                ("x-original-url", "/y"),
+                ("accept", "*/*"),
+            ],
+        );
+        shows(&out, "x-forwarded-for", &["10.0.0.9"]);
+        shows(&out, "x-real-ip", &["10.0.0.9"]);
+        shows(&out, "x-forwarded-proto", &["http"]);
+        shows(&out, "x-forwarded-host", &["gate:1"]);
+        shows(&out, "host", &["gate:1"]);
+        shows(&out, "via", &["1.1 claimgate"]);
+        shows(&out, "accept", &["*/*"]);
+        assert_eq!(out.len(), 7, "{:?}", out.keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn hop_by_hop() {
+        let out = up(
+            Forwarded::Set,
+            &[
+                ("connection", "x-mine, X-Forwarded-For, authorization"),
+                ("x-mine", "1"),
+                ("authorization", "token t"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "AA"),
+                ("te", "trailers"),
+                ("expect", "100-continue"),
+            ],
+        );
+        shows(&out, "authorization", &["token t"]);
+        shows(&out, "x-forwarded-for", &["10.0.0.9"]);
+        for name in ["x-mine", "upgrade", "http2-settings", "te", "expect", "connection"] {
+            shows(&out, name, &[]);
+        }
+    }
+
+    #[test]
+    fn appending() {
+        let out = up(Forwarded::Append, &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https")]);
+        shows(&out, "x-forwarded-for", &["1.1.1.1, 10.0.0.9"]);
+        shows(&out, "x-forwarded-proto", &["https"]);
+        let out = up(Forwarded::Append, &[("forwarded", "for=1.1.1.1")]);
+        shows(&out, "forwarded", &["for=1.1.1.1", "for=10.0.0.9;proto=http"]);
+        let out = up(Forwarded::Strip, &[("x-forwarded-for", "1.1.1.1")]);
+        shows(&out, "x-forwarded-for", &[]);
+    }
+}

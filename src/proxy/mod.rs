@@ -1,0 +1,221 @@
+//! The HTTP edge: a request is checked, classified from its head alone, and either streamed through or given to the guard.
+//!
+//! `handle` is the whole walk; `forward` is the pass path, `headers` and `rewrite` say what of a head crosses, `body`
+//! streams. Nothing here buffers a passed body, follows a redirect or opens a tunnel.
+
+pub mod agent;
+pub mod body;
+pub mod coarse;
+pub mod fault;
+mod forward;
+mod guarded;
+mod head;
+mod headers;
+mod reply;
+mod rewrite;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::header::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+pub use self::agent::split_agent_prefix;
+pub use self::body::{Body, BodyError, CollectError, Upload, boxed, collect_capped, empty, full, pass_on};
+pub use self::coarse::{Alarm, Coarse};
+pub use self::fault::Fault;
+pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
+use self::headers::ClientView;
+pub use self::headers::Forwarded;
+pub use self::reply::DECISION;
+use self::rewrite::Rewriter;
+use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
+
+/// What decides whether a request passes; the gate plugs in here.
+pub trait Guard: Send + Sync + 'static {
+    /// From the head alone.
+    fn classify(&self, head: &Parts, peer: &Peer) -> Route;
+
+    /// A request that does not simply pass. It owns the body. [`pass_on`] makes an answer that means: forward this after all.
+    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>>;
+
+    /// Called with the head and status of each passed exchange (passive learning), must be cheap.
+    fn passed(&self, note: Passed<'_>);
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// It streams through.
+    Pass,
+    /// The guard serves it.
+    Guarded,
+}
+
+/// Who is at the other end of a client connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The address; none for a unix socket.
+    pub addr: Option<SocketAddr>,
+    /// Whether the connection to the gate is encrypted.
+    pub tls: bool,
+    /// The instance that the listener stands for.
+    pub instance: Option<Arc<str>>,
+    /// The address as a header has it, made once a connection.
+    pub(crate) shown: Option<HeaderValue>,
+}
+
+/// An exchange that went through.
+#[derive(Clone, Copy)]
+pub struct Passed<'a> {
+    /// The head as the client sent it, `/as/<agent>` included.
+    pub head: &'a Parts,
+    /// The client's connection.
+    pub peer: &'a Peer,
+    /// The upstream's status.
+    pub status: StatusCode,
+    /// The headers of the answer as the client gets them.
+    pub headers: &'a HeaderMap,
+}
+
+/// How the pass path behaves.
+#[derive(Debug, Clone)]
+pub struct PassConfig {
+    /// The address that the forge announces as its own (`ROOT_URL`).
+    pub public_url: Option<Origin>,
+    /// What becomes of `X-Forwarded-*` and `Forwarded`.
+    pub forwarded: Forwarded,
+    /// How long the upstream may take to begin its answer, counted from the end of the upload.
+    pub head_timeout: Duration,
+    /// How long a body may stand still, in either direction. A forge's event stream pings each 30 s.
+    pub body_idle_timeout: Duration,
+    /// The grain of these time-outs.
+    pub tick: Duration,
+}
+
+/// What all workers share.
+pub struct Shared {
+    /// What decides.
+    pub guard: Arc<dyn Guard>,
+    /// The runtime on which guarded sections run.
+    pub gate: tokio::runtime::Handle,
+    pass: PassConfig,
+    upstream: UpstreamConfig,
+    dialer: Arc<Dialer>,
+    rewriter: Rewriter,
+}
+
+/// One edge worker: its pool and its clock. Lives on one runtime.
+pub struct Worker {
+    shared: Arc<Shared>,
+    pool: Arc<Pool<Upload>>,
+    clock: Arc<Coarse>,
+}
+
+/// A guard that lets everything pass.
+pub struct PassAll;
+
+/// One request, from its head to the head of its answer.
+pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    if let Err(fault) = head::check(&head) {
+        tracing::debug!(%fault, "request refused at the edge");
+        return fault.into_response(&ClientView::of(&head, peer, worker.shared.pass.forwarded));
+    }
+    match worker.shared.guard.classify(&head, peer) {
+        Route::Pass => forward::stream(worker, peer, head, body).await,
+        Route::Guarded => guarded(worker, peer, head, body).await,
+    }
+}
+
+async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
+    let guard = Arc::clone(&worker.shared.guard);
+    let seen = (head.uri.clone(), head.headers.clone());
+    let mut answer = guard.serve(head, body, peer.clone()).await;
+    if let Some((head, body)) = answer.body_mut().take_passed_on() {
+        return forward::collected(worker, peer, head, body).await;
+    }
+    let view = ClientView::of_parts(&seen.0, &seen.1, peer, worker.shared.pass.forwarded);
+    let status = answer.status();
+    headers::for_client(status, answer.headers_mut());
+    worker.shared.rewriter.answer(answer.headers_mut(), &view);
+    answer
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// A connection's other end.
+    pub fn new(addr: Option<SocketAddr>, tls: bool, instance: Option<Arc<str>>) -> Self {
+        let shown = addr.and_then(|it| HeaderValue::try_from(it.ip().to_canonical().to_string()).ok());
+        Self { addr, tls, instance, shown }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Reads what TLS towards the upstream needs; connects to nothing.
+    pub fn new(
+        guard: Arc<dyn Guard>,
+        gate: tokio::runtime::Handle,
+        upstream: UpstreamConfig,
+        pass: PassConfig,
+    ) -> Result<Arc<Self>, DialError> {
+        let dialer = Arc::new(Dialer::new(&upstream)?);
+        let rewriter = Rewriter::new(upstream.origin.clone(), pass.public_url.clone());
+        Ok(Arc::new(Self { guard, gate, pass, upstream, dialer, rewriter }))
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Must be called on the runtime that will serve.
+    pub fn start(shared: Arc<Shared>) -> Self {
+        let pool = Pool::new(Arc::clone(&shared.dialer), shared.upstream.pool);
+        pool.sweep_in_background();
+        let clock = Coarse::start(shared.pass.tick);
+        Self { shared, pool, clock }
+    }
+
+    /// This worker's coarse clock.
+    pub fn clock(&self) -> &Arc<Coarse> {
+        &self.clock
+    }
+
+    /// This worker's kept connections.
+    pub fn pool(&self) -> &Pool<Upload> {
+        &self.pool
+    }
+}
+
+// === impl PassAll ===
+
+impl Guard for PassAll {
+    fn classify(&self, _: &Parts, _: &Peer) -> Route {
+        Route::Pass
+    }
+
+    fn serve(self: Arc<Self>, _: Parts, _: Incoming, _: Peer) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async { Response::new(empty()) })
+    }
+
+    fn passed(&self, _: Passed<'_>) {}
+}
+
+impl Default for PassConfig {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            forwarded: Forwarded::Set,
+            head_timeout: Duration::from_mins(2),
+            body_idle_timeout: Duration::from_mins(2),
+            tick: Duration::from_millis(250),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The one place where a decision becomes a response.
+
+use super::{Body, full};
+use crate::dialect::{Dialect, WireResponse};
+use crate::effect::Decision;
+use crate::gate::{Answered, Reply};
+use crate::model::{Code, Rejection};
+use http::Response;
+use http::header::{self, HeaderName, HeaderValue};
+
+/// On every response to a guarded write (DESIGN section 7).
+pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
+
+/// The reply of a guarded section.
+pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
+    let answer = match reply.answer {
+        Answered::Tracker(response) => response,
+        Answered::Refused(rejection) => dialect.reject(&rejection, &reply.id),
+    };
+    let mut response = response(answer);
+    let value = decision(reply.decision, reply.code, &reply.id);
+    response.headers_mut().insert(DECISION, value);
+    response
+}
+
+/// A refusal that no section made.
+pub(super) fn refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str) -> Response<Body> {
+    let mut response = response(dialect.reject(rejection, id));
+    let value = decision(Decision::Reject, Some(rejection.code), id);
+    response.headers_mut().insert(DECISION, value);
+    response
+}
+
+fn response(answer: WireResponse) -> Response<Body> {
+    let mut response = Response::new(full(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    // The body was read whole: its length is written anew.
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.headers_mut().remove(header::TRANSFER_ENCODING);
+    response
+}
+
+fn decision(decision: Decision, code: Option<Code>, id: &str) -> HeaderValue {
+    let code = code.map(|code| format!(" code={};", code.as_str())).unwrap_or_default();
+    let text = format!("{};{code} id={id}", decision.as_str());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("reject"))
+}

@@ -1,0 +1,325 @@
+//! One client connection, from its first byte to its end.
+//!
+//! hyper would arm a timer for each request's head; here the socket notes what happens in a few integers, and one coarse
+//! alarm a connection looks at them now and then: a head that takes too long, a connection without requests, a client
+//! that does not take its answer. HTTP/2 is spoken only where ALPN chose it.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Drain, Limits};
+use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Peer, Worker};
+use crate::upstream::Io;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(io: Io, peer: Peer, worker: Arc<Worker>, limits: &Limits, drain: Drain) {
+    let clock = Arc::clone(worker.clock());
+    let watch = Arc::new(Watch::new(&clock, limits));
+    let is_h2 = speaks_h2(&io);
+    let io = TokioIo::new(Watched { io, watch: Arc::clone(&watch), clock: Arc::clone(&clock) });
+    let alarm = clock.alarm(watch.patience);
+    let here = Arc::new(Here { worker, peer, watch: Arc::clone(&watch) });
+    let service = service_fn(move |request| Arc::clone(&here).answer(request));
+    let outcome = if is_h2 {
+        watch.head_since.store(NEVER, Relaxed);
+        drive(pin!(h2(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
+    } else {
+        drive(pin!(h1(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "client connection ended");
+    }
+}
+
+/// What every request of one connection needs.
+struct Here {
+    worker: Arc<Worker>,
+    peer: Peer,
+    watch: Arc<Watch>,
+}
+
+/// What the alarm looks at. Only this worker's thread writes.
+struct Watch {
+    in_flight: AtomicU32,
+    /// Since when a head has been arriving; 0 if none is.
+    head_since: AtomicU64,
+    /// Since when there has been no request.
+    idle_since: AtomicU64,
+    /// Since when the client has not taken a byte; 0 if it takes them.
+    stalled_since: AtomicU64,
+    head_ticks: u64,
+    idle_ticks: u64,
+    stall_ticks: u64,
+    patience: Duration,
+}
+
+/// The socket, which notes what happens.
+struct Watched {
+    io: Io,
+    watch: Arc<Watch>,
+    clock: Arc<Coarse>,
+}
+
+/// An answer's body, which notes its end.
+struct Tracked {
+    body: Body,
+    _counted: Counted,
+}
+
+struct Counted {
+    here: Arc<Here>,
+}
+
+/// The two kinds of connection, as far as their end is concerned.
+trait Closes: Future<Output = hyper::Result<()>> {
+    fn close_after_current(self: Pin<&mut Self>);
+}
+
+impl Here {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Tracked>, std::convert::Infallible> {
+        let counted = Counted::new(Arc::clone(&self));
+        let response = proxy::handle(&self.worker, &self.peer, request).await;
+        Ok(response.map(|body| Tracked { body, _counted: counted }))
+    }
+}
+
+/// Polls a connection until it ends, its time is over, or the drain has let it finish.
+async fn drive<C: Closes>(
+    mut connection: Pin<&mut C>,
+    watch: &Watch,
+    clock: &Coarse,
+    mut alarm: Alarm,
+    drain: Drain,
+) -> hyper::Result<()> {
+    let mut draining = pin!(drain.started());
+    let mut told = false;
+    std::future::poll_fn(|cx| {
+        if !told && draining.as_mut().poll(cx).is_ready() {
+            told = true;
+            connection.as_mut().close_after_current();
+        }
+        if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        while alarm.poll(cx).is_ready() {
+            if let Some(why) = watch.overdue(clock.now()) {
+                tracing::debug!(why, "client connection closed");
+                return Poll::Ready(Ok(()));
+            }
+            alarm.reset();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn speaks_h2(io: &Io) -> bool {
+    match io {
+        Io::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        Io::Tcp(_) | Io::Unix(_) => false,
+    }
+}
+
+fn h1(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(limits.max_head_bytes.max(8 << 10)).max_header_size(limits.max_head_bytes);
+    // The coarse alarm does this.
+    builder.header_read_timeout(None);
+    // hyper's own default is 100, and saying so would cost an allocation a request.
+    if limits.max_headers != 100 {
+        builder.max_headers(limits.max_headers);
+    }
+    builder
+}
+
+fn h2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.keep_alive_timeout)
+        .max_concurrent_streams(limits.h2_max_streams)
+        .initial_stream_window_size(limits.h2_stream_window)
+        .initial_connection_window_size(limits.h2_connection_window)
+        .max_header_list_size(limits.h2_max_header_list)
+        .max_pending_accept_reset_streams(limits.h2_max_pending_reset);
+    builder
+}
+
+// === impl Closes ===
+
+impl<S> Closes for http1::Connection<TokioIo<Watched>, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Tracked>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn close_after_current(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Closes for http2::Connection<TokioIo<Watched>, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Tracked>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send + 'static,
+{
+    fn close_after_current(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    fn new(clock: &Coarse, limits: &Limits) -> Self {
+        let shortest = limits.header_read_timeout.min(limits.keep_alive_timeout).min(limits.write_stall_timeout);
+        Self {
+            in_flight: AtomicU32::new(0),
+            head_since: AtomicU64::new(clock.now()),
+            idle_since: AtomicU64::new(clock.now()),
+            stalled_since: AtomicU64::new(0),
+            head_ticks: clock.ticks(limits.header_read_timeout),
+            idle_ticks: clock.ticks(limits.keep_alive_timeout),
+            stall_ticks: clock.ticks(limits.write_stall_timeout),
+            patience: shortest / 4,
+        }
+    }
+
+    /// Why the connection should be closed, if it should.
+    fn overdue(&self, now: u64) -> Option<&'static str> {
+        let late = |since: u64, ticks: u64| !matches!(since, 0 | NEVER) && now >= since.saturating_add(ticks);
+        if late(self.stalled_since.load(Relaxed), self.stall_ticks) {
+            return Some("the client does not take its answer");
+        }
+        if self.in_flight.load(Relaxed) > 0 {
+            return None;
+        }
+        if late(self.head_since.load(Relaxed), self.head_ticks) {
+            return Some("a head took too long");
+        }
+        late(self.idle_since.load(Relaxed), self.idle_ticks).then_some("no request for too long")
+    }
+
+    /// Bytes came while no request is being served: they are the head of the next one.
+    fn note_read(&self, now: u64) {
+        if self.in_flight.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
+            self.head_since.store(now, Relaxed);
+        }
+    }
+
+    fn note_write(&self, now: u64, pending: bool) {
+        if !pending {
+            self.stalled_since.store(0, Relaxed);
+        } else if self.stalled_since.load(Relaxed) == 0 {
+            self.stalled_since.store(now, Relaxed);
+        }
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn new(here: Arc<Here>) -> Self {
+        here.watch.in_flight.fetch_add(1, Relaxed);
+        if here.watch.head_since.load(Relaxed) != NEVER {
+            here.watch.head_since.store(0, Relaxed);
+        }
+        Self { here }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let watch = &self.here.watch;
+        watch.idle_since.store(self.here.worker.clock().now(), Relaxed);
+        watch.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+// === impl Tracked ===
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    fn wrote<T>(&self, done: Poll<T>) -> Poll<T> {
+        self.watch.note_write(self.clock.now(), done.is_pending());
+        done
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_read(cx, buf);
+        if done.is_ready() {
+            this.watch.note_read(this.clock.now());
+        }
+        done
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.wrote(done)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.wrote(done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// HTTP/2 has no head that could arrive slowly: frames are bounded, and pings would look like one.
+const NEVER: u64 = u64::MAX;

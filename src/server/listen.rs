@@ -1,0 +1,281 @@
+//! Listening sockets: opened or inherited once, then shared by all workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use tokio::sync::mpsc;
+
+use super::connection;
+use super::limits::Gauge;
+use super::{BindError, Certificates, Drain, TlsFiles};
+use crate::proxy::{Peer, Worker};
+use crate::upstream::Io;
+
+/// Where a listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    /// A TCP address; port 0 picks a free one.
+    Tcp(SocketAddr),
+    /// A unix socket, with its permission bits.
+    Unix {
+        /// Where.
+        path: PathBuf,
+        /// For instance `0o660`.
+        mode: u32,
+    },
+    /// The socket with this number of those that the service manager passed on (`LISTEN_FDS`).
+    Inherited(usize),
+}
+
+/// One listener.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Where it is.
+    pub bind: Bind,
+    /// Its certificate, if it speaks TLS.
+    pub tls: Option<TlsFiles>,
+    /// The agent instance that comes in by it, if it belongs to one.
+    pub instance: Option<Arc<str>>,
+}
+
+/// An open listener.
+pub(super) struct Bound {
+    socket: Socket,
+    owned_path: Option<PathBuf>,
+    certificates: Option<Arc<Certificates>>,
+    instance: Option<Arc<str>>,
+}
+
+/// One worker's handle of a listener.
+pub(super) struct Acceptor {
+    socket: Socket,
+    certificates: Option<Arc<Certificates>>,
+    instance: Option<Arc<str>>,
+}
+
+enum Socket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+enum Live {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+/// Opens all listeners, or none.
+pub(super) fn bind_all(configs: Vec<ListenerConfig>, http2: bool) -> Result<Vec<Bound>, BindError> {
+    let mut inherited = ListenFd::from_env();
+    configs.into_iter().map(|config| Bound::open(config, &mut inherited, http2)).collect()
+}
+
+// === impl ListenerConfig ===
+
+impl ListenerConfig {
+    /// A plain TCP listener.
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self { bind: Bind::Tcp(address), tls: None, instance: None }
+    }
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bind::Tcp(address) => address.fmt(f),
+            Bind::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Bind::Inherited(index) => write!(f, "inherited socket {index}"),
+        }
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    fn open(config: ListenerConfig, inherited: &mut ListenFd, http2: bool) -> Result<Self, BindError> {
+        let certificates = config.tls.map(|files| Certificates::load(files, http2)).transpose()?;
+        let wrong = |source| BindError::Listen { bind: config.bind.to_string(), source };
+        let socket = open(&config.bind, inherited).map_err(wrong)?;
+        socket.set_nonblocking().map_err(wrong)?;
+        let owned_path = match config.bind {
+            Bind::Unix { path, .. } => Some(path),
+            Bind::Tcp(_) | Bind::Inherited(_) => None,
+        };
+        Ok(Self { socket, owned_path, certificates, instance: config.instance })
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    pub(super) fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
+    }
+
+    /// The socket file to remove at the end.
+    pub(super) fn socket_path(&self) -> Option<PathBuf> {
+        self.owned_path.clone()
+    }
+
+    /// Another handle of the same socket.
+    pub(super) fn share(&self) -> io::Result<Acceptor> {
+        let socket = self.socket.try_clone()?;
+        Ok(Acceptor { socket, certificates: self.certificates.clone(), instance: self.instance.clone() })
+    }
+}
+
+impl Socket {
+    fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Socket::Tcp(listener) => listener.try_clone().map(Socket::Tcp),
+            Socket::Unix(listener) => listener.try_clone().map(Socket::Unix),
+        }
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(listener) => listener.set_nonblocking(true),
+            Socket::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+fn open(bind: &Bind, inherited: &mut ListenFd) -> io::Result<Socket> {
+    match bind {
+        Bind::Tcp(address) => std::net::TcpListener::bind(address).map(Socket::Tcp),
+        Bind::Unix { path, mode } => unix(path, *mode).map(Socket::Unix),
+        Bind::Inherited(index) => take(inherited, *index),
+    }
+}
+
+fn take(inherited: &mut ListenFd, index: usize) -> io::Result<Socket> {
+    if let Ok(Some(listener)) = inherited.take_tcp_listener(index) {
+        return Ok(Socket::Tcp(listener));
+    }
+    match inherited.take_unix_listener(index)? {
+        Some(listener) => Ok(Socket::Unix(listener)),
+        None => Err(io::Error::new(io::ErrorKind::NotFound, "the service manager passed no such socket")),
+    }
+}
+
+/// Takes the place of a socket file that nobody listens on any more.
+fn unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
+    /// Accepts until the drain begins. `open` is held by each connection for as long as it lives.
+    pub(super) async fn run(self, worker: Arc<Worker>, gauge: Arc<Gauge>, drain: Drain, open: mpsc::Sender<()>) {
+        let socket = match Live::new(self.socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept on a listening socket");
+                return;
+            }
+        };
+        let mut draining = std::pin::pin!(drain.started());
+        loop {
+            let next = async {
+                let permit = gauge.one_of_all().await;
+                (socket.accept().await, permit)
+            };
+            let (accepted, permit) = tokio::select! {
+                biased;
+                () = &mut draining => return,
+                next = next => next,
+            };
+            let (io, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    // Out of descriptors, most likely: a busy loop would not free any.
+                    tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
+                    continue;
+                }
+            };
+            let Some(place) = gauge.admit(address.map(|it| it.ip()), permit) else {
+                tracing::warn!(client = ?address.map(|it| it.ip()), "too many connections from one address, closed");
+                continue;
+            };
+            let peer = Peer::new(address, self.certificates.is_some(), self.instance.clone());
+            let client = Client {
+                worker: Arc::clone(&worker),
+                gauge: Arc::clone(&gauge),
+                drain: drain.clone(),
+                certificates: self.certificates.clone(),
+            };
+            let open = open.clone();
+            tokio::spawn(async move {
+                client.serve(io, peer).await;
+                drop((place, open));
+            });
+        }
+    }
+}
+
+struct Client {
+    worker: Arc<Worker>,
+    gauge: Arc<Gauge>,
+    drain: Drain,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl Client {
+    async fn serve(self, io: Io, peer: Peer) {
+        let limits = &self.gauge.limits;
+        let secured = tokio::time::timeout(limits.tls_handshake_timeout, secure(io, self.certificates.as_deref()));
+        match secured.await {
+            Ok(Ok(io)) => connection::serve(io, peer, self.worker, limits, self.drain).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
+        }
+    }
+}
+
+async fn secure(io: Io, certificates: Option<&Certificates>) -> io::Result<Io> {
+    match (io, certificates) {
+        (Io::Tcp(stream), Some(certificates)) => {
+            let stream = certificates.acceptor().accept(stream).await?;
+            Ok(Io::Tls(Box::new(stream.into())))
+        }
+        (io, None) => Ok(io),
+        (_, Some(_)) => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is served on TCP only")),
+    }
+}
+
+impl Live {
+    fn new(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(listener) => Live::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Socket::Unix(listener) => Live::Unix(tokio::net::UnixListener::from_std(listener)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Io, Option<SocketAddr>)> {
+        match self {
+            Live::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Io::Tcp(stream), Some(address)))
+            }
+            Live::Unix(listener) => listener.accept().await.map(|(stream, _)| (Io::Unix(stream), None)),
+        }
+    }
+}
+
+const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);

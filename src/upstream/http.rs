@@ -1,0 +1,235 @@
+//! The adapter of the gate's port: whole requests, whole answers, at most one send.
+//!
+//! A read may take an idle connection and be repeated once when that one was stale. A send takes the connection that
+//! carried the read just before, or a new one: an idle one that its peer is about to close would turn a plain failure into
+//! a doubt. What ends before a complete and readable answer is `Unknown`, and its connection is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use super::{DialError, Dialer, Lease, Origin, Pool, SendError, UpstreamConfig};
+use crate::dialect::{WireRequest, WireResponse};
+use crate::effect::{CallError, Carrier, Upstream};
+
+type Out = Full<Bytes>;
+
+/// The tracker over HTTP/1.1. Lives on the runtime that it was made on.
+pub struct HttpUpstream {
+    pool: Arc<Pool<Out>>,
+    read_timeout: Duration,
+    write_timeout: Duration,
+    max_answer: usize,
+}
+
+/// A lease on its way from a read to a send; if no send comes it goes back to the pool.
+struct Carried {
+    lease: Option<Lease<Out>>,
+    pool: Arc<Pool<Out>>,
+}
+
+enum Attempt {
+    /// Answered in full; the connection may carry more.
+    Done(WireResponse, Lease<Out>),
+    /// No byte left.
+    Unsent(String),
+    /// Something went wrong on a connection that may have been stale.
+    Lost(String),
+    /// An answer came that cannot be used, or none in time.
+    Unusable(String),
+}
+
+// === impl HttpUpstream ===
+
+impl HttpUpstream {
+    /// Must be called on the runtime that will use it.
+    pub fn new(config: &UpstreamConfig) -> Result<Self, DialError> {
+        let pool = Pool::new(Arc::new(Dialer::new(config)?), config.pool);
+        pool.sweep_in_background();
+        Ok(Self {
+            pool,
+            read_timeout: config.read_timeout,
+            write_timeout: config.write_timeout,
+            max_answer: config.max_answer,
+        })
+    }
+
+    async fn read_once_or_twice(&self, request: WireRequest) -> Result<(WireResponse, Option<Carrier>), CallError> {
+        let request = self.build(request)?;
+        if let Some(lease) = self.pool.take() {
+            match self.exchange(lease, request.clone()).await {
+                Attempt::Unsent(_) | Attempt::Lost(_) => {}
+                other => return self.finish_read(other),
+            }
+        }
+        let lease = self.pool.open().await.map_err(|e| CallError::NotSent(e.to_string()))?;
+        let attempt = self.exchange(lease, request).await;
+        self.finish_read(attempt)
+    }
+
+    fn finish_read(&self, attempt: Attempt) -> Result<(WireResponse, Option<Carrier>), CallError> {
+        let (response, lease) = attempt.answered()?;
+        let carried = Carried { lease: Some(lease), pool: Arc::clone(&self.pool) };
+        Ok((response, Some(Carrier(Box::new(carried)))))
+    }
+
+    async fn send_once(
+        &self,
+        request: WireRequest,
+        on: Option<Carrier>,
+        ready: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<WireResponse, CallError> {
+        let request = self.build(request)?;
+        let lease = self.lease_for_send(on).await?;
+        if !ready() {
+            self.pool.put(lease);
+            return Err(CallError::Expired);
+        }
+        let attempt = match tokio::time::timeout(self.write_timeout, self.exchange(lease, request)).await {
+            Ok(attempt) => attempt,
+            Err(_) => Attempt::Unusable("no answer in time".to_owned()),
+        };
+        let (response, lease) = attempt.answered()?;
+        self.pool.put(lease);
+        Ok(response)
+    }
+
+    /// A connection on which the first byte can leave at once.
+    async fn lease_for_send(&self, on: Option<Carrier>) -> Result<Lease<Out>, CallError> {
+        if let Some(mut lease) = on.and_then(carried_lease)
+            && tokio::time::timeout(READY_WITHIN, lease.ready()).await == Ok(true)
+        {
+            return Ok(lease);
+        }
+        let mut lease = self.pool.open().await.map_err(|e| CallError::NotSent(e.to_string()))?;
+        match tokio::time::timeout(self.write_timeout, lease.ready()).await {
+            Ok(true) => Ok(lease),
+            Ok(false) | Err(_) => Err(CallError::NotSent("the new connection closed at once".to_owned())),
+        }
+    }
+
+    async fn exchange(&self, mut lease: Lease<Out>, request: Request<Out>) -> Attempt {
+        let response = match lease.send(request).await {
+            Ok(response) => response,
+            Err(SendError::Unsent(_, error)) => return Attempt::Unsent(error.to_string()),
+            Err(SendError::Broken(error)) if error.is_parse() => return Attempt::Unusable(error.to_string()),
+            Err(SendError::Broken(error)) => return Attempt::Lost(error.to_string()),
+        };
+        match self.collect(response).await {
+            Ok(response) => Attempt::Done(response, lease),
+            Err(why) => Attempt::Unusable(why),
+        }
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<WireResponse, String> {
+        let (head, mut body) = response.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err("the upstream wants to switch protocols".to_owned());
+        }
+        if head.headers.get_all(header::CONTENT_ENCODING).iter().any(|it| it != "identity") {
+            return Err("the upstream compressed its answer though it was asked not to".to_owned());
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| format!("the answer broke off: {e}"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > self.max_answer {
+                return Err(format!("the answer is longer than {} bytes", self.max_answer));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(WireResponse { status: head.status, headers: head.headers, body: bytes.freeze() })
+    }
+
+    fn build(&self, request: WireRequest) -> Result<Request<Out>, CallError> {
+        let origin = self.pool.dialer().origin();
+        let not_sent = || CallError::NotSent("the target is not a path".to_owned());
+        if !request.target.starts_with('/') {
+            return Err(not_sent());
+        }
+        let target = format!("{}{}", origin.base(), request.target);
+        let mut out = Request::new(Full::new(request.body.clone()));
+        *out.uri_mut() = target.parse::<Uri>().map_err(|_| not_sent())?;
+        *out.headers_mut() = headers(request.headers, &request.method, request.body.len(), origin);
+        *out.method_mut() = request.method;
+        Ok(out)
+    }
+}
+
+impl Upstream for HttpUpstream {
+    fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
+        let call = self.read_once_or_twice(request);
+        let late = |_| Err(CallError::Unknown("no answer in time".to_owned()));
+        tokio::time::timeout(self.read_timeout, call).map(move |done| done.unwrap_or_else(late)).boxed()
+    }
+
+    fn send<'a>(
+        &'a self,
+        request: WireRequest,
+        on: Option<Carrier>,
+        ready: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> BoxFuture<'a, Result<WireResponse, CallError>> {
+        self.send_once(request, on, ready).boxed()
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    fn answered(self) -> Result<(WireResponse, Lease<Out>), CallError> {
+        match self {
+            Attempt::Done(response, lease) => Ok((response, lease)),
+            Attempt::Unsent(why) => Err(CallError::NotSent(why)),
+            Attempt::Lost(why) | Attempt::Unusable(why) => Err(CallError::Unknown(why)),
+        }
+    }
+}
+
+// === impl Carried ===
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.pool.put(lease);
+        }
+    }
+}
+
+fn carried_lease(carrier: Carrier) -> Option<Lease<Out>> {
+    carrier.0.downcast::<Carried>().ok()?.lease.take()
+}
+
+/// The headers as they go out: framing is ours, and the answer must come as it is.
+fn headers(mut headers: HeaderMap, method: &Method, length: usize, origin: &Origin) -> HeaderMap {
+    for name in NOT_THE_CALLERS {
+        headers.remove(name);
+    }
+    if !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, origin.authority().clone());
+    }
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if length > 0 || !(method.is_safe() || method == Method::DELETE) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    headers
+}
+
+/// How long a carrier may take to finish with the read before; it usually has.
+const READY_WITHIN: Duration = Duration::from_millis(100);
+
+const NOT_THE_CALLERS: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];

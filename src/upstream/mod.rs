@@ -1,0 +1,53 @@
+//! The upstream: where it is, how it is dialled, which connections are kept, and the adapter of the gate's port.
+//!
+//! Nothing here follows a redirect, and nothing here has a switch that turns off a check of TLS. The pass path uses
+//! [`Pool`] directly, one for each edge worker; the gate uses [`HttpUpstream`], which has a pool of its own.
+
+mod dial;
+mod http;
+mod io;
+mod origin;
+mod pool;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::dial::{DialError, Dialer};
+pub use self::http::HttpUpstream;
+pub use self::io::Io;
+pub use self::origin::{Origin, OriginError, Place};
+pub use self::pool::{Lease, Pool, PoolConfig, SendError};
+
+/// How to reach the upstream, and how long to wait for it.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub origin: Origin,
+    /// Certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Limit on name lookup, connect and TLS handshake together.
+    pub connect_timeout: Duration,
+    /// Limit on one whole read of the gate.
+    pub read_timeout: Duration,
+    /// Limit on one whole send of the gate, from the first byte.
+    pub write_timeout: Duration,
+    /// The longest answer that the gate collects.
+    pub max_answer: usize,
+    /// Idle connections.
+    pub pool: PoolConfig,
+}
+
+impl UpstreamConfig {
+    /// The defaults, for one origin.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            max_answer: 4 << 20,
+            pool: PoolConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The operator's listener.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use claimgate::server::Drain;
+use claimgate::server::admin::{Admin, AdminConfig, AdminRoutes};
+use futures_util::future::BoxFuture;
+use http::{Method, Response};
+use http_body_util::Full;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use crate::edge_support::{status, talk};
+
+struct Claims;
+
+impl AdminRoutes for Claims {
+    fn handle<'a>(
+        &'a self,
+        method: &'a Method,
+        path: &'a str,
+        query: Option<&'a str>,
+        body: Bytes,
+    ) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+        Box::pin(async move {
+            let text = format!("{method} {query:?} {}", body.len());
+            (path == "/claims").then(|| Response::new(Full::from(text)))
+        })
+    }
+}
+
+fn start(token: Option<&str>) -> (SocketAddr, Drain) {
+    let mut registry = Registry::default();
+    let counter: Counter = Counter::default();
+    counter.inc_by(7);
+    registry.register("passes", "How many", counter);
+    let config = AdminConfig {
+        bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        hosts: vec!["gate.example".to_owned()],
+        token: token.map(|it| it.to_owned().into()),
+    };
+    let drain = Drain::new();
+    let admin = Admin::bind(config, Arc::new(Mutex::new(registry)), drain.clone(), Arc::new(Claims)).unwrap();
+    let address = admin.address().unwrap();
+    tokio::spawn(admin.run(std::future::pending()));
+    (address, drain)
+}
+
+async fn ask(at: SocketAddr, line: &str, headers: &str) -> String {
+    talk(at, &format!("{line} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n")).await
+}
+
+#[tokio::test]
+async fn health_metrics_and_routes() {
+    let (at, drain) = start(None);
+    let host = "host: localhost:8481\r\n";
+    assert_eq!(status(&ask(at, "GET /healthz", host).await), 200);
+    assert_eq!(status(&ask(at, "GET /readyz", host).await), 200);
+    assert!(ask(at, "GET /metrics", host).await.contains("passes_total 7\n"));
+    assert!(ask(at, "GET /claims?a=1", host).await.ends_with("GET Some(\"a=1\") 0"));
+    assert_eq!(status(&ask(at, "GET /other", host).await), 404);
+    assert_eq!(status(&ask(at, "PUT /claims", host).await), 405);
+    drain.start();
+    assert_eq!(status(&ask(at, "GET /healthz", host).await), 200);
+    assert_eq!(status(&ask(at, "GET /readyz", host).await), 503);
+}
+
+#[tokio::test]
+async fn pages_of_other_places_get_nothing() {
+    let (at, _drain) = start(None);
+    for (host, expected) in [("evil.example", 421), ("127.0.0.1:1", 200), ("[::1]", 200), ("gate.example:8481", 200)] {
+        assert_eq!(status(&ask(at, "GET /claims", &format!("host: {host}\r\n")).await), expected, "{host}");
+    }
+    assert_eq!(status(&ask(at, "GET /claims", "").await), 400);
+    let post = |origin: &str| format!("host: localhost:1\r\norigin: {origin}\r\ncontent-length: 0\r\n");
+    assert_eq!(status(&ask(at, "POST /claims", &post("http://evil.example")).await), 403);
+    assert_eq!(status(&ask(at, "POST /claims", &post("null")).await), 403);
+    assert_eq!(status(&ask(at, "POST /claims", &post("http://localhost:1")).await), 200);
+}
+
+#[tokio::test]
+async fn the_token_opens_all_but_health() {
+    let (at, _drain) = start(Some("s3cret"));
+    let with = |line: &str| format!("host: localhost\r\n{line}");
+    assert_eq!(status(&ask(at, "GET /healthz", &with("")).await), 200);
+    assert_eq!(status(&ask(at, "GET /metrics", &with("")).await), 401);
+    assert_eq!(status(&ask(at, "GET /metrics", &with("authorization: Bearer wrong\r\n")).await), 401);
+    assert_eq!(status(&ask(at, "GET /metrics", &with("authorization: Bearer s3cret\r\n")).await), 200);
+}
