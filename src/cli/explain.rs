@@ -2,10 +2,14 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
+use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::ConfigArgs;
+use super::{ConfigArgs, compose};
 use crate::config::Loaded;
+use crate::dialect::{Head, Target};
+use crate::proxy::split_agent_prefix;
 
 /// `claimgate explain`
 #[derive(Debug, Args)]
@@ -22,6 +26,20 @@ pub struct ExplainArgs {
 }
 
 /// Prints the route, the intent and the rules that apply.
-pub fn run(_args: &ExplainArgs, _loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("explain is not wired up yet")
+pub fn run(args: &ExplainArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let method: Method = args.method.to_uppercase().parse().with_context(|| format!("no method: {}", args.method))?;
+    anyhow::ensure!(args.path.starts_with('/'), "the path must begin with / (it has no scheme and no host)");
+    let dialect = compose::dialect(&loaded.config)?;
+    let (agent, path) = split_agent_prefix(&args.path);
+    let body = args.body.clone().unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    if !body.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    let target = Target::parse(path);
+    if let Some(agent) = agent {
+        println!("agent: {agent} (from the path prefix)");
+    }
+    println!("{}", dialect.explain(&Head { method: &method, target: &target, headers: &headers }, body.as_bytes()));
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ mod admin;
 pub mod audit;
 pub mod check;
 pub mod claims;
+mod compose;
 pub mod demo;
 pub mod explain;
 pub mod health;

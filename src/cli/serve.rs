@@ -1,11 +1,28 @@
 //! `claimgate serve`: the gate itself.
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
+use prometheus_client::registry::Registry;
+use secrecy::SecretSlice;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::ConfigArgs;
-use crate::config::Loaded;
+use super::{ConfigArgs, compose};
+use crate::audit::{Projector, Sinks};
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::config::{self, Config, Loaded};
+use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
+use crate::gate::{Gate, Ports};
+use crate::identity::{self, Directory};
+use crate::ledger::{OpenError, SqliteLedger};
+use crate::proxy::{GateGuard, Shared};
+use crate::server::admin::{Admin, AdminConfig};
+use crate::server::{Certificates, Drained, Operator, Server};
+use crate::telemetry;
+use crate::upstream::HttpUpstream;
 
 /// `claimgate serve`
 #[derive(Debug, Args)]
@@ -15,8 +32,180 @@ pub struct ServeArgs {
     pub config: ConfigArgs,
 }
 
+/// How long the audit may take to be printed at the end.
+const LAST_LINES: Duration = Duration::from_secs(10);
+/// Threads of the runtime on which guarded sections run.
+const GATE_THREADS: usize = 2;
+
 /// Runs until it is told to stop.
-pub fn run(_args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    crate::telemetry::init(&loaded.config.log)?;
-    anyhow::bail!("serve is not wired up yet")
+pub fn run(args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let log = telemetry::init(&loaded.config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(GATE_THREADS)
+        .thread_name("gate")
+        .enable_all()
+        .build()
+        .context("cannot start the gate's runtime")?;
+    let ended = runtime.block_on(serve(args, &loaded.config, &log));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> anyhow::Result<ExitCode> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let ledger: Arc<dyn Ledger> = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
+        Ok(ledger) => Arc::new(ledger),
+        Err(error @ OpenError::Unavailable(_)) => return Err(error).context("cannot open the ledger"),
+        Err(error) => anyhow::bail!("{error}"),
+    };
+    let metrics = Metrics::default();
+    let gate = gate(config, &clock, &ledger, &metrics)?;
+    let handle = tokio::runtime::Handle::current();
+    let guard = GateGuard::new(Arc::clone(&gate), handle.clone(), compose::guard_config(config));
+    let shared = Shared::new(guard, handle, compose::upstream(config)?, compose::pass(config)?)?;
+    let mut server_config = compose::server(config, inherited());
+    server_config.limits.open = metrics.connections.clone();
+    let server = Server::bind(server_config, shared)?;
+    let admin = admin(config, &server, &gate, &metrics)?;
+    let projector = Projector::start(
+        Arc::clone(&ledger),
+        Sinks {
+            stdout: config.audit.stdout,
+            file: config.audit.file.clone(),
+            rotate_size: config.audit.rotate_size,
+            keep: config.audit.keep,
+        },
+    );
+    let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
+    let reloading = tokio::spawn(reload_on_hup(args.config.clone(), server.certificates(), Arc::clone(&gate), log.clone()));
+    announce(config, &server, admin.as_ref());
+    let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
+    let admin = admin.map(|admin| tokio::spawn(admin.run(async move { drop(admin_stopped.await) })));
+
+    let drained = server.run(told_to_stop()?).await?;
+
+    tell_manager(sd_notify::NotifyState::Stopping);
+    // What is in flight at the edge has ended; a section whose client has gone may go on for as long as a send may take.
+    let finished = tokio::time::timeout(config.server.drain_timeout, gate.drained()).await;
+    if drained == Drained::Cut || finished.is_err() {
+        tracing::warn!("stopped before everything had finished; what was sent without an answer is in doubt");
+    }
+    gate.flush_renewals().await;
+    watching.abort();
+    reloading.abort();
+    projector.drain(LAST_LINES).await;
+    drop(stop_admin);
+    if let Some(admin) = admin {
+        admin.await??;
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn gate(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    ledger: &Arc<dyn Ledger>,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<Gate>> {
+    let dialect = compose::dialect(config)?;
+    let upstream: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(&compose::upstream(config)?)?);
+    let identify: Arc<dyn Identify> = Arc::new(Directory::new(
+        Arc::clone(&dialect),
+        Arc::clone(&upstream),
+        metrics.clone(),
+        fingerprint_key(config)?,
+        compose::directory_limits(config),
+    ));
+    let ports = Ports {
+        dialect,
+        upstream,
+        ledger: Arc::clone(ledger),
+        identify,
+        clock: Arc::clone(clock),
+        entropy: Arc::new(SystemEntropy),
+        metrics: metrics.clone(),
+        service: compose::service(config)?,
+    };
+    Ok(Gate::new(ports, compose::settings(config), compose::rules(config)))
+}
+
+/// The key of the state directory; where that cannot be written, one for this life of the process, so that all but
+/// guarded writes goes on.
+fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
+    identity::fingerprint_key(&config.server.state_dir).or_else(|error| {
+        tracing::error!(%error, "the fingerprint key cannot be kept; fingerprints change with the next start");
+        Ok(SecretSlice::from(identity::random_key()?))
+    })
+}
+
+fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) -> anyhow::Result<Option<Admin>> {
+    let Some(bind) = config.server.admin else { return Ok(None) };
+    let mut registry = Registry::default();
+    if config.metrics.enabled {
+        metrics.register(&mut registry);
+    }
+    let token = compose::admin_token(config.server.admin_token_file.as_deref())?;
+    let settings = AdminConfig { bind, hosts: Vec::new(), token };
+    let operator = Arc::new(Operator::new(Arc::clone(gate)));
+    let admin = Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)
+        .with_context(|| format!("cannot listen on server.admin = {bind}"))?;
+    Ok(Some(admin))
+}
+
+/// Sockets that the service manager opened for us (`LISTEN_FDS`).
+fn inherited() -> usize {
+    listenfd::ListenFd::from_env().len()
+}
+
+fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
+    for address in server.addresses().into_iter().flatten() {
+        tracing::info!(listen = %address, upstream = config.upstream.url, "listening");
+    }
+    if let Some(Ok(address)) = admin.map(Admin::address) {
+        tracing::info!(admin = %address, "admin listening");
+    }
+    tell_manager(sd_notify::NotifyState::Ready);
+}
+
+fn tell_manager(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// SIGTERM or SIGINT.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("draining");
+    })
+}
+
+/// SIGHUP: certificates, the log's level and the rules are read again; what does not read stays as it was.
+async fn reload_on_hup(args: ConfigArgs, certificates: Vec<Arc<Certificates>>, gate: Arc<Gate>, log: telemetry::Handle) {
+    let hup: std::io::Result<Signal> = signal(SignalKind::hangup());
+    let Ok(mut hup) = hup.inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be heard")) else { return };
+    while hup.recv().await.is_some() {
+        for certificate in &certificates {
+            if let Err(error) = certificate.reload() {
+                tracing::error!(%error, "certificate not reloaded; the old one stays");
+            }
+        }
+        match config::load(&args.layers()) {
+            Err(errors) => tracing::error!(%errors, "configuration not reloaded; the old one stays"),
+            Ok(loaded) => {
+                gate.set_rules(compose::rules(&loaded.config));
+                if let Err(error) = log.reload(&loaded.config.log) {
+                    tracing::error!(%error, "log level not reloaded");
+                }
+                tracing::info!("rules, certificates and log level reloaded");
+            }
+        }
+    }
 }

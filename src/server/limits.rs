@@ -38,6 +38,8 @@ pub struct Limits {
     pub h2_max_header_list: u32,
     /// Streams that a client may reset before they were looked at (rapid reset).
     pub h2_max_pending_reset: usize,
+    /// Counts the connections that are open.
+    pub open: prometheus_client::metrics::gauge::Gauge,
 }
 
 /// Counts connections against the limits.
@@ -85,12 +87,14 @@ impl Gauge {
             }
             *count += 1;
         }
+        self.limits.open.inc();
         Some(Place { gauge: Arc::clone(self), address, _one_of_all: permit })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.gauge.limits.open.dec();
         let Some(address) = self.address else { return };
         let mut counts = self.gauge.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&address) {
@@ -119,6 +123,7 @@ impl Default for Limits {
             h2_connection_window: 1 << 20,
             h2_max_header_list: 16 << 10,
             h2_max_pending_reset: 20,
+            open: prometheus_client::metrics::gauge::Gauge::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod connection;
 mod drain;
 mod limits;
 mod listen;
+mod operator;
 mod tls;
 
 use std::io;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::drain::Drain;
+pub use self::operator::Operator;
 use self::limits::Gauge;
 pub use self::limits::Limits;
 use self::listen::{Acceptor, Bound};

@@ -1,0 +1,203 @@
+//! From configuration to parts: the only place that knows both.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::admission::{self, Rules};
+use crate::config::{self, Config};
+use crate::dialect::{self, Credential, Dialect};
+use crate::gate::{LaneLimits, Settings, Verify};
+use crate::identity::DirectoryLimits;
+use crate::ledger::SqliteOptions;
+use crate::model::{Login, Status, Time};
+use crate::proxy::{Forwarded, GuardConfig, InstanceSource, PassConfig};
+use crate::server::{Bind, Limits, ListenerConfig, ServerConfig, TlsFiles};
+use crate::upstream::{Origin, PoolConfig, UpstreamConfig};
+
+/// How long the body of a guarded write may take as a whole.
+const GUARDED_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) fn dialect(config: &Config) -> anyhow::Result<Arc<dyn Dialect>> {
+    let name = config.upstream.tracker.as_str();
+    dialect::by_name(name).with_context(|| format!("no dialect for upstream.tracker = \"{name}\""))
+}
+
+pub(super) fn rules(config: &Config) -> Rules {
+    let from = &config.assignment;
+    let flow = &config.workflow;
+    Rules {
+        assignment: admission::Assignment {
+            mode: mode(from.mode),
+            expect_status: statuses(&from.expect_status),
+            max_assignees: from.max_assignees,
+            assign_others: from.assign_others,
+            release_by: by(from.release_by),
+            outside: match from.outside {
+                config::Outside::Wins => admission::Outside::Wins,
+                config::Outside::Hold => admission::Outside::Hold,
+            },
+            takeover_after: from.takeover_after,
+            zombie_period: config.ledger.zombie_period,
+        },
+        workflow: admission::Workflow {
+            mode: mode(flow.mode),
+            states: statuses(&flow.states),
+            working: statuses(&flow.working),
+            consume: statuses(&flow.consume),
+            moves: flow
+                .moves
+                .iter()
+                .map(|rule| admission::MoveRule {
+                    from: statuses(&rule.from),
+                    to: Status::new(&rule.to),
+                    by: by(rule.by),
+                })
+                .collect(),
+        },
+    }
+}
+
+fn statuses(names: &[String]) -> std::collections::BTreeSet<Status> {
+    names.iter().map(|name| Status::new(name)).collect()
+}
+
+fn by(by: config::By) -> admission::By {
+    match by {
+        config::By::Holder => admission::By::Holder,
+        config::By::Anyone => admission::By::Anyone,
+    }
+}
+
+pub(super) fn mode(mode: config::Mode) -> admission::Mode {
+    match mode {
+        config::Mode::Enforce => admission::Mode::Enforce,
+        config::Mode::Observe => admission::Mode::Observe,
+    }
+}
+
+pub(super) fn settings(config: &Config) -> Settings {
+    let logins = |names: &[String]| names.iter().map(|name| Login::new(name)).collect();
+    Settings {
+        doubt_period: config.ledger.doubt_period,
+        emit_window: config.ledger.emit_window,
+        verify: match config.assignment.verify {
+            config::Verify::ReadBack => Verify::ReadBack,
+            config::Verify::Answer => Verify::Answer,
+        },
+        lanes: LaneLimits { capacity: config.assignment.lane_capacity, timeout: config.assignment.lane_timeout },
+        shared_accounts: logins(&config.identity.shared_accounts),
+        overriders: logins(&config.assignment.overriders),
+        stale_after: config.assignment.stale_after,
+    }
+}
+
+pub(super) fn directory_limits(config: &Config) -> DirectoryLimits {
+    DirectoryLimits { lifetime: config.identity.whoami_lifetime, capacity: config.identity.whoami_capacity }
+}
+
+pub(super) fn guard_config(config: &Config) -> GuardConfig {
+    let source = |source: &config::InstanceSource| match source {
+        config::InstanceSource::Listener => InstanceSource::Listener,
+        config::InstanceSource::Path => InstanceSource::Path,
+        config::InstanceSource::Header => InstanceSource::Header,
+    };
+    GuardConfig {
+        max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
+        body_timeout: GUARDED_BODY_TIMEOUT,
+        sources: config.identity.sources.iter().map(source).collect(),
+    }
+}
+
+pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
+    SqliteOptions {
+        dir: config.server.state_dir.clone(),
+        zombie_period: config.ledger.zombie_period,
+        doubt_period: config.ledger.doubt_period,
+        now,
+    }
+}
+
+pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
+    let from = &config.upstream;
+    let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
+    Ok(UpstreamConfig {
+        ca_file: from.ca_file.clone(),
+        connect_timeout: from.connect_timeout,
+        read_timeout: from.read_timeout,
+        write_timeout: from.write_timeout,
+        pool: PoolConfig {
+            max_idle: from.pool_max_idle,
+            idle_timeout: from.pool_idle_timeout,
+            ..PoolConfig::default()
+        },
+        ..UpstreamConfig::new(origin)
+    })
+}
+
+pub(super) fn pass(config: &Config) -> anyhow::Result<PassConfig> {
+    let public_url = config.upstream.public_url.as_deref().map(str::parse::<Origin>).transpose();
+    Ok(PassConfig {
+        public_url: public_url.context("upstream.public_url")?,
+        forwarded: match config.server.forwarded {
+            config::Forwarded::Set => Forwarded::Set,
+            config::Forwarded::Append => Forwarded::Append,
+            config::Forwarded::Strip => Forwarded::Strip,
+        },
+        head_timeout: config.upstream.pass_timeout,
+        body_idle_timeout: config.server.body_idle_timeout,
+        ..PassConfig::default()
+    })
+}
+
+/// The listeners and limits; sockets that the service manager passed on stand in for `server.listen`.
+pub(super) fn server(config: &Config, inherited: usize) -> ServerConfig {
+    let from = &config.server;
+    let files = from.tls.certificate.clone().zip(from.tls.key.clone());
+    let tls = files.map(|(cert, key)| TlsFiles { cert, key });
+    let main = ListenerConfig { tls: tls.clone(), ..ListenerConfig::tcp(from.listen) };
+    let mut listeners: Vec<ListenerConfig> = match inherited {
+        0 => vec![main],
+        sockets => {
+            (0..sockets).map(|index| ListenerConfig { bind: Bind::Inherited(index), ..main.clone() }).collect()
+        }
+    };
+    listeners.extend(from.listener.iter().map(|listener| ListenerConfig {
+        tls: tls.clone().filter(|_| listener.tls),
+        instance: listener.instance.as_deref().map(Into::into),
+        ..ListenerConfig::tcp(listener.address)
+    }));
+    let per_address = if from.max_connections_per_client == 0 { usize::MAX } else { from.max_connections_per_client };
+    ServerConfig {
+        listeners,
+        workers: Some(from.workers).filter(|workers| *workers > 0),
+        limits: Limits {
+            max_connections: from.max_connections,
+            max_connections_per_address: per_address,
+            tls_handshake_timeout: from.handshake_timeout,
+            header_read_timeout: from.header_read_timeout,
+            keep_alive_timeout: from.idle_timeout,
+            write_stall_timeout: from.body_idle_timeout,
+            max_headers: from.max_headers,
+            max_head_bytes: usize::try_from(from.max_header_bytes).unwrap_or(usize::MAX),
+            h2_max_streams: from.max_h2_streams,
+            ..Limits::default()
+        },
+        drain_timeout: from.drain_timeout,
+        ..ServerConfig::default()
+    }
+}
+
+/// The operator's own credential, from its file.
+pub(super) fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
+    let Some(path) = &config.upstream.service_token_file else { return Ok(None) };
+    let token = config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(Credential::service(token.expose_secret())))
+}
+
+pub(super) fn admin_token(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
+    path.map(|path| config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))).transpose()
+}

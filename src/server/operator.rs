@@ -1,0 +1,180 @@
+//! What the admin listener adds for the operator: claims, history, release, mode.
+
+use super::admin::AdminRoutes;
+use crate::admission::Mode;
+use crate::effect::audit::{agent, rfc3339, shown};
+use crate::gate::{Gate, ReleaseError};
+use crate::model::{AttemptState, ItemRecord, Kind, Locator, Settled, Time};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Method, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The operator's routes.
+pub struct Operator {
+    gate: Arc<Gate>,
+}
+
+type Answer = Result<Value, (StatusCode, String)>;
+
+/// Attempts that `history` shows at most.
+const MOST_HISTORY: usize = 1000;
+
+// === impl Operator ===
+
+impl Operator {
+    /// Over this gate.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self { gate }
+    }
+
+    async fn claims(&self) -> Answer {
+        let now = self.gate.ports().clock.now();
+        let active = self.gate.ports().ledger.active().await.map_err(|error| unavailable(&error))?;
+        let stale_after = self.gate.settings().stale_after;
+        let claims = active.iter().map(|record| {
+            let silent = record.holding.as_ref().map(|held| now.since(held.renewed));
+            let stale = stale_after.zip(silent).is_some_and(|(limit, silent)| silent > limit);
+            claim(record, stale, now)
+        });
+        Ok(json!({ "claims": claims.collect::<Vec<_>>() }))
+    }
+
+    async fn history(&self, query: Option<&str>) -> Answer {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let item = pairs.into_iter().find(|(name, _)| name == "item").map(|(_, value)| value.into_owned());
+        let item = locator(item.as_deref())?;
+        let settled = self.gate.ports().ledger.history(&item, MOST_HISTORY).await;
+        let settled = settled.map_err(|error| unavailable(&error))?;
+        Ok(json!({ "history": settled.iter().map(attempt).collect::<Vec<_>>() }))
+    }
+
+    async fn release(&self, body: &[u8]) -> Answer {
+        let asked = object(body)?;
+        let item = locator(asked["item"].as_str())?;
+        let reason = asked["reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
+        let released = self.gate.release(&item, reason).await.map_err(|error| match error {
+            ReleaseError::NotHeld(_) => (StatusCode::NOT_FOUND, error.to_string()),
+            ReleaseError::Lane(_) | ReleaseError::Ledger(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        })?;
+        let holder = released.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.to_string());
+        Ok(json!({
+            "message": format!("{item}: the holding of {holder} has ended. {}", released.tracker),
+            "claim": claim(&released.record, false, self.gate.ports().clock.now()),
+        }))
+    }
+
+    fn mode(&self, body: &[u8]) -> Answer {
+        let asked = object(body)?;
+        let mode = match asked["mode"].as_str() {
+            Some("enforce") => Mode::Enforce,
+            Some("observe") => Mode::Observe,
+            _ => return Err(bad("mode must be \"enforce\" or \"observe\"")),
+        };
+        let mut rules = (*self.gate.rules()).clone();
+        match asked["rule"].as_str() {
+            None => (rules.assignment.mode, rules.workflow.mode) = (mode, mode),
+            Some("assignment") => rules.assignment.mode = mode,
+            Some("workflow") => rules.workflow.mode = mode,
+            Some(_) => return Err(bad("rule must be \"assignment\" or \"workflow\"")),
+        }
+        self.gate.set_rules(rules);
+        let name = asked["mode"].as_str().unwrap_or_default();
+        let rule = asked["rule"].as_str().unwrap_or("all rules");
+        self.gate.record_operator(&format!("mode {name} for {rule}"));
+        Ok(json!({ "message": format!("{rule}: {name}, until the next start or reload") }))
+    }
+}
+
+impl AdminRoutes for Operator {
+    fn handle<'a>(
+        &'a self,
+        method: &'a Method,
+        path: &'a str,
+        query: Option<&'a str>,
+        body: Bytes,
+    ) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+        Box::pin(async move {
+            let answer = match (method, path) {
+                (&Method::GET, "/claims") => self.claims().await,
+                (&Method::GET, "/history") => self.history(query).await,
+                (&Method::POST, "/release") => self.release(&body).await,
+                (&Method::POST, "/mode") => self.mode(&body),
+                (_, "/claims" | "/history" | "/release" | "/mode") => {
+                    Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} is not for {method}")))
+                }
+                _ => return None,
+            };
+            Some(response(answer))
+        })
+    }
+}
+
+fn claim(record: &ItemRecord, stale: bool, now: Time) -> Value {
+    let held = record.holding.as_ref();
+    let state = match held {
+        _ if record.contested => "contested",
+        _ if !record.doubts.is_empty() => "doubt",
+        Some(held) if held.parked => "parked",
+        _ if stale => "stale",
+        Some(_) => "active",
+        None => "free",
+    };
+    json!({
+        "resource": record.locator.to_string(),
+        "resource_id": record.key.as_str(),
+        "agent": held.map(|held| agent(&held.actor, None)),
+        "since": held.map(|held| rfc3339(held.since)),
+        "seen": held.map(|held| rfc3339(held.renewed)),
+        "state": state,
+        "stale": stale,
+        "fence": record.fence.0,
+        "shown": held.map(|held| shown(&held.shown)),
+        "doubt_left_s": (!record.doubts.is_empty()).then(|| record.doubt_left(now).as_secs()),
+    })
+}
+
+fn attempt(settled: &Settled) -> Value {
+    let attempt = &settled.attempt;
+    let decision = if attempt.state == AttemptState::Rejected { "reject" } else { "admit" };
+    json!({
+        "time": rfc3339(settled.at),
+        "id": attempt.id.as_str(),
+        "kind": attempt.kind.map_or("decision", Kind::as_str),
+        "decision": decision,
+        "agent": agent(&attempt.actor, Some(&attempt.credential)),
+        "change": attempt.change.to_string(),
+        "result": attempt.state.as_str(),
+        "observed": settled.shown.as_ref().map(shown),
+    })
+}
+
+fn locator(text: Option<&str>) -> Result<Locator, (StatusCode, String)> {
+    text.and_then(Locator::parse).ok_or_else(|| bad("name the item as owner/repo#number"))
+}
+
+fn object(body: &[u8]) -> Result<Value, (StatusCode, String)> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| bad(&format!("the body is not JSON: {error}")))?;
+    if value.is_object() { Ok(value) } else { Err(bad("the body must be a JSON object")) }
+}
+
+fn bad(message: &str) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, message.to_owned())
+}
+
+fn unavailable(error: &crate::effect::LedgerError) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let (status, value) = match answer {
+        Ok(value) => (StatusCode::OK, value),
+        Err((status, message)) => (status, json!({ "message": message })),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}
