@@ -6,8 +6,8 @@
 //! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
 
 mod credential;
-mod form;
 mod forgejo;
+mod form;
 mod json;
 mod target;
 mod wire;

@@ -113,7 +113,8 @@ fn refuse(text: &str) -> ParseError {
 
 const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 const ONE_TIME: [HeaderName; 2] = [HeaderName::from_static("x-gitea-otp"), HeaderName::from_static("x-forgejo-otp")];
-const SIGNATURES: [HeaderName; 2] = [HeaderName::from_static("signature"), HeaderName::from_static("x-ssh-certificate")];
+const SIGNATURES: [HeaderName; 2] =
+    [HeaderName::from_static("signature"), HeaderName::from_static("x-ssh-certificate")];
 
 #[cfg(test)]
 mod tests {
@@ -150,7 +151,12 @@ mod tests {
         check("PATCH /x", &[], "", Ok(&[]));
         check("PATCH /x", &[a], "", Ok(&[a]));
         check("PATCH /x", &[("authorization", "Bearer a")], "", Ok(&[("authorization", "Bearer a")]));
-        check("PATCH /x", &[("authorization", "Basic cm9vdDE6YQ==")], "", Ok(&[("authorization", "Basic cm9vdDE6YQ==")]));
+        check(
+            "PATCH /x",
+            &[("authorization", "Basic cm9vdDE6YQ==")],
+            "",
+            Ok(&[("authorization", "Basic cm9vdDE6YQ==")]),
+        );
         check("PATCH /x", &[a, a], "", Err("`authorization` is given twice"));
         // The query wins over the header, the form is read with it, `token` comes first.
         check("PATCH /x?token=b", &[a], "", Ok(&[("authorization", "token b")]));

@@ -202,8 +202,21 @@ fn spelled(pattern: &str, segments: &[String]) -> bool {
 
 /// First segments that are no owner: `/v2/<image>/…` and `/api/packages/…` can look like an issue path.
 const RESERVED: &[&str] = &[
-    "admin", "api", "assets", "attachments", "avatars", "captcha", "explore", "login", "metrics", "notifications", "org",
-    "repo", "repo-avatars", "user", "v2",
+    "admin",
+    "api",
+    "assets",
+    "attachments",
+    "avatars",
+    "captcha",
+    "explore",
+    "login",
+    "metrics",
+    "notifications",
+    "org",
+    "repo",
+    "repo-avatars",
+    "user",
+    "v2",
 ];
 
 use Act::{Guard, Pass, Refuse, Web};
