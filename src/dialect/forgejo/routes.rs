@@ -157,14 +157,10 @@ fn parts(pattern: &str) -> impl Iterator<Item = &str> {
         "R" => &["api", "v1", "repos", "{}", "{}"],
         "W" => &["{owner}", "{}"],
         "A" => &["api", "v1"],
-        _ => unreachable_head(head),
+        // Matches nothing; a test holds that no row begins so.
+        _ => &["\0"],
     };
     head.iter().copied().chain(tail.split('/').filter(|part| !part.is_empty()))
-}
-
-/// A pattern with an unknown first part matches nothing; a test holds that there is none.
-fn unreachable_head(_: &str) -> &'static [&'static str] {
-    &["\0"]
 }
 
 fn matches(pattern: &str, reading: &[String]) -> bool {
@@ -172,7 +168,6 @@ fn matches(pattern: &str, reading: &[String]) -> bool {
     for part in parts(pattern) {
         match (part, rest.next()) {
             ("**", _) => return true,
-            (_, None) => return false,
             (part, Some(segment)) if part_matches(part, segment) => {}
             _ => return false,
         }
