@@ -264,6 +264,9 @@ const ROUTES: &[Row] = &[
     Row("DELETE", "R/pulls/{n}/reviews/{}/comments/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/dismissals", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/undismissals", Pass),
+    Row("POST", "R/pulls/{n}/comments/{}/replies", Pass),               // Gitea 1.27
+    Row("POST", "R/pulls/comments/{}/resolve", Pass),                   // Gitea 1.26
+    Row("POST", "R/pulls/comments/{}/unresolve", Pass),
     Row("POST|DELETE", "R/pulls/{n}/merge", Pass),
     Row("POST", "R/pulls/{n}/update", Pass),
 
@@ -418,6 +421,8 @@ mod tests {
             "POST /api/v1/repos/o/r/pulls/7/reviews",
             "POST /api/v1/repos/o/r/pulls/7/reviews/4/dismissals",
             "POST /api/v1/repos/o/r/pulls/7/merge",
+            "POST /api/v1/repos/o/r/pulls/comments/7/resolve",
+            "POST /api/v1/repos/o/r/pulls/7/comments/9/replies",
             "POST /api/v1/repos/o/r/pulls/7/requested_reviewers",
             "POST /api/v1/repos/o/r/labels",
             "DELETE /api/v1/repos/o/r/labels/3",
