@@ -280,6 +280,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn canonicalisation_is_idempotent(raw in "/([a-zA-Z0-9./;%\u{212A}\u{130}ſ ]|%2[fFeE5]|%[0-9a-f]{2}){0,24}") {
             let once = Target::parse(&raw);

@@ -49,8 +49,7 @@ pub fn relocate(intent: &Intent, address: &Address) -> Intent {
 /// Nobody assigned. By the issue call: the pull call of Gitea 1.15 never removes.
 pub fn clear_assignees(address: &Address) -> Intent {
     let change = Change { assignees: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() };
-    let scope = Scope::Item(Address { pull: false, ..address.clone() });
-    Intent { scope, change, form: WriteForm::EditIssue, rest: Vec::new() }
+    Intent { scope: Scope::Item(address.clone()), change, form: WriteForm::EditIssue, rest: Vec::new() }
 }
 
 /// The body of a write; `None` where the call has none.

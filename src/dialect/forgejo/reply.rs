@@ -136,6 +136,13 @@ mod tests {
     }
 
     #[test]
+    fn times_have_one_form() {
+        assert_eq!(rfc3339(Time(0)).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
+        assert_eq!(rfc3339(Time(1_500_000)).as_deref(), Some("1970-01-01T00:00:01.500000Z"));
+        assert_eq!(rfc3339(Time(i64::MAX)), None);
+    }
+
+    #[test]
     fn what_is_unknown_is_null() {
         let mut rejection = Rejection::of_request(Code::LaneTimeout, "later\r\nX: y");
         for (after, header) in [(1, "1"), (1000, "1"), (1001, "2"), (0, "1")] {
