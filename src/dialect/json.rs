@@ -109,7 +109,10 @@ fn fold_char(letter: char) -> char {
         '\u{1FD3}' => '\u{390}',
         '\u{1FE3}' => '\u{3B0}',
         '\u{FB05}' => '\u{FB06}',
-        other => only(only(other, other.to_uppercase()), only(other, other.to_uppercase()).to_lowercase()),
+        other => {
+            let upper = only(other, other.to_uppercase());
+            only(upper, upper.to_lowercase())
+        }
     }
 }
 

@@ -49,8 +49,7 @@ pub fn relocate(intent: &Intent, address: &Address) -> Intent {
 /// Nobody assigned. By the issue call: the pull call of Gitea 1.15 never removes.
 pub fn clear_assignees(address: &Address) -> Intent {
     let change = Change { assignees: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() };
-    let scope = Scope::Item(Address { pull: false, ..address.clone() });
-    Intent { scope, change, form: WriteForm::EditIssue, rest: Vec::new() }
+    Intent { scope: Scope::Item(address.clone()), change, form: WriteForm::EditIssue, rest: Vec::new() }
 }
 
 /// The body of a write; `None` where the call has none.
@@ -152,3 +151,93 @@ const KEPT: [HeaderName; 6] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Dialect, Head, Parsed, Route, Target};
+    use super::super::Forgejo;
+    use super::*;
+
+    fn intent(method: &Method, target: &str, body: &str) -> Intent {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let head = Head { method, target: &Target::parse(target), headers: &headers };
+        let Route::Write(write) = Forgejo.classify(&head) else { panic!("{target} is not a write") };
+        let Ok(Parsed::Guarded(intent)) = Forgejo.parse(&write, &head, body.as_bytes()) else { panic!("{body}") };
+        intent
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn only_listed_headers_survive() {
+        let mut head = HeaderMap::new();
+        for name in [
+            "accept",
+            "user-agent",
+            "x-request-id",
+            "authorization",
+            "cookie",
+            "sudo",
+            "content-encoding",
+            "content-type",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "upgrade",
+            "expect",
+            "if-match",
+            "x-http-method-override",
+            "x-original-url",
+            "x-webauth-user",
+            "x-forwarded-for",
+            "accept-encoding",
+            "claimgate-agent",
+        ] {
+            head.append(name, HeaderValue::from_static("theirs"));
+        }
+        let intent = intent(&Method::PATCH, "/api/v1/repos/O/r/issues/7/?token=theirs", r#"{"assignees":["bob"]}"#);
+        let sent = emit(&intent, &head, &Credential::service("ours"));
+        assert_eq!((sent.method, sent.target.as_str()), (Method::PATCH, "/api/v1/repos/O/r/issues/7"));
+        assert_eq!(sent.body, r#"{"assignees":["bob"]}"#);
+        assert_eq!(
+            names(&sent.headers),
+            ["accept", "accept-encoding", "authorization", "content-type", "user-agent", "x-request-id"]
+        );
+        assert_eq!(sent.headers["authorization"], "token ours");
+        assert_eq!(sent.headers["accept-encoding"], "identity");
+        assert_eq!(sent.headers["content-type"], "application/json");
+    }
+
+    #[test]
+    fn a_call_without_body_has_none() {
+        let intent = intent(&Method::DELETE, "/api/v1/repos/o/r/issues/7/labels/3", r#"{"updated_at":"x"}"#);
+        let sent = emit(&intent, &HeaderMap::new(), &Credential::default());
+        assert_eq!((sent.target.as_str(), sent.body.len()), ("/api/v1/repos/o/r/issues/7/labels/3", 0));
+        assert_eq!(names(&sent.headers), ["accept-encoding"]);
+    }
+
+    #[test]
+    fn reads_and_releases_go_by_the_issue() {
+        let address = Address { owner: "o".into(), repo: "r".into(), number: 7, pull: true };
+        let read = observe(&address, &Credential::service("t"));
+        assert_eq!((read.method.as_str(), read.target.as_str()), ("GET", "/api/v1/repos/o/r/issues/7"));
+        assert_eq!(names(&read.headers), ["accept", "accept-encoding", "authorization"]);
+        assert_eq!(whoami(&Credential::default()).target, "/api/v1/user");
+        let release = emit(&clear_assignees(&address), &HeaderMap::new(), &Credential::default());
+        assert_eq!((release.target.as_str(), &release.body[..]), (read.target.as_str(), &br#"{"assignees":[]}"#[..]));
+    }
+
+    #[test]
+    fn follows_an_item_to_its_new_place() {
+        let new = Address { owner: "n".into(), repo: "m".into(), number: 7, pull: false };
+        let pull = intent(&Method::PATCH, "/api/v1/repos/o/r/pulls/7", r#"{"x":1,"state":"closed"}"#);
+        let moved = relocate(&pull, &new);
+        assert_eq!((path(&moved).as_str(), body(&moved)), ("/api/v1/repos/n/m/pulls/7", body(&pull)));
+        assert_eq!(moved.change, pull.change);
+    }
+}

@@ -79,3 +79,68 @@ fn line(text: &mut String, name: &str, value: impl Display) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{name}: {value}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Target;
+    use super::super::Forgejo;
+    use super::*;
+    use http::HeaderMap;
+
+    fn check(request: &str, body: &str, expected: &str) {
+        let (method, target) = request.split_once(' ').unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", "application/json".parse().unwrap());
+        headers.insert("authorization", "token hush".parse().unwrap());
+        let head = Head { method: &method.parse().unwrap(), target: &Target::parse(target), headers: &headers };
+        let text = explain(&Forgejo, &head, body.as_bytes());
+        assert_eq!(text, expected, "{request}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    #[test]
+    fn says_what_becomes_of_a_request() {
+        check(
+            "POST /o/r.git/git-receive-pack",
+            "",
+            "request: POST /o/r.git/git-receive-pack\nroute: pass (streams untouched)\n",
+        );
+        check(
+            "GET /api/v1/repos/o/r/issues/7",
+            "",
+            "request: GET /api/v1/repos/o/r/issues/7\nroute: read of o/r#7 (streams untouched, noted)\n",
+        );
+        check(
+            "PATCH /api/v1/repos/o/r/issues/7?token=hush",
+            r#"{"title":"t","assignees":["bob"],"state":"closed"}"#,
+            "request: PATCH /api/v1/repos/o/r/issues/7\nroute: write (EditIssue) on o/r#7\ncredential: authorization\n\
+             guarded: assignees become [bob]\nguarded: state closed\nsends: PATCH /api/v1/repos/o/r/issues/7\n\
+             body: {\"title\":\"t\",\"assignees\":[\"bob\"],\"state\":\"closed\"}\n",
+        );
+        check(
+            "DELETE /api/v1/repos/o/r/issues/7/labels/3",
+            "",
+            "request: DELETE /api/v1/repos/o/r/issues/7/labels/3\nroute: write (RemoveLabel) on o/r#7\n\
+             credential: authorization\nguarded: labels lose [id 3]\nsends: DELETE /api/v1/repos/o/r/issues/7/labels/3\n\
+             body: none\n",
+        );
+        check(
+            "POST /api/v1/repos/o/r/issues",
+            r#"{"title":"t"}"#,
+            "request: POST /api/v1/repos/o/r/issues\nroute: write (CreateIssue) on a new item in o/r\n\
+             credential: authorization\nguarded: nothing (goes on as it came)\n",
+        );
+        check(
+            "PATCH /api/v1/repos/o/r/issues/7",
+            r#"{"state":"CLOSED"}"#,
+            "request: PATCH /api/v1/repos/o/r/issues/7\nroute: write (EditIssue) on o/r#7\ncredential: authorization\n\
+             body: refuse (ambiguous_request)\nreason: `state` must be exactly \"open\" or \"closed\"\n",
+        );
+        check(
+            "PATCH /api/v1/repos/o/r/issues/07",
+            "",
+            "request: PATCH /api/v1/repos/o/r/issues/07\nroute: refuse (ambiguous_request)\nreason: the path can be read \
+             in two ways: its number is not written plainly, as in /issues/7; send it in its plain form\n",
+        );
+    }
+}

@@ -84,3 +84,101 @@ fn rfc3339(time: Time) -> Option<String> {
 }
 
 const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Address, Scope};
+    use super::*;
+    use crate::model::{Account, Change, Code, Instance, Locator, OpenState};
+    use std::time::Duration;
+
+    fn body(response: &WireResponse) -> Value {
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_all_in_the_trackers_shape() {
+        let rejection = Rejection {
+            code: Code::AlreadyAssigned,
+            resource: Some(Locator::new("O", "r", 7)),
+            expected: "nobody assigned".into(),
+            observed: Some(Shown {
+                assignees: [Login::new("ann")].into(),
+                statuses: [Status::new("In-Progress")].into(),
+                state: OpenState::Open,
+            }),
+            holder: Some(Actor { account: Account::Named(Login::new("ann")), instance: Some(Instance::new("i1")) }),
+            since: Some(Time(1_700_000_000_000_001)),
+            message: "o/r#7 is ann's.".into(),
+            retry_after: None,
+        };
+        let response = reject(&rejection, "0190-x");
+        assert_eq!(response.status, 409);
+        assert_eq!(response.headers["content-type"], "application/json;charset=utf-8");
+        assert_eq!(response.headers["claimgate-decision"], "reject; code=already_assigned; id=0190-x");
+        assert!(!response.headers.contains_key("retry-after"));
+        assert_eq!(
+            body(&response),
+            json!({
+                "message": "o/r#7 is ann's.",
+                "url": "/api/swagger",
+                "claimgate": {
+                    "code": "already_assigned",
+                    "resource": "o/r#7",
+                    "expected": "nobody assigned",
+                    "observed": {"assignees": ["ann"], "statuses": ["in-progress"], "state": "open"},
+                    "holder": {"account": "ann", "instance": "i1"},
+                    "since": "2023-11-14T22:13:20.000001Z",
+                    "decision": "0190-x",
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn times_have_one_form() {
+        assert_eq!(rfc3339(Time(0)).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
+        assert_eq!(rfc3339(Time(1_500_000)).as_deref(), Some("1970-01-01T00:00:01.500000Z"));
+        assert_eq!(rfc3339(Time(i64::MAX)), None);
+    }
+
+    #[test]
+    fn what_is_unknown_is_null() {
+        let mut rejection = Rejection::of_request(Code::LaneTimeout, "later\r\nX: y");
+        for (after, header) in [(1, "1"), (1000, "1"), (1001, "2"), (0, "1")] {
+            rejection.retry_after = Some(Duration::from_millis(after));
+            assert_eq!(reject(&rejection, "d").headers["retry-after"], header, "{after}");
+        }
+        let response = reject(&rejection, "d\r\nevil: 1");
+        assert_eq!(response.status, 503);
+        assert!(!response.headers.contains_key("claimgate-decision"), "an identifier with a line break is no header");
+        let body = body(&response);
+        assert_eq!(body["message"], "later\r\nX: y");
+        for name in ["resource", "expected", "observed", "holder", "since"] {
+            assert!(body["claimgate"][name].is_null(), "{name}");
+        }
+    }
+
+    #[test]
+    fn success_has_the_calls_own_status_and_shape() {
+        let issue = r#"{"id":1,"labels":[{"id":3,"name":"x"}]}"#;
+        let read = answer(StatusCode::OK, issue.into());
+        for (form, status, body) in [
+            (WriteForm::EditIssue, 201, issue),
+            (WriteForm::EditPull, 201, issue),
+            (WriteForm::CreateIssue, 201, issue),
+            (WriteForm::AddAssignees, 201, issue),
+            (WriteForm::RemoveAssignees, 200, issue),
+            (WriteForm::AddLabels, 200, r#"[{"id":3,"name":"x"}]"#),
+            (WriteForm::ReplaceLabels, 200, r#"[{"id":3,"name":"x"}]"#),
+            (WriteForm::ClearLabels, 204, ""),
+            (WriteForm::RemoveLabel, 204, ""),
+        ] {
+            let address = Address { owner: "o".into(), repo: "r".into(), number: 7, pull: false };
+            let intent = Intent { scope: Scope::Item(address), change: Change::default(), form, rest: Vec::new() };
+            let response = accept(&intent, &read);
+            assert_eq!((response.status.as_u16(), &response.body[..]), (status, body.as_bytes()), "{form:?}");
+            assert_eq!(response.headers.contains_key("content-type"), !body.is_empty(), "{form:?}");
+        }
+    }
+}
