@@ -161,9 +161,7 @@ pub(super) fn server(config: &Config, inherited: usize) -> ServerConfig {
     let main = ListenerConfig { tls: tls.clone(), ..ListenerConfig::tcp(from.listen) };
     let mut listeners: Vec<ListenerConfig> = match inherited {
         0 => vec![main],
-        sockets => {
-            (0..sockets).map(|index| ListenerConfig { bind: Bind::Inherited(index), ..main.clone() }).collect()
-        }
+        sockets => (0..sockets).map(|index| ListenerConfig { bind: Bind::Inherited(index), ..main.clone() }).collect(),
     };
     listeners.extend(from.listener.iter().map(|listener| ListenerConfig {
         tls: tls.clone().filter(|_| listener.tls),

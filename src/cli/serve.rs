@@ -77,7 +77,8 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
         },
     );
     let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
-    let reloading = tokio::spawn(reload_on_hup(args.config.clone(), server.certificates(), Arc::clone(&gate), log.clone()));
+    let reloading =
+        tokio::spawn(reload_on_hup(args.config.clone(), server.certificates(), Arc::clone(&gate), log.clone()));
     announce(config, &server, admin.as_ref());
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let admin = admin.map(|admin| tokio::spawn(admin.run(async move { drop(admin_stopped.await) })));
@@ -188,7 +189,12 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// SIGHUP: certificates, the log's level and the rules are read again; what does not read stays as it was.
-async fn reload_on_hup(args: ConfigArgs, certificates: Vec<Arc<Certificates>>, gate: Arc<Gate>, log: telemetry::Handle) {
+async fn reload_on_hup(
+    args: ConfigArgs,
+    certificates: Vec<Arc<Certificates>>,
+    gate: Arc<Gate>,
+    log: telemetry::Handle,
+) {
     let hup: std::io::Result<Signal> = signal(SignalKind::hangup());
     let Ok(mut hup) = hup.inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be heard")) else { return };
     while hup.recv().await.is_some() {

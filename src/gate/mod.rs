@@ -102,6 +102,8 @@ pub struct Ask {
     pub arrived: Boot,
     /// For the audit.
     pub about: About,
+    /// The operator's own write: no rule refuses it.
+    pub operator: bool,
 }
 
 /// Where a request came from, for the audit.

@@ -162,7 +162,8 @@ impl Section {
             IdentifyError::Refused(response) => Stop::Tracker(response),
             IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.locator(), &why)),
         })?;
-        let caller = self.gate.caller(account, self.ask.instance.clone(), &self.ask.credential);
+        let mut caller = self.gate.caller(account, self.ask.instance.clone(), &self.ask.credential);
+        caller.overrider |= self.ask.operator;
         if caller.shared && caller.actor.instance.is_none() && !caller.overrider {
             return Err(Stop::Refuse(self.nameless(&caller)));
         }

@@ -1,12 +1,14 @@
 //! What the gate does without being asked: learn from passing traffic, and obey the operator.
 
-use super::{Gate, LaneError};
-use crate::admission::Step;
-use crate::dialect::{Address, Credential};
+use super::section::Section;
+use super::{About, Answered, Ask, Gate, LaneError};
+use crate::admission::{self, Step};
+use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, Instance, ItemRecord, Locator, Project, Time};
+use crate::model::{Actor, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What `claimgate release` did.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Released {
     pub holder: Option<Actor>,
     /// The item as the ledger knows it now.
     pub record: ItemRecord,
+    /// What became of the assignee in the tracker; a sentence for the operator.
+    pub tracker: String,
 }
 
 /// Why the operator's release was not carried out.
@@ -36,6 +40,9 @@ pub enum ReleaseError {
 pub(super) struct Renewals(Mutex<HashMap<Locator, (Actor, Time)>>);
 
 const MOST_RENEWALS: usize = 100_000;
+const TICK: Duration = Duration::from_secs(1);
+/// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
+const HOLDINGS_A_ROUND: usize = 5;
 
 // === impl Renewals ===
 
@@ -103,8 +110,9 @@ impl Gate {
         }
     }
 
-    /// Ends a holding by the operator's word; audited like any decision.
-    pub async fn release(self: &std::sync::Arc<Self>, item: &Locator, reason: &str) -> Result<Released, ReleaseError> {
+    /// Ends a holding by the operator's word; audited like any decision. With a service token its assignee is cleared
+    /// too, as a guarded write of its own.
+    pub async fn release(self: &Arc<Self>, item: &Locator, reason: &str) -> Result<Released, ReleaseError> {
         let active = self.ports.ledger.active().await?;
         let record = active
             .into_iter()
@@ -122,7 +130,124 @@ impl Gate {
         };
         turn.forget();
         let after = self.ports.ledger.commit(vec![command], Durability::Awaited).await?.pop();
+        drop(turn);
         let holder = record.holding.as_ref().map(|holding| holding.actor.clone());
-        Ok(Released { holder, record: after.unwrap_or(record) })
+        let tracker = self.clear_for_operator(&record).await;
+        Ok(Released { holder, record: after.unwrap_or(record), tracker })
     }
+
+    /// What the tracker shows after the operator's release, and what to do about it.
+    async fn clear_for_operator(self: &Arc<Self>, record: &ItemRecord) -> String {
+        let shown = record.holding.as_ref().map(|held| held.shown.to_string()).unwrap_or_default();
+        let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else {
+            return format!(
+                "The tracker still shows it as {shown}; clear that there, or set upstream.service_token_file and the \
+                 gate does"
+            );
+        };
+        let ask = Ask {
+            intent: self.ports.dialect.clear_assignees(&address),
+            credential: service.clone(),
+            instance: None,
+            headers: http::HeaderMap::new(),
+            arrived: self.ports.clock.boot(),
+            about: About { method: "PATCH".to_owned(), path: record.locator.to_string(), ..About::default() },
+            operator: true,
+        };
+        match Section::new(Arc::clone(self), ask).run(&|| false).await.map(|reply| reply.answer) {
+            Some(Answered::Tracker(response)) if response.status.is_success() => {
+                "Its assignee was cleared in the tracker".to_owned()
+            }
+            Some(Answered::Tracker(response)) => format!("The tracker answered {} to clearing it", response.status),
+            Some(Answered::Refused(rejection)) => format!("Its assignee was not cleared: {}", rejection.message),
+            None => "Its assignee was not cleared".to_owned(),
+        }
+    }
+
+    /// Records what the operator did beside the items.
+    pub fn record_operator(&self, what: &str) {
+        let now = self.ports.clock.now();
+        let mut note = Note::of_gate(self.ports.entropy.attempt_id(now).as_str().to_owned(), Some(what.to_owned()));
+        note.change = what.to_owned();
+        self.ports.ledger.record(note, now);
+    }
+
+    /// Runs until it is aborted: writes renewals down, ends doubts that are due, looks at holdings one after another.
+    pub async fn watch(self: Arc<Self>, renew_interval: Duration) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut until_flush = renew_interval;
+        let mut next = ResourceKey::new("");
+        loop {
+            tick.tick().await;
+            until_flush = until_flush.saturating_sub(TICK);
+            if until_flush.is_zero() {
+                self.flush_renewals().await;
+                until_flush = renew_interval;
+            }
+            next = self.look(next).await;
+        }
+    }
+
+    /// One round: every doubt, and a few holdings after `from`. Returns where the next round goes on.
+    async fn look(self: &Arc<Self>, from: ResourceKey) -> ResourceKey {
+        let mut active = match self.ports.ledger.active().await {
+            Ok(active) => active,
+            Err(error) => {
+                tracing::debug!(ledger.error = %error, "holdings not looked at");
+                return from;
+            }
+        };
+        active.sort_by(|one, other| one.key.cmp(&other.key));
+        let (doubtful, settled): (Vec<_>, Vec<_>) = active.into_iter().partition(|record| !record.doubts.is_empty());
+        self.ports.metrics.doubt.set(i64::try_from(doubtful.len()).unwrap_or(i64::MAX));
+        if self.ports.service.is_none() {
+            return from;
+        }
+        let mut after = settled.into_iter().filter(|record| record.key > from);
+        let chosen: Vec<ItemRecord> = after.by_ref().take(HOLDINGS_A_ROUND).collect();
+        let next = chosen.last().map(|record| record.key.clone()).filter(|_| after.next().is_some());
+        for record in doubtful.iter().chain(&chosen) {
+            self.look_at(record).await;
+        }
+        next.unwrap_or_else(|| ResourceKey::new(""))
+    }
+
+    /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.
+    async fn look_at(self: &Arc<Self>, record: &ItemRecord) {
+        let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else { return };
+        let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return };
+        let answer = self.ports.upstream.read(self.ports.dialect.observe(&address, service)).await;
+        // 401, 403 and 404 are never evidence.
+        let Ok((response, _)) = answer else { return };
+        let ReadOutcome::Item(seen) = self.ports.dialect.read(&address, &response) else { return };
+        if seen.key != record.key {
+            return;
+        }
+        let rules = self.rules();
+        self.resolve_by(&record.key, &seen, &turn, &rules).await;
+        let Ok(Some(current)) = self.ports.ledger.item(&record.key).await else { return };
+        if current.live.is_some() {
+            return;
+        }
+        let now = self.ports.clock.now();
+        let Some(edit) = admission::outside_edit(&current, &seen, &rules, now) else { return };
+        self.count(&edit);
+        let command = Command {
+            key: record.key.clone(),
+            locator: seen.locator.clone(),
+            step: Step::Edit { edit, fence: current.fence },
+            note: Some(self.outside_note(&seen)),
+            now,
+        };
+        turn.forget();
+        if let Err(error) = self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
+        }
+    }
+}
+
+fn address_of(locator: &Locator) -> Option<Address> {
+    let (owner, repo) = locator.project.as_str().split_once('/')?;
+    Some(Address { owner: owner.to_owned(), repo: repo.to_owned(), number: locator.number, pull: false })
 }

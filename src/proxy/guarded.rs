@@ -98,7 +98,8 @@ impl GateGuard {
                 Ok((credential, instance)) => {
                     let about = request.about();
                     let Candidate { head, arrived, .. } = request;
-                    let ask = Ask { intent, credential, instance, headers: head.headers, arrived, about };
+                    let ask =
+                        Ask { intent, credential, instance, headers: head.headers, arrived, about, operator: false };
                     self.submit(ask).await
                 }
             },

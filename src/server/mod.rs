@@ -23,11 +23,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::drain::Drain;
-pub use self::operator::Operator;
 use self::limits::Gauge;
 pub use self::limits::Limits;
 use self::listen::{Acceptor, Bound};
 pub use self::listen::{Bind, ListenerConfig};
+pub use self::operator::Operator;
 pub use self::tls::{Certificates, TlsError, TlsFiles};
 use crate::proxy::{Shared, Worker};
 
