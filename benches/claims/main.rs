@@ -118,7 +118,8 @@ impl Client {
     async fn connect(at: SocketAddr, agent: usize) -> Self {
         let stream = TcpStream::connect(at).await.expect("connect");
         stream.set_nodelay(true).expect("nodelay");
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("handshake");
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("handshake");
         tokio::task::spawn_local(connection);
         Self { login: format!("dev-{agent}"), sender }
     }

@@ -99,17 +99,18 @@ pub(super) fn directory_limits(config: &Config) -> DirectoryLimits {
     DirectoryLimits { lifetime: config.identity.whoami_lifetime, capacity: config.identity.whoami_capacity }
 }
 
-pub(super) fn guard_config(config: &Config) -> GuardConfig {
+pub(super) fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
     let source = |source: &config::InstanceSource| match source {
         config::InstanceSource::Listener => InstanceSource::Listener,
         config::InstanceSource::Path => InstanceSource::Path,
         config::InstanceSource::Header => InstanceSource::Header,
     };
-    GuardConfig {
+    Ok(GuardConfig {
         max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
         body_timeout: GUARDED_BODY_TIMEOUT,
         sources: config.identity.sources.iter().map(source).collect(),
-    }
+        webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
+    })
 }
 
 pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
@@ -196,6 +197,6 @@ pub(super) fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
     Ok(Some(Credential::service(token.expose_secret())))
 }
 
-pub(super) fn admin_token(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
+pub(super) fn secret(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
     path.map(|path| config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))).transpose()
 }

@@ -61,7 +61,7 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
     let metrics = Metrics::default();
     let gate = gate(config, &clock, &ledger, &metrics)?;
     let handle = tokio::runtime::Handle::current();
-    let guard = GateGuard::new(Arc::clone(&gate), handle.clone(), compose::guard_config(config));
+    let guard = GateGuard::new(Arc::clone(&gate), handle.clone(), compose::guard_config(config)?);
     let shared = Shared::new(guard, handle, compose::upstream(config)?, compose::pass(config)?)?;
     let mut server_config = compose::server(config, inherited());
     server_config.limits.open = metrics.connections.clone();
@@ -146,7 +146,7 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
     if config.metrics.enabled {
         metrics.register(&mut registry);
     }
-    let token = compose::admin_token(config.server.admin_token_file.as_deref())?;
+    let token = compose::secret(config.server.admin_token_file.as_deref())?;
     let settings = AdminConfig { bind, hosts: Vec::new(), token };
     let operator = Arc::new(Operator::new(Arc::clone(gate)));
     let admin = Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)

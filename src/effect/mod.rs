@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod failpoint;
 pub mod identify;
 pub mod ledger;
 pub mod metrics;

@@ -10,7 +10,7 @@ use crate::admission::{
     self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
 };
 use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
-use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note};
+use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator, Ownership,
     Rejection, ResourceKey, Snapshot,
@@ -114,8 +114,10 @@ impl Section {
         if gone() {
             return Err(Stop::Gone);
         }
+        failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
         let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh, &rules).await?;
+        failpoint::reach("t1.after");
         let entered = Entered { turn: &turn, caller, rules: &rules, key: &key, attempt, waited };
         let ended = self.entered(&entered, record, fresh, address).await;
         self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -131,6 +133,7 @@ impl Section {
                 return Err(stop);
             }
         };
+        failpoint::reach("observed");
         // What changed outside the gate is judged first, and takes its own step.
         let record = match self.reconcile(at, record, &fresh.seen).await {
             Ok(record) => record,
@@ -139,6 +142,7 @@ impl Section {
                 return Err(stop);
             }
         };
+        failpoint::reach("reconciled");
         let question = Question {
             rules: at.rules,
             caller: at.caller,
@@ -442,6 +446,7 @@ impl Section {
 
     async fn send(&self, at: &Entered<'_>, mut fresh: Fresh, permit: Permit, observed: Option<Code>) -> Ended {
         let locator = fresh.seen.locator.clone();
+        failpoint::reach("t2.before");
         // T2: SENDING is durable before the first byte leaves, and the first byte must leave soon.
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
         let step = Step::Send { attempt: at.attempt.clone(), plan: permit.plan().clone() };
@@ -450,6 +455,7 @@ impl Section {
             Ok(mut records) => records.pop(),
             Err(error) => return Err(self.not_sending(at, &locator, error).await),
         };
+        failpoint::reach("t2.after");
         let by_holder = record.and_then(|record| record.holding).is_some_and(|h| h.actor.same_agent(&at.caller.actor));
         // Sent at most once, on the connection that carried the read or on a new one.
         let answer = self.emit(&mut fresh, emit_by).await;
@@ -461,7 +467,9 @@ impl Section {
             }
             Err(error) => return Err(self.not_sent(at, &locator, &error).await),
         };
+        failpoint::reach("answered");
         let back = self.read_back(&fresh.address, status, response.as_ref()).await;
+        failpoint::reach("read-back");
         let outcome = admission::judge(
             permit.plan(),
             status,
@@ -541,6 +549,7 @@ impl Section {
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         let step = Step::Settle { attempt: at.attempt.clone(), outcome: outcome.clone(), doubt_until };
         let command = self.command(at.key, locator, step, Some(note));
+        failpoint::reach("t3.before");
         at.turn.forget();
         let record = match self.gate.ports.ledger.commit(vec![command.clone()], Durability::Awaited).await {
             Ok(mut records) => records.pop(),
@@ -550,6 +559,7 @@ impl Section {
                 return self.reply(at, decision, Some(Code::OutcomeUnknown), Answered::Refused(rejection));
             }
         };
+        failpoint::reach("t3.after");
         if let (Some(record), Some(back)) = (record, &back) {
             Self::publish(at, back.began, back.seen.clone(), record);
         }
