@@ -3,3 +3,5 @@
 mod config;
 mod conformance;
 mod deploy;
+mod protocol;
+mod support;
