@@ -404,8 +404,9 @@ impl Section {
         note.expected.clone_from(&rejection.expected);
         note.observed.clone_from(&rejection.observed);
         let command = self.command(at.key, &fresh.seen.locator, Step::Reject(at.attempt.clone()), Some(note));
-        if let Err(error) = self.gate.ports.ledger.commit(vec![command], Durability::NextGroup).await {
-            tracing::error!(ledger.error = %error, "a refusal was not recorded");
+        if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], Durability::NextGroup).await {
+            // The refusal stands, but an attempt that stays OPEN would keep everybody out.
+            self.settle_later(command, &error);
         }
         Self::publish(at, fresh.began, fresh.seen, record.clone());
         self.reply(at, Decision::Reject, Some(rejection.code), Answered::Refused(Box::new(rejection)))
