@@ -128,19 +128,13 @@ impl Section {
     async fn entered(&self, at: &Entered<'_>, record: ItemRecord, fresh: Option<Fresh>, address: &Address) -> Ended {
         let fresh = match self.observe(at, fresh, address).await {
             Ok(fresh) => fresh,
-            Err(stop) => {
-                self.abort(at, Durability::NextGroup).await;
-                return Err(stop);
-            }
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
         failpoint::reach("observed");
         // What changed outside the gate is judged first, and takes its own step.
         let record = match self.reconcile(at, record, &fresh.seen).await {
             Ok(record) => record,
-            Err(stop) => {
-                self.abort(at, Durability::NextGroup).await;
-                return Err(stop);
-            }
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
         failpoint::reach("reconciled");
         let question = Question {
@@ -409,8 +403,9 @@ impl Section {
         note.expected.clone_from(&rejection.expected);
         note.observed.clone_from(&rejection.observed);
         let command = self.command(at.key, &fresh.seen.locator, Step::Reject(at.attempt.clone()), Some(note));
-        if let Err(error) = self.gate.ports.ledger.commit(vec![command], Durability::NextGroup).await {
-            tracing::error!(ledger.error = %error, "a refusal was not recorded");
+        if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], Durability::NextGroup).await {
+            // The refusal stands, but an attempt that stays OPEN would keep everybody out.
+            self.settle_later(command, &error);
         }
         Self::publish(at, fresh.began, fresh.seen, record.clone());
         self.reply(at, Decision::Reject, Some(rejection.code), Answered::Refused(Box::new(rejection)))
@@ -438,8 +433,8 @@ impl Section {
             // Nothing was sent, but whether the grant was recorded is not known.
             Err(LedgerError::Refused(_)) => Err(Stop::Refuse(refusal::unknown(&locator, self.doubt_period()))),
             Err(LedgerError::Unavailable(why)) => {
-                self.abort(at, Durability::NextGroup).await;
-                Err(Stop::Refuse(refusal::no_ledger(&locator, &why)))
+                let stop = Stop::Refuse(refusal::no_ledger(&locator, &why));
+                self.give_up(at, stop, Durability::NextGroup).await
             }
         }
     }
@@ -453,7 +448,7 @@ impl Section {
         let command = self.command(at.key, &locator, step, None);
         let record = match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
             Ok(mut records) => records.pop(),
-            Err(error) => return Err(self.not_sending(at, &locator, error).await),
+            Err(error) => return self.not_sending(at, &locator, error).await,
         };
         failpoint::reach("t2.after");
         let by_holder = record.and_then(|record| record.holding).is_some_and(|h| h.actor.same_agent(&at.caller.actor));
@@ -465,7 +460,7 @@ impl Section {
                 tracing::warn!(upstream.error = why, resource = %locator, "no certain answer");
                 (Answer::Uncertain, None)
             }
-            Err(error) => return Err(self.not_sent(at, &locator, &error).await),
+            Err(error) => return self.not_sent(at, &locator, &error).await,
         };
         failpoint::reach("answered");
         let back = self.read_back(&fresh.address, status, response.as_ref()).await;
@@ -481,15 +476,15 @@ impl Section {
         Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
     }
 
-    async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Stop {
+    async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {
         match error {
             LedgerError::Refused(_) => {
                 let message = format!("{locator}: this gate was replaced while it worked; nothing was sent; try again");
-                Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1)))
+                Err(Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1))))
             }
             LedgerError::Unavailable(why) => {
-                self.abort(at, Durability::NextGroup).await;
-                Stop::Refuse(refusal::no_ledger(locator, &why))
+                let stop = Stop::Refuse(refusal::no_ledger(locator, &why));
+                self.give_up(at, stop, Durability::NextGroup).await
             }
         }
     }
@@ -506,14 +501,15 @@ impl Section {
     }
 
     /// No byte was handed over: the attempt is aborted, the item is as it was.
-    async fn not_sent(&self, at: &Entered<'_>, locator: &Locator, error: &CallError) -> Stop {
-        self.abort(at, Durability::Awaited).await;
-        if matches!(error, CallError::Expired) {
+    async fn not_sent(&self, at: &Entered<'_>, locator: &Locator, error: &CallError) -> Ended {
+        let rejection = if matches!(error, CallError::Expired) {
             let message =
                 format!("{locator}: the gate was suspended before it could send; nothing was sent; try again");
-            return Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1)));
-        }
-        Stop::Refuse(refusal::unreadable(locator, &error.to_string()))
+            refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1))
+        } else {
+            refusal::unreadable(locator, &error.to_string())
+        };
+        self.give_up(at, Stop::Refuse(rejection), Durability::Awaited).await
     }
 
     async fn read_back(&self, address: &Address, answer: Answer, response: Option<&WireResponse>) -> Option<Fresh> {
@@ -716,11 +712,24 @@ impl Section {
         self.refused(None, *refusal::unknown(&locator, self.doubt_period()))
     }
 
-    async fn abort(&self, at: &Entered<'_>, durability: Durability) {
-        let note = self.note(at, Decision::Reject, Some(Code::UpstreamUnreadable));
+    /// Ends an attempt of which nothing was sent. It is the one record of this request; a path that names another item
+    /// by now starts again with an attempt of its own.
+    async fn give_up(&self, at: &Entered<'_>, stop: Stop, durability: Durability) -> Ended {
+        let (code, upstream_status) = match &stop {
+            Stop::Refuse(rejection) => (rejection.code, None),
+            Stop::Tracker(response) => (Code::UpstreamUnreadable, Some(response.status.as_u16())),
+            Stop::Gone | Stop::Moved => (Code::UpstreamUnreadable, None),
+        };
+        let mut note = self.note(at, Decision::Reject, Some(code));
+        note.upstream_status = upstream_status;
         let command = self.command(at.key, &self.locator(), Step::Abort(at.attempt.clone()), Some(note));
         if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], durability).await {
             self.settle_later(command, &error);
+        }
+        match stop {
+            Stop::Refuse(rejection) => Ok(self.reply(at, Decision::Reject, Some(code), Answered::Refused(rejection))),
+            Stop::Tracker(response) => Ok(self.reply(at, Decision::Reject, Some(code), Answered::Tracker(*response))),
+            Stop::Gone | Stop::Moved => Err(stop),
         }
     }
 
