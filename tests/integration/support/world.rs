@@ -4,7 +4,7 @@ use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
 use claimgate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
-use claimgate::effect::{Clock, Entropy, Identify, Ledger, Metrics};
+use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{About, Ask, Gate, LaneLimits, Ports, Settings, Verify};
 use claimgate::identity::{Directory, DirectoryLimits};
@@ -137,15 +137,8 @@ impl World {
     pub fn restart(&self) -> Arc<Process> {
         let ended = self.process();
         ended.life.freeze();
-        let begun = begin(
-            &self.forge,
-            &self.clock,
-            &self.store,
-            &self.dialect,
-            &self.entropy,
-            &self.rules,
-            &self.settings,
-        );
+        let begun =
+            begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, &self.rules, &self.settings);
         *self.process.lock().unwrap() = Arc::new(begun);
         ended
     }
@@ -179,7 +172,7 @@ impl World {
         for agent in 1..=agents {
             let credential = self.credential(&format!("dev-{agent}"));
             assert!(gate.ports().identify.account(&credential).await.is_ok(), "the forge knows dev-{agent}");
-            gate.saw_reader(&gate.ports().identify.fingerprint(&credential), &project).await;
+            gate.saw_read(&credential, None, &project, None);
         }
         self.forge.clear_log();
     }
@@ -325,6 +318,7 @@ impl World {
             arrived: process.gate.ports().clock.boot(),
             about: About { method: method.to_string(), path: path.to_owned(), ..About::default() },
             headers,
+            operator: false,
         })
     }
 }
