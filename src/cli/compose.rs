@@ -19,7 +19,7 @@ use crate::server::{Bind, Limits, ListenerConfig, ServerConfig, TlsFiles};
 use crate::upstream::{Origin, PoolConfig, UpstreamConfig};
 
 /// How long the body of a guarded write may take as a whole.
-const GUARDED_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const GUARDED_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(super) fn dialect(config: &Config) -> anyhow::Result<Arc<dyn Dialect>> {
     let name = config.upstream.tracker.as_str();
@@ -185,7 +185,6 @@ pub(super) fn server(config: &Config, inherited: usize) -> ServerConfig {
             ..Limits::default()
         },
         drain_timeout: from.drain_timeout,
-        ..ServerConfig::default()
     }
 }
 
