@@ -11,3 +11,4 @@ mod edge_stream;
 mod edge_support;
 mod edge_tls;
 mod edge_upstream;
+mod tidy;
