@@ -75,8 +75,8 @@ fn answer(buffer: &[u8], assigned: &Assigned) -> Option<(usize, String)> {
 }
 
 fn issue(item: u64, assigned: &Assigned) -> String {
-    let assignee = assigned.lock().expect("lock").get(&item).cloned();
-    let user = assignee.map(|login| format!(r#"{{"id":2,"login":"{login}"}}"#));
+    let holder = assigned.lock().expect("lock").get(&item).cloned();
+    let user = holder.map(|login| format!(r#"{{"id":2,"login":"{login}"}}"#));
     let (one, list) = (user.clone().unwrap_or_else(|| "null".into()), user.map_or("null".into(), |u| format!("[{u}]")));
     format!(
         r#"{{"id":{},"number":{item},"title":"t","body":"text","labels":[],"assignee":{one},"assignees":{list},"state":"open","comments":0,"pull_request":null}}"#,

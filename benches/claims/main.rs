@@ -3,6 +3,14 @@
 //! `cargo bench --bench claims` prints one table. The peer is the same claim made directly at the same forge (GET, PATCH,
 //! GET), measured in the same run with the same client, so that the figures can be read as a ratio on any machine.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a run are small, and an index is rounded on purpose"
+)]
+
 mod forge;
 
 use std::io::{BufRead, BufReader};

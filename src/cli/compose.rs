@@ -21,7 +21,7 @@ use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
 
 /// How long the body of a guarded write may take as a whole.
-const GUARDED_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const GUARDED_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
 pub(super) fn gate(
@@ -228,7 +228,6 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
             ..Limits::default()
         },
         drain_timeout: from.drain_timeout,
-        ..ServerConfig::default()
     }
 }
 

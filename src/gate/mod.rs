@@ -1,7 +1,7 @@
 //! The guarded section: one write of one item, from its turn to its answer.
 //!
 //! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that
-//! hangs up after the first durable one changes nothing. [`Section::run`] is the walk of DESIGN
+//! hangs up after the first durable one changes nothing. `Section::run` is the walk of DESIGN
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 

@@ -103,7 +103,7 @@ impl Gate {
         let renew = |record: ItemRecord| {
             let (actor, at) = heard.get(&record.locator)?.clone();
             let held = record.holding.as_ref().is_some_and(|held| held.actor.same_agent(&actor));
-            held.then(|| Command {
+            held.then_some(Command {
                 key: record.key,
                 locator: record.locator,
                 step: Step::Renew { actor, at },
@@ -152,7 +152,7 @@ impl Gate {
     pub fn record_operator(&self, what: &str) {
         let now = self.ports.clock.now();
         let mut note = Note::of_gate(self.ports.entropy.attempt_id(now).as_str().to_owned(), Some(what.to_owned()));
-        note.change = what.to_owned();
+        what.clone_into(&mut note.change);
         self.ports.ledger.record(note, now);
     }
 

@@ -78,11 +78,11 @@ impl GateGuard {
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) => self.write(request, &write, body).await,
-            dialect::Route::Refuse(error) => self.refuse(&request, error.rejection()),
+            dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()),
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
-                self.refuse(&request, error.rejection())
+                self.refuse(&request, &error.rejection())
             }
         }
     }
@@ -92,16 +92,16 @@ impl GateGuard {
             .await
         {
             Ok(Ok(body)) => body,
-            Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, self.too_large()),
-            Ok(Err(CollectError::Body(_))) => return self.refuse(&request, unread("the body did not arrive whole")),
-            Err(_) => return self.refuse(&request, unread("the body did not arrive in time")),
+            Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, &self.too_large()),
+            Ok(Err(CollectError::Body(_))) => return self.refuse(&request, &unread("the body did not arrive whole")),
+            Err(_) => return self.refuse(&request, &unread("the body did not arrive in time")),
         };
         let parsed = self.dialect().parse(write, &request.head(), &body);
         match parsed {
-            Err(error) => self.refuse(&request, error.rejection()),
+            Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
             Ok(Parsed::Guarded(intent)) => match self.whose(&request, &body) {
-                Err(rejection) => self.refuse(&request, *rejection),
+                Err(rejection) => self.refuse(&request, &rejection),
                 Ok((credential, instance)) => {
                     let about = request.about();
                     let Candidate { head, arrived, .. } = request;
@@ -128,11 +128,11 @@ impl GateGuard {
         }
     }
 
-    fn refuse(&self, request: &Candidate, rejection: Rejection) -> Response<Body> {
+    fn refuse(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
         let now = self.gate.ports().clock.boot();
         let took = Duration::from_micros(now.0.saturating_sub(request.arrived.0));
-        let id = self.gate.record_refusal(&rejection, &request.about(), took);
-        reply::refused(self.dialect(), &rejection, &id)
+        let id = self.gate.record_refusal(rejection, &request.about(), took);
+        reply::refused(self.dialect(), rejection, &id)
     }
 
     fn too_large(&self) -> Rejection {

@@ -13,3 +13,4 @@ mod edge_tls;
 mod edge_upstream;
 mod protocol;
 mod support;
+mod tidy;

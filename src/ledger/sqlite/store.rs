@@ -71,7 +71,7 @@ struct Tail {
     hash: String,
 }
 
-const FILE: &str = "ledger.db";
+const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
