@@ -1,5 +1,6 @@
 //! claimgate.
 pub mod admission;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
