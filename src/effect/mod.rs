@@ -12,7 +12,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod upstream;
 
-pub use audit::{Decision, Line, Note};
+pub use audit::{Authority, Decision, Line, Note};
 pub use clock::{Clock, Entropy};
 pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Ledger, LedgerError};

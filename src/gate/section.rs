@@ -7,10 +7,12 @@ use super::lanes::KEPT;
 use super::refusal;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
 use crate::admission::{
-    self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
+    self, Answer, By, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
 };
 use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
-use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint};
+use crate::effect::{
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
+};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator, Ownership,
     Rejection, ResourceKey, Snapshot,
@@ -792,6 +794,11 @@ impl Section {
         let mut note = self.bare_note(decision, code);
         at.attempt.as_str().clone_into(&mut note.id);
         note.waited = at.waited;
+        note.authority = match at.rules.assignment.release_by {
+            _ if at.caller.overrider => Some(Authority::Overrider),
+            By::Anyone => Some(Authority::Anyone),
+            By::Holder => None,
+        };
         Box::new(note)
     }
 
