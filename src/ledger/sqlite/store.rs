@@ -345,6 +345,23 @@ impl Store {
         self.tail.borrow().seq
     }
 
+    /// Whether every page holds together, and the last audit line carries the hash that is stored beside it.
+    pub(super) fn check_whole(&self) -> Result<(), OpenError> {
+        let found: String = self.db.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(unavailable)?;
+        if found != "ok" {
+            return Err(OpenError::Unavailable(found));
+        }
+        let sql = "SELECT hash, line FROM audit ORDER BY seq DESC LIMIT 1";
+        let last: Option<(String, String)> =
+            self.db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(unavailable)?;
+        match last {
+            Some((hash, line)) if !line.contains(&format!("\"hash\":\"{hash}\"")) => {
+                Err(OpenError::Unavailable("the last audit line does not carry its hash".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
         let mut records = self.rows(sql, [key.as_str()], read_item)?;
