@@ -313,9 +313,7 @@ fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut 
 fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
     match &attempt.ownership {
         Ownership::Keep => {
-            if let Some(holding) = &mut record.holding {
-                holding.shown = shown.clone();
-            }
+            keep(record, attempt, shown, stamp);
         }
         Ownership::Ends => {
             if record.holding.take().is_some() {
@@ -326,6 +324,22 @@ fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp)
             record.fence.0 += 1;
             record.holding = Some(hold(record, actor, attempt, shown, stamp));
         }
+    }
+}
+
+/// The holding stays: it shows what was read, its own agent was heard of, and an instance that is named for the first
+/// time stays named.
+fn keep(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
+    let Some(holding) = &mut record.holding else { return };
+    holding.shown = shown.clone();
+    if !holding.actor.same_agent(&attempt.actor) {
+        return;
+    }
+    holding.renewed = holding.renewed.max(stamp.now);
+    if let (None, Some(instance)) = (&holding.actor.instance, &attempt.actor.instance) {
+        holding.actor.instance = Some(instance.clone());
+        record.fence.0 += 1;
+        holding.fence = record.fence;
     }
 }
 
