@@ -463,8 +463,10 @@ fn recover(
     stamp: &Stamp,
     done: &mut Applied,
 ) {
+    // Not the later of the two: the clock may have been ahead when the old one was written. Whatever is in doubt was
+    // sent before now, so a whole period from now is enough.
     if !record.doubts.is_empty() {
-        record.doubt_until = record.doubt_until.max(Some(doubt_until));
+        record.doubt_until = Some(doubt_until);
     }
     let ended = |attempt: &&mut Attempt| attempt.gate == *gate && attempt.epoch < before;
     let Some(state) = record.live.as_mut().filter(ended).map(|attempt| attempt.state) else { return };
