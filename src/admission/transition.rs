@@ -118,7 +118,12 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
     /// The target shows.
-    Landed(Shown),
+    Landed {
+        /// What the read showed.
+        shown: Shown,
+        /// Whether the holder's write parks the item (`Some(true)`) or takes it back into work.
+        parked: Option<bool>,
+    },
     /// It does not.
     NotLanded(Shown),
 }
@@ -396,9 +401,9 @@ fn resolve(
     if record.live.is_some() || !unchanged {
         return Err(Refused::Stale);
     }
-    let (state, shown) = match verified {
-        Verified::Landed(shown) => (AttemptState::Landed, shown),
-        Verified::NotLanded(shown) => (AttemptState::NotLanded, shown),
+    let (state, shown, parked) = match verified {
+        Verified::Landed { shown, parked } => (AttemptState::Landed, shown, *parked),
+        Verified::NotLanded(shown) => (AttemptState::NotLanded, shown, None),
     };
     for doubt in std::mem::take(&mut record.doubts) {
         let attempt = doubtful_attempt(record, doubt, stamp);
@@ -409,11 +414,16 @@ fn resolve(
         } else if state == AttemptState::Landed
             && let Some(holding) = &mut record.holding
         {
+            // The same agent's claim again: it is back at work.
             holding.shown = shown.clone();
+            holding.parked = false;
         }
         mask(record, &attempt, stamp);
         done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
         done.events.push((Event::Resolved(state), Some(Attempt { state, ..attempt })));
+    }
+    if let (Some(parked), Some(holding)) = (parked, &mut record.holding) {
+        holding.parked = parked;
     }
     record.doubt_until = None;
     for settled in &mut done.settled {

@@ -182,6 +182,18 @@ async fn a_doubtful_close_that_landed_parks_the_holding_as_an_answered_one_does(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_parked_holders_doubtful_claim_that_landed_makes_it_active_again() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.close("dev-1", 1).await.wins();
+    world.forge.script(Fault::CutAfter, Matcher::new("PATCH", "/issues/1"));
+    world.patch("dev-1", 1, json!({ "assignees": ["dev-1"], "state": "open" })).await.is(504, "outcome_unknown");
+    world.wait(Q + SECOND).await;
+    world.release("dev-2", 1).await.loses("not_holder");
+    assert!(!world.record(1).await.holding.unwrap().parked);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_was_an_hour_ahead_does_not_prolong_a_doubt() {
     let world = World::new();
     world.claims_in_doubt("dev-1", 1).await;
