@@ -3,5 +3,6 @@
 mod config;
 mod conformance;
 mod deploy;
+mod properties;
 mod protocol;
 mod support;

@@ -4,7 +4,7 @@ use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
 use claimgate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
-use claimgate::effect::{Clock, Entropy, Identify, Ledger, Metrics};
+use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{About, Ask, Gate, LaneLimits, Ports, Settings, Verify};
 use claimgate::identity::{Directory, DirectoryLimits};
@@ -368,6 +368,12 @@ impl World {
     pub async fn known(&self, n: u64) -> Option<ItemRecord> {
         let key = ResourceKey::new(&self.forge.issue(REPO, n).id.to_string());
         self.process().ledger.item(&key).await.expect("the ledger is there")
+    }
+
+    /// The same; nothing, too, while the ledger is away.
+    pub async fn try_record(&self, n: u64) -> Option<ItemRecord> {
+        let key = ResourceKey::new(&self.forge.issue(REPO, n).id.to_string());
+        self.process().ledger.item(&key).await.ok().flatten()
     }
 
     pub async fn record(&self, n: u64) -> ItemRecord {
