@@ -356,7 +356,7 @@ impl Store {
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
-        let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1)
+        let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1) AND settled IS NOT NULL
                    ORDER BY opened DESC, id DESC LIMIT ?2";
         self.rows(sql, params![locator.to_string(), stored(limit as u64)], read_attempt)
     }
