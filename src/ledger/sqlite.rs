@@ -12,9 +12,9 @@ use super::book::{Book, bare_line};
 use crate::admission::Step;
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
 use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use store::Store;
@@ -45,8 +45,8 @@ pub struct SqliteLedger {
 
 #[derive(Debug)]
 struct Shared {
-    gate: GateId,
-    epoch: AtomicU64,
+    /// Known once the file has been opened, which may be later.
+    identity: ArcSwap<(GateId, Epoch)>,
     newest: watch::Sender<u64>,
 }
 
@@ -80,8 +80,7 @@ impl SqliteLedger {
             other => Some(other?),
         };
         let shared = Arc::new(Shared {
-            gate: store.as_ref().map_or_else(|| GateId::new("unopened"), |store| store.gate.clone()),
-            epoch: AtomicU64::new(0),
+            identity: ArcSwap::from_pointee((GateId::new("unopened"), Epoch(0))),
             newest: watch::channel(0).0,
         });
         let (jobs, job_queue) = channel();
@@ -120,7 +119,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn record(&self, note: Note, now: Time) {
-        let line = Box::new(bare_line(note, now, &self.shared.gate));
+        let line = Box::new(bare_line(note, now, &self.shared.identity.load().0));
         if self.jobs.send(Job::Record(line)).is_err() {
             tracing::error!("a decision could not be recorded: the ledger's writer has ended");
         }
@@ -161,7 +160,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn identity(&self) -> (GateId, Epoch) {
-        (self.shared.gate.clone(), Epoch(self.shared.epoch.load(Ordering::Acquire)))
+        self.shared.identity.load().as_ref().clone()
     }
 }
 
@@ -190,7 +189,7 @@ struct Group {
 
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
-        let book = Book::new(shared.gate.clone(), Epoch(0), options.zombie_period);
+        let book = Book::new(shared.identity.load().0.clone(), Epoch(0), options.zombie_period);
         Self { options, shared, store: None, book, deferred: Vec::new() }
     }
 
@@ -325,7 +324,7 @@ impl Writer {
     fn adopt(&mut self, store: Option<Store>) {
         let Some(store) = store else { return };
         self.book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
-        self.shared.epoch.store(store.epoch.0, Ordering::Release);
+        self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         self.shared.newest.send_replace(store.newest_line());
         self.store = Some(store);
     }
