@@ -11,6 +11,7 @@ mod edge_stream;
 mod edge_support;
 mod edge_tls;
 mod edge_upstream;
+mod properties;
 mod protocol;
 mod support;
 mod tidy;
