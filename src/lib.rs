@@ -1,4 +1,90 @@
-//! claimgate.
+//! claimgate is a reverse proxy in front of a forge that gives each piece of work to one agent.
+//!
+//! # Bird's-eye view
+//!
+//! Agents speak to the gate as they would to the forge. Nearly every request streams through untouched. A write that can
+//! change who is assigned to an issue or pull request, its labels, or whether it is open, is *guarded*: it waits for its
+//! turn on that item, the item is read from the tracker as it is now, a pure function decides by that read and by the
+//! ledger's record, and only then is the write sent, once, rebuilt from what was understood of it. What the tracker shows
+//! afterwards, not what it answered, is what becomes of the record and of the client's answer.
+//!
+//! Three ideas carry the rest. **The ledger is the record of who holds**; the tracker cannot compare and set, so it can
+//! only be asked and checked. **An attempt is durable before it can have an effect**, so that after any crash every write
+//! is known never to have left, to have landed, or to be in doubt. **Doubt is an outcome**, with a time and an end, and
+//! not an error to be retried.
+//!
+//! # Code map
+//!
+//! A module imports only from floors below its own; `tests/integration/tidy.rs` holds the table.
+//!
+//! | floor | module | what it is |
+//! |---|---|---|
+//! | F0 | [`model`] | the vocabulary: items, agents, changes, attempts, holdings, refusals. No I/O, no serde, no http |
+//! | F1 | [`admission`] | pure judgement: [`decide`](admission::decide) before the send, [`judge`](admission::judge) after it, [`apply`](admission::apply) for each step of the claim protocol on an item's record |
+//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/forgejo` is the one that there is. `routes.rs` is the table of what is guarded |
+//! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters |
+//! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
+//! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
+//! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
+//! | F3 | [`audit`] | prints the ledger's audit lines |
+//! | F3 | [`clock`] | the system's clocks and randomness |
+//! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release |
+//! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses |
+//! | F6 | [`config`] | one file is schema, defaults and their explanation; a wrong key is an error with its place |
+//! | F6 | [`telemetry`] | the operational log |
+//! | F6 | [`server`] | listeners, TLS, limits, drain, the admin listener and what an operator can ask of it |
+//! | F7 | [`cli`] | the composition root: arguments to configuration to parts (`compose.rs`), one file a subcommand |
+//! | none | [`fake_forge`] | a forge in memory for tests and for the demo. It imports nothing of this crate, so that a mistake cannot hide on both sides of a test |
+//!
+//! # The walk of one request
+//!
+//! | step | function | file |
+//! |---|---|---|
+//! | 1 accept | `Acceptor::run`, then `serve` | `server/listen.rs`, `server/connection.rs` |
+//! | 2 canonicalize | `handle` and `check` for the head, `Target::parse` for the path | `proxy/mod.rs`, `proxy/head.rs`, `dialect/target.rs` |
+//! | 3 classify | `GateGuard::classify`, which asks the dialect's `classify` | `proxy/guarded.rs`, `dialect/forgejo/routes.rs` |
+//! | 4 pass | `stream`: nearly all traffic ends here | `proxy/forward.rs` |
+//! | 5 parse | `GateGuard::write` reads the body, the dialect's `parse` understands it | `proxy/guarded.rs`, `dialect/forgejo/parse.rs` |
+//! | 6 identify | `GateGuard::whose` finds credential and instance, `Section::identify` the account | `proxy/guarded.rs`, `gate/section.rs` |
+//! | 7 detach | `Gate::submit`: a task of its own, which the connection waits for | `gate/mod.rs` |
+//! | 8 enter | `Section::resolve` finds the item's id, `Section::enter` its lane, `Section::open` the ledger (T1) | `gate/section.rs`, `gate/lanes.rs` |
+//! | 9 observe | `Section::observe`, then `Section::reconcile` for what changed outside the gate | `gate/section.rs` |
+//! | 10 decide | `decide` | `admission/decide.rs` |
+//! | 11 send | `Section::send` (T2), then `send_once` | `gate/section.rs`, `upstream/http.rs` |
+//! | 12 settle and reply | `Section::read_back`, `judge`, `Section::settle` (T3), `decided` | `gate/section.rs`, `admission/verdict.rs`, `proxy/reply.rs` |
+//!
+//! The account is asked for inside the detached task, because that may take a request to the tracker. `Section::item` is
+//! steps 8 to 12 on one screen; read that first.
+//!
+//! # Invariants
+//!
+//! Most of them are about what is not there. Those marked (tidy) are held by `tests/integration/tidy.rs`.
+//!
+//! - **One maker of permits.** `Permit::new` is called in `admission` alone (tidy), a [`Permit`](admission::Permit) is not
+//!   `Clone`, and the send of a write to an existing item consumes one. A creation has none: nobody can race for an item
+//!   that does not exist.
+//! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
+//!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
+//!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.
+//! - **Nothing retries a send.** The port's `send` is called in `gate/section.rs` alone (tidy), and its adapter has no
+//!   second attempt and takes no idle pooled connection.
+//! - **Nothing is answered before T3 is durable.** `Section::tell` runs after the commit of `Section::settle`; where that
+//!   commit fails the answer is 504, never 2xx.
+//! - **From T1 on nothing cancels a section.** It runs in a task of its own, every way out settles its attempt, and a panic
+//!   leaves a doubt behind, not a gap.
+//! - **No wildcard pass.** In the table of guarded routes, whatever is not named below a repository's issues or pulls is
+//!   refused, and a path that can be read in two ways passes only if every reading does.
+//! - **No byte of a guarded write is forwarded as it came.** Method, canonical path, allow-listed headers and typed body are
+//!   written anew by `emit`.
+//! - **No direct clock.** Wall-clock and boot time come by the `Clock` port, waiting by tokio's, which a test can pause;
+//!   `clippy.toml` bans the rest, and `clock.rs` is the only exception.
+//! - **No credential is kept.** In the ledger, the audit, the log and the metrics there are keyed fingerprints only.
+//! - **Standard output is the audit's** while the gate serves; only `cli` and `audit` can write there (tidy). The audit
+//!   passes through no filter.
+//! - **No adapter knows another**, `admission` and `dialect` do not know each other, and the gate sees ports only (tidy).
+//! - **No unsafe code**, and unwinding stays on: one panic must not put everything in flight in doubt.
+//! - **Nothing assumes one process above the ledger's port** except where it asks `Ledger::exclusive`.
+
 pub mod admission;
 pub mod audit;
 pub mod cli;

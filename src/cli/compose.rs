@@ -21,7 +21,7 @@ use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
 
 /// How long the body of a guarded write may take as a whole.
-const GUARDED_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const GUARDED_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
 pub(super) fn gate(
@@ -56,7 +56,7 @@ pub(super) fn gate(
 /// The edge in front of a gate, its sockets open. Guarded sections run on the runtime that this is called on.
 pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: usize) -> anyhow::Result<Server> {
     let handle = tokio::runtime::Handle::current();
-    let guard = GateGuard::new(Arc::clone(gate), handle.clone(), guard_config(config));
+    let guard = GateGuard::new(Arc::clone(gate), handle.clone(), guard_config(config)?);
     let shared = Shared::new(guard, handle, upstream(config)?, pass(config)?)?;
     let mut listening = server(config, inherited);
     listening.limits.open = gate.ports().metrics.connections.clone();
@@ -141,17 +141,18 @@ fn directory_limits(config: &Config) -> DirectoryLimits {
     DirectoryLimits { lifetime: config.identity.whoami_lifetime, capacity: config.identity.whoami_capacity }
 }
 
-fn guard_config(config: &Config) -> GuardConfig {
+fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
     let source = |source: &config::InstanceSource| match source {
         config::InstanceSource::Listener => InstanceSource::Listener,
         config::InstanceSource::Path => InstanceSource::Path,
         config::InstanceSource::Header => InstanceSource::Header,
     };
-    GuardConfig {
+    Ok(GuardConfig {
         max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
         body_timeout: GUARDED_BODY_TIMEOUT,
         sources: config.identity.sources.iter().map(source).collect(),
-    }
+        webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
+    })
 }
 
 pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
@@ -227,7 +228,6 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
             ..Limits::default()
         },
         drain_timeout: from.drain_timeout,
-        ..ServerConfig::default()
     }
 }
 
@@ -238,6 +238,6 @@ fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
     Ok(Some(Credential::service(token.expose_secret())))
 }
 
-pub(super) fn admin_token(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
+pub(super) fn secret(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
     path.map(|path| config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))).transpose()
 }

@@ -111,7 +111,7 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
     if config.metrics.enabled {
         metrics.register(&mut registry);
     }
-    let token = compose::admin_token(config.server.admin_token_file.as_deref())?;
+    let token = compose::secret(config.server.admin_token_file.as_deref())?;
     let settings = AdminConfig { bind, hosts: Vec::new(), token };
     let operator = Arc::new(Operator::new(Arc::clone(gate)));
     let admin = Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)

@@ -2,7 +2,7 @@
 //!
 //! A read may be repeated, a send never is. The three ways in which a call can fail are kept apart because the ledger
 //! treats them differently: nothing left, the window closed, or nobody knows.
-//! The adapter is `crate::upstream::HttpUpstream`.
+//! The adapter is in `upstream/http.rs`.
 
 use super::BoxFuture;
 use crate::dialect::{WireRequest, WireResponse};

@@ -1,7 +1,7 @@
 //! The guarded section: one write of one item, from its turn to its answer.
 //!
 //! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that
-//! hangs up after the first durable one changes nothing. [`Section::run`] is the walk of DESIGN
+//! hangs up after the first durable one changes nothing. `Section::run` is the walk of DESIGN
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
@@ -9,6 +9,7 @@ mod lanes;
 mod reads;
 mod refusal;
 mod resolve;
+mod restore;
 mod section;
 mod watch;
 
@@ -84,6 +85,7 @@ pub struct Gate {
     lanes: Lanes,
     reads: Reads,
     renewals: watch::Renewals,
+    hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
 }
@@ -153,6 +155,7 @@ impl Gate {
             lanes,
             reads: Reads::default(),
             renewals: watch::Renewals::default(),
+            hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
         })

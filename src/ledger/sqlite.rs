@@ -25,7 +25,7 @@ pub use store::OpenError;
 /// Where the ledger is, and how it judges time.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// The state directory; the file in it is `ledger.db`.
+    /// The state directory; the file in it is `ledger.sqlite`.
     pub dir: PathBuf,
     /// How long masks are kept (DESIGN section 5, `zombie_period`).
     pub zombie_period: Duration,

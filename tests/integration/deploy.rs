@@ -163,7 +163,7 @@ fn unit(name: &str) -> BTreeMap<String, Vec<(String, String)>> {
         match (line.strip_prefix('['), line.split_once('=')) {
             (Some(title), _) => title.trim_end_matches(']').clone_into(&mut section),
             (None, Some((key, value))) => {
-                sections.entry(section.clone()).or_default().push((key.to_owned(), value.to_owned()))
+                sections.entry(section.clone()).or_default().push((key.to_owned(), value.to_owned()));
             }
             (None, None) => panic!("{name}: {line}"),
         }

@@ -90,7 +90,7 @@ async fn slow_heads_and_idle_connections_are_closed() {
     plan.server.limits.header_read_timeout = Duration::from_millis(300);
     plan.server.limits.keep_alive_timeout = Duration::from_millis(800);
     let gate = plan.start();
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     assert_eq!(soon(talk(gate.address, "GET / HT")).await, "");
     assert!(start.elapsed() < Duration::from_millis(790), "{:?}", start.elapsed());
     let answer = soon(talk(gate.address, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")).await;

@@ -1,0 +1,197 @@
+//! Guarded writes a second: different items, an instant forge, durable commits, the real binary.
+//!
+//! `cargo bench --bench claims` prints one table. The peer is the same claim made directly at the same forge (GET, PATCH,
+//! GET), measured in the same run with the same client, so that the figures can be read as a ratio on any machine.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a run are small, and an index is rounded on purpose"
+)]
+
+mod forge;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// How long each measurement runs.
+const FOR: Duration = Duration::from_secs(5);
+
+fn main() {
+    // `cargo test --benches` asks for a list; there is nothing to list.
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
+    let forge = forge::start();
+    let gate = Gate::start(forge);
+    println!("{:<34} {:>9} {:>9} {:>9} {:>9}", "claims of different items", "claims/s", "p50 ms", "p99 ms", "max ms");
+    for clients in [1, 4, 8, 16] {
+        let direct = measure(forge, clients, claim_directly);
+        direct.print(&format!("direct GET+PATCH+GET, {clients} clients"));
+        let gated = measure(gate.listen, clients, claim_through);
+        gated.print(&format!("through the gate, {clients} clients"));
+        println!("{:<34} {:>8.2}x", "  ratio", gated.rate() / direct.rate());
+    }
+}
+
+/// What one run showed.
+struct Measured {
+    latencies: Vec<Duration>,
+    took: Duration,
+}
+
+impl Measured {
+    fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.took.as_secs_f64()
+    }
+
+    fn at(&self, share: f64) -> f64 {
+        let index = ((self.latencies.len() - 1) as f64 * share) as usize;
+        self.latencies[index].as_secs_f64() * 1e3
+    }
+
+    fn print(&self, what: &str) {
+        println!("{what:<34} {:>9.0} {:>9.2} {:>9.2} {:>9.2}", self.rate(), self.at(0.5), self.at(0.99), self.at(1.0));
+    }
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+type Claim = for<'a> fn(&'a mut Client, u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+fn measure(at: SocketAddr, clients: usize, claim: Claim) -> Measured {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let begun = Instant::now();
+        let until = begun + FOR;
+        let run = |agent: usize| async move {
+            let mut client = Client::connect(at, agent).await;
+            let mut latencies = Vec::new();
+            while Instant::now() < until {
+                let item = NEXT.fetch_add(1, Ordering::Relaxed);
+                let started = Instant::now();
+                claim(&mut client, item).await;
+                latencies.push(started.elapsed());
+            }
+            latencies
+        };
+        let tasks: Vec<_> = (0..clients).map(|agent| tokio::task::spawn_local(run(agent))).collect();
+        let mut latencies = Vec::new();
+        for task in tasks {
+            latencies.extend(task.await.expect("client"));
+        }
+        let took = begun.elapsed();
+        latencies.sort_unstable();
+        Measured { latencies, took }
+    })
+}
+
+fn claim_directly(client: &mut Client, item: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
+    Box::pin(async move {
+        client.call(Method::GET, item, "").await;
+        let body = format!(r#"{{"assignees":["{}"]}}"#, client.login);
+        client.call(Method::PATCH, item, &body).await;
+        client.call(Method::GET, item, "").await;
+    })
+}
+
+fn claim_through(client: &mut Client, item: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
+    Box::pin(async move {
+        let body = format!(r#"{{"assignees":["{}"]}}"#, client.login);
+        let status = client.call(Method::PATCH, item, &body).await;
+        assert_eq!(status, StatusCode::CREATED, "item {item} is claimed once");
+    })
+}
+
+struct Client {
+    login: String,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Client {
+    async fn connect(at: SocketAddr, agent: usize) -> Self {
+        let stream = TcpStream::connect(at).await.expect("connect");
+        stream.set_nodelay(true).expect("nodelay");
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("handshake");
+        tokio::task::spawn_local(connection);
+        Self { login: format!("dev-{agent}"), sender }
+    }
+
+    async fn call(&mut self, method: Method, item: u64, body: &str) -> StatusCode {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1/repos/bench/bench/issues/{item}"))
+            .header(header::HOST, "forge")
+            .header(header::AUTHORIZATION, format!("token {}", self.login))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::from(body.to_owned()))
+            .expect("request");
+        self.sender.ready().await.expect("open");
+        let answer = self.sender.send_request(request).await.expect("answer");
+        let status = answer.status();
+        answer.into_body().collect().await.expect("body");
+        status
+    }
+}
+
+/// The real binary, with its state in a temporary directory on disk.
+struct Gate {
+    child: Child,
+    listen: SocketAddr,
+    _state: tempfile::TempDir,
+}
+
+impl Gate {
+    fn start(forge: SocketAddr) -> Self {
+        let state = tempfile::tempdir().expect("state");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_claimgate"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--upstream", &format!("http://{forge}")])
+            .arg("--state-dir")
+            .arg(state.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("claimgate");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr"));
+        let found = Arc::new(std::sync::Mutex::new(None));
+        let (tell, told) = std::sync::mpsc::channel();
+        let out = Arc::clone(&found);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(listen) = value["listen"].as_str().filter(|_| out.lock().expect("lock").is_none()) {
+                    *out.lock().expect("lock") = listen.parse().ok();
+                    let _ = tell.send(());
+                } else if value["level"] == "ERROR" || value["level"] == "WARN" {
+                    eprintln!("{line}");
+                }
+            }
+        });
+        told.recv_timeout(Duration::from_secs(20)).expect("the gate listens");
+        let listen = found.lock().expect("lock").expect("an address");
+        Self { child, listen, _state: state }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
