@@ -115,6 +115,22 @@ impl Setup {
         self
     }
 
+    /// The same state directory, without the shell command.
+    pub fn again(&self, upstream: &str) -> Self {
+        let keep = Arc::clone(&self.keep);
+        Self {
+            upstream: upstream.to_owned(),
+            state: self.state.clone(),
+            config: self.config.clone(),
+            shell: None,
+            keep,
+        }
+    }
+
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     fn command(&self) -> Command {
         let config = self.keep.path().join("gate.toml");
         std::fs::write(&config, &self.config).expect("the configuration is written");
@@ -168,6 +184,11 @@ impl Gate {
         Client::new(self.address, login)
     }
 
+    /// Somebody without a credential.
+    pub fn anonymous(&self) -> Client {
+        Client { authorization: None, ..Client::new(self.address, "") }
+    }
+
     /// The operator.
     pub fn operator(&self) -> Client {
         Client { authorization: None, ..Client::new(self.admin, "") }
@@ -203,8 +224,13 @@ impl Gate {
         self.claim(number).await["agent"]["account"].as_str().map(str::to_owned)
     }
 
+    /// The process's id.
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     pub fn tell(&self, signal: rustix::process::Signal) {
-        let id = self.child.id().expect("it runs").cast_signed();
+        let id = self.process().cast_signed();
         let id = rustix::process::Pid::from_raw(id).expect("no process is 0");
         rustix::process::kill_process(id, signal).expect("it can be told");
     }
