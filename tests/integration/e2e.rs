@@ -127,6 +127,11 @@ impl Setup {
         }
     }
 
+    /// A directory for the files of a configuration.
+    pub fn dir(&self) -> &Path {
+        self.keep.path()
+    }
+
     pub fn state(&self) -> &Path {
         &self.state
     }

@@ -1,5 +1,6 @@
 //! No credential that passes the gate is to be found anywhere afterwards.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::e2e::{self, Gate, REPO, Setup};
+use crate::edge_tls;
 
 /// One request with a secret somewhere in it.
 struct Carrier {
@@ -21,6 +23,7 @@ struct Carrier {
     body: String,
 }
 
+const TALKATIVE: &str = "[log]\nlevel = \"trace\"";
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const CLAIM: &str = r#"{"assignees":["ann"]}"#;
@@ -75,8 +78,8 @@ const PLACES: &[Place] = &[
 async fn no_secret_is_kept_or_told() {
     let forge = e2e::forge(&["ann", "bob"]).await;
     let gone = unused_address().await;
-    let gate = Setup::before(&forge.base_url()).config("[log]\nlevel = \"trace\"").start().await;
-    let orphan = Setup::before(&gone).config("[log]\nlevel = \"trace\"").start().await;
+    let gate = Setup::before(&forge.base_url()).config(TALKATIVE).start().await;
+    let orphan = Setup::before(&gone).config(TALKATIVE).start().await;
     let number = e2e::backlog_issue(&forge).number;
     let mut carriers = carriers(number);
     assert!(carriers.len() >= 40, "{}", carriers.len());
@@ -88,12 +91,13 @@ async fn no_secret_is_kept_or_told() {
     for carrier in &carriers {
         told.extend(send_everywhere(&forge, &gate, &orphan, carrier).await);
     }
-    carriers.push(over_http2(&gate, number).await);
+    let (encrypted, carrier) = over_http2(&forge, number).await;
+    carriers.push(carrier);
     told.extend(what_operators_see(&gate, number).await);
     told.extend(what_operators_see(&orphan, number).await);
-    for gate in [&gate, &orphan] {
-        told.push(("standard output".to_owned(), gate.stdout().into_bytes()));
-        told.push(("standard error".to_owned(), gate.stderr().into_bytes()));
+    for gate in [&gate, &orphan, &encrypted] {
+        told.push(("standard output".to_owned(), gate.stdout()));
+        told.push(("standard error".to_owned(), gate.stderr()));
         told.extend(files_of(gate.state_dir()));
     }
     assert!(gate.stderr().contains("\"level\":\"TRACE\""), "the log was as talkative as it can be");
@@ -141,11 +145,11 @@ fn basic(text: &str) -> String {
 }
 
 /// As it is, with a broken body, with a forge that fails in several ways, and with none. What is told of errors.
-async fn send_everywhere(forge: &FakeForge, gate: &Gate, orphan: &Gate, carrier: &Carrier) -> Vec<(String, Vec<u8>)> {
+async fn send_everywhere(forge: &FakeForge, gate: &Gate, orphan: &Gate, carrier: &Carrier) -> Vec<(String, String)> {
     let mut answers = vec![send(gate, carrier, &carrier.body).await];
     let broken = carrier.body.replace(':', "").replace('&', ";%zz&");
     answers.push(send(gate, carrier, &broken).await);
-    answers.push(send(gate, carrier, &format!("{},{}", carrier.body, carrier.body)).await);
+    answers.push(send(gate, carrier, &format!("{}&{}", carrier.body, carrier.body)).await);
     for fault in [Fault::ErrorBeforeWrite(500), Fault::ErrorAfterWrite(502), Fault::Garbled, Fault::CutBefore] {
         forge.script(fault, Matcher::any("/"));
         answers.push(send(gate, carrier, &carrier.body).await);
@@ -157,7 +161,7 @@ async fn send_everywhere(forge: &FakeForge, gate: &Gate, orphan: &Gate, carrier:
 }
 
 /// The status, and the answer's head and body.
-async fn send(gate: &Gate, carrier: &Carrier, body: &str) -> (u16, Vec<u8>) {
+async fn send(gate: &Gate, carrier: &Carrier, body: &str) -> (u16, String) {
     let mut client = gate.anonymous();
     let names_sender = carrier.headers.iter().any(|(name, _)| *name == "authorization" || *name == "cookie");
     let in_query = carrier.path.contains("token=") || carrier.body.contains("token=");
@@ -167,51 +171,70 @@ async fn send(gate: &Gate, carrier: &Carrier, body: &str) -> (u16, Vec<u8>) {
     let headers: Vec<(&str, &str)> = carrier.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let body = Bytes::from(body.to_owned());
     match client.try_send(carrier.method.clone(), &carrier.path, &headers, body).await {
-        Ok(answer) => (answer.status, format!("{:?}{}", answer.headers, answer.text()).into_bytes()),
-        Err(_) => (0, Vec::new()),
+        Ok(answer) => (answer.status, format!("{:?}{}", answer.headers, answer.text())),
+        Err(_) => (0, String::new()),
     }
 }
 
-/// The same over HTTP/2, whose library has a log of its own.
-async fn over_http2(gate: &Gate, number: u64) -> Carrier {
+/// A gate that speaks TLS, as talkative as the others, after a secret has passed over HTTP/2: its libraries have logs of
+/// their own.
+async fn over_http2(forge: &FakeForge, number: u64) -> (Gate, Carrier) {
+    let (setup, made) = encrypted(&forge.base_url());
+    let gate = setup.start().await;
     let carrier = carry(Place::Header("authorization", "token "), 1000, Method::PATCH, &e2e::issue(number));
-    let stream = tokio::net::TcpStream::connect(gate.address).await.expect("the gate listens");
+    let stream = edge_tls::connect(gate.address, &made, b"h2").await.expect("TLS is spoken");
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.expect("HTTP/2 is spoken");
     tokio::spawn(connection);
-    let mut request = Request::builder().method(Method::PATCH).uri(format!("http://{}{}", gate.address, carrier.path));
+    let mut request = Request::builder().method(Method::PATCH).uri(format!("https://gate.test{}", carrier.path));
     for (name, value) in &carrier.headers {
         request = request.header(*name, value);
     }
     let request = request.body(Full::new(Bytes::from_static(CLAIM.as_bytes()))).expect("a request");
     let answer = sender.send_request(request).await.expect("an answer");
+    assert!(answer.headers()["claimgate-decision"].as_bytes().starts_with(b"reject"));
     answer.into_body().collect().await.expect("a body");
-    carrier
+    (gate, carrier)
 }
 
-async fn what_operators_see(gate: &Gate, number: u64) -> Vec<(String, Vec<u8>)> {
+fn encrypted(upstream: &str) -> (Setup, rcgen::CertifiedKey<rcgen::KeyPair>) {
+    let made = edge_tls::certificate("gate.test");
+    let setup = Setup::before(upstream);
+    let files = edge_tls::files(setup.dir());
+    edge_tls::write(&made, &files);
+    std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    let (cert, key) = (files.cert.display(), files.key.display());
+    let config = format!("{TALKATIVE}\n[server.tls]\ncertificate = \"{cert}\"\nkey = \"{key}\"");
+    (setup.config(&config), made)
+}
+
+async fn what_operators_see(gate: &Gate, number: u64) -> Vec<(String, String)> {
     let mut seen = Vec::new();
     for path in ["/metrics".to_owned(), "/claims".to_owned(), format!("/history?item={REPO}%23{number}")] {
         let answer = gate.operator().get(&path).await;
         assert_eq!(answer.status, 200, "{path}");
-        seen.push((path, answer.body.to_vec()));
+        seen.push((path, answer.text()));
     }
     seen
 }
 
-fn files_of(dir: &Path) -> Vec<(String, Vec<u8>)> {
+fn files_of(dir: &Path) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(dir).expect("the state directory").map(|entry| entry.expect("an entry").path());
-    entries.map(|path| (path.display().to_string(), std::fs::read(&path).expect("it can be read"))).collect()
+    let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).expect("it can be read")).into_owned();
+    entries.map(|path| (path.display().to_string(), text(&path))).collect()
 }
 
 /// Where the secret stands, in whatever form.
-fn found(secret: &str, told: &[(String, Vec<u8>)]) -> Vec<String> {
+fn found(secret: &str, told: &[(String, String)]) -> Vec<String> {
     let mut places = Vec::new();
     for (form, needle) in forms(secret) {
-        for (place, bytes) in told {
-            if let Some(at) = find(bytes, needle.as_bytes()) {
-                let around = &bytes[at.saturating_sub(200)..(at + 200).min(bytes.len())];
-                places.push(format!("{form} in {place}: {}", String::from_utf8_lossy(around)));
+        for (place, text) in told {
+            if let Some(at) = text.find(&needle) {
+                let (before, after) = text.split_at(at);
+                let before: String = before.chars().rev().take(200).collect();
+                let before: String = before.chars().rev().collect();
+                let after: String = after.chars().take(200).collect();
+                places.push(format!("{form} in {place}: {before}{after}"));
             }
         }
     }
@@ -241,10 +264,6 @@ fn forms(secret: &str) -> Vec<(&'static str, String)> {
         }
     }
     forms
-}
-
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
 }
 
 /// Where nobody listens.
