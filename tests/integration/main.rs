@@ -1,8 +1,10 @@
 //! Integration tests: one binary.
 
+mod claims;
 mod config;
 mod conformance;
 mod deploy;
+mod e2e;
 mod edge_admin;
 mod edge_git;
 mod edge_head;
