@@ -1,5 +1,6 @@
 //! Integration tests: one binary.
 
+mod audit;
 mod config;
 mod conformance;
 mod deploy;

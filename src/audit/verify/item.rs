@@ -183,9 +183,8 @@ impl Item {
                 Some(Outcome::Committed | Outcome::Partial | Outcome::Landed),
                 Some(write),
             ) => self.granted(before, after, line, write),
-            (Kind::Revoked, ..) => ended(before, after, line),
             (Kind::Operator, ..) if before.holder.is_none() => same(before, after, line),
-            (Kind::Operator, ..) => ended(before, after, line),
+            (Kind::Operator | Kind::Revoked, ..) => ended(before, after, line),
             (Kind::Rebound, ..) => renamed(before, after, line),
             _ => same(before, after, line),
         }

@@ -178,7 +178,7 @@ fn hash(bytes: &[u8]) -> Option<String> {
     let after_hash = member(after_prev, b",\"hash\":\"")?;
     let head = &bytes[..bytes.len() - after_prev.len()];
     let digest = Sha256::new().chain_update(head).chain_update(after_hash).finalize();
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(format!("{digest:x}"))
 }
 
 /// What follows a member with 64 hexadecimal digits as its value.
