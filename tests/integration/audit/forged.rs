@@ -75,11 +75,13 @@ fn two_holders() {
         "a release is gone, and its version with it",
         "promise 1 is broken: bob is granted it while alice",
         |lines| {
+            lines.remove(at(lines, "bob clears what is clear"));
             without_a_change(lines, "alice releases");
         },
     );
     check("an operator's word is gone", "promise 1 is broken: dave is granted it while carol", |lines| {
         let first = of_kind(lines, "operator");
+        lines.remove(first + 1);
         lines[first]["reason"] = json!("gone");
         without_a_change(lines, "gone");
     });
@@ -112,6 +114,7 @@ fn two_holders() {
         }
         line(lines, "bob claims")["agent"] = json!({"account": "alice", "instance": "2", "credential": "c0ffee"});
         line(lines, "bob claims")["holder"] = json!({"account": "alice", "instance": "2"});
+        lines.remove(at(lines, "bob clears what is clear"));
         without_a_change(lines, "alice releases");
     });
     check("a landed doubt over a holder", "promise 1 is broken: bob is granted it while alice", |lines| {
@@ -136,22 +139,22 @@ fn a_holder_without_a_reason() {
             json!({"agent": {"account": "bob", "instance": null, "credential": ""}, "holder": who("bob")}),
         );
     });
-    check("a refusal changes the holder", "the holder changes from alice to bob by Rejected", |lines| {
+    check("a refusal changes the holder", "the holder changes from alice to bob by REJECTED", |lines| {
         line(lines, "bob is refused")["holder"] = who("bob");
     });
-    check("a refusal raises the fence", "the fence rises by Rejected", |lines| {
+    check("a refusal raises the fence", "the fence rises by REJECTED", |lines| {
         line(lines, "bob is refused")["fence"] = json!(2);
     });
     check("an instance is lost", "the holder changes from erin (7) to erin", |lines| {
         line(lines, "erin without instance")["holder"]["instance"] = Value::Null;
     });
-    check("a doubt takes effect at once", "the holder changes from nobody to bob by Doubt", |lines| {
+    check("a doubt takes effect at once", "the holder changes from nobody to bob by DOUBT", |lines| {
         set(
             line(lines, "bob in doubt"),
             json!({"holder": who("bob"), "parked": false, "holding_since": "2026-01-01T00:00:00.000000Z"}),
         );
     });
-    check("what did not land takes effect", "the holder changes from alice to nobody by NotLanded", |lines| {
+    check("what did not land takes effect", "the holder changes from alice to nobody by NOT_LANDED", |lines| {
         let line = lines.iter_mut().find(|line| line["kind"] == "not_landed").unwrap();
         set(line, json!({"holder": null, "parked": null, "holding_since": null}));
     });
@@ -179,7 +182,7 @@ fn a_holder_without_a_reason() {
     check("a hand-over by another", "promise 1 is broken: carol is granted it while bob", |lines| {
         line(lines, "bob hands over")["agent"]["account"] = json!("mallory");
     });
-    check("a claim for another", "mallory becomes the holder by a", |lines| {
+    check("a claim for another", "mallory becomes the holder by a claim of bob", |lines| {
         line(lines, "bob claims")["holder"] = who("mallory");
     });
     check("a move ends the holding", "but it was no release", |lines| {
@@ -197,14 +200,15 @@ fn a_holder_without_a_reason() {
         let at = of_kind(lines, "rebound");
         lines[at]["agent"]["account"] = json!("mallory");
     });
-    check("parked by another", "the item is parked or unparked by Committed, not by its holder", |lines| {
+    check("parked by another", "the item is parked or unparked by COMMITTED, not by its holder", |lines| {
         line(lines, "bob parks")["agent"]["account"] = json!("mallory");
     });
     check("a holding that began at another time", "holding_since changes within one holding", |lines| {
         line(lines, "alice moves")["holding_since"] = json!("2020-01-01T00:00:00.000000Z");
     });
     check("a fence too high", "the fence rises from 1 to 3", |lines| {
-        for line in lines.iter_mut().filter(|line| line["resource"] == "o/r#1").skip(6) {
+        let from = at(lines, "alice releases");
+        for line in lines.iter_mut().skip(from).filter(|line| line["resource"] == "o/r#1") {
             if let Some(fence) = line["fence"].as_u64() {
                 line["fence"] = json!(fence + 1);
             }
@@ -222,15 +226,15 @@ fn a_holder_without_a_reason() {
 
 #[test]
 fn a_result_that_cannot_be() {
-    check("another result after the final one", "had ended as Committed before", |lines| {
+    check("another result after the final one", "had ended as COMMITTED before", |lines| {
         let id = line(lines, "alice claims")["id"].clone();
         line(lines, "bob is refused")["id"] = id;
     });
-    check("one result twice", "had ended as Committed before", |lines| {
+    check("one result twice", "had ended as COMMITTED before", |lines| {
         let id = line(lines, "alice claims")["id"].clone();
         line(lines, "alice repeats")["id"] = id;
     });
-    check("doubt after the end", "had ended as Committed before", |lines| {
+    check("doubt after the end", "had ended as COMMITTED before", |lines| {
         let id = line(lines, "alice again")["id"].clone();
         line(lines, "alice's release in doubt")["id"] = id;
     });
@@ -313,7 +317,9 @@ fn a_broken_chain() {
         in_line(log, 4, "carol", "mallory")
     });
     check_bytes("a line is missing", "log:7: seq 8: seq jumps from 6 to 8: a line is missing", |log| {
-        moved(log, |lines| drop(lines.remove(6)))
+        moved(log, |lines| {
+            lines.remove(6);
+        })
     });
     check_bytes("many lines are missing", "4 lines are missing", |log| moved(log, |lines| drop(lines.drain(6..10))));
     check_bytes("two lines changed places", "it comes after lines with a higher seq", |log| {
@@ -333,7 +339,8 @@ fn a_broken_chain() {
         let mut lines = parsed(log)[..9].to_vec();
         lines[8]["path"] = json!("/other");
         let other = chained(&lines);
-        moved(log, |lines| lines.insert(9, other.lines().last().unwrap())).replace("}{", "}\n{")
+        let lines: Vec<&str> = log.split_inclusive('\n').collect();
+        [&lines[..9], &other.split_inclusive('\n').skip(8).collect::<Vec<_>>(), &lines[9..]].concat().concat()
     });
     check_bytes("a repetition that breaks off", "the repetition breaks off at seq 6, before seq 10", |log| {
         let lines: Vec<&str> = log.split_inclusive('\n').collect();
