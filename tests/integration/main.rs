@@ -1,6 +1,7 @@
 //! Integration tests: one binary.
 
 mod claims;
+mod audit;
 mod config;
 mod conformance;
 mod deploy;
