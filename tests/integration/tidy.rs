@@ -55,7 +55,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// What the top level of the repository may have.
-const TOP_LEVEL: [&str; 19] = [
+const TOP_LEVEL: [&str; 20] = [
     ".ci",
     ".git",
     ".gitignore",
@@ -73,6 +73,7 @@ const TOP_LEVEL: [&str; 19] = [
     "deploy",
     "rustfmt.toml",
     "src",
+    "tests",
     // What builds and runs leave behind; both are ignored by git.
     "state",
     "target",
@@ -391,8 +392,9 @@ impl Source {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let base = if ["mod", "lib", "main"].contains(&stem) { folder.to_owned() } else { folder.join(stem) };
         let names = self.code().filter_map(|(_, line)| {
-            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
-            line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')
+            let line = line.trim().strip_suffix(';')?;
+            let (before, name) = line.split_once("mod ")?;
+            (before.is_empty() || before.starts_with("pub")).then_some(name)
         });
         let files = names.flat_map(|name| [base.join(format!("{name}.rs")), base.join(name).join("mod.rs")]);
         files.map(|file| file.to_str().unwrap_or_default().to_owned()).collect()
