@@ -339,6 +339,7 @@ fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, st
         attempt: before.map_or_else(|| attempt.id.clone(), |held| held.attempt.clone()),
         fence: record.fence,
         shown: shown.clone(),
+        found: before.map_or_else(|| shown.statuses.clone(), |held| held.found.clone()),
         parked: false,
         renewed: stamp.now,
     }

@@ -1,15 +1,12 @@
-//! STUB until the projector lands.
-#![allow(missing_docs, clippy::unused_async)]
-pub struct Sinks {
-    pub stdout: bool,
-    pub file: Option<std::path::PathBuf>,
-    pub rotate_size: Option<u64>,
-    pub keep: usize,
-}
-pub struct Projector;
-impl Projector {
-    pub fn start(_l: std::sync::Arc<dyn crate::effect::Ledger>, _s: Sinks) -> Self {
-        Self
-    }
-    pub async fn drain(self, _t: std::time::Duration) {}
-}
+//! The audit's two ends: the projector, which prints it, and the verifier, which checks it.
+//!
+//! The lines themselves are written by the ledger, in the same transaction as what they
+//! speak of (`effect::audit` has their form). The projector only copies them out, so that
+//! a slow reader of standard output never holds up a guarded write. The verifier knows
+//! nothing of either: it reads bytes, and has its own idea of what they must say.
+
+mod project;
+mod rotate;
+pub mod verify;
+
+pub use project::{Projector, Sink, Sinks};

@@ -1,9 +1,13 @@
 //! `claimgate audit verify`: checks the promise from the audit alone.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+
+use crate::audit::verify::{Finding, Pin, Verifier};
 
 /// `claimgate audit`
 #[derive(Debug, Args)]
@@ -23,9 +27,12 @@ pub enum AuditCommand {
 /// `claimgate audit verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The audit, or - for standard input
-    #[arg(value_name = "FILE|-")]
-    pub file: PathBuf,
+    /// The audit, oldest file first, or - for standard input
+    #[arg(value_name = "FILE|-", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The line that it must end with, so that a cut tail is noticed
+    #[arg(long, value_name = "SEQ:HASH")]
+    pub expect_last: Option<Pin>,
 }
 
 /// Runs the subcommand.
@@ -35,6 +42,35 @@ pub fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn verify(_args: &VerifyArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("audit verify is not wired up yet")
+/// 0: nothing is wrong; 1: something is; 2: the audit cannot be read.
+fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let mut verifier = Verifier::new();
+    let mut shown = Ok(());
+    let mut out = io::stdout().lock();
+    for path in &args.files {
+        let mut report = |finding: &Finding| {
+            if shown.is_ok() {
+                shown = writeln!(out, "{finding}");
+            }
+        };
+        let read = open(path).and_then(|input| verifier.read(&path.display().to_string(), input, &mut report));
+        if let Err(error) = read {
+            eprintln!("error: cannot read {}: {error}", path.display());
+            return Ok(ExitCode::from(2));
+        }
+    }
+    let cut = args.expect_last.as_ref().and_then(|pin| verifier.ends_with(pin).err());
+    if let Some(cut) = &cut {
+        shown = shown.and_then(|()| writeln!(out, "{cut}"));
+    }
+    let summary = verifier.summary();
+    shown.and_then(|()| writeln!(out, "{summary}"))?;
+    Ok(if summary.wrong == 0 && cut.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(path)?)))
 }

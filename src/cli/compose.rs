@@ -5,21 +5,63 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use crate::admission::{self, Rules};
+use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
-use crate::gate::{LaneLimits, Settings, Verify};
-use crate::identity::DirectoryLimits;
+use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
+use crate::gate::{Gate, LaneLimits, Ports, Settings, Verify};
+use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
 use crate::model::{Login, Status, Time};
-use crate::proxy::{Forwarded, GuardConfig, InstanceSource, PassConfig};
-use crate::server::{Bind, Limits, ListenerConfig, ServerConfig, TlsFiles};
-use crate::upstream::{Origin, PoolConfig, UpstreamConfig};
+use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
+use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
+use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
 
 /// How long the body of a guarded write may take as a whole.
 const GUARDED_BODY_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
+pub(super) fn gate(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    ledger: &Arc<dyn Ledger>,
+    metrics: &Metrics,
+    fingerprint_key: SecretSlice<u8>,
+) -> anyhow::Result<Arc<Gate>> {
+    let dialect = dialect(config)?;
+    let upstream: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(&self::upstream(config)?)?);
+    let identify: Arc<dyn Identify> = Arc::new(Directory::new(
+        Arc::clone(&dialect),
+        Arc::clone(&upstream),
+        metrics.clone(),
+        fingerprint_key,
+        directory_limits(config),
+    ));
+    let ports = Ports {
+        dialect,
+        upstream,
+        ledger: Arc::clone(ledger),
+        identify,
+        clock: Arc::clone(clock),
+        entropy: Arc::new(SystemEntropy),
+        metrics: metrics.clone(),
+        service: service(config)?,
+    };
+    Ok(Gate::new(ports, settings(config), rules(config)))
+}
+
+/// The edge in front of a gate, its sockets open. Guarded sections run on the runtime that this is called on.
+pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: usize) -> anyhow::Result<Server> {
+    let handle = tokio::runtime::Handle::current();
+    let guard = GateGuard::new(Arc::clone(gate), handle.clone(), guard_config(config)?);
+    let shared = Shared::new(guard, handle, upstream(config)?, pass(config)?)?;
+    let mut listening = server(config, inherited);
+    listening.limits.open = gate.ports().metrics.connections.clone();
+    Ok(Server::bind(listening, shared)?)
+}
 
 pub(super) fn dialect(config: &Config) -> anyhow::Result<Arc<dyn Dialect>> {
     let name = config.upstream.tracker.as_str();
@@ -79,7 +121,7 @@ pub(super) fn mode(mode: config::Mode) -> admission::Mode {
     }
 }
 
-pub(super) fn settings(config: &Config) -> Settings {
+fn settings(config: &Config) -> Settings {
     let logins = |names: &[String]| names.iter().map(|name| Login::new(name)).collect();
     Settings {
         doubt_period: config.ledger.doubt_period,
@@ -95,21 +137,22 @@ pub(super) fn settings(config: &Config) -> Settings {
     }
 }
 
-pub(super) fn directory_limits(config: &Config) -> DirectoryLimits {
+fn directory_limits(config: &Config) -> DirectoryLimits {
     DirectoryLimits { lifetime: config.identity.whoami_lifetime, capacity: config.identity.whoami_capacity }
 }
 
-pub(super) fn guard_config(config: &Config) -> GuardConfig {
+fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
     let source = |source: &config::InstanceSource| match source {
         config::InstanceSource::Listener => InstanceSource::Listener,
         config::InstanceSource::Path => InstanceSource::Path,
         config::InstanceSource::Header => InstanceSource::Header,
     };
-    GuardConfig {
+    Ok(GuardConfig {
         max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
         body_timeout: GUARDED_BODY_TIMEOUT,
         sources: config.identity.sources.iter().map(source).collect(),
-    }
+        webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
+    })
 }
 
 pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
@@ -121,7 +164,7 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
     }
 }
 
-pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
+fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     let from = &config.upstream;
     let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
     Ok(UpstreamConfig {
@@ -138,7 +181,7 @@ pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     })
 }
 
-pub(super) fn pass(config: &Config) -> anyhow::Result<PassConfig> {
+fn pass(config: &Config) -> anyhow::Result<PassConfig> {
     let public_url = config.upstream.public_url.as_deref().map(str::parse::<Origin>).transpose();
     Ok(PassConfig {
         public_url: public_url.context("upstream.public_url")?,
@@ -154,7 +197,7 @@ pub(super) fn pass(config: &Config) -> anyhow::Result<PassConfig> {
 }
 
 /// The listeners and limits; sockets that the service manager passed on stand in for `server.listen`.
-pub(super) fn server(config: &Config, inherited: usize) -> ServerConfig {
+fn server(config: &Config, inherited: usize) -> ServerConfig {
     let from = &config.server;
     let files = from.tls.certificate.clone().zip(from.tls.key.clone());
     let tls = files.map(|(cert, key)| TlsFiles { cert, key });
@@ -189,12 +232,12 @@ pub(super) fn server(config: &Config, inherited: usize) -> ServerConfig {
 }
 
 /// The operator's own credential, from its file.
-pub(super) fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
+fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
     let Some(path) = &config.upstream.service_token_file else { return Ok(None) };
     let token = config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Some(Credential::service(token.expose_secret())))
 }
 
-pub(super) fn admin_token(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
+pub(super) fn secret(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
     path.map(|path| config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))).transpose()
 }

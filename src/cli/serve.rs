@@ -12,17 +12,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArgs, compose};
 use crate::audit::{Projector, Sinks};
-use crate::clock::{SystemClock, SystemEntropy};
+use crate::clock::SystemClock;
 use crate::config::{self, Config, Loaded};
-use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{Gate, Ports};
-use crate::identity::{self, Directory};
+use crate::effect::{Clock, Ledger, Metrics};
+use crate::gate::Gate;
+use crate::identity;
 use crate::ledger::{OpenError, SqliteLedger};
-use crate::proxy::{GateGuard, Shared};
 use crate::server::admin::{Admin, AdminConfig};
 use crate::server::{Certificates, Drained, Operator, Server};
 use crate::telemetry;
-use crate::upstream::HttpUpstream;
 
 /// `claimgate serve`
 #[derive(Debug, Args)]
@@ -59,13 +57,8 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
         Err(error) => anyhow::bail!("{error}"),
     };
     let metrics = Metrics::default();
-    let gate = gate(config, &clock, &ledger, &metrics)?;
-    let handle = tokio::runtime::Handle::current();
-    let guard = GateGuard::new(Arc::clone(&gate), handle.clone(), compose::guard_config(config));
-    let shared = Shared::new(guard, handle, compose::upstream(config)?, compose::pass(config)?)?;
-    let mut server_config = compose::server(config, inherited());
-    server_config.limits.open = metrics.connections.clone();
-    let server = Server::bind(server_config, shared)?;
+    let gate = compose::gate(config, &clock, &ledger, &metrics, fingerprint_key(config)?)?;
+    let server = compose::edge(config, &gate, inherited())?;
     let admin = admin(config, &server, &gate, &metrics)?;
     let projector = Projector::start(
         Arc::clone(&ledger),
@@ -103,34 +96,6 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
     Ok(ExitCode::SUCCESS)
 }
 
-fn gate(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    ledger: &Arc<dyn Ledger>,
-    metrics: &Metrics,
-) -> anyhow::Result<Arc<Gate>> {
-    let dialect = compose::dialect(config)?;
-    let upstream: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(&compose::upstream(config)?)?);
-    let identify: Arc<dyn Identify> = Arc::new(Directory::new(
-        Arc::clone(&dialect),
-        Arc::clone(&upstream),
-        metrics.clone(),
-        fingerprint_key(config)?,
-        compose::directory_limits(config),
-    ));
-    let ports = Ports {
-        dialect,
-        upstream,
-        ledger: Arc::clone(ledger),
-        identify,
-        clock: Arc::clone(clock),
-        entropy: Arc::new(SystemEntropy),
-        metrics: metrics.clone(),
-        service: compose::service(config)?,
-    };
-    Ok(Gate::new(ports, compose::settings(config), compose::rules(config)))
-}
-
 /// The key of the state directory; where that cannot be written, one for this life of the process, so that all but
 /// guarded writes goes on.
 fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
@@ -146,7 +111,7 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
     if config.metrics.enabled {
         metrics.register(&mut registry);
     }
-    let token = compose::admin_token(config.server.admin_token_file.as_deref())?;
+    let token = compose::secret(config.server.admin_token_file.as_deref())?;
     let settings = AdminConfig { bind, hosts: Vec::new(), token };
     let operator = Arc::new(Operator::new(Arc::clone(gate)));
     let admin = Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)

@@ -93,8 +93,16 @@ fn urls(config: &Config, out: &mut Merged<'_>) {
     let upstream = &config.upstream;
     let given = [("upstream.url", Some(&upstream.url)), ("upstream.public_url", upstream.public_url.as_ref())];
     for (path, url) in given.iter().filter_map(|(path, url)| Some((path, (*url)?))) {
-        if let Err(reason) = check_url(url) {
-            let help = Some("write it as \"http://127.0.0.1:3000\" or \"https://forge.example/sub\"".to_owned());
+        // A unix socket has no authority to check; only the tracker can be behind one.
+        if *path == "upstream.url" && url.starts_with("unix:") {
+            if let Err(error) = url.parse::<crate::upstream::Origin>() {
+                out.report_at(&[path], format!("`{path}`: {error}"), None);
+            }
+        } else if let Err(reason) = check_url(url) {
+            let help = Some(
+                "write it as \"http://127.0.0.1:3000\", \"https://forge.example/sub\" or \"unix:/run/forgejo.sock\""
+                    .to_owned(),
+            );
             out.report_at(&[path], format!("`{path}` {reason}"), help);
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
         ("server.admin_token_file", &server.admin_token_file),
         ("server.tls.key", &server.tls.key),
         ("upstream.service_token_file", &upstream.service_token_file),
+        ("upstream.webhook_secret_file", &upstream.webhook_secret_file),
     ];
     let open = [("server.tls.certificate", &server.tls.certificate), ("upstream.ca_file", &upstream.ca_file)];
     let all = secret.iter().map(|file| (file, true)).chain(open.iter().map(|file| (file, false)));

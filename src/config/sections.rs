@@ -142,11 +142,12 @@ pub struct Upstream {
     /// To the head of a passed-through answer.
     #[serde(with = "duration")]
     pub pass_timeout: Duration,
-    /// A token that reads issues.
+    /// A token of the gate's own.
     #[serde(with = "optional_path")]
     pub service_token_file: Option<PathBuf>,
-    /// The Host header.
-    pub host: HostHeader,
+    /// What the tracker signs its webhooks with.
+    #[serde(with = "optional_path")]
+    pub webhook_secret_file: Option<PathBuf>,
     /// Of an unused connection.
     #[serde(with = "duration")]
     pub pool_idle_timeout: Duration,
@@ -356,16 +357,6 @@ choice! {
         Append = "append",
         /// Removed.
         Strip = "strip",
-    }
-}
-
-choice! {
-    /// Which Host header the tracker sees.
-    HostHeader {
-        /// The client's.
-        Keep = "keep",
-        /// The one in the upstream URL.
-        Upstream = "upstream",
     }
 }
 

@@ -16,7 +16,7 @@ pub use credential::Credential;
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
-use crate::model::{Change, Code, Locator, Login, Project, Rejection, Snapshot};
+use crate::model::{Change, Code, Label, LabelRef, Locator, Login, Project, Rejection, SetChange, Snapshot};
 use forgejo::routes::WriteForm;
 use http::{HeaderMap, Method};
 use json::Member;
@@ -123,7 +123,7 @@ pub enum Whoami {
     Account(Login),
     /// 403: the credential may not ask.
     Forbidden,
-    /// 401 or 404: the tracker's own answer goes back.
+    /// 401, 404 or 429: the tracker's own answer goes back.
     Refused,
     /// No answer that can be used, and why.
     Unreadable(String),
@@ -134,12 +134,21 @@ pub enum Whoami {
 pub enum ReadOutcome {
     /// The item.
     Item(Snapshot),
-    /// 401, 403 or 404: goes back unchanged.
+    /// 401, 403, 404 or 429: goes back unchanged.
     Denied,
     /// The item is elsewhere on the same tracker.
     Moved(Address),
     /// No answer that can be used, and why.
     Unreadable(String),
+}
+
+/// What a webhook says, before its signature is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// HMAC-SHA256 of the body, as sent.
+    pub signature: Option<Vec<u8>>,
+    /// The item that it speaks of.
+    pub item: Option<Locator>,
 }
 
 /// One tracker's wire.
@@ -188,6 +197,18 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// A write that leaves nobody assigned (an operator's release).
     fn clear_assignees(&self, address: &Address) -> Intent;
+
+    /// A write that adds or removes labels; removals one at a time.
+    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent;
+
+    /// A read of one page of the labels that the item's repository has; pages begin with 1.
+    fn list_labels(&self, address: &Address, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What that read showed; `None` where it cannot be used.
+    fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
+
+    /// What a webhook's payload says.
+    fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook;
 
     /// What an operator reads in `claimgate explain`.
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String;

@@ -4,7 +4,7 @@
 //! line's bytes with the member `hash` left out; `prev_hash` is the hash of the line
 //! before. `claimgate audit verify` checks this with code of its own.
 
-use crate::model::{Actor, Code, Fence, Fingerprint, Locator, ResourceKey, Shown, Status, Time};
+use crate::model::{Actor, Code, Fence, Fingerprint, Kind, Locator, ResourceKey, Shown, Status, Time};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -22,6 +22,15 @@ pub enum Decision {
     Observe,
 }
 
+/// Why a write may pass the holder of its item by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Authority {
+    /// A person whom no rule refuses.
+    Overrider,
+    /// The rules let anyone release (`release_by = "anyone"`).
+    Anyone,
+}
+
 /// What the edge and the gate know of a decision beside the ledger's record.
 #[derive(Clone, Debug)]
 pub struct Note {
@@ -37,6 +46,8 @@ pub struct Note {
     pub resource: Option<Locator>,
     /// Its immutable id.
     pub resource_id: Option<ResourceKey>,
+    /// Why it may pass the holder by, if it may.
+    pub authority: Option<Authority>,
     /// What was asked.
     pub change: String,
     /// The source state that had to hold.
@@ -70,12 +81,16 @@ pub struct Line {
     pub kind: &'static str,
     /// The decision's or attempt's name.
     pub id: String,
-    /// The final state of the attempt.
+    /// What the attempt means for the holding, once that was decided.
+    pub intent: Option<Kind>,
+    /// Where the attempt stands after this line.
     pub result: Option<&'static str>,
     /// The item's version after this line.
     pub fence: Option<Fence>,
     /// Who holds the item after this line.
     pub holder: Option<Actor>,
+    /// Whether the holder has taken the item out of work, which ends its exclusive right.
+    pub parked: Option<bool>,
     /// Since when.
     pub holding_since: Option<Time>,
     /// All else.
@@ -101,6 +116,18 @@ impl Decision {
     }
 }
 
+// === impl Authority ===
+
+impl Authority {
+    /// As the audit spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overrider => "overrider",
+            Self::Anyone => "anyone",
+        }
+    }
+}
+
 // === impl Note ===
 
 impl Note {
@@ -111,6 +138,7 @@ impl Note {
             decision: Decision::Admit,
             code: None,
             agent: None,
+            authority: None,
             resource: None,
             resource_id: None,
             change: String::new(),
@@ -151,6 +179,8 @@ impl Line {
             ("resource", json!(note.resource.as_ref().map(ToString::to_string))),
             ("resource_id", json!(note.resource_id.as_ref().map(ResourceKey::as_str))),
             ("agent", note.agent.as_ref().map_or(Value::Null, |(actor, credential)| agent(actor, Some(credential)))),
+            ("intent", json!(self.intent.map(Kind::as_str))),
+            ("authority", json!(note.authority.map(Authority::as_str))),
             ("change", json!(note.change)),
             ("expected", json!(note.expected)),
             ("observed", note.observed.as_ref().map_or(Value::Null, shown)),
@@ -158,6 +188,7 @@ impl Line {
             ("upstream_status", json!(note.upstream_status)),
             ("fence", json!(self.fence.map(|fence| fence.0))),
             ("holder", self.holder.as_ref().map_or(Value::Null, |actor| agent(actor, None))),
+            ("parked", json!(self.parked)),
             ("holding_since", json!(self.holding_since.map(rfc3339))),
             ("waited_ms", json!(millis(note.waited))),
             ("took_ms", json!(millis(note.took))),

@@ -6,12 +6,13 @@
 
 pub mod audit;
 pub mod clock;
+pub mod failpoint;
 pub mod identify;
 pub mod ledger;
 pub mod metrics;
 pub mod upstream;
 
-pub use audit::{Decision, Line, Note};
+pub use audit::{Authority, Decision, Line, Note};
 pub use clock::{Clock, Entropy};
 pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Ledger, LedgerError};

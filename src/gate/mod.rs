@@ -9,6 +9,7 @@ mod lanes;
 mod reads;
 mod refusal;
 mod resolve;
+mod restore;
 mod section;
 mod watch;
 
@@ -84,6 +85,7 @@ pub struct Gate {
     lanes: Lanes,
     reads: Reads,
     renewals: watch::Renewals,
+    hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
 }
@@ -153,6 +155,7 @@ impl Gate {
             lanes,
             reads: Reads::default(),
             renewals: watch::Renewals::default(),
+            hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
         })

@@ -7,10 +7,12 @@ use super::lanes::KEPT;
 use super::refusal;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
 use crate::admission::{
-    self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
+    self, Answer, By, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
 };
 use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
-use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note};
+use crate::effect::{
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
+};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator, Ownership,
     Rejection, ResourceKey, Snapshot,
@@ -114,8 +116,10 @@ impl Section {
         if gone() {
             return Err(Stop::Gone);
         }
+        failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
         let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh, &rules).await?;
+        failpoint::reach("t1.after");
         let entered = Entered { turn: &turn, caller, rules: &rules, key: &key, attempt, waited };
         let ended = self.entered(&entered, record, fresh, address).await;
         self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -126,19 +130,15 @@ impl Section {
     async fn entered(&self, at: &Entered<'_>, record: ItemRecord, fresh: Option<Fresh>, address: &Address) -> Ended {
         let fresh = match self.observe(at, fresh, address).await {
             Ok(fresh) => fresh,
-            Err(stop) => {
-                self.abort(at, Durability::NextGroup).await;
-                return Err(stop);
-            }
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
+        failpoint::reach("observed");
         // What changed outside the gate is judged first, and takes its own step.
         let record = match self.reconcile(at, record, &fresh.seen).await {
             Ok(record) => record,
-            Err(stop) => {
-                self.abort(at, Durability::NextGroup).await;
-                return Err(stop);
-            }
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
+        failpoint::reach("reconciled");
         let question = Question {
             rules: at.rules,
             caller: at.caller,
@@ -405,8 +405,9 @@ impl Section {
         note.expected.clone_from(&rejection.expected);
         note.observed.clone_from(&rejection.observed);
         let command = self.command(at.key, &fresh.seen.locator, Step::Reject(at.attempt.clone()), Some(note));
-        if let Err(error) = self.gate.ports.ledger.commit(vec![command], Durability::NextGroup).await {
-            tracing::error!(ledger.error = %error, "a refusal was not recorded");
+        if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], Durability::NextGroup).await {
+            // The refusal stands, but an attempt that stays OPEN would keep everybody out.
+            self.settle_later(command, &error);
         }
         Self::publish(at, fresh.began, fresh.seen, record.clone());
         self.reply(at, Decision::Reject, Some(rejection.code), Answered::Refused(Box::new(rejection)))
@@ -434,22 +435,24 @@ impl Section {
             // Nothing was sent, but whether the grant was recorded is not known.
             Err(LedgerError::Refused(_)) => Err(Stop::Refuse(refusal::unknown(&locator, self.doubt_period()))),
             Err(LedgerError::Unavailable(why)) => {
-                self.abort(at, Durability::NextGroup).await;
-                Err(Stop::Refuse(refusal::no_ledger(&locator, &why)))
+                let stop = Stop::Refuse(refusal::no_ledger(&locator, &why));
+                self.give_up(at, stop, Durability::NextGroup).await
             }
         }
     }
 
     async fn send(&self, at: &Entered<'_>, mut fresh: Fresh, permit: Permit, observed: Option<Code>) -> Ended {
         let locator = fresh.seen.locator.clone();
+        failpoint::reach("t2.before");
         // T2: SENDING is durable before the first byte leaves, and the first byte must leave soon.
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
         let step = Step::Send { attempt: at.attempt.clone(), plan: permit.plan().clone() };
         let command = self.command(at.key, &locator, step, None);
         let record = match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
             Ok(mut records) => records.pop(),
-            Err(error) => return Err(self.not_sending(at, &locator, error).await),
+            Err(error) => return self.not_sending(at, &locator, error).await,
         };
+        failpoint::reach("t2.after");
         let by_holder = record.and_then(|record| record.holding).is_some_and(|h| h.actor.same_agent(&at.caller.actor));
         // Sent at most once, on the connection that carried the read or on a new one.
         let answer = self.emit(&mut fresh, emit_by).await;
@@ -459,9 +462,11 @@ impl Section {
                 tracing::warn!(upstream.error = why, resource = %locator, "no certain answer");
                 (Answer::Uncertain, None)
             }
-            Err(error) => return Err(self.not_sent(at, &locator, &error).await),
+            Err(error) => return self.not_sent(at, &locator, &error).await,
         };
+        failpoint::reach("answered");
         let back = self.read_back(&fresh.address, status, response.as_ref()).await;
+        failpoint::reach("read-back");
         let outcome = admission::judge(
             permit.plan(),
             status,
@@ -473,15 +478,15 @@ impl Section {
         Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
     }
 
-    async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Stop {
+    async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {
         match error {
             LedgerError::Refused(_) => {
                 let message = format!("{locator}: this gate was replaced while it worked; nothing was sent; try again");
-                Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1)))
+                Err(Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1))))
             }
             LedgerError::Unavailable(why) => {
-                self.abort(at, Durability::NextGroup).await;
-                Stop::Refuse(refusal::no_ledger(locator, &why))
+                let stop = Stop::Refuse(refusal::no_ledger(locator, &why));
+                self.give_up(at, stop, Durability::NextGroup).await
             }
         }
     }
@@ -498,14 +503,15 @@ impl Section {
     }
 
     /// No byte was handed over: the attempt is aborted, the item is as it was.
-    async fn not_sent(&self, at: &Entered<'_>, locator: &Locator, error: &CallError) -> Stop {
-        self.abort(at, Durability::Awaited).await;
-        if matches!(error, CallError::Expired) {
+    async fn not_sent(&self, at: &Entered<'_>, locator: &Locator, error: &CallError) -> Ended {
+        let rejection = if matches!(error, CallError::Expired) {
             let message =
                 format!("{locator}: the gate was suspended before it could send; nothing was sent; try again");
-            return Stop::Refuse(refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1)));
-        }
-        Stop::Refuse(refusal::unreadable(locator, &error.to_string()))
+            refusal::retry(Code::Fenced, locator, message, Duration::from_secs(1))
+        } else {
+            refusal::unreadable(locator, &error.to_string())
+        };
+        self.give_up(at, Stop::Refuse(rejection), Durability::Awaited).await
     }
 
     async fn read_back(&self, address: &Address, answer: Answer, response: Option<&WireResponse>) -> Option<Fresh> {
@@ -541,6 +547,7 @@ impl Section {
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         let step = Step::Settle { attempt: at.attempt.clone(), outcome: outcome.clone(), doubt_until };
         let command = self.command(at.key, locator, step, Some(note));
+        failpoint::reach("t3.before");
         at.turn.forget();
         let record = match self.gate.ports.ledger.commit(vec![command.clone()], Durability::Awaited).await {
             Ok(mut records) => records.pop(),
@@ -550,6 +557,7 @@ impl Section {
                 return self.reply(at, decision, Some(Code::OutcomeUnknown), Answered::Refused(rejection));
             }
         };
+        failpoint::reach("t3.after");
         if let (Some(record), Some(back)) = (record, &back) {
             Self::publish(at, back.began, back.seen.clone(), record);
         }
@@ -706,11 +714,24 @@ impl Section {
         self.refused(None, *refusal::unknown(&locator, self.doubt_period()))
     }
 
-    async fn abort(&self, at: &Entered<'_>, durability: Durability) {
-        let note = self.note(at, Decision::Reject, Some(Code::UpstreamUnreadable));
+    /// Ends an attempt of which nothing was sent. It is the one record of this request; a path that names another item
+    /// by now starts again with an attempt of its own.
+    async fn give_up(&self, at: &Entered<'_>, stop: Stop, durability: Durability) -> Ended {
+        let (code, upstream_status) = match &stop {
+            Stop::Refuse(rejection) => (rejection.code, None),
+            Stop::Tracker(response) => (Code::UpstreamUnreadable, Some(response.status.as_u16())),
+            Stop::Gone | Stop::Moved => (Code::UpstreamUnreadable, None),
+        };
+        let mut note = self.note(at, Decision::Reject, Some(code));
+        note.upstream_status = upstream_status;
         let command = self.command(at.key, &self.locator(), Step::Abort(at.attempt.clone()), Some(note));
         if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], durability).await {
             self.settle_later(command, &error);
+        }
+        match stop {
+            Stop::Refuse(rejection) => Ok(self.reply(at, Decision::Reject, Some(code), Answered::Refused(rejection))),
+            Stop::Tracker(response) => Ok(self.reply(at, Decision::Reject, Some(code), Answered::Tracker(*response))),
+            Stop::Gone | Stop::Moved => Err(stop),
         }
     }
 
@@ -773,6 +794,11 @@ impl Section {
         let mut note = self.bare_note(decision, code);
         at.attempt.as_str().clone_into(&mut note.id);
         note.waited = at.waited;
+        note.authority = match at.rules.assignment.release_by {
+            _ if at.caller.overrider => Some(Authority::Overrider),
+            By::Anyone => Some(Authority::Anyone),
+            By::Holder => None,
+        };
         Box::new(note)
     }
 

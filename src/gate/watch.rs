@@ -1,14 +1,15 @@
 //! What the gate does without being asked: learn from passing traffic, and obey the operator.
 
-use super::section::Section;
-use super::{About, Answered, Ask, Gate, LaneError};
+use super::restore::address_of;
+use super::{Gate, LaneError};
 use crate::admission::{self, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
 use crate::model::{Actor, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What `claimgate release` did.
 #[derive(Debug)]
@@ -39,7 +40,15 @@ pub enum ReleaseError {
 #[derive(Debug, Default)]
 pub(super) struct Renewals(Mutex<HashMap<Locator, (Actor, Time)>>);
 
+/// Items of which the tracker said that something happened.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    items: Mutex<HashSet<Locator>>,
+    given: Notify,
+}
+
 const MOST_RENEWALS: usize = 100_000;
+const MOST_HINTS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
@@ -132,36 +141,11 @@ impl Gate {
         let after = self.ports.ledger.commit(vec![command], Durability::Awaited).await?.pop();
         drop(turn);
         let holder = record.holding.as_ref().map(|holding| holding.actor.clone());
-        let tracker = self.clear_for_operator(&record).await;
+        let tracker = match &record.holding {
+            Some(held) => self.restore(item, held).await,
+            None => String::new(),
+        };
         Ok(Released { holder, record: after.unwrap_or(record), tracker })
-    }
-
-    /// What the tracker shows after the operator's release, and what to do about it.
-    async fn clear_for_operator(self: &Arc<Self>, record: &ItemRecord) -> String {
-        let shown = record.holding.as_ref().map(|held| held.shown.to_string()).unwrap_or_default();
-        let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else {
-            return format!(
-                "The tracker still shows it as {shown}; clear that there, or set upstream.service_token_file and the \
-                 gate does"
-            );
-        };
-        let ask = Ask {
-            intent: self.ports.dialect.clear_assignees(&address),
-            credential: service.clone(),
-            instance: None,
-            headers: http::HeaderMap::new(),
-            arrived: self.ports.clock.boot(),
-            about: About { method: "PATCH".to_owned(), path: record.locator.to_string(), ..About::default() },
-            operator: true,
-        };
-        match Section::new(Arc::clone(self), ask).run(&|| false).await.map(|reply| reply.answer) {
-            Some(Answered::Tracker(response)) if response.status.is_success() => {
-                "Its assignee was cleared in the tracker".to_owned()
-            }
-            Some(Answered::Tracker(response)) => format!("The tracker answered {} to clearing it", response.status),
-            Some(Answered::Refused(rejection)) => format!("Its assignee was not cleared: {}", rejection.message),
-            None => "Its assignee was not cleared".to_owned(),
-        }
     }
 
     /// Records what the operator did beside the items.
@@ -179,13 +163,35 @@ impl Gate {
         let mut until_flush = renew_interval;
         let mut next = ResourceKey::new("");
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.hints.given.notified() => {
+                    self.look_at_hinted().await;
+                    continue;
+                }
+            }
             until_flush = until_flush.saturating_sub(TICK);
             if until_flush.is_zero() {
                 self.flush_renewals().await;
                 until_flush = renew_interval;
             }
             next = self.look(next).await;
+        }
+    }
+
+    /// The tracker says that something happened to this item. A hint, unordered and perhaps untrue: it leads to a read.
+    pub fn hint(&self, item: Locator) {
+        let mut items = self.hints.items.lock().unwrap_or_else(PoisonError::into_inner);
+        if items.len() < MOST_HINTS && items.insert(item) {
+            self.hints.given.notify_one();
+        }
+    }
+
+    async fn look_at_hinted(self: &Arc<Self>) {
+        let items = std::mem::take(&mut *self.hints.items.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ok(active) = self.ports.ledger.active().await else { return };
+        for record in active.iter().filter(|record| items.contains(&record.locator)) {
+            self.look_at(record).await;
         }
     }
 
@@ -245,9 +251,4 @@ impl Gate {
             tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
         }
     }
-}
-
-fn address_of(locator: &Locator) -> Option<Address> {
-    let (owner, repo) = locator.project.as_str().split_once('/')?;
-    Some(Address { owner: owner.to_owned(), repo: repo.to_owned(), number: locator.number, pull: false })
 }

@@ -5,7 +5,7 @@
 //! since the last `keep`, for a store whose commit failed.
 
 use crate::admission::{self, Event, Stamp, Step};
-use crate::effect::{Command, LedgerError, Line, Note};
+use crate::effect::{Command, Decision, LedgerError, Line, Note};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, ResourceKey, Settled, Time,
 };
@@ -138,6 +138,10 @@ impl Book {
 fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &ItemRecord, gate: &GateId) -> Line {
     let mut note = command.note.as_deref().cloned().unwrap_or_else(|| Note::of_gate(String::new(), None));
     let (kind, result) = name(event);
+    // Nobody noted what was decided: what never was sent was refused.
+    if command.note.is_none() && matches!(result, Some(AttemptState::Rejected | AttemptState::Aborted)) {
+        note.decision = Decision::Reject;
+    }
     if let Some(attempt) = attempt {
         attempt.id.as_str().clone_into(&mut note.id);
         note.change = attempt.change.to_string();
@@ -159,9 +163,11 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
         time: command.now,
         kind,
         id: note.id.clone(),
+        intent: attempt.and_then(|attempt| attempt.kind),
         result: result.map(AttemptState::as_str),
         fence: Some(record.fence),
         holder: record.holding.as_ref().map(|holding| holding.actor.clone()),
+        parked: record.holding.as_ref().map(|holding| holding.parked),
         holding_since: record.holding.as_ref().map(|holding| holding.since),
         note,
         gate: gate.as_str().to_owned(),
@@ -174,9 +180,11 @@ pub(super) fn bare_line(note: Note, now: Time, gate: &GateId) -> Line {
         time: now,
         kind: "decision",
         id: note.id.clone(),
-        result: Some(AttemptState::Rejected.as_str()),
+        intent: None,
+        result: (note.decision == Decision::Reject).then_some(AttemptState::Rejected.as_str()),
         fence: None,
         holder: None,
+        parked: None,
         holding_since: None,
         note,
         gate: gate.as_str().to_owned(),

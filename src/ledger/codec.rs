@@ -179,6 +179,7 @@ pub(super) fn holding(holding: &Holding) -> Value {
         "attempt": holding.attempt.as_str(),
         "fence": holding.fence.0,
         "shown": shown(&holding.shown),
+        "found": set(&holding.found, |status| json!(status.as_str())),
         "parked": holding.parked,
         "renewed": holding.renewed.0,
     })
@@ -191,6 +192,7 @@ pub(super) fn read_holding(value: &Value) -> Read<Holding> {
         attempt: AttemptId::new(text(&value["attempt"])?),
         fence: Fence(value["fence"].as_u64().ok_or(Unreadable("version"))?),
         shown: read_shown(&value["shown"])?,
+        found: read_set(&value["found"], |status| status.as_str().map(Status::new))?,
         parked: value["parked"].as_bool().ok_or(Unreadable("holding"))?,
         renewed: read_time(&value["renewed"])?,
     })

@@ -1,6 +1,7 @@
 //! Who holds an item, and all that the ledger knows of one item.
 
-use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, Ownership, ResourceKey, Shown, Time};
+use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, Ownership, ResourceKey, Shown, Status, Time};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The version of an item's ownership: rises with every change of it, never falls.
@@ -20,6 +21,8 @@ pub struct Holding {
     pub fence: Fence,
     /// What its last COMMITTED or LANDED attempt, or a harmless outside edit, read back.
     pub shown: Shown,
+    /// The statuses that its claim found, so that they can be put back should the holding end half-way.
+    pub found: BTreeSet<Status>,
     /// The holder itself moved the item out of work: its exclusive right has ended, its assignee stands.
     pub parked: bool,
     /// When the holder was last heard of about this item.

@@ -3,8 +3,8 @@
 //! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
-use super::reply;
 use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
+use super::{own, reply};
 use crate::dialect::{self, Credential, Dialect, Head, ParseError, Parsed, Target, Write};
 use crate::gate::{About, Ask, Gate};
 use crate::model::{Boot, Code, Instance, Rejection};
@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct GuardConfig {
     pub body_timeout: Duration,
     /// Where an instance may be named.
     pub sources: Vec<InstanceSource>,
+    /// What the tracker's webhooks are signed with; none: they are off.
+    pub webhook_secret: Option<SecretString>,
 }
 
 /// Where an instance may be named (DESIGN section 6).
@@ -69,6 +72,10 @@ impl GateGuard {
     }
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
+        let path = split_agent_prefix(request.head.uri.path()).1;
+        if path.starts_with(own::PREFIX) {
+            return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
+        }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) => self.write(request, &write, body).await,
             dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()),
@@ -150,6 +157,9 @@ impl GateGuard {
 
 impl Guard for GateGuard {
     fn classify(&self, head: &Parts, peer: &Peer) -> Route {
+        if split_agent_prefix(head.uri.path()).1.starts_with(own::PREFIX) {
+            return Route::Guarded;
+        }
         let target = target_of(head);
         match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
             dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,

@@ -11,6 +11,7 @@ mod forward;
 mod guarded;
 mod head;
 mod headers;
+mod own;
 mod reply;
 mod rewrite;
 

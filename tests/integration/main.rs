@@ -11,4 +11,6 @@ mod edge_stream;
 mod edge_support;
 mod edge_tls;
 mod edge_upstream;
+mod protocol;
+mod support;
 mod tidy;

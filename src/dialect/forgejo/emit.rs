@@ -52,6 +52,23 @@ pub fn clear_assignees(address: &Address) -> Intent {
     Intent { scope: Scope::Item(address.clone()), change, form: WriteForm::EditIssue, rest: Vec::new() }
 }
 
+/// Labels added, or one removed.
+pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
+    let form = match &change {
+        SetChange::Add(_) => WriteForm::AddLabels,
+        SetChange::Remove(_) => WriteForm::RemoveLabel,
+        SetChange::Replace(_) => WriteForm::ReplaceLabels,
+    };
+    let change = Change { labels: Some(change), ..Change::default() };
+    Intent { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() }
+}
+
+/// One page of the repository's labels.
+pub fn list_labels(address: &Address, page: usize, credential: &Credential) -> WireRequest {
+    let path = join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"]);
+    get(format!("{path}?limit=50&page={page}"), credential)
+}
+
 /// The body of a write; `None` where the call has none.
 pub fn body(intent: &Intent) -> Option<String> {
     if matches!(intent.form, WriteForm::ClearLabels | WriteForm::RemoveLabel) {

@@ -10,12 +10,13 @@ mod parse;
 mod read;
 mod reply;
 pub(in crate::dialect) mod routes;
+mod webhook;
 
 use super::{
-    Address, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Route, Whoami, WireRequest,
+    Address, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami, WireRequest,
     WireResponse, Write,
 };
-use crate::model::{Rejection, Snapshot};
+use crate::model::{Label, LabelRef, Rejection, SetChange, Snapshot};
 use http::HeaderMap;
 
 /// The dialect. It has no state.
@@ -78,6 +79,22 @@ impl Dialect for Forgejo {
 
     fn clear_assignees(&self, address: &Address) -> Intent {
         emit::clear_assignees(address)
+    }
+
+    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent {
+        emit::relabel(address, change)
+    }
+
+    fn list_labels(&self, address: &Address, page: usize, credential: &Credential) -> WireRequest {
+        emit::list_labels(address, page, credential)
+    }
+
+    fn labels(&self, response: &WireResponse) -> Option<Vec<Label>> {
+        read::labels(response)
+    }
+
+    fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook {
+        webhook::read(headers, body)
     }
 
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String {

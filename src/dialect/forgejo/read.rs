@@ -15,7 +15,7 @@ pub fn item(address: &Address, response: &WireResponse) -> ReadOutcome {
             Ok(snapshot) => ReadOutcome::Item(snapshot),
             Err(why) => ReadOutcome::Unreadable(why),
         },
-        401 | 403 | 404 => ReadOutcome::Denied,
+        401 | 403 | 404 | 429 => ReadOutcome::Denied,
         301 | 302 | 307 | 308 => match moved(address, &response.headers) {
             Some(new) => ReadOutcome::Moved(new),
             None => ReadOutcome::Unreadable("the tracker redirects to what is not this item".into()),
@@ -47,14 +47,27 @@ pub fn account(response: &WireResponse) -> Whoami {
             Ok(login) => Whoami::Account(login),
             Err(why) => Whoami::Unreadable(why),
         },
-        401 | 404 => Whoami::Refused,
+        401 | 404 | 429 => Whoami::Refused,
         403 => Whoami::Forbidden,
         status => Whoami::Unreadable(format!("the tracker answered {status}")),
     }
 }
 
+/// One page of labels.
+pub fn labels(response: &WireResponse) -> Option<Vec<Label>> {
+    let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
+    answer.as_array()?.iter().map(|value| label(value).ok()).collect()
+}
+
 /// The answer's JSON object.
 pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
+    match json(response)? {
+        Value::Object(object) => Ok(object),
+        _ => Err("the tracker's answer is not a JSON object".into()),
+    }
+}
+
+fn json(response: &WireResponse) -> Result<Value, String> {
     let header = |name| response.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
     let coding = header(CONTENT_ENCODING);
     if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
@@ -64,11 +77,7 @@ pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     if !essence.eq_ignore_ascii_case(b"application/json") {
         return Err("the tracker's answer is not JSON".into());
     }
-    match serde_json::from_slice(&response.body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("the tracker's answer is not a JSON object".into()),
-        Err(error) => Err(format!("the tracker's answer is not JSON: {error}")),
-    }
+    serde_json::from_slice(&response.body).map_err(|error| format!("the tracker's answer is not JSON: {error}"))
 }
 
 fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {

@@ -5,7 +5,7 @@ use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
-use crate::effect::{Command, LedgerError, Line};
+use crate::effect::{Command, LedgerError, Line, failpoint};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, ResourceKey,
     Settled, Shown, Time,
@@ -248,7 +248,9 @@ impl Store {
             let sql = "INSERT INTO audit(seq, hash, line) VALUES (?1, ?2, ?3)";
             self.execute(sql, params![stored(tail.seq), tail.hash, text])?;
         }
+        failpoint::reach("commit.before");
         self.execute("COMMIT", [])?;
+        failpoint::reach("commit.after");
         let newest = tail.seq;
         self.tail.replace(tail);
         Ok(newest)

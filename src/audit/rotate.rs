@@ -1,0 +1,114 @@
+//! A file that begins anew when it is full: `audit.log`, then `audit.log.1` and so on, the oldest last.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// An open file and the rules by which it is replaced.
+#[derive(Debug)]
+pub(super) struct RotatingFile {
+    path: PathBuf,
+    limit: Option<u64>,
+    keep: usize,
+    file: File,
+    size: u64,
+}
+
+// === impl RotatingFile ===
+
+impl RotatingFile {
+    /// Opens or creates it, for nobody else to read. A line that an end of the process cut off is taken away: it was
+    /// not marked as printed, so it will be printed again.
+    pub(super) fn open(path: &Path, limit: Option<u64>, keep: usize) -> io::Result<Self> {
+        let file = append_to(path)?;
+        if !file.metadata()?.is_file() {
+            // A pipe or a terminal: nothing to mend, and nothing to put in its place.
+            return Ok(Self { path: path.to_owned(), limit: None, keep, file, size: 0 });
+        }
+        let size = end_of_lines(path)?;
+        file.set_len(size)?;
+        Ok(Self { path: path.to_owned(), limit, keep, file, size })
+    }
+
+    /// Makes room for a line of this length.
+    pub(super) fn make_room(&mut self, length: u64) -> io::Result<()> {
+        match self.limit {
+            Some(limit) if self.size > 0 && self.size + length > limit => self.rotate(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything written is on disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match self.file.sync_data() {
+            // What cannot be synced, as a pipe.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Repeatable: one that failed half way leaves a gap among the numbers, which the next one fills.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.sync()?;
+        if self.path.exists() {
+            self.shift()?;
+        }
+        self.file = append_to(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+
+    /// Makes the current file the first of the old ones; the last of them gives way where only so many are kept.
+    fn shift(&self) -> io::Result<()> {
+        let free = (1..).find(|&number| number == self.keep || !self.old(number).exists()).unwrap_or(1);
+        for number in (1..free).rev() {
+            fs::rename(self.old(number), self.old(number + 1))?;
+        }
+        fs::rename(&self.path, self.old(1))?;
+        let surplus =
+            (self.keep + 1..).map(|number| self.old(number)).take_while(|path| self.keep > 0 && path.exists());
+        surplus.map(fs::remove_file).collect()
+    }
+
+    fn old(&self, number: usize) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+}
+
+impl Write for RotatingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// Where the last whole line ends.
+fn end_of_lines(path: &Path) -> io::Result<u64> {
+    const BLOCK: u64 = 64 << 10;
+    let mut file = File::open(path)?;
+    let mut end = file.metadata()?.len();
+    let mut block = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        block.clear();
+        file.seek(SeekFrom::Start(start))?;
+        io::Read::by_ref(&mut file).take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}

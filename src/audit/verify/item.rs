@@ -1,0 +1,395 @@
+//! One item: its version, its holder, its writes in doubt, and who believes to hold it.
+//!
+//! The belief rule: an agent holds from a 2xx grant until its own release, or until it is told `not_holder`,
+//! `already_assigned` or `contested`, or its own claim or release is uncertain, or it takes the item out of work (parks
+//! it). A revocation ends it too: an outside edit, an operator, an overrider, a take-over, a release by anyone where the
+//! rules allow that. Nobody else may come to hold the item before.
+//!
+//! What rules that only observe let happen is exempt, and so is a write whose decision is not in the log: one that was
+//! recovered after a crash, or that was put in doubt before the log begins.
+
+use super::line::{Agent, Authority, Decision, Intent, Kind, Line, Outcome};
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// What the log has said of one item so far.
+#[derive(Debug, Default)]
+pub(super) struct Item {
+    /// `None`: not known, because the log's head is missing.
+    state: Option<State>,
+    believer: Option<Believer>,
+    doubts: Vec<Doubt>,
+    ended: VecDeque<(u64, Outcome)>,
+}
+
+/// The holding as one line shows it.
+#[derive(Clone, Debug, Default)]
+struct State {
+    fence: u64,
+    holder: Option<Agent>,
+    parked: bool,
+    since: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug)]
+struct Believer {
+    agent: Agent,
+    seq: u64,
+}
+
+#[derive(Debug)]
+struct Doubt {
+    id: String,
+    change: String,
+    write: Write,
+}
+
+/// A write, as far as it may change who holds.
+#[derive(Clone, Debug)]
+struct Write {
+    agent: Agent,
+    /// `None`: its decision is not in the log.
+    intent: Option<Intent>,
+    /// It may pass the holder by.
+    bypasses: bool,
+    /// It was let through by a person's right, or by rules that only observe: its success says nothing of who holds.
+    unruled: bool,
+}
+
+/// Ended attempts remembered an item.
+const ENDED: usize = 1024;
+
+// === impl Item ===
+
+impl Item {
+    /// An item that no line has spoken of, in a log that begins with its first line.
+    pub(super) fn fresh() -> Self {
+        Self { state: Some(State::default()), ..Self::default() }
+    }
+
+    /// Takes a line about the item, and says what is wrong with it.
+    pub(super) fn take(&mut self, line: &Line, whole: bool) -> Vec<String> {
+        let Some(after) = State::of(line) else {
+            self.tell(line);
+            return Vec::new();
+        };
+        let mut wrong = Vec::new();
+        let write = self.attempt(line, whole, &mut wrong);
+        if let Some(before) = self.state.clone() {
+            wrong.extend(self.change(&before, &after, line, write.as_ref()).err());
+        }
+        wrong.extend(write.as_ref().and_then(|write| kept(&after, line, write)));
+        self.believe(&after, line, write.as_ref());
+        self.tell(line);
+        self.state = Some(after);
+        wrong
+    }
+
+    // === attempts ===
+
+    /// Follows the attempt that the line speaks of; returns the write, for lines that may make it true.
+    fn attempt(&mut self, line: &Line, whole: bool, wrong: &mut Vec<String>) -> Option<Write> {
+        match (line.kind, line.result) {
+            (Kind::Landed | Kind::NotLanded, Some(outcome)) => Some(self.resolve(line, outcome, whole, wrong)),
+            (Kind::Decision | Kind::Recovered, Some(outcome)) => {
+                wrong.extend(self.in_doubt(line));
+                wrong.extend(self.once(line, outcome));
+                let write = Write::of(line)?;
+                if outcome == Outcome::Doubt {
+                    self.doubts.push(Doubt { id: line.id.clone(), change: line.change.clone(), write: write.clone() });
+                }
+                Some(write)
+            }
+            (Kind::Revoked | Kind::Contested, _) if !self.doubts.is_empty() => {
+                wrong.push("an outside edit cannot be told while a write is in doubt".to_owned());
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn resolve(&mut self, line: &Line, outcome: Outcome, whole: bool, wrong: &mut Vec<String>) -> Write {
+        let at = self.doubts.iter().position(|doubt| doubt.id == line.id);
+        let doubt = at.map(|at| self.doubts.remove(at));
+        match &doubt {
+            Some(doubt) if line.agent.as_ref().is_some_and(|agent| agent.is(&doubt.write.agent)) => {}
+            Some(doubt) => wrong.push(format!("the write in doubt was {}'s", doubt.write.agent)),
+            None if whole || self.ended_as(&line.id).is_some() => {
+                wrong.push(format!("no write {} is in doubt", line.id));
+            }
+            None => {}
+        }
+        self.end(&line.id, outcome);
+        let unknown = || Write {
+            agent: line.agent.clone().unwrap_or_else(Agent::nobody),
+            intent: line.intent,
+            bypasses: true,
+            unruled: true,
+        };
+        doubt.map_or_else(unknown, |doubt| doubt.write)
+    }
+
+    /// While a write is in doubt only its own agent may write, and only the same.
+    fn in_doubt(&self, line: &Line) -> Option<String> {
+        let agent = line.agent.as_ref()?;
+        let other = self.doubts.iter().find(|doubt| !doubt.write.agent.is(agent) || doubt.change != line.change)?;
+        (other.id != line.id).then(|| {
+            format!("{agent} writes {:?} while {}'s {:?} is in doubt", line.change, other.write.agent, other.change)
+        })
+    }
+
+    /// What is final stays as it is; what is in doubt ends as landed or not landed.
+    fn once(&mut self, line: &Line, outcome: Outcome) -> Option<String> {
+        let before = self.ended_as(&line.id);
+        if outcome != Outcome::Doubt {
+            self.end(&line.id, outcome);
+        }
+        match before {
+            // What was never sent may be said twice, where the first saying could not be stored at once.
+            Some(before) if before == outcome && outcome.is_unsent() => None,
+            Some(before) => Some(format!("the write {} had ended as {before:?} before", line.id)),
+            None if self.doubts.iter().any(|doubt| doubt.id == line.id) => {
+                Some(format!("the write {} is in doubt: it can only turn out to have landed or not", line.id))
+            }
+            None => None,
+        }
+    }
+
+    fn ended_as(&self, id: &str) -> Option<Outcome> {
+        let name = name(id);
+        self.ended.iter().rev().find(|(ended, _)| *ended == name).map(|(_, outcome)| *outcome)
+    }
+
+    fn end(&mut self, id: &str, outcome: Outcome) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((name(id), outcome));
+    }
+
+    // === who holds ===
+
+    /// Whether the line explains what became of the holding.
+    fn change(&self, before: &State, after: &State, line: &Line, write: Option<&Write>) -> Result<(), String> {
+        if after.fence < before.fence {
+            return Err(format!("the fence falls from {} to {}", before.fence, after.fence));
+        }
+        if after.fence - before.fence > 1 {
+            return Err(format!("the fence rises from {} to {}: a change is missing", before.fence, after.fence));
+        }
+        match (line.kind, line.result, write) {
+            (
+                Kind::Decision | Kind::Landed,
+                Some(Outcome::Committed | Outcome::Partial | Outcome::Landed),
+                Some(write),
+            ) => self.granted(before, after, line, write),
+            (Kind::Revoked, ..) => ended(before, after, line),
+            (Kind::Operator, ..) if before.holder.is_none() => same(before, after, line),
+            (Kind::Operator, ..) => ended(before, after, line),
+            (Kind::Rebound, ..) => renamed(before, after, line),
+            _ => same(before, after, line),
+        }
+    }
+
+    fn granted(&self, before: &State, after: &State, line: &Line, write: &Write) -> Result<(), String> {
+        if after.fence == before.fence {
+            let own = after.holder.as_ref().is_some_and(|holder| holder.is(&write.agent));
+            return if own && after.parked != before.parked {
+                same(&State { parked: after.parked, ..before.clone() }, after, line)
+            } else {
+                same(before, after, line)
+            };
+        }
+        match (&before.holder, &after.holder) {
+            (None, None) => Err("the fence rises, and nobody held it before or holds it now".to_owned()),
+            (Some(holder), None) if !matches!(write.intent, Some(Intent::Release) | None) => {
+                Err(format!("the holding of {holder} ends, but it was no release"))
+            }
+            (_, Some(holder)) if !write.may_make_holder(holder) => {
+                Err(format!("{holder} becomes the holder by a {:?} of {}", write.intent, write.agent))
+            }
+            (Some(holder), _) if !(before.parked || write.may_take_from(holder)) => {
+                Err(self.overlap(holder, after.holder.as_ref(), write))
+            }
+            (holder, _) if after.parked && !holder.as_ref().is_some_and(|holder| holder.is(&write.agent)) => {
+                Err(format!("{} parks an item that it did not hold", write.agent))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn overlap(&self, holder: &Agent, next: Option<&Agent>, write: &Write) -> String {
+        match (&self.believer, next) {
+            (Some(believer), Some(next)) => format!(
+                "promise 1 is broken: {next} is granted it while {} holds it since seq {}",
+                believer.agent, believer.seq
+            ),
+            (_, Some(next)) => format!("{next} is granted it while {holder} holds it"),
+            (_, None) => format!("{} ends the holding of {holder}, which was not its own", write.agent),
+        }
+    }
+
+    // === who believes to hold ===
+
+    fn believe(&mut self, after: &State, line: &Line, write: Option<&Write>) {
+        let version = self.state.as_ref().is_none_or(|before| before.fence != after.fence);
+        let granted = matches!(line.result, Some(Outcome::Committed | Outcome::Partial | Outcome::Landed));
+        let own = write.filter(|write| after.holder.as_ref().is_some_and(|holder| holder.is(&write.agent)));
+        let told = line.result == Some(Outcome::Committed)
+            && own.is_some_and(|write| write.intent.is_some_and(Intent::takes) || self.was_parked());
+        match &after.holder {
+            None => self.believer = None,
+            _ if after.parked => self.believer = None,
+            Some(holder) if granted && (version || told) => {
+                self.believer = Some(Believer { agent: holder.clone(), seq: line.seq });
+            }
+            Some(holder) if line.kind == Kind::Rebound => {
+                self.believer = self.believer.take().map(|before| Believer { agent: holder.clone(), ..before });
+            }
+            Some(_) => {}
+        }
+        if line.result == Some(Outcome::Doubt) && write.is_some_and(|write| write.intent != Some(Intent::Move)) {
+            self.disbelieve(line);
+        }
+    }
+
+    /// What a refusal tells the one who asked.
+    fn tell(&mut self, line: &Line) {
+        if matches!(line.code.as_deref(), Some("not_holder" | "already_assigned" | "contested"))
+            && line.decision != Some(Decision::Observe)
+        {
+            self.disbelieve(line);
+        }
+    }
+
+    fn disbelieve(&mut self, line: &Line) {
+        self.believer.take_if(|before| line.agent.as_ref().is_some_and(|agent| agent.is(&before.agent)));
+    }
+
+    fn was_parked(&self) -> bool {
+        self.state.as_ref().is_some_and(|before| before.parked)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn of(line: &Line) -> Option<Self> {
+        Some(Self {
+            fence: line.fence?,
+            holder: line.holder.clone(),
+            parked: line.parked.unwrap_or(false),
+            since: line.holding_since,
+        })
+    }
+}
+
+// === impl Write ===
+
+impl Write {
+    fn of(line: &Line) -> Option<Self> {
+        let overrides = line.authority == Some(Authority::Overrider);
+        let anyone = line.authority == Some(Authority::Anyone) && line.intent == Some(Intent::Release);
+        let observed = line.decision == Some(Decision::Observe);
+        // What a recovered write was allowed to do was never written down.
+        let recovered = line.kind == Kind::Recovered;
+        Some(Self {
+            agent: line.agent.clone()?,
+            intent: line.intent,
+            bypasses: overrides || anyone || observed || recovered,
+            unruled: overrides || observed || recovered,
+        })
+    }
+
+    fn may_take_from(&self, holder: &Agent) -> bool {
+        self.bypasses || self.intent == Some(Intent::TakeOver) || holder.is(&self.agent)
+    }
+
+    /// Only a hand-over makes somebody else the holder.
+    fn may_make_holder(&self, holder: &Agent) -> bool {
+        match self.intent {
+            Some(Intent::HandOver) | None => true,
+            Some(Intent::Release) => false,
+            Some(_) => holder.is(&self.agent),
+        }
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    fn same_as(before: Option<&Self>, after: Option<&Self>) -> bool {
+        match (before, after) {
+            (None, None) => true,
+            (Some(before), Some(after)) => after.continues(before),
+            _ => false,
+        }
+    }
+}
+
+// === what each kind of line may do ===
+
+/// Nothing.
+fn same(before: &State, after: &State, line: &Line) -> Result<(), String> {
+    let what = line.result.map_or_else(|| line.kind.as_str().to_owned(), |outcome| format!("{outcome:?}"));
+    match () {
+        () if !Agent::same_as(before.holder.as_ref(), after.holder.as_ref()) => {
+            let name = |holder: &Option<Agent>| holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+            Err(format!(
+                "the holder changes from {} to {} by {what}, at one fence",
+                name(&before.holder),
+                name(&after.holder)
+            ))
+        }
+        () if after.fence != before.fence => Err(format!("the fence rises by {what}, which changes no holder")),
+        () if after.parked != before.parked => {
+            Err(format!("the item is parked or unparked by {what}, not by its holder"))
+        }
+        () if after.since != before.since => Err("holding_since changes within one holding".to_owned()),
+        () => Ok(()),
+    }
+}
+
+/// It ends the holding of the agent that it names.
+fn ended(before: &State, after: &State, line: &Line) -> Result<(), String> {
+    let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.is(agent));
+    match () {
+        () if !whose => Err(format!("{} of a holding that was not there", line.kind.as_str())),
+        () if after.holder.is_some() => Err(format!("{} leaves a holder", line.kind.as_str())),
+        () if after.fence == before.fence => Err("the holding ends without a rise of the fence".to_owned()),
+        () => Ok(()),
+    }
+}
+
+/// It gives the holder another name.
+fn renamed(before: &State, after: &State, line: &Line) -> Result<(), String> {
+    let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.is(agent));
+    let goes_on = after.holder.is_some() && after.parked == before.parked && after.since == before.since;
+    match () {
+        () if !whose || !goes_on => Err("rebound of a holding that was not there, or to another one".to_owned()),
+        () if after.fence == before.fence => Err("the holder changes without a rise of the fence".to_owned()),
+        () => Ok(()),
+    }
+}
+
+/// Whether the holding after the line is what the line tells its agent, whatever was before.
+fn kept(after: &State, line: &Line, write: &Write) -> Option<String> {
+    let certain = matches!(line.result, Some(Outcome::Committed | Outcome::Landed));
+    let holds = after.holder.as_ref().is_some_and(|holder| holder.is(&write.agent));
+    match (write.intent?, &after.holder) {
+        _ if !certain => None,
+        (Intent::Release, Some(holder)) => Some(format!("{} released it, and {holder} still holds it", write.agent)),
+        (Intent::HandOver, None) => Some("it was handed over to nobody".to_owned()),
+        (intent, holder) if intent.takes() && !holds && !write.unruled => {
+            let holder = holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+            Some(format!("{} is told that it holds it, and the holder is {holder}", write.agent))
+        }
+        _ => None,
+    }
+}
+
+fn name(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,59 @@
+//! Webhook payloads, as far as they name an item. Forgejo and Gitea sign the body with HMAC-SHA256 and send the hex.
+
+use super::super::Webhook;
+use crate::model::Locator;
+use http::HeaderMap;
+use serde_json::Value;
+
+/// Names of the header that carries the signature, newest first; the last one says `sha256=` before it.
+const SIGNATURES: [&str; 3] = ["x-forgejo-signature", "x-gitea-signature", "x-hub-signature-256"];
+
+/// What the payload says. The signature is not checked here.
+pub fn read(headers: &HeaderMap, body: &[u8]) -> Webhook {
+    let signature = SIGNATURES.iter().find_map(|name| headers.get(*name)).and_then(|value| value.to_str().ok());
+    Webhook {
+        signature: signature.and_then(|text| bytes_of(text.strip_prefix("sha256=").unwrap_or(text))),
+        item: serde_json::from_slice(body).ok().as_ref().and_then(item),
+    }
+}
+
+fn item(payload: &Value) -> Option<Locator> {
+    let (owner, repo) = payload["repository"]["full_name"].as_str()?.split_once('/')?;
+    let places = [&payload["issue"]["number"], &payload["pull_request"]["number"], &payload["number"]];
+    let number = places.iter().find_map(|number| number.as_u64())?;
+    Some(Locator::new(owner, repo, number))
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    if hex.len() % 2 != 0 || !hex.is_ascii() {
+        return None;
+    }
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &'static str, signature: &str, body: &str) -> (Option<Vec<u8>>, Option<String>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, signature.parse().unwrap());
+        let hook = read(&headers, body.as_bytes());
+        (hook.signature, hook.item.map(|item| item.to_string()))
+    }
+
+    #[test]
+    fn the_item_and_the_signature_are_found() {
+        let issue = r#"{"action":"assigned","issue":{"number":7},"repository":{"full_name":"Root1/Rec"}}"#;
+        let pull = r#"{"number":8,"pull_request":{"number":8},"repository":{"full_name":"a/b"}}"#;
+        assert_eq!(check("x-gitea-signature", "0aff", issue), (Some(vec![10, 255]), Some("root1/rec#7".into())));
+        assert_eq!(check("x-hub-signature-256", "sha256=01", pull), (Some(vec![1]), Some("a/b#8".into())));
+    }
+
+    #[test]
+    fn what_does_not_read_is_nothing() {
+        for (signature, body) in [("xy", "{}"), ("abc", "[]"), ("é", r#"{"repository":{"full_name":"a"}}"#)] {
+            assert_eq!(check("x-forgejo-signature", signature, body), (None, None));
+        }
+    }
+}

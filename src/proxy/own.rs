@@ -1,0 +1,71 @@
+//! What the gate itself answers on the public listener, under `/_claimgate/`: never forwarded.
+
+use super::{Body, collect_capped, full};
+use crate::gate::Gate;
+use hmac::{Hmac, Mac};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use sha2::Sha256;
+use std::time::Duration;
+
+/// Everything below this is the gate's own.
+pub(super) const PREFIX: &str = "/_claimgate/";
+
+const WEBHOOKS: &str = "/_claimgate/v1/webhooks/";
+/// Payloads carry the whole issue and repository, no more.
+const LONGEST_HOOK: usize = 4 << 20;
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers a request for one of the gate's own paths.
+pub(super) async fn serve(
+    gate: &Gate,
+    secret: Option<&SecretString>,
+    path: &str,
+    head: &Parts,
+    body: Incoming,
+) -> Response<Body> {
+    match path.strip_prefix(WEBHOOKS) {
+        Some(tracker) if tracker == gate.ports().dialect.name() && head.method == Method::POST => {
+            webhook(gate, secret, head, body).await
+        }
+        Some(_) if head.method != Method::POST => say(StatusCode::METHOD_NOT_ALLOWED, "a webhook is a POST"),
+        _ => say(StatusCode::NOT_FOUND, "claimgate has nothing at this path"),
+    }
+}
+
+/// A hint that something happened to an item: it leads to a read, and is never believed.
+async fn webhook(gate: &Gate, secret: Option<&SecretString>, head: &Parts, body: Incoming) -> Response<Body> {
+    let Some(secret) = secret else {
+        return say(StatusCode::NOT_FOUND, "webhooks are off: set upstream.webhook_secret_file");
+    };
+    let Ok(Ok(body)) = tokio::time::timeout(HOOK_TIMEOUT, collect_capped(body, LONGEST_HOOK)).await else {
+        return say(StatusCode::BAD_REQUEST, "the payload did not arrive whole, or is too large");
+    };
+    let hook = gate.ports().dialect.webhook(&head.headers, &body);
+    if !hook.signature.is_some_and(|signature| is_signed(secret, &body, &signature)) {
+        tracing::warn!("a webhook without a valid signature was refused");
+        return say(StatusCode::UNAUTHORIZED, "the payload is not signed with upstream.webhook_secret_file");
+    }
+    if let Some(item) = hook.item {
+        gate.hint(item);
+    }
+    let mut response = Response::new(super::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn is_signed(secret: &SecretString, body: &[u8], signature: &[u8]) -> bool {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes any key");
+    mac.update(body);
+    mac.verify_slice(signature).is_ok()
+}
+
+fn say(status: StatusCode, message: &str) -> Response<Body> {
+    let mut response = Response::new(full(json!({ "message": message }).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,262 @@
+//! One life of a gate process: its clock, its ledger, and the traps that end, stop or starve it at a chosen step.
+
+use claimgate::admission::Step;
+use claimgate::effect::{BoxFuture, Clock, Command, Durability, Entropy, Ledger, LedgerError, Note};
+use claimgate::ledger::{MemoryLedger, MemoryStore};
+use claimgate::model::{AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A step of the protocol at which something can be made to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    BeforeT1,
+    AfterT1,
+    BeforeT2,
+    AfterT2,
+    /// The connection is ready; the first byte has not left.
+    BeforeSend,
+    /// The tracker's answer is there, or will not come.
+    Answered,
+    BeforeT3,
+    AfterT3,
+    /// Before a refusal or an abort is written.
+    BeforeClose,
+    /// The resolver has read, and is about to settle.
+    BeforeResolve,
+}
+
+/// What happens there, once.
+#[derive(Clone, Debug)]
+pub enum Trap {
+    /// The process stops for good (or, if the test thaws it, for a while).
+    Crash,
+    /// The ledger fails from here on, until the test says otherwise.
+    LedgerAway,
+    /// The machine sleeps: only the boot clock goes on.
+    Suspend(Duration),
+    /// It takes this long.
+    Slow(Duration),
+}
+
+/// One life of a gate process.
+#[derive(Debug)]
+pub struct Life {
+    frozen: watch::Sender<bool>,
+    traps: Mutex<Vec<(Moment, Trap)>>,
+    store: Arc<MemoryStore>,
+    clock: Arc<SimClock>,
+}
+
+/// The machine's clocks: virtual time, suspends, and a wall clock that can be stepped.
+#[derive(Debug)]
+pub struct SimClock {
+    started: Instant,
+    suspended: AtomicU64,
+    wall: AtomicI64,
+}
+
+/// The clock of one life: like the real one it reads the wall clock once, at the start.
+#[derive(Debug)]
+pub struct LifeClock {
+    machine: Arc<SimClock>,
+    wall: i64,
+}
+
+/// Numbers instead of randomness.
+#[derive(Debug, Default)]
+pub struct SimEntropy(AtomicU64);
+
+/// The ledger of one life, with its traps.
+#[derive(Debug)]
+pub struct FaultyLedger {
+    inner: MemoryLedger,
+    life: Arc<Life>,
+}
+
+// === impl Life ===
+
+impl Life {
+    pub fn new(store: Arc<MemoryStore>, clock: Arc<SimClock>) -> Arc<Self> {
+        Arc::new(Self { frozen: watch::Sender::new(false), traps: Mutex::default(), store, clock })
+    }
+
+    pub fn trap(&self, at: Moment, trap: Trap) {
+        self.traps.lock().unwrap().push((at, trap));
+    }
+
+    pub fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+
+    pub fn thaw(&self) {
+        self.frozen.send_replace(false);
+    }
+
+    /// Returns once this life is frozen.
+    pub async fn ended(&self) {
+        let _ = self.frozen.subscribe().wait_for(|frozen| *frozen).await;
+    }
+
+    /// Goes on only while the process lives, and after what waits at this step.
+    pub async fn reach(&self, moment: Moment) {
+        self.alive().await;
+        let trap = {
+            let mut traps = self.traps.lock().unwrap();
+            traps.iter().position(|(at, _)| *at == moment).map(|found| traps.remove(found).1)
+        };
+        match trap {
+            None => {}
+            Some(Trap::Crash) => self.freeze(),
+            Some(Trap::LedgerAway) => self.store.set_available(false),
+            Some(Trap::Suspend(span)) => self.clock.suspend(span),
+            Some(Trap::Slow(span)) => tokio::time::sleep(span).await,
+        }
+        self.alive().await;
+    }
+
+    async fn alive(&self) {
+        let _ = self.frozen.subscribe().wait_for(|frozen| !*frozen).await;
+    }
+}
+
+// === impl SimClock ===
+
+impl SimClock {
+    pub fn start() -> Arc<Self> {
+        // 2026-01-01T00:00:00Z
+        let wall = AtomicI64::new(1_767_225_600_000_000);
+        Arc::new(Self { started: Instant::now(), suspended: AtomicU64::new(0), wall })
+    }
+
+    /// The machine was asleep for this long.
+    pub fn suspend(&self, span: Duration) {
+        self.suspended.fetch_add(micros(span), Ordering::Relaxed);
+    }
+
+    /// As a process that starts now sees it.
+    pub fn of_life(self: &Arc<Self>) -> Arc<LifeClock> {
+        Arc::new(LifeClock { machine: Arc::clone(self), wall: self.wall.load(Ordering::Relaxed) })
+    }
+
+    fn boot(&self) -> Boot {
+        // A machine that was up for an hour.
+        let up = Duration::from_hours(1) + self.started.elapsed();
+        Boot(micros(up) + self.suspended.load(Ordering::Relaxed))
+    }
+
+    /// Steps the wall clock; a gate process does not notice before its next life.
+    pub fn step_wall(&self, seconds: i64) {
+        self.wall.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for LifeClock {
+    fn now(&self) -> Time {
+        Time(self.wall + i64::try_from(self.boot().0).unwrap())
+    }
+
+    fn boot(&self) -> Boot {
+        self.machine.boot()
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap()
+}
+
+// === impl SimEntropy ===
+
+impl Entropy for SimEntropy {
+    fn attempt_id(&self, _now: Time) -> AttemptId {
+        AttemptId::new(&format!("a-{:08}", self.0.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+// === impl FaultyLedger ===
+
+impl FaultyLedger {
+    pub fn new(inner: MemoryLedger, life: Arc<Life>) -> Self {
+        Self { inner, life }
+    }
+}
+
+/// The moments before and after a step, where it has them.
+fn moments(commands: &[Command]) -> (Option<Moment>, Option<Moment>) {
+    match commands.first().map(|command| &command.step) {
+        Some(Step::Open(_)) => (Some(Moment::BeforeT1), Some(Moment::AfterT1)),
+        Some(Step::Send { .. }) => (Some(Moment::BeforeT2), Some(Moment::AfterT2)),
+        Some(Step::Settle { .. } | Step::Grant { .. }) => (Some(Moment::BeforeT3), Some(Moment::AfterT3)),
+        Some(Step::Reject(_) | Step::Abort(_)) => (Some(Moment::BeforeClose), None),
+        Some(Step::Resolve { .. }) => (Some(Moment::BeforeResolve), None),
+        _ => (None, None),
+    }
+}
+
+impl Ledger for FaultyLedger {
+    fn commit(
+        &self,
+        commands: Vec<Command>,
+        durability: Durability,
+    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        Box::pin(async move {
+            let (before, after) = moments(&commands);
+            match before {
+                Some(before) => self.life.reach(before).await,
+                None => self.life.alive().await,
+            }
+            let done = self.inner.commit(commands, durability).await;
+            if let Some(after) = after {
+                self.life.reach(after).await;
+            }
+            done
+        })
+    }
+
+    fn record(&self, note: Note, now: Time) {
+        self.inner.record(note, now);
+    }
+
+    fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
+        let key = key.clone();
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.item(&key).await
+        })
+    }
+
+    fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        self.inner.active()
+    }
+
+    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+        self.inner.history(locator, limit)
+    }
+
+    fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
+        self.inner.lines(after, limit)
+    }
+
+    fn newest_line(&self) -> watch::Receiver<u64> {
+        self.inner.newest_line()
+    }
+
+    fn printed(&self) -> BoxFuture<'_, Result<u64, LedgerError>> {
+        self.inner.printed()
+    }
+
+    fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
+        self.inner.mark_printed(seq)
+    }
+
+    fn exclusive(&self) -> bool {
+        self.inner.exclusive()
+    }
+
+    fn identity(&self) -> (GateId, Epoch) {
+        self.inner.identity()
+    }
+}

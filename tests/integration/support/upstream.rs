@@ -1,0 +1,93 @@
+//! The port to the tracker, over a fake forge without sockets.
+
+use super::life::{Life, Moment};
+use bytes::Bytes;
+use claimgate::dialect::{WireRequest, WireResponse};
+use claimgate::effect::{BoxFuture, CallError, Carrier, Upstream};
+use claimgate::fake_forge::{Answer, Cut, FakeForge};
+use http::StatusCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How one life of a gate reaches the forge.
+pub struct SimUpstream {
+    forge: Arc<FakeForge>,
+    life: Arc<Life>,
+    write_timeout: Duration,
+    refusing: AtomicBool,
+    /// How many writes were handed over.
+    sends: AtomicUsize,
+}
+
+/// As `upstream.read_timeout`.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+// === impl SimUpstream ===
+
+impl SimUpstream {
+    pub fn new(forge: Arc<FakeForge>, life: Arc<Life>, write_timeout: Duration) -> Arc<Self> {
+        let (refusing, sends) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Self { forge, life, write_timeout, refusing, sends })
+    }
+
+    /// From now on connections for a write are refused, or no longer.
+    pub fn refuse_connections(&self, refusing: bool) {
+        self.refusing.store(refusing, Ordering::Relaxed);
+    }
+
+    /// How many writes this life has handed over.
+    pub fn sends(&self) -> usize {
+        self.sends.load(Ordering::Relaxed)
+    }
+
+    async fn call(&self, request: WireRequest, limit: Duration) -> Result<WireResponse, CallError> {
+        let answer = tokio::time::timeout(limit, self.forge.call(wire(request))).await;
+        match answer {
+            Ok(Ok(answer)) => Ok(response(answer)),
+            Ok(Err(Cut)) => Err(CallError::Unknown("the connection was cut".to_owned())),
+            Err(_) => Err(CallError::Unknown("time-out".to_owned())),
+        }
+    }
+}
+
+impl Upstream for SimUpstream {
+    fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
+        Box::pin(async move {
+            let answer = self.call(request, READ_TIMEOUT).await?;
+            Ok((answer, Some(Carrier(Box::new(())))))
+        })
+    }
+
+    fn send<'a>(
+        &'a self,
+        request: WireRequest,
+        _on: Option<Carrier>,
+        ready: &'a (dyn Fn() -> bool + Send + Sync),
+    ) -> BoxFuture<'a, Result<WireResponse, CallError>> {
+        Box::pin(async move {
+            self.life.reach(Moment::BeforeSend).await;
+            if self.refusing.load(Ordering::Relaxed) {
+                return Err(CallError::NotSent("connection refused".to_owned()));
+            }
+            if !ready() {
+                return Err(CallError::Expired);
+            }
+            self.sends.fetch_add(1, Ordering::Relaxed);
+            let answer = self.call(request, self.write_timeout).await;
+            self.life.reach(Moment::Answered).await;
+            answer
+        })
+    }
+}
+
+fn wire(request: WireRequest) -> http::Request<Bytes> {
+    let mut built = http::Request::builder().method(request.method).uri(request.target);
+    built.headers_mut().expect("a legal request").extend(request.headers);
+    built.body(request.body).expect("a legal request")
+}
+
+fn response(answer: Answer) -> WireResponse {
+    let status = StatusCode::from_u16(answer.status).expect("a status");
+    WireResponse { status, headers: answer.headers, body: answer.body }
+}

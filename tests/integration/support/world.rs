@@ -1,0 +1,410 @@
+//! A forge, agents, and a gate between them.
+
+use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
+use super::{SimUpstream, Told};
+use claimgate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
+use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
+use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
+use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
+use claimgate::gate::{About, Ask, Gate, LaneLimits, Ports, Settings, Verify};
+use claimgate::identity::{Directory, DirectoryLimits};
+use claimgate::ledger::{MemoryLedger, MemoryStore};
+use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The one repository.
+pub const REPO: &str = "root/work";
+/// The doubt period.
+pub const Q: Duration = Duration::from_secs(120);
+/// As `upstream.write_timeout`.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a test may set before the world begins.
+pub struct Setup {
+    pub agents: usize,
+    pub issues: usize,
+    pub rules: Rules,
+    pub settings: Settings,
+    pub forge: Options,
+}
+
+/// A forge, agents, and a gate between them.
+pub struct World {
+    pub forge: Arc<FakeForge>,
+    pub clock: Arc<SimClock>,
+    pub store: Arc<MemoryStore>,
+    dialect: Arc<dyn Dialect>,
+    entropy: Arc<SimEntropy>,
+    rules: Rules,
+    settings: Settings,
+    process: Mutex<Arc<Process>>,
+}
+
+/// One life of the gate.
+pub struct Process {
+    pub gate: Arc<Gate>,
+    pub life: Arc<Life>,
+    pub ledger: MemoryLedger,
+    pub upstream: Arc<SimUpstream>,
+}
+
+const LABELS: [&str; 5] = ["backlog", "todo", "in-progress", "blocked", "done"];
+
+// === impl Setup ===
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { agents: 8, issues: 3, rules: rules(), settings: settings(), forge: Options::default() }
+    }
+}
+
+fn statuses<const N: usize>(names: [&str; N]) -> BTreeSet<Status> {
+    names.map(Status::new).into()
+}
+
+/// The built-in defaults.
+fn rules() -> Rules {
+    let starts = MoveRule {
+        from: statuses(["none", "backlog", "todo", "blocked"]),
+        to: Status::new("in-progress"),
+        by: By::Holder,
+    };
+    let plans = MoveRule { from: statuses(["none", "backlog", "blocked"]), to: Status::new("todo"), by: By::Anyone };
+    Rules {
+        assignment: Assignment {
+            mode: Mode::Enforce,
+            expect_status: BTreeSet::new(),
+            max_assignees: 1,
+            assign_others: false,
+            release_by: By::Holder,
+            outside: Outside::Wins,
+            takeover_after: None,
+            zombie_period: Q * 10,
+        },
+        workflow: Workflow {
+            mode: Mode::Enforce,
+            states: LABELS.map(Status::new).into(),
+            working: statuses(["in-progress"]),
+            consume: BTreeSet::new(),
+            moves: vec![starts, plans],
+        },
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        doubt_period: Q,
+        emit_window: Duration::from_secs(5),
+        verify: Verify::ReadBack,
+        lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
+        shared_accounts: BTreeSet::new(),
+        overriders: ["supervisor"].map(Login::new).into(),
+        stale_after: None,
+    }
+}
+
+// === impl World: beginning, ending, time ===
+
+impl World {
+    /// With every default.
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup);
+        let forge = Arc::new(populated(&setup));
+        let clock = SimClock::start();
+        let store = MemoryStore::new("gate-1", setup.rules.assignment.zombie_period);
+        let dialect = dialect::by_name("forgejo").expect("it is listed");
+        let entropy = Arc::new(SimEntropy::default());
+        let Setup { rules, settings, .. } = setup;
+        let process = begin(&forge, &clock, &store, &dialect, &entropy, &rules, &settings);
+        Self { forge, clock, store, dialect, entropy, rules, settings, process: Mutex::new(Arc::new(process)) }
+    }
+
+    /// The life that runs now.
+    pub fn process(&self) -> Arc<Process> {
+        Arc::clone(&self.process.lock().unwrap())
+    }
+
+    /// `kill -9`, if it is not dead yet, and a new start.
+    pub fn restart(&self) -> Arc<Process> {
+        let ended = self.process();
+        ended.life.freeze();
+        let begun =
+            begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, &self.rules, &self.settings);
+        *self.process.lock().unwrap() = Arc::new(begun);
+        ended
+    }
+
+    /// Something happens, once, when the gate comes to this step.
+    pub fn trap(&self, at: Moment, trap: Trap) {
+        self.process().life.trap(at, trap);
+    }
+
+    /// The next write of the item meets this at the forge.
+    pub fn next_write(&self, n: u64, fault: Fault) {
+        self.forge.script(fault, Matcher::new("PATCH", format!("/issues/{n}")));
+    }
+
+    /// Switches the forge's delays on.
+    pub fn slow_forge(&self, read: u64, write: u64, answer: u64) {
+        let millis = Duration::from_millis;
+        let (read_delay, write_delay, answer_delay) = (millis(read), millis(write), millis(answer));
+        self.forge.set_vices(Vices { read_delay, write_delay, answer_delay, ..Vices::default() });
+    }
+
+    /// Lets virtual time pass.
+    pub async fn wait(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+
+    /// Lets these agents be known as readers, as their earlier reads through the gate would have.
+    pub async fn knows_readers(&self, agents: usize) {
+        let gate = self.process().gate.clone();
+        let project = Project::new("root", "work");
+        for agent in 1..=agents {
+            let credential = self.credential(&format!("dev-{agent}"));
+            assert!(gate.ports().identify.account(&credential).await.is_ok(), "the forge knows dev-{agent}");
+            gate.saw_read(&credential, None, &project, None);
+        }
+        self.forge.clear_log();
+    }
+
+    fn credential(&self, token: &str) -> Credential {
+        let (headers, target) = (headers_of(token), Target::parse("/api/v1/user"));
+        let head = Head { method: &Method::GET, target: &target, headers: &headers };
+        self.dialect.credential(&head, b"").expect("a plain token")
+    }
+}
+
+fn populated(setup: &Setup) -> FakeForge {
+    let forge = FakeForge::offline(setup.forge.clone());
+    forge.add_user("root", "root");
+    forge.add_repo("root", "work");
+    let people = ["gardener", "supervisor", "admin", "bot"].map(str::to_owned);
+    for login in people.into_iter().chain((1..=setup.agents).map(|n| format!("dev-{n}"))) {
+        forge.add_user(&login, &login);
+        forge.grant_write(&login, REPO);
+    }
+    forge.make_admin("admin");
+    for label in LABELS.iter().chain(&["bug"]) {
+        forge.add_label(REPO, label);
+    }
+    for n in 1..=setup.issues {
+        forge.add_issue(REPO, &format!("issue {n}"), &["backlog"], &[]);
+    }
+    forge
+}
+
+fn begin(
+    forge: &Arc<FakeForge>,
+    clock: &Arc<SimClock>,
+    store: &Arc<MemoryStore>,
+    dialect: &Arc<dyn Dialect>,
+    entropy: &Arc<SimEntropy>,
+    rules: &Rules,
+    settings: &Settings,
+) -> Process {
+    let life = Life::new(Arc::clone(store), Arc::clone(clock));
+    let upstream = SimUpstream::new(Arc::clone(forge), Arc::clone(&life), WRITE_TIMEOUT);
+    let clock = clock.of_life();
+    let ledger = store.open(clock.now(), clock.now() + settings.doubt_period);
+    let limits = DirectoryLimits { lifetime: Duration::from_mins(5), capacity: 10_000 };
+    let metrics = Metrics::default();
+    let key = vec![7; 32].into();
+    let directory = Directory::new(Arc::clone(dialect), upstream.clone(), metrics.clone(), key, limits);
+    let ports = Ports {
+        dialect: Arc::clone(dialect),
+        upstream: upstream.clone(),
+        ledger: Arc::new(FaultyLedger::new(ledger.clone(), Arc::clone(&life))),
+        identify: Arc::new(directory),
+        clock,
+        entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
+        metrics,
+        service: None,
+    };
+    let gate = Gate::new(ports, settings.clone(), rules.clone());
+    Process { gate, life, ledger, upstream }
+}
+
+// === impl World: what agents do ===
+
+impl World {
+    /// Assigns itself.
+    pub async fn claim(&self, who: &str, n: u64) -> Told {
+        self.claim_for(who, login(who), n).await
+    }
+
+    /// Assigns a name, which an opaque credential or an overrider may do.
+    pub async fn claim_for(&self, who: &str, assignee: &str, n: u64) -> Told {
+        self.patch(who, n, json!({ "assignees": [assignee] })).await
+    }
+
+    /// Leaves nobody assigned.
+    pub async fn release(&self, who: &str, n: u64) -> Told {
+        self.patch(who, n, json!({ "assignees": [] })).await
+    }
+
+    /// Assigns somebody else instead.
+    pub async fn hand_over(&self, who: &str, to: &str, n: u64) -> Told {
+        self.claim_for(who, to, n).await
+    }
+
+    pub async fn close(&self, who: &str, n: u64) -> Told {
+        self.patch(who, n, json!({ "state": "closed" })).await
+    }
+
+    pub async fn reopen(&self, who: &str, n: u64) -> Told {
+        self.patch(who, n, json!({ "state": "open" })).await
+    }
+
+    /// Replaces all labels.
+    pub async fn set_labels(&self, who: &str, n: u64, names: &[&str]) -> Told {
+        let ids: Vec<u64> = names.iter().map(|name| label_id(name)).collect();
+        self.write(who, "PUT", &format!("{}/labels", path(n)), json!({ "labels": ids })).await
+    }
+
+    pub async fn add_label(&self, who: &str, n: u64, name: &str) -> Told {
+        self.write(who, "POST", &format!("{}/labels", path(n)), json!({ "labels": [label_id(name)] })).await
+    }
+
+    pub async fn remove_label(&self, who: &str, n: u64, name: &str) -> Told {
+        self.write(who, "DELETE", &format!("{}/labels/{}", path(n), label_id(name)), Value::Null).await
+    }
+
+    pub async fn patch(&self, who: &str, n: u64, body: Value) -> Told {
+        self.write(who, "PATCH", &path(n), body).await
+    }
+
+    /// Sends a guarded write as the proxy would, and waits for the answer or for the gate's end.
+    ///
+    /// `who` is a token, which for a user's first is the login; `bot@one` is the instance `one` of `bot`.
+    pub async fn write(&self, who: &str, method: &str, path: &str, body: Value) -> Told {
+        // Nothing happens at the same microsecond as anything else.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let process = self.process();
+        let Some(ask) = self.ask(&process, who, method, path, &body) else {
+            panic!("{method} {path} {body} is no guarded write");
+        };
+        let runtime = tokio::runtime::Handle::current();
+        tokio::select! {
+            biased;
+            reply = process.gate.submit(ask, &runtime) => {
+                reply.map_or_else(Told::nothing, |reply| Told::of(reply, &*self.dialect))
+            }
+            () = process.life.ended() => Told::nothing(),
+        }
+    }
+
+    fn ask(&self, process: &Process, who: &str, method: &str, path: &str, body: &Value) -> Option<Ask> {
+        let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
+        let head = Head { method: &method, target: &target, headers: &headers };
+        let Route::Write(write) = self.dialect.classify(&head) else { return None };
+        let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
+        let Ok(Parsed::Guarded(intent)) = self.dialect.parse(&write, &head, text.as_bytes()) else { return None };
+        Some(Ask {
+            intent,
+            credential,
+            instance: instance.map(Instance::new),
+            arrived: process.gate.ports().clock.boot(),
+            about: About { method: method.to_string(), path: path.to_owned(), ..About::default() },
+            headers,
+            operator: false,
+        })
+    }
+}
+
+fn login(who: &str) -> &str {
+    who.split('@').next().unwrap_or(who)
+}
+
+fn path(n: u64) -> String {
+    format!("/api/v1/repos/{REPO}/issues/{n}")
+}
+
+/// The forge numbers labels from 1, in the order in which they were made.
+fn label_id(name: &str) -> u64 {
+    let at = LABELS.iter().chain(&["bug"]).position(|label| *label == name);
+    at.map(|at| at as u64 + 1).unwrap_or_else(|| panic!("no label {name}"))
+}
+
+fn headers_of(token: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::AUTHORIZATION, format!("token {token}").parse().unwrap());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
+}
+
+// === impl World: what shows ===
+
+impl World {
+    /// What the forge shows.
+    pub fn assignees(&self, n: u64) -> Vec<String> {
+        self.forge.issue(REPO, n).assignees
+    }
+
+    /// Exactly these are assigned at the forge.
+    #[track_caller]
+    pub fn shows(&self, n: u64, assignees: &[&str]) {
+        assert_eq!(self.assignees(n), assignees, "assignees of #{n} at the forge");
+    }
+
+    /// What the ledger knows of the item, if it was ever written.
+    pub async fn known(&self, n: u64) -> Option<ItemRecord> {
+        let key = ResourceKey::new(&self.forge.issue(REPO, n).id.to_string());
+        self.process().ledger.item(&key).await.expect("the ledger is there")
+    }
+
+    pub async fn record(&self, n: u64) -> ItemRecord {
+        self.known(n).await.unwrap_or_else(|| panic!("the ledger knows nothing of #{n}"))
+    }
+
+    /// Who holds the item by the ledger: `account` or `account (instance)`.
+    pub async fn holder(&self, n: u64) -> Option<String> {
+        self.known(n).await?.holding.map(|holding| holding.actor.to_string())
+    }
+
+    #[track_caller]
+    pub fn is_held_by(&self, n: u64, who: &str) -> impl Future<Output = ()> {
+        let at = std::panic::Location::caller();
+        async move { assert_eq!(self.holder(n).await.as_deref(), Some(who), "holder of #{n} at {at}") }
+    }
+
+    #[track_caller]
+    pub fn is_held_by_nobody(&self, n: u64) -> impl Future<Output = ()> {
+        let at = std::panic::Location::caller();
+        async move { assert_eq!(self.holder(n).await, None, "holder of #{n} at {at}") }
+    }
+
+    /// The final attempts of the item, oldest first.
+    pub async fn history(&self, n: u64) -> Vec<Settled> {
+        let mut settled = self.process().ledger.history(&Locator::new("root", "work", n), 1000).await.unwrap();
+        settled.reverse();
+        settled
+    }
+
+    /// Their states.
+    pub async fn states(&self, n: u64) -> Vec<AttemptState> {
+        self.history(n).await.into_iter().map(|settled| settled.attempt.state).collect()
+    }
+
+    /// Every audit line.
+    pub async fn lines(&self) -> Vec<Value> {
+        let lines = self.process().ledger.lines(0, usize::MAX).await.unwrap();
+        lines.into_iter().map(|(_, line)| serde_json::from_str(&line).unwrap()).collect()
+    }
+
+    /// How many guarded writes of the item reached the forge.
+    pub fn writes(&self, n: u64) -> usize {
+        self.forge.requests_about(REPO, n).iter().filter(|entry| entry.guarded).count()
+    }
+}
