@@ -270,11 +270,14 @@ impl Store {
             .iter()
             .try_for_each(|settled| self.put_attempt(&settled.attempt, Some(settled.at), settled.shown.as_ref()))?;
         changes.unsettled.iter().try_for_each(|attempt| self.put_attempt(attempt, None, None))?;
-        changes.records.iter().try_for_each(|record| self.put_item(record))
+        changes.items.iter().try_for_each(|record| self.put_item(record))
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
-        let sql = "INSERT OR REPLACE INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                   ON CONFLICT(key) DO UPDATE SET locator = excluded.locator, fence = excluded.fence,
+                       holder = excluded.holder, holding = excluded.holding, contested = excluded.contested,
+                       doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks";
         let holding = record.holding.as_ref();
         self.execute(
             sql,
