@@ -500,6 +500,12 @@ fn recover(
 fn rebind(record: &mut ItemRecord, from: &Actor, to: &Actor, done: &mut Applied) -> Result<(), Refused> {
     let holding = record.holding.as_mut().filter(|held| held.actor == *from).ok_or(Refused::Stale)?;
     holding.actor = to.clone();
+    for doubt in record.doubts.iter_mut().filter(|doubt| doubt.actor == *from) {
+        doubt.actor = to.clone();
+        if doubt.ownership == Ownership::Becomes(from.clone()) {
+            doubt.ownership = Ownership::Becomes(to.clone());
+        }
+    }
     record.fence.0 += 1;
     done.events.push((Event::Rebound { from: from.clone() }, None));
     Ok(())

@@ -14,8 +14,8 @@ use crate::effect::{
     Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
 };
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator, Ownership,
-    Rejection, ResourceKey, Snapshot,
+    Account, Actor, Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator,
+    Ownership, Rejection, ResourceKey, Snapshot,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -282,7 +282,9 @@ impl Section {
     /// What would be refused by an observation alone; never anything that contradicts the holding.
     fn refusal_by(&self, seen: &Observation, caller: &Caller, rules: &Rules) -> Option<Box<Rejection>> {
         let now = self.gate.ports.clock.now();
+        let held = seen.record.holding.as_ref();
         let settled = seen.record.doubts.is_empty()
+            && !held.is_some_and(|held| is_nameless_self(&held.actor, caller))
             && self.gate.reads.is_reader(&caller.credential, &seen.seen.locator.project)
             && admission::outside_edit(&seen.record, &seen.seen, rules, now).is_none();
         let change = &self.ask.intent.change;
@@ -386,7 +388,8 @@ impl Section {
         untouched && self.gate.ports.ledger.exclusive() && fresh.began >= self.ask.arrived
     }
 
-    async fn reconcile(&self, at: &Entered<'_>, mut record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
+    async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
+        let mut record = self.rebind(at, record, seen).await?;
         let now = self.gate.ports.clock.now();
         while let Some(edit) = admission::outside_edit(&record, seen, at.rules, now) {
             self.gate.count(&edit);
@@ -399,6 +402,21 @@ impl Section {
                 done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
         }
         Ok(record)
+    }
+
+    /// A holder that was known by its credential alone has got a name since: the same agent goes on under it.
+    async fn rebind(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
+        let Some(held) = record.holding.as_ref().filter(|held| is_nameless_self(&held.actor, at.caller)) else {
+            return Ok(record);
+        };
+        let from = held.actor.clone();
+        let instance = from.instance.clone().or_else(|| at.caller.actor.instance.clone());
+        let to = Actor { account: at.caller.actor.account.clone(), instance };
+        let note = self.gate.outside_note(seen);
+        let command = self.command(at.key, &seen.locator, Step::Rebind { from, to }, Some(note));
+        let done = self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await;
+        let done = done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop();
+        Ok(done.unwrap_or(record))
     }
 
     // === the three verdicts ===
@@ -819,9 +837,9 @@ impl Section {
         note
     }
 
-    fn actor(&self, print: &Fingerprint) -> Option<crate::model::Actor> {
+    fn actor(&self, print: &Fingerprint) -> Option<Actor> {
         let account = self.gate.ports.identify.known(print)?;
-        Some(crate::model::Actor { account, instance: self.ask.instance.clone() })
+        Some(Actor { account, instance: self.ask.instance.clone() })
     }
 
     fn took(&self) -> Duration {
@@ -844,6 +862,11 @@ impl Section {
     fn still_moving(&self) -> Box<Rejection> {
         refusal::unreadable(&self.locator(), "the path named another item each time it was read")
     }
+}
+
+/// Whether the holder is recorded by the caller's credential alone, while the caller now has a name.
+fn is_nameless_self(holder: &Actor, caller: &Caller) -> bool {
+    caller.actor.account.login().is_some() && holder.account == Account::Opaque(caller.credential.clone())
 }
 
 fn outcome_code(outcome: &Outcome, response: Option<&WireResponse>) -> Option<Code> {

@@ -240,7 +240,8 @@ struct Writer {
 struct Group {
     waiting: Vec<(Reply<Vec<ItemRecord>>, Vec<ItemRecord>)>,
     marks: Vec<Reply<()>>,
-    lines: Vec<Line>,
+    /// Each with whether its decision is answered already: then it must be written yet, should the group fail.
+    lines: Vec<(Line, bool)>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
     dirty: bool,
@@ -269,7 +270,7 @@ impl Writer {
             Job::Commit { commands, durability, reply } => self.stage(&commands, durability, reply, group),
             Job::Record(line) => {
                 group.dirty = true;
-                group.lines.push(*line);
+                group.lines.push((*line, true));
             }
             // `run` has done it before this job was taken.
             Job::Reopen => {}
@@ -290,7 +291,7 @@ impl Writer {
         reply: Reply<Vec<ItemRecord>>,
         group: &mut Group,
     ) {
-        match self.stage_rows(commands, group) {
+        match self.stage_rows(commands, durability == Durability::NextGroup, group) {
             Ok((records, stored)) if stored && durability == Durability::Awaited => {
                 group.waiting.push((reply, records));
             }
@@ -302,7 +303,12 @@ impl Writer {
         }
     }
 
-    fn stage_rows(&mut self, commands: &[Command], group: &mut Group) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
+    fn stage_rows(
+        &mut self,
+        commands: &[Command],
+        answered: bool,
+        group: &mut Group,
+    ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
         let changes = self.shared.desk().book.run(commands, &mut |key| store.item(key))?;
         if changes.stored {
@@ -310,7 +316,7 @@ impl Writer {
             if let Err(error) = staged {
                 group.failed.get_or_insert_with(|| error.to_string());
             }
-            group.lines.extend(changes.lines);
+            group.lines.extend(changes.lines.into_iter().map(|line| (line, answered)));
         }
         Ok((changes.records, changes.stored))
     }
@@ -328,13 +334,14 @@ impl Writer {
     }
 
     fn finish(&mut self, mut group: Group) {
-        if !group.dirty && self.deferred.is_empty() {
+        if !group.dirty && group.failed.is_none() && self.deferred.is_empty() {
             return self.shared.desk().book.keep();
         }
-        let lines: Vec<Line> = self.deferred.drain(..).chain(group.lines.drain(..)).collect();
+        let deferred = self.deferred.drain(..).map(|line| (line, true));
+        let lines: Vec<(Line, bool)> = deferred.chain(group.lines.drain(..)).collect();
         let committed = match group.failed.take() {
             Some(why) => Err(LedgerError::Unavailable(why)),
-            None => self.begin(&mut group).and_then(|store| store.commit(&lines)),
+            None => self.begin(&mut group).and_then(|store| store.commit(lines.iter().map(|(line, _)| line))),
         };
         match committed {
             Ok(newest) => {
@@ -348,7 +355,7 @@ impl Writer {
     }
 
     /// Nothing of the group is on disk: the records go back, and only lines of decisions already answered are kept.
-    fn fail(&mut self, group: Group, lines: Vec<Line>, error: &LedgerError) {
+    fn fail(&mut self, group: Group, lines: Vec<(Line, bool)>, error: &LedgerError) {
         tracing::error!(ledger.error = %error, "ledger group not written");
         if let Some(store) = &self.store {
             store.rollback();
@@ -357,8 +364,8 @@ impl Writer {
         desk.book.undo();
         group.closed.iter().for_each(|(key, attempt)| desk.book.close(key, attempt));
         drop(desk);
-        let answered = |line: &Line| matches!(line.result, Some("REJECTED" | "ABORTED"));
-        self.deferred.extend(lines.into_iter().filter(answered).take(MOST_DEFERRED));
+        let answered = lines.into_iter().filter_map(|(line, answered)| answered.then_some(line));
+        self.deferred.extend(answered.take(MOST_DEFERRED));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         group.marks.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
     }

@@ -214,6 +214,7 @@ async fn connections_are_reused() {
     for n in 0..20 {
         let body = Full::new(Bytes::from(vec![1; n % 3]));
         let request = Request::post("/x").header("host", "gate.test").body(body).unwrap();
+        client.ready().await.unwrap();
         let answer = client.send_request(request).await.unwrap();
         assert_eq!(answer.status(), 200);
         count(answer.into_body()).await;

@@ -1,9 +1,10 @@
 //! Integration tests: one binary.
 
-mod claims;
 mod audit;
+mod claims;
 mod config;
 mod conformance;
+mod crash;
 mod deploy;
 mod e2e;
 mod edge_admin;
@@ -16,5 +17,6 @@ mod edge_tls;
 mod edge_upstream;
 mod properties;
 mod protocol;
+mod restart;
 mod support;
 mod tidy;

@@ -55,6 +55,10 @@ async fn a_damaged_ledger_closes_guarded_writes_and_nothing_else() {
     assert_eq!(gate.agent("agent-0").claim(item.number).await.status, 201);
     assert!(gate.stop().await.success());
     let file = setup.state().join("ledger.sqlite");
+    // All of it into the one file that is to be damaged.
+    let db = Connection::open(&file).expect("the ledger opens");
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpointed");
+    drop(db);
     let whole = std::fs::read(&file).expect("the ledger");
     let mut damaged = whole.clone();
     damaged[4096..].fill(0x5a);
