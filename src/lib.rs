@@ -26,7 +26,7 @@
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
-//! | F3 | [`audit`] | prints the ledger's audit lines |
+//! | F3 | [`audit`] | prints the ledger's audit lines, and verifies the promise from them alone |
 //! | F3 | [`clock`] | the system's clocks and randomness |
 //! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release |
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses |
@@ -77,7 +77,7 @@
 //! - **No byte of a guarded write is forwarded as it came.** Method, canonical path, allow-listed headers and typed body are
 //!   written anew by `emit`.
 //! - **No direct clock.** Wall-clock and boot time come by the `Clock` port, waiting by tokio's, which a test can pause;
-//!   `clippy.toml` bans the rest, and `clock.rs` is the only exception.
+//!   `clippy.toml` bans the rest; `clock.rs` and the demo's stopwatch are the only exceptions (tidy).
 //! - **No credential is kept.** In the ledger, the audit, the log and the metrics there are keyed fingerprints only.
 //! - **Standard output is the audit's** while the gate serves; only `cli` and `audit` can write there (tidy). The audit
 //!   passes through no filter.

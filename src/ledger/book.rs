@@ -27,6 +27,8 @@ pub(super) struct Book {
 pub(super) struct Changes {
     /// The records after each command.
     pub(super) records: Vec<ItemRecord>,
+    /// Those of them of which more changed than the live attempt.
+    pub(super) items: Vec<ItemRecord>,
     /// Attempts that are now SENDING or in DOUBT.
     pub(super) unsettled: Vec<Attempt>,
     /// Attempts that became final.
@@ -60,6 +62,10 @@ impl Book {
                 return Err(error);
             }
         }
+        if !changes.stored {
+            // An OPEN attempt is nowhere but here: there is nothing to take back should a group fail.
+            self.before.truncate(mark);
+        }
         Ok(changes)
     }
 
@@ -77,7 +83,11 @@ impl Book {
             changes.lines.push(line(&event, attempt.as_ref(), command, &record, &self.gate));
         }
         changes.settled.extend(applied.settled);
-        changes.stored |= !matches!(command.step, Step::Open(_));
+        let stored = !matches!(command.step, Step::Open(_));
+        if stored && !before.as_ref().is_some_and(|before| same_but_live(before, &record) && before.fence.0 > 0) {
+            changes.items.push(record.clone());
+        }
+        changes.stored |= stored;
         changes.records.push(record.clone());
         self.before.push((command.key.clone(), before));
         self.records.insert(command.key.clone(), record);
@@ -172,6 +182,16 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
         note,
         gate: gate.as_str().to_owned(),
     }
+}
+
+fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
+    one.fence == other.fence
+        && one.contested == other.contested
+        && one.holding == other.holding
+        && one.locator == other.locator
+        && one.doubts == other.doubts
+        && one.doubt_until == other.doubt_until
+        && one.masks == other.masks
 }
 
 /// The line of a decision that never became an attempt.

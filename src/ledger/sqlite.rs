@@ -12,10 +12,11 @@ use super::book::{Book, bare_line};
 use crate::admission::Step;
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
 use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use arc_swap::ArcSwap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Store;
 use tokio::sync::{oneshot, watch};
@@ -43,20 +44,32 @@ pub struct SqliteLedger {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
-    gate: GateId,
-    epoch: AtomicU64,
+    identity: ArcSwap<(GateId, Epoch)>,
+    /// The file does not hold together; found after the start, since looking takes a while.
+    damaged: AtomicBool,
     newest: watch::Sender<u64>,
+    /// The records as every durable and every staged step left them, and a connection that loads those not in it.
+    desk: Mutex<Desk>,
+}
+
+struct Desk {
+    book: Book,
+    loader: Option<Store>,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 type ReadJob = Box<dyn FnOnce(&Store) + Send>;
 
 enum Job {
-    Commit { commands: Vec<Command>, durability: Durability, reply: Reply<Vec<ItemRecord>> },
+    Commit {
+        commands: Vec<Command>,
+        durability: Durability,
+        reply: Reply<Vec<ItemRecord>>,
+    },
     Record(Box<Line>),
-    Item(ResourceKey, Reply<Option<ItemRecord>>),
+    /// The file could not be opened: try it again.
+    Reopen,
     Printed(u64, Reply<()>),
 }
 
@@ -80,9 +93,10 @@ impl SqliteLedger {
             other => Some(other?),
         };
         let shared = Arc::new(Shared {
-            gate: store.as_ref().map_or_else(|| GateId::new("unopened"), |store| store.gate.clone()),
-            epoch: AtomicU64::new(0),
+            identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
+            damaged: AtomicBool::new(false),
             newest: watch::channel(0).0,
+            desk: Mutex::new(Desk { book: Book::new(GateId::new(""), Epoch(0), options.zombie_period), loader: None }),
         });
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();
@@ -97,6 +111,18 @@ impl SqliteLedger {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// At the desk, if the file is open and whole; else the writer is asked to try again.
+    fn at_desk<T>(&self, of: impl FnOnce(&mut Desk) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if self.shared.damaged.load(Ordering::Acquire) {
+            return Err(LedgerError::Unavailable("the file is damaged; restore a copy and start again".to_owned()));
+        }
+        let mut desk = self.shared.desk();
+        if desk.loader.is_none() {
+            self.jobs.send(Job::Reopen).map_err(|_| gone())?;
+        }
+        of(&mut desk)
     }
 
     async fn query<T: Send + 'static>(
@@ -116,19 +142,22 @@ impl Ledger for SqliteLedger {
         commands: Vec<Command>,
         durability: Durability,
     ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        if commands.iter().all(|command| matches!(command.step, Step::Open(_))) {
+            // T1 alone stays in memory: it needs neither the writer nor the disk.
+            return Box::pin(std::future::ready(self.at_desk(|desk| desk.open(&commands))));
+        }
         Box::pin(self.ask(move |reply| Job::Commit { commands, durability, reply }))
     }
 
     fn record(&self, note: Note, now: Time) {
-        let line = Box::new(bare_line(note, now, &self.shared.gate));
+        let line = Box::new(bare_line(note, now, &self.shared.identity.load().0));
         if self.jobs.send(Job::Record(line)).is_err() {
             tracing::error!("a decision could not be recorded: the ledger's writer has ended");
         }
     }
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
-        let key = key.clone();
-        Box::pin(self.ask(move |reply| Job::Item(key, reply)))
+        Box::pin(std::future::ready(self.at_desk(|desk| desk.item(key))))
     }
 
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
@@ -161,7 +190,38 @@ impl Ledger for SqliteLedger {
     }
 
     fn identity(&self) -> (GateId, Epoch) {
-        (self.shared.gate.clone(), Epoch(self.shared.epoch.load(Ordering::Acquire)))
+        (**self.shared.identity.load()).clone()
+    }
+}
+
+// === impl Shared, Desk ===
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("identity", &self.identity.load()).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    fn open(&mut self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
+        let loader = self.loader.as_ref().ok_or_else(not_open)?;
+        Ok(self.book.run(commands, &mut |key| loader.item(key))?.records)
+    }
+
+    fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        let loader = self.loader.as_ref().ok_or_else(not_open)?;
+        self.book.get(key, &mut |key| loader.item(key))
+    }
+
+    fn settled(&mut self) {
+        self.book.keep();
+        self.book.shrink();
     }
 }
 
@@ -171,7 +231,6 @@ struct Writer {
     options: SqliteOptions,
     shared: Arc<Shared>,
     store: Option<Store>,
-    book: Book,
     /// Lines whose group failed: their decisions were answered, so they must be written yet.
     deferred: Vec<Line>,
 }
@@ -190,8 +249,7 @@ struct Group {
 
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
-        let book = Book::new(shared.gate.clone(), Epoch(0), options.zombie_period);
-        Self { options, shared, store: None, book, deferred: Vec::new() }
+        Self { options, shared, store: None, deferred: Vec::new() }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -213,7 +271,8 @@ impl Writer {
                 group.dirty = true;
                 group.lines.push(*line);
             }
-            Job::Item(key, reply) => drop(reply.send(self.item(&key))),
+            // `run` has done it before this job was taken.
+            Job::Reopen => {}
             Job::Printed(seq, reply) => {
                 let marked = self.begin(group).and_then(|store| store.mark_printed(seq));
                 match marked {
@@ -222,11 +281,6 @@ impl Writer {
                 }
             }
         }
-    }
-
-    fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let store = self.store.as_ref().ok_or_else(not_open)?;
-        self.book.get(key, &mut |key| store.item(key))
     }
 
     fn stage(
@@ -250,7 +304,7 @@ impl Writer {
 
     fn stage_rows(&mut self, commands: &[Command], group: &mut Group) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = self.book.run(commands, &mut |key| store.item(key))?;
+        let changes = self.shared.desk().book.run(commands, &mut |key| store.item(key))?;
         if changes.stored {
             let staged = self.begin(group).and_then(|store| store.put(&changes));
             if let Err(error) = staged {
@@ -275,7 +329,7 @@ impl Writer {
 
     fn finish(&mut self, mut group: Group) {
         if !group.dirty && self.deferred.is_empty() {
-            return self.book.keep();
+            return self.shared.desk().book.keep();
         }
         let lines: Vec<Line> = self.deferred.drain(..).chain(group.lines.drain(..)).collect();
         let committed = match group.failed.take() {
@@ -284,8 +338,7 @@ impl Writer {
         };
         match committed {
             Ok(newest) => {
-                self.book.keep();
-                self.book.shrink();
+                self.shared.desk().settled();
                 self.shared.newest.send_replace(newest);
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
@@ -300,8 +353,10 @@ impl Writer {
         if let Some(store) = &self.store {
             store.rollback();
         }
-        self.book.undo();
-        group.closed.iter().for_each(|(key, attempt)| self.book.close(key, attempt));
+        let mut desk = self.shared.desk();
+        desk.book.undo();
+        group.closed.iter().for_each(|(key, attempt)| desk.book.close(key, attempt));
+        drop(desk);
         let answered = |line: &Line| matches!(line.result, Some("REJECTED" | "ABORTED"));
         self.deferred.extend(lines.into_iter().filter(answered).take(MOST_DEFERRED));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
@@ -324,10 +379,25 @@ impl Writer {
 
     fn adopt(&mut self, store: Option<Store>) {
         let Some(store) = store else { return };
-        self.book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
-        self.shared.epoch.store(store.epoch.0, Ordering::Release);
+        let loader = Store::open_to_read(&self.options).inspect_err(|error| tracing::warn!(ledger.error = %error)).ok();
+        let book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
+        *self.shared.desk() = Desk { book, loader };
+        self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
+        let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
+        spawn("ledger-check", move || check_whole(&options, &shared));
         self.shared.newest.send_replace(store.newest_line());
         self.store = Some(store);
+    }
+}
+
+/// Reads the whole file once, beside the traffic.
+fn check_whole(options: &SqliteOptions, shared: &Shared) {
+    match Store::open_to_read(options).and_then(|store| store.check_whole()) {
+        Ok(()) => tracing::debug!("ledger file checked"),
+        Err(error) => {
+            shared.damaged.store(true, Ordering::Release);
+            tracing::error!(ledger.error = %error, "the ledger is damaged; guarded writes are refused");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Integration tests: one binary.
 
 mod claims;
+mod audit;
 mod config;
 mod conformance;
 mod deploy;
@@ -13,6 +14,7 @@ mod edge_stream;
 mod edge_support;
 mod edge_tls;
 mod edge_upstream;
+mod properties;
 mod protocol;
 mod support;
 mod tidy;

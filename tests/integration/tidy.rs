@@ -51,11 +51,11 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("use moka", &["src/gate/reads.rs", "src/identity.rs"]),
     ("println!(", &["src/cli/", "src/audit/"]),
     ("io::stdout()", &["src/cli/", "src/audit/"]),
-    ("allow(clippy::disallowed_methods", &["src/clock.rs"]),
+    ("clippy::disallowed_methods", &["src/clock.rs", "src/cli/demo/"]),
 ];
 
 /// What the top level of the repository may have.
-const TOP_LEVEL: [&str; 19] = [
+const TOP_LEVEL: [&str; 20] = [
     ".ci",
     ".git",
     ".gitignore",
@@ -73,6 +73,7 @@ const TOP_LEVEL: [&str; 19] = [
     "deploy",
     "rustfmt.toml",
     "src",
+    "tests",
     // What builds and runs leave behind; both are ignored by git.
     "state",
     "target",
@@ -391,8 +392,9 @@ impl Source {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let base = if ["mod", "lib", "main"].contains(&stem) { folder.to_owned() } else { folder.join(stem) };
         let names = self.code().filter_map(|(_, line)| {
-            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
-            line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')
+            let line = line.trim().strip_suffix(';')?;
+            let (before, name) = line.split_once("mod ")?;
+            (before.is_empty() || before.starts_with("pub")).then_some(name)
         });
         let files = names.flat_map(|name| [base.join(format!("{name}.rs")), base.join(name).join("mod.rs")]);
         files.map(|file| file.to_str().unwrap_or_default().to_owned()).collect()
@@ -491,7 +493,7 @@ fn arguments(command: &str) -> Option<Vec<String>> {
             (Some(open), c) if c == open => quote = None,
             (None, '\'' | '"') => quote = Some(c),
             (None, ' ') => words.push(String::new()),
-            (None, '|' | '>' | '<' | '#') => break,
+            (None, '|' | '>' | '<') => break,
             (_, c) => words.last_mut()?.push(c),
         }
     }

@@ -641,7 +641,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2000), failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn a_lenient_reader_sees_the_same(members in proptest::collection::vec(member(), 0..4)) {
             let body = format!("{{{}}}", members.join(","));
