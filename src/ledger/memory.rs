@@ -177,7 +177,8 @@ impl Ledger for MemoryLedger {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {
-                let here = |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
+                let here =
+                    |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
                 let mut found: Vec<_> = inner.settled.iter().filter(|one| here(&one.attempt.key)).cloned().collect();
                 found.sort_by(|one, other| order(other).cmp(&order(one)));
                 found.truncate(limit);

@@ -240,6 +240,11 @@ impl Gate {
         rustix::process::kill_process(id, signal).expect("it can be told");
     }
 
+    /// `kill -9`, and the end.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
         ended.await.expect("it ends in time").expect("it can be waited for")

@@ -1,7 +1,7 @@
 //! Integration tests: one binary.
 
-mod claims;
 mod audit;
+mod claims;
 mod config;
 mod conformance;
 mod deploy;
