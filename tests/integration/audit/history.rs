@@ -192,7 +192,7 @@ impl Story {
 
     pub(super) fn resolved(&mut self, item: u64, landed: bool) {
         let doubts = self.record(item).doubts.into_iter().map(|doubt| doubt.attempt).collect();
-        let verified = if landed { Verified::Landed(shown()) } else { Verified::NotLanded(shown()) };
+        let verified = if landed { Verified::Landed { shown: shown(), parked: None } } else { Verified::NotLanded(shown()) };
         self.step(item, Step::Resolve { doubts, verified }, Some(Note::of_gate(String::new(), None)));
     }
 
