@@ -123,6 +123,12 @@ impl Projector {
     /// Waits until the newest line is printed and marked, and ends. Returns how many lines were left after `timeout`;
     /// the next start prints them.
     pub async fn drain(mut self, timeout: Duration) -> u64 {
+        // Decisions that wait for the ledger's next group have no line yet, and would be lost with the process.
+        match tokio::time::timeout(timeout, self.ledger.0.flushed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(ledger.error = %error, "the last audit lines were not recorded"),
+            Err(_) => tracing::error!("the last audit lines were not recorded in time"),
+        }
         self.stopping.send_replace(true);
         let marked = tokio::time::timeout(timeout, &mut self.marking).await;
         let printed = self.synced.borrow().iter().min().copied();

@@ -65,6 +65,11 @@ pub trait Ledger: Send + Sync + 'static {
     fn printed(&self) -> BoxFuture<'_, Result<u64, LedgerError>>;
     /// Remembers how far the audit was printed.
     fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>>;
+    /// Waits until all that was recorded before is durable, and `newest_line` counts it.
+    fn flushed(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        // For a ledger that records at once.
+        Box::pin(async { Ok(()) })
+    }
     /// Whether this process alone writes the ledger, so that its lanes keep all others out.
     fn exclusive(&self) -> bool;
     /// This gate, and which of its lives this is.

@@ -71,6 +71,8 @@ enum Job {
     /// The file could not be opened: try it again.
     Reopen,
     Printed(u64, Reply<()>),
+    /// Answered with the group that it is in.
+    Flush(Reply<()>),
 }
 
 /// Most jobs in one group: bounds how long the first of them waits.
@@ -185,6 +187,10 @@ impl Ledger for SqliteLedger {
         Box::pin(self.ask(move |reply| Job::Printed(seq, reply)))
     }
 
+    fn flushed(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(self.ask(Job::Flush))
+    }
+
     fn exclusive(&self) -> bool {
         true
     }
@@ -274,6 +280,10 @@ impl Writer {
             }
             // `run` has done it before this job was taken.
             Job::Reopen => {}
+            Job::Flush(reply) => match self.begin(group) {
+                Ok(_) => group.marks.push(reply),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Job::Printed(seq, reply) => {
                 let marked = self.begin(group).and_then(|store| store.mark_printed(seq));
                 match marked {

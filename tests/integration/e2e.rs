@@ -240,6 +240,11 @@ impl Gate {
         rustix::process::kill_process(id, signal).expect("it can be told");
     }
 
+    /// `kill -9`, and the end.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
         ended.await.expect("it ends in time").expect("it can be waited for")
@@ -250,6 +255,20 @@ impl Gate {
         self.tell(rustix::process::Signal::TERM);
         self.ended().await
     }
+}
+
+/// Stops the gate; `claimgate audit verify` finds nothing in what it printed, and as many lines as there must be.
+pub async fn stop_and_verify(mut gate: Gate, at_least: usize) {
+    gate.tell(rustix::process::Signal::TERM);
+    assert!(gate.ended().await.success(), "{}", gate.stderr());
+    let printed = || async { (gate.audit().len() >= at_least).then_some(()) };
+    eventually(printed, Duration::from_secs(5)).await.unwrap_or_else(|| panic!("{} lines", gate.audit().len()));
+    let file = gate.state_dir().join("audit.jsonl");
+    std::fs::write(&file, gate.stdout()).expect("the audit is written down");
+    let verified = Command::new(env!("CARGO_BIN_EXE_claimgate")).args(["audit", "verify"]).arg(&file).output().await;
+    let verified = verified.expect("it runs");
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned() + &String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success(), "{said}");
 }
 
 fn follow(from: impl AsyncRead + Unpin + Send + 'static, output: Arc<Output>, to: fn(&Output) -> &Mutex<String>) {

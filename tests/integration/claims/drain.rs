@@ -54,7 +54,7 @@ async fn holdings_outlive_the_process_that_granted_them() {
         if ends_well {
             assert!(gate.stop().await.success());
         } else {
-            drop(gate);
+            gate.kill().await;
         }
         let gate = setup.start().await;
         let claim = gate.claim(held).await;

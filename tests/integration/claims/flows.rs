@@ -197,9 +197,8 @@ enum Origin {
 struct Stage {
     forge: FakeForge,
     address: std::net::SocketAddr,
-    gated: bool,
     accounts: Accounts,
-    _gate: Option<e2e::Gate>,
+    gate: Option<e2e::Gate>,
 }
 
 /// What came of a flow.
@@ -220,6 +219,8 @@ async fn check(accounts: Accounts, origin: Origin) {
         }
     }
     assert!(differences.is_empty(), "{} flows differ\n{}", differences.len(), differences.join("\n"));
+    let gate = gated.gate.expect("it has one");
+    e2e::stop_and_verify(gate, FLOWS.len()).await;
 }
 
 impl Stage {
@@ -232,7 +233,7 @@ impl Stage {
         let forge = e2e::forge(&logins).await;
         let gate = if gated { Some(e2e::gate(&forge).await) } else { None };
         let address = gate.as_ref().map_or(forge.addr(), |gate| gate.address);
-        Self { forge, address, gated, accounts, _gate: gate }
+        Self { forge, address, accounts, gate }
     }
 
     async fn run(&self, flow: &Flow, origin: Origin) -> Outcome {
@@ -296,7 +297,7 @@ impl Stage {
         if let (File(_) | OpenPull, Some(made)) = (call, answer.json()["number"].as_u64()) {
             *number = made;
         }
-        if self.gated && is_guarded(call) {
+        if self.gate.is_some() && is_guarded(call) {
             assert!(!answer.decision().is_empty());
         }
         Some(answer)

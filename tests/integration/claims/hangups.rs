@@ -45,6 +45,7 @@ async fn a_claim_whose_client_has_gone_is_won_or_not_and_never_both() {
     }
     let won_by = |login: &str| outcomes.iter().flatten().filter(|holder| *holder == login).count();
     assert!(won_by("ann") > 0 && won_by("bob") >= 9, "both outcomes were met: {outcomes:?}");
+    e2e::stop_and_verify(gate, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,6 +64,7 @@ async fn a_release_whose_client_has_gone_has_happened_or_not() {
         assert!(expected.contains(&holder.as_deref()), "{moment:?}: {holder:?}, {answer:?}");
         assert!(forge.max_assignees_ever(REPO, number) <= 1, "{moment:?}");
     }
+    e2e::stop_and_verify(gate, 40).await;
 }
 
 fn slow() -> Vices {

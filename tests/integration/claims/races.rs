@@ -28,6 +28,7 @@ async fn each_of_forty_issues_goes_to_one_of_sixteen_agents() {
         assert!(forge.max_assignees_ever(REPO, number) <= 1, "never two at once");
         assert_eq!(gate.holder(number).await.as_deref(), Some(winner), "the ledger holds the winner");
     }
+    e2e::stop_and_verify(gate, 16 * 40).await;
 }
 
 /// The one whose claim was granted; all others were told that it is assigned.
@@ -75,6 +76,7 @@ async fn herd(count: usize, delay: u64) {
     assert!(seen <= MOST, "{seen} requests: {}", told(&forge));
     assert_eq!(forge.issue(REPO, number).assignees, [winner]);
     assert_eq!(gate.holder(number).await.as_deref(), Some(winner));
+    e2e::stop_and_verify(gate, count).await;
 }
 
 /// Agents that have asked who they are and looked at the issue, each over the connection that it keeps.

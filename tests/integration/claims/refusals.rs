@@ -191,7 +191,7 @@ async fn without_a_ledger_guarded_writes_wait_and_all_else_flows() {
     assert!(refused.headers.contains_key("retry-after"));
     assert!(forge.issue(REPO, full).assignees.is_empty(), "nothing was sent");
     assert_all_else_flows(&forge, &gate, &mut ann, full).await;
-    drop(gate);
+    gate.kill().await;
     assert_kept(&forge, &setup, &won).await;
 }
 
