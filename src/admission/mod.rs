@@ -19,4 +19,4 @@ pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
 pub use transition::{Applied, Event, Outcome, Refused, Stamp, Step, Verified, apply};
-pub use verdict::{Answer, Noop, Verdict, judge};
+pub use verdict::{Answer, Noop, Verdict, judge, parks};

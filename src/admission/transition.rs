@@ -118,7 +118,12 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
     /// The target shows.
-    Landed(Shown),
+    Landed {
+        /// What the read showed.
+        shown: Shown,
+        /// Whether the holder's write parks the item (`Some(true)`) or takes it back into work.
+        parked: Option<bool>,
+    },
     /// It does not.
     NotLanded(Shown),
 }
@@ -313,9 +318,7 @@ fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut 
 fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
     match &attempt.ownership {
         Ownership::Keep => {
-            if let Some(holding) = &mut record.holding {
-                holding.shown = shown.clone();
-            }
+            keep(record, attempt, shown, stamp);
         }
         Ownership::Ends => {
             if record.holding.take().is_some() {
@@ -326,6 +329,22 @@ fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp)
             record.fence.0 += 1;
             record.holding = Some(hold(record, actor, attempt, shown, stamp));
         }
+    }
+}
+
+/// The holding stays: it shows what was read, its own agent was heard of, and an instance that is named for the first
+/// time stays named.
+fn keep(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
+    let Some(holding) = &mut record.holding else { return };
+    holding.shown = shown.clone();
+    if !holding.actor.same_agent(&attempt.actor) {
+        return;
+    }
+    holding.renewed = holding.renewed.max(stamp.now);
+    if let (None, Some(instance)) = (&holding.actor.instance, &attempt.actor.instance) {
+        holding.actor.instance = Some(instance.clone());
+        record.fence.0 += 1;
+        holding.fence = record.fence;
     }
 }
 
@@ -383,9 +402,9 @@ fn resolve(
     if record.live.is_some() || !unchanged {
         return Err(Refused::Stale);
     }
-    let (state, shown) = match verified {
-        Verified::Landed(shown) => (AttemptState::Landed, shown),
-        Verified::NotLanded(shown) => (AttemptState::NotLanded, shown),
+    let (state, shown, parked) = match verified {
+        Verified::Landed { shown, parked } => (AttemptState::Landed, shown, *parked),
+        Verified::NotLanded(shown) => (AttemptState::NotLanded, shown, None),
     };
     for doubt in std::mem::take(&mut record.doubts) {
         let attempt = doubtful_attempt(record, doubt, stamp);
@@ -396,11 +415,16 @@ fn resolve(
         } else if state == AttemptState::Landed
             && let Some(holding) = &mut record.holding
         {
+            // The same agent's claim again: it is back at work.
             holding.shown = shown.clone();
+            holding.parked = false;
         }
         mask(record, &attempt, stamp);
         done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
         done.events.push((Event::Resolved(state), Some(Attempt { state, ..attempt })));
+    }
+    if let (Some(parked), Some(holding)) = (parked, &mut record.holding) {
+        holding.parked = parked;
     }
     record.doubt_until = None;
     for settled in &mut done.settled {
@@ -450,8 +474,10 @@ fn recover(
     stamp: &Stamp,
     done: &mut Applied,
 ) {
+    // Not the later of the two: the clock may have been ahead when the old one was written. Whatever is in doubt was
+    // sent before now, so a whole period from now is enough.
     if !record.doubts.is_empty() {
-        record.doubt_until = record.doubt_until.max(Some(doubt_until));
+        record.doubt_until = Some(doubt_until);
     }
     let ended = |attempt: &&mut Attempt| attempt.gate == *gate && attempt.epoch < before;
     let Some(state) = record.live.as_mut().filter(ended).map(|attempt| attempt.state) else { return };

@@ -1,7 +1,7 @@
 //! The two judgements of a guarded write: before the send, and after it.
 
 use super::{Outcome, Permit, Plan, Workflow};
-use crate::model::{Kind, OpenState, Ownership, Reach, Rejection, Snapshot};
+use crate::model::{Kind, OpenState, Ownership, Reach, Rejection, Shown, Snapshot};
 
 /// What becomes of a guarded write.
 #[derive(Debug)]
@@ -52,7 +52,10 @@ pub fn judge(
     match plan.goal.reach(after) {
         // A redirect says that the request was not taken; what shows is somebody else's doing.
         _ if (300..400).contains(&status) => Outcome::Refused { shown },
-        Reach::Full => Outcome::Committed { parked: parks(before, after, by_holder, workflow), shown },
+        Reach::Full => {
+            let parked = by_holder.then(|| parks(&workflow.shown(before), &shown, workflow)).flatten();
+            Outcome::Committed { shown, parked }
+        }
         Reach::AssigneesOnly => Outcome::Partial { holds: true, shown },
         Reach::Missed if plan.goal.same_on_named_fields(before, after) => Outcome::Refused { shown },
         Reach::Missed => Outcome::Partial { holds: false, shown },
@@ -60,13 +63,11 @@ pub fn judge(
 }
 
 /// Whether the holder's own write takes its item out of work (`Some(true)`), back into it (`Some(false)`), or neither.
-fn parks(before: &Snapshot, after: &Snapshot, by_holder: bool, workflow: &Workflow) -> Option<bool> {
-    let (was, is) = (workflow.shown(before), workflow.shown(after));
+pub fn parks(was: &Shown, is: &Shown, workflow: &Workflow) -> Option<bool> {
     let closes = was.state == OpenState::Open && is.state == OpenState::Closed;
-    let leaves = workflow.is_working(&was) && !workflow.is_working(&is);
-    match by_holder {
-        true if closes || leaves => Some(true),
-        true if workflow.is_working(&is) => Some(false),
-        _ => None,
+    let leaves = workflow.is_working(was) && !workflow.is_working(is);
+    match closes || leaves {
+        true => Some(true),
+        false => workflow.is_working(is).then_some(false),
     }
 }

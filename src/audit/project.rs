@@ -24,7 +24,8 @@ pub struct Projector {
     stopping: watch::Sender<bool>,
     synced: watch::Receiver<Vec<u64>>,
     given_up: Arc<AtomicBool>,
-    feeding: JoinSet<()>,
+    /// Ends the tasks with the projector.
+    _feeding: JoinSet<()>,
     marking: JoinHandle<()>,
 }
 
@@ -116,7 +117,7 @@ impl Projector {
             feeding.spawn(feed(Arc::clone(&ledger), jobs, stopping.subscribe()));
         }
         let marking = tokio::spawn(mark(Arc::clone(&ledger), synced.clone()));
-        Self { ledger: LedgerRef(ledger), stopping, synced, given_up, feeding, marking }
+        Self { ledger: LedgerRef(ledger), stopping, synced, given_up, _feeding: feeding, marking }
     }
 
     /// Waits until the newest line is printed and marked, and ends. Returns how many lines were left after `timeout`;
@@ -235,8 +236,9 @@ async fn mark(ledger: Arc<dyn Ledger>, mut synced: watch::Receiver<Vec<u64>>) {
 
 impl Printer {
     fn run(self, mut sink: Sink, mut queue: mpsc::Receiver<Job>) {
-        // Nothing to end here but the thread: `None` means that the projector has given up.
-        drop(self.print(&mut sink, &mut queue));
+        if self.print(&mut sink, &mut queue).is_none() {
+            tracing::debug!("the audit was still to be printed when the projector ended");
+        }
     }
 
     fn print(&self, sink: &mut Sink, queue: &mut mpsc::Receiver<Job>) -> Option<()> {

@@ -61,14 +61,17 @@ impl RotatingFile {
 
     /// Makes the current file the first of the old ones; the last of them gives way where only so many are kept.
     fn shift(&self) -> io::Result<()> {
-        let free = (1..).find(|&number| number == self.keep || !self.old(number).exists()).unwrap_or(1);
+        let mut free = 1;
+        while free != self.keep && self.old(free).exists() {
+            free += 1;
+        }
         for number in (1..free).rev() {
             fs::rename(self.old(number), self.old(number + 1))?;
         }
         fs::rename(&self.path, self.old(1))?;
-        let surplus =
+        let mut surplus =
             (self.keep + 1..).map(|number| self.old(number)).take_while(|path| self.keep > 0 && path.exists());
-        surplus.map(fs::remove_file).collect()
+        surplus.try_for_each(fs::remove_file)
     }
 
     fn old(&self, number: usize) -> PathBuf {

@@ -56,7 +56,7 @@ pub enum Gravity {
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Lines that are wrong.
+    /// Lines that are wrong, and what is wrong with the end.
     pub wrong: u64,
     /// All lines, repetitions included.
     pub lines: u64,
@@ -118,15 +118,24 @@ impl Verifier {
         Summary { items, holders, ends: self.chain.ends(), ..self.summary.clone() }
     }
 
-    /// Whether the last line is the one that it must be.
-    pub fn ends_with(&self, pin: &Pin) -> Result<(), String> {
+    /// What the end of the log shows to be wrong: that it is not the end, or that the files came in the wrong order.
+    pub fn finish(&mut self, pin: Option<&Pin>) -> Vec<String> {
+        let unproven = self.chain.is_unproven().then(|| {
+            "lines from before the first one do not lead up to it; are the files named oldest first?".to_owned()
+        });
+        let wrong: Vec<String> = unproven.into_iter().chain(pin.and_then(|pin| self.is_cut(pin))).collect();
+        self.summary.wrong += wrong.len() as u64;
+        wrong
+    }
+
+    fn is_cut(&self, pin: &Pin) -> Option<String> {
         match self.chain.last() {
-            Some((seq, hash)) if seq == pin.seq && hash == pin.hash => Ok(()),
+            Some((seq, hash)) if seq == pin.seq && hash == pin.hash => None,
             Some((seq, _)) if seq == pin.seq => {
-                Err(format!("the last line, seq {seq}, has another hash than expected"))
+                Some(format!("the last line, seq {seq}, has another hash than expected"))
             }
-            Some((seq, _)) => Err(format!("the log ends at seq {seq}, not at seq {}", pin.seq)),
-            None => Err(format!("the log is empty, and does not end at seq {}", pin.seq)),
+            Some((seq, _)) => Some(format!("the log ends at seq {seq}, not at seq {}", pin.seq)),
+            None => Some(format!("the log is empty, and does not end at seq {}", pin.seq)),
         }
     }
 
@@ -223,10 +232,9 @@ impl fmt::Display for Finding {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.wrong {
+        match &self.wrong {
             0 => f.write_str("ok: ")?,
-            1 => f.write_str("1 line is wrong: ")?,
-            wrong => write!(f, "{wrong} lines are wrong: ")?,
+            wrong => write!(f, "wrong in {wrong} {}: ", if *wrong == 1 { "place" } else { "places" })?,
         }
         write!(f, "{} lines", self.lines)?;
         if let Some((first, last)) = self.ends {

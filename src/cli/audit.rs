@@ -59,13 +59,12 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     }
-    let cut = args.expect_last.as_ref().and_then(|pin| verifier.ends_with(pin).err());
-    if let Some(cut) = &cut {
-        shown = shown.and_then(|()| writeln!(out, "{cut}"));
+    for wrong in verifier.finish(args.expect_last.as_ref()) {
+        shown = shown.and_then(|()| writeln!(out, "{wrong}"));
     }
     let summary = verifier.summary();
     shown.and_then(|()| writeln!(out, "{summary}"))?;
-    Ok(if summary.wrong == 0 && cut.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {

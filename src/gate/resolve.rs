@@ -1,9 +1,9 @@
 //! Ending doubt: by what a read shows, when it is due (DESIGN section 5).
 
 use super::{Gate, Turn};
-use crate::admission::{OutsideEdit, Rules, Step, Verified};
+use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, Note};
-use crate::model::{Doubt, ItemRecord, Ownership, Reach, ResourceKey, Snapshot, Time};
+use crate::model::{Doubt, ItemRecord, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
 use std::time::Duration;
 
 impl Gate {
@@ -70,9 +70,15 @@ pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now:
     let shown = rules.workflow.shown(seen);
     match (early || due, landed) {
         (false, _) => None,
-        (true, true) => Some(Verified::Landed(shown)),
+        (true, true) => Some(Verified::Landed { parked: parks_by(record, doubt, &shown, rules), shown }),
         (true, false) => Some(Verified::NotLanded(shown)),
     }
+}
+
+/// Whether the write that landed parks its holder's item, as an answered one would have.
+fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) -> Option<bool> {
+    let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor))?;
+    admission::parks(&own.shown, shown, &rules.workflow)
 }
 
 fn holds_already(record: &ItemRecord, doubt: &Doubt) -> bool {

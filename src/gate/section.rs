@@ -318,6 +318,9 @@ impl Section {
                 Err(LedgerError::Refused(Refused::InDoubt(_))) if !last => {
                     // Without a service token doubt ends by the next request's credential.
                     let read = self.read(address, "observe").await?;
+                    if read.seen.key != *key {
+                        return Err(Stop::Moved);
+                    }
                     self.gate.resolve_by(key, &read.seen, turn, rules).await;
                     *fresh = Some(read);
                 }

@@ -7,7 +7,8 @@ use super::book::{Book, Changes};
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
-use crate::model::{Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use crate::model::{Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Inner {
     book: Book,
+    /// Attempts that were sent and are not final.
+    unsettled: HashMap<AttemptId, Attempt>,
     settled: Vec<Settled>,
     lines: Vec<String>,
     last_hash: String,
@@ -44,6 +47,7 @@ impl MemoryStore {
     pub fn new(gate: &str, zombie_period: Duration) -> Arc<Self> {
         let inner = Inner {
             book: Book::new(GateId::new(gate), Epoch(0), zombie_period),
+            unsettled: HashMap::new(),
             settled: Vec::new(),
             lines: Vec::new(),
             last_hash: GENESIS.to_owned(),
@@ -88,7 +92,11 @@ impl MemoryStore {
 impl Inner {
     fn store(&mut self, changes: &Changes) {
         self.book.keep();
-        self.settled.extend(changes.settled.iter().cloned());
+        self.settled.extend(changes.settled.iter().map(|settled| whole(&self.unsettled, settled)));
+        for settled in &changes.settled {
+            self.unsettled.remove(&settled.attempt.id);
+        }
+        self.unsettled.extend(changes.unsettled.iter().map(|attempt| (attempt.id.clone(), attempt.clone())));
         for line in &changes.lines {
             self.append(line);
         }
@@ -103,6 +111,13 @@ impl Inner {
     fn check(&self) -> Result<(), LedgerError> {
         self.available.then_some(()).ok_or_else(|| LedgerError::Unavailable("switched off".to_owned()))
     }
+}
+
+/// The attempt as it was entered, with its end: a doubt remembers only what its resolver needs.
+fn whole(unsettled: &HashMap<AttemptId, Attempt>, settled: &Settled) -> Settled {
+    let Some(entered) = unsettled.get(&settled.attempt.id) else { return settled.clone() };
+    let (state, ownership) = (settled.attempt.state, settled.attempt.ownership.clone());
+    Settled { attempt: Attempt { state, ownership, ..entered.clone() }, ..settled.clone() }
 }
 
 // === impl MemoryLedger ===
@@ -126,6 +141,10 @@ impl MemoryLedger {
         inner.check()?;
         Ok(of(&inner))
     }
+}
+
+fn order(settled: &Settled) -> (Time, &AttemptId) {
+    (settled.attempt.opened, &settled.attempt.id)
 }
 
 impl Ledger for MemoryLedger {
@@ -157,8 +176,13 @@ impl Ledger for MemoryLedger {
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(async move {
-            let of_item = |settled: &&Settled| settled.attempt.locator == locator;
-            self.read(|inner| inner.settled.iter().rev().filter(of_item).take(limit).cloned().collect())
+            self.read(|inner| {
+                let here = |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
+                let mut found: Vec<_> = inner.settled.iter().filter(|one| here(&one.attempt.key)).cloned().collect();
+                found.sort_by(|one, other| order(other).cmp(&order(one)));
+                found.truncate(limit);
+                found
+            })
         })
     }
 

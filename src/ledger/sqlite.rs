@@ -12,8 +12,9 @@ use super::book::{Book, bare_line};
 use crate::admission::Step;
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
 use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use arc_swap::ArcSwap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,8 +45,9 @@ pub struct SqliteLedger {
 }
 
 struct Shared {
-    gate: GateId,
-    epoch: AtomicU64,
+    identity: ArcSwap<(GateId, Epoch)>,
+    /// The file does not hold together; found after the start, since looking takes a while.
+    damaged: AtomicBool,
     newest: watch::Sender<u64>,
     /// The records as every durable and every staged step left them, and a connection that loads those not in it.
     desk: Mutex<Desk>,
@@ -60,8 +62,14 @@ type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 type ReadJob = Box<dyn FnOnce(&Store) + Send>;
 
 enum Job {
-    Commit { commands: Vec<Command>, durability: Durability, reply: Reply<Vec<ItemRecord>> },
+    Commit {
+        commands: Vec<Command>,
+        durability: Durability,
+        reply: Reply<Vec<ItemRecord>>,
+    },
     Record(Box<Line>),
+    /// The file could not be opened: try it again.
+    Reopen,
     Printed(u64, Reply<()>),
 }
 
@@ -85,8 +93,8 @@ impl SqliteLedger {
             other => Some(other?),
         };
         let shared = Arc::new(Shared {
-            gate: store.as_ref().map_or_else(|| GateId::new("unopened"), |store| store.gate.clone()),
-            epoch: AtomicU64::new(0),
+            identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
+            damaged: AtomicBool::new(false),
             newest: watch::channel(0).0,
             desk: Mutex::new(Desk { book: Book::new(GateId::new(""), Epoch(0), options.zombie_period), loader: None }),
         });
@@ -103,6 +111,18 @@ impl SqliteLedger {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// At the desk, if the file is open and whole; else the writer is asked to try again.
+    fn at_desk<T>(&self, of: impl FnOnce(&mut Desk) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if self.shared.damaged.load(Ordering::Acquire) {
+            return Err(LedgerError::Unavailable("the file is damaged; restore a copy and start again".to_owned()));
+        }
+        let mut desk = self.shared.desk();
+        if desk.loader.is_none() {
+            self.jobs.send(Job::Reopen).map_err(|_| gone())?;
+        }
+        of(&mut desk)
     }
 
     async fn query<T: Send + 'static>(
@@ -124,20 +144,20 @@ impl Ledger for SqliteLedger {
     ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         if commands.iter().all(|command| matches!(command.step, Step::Open(_))) {
             // T1 alone stays in memory: it needs neither the writer nor the disk.
-            return Box::pin(std::future::ready(self.shared.desk().open(&commands)));
+            return Box::pin(std::future::ready(self.at_desk(|desk| desk.open(&commands))));
         }
         Box::pin(self.ask(move |reply| Job::Commit { commands, durability, reply }))
     }
 
     fn record(&self, note: Note, now: Time) {
-        let line = Box::new(bare_line(note, now, &self.shared.gate));
+        let line = Box::new(bare_line(note, now, &self.shared.identity.load().0));
         if self.jobs.send(Job::Record(line)).is_err() {
             tracing::error!("a decision could not be recorded: the ledger's writer has ended");
         }
     }
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
-        Box::pin(std::future::ready(self.shared.desk().item(key)))
+        Box::pin(std::future::ready(self.at_desk(|desk| desk.item(key))))
     }
 
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
@@ -170,7 +190,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn identity(&self) -> (GateId, Epoch) {
-        (self.shared.gate.clone(), Epoch(self.shared.epoch.load(Ordering::Acquire)))
+        (**self.shared.identity.load()).clone()
     }
 }
 
@@ -184,7 +204,7 @@ impl Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("gate", &self.gate).finish_non_exhaustive()
+        f.debug_struct("Shared").field("identity", &self.identity.load()).finish_non_exhaustive()
     }
 }
 
@@ -251,6 +271,8 @@ impl Writer {
                 group.dirty = true;
                 group.lines.push(*line);
             }
+            // `run` has done it before this job was taken.
+            Job::Reopen => {}
             Job::Printed(seq, reply) => {
                 let marked = self.begin(group).and_then(|store| store.mark_printed(seq));
                 match marked {
@@ -360,9 +382,22 @@ impl Writer {
         let loader = Store::open_to_read(&self.options).inspect_err(|error| tracing::warn!(ledger.error = %error)).ok();
         let book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
         *self.shared.desk() = Desk { book, loader };
-        self.shared.epoch.store(store.epoch.0, Ordering::Release);
+        self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
+        let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
+        spawn("ledger-check", move || check_whole(&options, &shared));
         self.shared.newest.send_replace(store.newest_line());
         self.store = Some(store);
+    }
+}
+
+/// Reads the whole file once, beside the traffic.
+fn check_whole(options: &SqliteOptions, shared: &Shared) {
+    match Store::open_to_read(options).and_then(|store| store.check_whole()) {
+        Ok(()) => tracing::debug!("ledger file checked"),
+        Err(error) => {
+            shared.damaged.store(true, Ordering::Release);
+            tracing::error!(ledger.error = %error, "the ledger is damaged; guarded writes are refused");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! TLS on both sides: HTTP/2 by ALPN, certificates replaced while serving, upstreams that prove who they are.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,20 +18,28 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::edge_support::{Gate, Plan, ask, echo, forge, serve_http, status};
 
-fn certificate(name: &str) -> CertifiedKey<KeyPair> {
+/// A certificate that signs itself.
+pub fn certificate(name: &str) -> CertifiedKey<KeyPair> {
     generate_simple_self_signed([name.to_owned()]).unwrap()
 }
 
-fn write(made: &CertifiedKey<KeyPair>, files: &TlsFiles) {
+/// Puts a certificate and its key where they are expected.
+pub fn write(made: &CertifiedKey<KeyPair>, files: &TlsFiles) {
     std::fs::write(&files.cert, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
 }
 
-fn files(at: &Path) -> TlsFiles {
+/// Where they are expected.
+pub fn files(at: &Path) -> TlsFiles {
     TlsFiles { cert: at.join("cert.pem"), key: at.join("key.pem") }
 }
 
-async fn connect(gate: &Gate, trust: &CertifiedKey<KeyPair>, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+/// A client that trusts this certificate alone.
+pub async fn connect(
+    address: SocketAddr,
+    trust: &CertifiedKey<KeyPair>,
+    alpn: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trust.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -40,7 +49,7 @@ async fn connect(gate: &Gate, trust: &CertifiedKey<KeyPair>, alpn: &[u8]) -> std
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
-    let stream = TcpStream::connect(gate.address).await.unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("gate.test").unwrap(), stream).await
 }
 
@@ -56,7 +65,7 @@ async fn tls_gate(at: &Path) -> (Gate, CertifiedKey<KeyPair>) {
 async fn http2_is_chosen_by_alpn_and_goes_up_as_http1() {
     let dir = tempfile::tempdir().unwrap();
     let (gate, made) = tls_gate(dir.path()).await;
-    let stream = connect(&gate, &made, b"h2").await.unwrap();
+    let stream = connect(gate.address, &made, b"h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -81,7 +90,7 @@ async fn http2_is_chosen_by_alpn_and_goes_up_as_http1() {
 async fn http1_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let (gate, made) = tls_gate(dir.path()).await;
-    let stream = connect(&gate, &made, b"http/1.1").await.unwrap();
+    let stream = connect(gate.address, &made, b"http/1.1").await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let request = Request::get("/x").header("host", "gate.test").body(Empty::<Bytes>::new()).unwrap();
@@ -92,17 +101,17 @@ async fn http1_over_tls() {
 async fn certificates_are_replaced_while_serving_and_bad_ones_are_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let (gate, old) = tls_gate(dir.path()).await;
-    assert!(connect(&gate, &old, b"http/1.1").await.is_ok());
+    assert!(connect(gate.address, &old, b"http/1.1").await.is_ok());
 
     std::fs::write(dir.path().join("cert.pem"), "nonsense").unwrap();
     assert!(gate.certificates[0].reload().is_err());
-    assert!(connect(&gate, &old, b"http/1.1").await.is_ok());
+    assert!(connect(gate.address, &old, b"http/1.1").await.is_ok());
 
     let new = certificate("gate.test");
     write(&new, &files(dir.path()));
     gate.certificates[0].reload().unwrap();
-    assert!(connect(&gate, &new, b"http/1.1").await.is_ok());
-    assert!(connect(&gate, &old, b"http/1.1").await.is_err());
+    assert!(connect(gate.address, &new, b"http/1.1").await.is_ok());
+    assert!(connect(gate.address, &old, b"http/1.1").await.is_err());
 }
 
 async fn tls_forge(made: &CertifiedKey<KeyPair>) -> u16 {

@@ -1,8 +1,11 @@
 //! Integration tests: one binary.
 
+mod claims;
+mod audit;
 mod config;
 mod conformance;
 mod deploy;
+mod e2e;
 mod edge_admin;
 mod edge_git;
 mod edge_head;
@@ -11,6 +14,7 @@ mod edge_stream;
 mod edge_support;
 mod edge_tls;
 mod edge_upstream;
+mod properties;
 mod protocol;
 mod support;
 mod tidy;

@@ -22,6 +22,8 @@ pub(super) struct Chain {
     last: Option<Mark>,
     /// Where a repetition stands.
     repeating: Option<Mark>,
+    /// The repetition has shown lines from before the first, and has not yet come to it.
+    unproven: bool,
     /// The line before could not be read: this one is taken as it is.
     lost: bool,
     known: VecDeque<(u64, u128)>,
@@ -98,7 +100,12 @@ impl Chain {
         self.last = Some(mark(line));
     }
 
-    fn repeat(&self, line: &Line) -> Option<String> {
+    /// Whether lines from before the first did not lead up to it.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.unproven
+    }
+
+    fn repeat(&mut self, line: &Line) -> Option<String> {
         if let Some(before) = &self.repeating
             && line.seq > before.seq
             && let Some(wrong) = follows(before, line)
@@ -106,7 +113,9 @@ impl Chain {
             return Some(wrong);
         }
         let oldest = self.known.front().map_or(0, |(seq, _)| *seq);
-        match self.known.binary_search_by_key(&line.seq, |(seq, _)| *seq) {
+        let known = self.known.binary_search_by_key(&line.seq, |(seq, _)| *seq);
+        self.unproven = known.is_err();
+        match known {
             Ok(at) if self.known[at].1 == print(&line.hash) => None,
             Ok(_) => Some("there was another line with this seq".to_owned()),
             Err(_) if line.seq > oldest => Some("it comes after lines with a higher seq".to_owned()),

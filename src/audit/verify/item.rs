@@ -147,7 +147,7 @@ impl Item {
         match before {
             // What was never sent may be said twice, where the first saying could not be stored at once.
             Some(before) if before == outcome && outcome.is_unsent() => None,
-            Some(before) => Some(format!("the write {} had ended as {before:?} before", line.id)),
+            Some(before) => Some(format!("the write {} had ended as {} before", line.id, before.as_str())),
             None if self.doubts.iter().any(|doubt| doubt.id == line.id) => {
                 Some(format!("the write {} is in doubt: it can only turn out to have landed or not", line.id))
             }
@@ -183,9 +183,8 @@ impl Item {
                 Some(Outcome::Committed | Outcome::Partial | Outcome::Landed),
                 Some(write),
             ) => self.granted(before, after, line, write),
-            (Kind::Revoked, ..) => ended(before, after, line),
             (Kind::Operator, ..) if before.holder.is_none() => same(before, after, line),
-            (Kind::Operator, ..) => ended(before, after, line),
+            (Kind::Operator | Kind::Revoked, ..) => ended(before, after, line),
             (Kind::Rebound, ..) => renamed(before, after, line),
             _ => same(before, after, line),
         }
@@ -206,7 +205,8 @@ impl Item {
                 Err(format!("the holding of {holder} ends, but it was no release"))
             }
             (_, Some(holder)) if !write.may_make_holder(holder) => {
-                Err(format!("{holder} becomes the holder by a {:?} of {}", write.intent, write.agent))
+                let intent = write.intent.map_or("write", Intent::as_str);
+                Err(format!("{holder} becomes the holder by a {intent} of {}", write.agent))
             }
             (Some(holder), _) if !(before.parked || write.may_take_from(holder)) => {
                 Err(self.overlap(holder, after.holder.as_ref(), write))
@@ -331,7 +331,7 @@ impl Agent {
 
 /// Nothing.
 fn same(before: &State, after: &State, line: &Line) -> Result<(), String> {
-    let what = line.result.map_or_else(|| line.kind.as_str().to_owned(), |outcome| format!("{outcome:?}"));
+    let what = line.result.map_or(line.kind.as_str(), Outcome::as_str);
     match () {
         () if !Agent::same_as(before.holder.as_ref(), after.holder.as_ref()) => {
             let name = |holder: &Option<Agent>| holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);

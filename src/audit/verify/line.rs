@@ -178,7 +178,7 @@ fn hash(bytes: &[u8]) -> Option<String> {
     let after_hash = member(after_prev, b",\"hash\":\"")?;
     let head = &bytes[..bytes.len() - after_prev.len()];
     let digest = Sha256::new().chain_update(head).chain_update(after_hash).finalize();
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(format!("{digest:x}"))
 }
 
 /// What follows a member with 64 hexadecimal digits as its value.
@@ -258,6 +258,18 @@ impl Kind {
 }
 
 impl Intent {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Release => "release",
+            Self::HandOver => "hand_over",
+            Self::Move => "move",
+            Self::Adopt => "adopt",
+            Self::TakeOver => "take_over",
+            Self::Create => "create",
+        }
+    }
+
     /// Whether its success says "you hold it".
     pub(super) fn takes(self) -> bool {
         matches!(self, Self::Claim | Self::Adopt | Self::TakeOver | Self::Create)
@@ -265,6 +277,19 @@ impl Intent {
 }
 
 impl Outcome {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "REJECTED",
+            Self::Aborted => "ABORTED",
+            Self::Committed => "COMMITTED",
+            Self::Refused => "REFUSED",
+            Self::Partial => "PARTIAL",
+            Self::Doubt => "DOUBT",
+            Self::Landed => "LANDED",
+            Self::NotLanded => "NOT_LANDED",
+        }
+    }
+
     /// Never sent.
     pub(super) fn is_unsent(self) -> bool {
         matches!(self, Self::Rejected | Self::Aborted)

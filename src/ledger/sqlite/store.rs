@@ -10,7 +10,7 @@ use crate::model::{
     Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, ResourceKey,
     Settled, Shown, Time,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -108,8 +108,11 @@ impl Store {
 
     /// Opens the file for reading beside the writer.
     pub(super) fn open_to_read(options: &SqliteOptions) -> Result<Self, OpenError> {
-        let db = connect(&options.dir.join(FILE))?;
-        Self::over(db, None)
+        // Never makes the file: made here it would be open to others, and refused by the writer ever after.
+        let path = options.dir.join(FILE);
+        let flags = OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE;
+        let db = Connection::open_with_flags(path, flags).map_err(unavailable)?;
+        Self::over(configure(db)?, None)
     }
 
     fn over(db: Connection, lock: Option<File>) -> Result<Self, OpenError> {
@@ -195,7 +198,10 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
 }
 
 fn connect(path: &Path) -> Result<Connection, OpenError> {
-    let db = Connection::open(path).map_err(unavailable)?;
+    configure(Connection::open(path).map_err(unavailable)?)
+}
+
+fn configure(db: Connection) -> Result<Connection, OpenError> {
     db.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;",
     )
@@ -345,6 +351,23 @@ impl Store {
         self.tail.borrow().seq
     }
 
+    /// Whether every page holds together, and the last audit line carries the hash that is stored beside it.
+    pub(super) fn check_whole(&self) -> Result<(), OpenError> {
+        let found: String = self.db.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(unavailable)?;
+        if found != "ok" {
+            return Err(OpenError::Unavailable(found));
+        }
+        let sql = "SELECT hash, line FROM audit ORDER BY seq DESC LIMIT 1";
+        let last: Option<(String, String)> =
+            self.db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(unavailable)?;
+        match last {
+            Some((hash, line)) if !line.contains(&format!("\"hash\":\"{hash}\"")) => {
+                Err(OpenError::Unavailable("the last audit line does not carry its hash".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
         let mut records = self.rows(sql, [key.as_str()], read_item)?;
@@ -361,7 +384,7 @@ impl Store {
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
-        let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1)
+        let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1) AND settled IS NOT NULL
                    ORDER BY opened DESC, id DESC LIMIT ?2";
         self.rows(sql, params![locator.to_string(), stored(limit as u64)], read_attempt)
     }

@@ -1,1 +1,142 @@
-//!
+//! Who counts as whom: accounts, the instances behind them, and credentials that may not say who they are.
+
+use crate::support::{REPO, World};
+use claimgate::admission::Mode;
+use claimgate::effect::Decision;
+use claimgate::model::Login;
+
+fn with_shared_bot() -> World {
+    World::with(|setup| setup.settings.shared_accounts = ["bot"].map(Login::new).into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_account_must_name_its_instance() {
+    let world = with_shared_bot();
+    let told = world.claim("bot", 1).await.loses("identity_required");
+    assert!(told.body["message"].as_str().unwrap().contains("Claimgate-Agent"), "{told:?}");
+    assert_eq!(world.writes(1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_instances_of_one_account_one_wins() {
+    let world = with_shared_bot();
+    let (one, two) = tokio::join!(world.claim("bot@one", 1), world.claim("bot@two", 1));
+    assert_eq!([one.is_success(), two.is_success()].iter().filter(|won| **won).count(), 1, "{one:?} {two:?}");
+    let (winner, loser) = if one.is_success() { ("bot@one", "bot@two") } else { ("bot@two", "bot@one") };
+    world.claim(winner, 1).await.is_noop();
+    let told = world.claim(loser, 1).await.loses("already_assigned");
+    assert_eq!(told.holder(), Some("bot"));
+    world.release(loser, 1).await.loses("not_holder");
+    world.release(winner, 1).await.wins();
+    world.claim(loser, 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_differ_are_two_agents_on_any_account() {
+    let world = World::new();
+    world.claim("dev-1@one", 1).await.wins();
+    world.claim("dev-1@two", 1).await.loses("already_assigned");
+    world.claim("dev-1@one", 1).await.is_noop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_instance_matches_any() {
+    let world = World::new();
+    world.claim("dev-1@one", 1).await.wins();
+    world.claim("dev-1", 1).await.is_noop();
+    world.is_held_by(1, "dev-1 (one)").await;
+    world.release("dev-1", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holding_without_an_instance_is_adopted_by_the_first_that_names_one() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.claim("dev-1@one", 1).await.is_noop();
+    world.is_held_by(1, "dev-1 (one)").await;
+    world.claim("dev-1@two", 1).await.loses("already_assigned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_names_the_instance_too() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.set_labels("dev-1@one", 1, &["in-progress"]).await.wins();
+    world.claim("dev-1@two", 1).await.loses("already_assigned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_are_compared_without_regard_to_case() {
+    let world = World::new();
+    world.claim_for("dev-1", "DEV-1", 1).await.wins();
+    world.claim("dev-1", 1).await.is_noop();
+    world.claim("dev-2", 1).await.loses("already_assigned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_may_not_say_who_it_is_holds_as_its_fingerprint() {
+    let world = World::new();
+    world.forge.add_token("dev-1", "scoped-1", true);
+    world.forge.add_token("dev-2", "scoped-2", true);
+    world.claim_for("scoped-1", "dev-1", 1).await.wins();
+    assert!(world.holder(1).await.unwrap().starts_with("credential:"));
+    world.claim_for("scoped-1", "dev-1", 1).await.is_noop();
+    world.claim_for("scoped-2", "dev-2", 1).await.loses("already_assigned");
+    world.release("scoped-2", 1).await.loses("not_holder");
+    world.release("scoped-1", 1).await.wins();
+    world.shows(1, &[]);
+    world.claim_for("scoped-2", "dev-2", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opaque_account_adopts_nothing() {
+    let world = World::new();
+    world.forge.add_token("dev-1", "scoped-1", true);
+    world.forge.outside_assign("root", REPO, 1, &["dev-1"]);
+    world.claim_for("scoped-1", "dev-1", 1).await.loses("already_assigned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_hears_what_the_tracker_says_and_nothing_else() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.forge.add_user("eve", "eve");
+    world.forge.set_private(REPO, true);
+    let told = world.claim("eve", 1).await;
+    assert_eq!(told.status, 404, "{told:?}");
+    let told = world.claim("nobody", 1).await;
+    assert_eq!(told.status, 401, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trackers_own_refusal_of_the_write_goes_back_unchanged() {
+    let world = World::new();
+    world.forge.add_user("eve", "eve");
+    world.claim("eve", 1).await.is(403, "");
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-1", 1).await.wins();
+}
+
+/// Whoever filed an issue may edit it; Gitea answers 201 and drops the assignee of those who may not write.
+#[tokio::test(start_paused = true)]
+async fn a_success_that_changed_nothing_is_not_applied() {
+    let world = World::new();
+    world.forge.add_user("eve", "eve");
+    let own = world.forge.add_issue_by("eve", REPO, "filed by a stranger", &[], &[]).number;
+    world.claim("eve", own).await.is(403, "not_applied");
+    world.is_held_by_nobody(own).await;
+    world.claim("dev-1", own).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn observing_refuses_nothing_and_says_what_it_would_have() {
+    let world = World::with(|setup| setup.rules.assignment.mode = Mode::Observe);
+    world.claim("dev-1", 1).await.wins();
+    let told = world.claim("dev-2", 1).await.wins();
+    assert_eq!((told.decision, told.code), (Some(Decision::Observe), "already_assigned"));
+    world.shows(1, &["dev-2"]);
+    world.is_held_by(1, "dev-2").await;
+    let told = world.release("dev-1", 1).await.wins();
+    assert_eq!((told.decision, told.code), (Some(Decision::Observe), "not_holder"));
+    world.shows(1, &[]);
+}

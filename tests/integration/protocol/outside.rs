@@ -1,1 +1,278 @@
-//!
+//! Edits past the gate: what they do to a holding, and what they never do.
+
+use crate::support::{REPO, World};
+use claimgate::admission::Outside;
+use claimgate::fake_forge::Fault;
+use claimgate::model::{AttemptState, Locator};
+use serde_json::json;
+use std::time::Duration;
+
+/// A world in which `dev-1` holds item 1 and works on it.
+async fn at_work() -> World {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.set_labels("dev-1", 1, &["in-progress"]).await.wins();
+    world
+}
+
+impl World {
+    async fn causes(&self) -> Vec<String> {
+        let lines = self.lines().await;
+        lines
+            .iter()
+            .filter(|line| line["kind"] == "revoked")
+            .map(|line| line["reason"].as_str().unwrap().into())
+            .collect()
+    }
+}
+
+// === outside = "wins" ===
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_takes_the_item_ends_the_holding() {
+    type Edit = fn(&World);
+    let edits: [(&str, Edit, bool); 5] = [
+        ("unassigned", |world| world.forge.outside_assign("root", REPO, 1, &[]), true),
+        ("reassigned", |world| world.forge.outside_assign("root", REPO, 1, &["dev-3"]), false),
+        ("closed", |world| world.forge.outside_close("root", REPO, 1), false),
+        ("moved out of work", |world| world.forge.outside_labels("root", REPO, 1, &["blocked"]), false),
+        ("unassigned", |world| world.forge.outside_remove_collaborator("root", REPO, "dev-1"), true),
+    ];
+    for (what, edit, free) in edits {
+        eprintln!("--- {what}");
+        let world = at_work().await;
+        let fence = world.record(1).await.fence;
+        edit(&world);
+        let rival = world.claim("dev-2", 1).await;
+        assert_eq!(rival.is_success(), free, "{rival:?}");
+        assert!(world.record(1).await.fence > fence);
+        let causes = world.causes().await;
+        assert!(causes.len() == 1 && causes[0].contains(what), "{causes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_holder_learns_of_it_at_its_next_write() {
+    let world = at_work().await;
+    world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+    world.claim("dev-1", 1).await.loses("already_assigned");
+    world.release("dev-1", 1).await.loses("not_holder");
+    world.shows(1, &["dev-3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_human_who_reassigns_is_never_overwritten() {
+    let world = at_work().await;
+    world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+    for agent in ["dev-1", "dev-2"] {
+        world.claim(agent, 1).await.loses("already_assigned");
+    }
+    world.claim("dev-3", 1).await.is_noop();
+    world.is_held_by(1, "dev-3").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_harmless_edit_only_changes_what_was_shown() {
+    let world = at_work().await;
+    let before = world.record(1).await;
+    world.forge.outside_labels("root", REPO, 1, &["in-progress", "bug"]);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.forge.outside_labels("root", REPO, 1, &["in-progress", "todo"]);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    let after = world.record(1).await;
+    assert_eq!((after.fence, after.contested), (before.fence, false));
+    assert_eq!(after.holding.unwrap().shown.statuses.len(), 2);
+    assert!(world.causes().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holding_without_an_assignee_is_not_an_outside_edit() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.claim("dev-1", 1).await.is_noop();
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    assert!(world.causes().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_item_that_is_reopened_can_be_claimed_at_once() {
+    let world = at_work().await;
+    world.forge.outside_close("root", REPO, 1);
+    world.forge.outside_assign("root", REPO, 1, &[]);
+    world.forge.outside_reopen("root", REPO, 1);
+    world.claim("dev-2", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_between_write_and_read_back_is_contested() {
+    let world = World::new();
+    world.slow_forge(20, 0, 0);
+    let (told, ()) = tokio::join!(world.claim("dev-1", 1), async {
+        // Reads: which item and what state (one), then the write, then the read-back.
+        while world.assignees(1).is_empty() {
+            world.wait(Duration::from_millis(1)).await;
+        }
+        world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+    });
+    told.loses("contested");
+    world.is_held_by_nobody(1).await;
+    assert_eq!(world.states(1).await, [AttemptState::Partial]);
+    world.claim("dev-3", 1).await.wins();
+}
+
+// === outside = "hold" ===
+
+#[tokio::test(start_paused = true)]
+async fn hold_refuses_all_until_the_holder_releases() {
+    let world = World::with(|setup| setup.rules.assignment.outside = Outside::Hold);
+    world.claim("dev-1", 1).await.wins();
+    world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.claim("dev-3", 1).await.loses("already_assigned");
+    world.claim("dev-1", 1).await.loses("contested");
+    world.is_held_by(1, "dev-1").await;
+    world.release("dev-1", 1).await.is_noop();
+    world.shows(1, &["dev-3"]);
+    world.claim("dev-3", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn hold_ends_by_the_operators_word() {
+    let world = World::with(|setup| setup.rules.assignment.outside = Outside::Hold);
+    world.claim("dev-1", 1).await.wins();
+    world.forge.outside_assign("root", REPO, 1, &[]);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    let gate = world.process().gate.clone();
+    gate.release(&Locator::new("root", "work", 1), "the agent is gone").await.expect("it is held");
+    world.claim("dev-2", 1).await.wins();
+}
+
+// === foreign claims ===
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_claim_is_adopted_by_its_own_account_alone() {
+    let world = World::new();
+    world.forge.outside_assign("root", REPO, 1, &["dev-1"]);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    let sent = world.writes(1);
+    world.claim("dev-1", 1).await.is_noop();
+    assert_eq!(world.writes(1), sent);
+    world.is_held_by(1, "dev-1").await;
+    world.release("dev-1", 1).await.wins();
+    world.claim("dev-2", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_claim_at_work_is_cleared_by_its_own_account_alone() {
+    let world = World::new();
+    world.forge.outside_assign("root", REPO, 1, &["dev-1"]);
+    world.forge.outside_labels("root", REPO, 1, &["in-progress"]);
+    world.release("dev-2", 1).await.loses("not_holder");
+    world.release("dev-1", 1).await.wins();
+    world.shows(1, &[]);
+}
+
+// === parking, handing over, people, taking over ===
+
+#[tokio::test(start_paused = true)]
+async fn closing_parks_and_anybody_may_clear() {
+    let world = at_work().await;
+    world.release("dev-2", 1).await.loses("not_holder");
+    world.close("dev-1", 1).await.wins();
+    assert!(world.record(1).await.holding.unwrap().parked);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.release("dev-2", 1).await.wins();
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-2", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn moving_out_of_work_parks_and_the_holders_claim_unparks() {
+    let world = at_work().await;
+    world.set_labels("dev-1", 1, &["blocked"]).await.wins();
+    assert!(world.record(1).await.holding.unwrap().parked);
+    world.claim("dev-1", 1).await.wins();
+    assert!(!world.record(1).await.holding.unwrap().parked);
+    world.release("dev-2", 1).await.loses("not_holder");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handing_over_makes_the_other_the_holder() {
+    let world = at_work().await;
+    world.hand_over("dev-2", "dev-3", 1).await.loses("already_assigned");
+    world.hand_over("dev-1", "dev-3", 1).await.wins();
+    world.is_held_by(1, "dev-3").await;
+    world.claim("dev-1", 1).await.loses("already_assigned");
+    world.claim("dev-3", 1).await.is_noop();
+    world.release("dev-3", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn assigning_others_or_many_is_refused() {
+    let world = World::new();
+    world.claim_for("dev-1", "dev-2", 1).await.loses("not_holder");
+    world.patch("dev-1", 1, json!({ "assignees": ["dev-1", "dev-2"] })).await.loses("multiple_assignees");
+    world.claim("dev-1", 1).await.wins();
+    world.patch("dev-1", 1, json!({ "assignees": ["dev-1", "dev-2"] })).await.loses("multiple_assignees");
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_may_do_what_no_rule_allows() {
+    let world = at_work().await;
+    world.release("supervisor", 1).await.wins();
+    world.is_held_by_nobody(1).await;
+    world.claim_for("supervisor", "dev-2", 1).await.wins();
+    world.is_held_by(1, "dev-2").await;
+    world.claim_for("supervisor", "supervisor", 1).await.wins();
+    world.is_held_by(1, "supervisor").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_holder_is_taken_over_where_the_rules_say_so() {
+    let limit = Duration::from_hours(1);
+    let world = World::with(|setup| setup.rules.assignment.takeover_after = Some(limit));
+    world.claim("dev-1", 1).await.wins();
+    world.wait(limit - Duration::from_secs(1)).await;
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.wait(Duration::from_secs(2)).await;
+    world.claim("dev-2", 1).await.wins();
+    world.shows(1, &["dev-2"]);
+    let kind = world.history(1).await.last().and_then(|settled| settled.attempt.kind);
+    assert_eq!(kind, Some(claimgate::model::Kind::TakeOver));
+    world.claim("dev-1", 1).await.loses("already_assigned");
+    world.release("dev-1", 1).await.loses("not_holder");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_works_is_not_silent() {
+    let limit = Duration::from_hours(1);
+    let world = World::with(|setup| setup.rules.assignment.takeover_after = Some(limit));
+    world.claim("dev-1", 1).await.wins();
+    for labels in [["in-progress"], ["blocked"], ["in-progress"]] {
+        world.wait(limit / 2).await;
+        world.set_labels("dev-1", 1, &labels).await.wins();
+    }
+    world.claim("dev-2", 1).await.loses("already_assigned");
+}
+
+// === half-done writes ===
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_which_only_the_assignee_landed_is_partial_and_holds() {
+    let world = World::new();
+    world.next_write(1, Fault::AssigneesThenError(500));
+    let told = world.patch("dev-1", 1, json!({ "assignees": ["dev-1"], "state": "closed" })).await;
+    told.is(500, "partial");
+    world.is_held_by(1, "dev-1").await;
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.release("dev-1", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_which_all_but_the_assignee_landed_is_contested() {
+    let world = World::new();
+    world.next_write(1, Fault::RestThenError(500));
+    world.patch("dev-1", 1, json!({ "assignees": ["dev-1"], "state": "closed" })).await.loses("contested");
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-2", 1).await.wins();
+}

@@ -88,12 +88,21 @@ impl Life {
         self.traps.lock().unwrap().push((at, trap));
     }
 
+    /// Forgets every trap.
+    pub fn disarm(&self) {
+        self.traps.lock().unwrap().clear();
+    }
+
     pub fn freeze(&self) {
         self.frozen.send_replace(true);
     }
 
     pub fn thaw(&self) {
         self.frozen.send_replace(false);
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        *self.frozen.borrow()
     }
 
     /// Returns once this life is frozen.

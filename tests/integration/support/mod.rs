@@ -9,7 +9,7 @@ mod told;
 mod upstream;
 mod world;
 
-pub use life::{FaultyLedger, Life, Moment, SimClock, Trap};
+pub use life::{Moment, Trap};
 pub use told::Told;
 pub use upstream::SimUpstream;
-pub use world::{Q, REPO, Setup, WRITE_TIMEOUT, World};
+pub use world::{Q, REPO, WRITE_TIMEOUT, World};

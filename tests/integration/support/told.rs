@@ -6,7 +6,7 @@ use claimgate::gate::{Answered, Reply};
 use serde_json::Value;
 
 /// What a client was told; nothing, if its connection ended first.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Told {
     /// The status; 0 where there was no answer.
     pub status: u16,
@@ -21,6 +21,12 @@ pub struct Told {
 }
 
 // === impl Told ===
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} {:?} {} {}", self.status, self.code, self.decision, self.id, self.body["message"])
+    }
+}
 
 impl Told {
     /// The connection ended without an answer.

@@ -364,6 +364,12 @@ impl World {
         self.process().ledger.item(&key).await.expect("the ledger is there")
     }
 
+    /// The same; nothing, too, while the ledger is away.
+    pub async fn try_record(&self, n: u64) -> Option<ItemRecord> {
+        let key = ResourceKey::new(&self.forge.issue(REPO, n).id.to_string());
+        self.process().ledger.item(&key).await.ok().flatten()
+    }
+
     pub async fn record(&self, n: u64) -> ItemRecord {
         self.known(n).await.unwrap_or_else(|| panic!("the ledger knows nothing of #{n}"))
     }

@@ -1,0 +1,9 @@
+//! What the whole gate promises, through the real binary: claims, races, hang-ups, secrets, restarts.
+
+mod drain;
+mod flows;
+mod hangups;
+mod identity;
+mod races;
+mod refusals;
+mod secrets;

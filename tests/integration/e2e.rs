@@ -1,0 +1,444 @@
+//! The real binary in front of a fake forge, and agents that talk to it over real sockets.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use claimgate::fake_forge::{FakeForge, IssueHandle, Options};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// The repository of all these tests.
+pub const REPO: &str = "acme/app";
+/// Labels that the repository has.
+pub const LABELS: [&str; 9] = [
+    "backlog",
+    "todo",
+    "in-progress",
+    "blocked",
+    "done",
+    "underspecified",
+    "awaiting-live-verification",
+    "tech-debt",
+    "priority",
+];
+
+// === the forge ===
+
+/// A forge with a repository, its labels and these accounts, who may all write.
+pub async fn forge(logins: &[&str]) -> FakeForge {
+    let forge = FakeForge::start(Options::default()).await.expect("a free port");
+    forge.add_user("acme", "token-of-acme");
+    forge.add_repo("acme", "app");
+    for login in logins {
+        forge.add_user(login, &token(login));
+        forge.grant_write(login, REPO);
+    }
+    for label in LABELS {
+        forge.add_label(REPO, label);
+    }
+    forge
+}
+
+/// An account's token.
+pub fn token(login: &str) -> String {
+    format!("token-of-{login}")
+}
+
+/// An issue in the backlog.
+pub fn backlog_issue(forge: &FakeForge) -> IssueHandle {
+    forge.add_issue(REPO, "a piece of work", &["backlog"], &[])
+}
+
+/// `agent-0`, `agent-1`, …
+pub fn agents(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("agent-{number}")).collect()
+}
+
+/// The path of an issue in the API.
+pub fn issue(number: u64) -> String {
+    format!("/api/v1/repos/{REPO}/issues/{number}")
+}
+
+// === the gate ===
+
+/// How a gate is to be started.
+pub struct Setup {
+    upstream: String,
+    state: PathBuf,
+    config: String,
+    shell: Option<&'static str>,
+    keep: Arc<tempfile::TempDir>,
+}
+
+/// A running `claimgate serve`. It is killed when this is dropped.
+pub struct Gate {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    output: Arc<Output>,
+    state: PathBuf,
+    _keep: Arc<tempfile::TempDir>,
+}
+
+#[derive(Default)]
+struct Output {
+    stdout: Mutex<String>,
+    stderr: Mutex<String>,
+}
+
+impl Setup {
+    pub fn before(upstream: &str) -> Self {
+        let keep = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let state = keep.path().join("state");
+        Self { upstream: upstream.to_owned(), state, config: String::new(), shell: None, keep }
+    }
+
+    /// More configuration, in TOML.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config = toml.to_owned();
+        self
+    }
+
+    /// A shell command before the gate takes the shell's place, such as `ulimit -f 8`.
+    pub fn shell(mut self, command: &'static str) -> Self {
+        self.shell = Some(command);
+        self
+    }
+
+    /// The same state directory, without the shell command.
+    pub fn again(&self, upstream: &str) -> Self {
+        let keep = Arc::clone(&self.keep);
+        Self {
+            upstream: upstream.to_owned(),
+            state: self.state.clone(),
+            config: self.config.clone(),
+            shell: None,
+            keep,
+        }
+    }
+
+    /// A directory for the files of a configuration.
+    pub fn dir(&self) -> &Path {
+        self.keep.path()
+    }
+
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    fn command(&self) -> Command {
+        let config = self.keep.path().join("gate.toml");
+        std::fs::write(&config, &self.config).expect("the configuration is written");
+        let binary = env!("CARGO_BIN_EXE_claimgate");
+        let mut command = match self.shell {
+            None => Command::new(binary),
+            Some(before) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), binary]);
+                shell
+            }
+        };
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.to_string_lossy().starts_with("CLAIMGATE_")) {
+            command.env_remove(name);
+        }
+        command.arg("serve").arg("--config").arg(config);
+        command.args(["--upstream", &self.upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.arg("--state-dir").arg(&self.state);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(&self) -> Gate {
+        let mut child = self.command().spawn().expect("the gate starts");
+        let output = Arc::new(Output::default());
+        follow(child.stdout.take().expect("piped"), Arc::clone(&output), |output| &output.stdout);
+        follow(child.stderr.take().expect("piped"), Arc::clone(&output), |output| &output.stderr);
+        let address = announced(&output, "listen").await;
+        let admin = announced(&output, "admin").await;
+        Gate { address, admin, child, output, state: self.state.clone(), _keep: Arc::clone(&self.keep) }
+    }
+
+    /// Starts one that is expected not to run; what it says on standard error.
+    pub async fn refused_to_start(&self) -> (ExitStatus, String) {
+        let output = tokio::time::timeout(Duration::from_secs(10), self.command().output());
+        let output = output.await.expect("it ends by itself").expect("it starts");
+        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// A gate with the built-in defaults.
+pub async fn gate(forge: &FakeForge) -> Gate {
+    Setup::before(&forge.base_url()).start().await
+}
+
+impl Gate {
+    /// An agent with this account's token.
+    pub fn agent(&self, login: &str) -> Client {
+        Client::new(self.address, login)
+    }
+
+    /// Somebody without a credential.
+    pub fn anonymous(&self) -> Client {
+        Client { authorization: None, ..Client::new(self.address, "") }
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> Client {
+        Client { authorization: None, ..Client::new(self.admin, "") }
+    }
+
+    pub fn stdout(&self) -> String {
+        self.output.stdout.lock().expect("no panic").clone()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.output.stderr.lock().expect("no panic").clone()
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// The audit so far, line by line.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = self.stdout();
+        text.lines().map(|line| serde_json::from_str(line).expect("an audit line is JSON")).collect()
+    }
+
+    /// What `/claims` says of an item; null if nothing.
+    pub async fn claim(&self, number: u64) -> Value {
+        let answer = self.operator().get("/claims").await.json();
+        let claims = answer["claims"].as_array().cloned().unwrap_or_default();
+        claims.into_iter().find(|claim| claim["resource"] == format!("{REPO}#{number}")).unwrap_or(Value::Null)
+    }
+
+    /// The account that holds an item by the ledger.
+    pub async fn holder(&self, number: u64) -> Option<String> {
+        self.claim(number).await["agent"]["account"].as_str().map(str::to_owned)
+    }
+
+    /// The process's id.
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    pub fn tell(&self, signal: rustix::process::Signal) {
+        let id = self.process().cast_signed();
+        let id = rustix::process::Pid::from_raw(id).expect("no process is 0");
+        rustix::process::kill_process(id, signal).expect("it can be told");
+    }
+
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
+        ended.await.expect("it ends in time").expect("it can be waited for")
+    }
+
+    /// SIGTERM, and the end.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.tell(rustix::process::Signal::TERM);
+        self.ended().await
+    }
+}
+
+fn follow(from: impl AsyncRead + Unpin + Send + 'static, output: Arc<Output>, to: fn(&Output) -> &Mutex<String>) {
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(from).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut text = to(&output).lock().expect("no panic");
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+}
+
+/// The address that a log line has in this field.
+async fn announced(output: &Output, field: &str) -> SocketAddr {
+    let stderr = || output.stderr.lock().expect("no panic").clone();
+    let found = || {
+        let text = stderr();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter_map(|line| line[field].as_str()?.parse().ok()).next()
+    };
+    eventually(|| async { found() }, Duration::from_secs(20))
+        .await
+        .unwrap_or_else(|| panic!("the gate does not say `{field}`:\n{}", stderr()))
+}
+
+/// Looks again and again until there is something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(look: impl Fn() -> F, most: Duration) -> Option<T> {
+    let until = tokio::time::Instant::now() + most;
+    loop {
+        if let Some(found) = look().await {
+            return Some(found);
+        }
+        if tokio::time::Instant::now() > until {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+// === the agents ===
+
+/// One client with one kept connection.
+pub struct Client {
+    pub address: SocketAddr,
+    pub login: String,
+    /// Before each path, such as `/as/one`.
+    pub prefix: String,
+    pub authorization: Option<String>,
+    pub headers: Vec<(&'static str, String)>,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Client {
+    pub fn new(address: SocketAddr, login: &str) -> Self {
+        let authorization = Some(format!("token {}", token(login)));
+        let (login, prefix) = (login.to_owned(), String::new());
+        Self { address, login, prefix, authorization, headers: Vec::new(), connection: None }
+    }
+
+    /// With one more header.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// Under a path prefix.
+    pub fn below(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    pub async fn get(&mut self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// PATCH with these assignees.
+    pub async fn assign(&mut self, number: u64, logins: &[&str]) -> Answer {
+        self.call(Method::PATCH, &issue(number), Some(json!({ "assignees": logins }))).await
+    }
+
+    /// PATCH with itself as the only assignee.
+    pub async fn claim(&mut self, number: u64) -> Answer {
+        let me = self.login.clone();
+        self.assign(number, &[&me]).await
+    }
+
+    pub async fn release(&mut self, number: u64) -> Answer {
+        self.assign(number, &[]).await
+    }
+
+    pub async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.send(method, path, &[("content-type", "application/json")], body.into()).await
+    }
+
+    pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub async fn try_send(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, hyper::Error> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.prefix));
+        request = request.header("host", self.address.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.body(Full::new(body)).expect("a request");
+        let connection = self.connected().await;
+        let answer = connection.send_request(request).await?;
+        let (head, body) = answer.into_parts();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.collect().await?.to_bytes() })
+    }
+
+    /// Opens the connection, if it is not open.
+    pub async fn connected(&mut self) -> &mut SendRequest<Full<Bytes>> {
+        let open = match &mut self.connection {
+            Some(connection) => connection.ready().await.is_ok(),
+            None => false,
+        };
+        if !open {
+            let stream = TcpStream::connect(self.address).await.expect("somebody listens");
+            stream.set_nodelay(true).expect("an option");
+            let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+            let (sender, connection) = handshake.expect("a connection");
+            tokio::spawn(connection);
+            self.connection = Some(sender);
+        }
+        self.connection.as_mut().expect("just opened")
+    }
+}
+
+impl Answer {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The header that each answer to a guarded write has.
+    #[track_caller]
+    pub fn decision(&self) -> &str {
+        let value = self.headers.get("claimgate-decision");
+        value.unwrap_or_else(|| panic!("no decision: {self:?}")).to_str().expect("text")
+    }
+
+    /// The code of a refusal; its decision says the same.
+    #[track_caller]
+    pub fn code(&self) -> String {
+        let code = self.json()["claimgate"]["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}")).to_owned();
+        assert!(self.decision().starts_with(&format!("reject; code={code}; id=")), "{self:?}");
+        code
+    }
+
+    /// It went through, by the gate.
+    #[track_caller]
+    pub fn granted(&self) -> &Self {
+        assert!(StatusCode::from_u16(self.status).is_ok_and(|status| status.is_success()), "{self:?}");
+        let decision = self.decision();
+        assert!(decision.starts_with("admit; id=") || decision.starts_with("noop; id="), "{decision}");
+        self
+    }
+
+    /// It was refused by the gate, for this reason.
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) -> &Self {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{self:?}");
+        self
+    }
+}

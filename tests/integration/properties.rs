@@ -1,0 +1,431 @@
+//! The invariants of `reference/protocol.md` over random histories: agents, outsiders and faults in any order.
+
+use crate::support::{Moment, Q, REPO, Told, Trap, World};
+use claimgate::effect::audit::{GENESIS, hex};
+use claimgate::effect::{Decision, Ledger as _};
+use claimgate::fake_forge::{Fault, Matcher};
+use claimgate::model::AttemptState;
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+const AGENTS: u8 = 4;
+const ISSUES: u64 = 2;
+/// No part in the histories: it looks at what they leave.
+const PROBE: &str = "dev-8";
+
+/// What one agent does.
+#[derive(Clone, Debug)]
+struct Deed {
+    agent: u8,
+    issue: u64,
+    act: Act,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Claim,
+    Release,
+    HandOver(u8),
+    Labels(&'static str),
+    Close,
+    Reopen,
+}
+
+/// What befalls a round before its deeds.
+#[derive(Clone, Debug)]
+enum Mishap {
+    None,
+    NextWrite(u64, Fault),
+    Outside(u64, Outside),
+    LedgerAway,
+    LedgerBack,
+    At(Moment, Trap),
+    Restart,
+    StepWall(i64),
+    HangUp(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outside {
+    Clear,
+    Assign(u8),
+    Label(&'static str),
+    Close,
+    Reopen,
+}
+
+#[derive(Clone, Debug)]
+struct Round {
+    mishap: Mishap,
+    deeds: Vec<Deed>,
+    /// Afterwards.
+    pause: Duration,
+}
+
+// === histories ===
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => Just(Act::Claim),
+        3 => Just(Act::Release),
+        1 => (1..=AGENTS).prop_map(Act::HandOver),
+        1 => prop::sample::select(vec!["todo", "in-progress", "blocked", "done"]).prop_map(Act::Labels),
+        1 => Just(Act::Close),
+        1 => Just(Act::Reopen),
+    ]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    // Most of it happens to one item, else little meets.
+    let issue = prop_oneof![4 => Just(1), 1 => 1..=ISSUES];
+    (1..=AGENTS, issue, act()).prop_map(|(agent, issue, act)| Deed { agent, issue, act })
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    // Late landings come within the doubt period, and beyond it, too: then the tracker may show somebody else, but
+    // never are two agents told that they hold.
+    let late = || prop_oneof![3 => 1..90u64, 1 => 90..300u64].prop_map(Duration::from_secs);
+    prop_oneof![
+        2 => Just(Fault::CutBefore),
+        3 => Just(Fault::CutAfter),
+        4 => late().prop_map(Fault::Zombie),
+        2 => prop::option::of(late()).prop_map(|lands_after| Fault::Hang { lands_after }),
+        1 => prop::sample::select(vec![500, 502]).prop_map(Fault::ErrorBeforeWrite),
+        2 => prop::sample::select(vec![500, 502]).prop_map(Fault::ErrorAfterWrite),
+        1 => Just(Fault::Ignore),
+        1 => Just(Fault::AssigneesThenError(500)),
+        1 => Just(Fault::RestThenError(500)),
+        1 => Just(Fault::Garbled),
+    ]
+}
+
+fn moment() -> impl Strategy<Value = Moment> {
+    use Moment::{
+        AfterT1, AfterT2, AfterT3, Answered, BeforeClose, BeforeResolve, BeforeSend, BeforeT1, BeforeT2, BeforeT3,
+    };
+    prop::sample::select(vec![
+        BeforeT1,
+        AfterT1,
+        BeforeT2,
+        AfterT2,
+        BeforeSend,
+        Answered,
+        BeforeT3,
+        AfterT3,
+        BeforeClose,
+        BeforeResolve,
+    ])
+}
+
+fn mishap() -> impl Strategy<Value = Mishap> {
+    let trap = prop_oneof![
+        3 => Just(Trap::Crash),
+        2 => Just(Trap::LedgerAway),
+        1 => Just(Trap::Suspend(Duration::from_secs(90))),
+        1 => (1..500u64).prop_map(|millis| Trap::Slow(Duration::from_millis(millis))),
+    ];
+    let outside = prop_oneof![
+        3 => Just(Outside::Clear),
+        2 => (1..=AGENTS).prop_map(Outside::Assign),
+        1 => prop::sample::select(vec!["backlog", "in-progress", "blocked"]).prop_map(Outside::Label),
+        1 => Just(Outside::Close),
+        1 => Just(Outside::Reopen),
+    ];
+    prop_oneof![
+        6 => Just(Mishap::None),
+        8 => (1..=ISSUES, fault()).prop_map(|(issue, fault)| Mishap::NextWrite(issue, fault)),
+        3 => (1..=ISSUES, outside).prop_map(|(issue, outside)| Mishap::Outside(issue, outside)),
+        1 => Just(Mishap::LedgerAway),
+        2 => Just(Mishap::LedgerBack),
+        4 => (moment(), trap).prop_map(|(moment, trap)| Mishap::At(moment, trap)),
+        1 => Just(Mishap::Restart),
+        1 => (-4000..4000i64).prop_map(Mishap::StepWall),
+        1 => (1..60u64).prop_map(Mishap::HangUp),
+    ]
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    let pause = prop_oneof![6 => 0..3000u64, 2 => 3000..60_000u64, 1 => 60_000..200_000u64];
+    let deeds = prop::collection::vec(deed(), 1..=3).prop_map(|mut deeds| {
+        // One agent does one thing at a time.
+        deeds.sort_by_key(|deed| deed.agent);
+        deeds.dedup_by_key(|deed| deed.agent);
+        deeds
+    });
+    (mishap(), deeds, pause).prop_map(|(mishap, deeds, pause)| Round {
+        mishap,
+        deeds,
+        pause: Duration::from_millis(pause),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        max_shrink_iters: 3000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/integration/properties.regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_invariants_hold_over_any_history(rounds in prop::collection::vec(round(), 1..25), delays in (0..8u64, 0..8u64)) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(live_through(&rounds, delays));
+    }
+}
+
+async fn live_through(rounds: &[Round], (read, write): (u64, u64)) {
+    let world = World::with(|setup| setup.issues = usize::try_from(ISSUES).unwrap());
+    world.slow_forge(read, write, 0);
+    let beliefs = Beliefs::default();
+    let mut sends = 0;
+    for round in rounds {
+        sends += restart_if_dead(&world);
+        let patience = befall(&world, &round.mishap, &mut sends);
+        let deeds = round.deeds.iter().enumerate().map(|(at, deed)| {
+            let patience = if at == 0 { patience } else { None };
+            carry_out(&world, &beliefs, deed, patience)
+        });
+        join_all(deeds).await;
+        world.wait(round.pause).await;
+    }
+    sends += calm(&world).await;
+    sends += world.process().upstream.sends();
+    each_write_has_its_attempt(&world, sends).await;
+    never_two_holders(&world, &beliefs).await;
+    the_audit_is_whole(&world).await;
+    every_item_can_be_claimed(&world).await;
+}
+
+/// What the dead process had sent.
+fn restart_if_dead(world: &World) -> usize {
+    if world.process().life.is_frozen() { world.restart().upstream.sends() } else { 0 }
+}
+
+/// Arranges it; returns after how long the first client hangs up.
+fn befall(world: &World, mishap: &Mishap, sends: &mut usize) -> Option<Duration> {
+    match mishap {
+        Mishap::None => {}
+        Mishap::NextWrite(issue, fault) => {
+            world.forge.clear_script();
+            for method in ["PATCH", "PUT"] {
+                world.forge.script(*fault, Matcher::new(method, format!("/issues/{issue}")));
+            }
+        }
+        Mishap::Outside(issue, outside) => edit(world, *issue, *outside),
+        Mishap::LedgerAway => world.store.set_available(false),
+        Mishap::LedgerBack => world.store.set_available(true),
+        Mishap::At(moment, trap) => world.trap(*moment, trap.clone()),
+        Mishap::Restart => *sends += world.restart().upstream.sends(),
+        Mishap::StepWall(seconds) => {
+            world.clock.step_wall(*seconds);
+            *sends += world.restart().upstream.sends();
+        }
+        Mishap::HangUp(millis) => return Some(Duration::from_millis(*millis)),
+    }
+    None
+}
+
+fn edit(world: &World, n: u64, outside: Outside) {
+    match outside {
+        Outside::Clear => world.forge.outside_assign("root", REPO, n, &[]),
+        Outside::Assign(agent) => world.forge.outside_assign("root", REPO, n, &[&login(agent)]),
+        Outside::Label(name) => world.forge.outside_labels("root", REPO, n, &[name]),
+        Outside::Close => world.forge.outside_close("root", REPO, n),
+        Outside::Reopen => world.forge.outside_reopen("root", REPO, n),
+    }
+}
+
+fn login(agent: u8) -> String {
+    format!("dev-{agent}")
+}
+
+async fn carry_out(world: &World, beliefs: &Beliefs, deed: &Deed, patience: Option<Duration>) {
+    let (who, n) = (login(deed.agent), deed.issue);
+    if matches!(deed.act, Act::Release) {
+        beliefs.drop(&who, n);
+    }
+    let write = async {
+        match deed.act {
+            Act::Claim => world.claim(&who, n).await,
+            Act::Release => world.release(&who, n).await,
+            Act::HandOver(to) => world.hand_over(&who, &login(to), n).await,
+            Act::Labels(name) => world.set_labels(&who, n, &[name]).await,
+            Act::Close => world.close(&who, n).await,
+            Act::Reopen => world.reopen(&who, n).await,
+        }
+    };
+    let told = tokio::time::timeout(patience.unwrap_or(Duration::MAX), write).await;
+    beliefs.learn(world, &who, deed, &told.unwrap_or_else(|_| Told::nothing())).await;
+}
+
+// === what agents believe ===
+
+/// Who may believe to hold what, by the published rule, and every grant that met another's belief.
+#[derive(Default)]
+struct Beliefs {
+    held: Mutex<BTreeMap<(u64, String), u64>>,
+    grants: Mutex<Vec<String>>,
+    overlaps: Mutex<Vec<Overlap>>,
+}
+
+/// `granted` was told that it holds while `before` believed so since an earlier audit line.
+#[derive(Debug)]
+struct Overlap {
+    issue: u64,
+    before: String,
+    granted: String,
+    since: u64,
+    until: u64,
+}
+
+impl Beliefs {
+    fn drop(&self, who: &str, n: u64) {
+        self.held.lock().unwrap().remove(&(n, who.to_owned()));
+    }
+
+    async fn learn(&self, world: &World, who: &str, deed: &Deed, told: &Told) {
+        let claims = deed.act == Act::Claim || deed.act == Act::HandOver(deed.agent);
+        let refused = matches!(told.code, "not_holder" | "already_assigned" | "contested") && !told.is_success();
+        match deed.act {
+            _ if refused || told.is_uncertain() => self.drop(who, deed.issue),
+            _ if claims && told.is_success() => self.grant(world, who, deed.issue, told),
+            Act::HandOver(_) if told.is_success() => self.drop(who, deed.issue),
+            Act::Labels(_) | Act::Close if told.is_success() => {
+                // Its own move out of work ends its exclusive right.
+                let parked = world.try_record(deed.issue).await.and_then(|record| record.holding);
+                if parked.is_none_or(|holding| holding.parked) {
+                    self.drop(who, deed.issue);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn grant(&self, world: &World, who: &str, issue: u64, told: &Told) {
+        let until = *world.process().ledger.newest_line().borrow();
+        let mut held = self.held.lock().unwrap();
+        for ((n, before), since) in held.iter().filter(|((n, other), _)| *n == issue && other != who) {
+            self.overlaps.lock().unwrap().push(Overlap {
+                issue: *n,
+                before: before.clone(),
+                granted: who.to_owned(),
+                since: *since,
+                until,
+            });
+        }
+        held.insert((issue, who.to_owned()), until);
+        if matches!(told.decision, Some(Decision::Admit | Decision::Noop)) {
+            self.grants.lock().unwrap().push(told.id.clone());
+        }
+    }
+}
+
+// === invariants ===
+
+/// Faults stop, and all that is late has landed. Returns what a dead process had sent.
+async fn calm(world: &World) -> usize {
+    world.forge.clear_script();
+    world.store.set_available(true);
+    let sends = restart_if_dead(world);
+    world.process().life.disarm();
+    world.wait(Duration::from_secs(301)).await;
+    world.wait(Q + Duration::from_secs(10)).await;
+    for n in 1..=ISSUES {
+        world.reopen(PROBE, n).await;
+    }
+    sends
+}
+
+/// I3: nothing guarded reaches the forge but what an attempt that was SENDING carried.
+async fn each_write_has_its_attempt(world: &World, sends: usize) {
+    let at_forge = world.forge.requests().iter().filter(|entry| entry.guarded).count();
+    assert_eq!(at_forge, sends, "guarded writes at the forge, and sends of the gate");
+    let mut sent = 0;
+    for n in 1..=ISSUES {
+        let history = world.history(n).await;
+        assert!(history.iter().all(|settled| settled.attempt.state.is_final()));
+        let may_have_left = |state| !matches!(state, AttemptState::Rejected | AttemptState::Aborted);
+        sent += history
+            .iter()
+            .filter(|settled| settled.attempt.goal.is_some() && may_have_left(settled.attempt.state))
+            .count();
+    }
+    assert!(at_forge <= sent, "{at_forge} writes at the forge, {sent} attempts that were sent");
+}
+
+/// I1: never two, unless a recorded revocation lies between. I2: every grant is recorded.
+async fn never_two_holders(world: &World, beliefs: &Beliefs) {
+    let lines = world.lines().await;
+    for overlap in beliefs.overlaps.lock().unwrap().iter() {
+        let resource = format!("{REPO}#{}", overlap.issue);
+        let between = |line: &&Value| (overlap.since + 1..=overlap.until).contains(&line["seq"].as_u64().unwrap());
+        let revoked = |line: &Value| {
+            line["resource"] == *resource && line["kind"] == "revoked" && line["agent"]["account"] == *overlap.before
+        };
+        assert!(lines.iter().filter(between).any(revoked), "{overlap:?}\n{}", told_by(&lines, &resource));
+    }
+    for id in beliefs.grants.lock().unwrap().iter() {
+        let committed = |line: &&Value| line["id"] == **id && line["result"] == "COMMITTED";
+        assert_eq!(lines.iter().filter(committed).count(), 1, "grant {id} is recorded once");
+    }
+}
+
+/// I8: versions never fall, final states never change, and the chain is whole.
+async fn the_audit_is_whole(world: &World) {
+    let process = world.process();
+    let mut previous = GENESIS.to_owned();
+    let (mut fences, mut states) = (HashMap::new(), HashMap::new());
+    for (seq, text) in process.ledger.lines(0, usize::MAX).await.unwrap() {
+        let line: Value = serde_json::from_str(&text).unwrap();
+        let hash = line["hash"].as_str().unwrap().to_owned();
+        let unhashed = text.replacen(&format!("\"hash\":\"{hash}\","), "", 1);
+        assert_eq!(hex(&Sha256::digest(unhashed)), hash, "line {seq}");
+        assert_eq!((line["seq"].as_u64(), line["prev_hash"].as_str()), (Some(seq), Some(&*previous)));
+        previous = hash;
+        if let Some(fence) = line["fence"].as_u64() {
+            let before = fences.insert(line["resource"].as_str().unwrap().to_owned(), fence);
+            assert!(before.is_none_or(|before| before <= fence), "line {seq}: version {fence} after {before:?}");
+        }
+        if let Some(state) = line["result"].as_str() {
+            let before = states.insert(line["id"].as_str().unwrap().to_owned(), state.to_owned());
+            let follows = before.as_deref().is_none_or(|before| before == "DOUBT" && state.ends_with("LANDED"));
+            assert!(follows, "line {seq}: {state} after {before:?}");
+        }
+    }
+}
+
+/// I14: every attempt is final, every holder can release, and then everybody can claim.
+async fn every_item_can_be_claimed(world: &World) {
+    for n in 1..=ISSUES {
+        let Some(record) = world.known(n).await else { continue };
+        assert!(record.live.is_none() && record.doubts.is_empty(), "#{n}: {record:?}");
+        if let Some(holding) = record.holding {
+            let told = world.release(&holding.actor.to_string(), n).await;
+            assert!(told.is_success(), "#{n}: {} cannot release: {told:?}", holding.actor);
+        }
+        world.forge.outside_assign("root", REPO, n, &[]);
+        let told = world.claim(PROBE, n).await;
+        assert!(told.is_success(), "#{n}: {told:?}\n{}", told_by(&world.lines().await, &format!("{REPO}#{n}")));
+        world.shows(n, &[PROBE]);
+    }
+}
+
+/// The audit of one item, shortened, for whoever reads a failure.
+fn told_by(lines: &[Value], resource: &str) -> String {
+    let of_item = lines.iter().filter(|line| line["resource"] == resource);
+    let short = |line: &Value| {
+        let members =
+            ["seq", "time", "id", "kind", "decision", "code", "change", "result", "fence", "observed", "reason"];
+        let texts = members.map(|name| line[name].to_string());
+        format!("{} by {} -> {}", texts.join(" "), line["agent"]["account"], line["holder"]["account"])
+    };
+    of_item.map(short).collect::<Vec<_>>().join("\n")
+}
