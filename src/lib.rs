@@ -22,14 +22,14 @@
 //! | F0 | [`model`] | the vocabulary: items, agents, changes, attempts, holdings, refusals. No I/O, no serde, no http |
 //! | F1 | [`admission`] | pure judgement: [`decide`](admission::decide) before the send, [`judge`](admission::judge) after it, [`apply`](admission::apply) for each step of the claim protocol on an item's record |
 //! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/forgejo` is the one that there is. `routes.rs` is the table of what is guarded |
-//! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters |
+//! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters; the points at which a crash test kills the process |
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
 //! | F3 | [`audit`] | prints the ledger's audit lines, and verifies the promise from them alone |
 //! | F3 | [`clock`] | the system's clocks and randomness |
 //! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release |
-//! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses |
+//! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |
 //! | F6 | [`config`] | one file is schema, defaults and their explanation; a wrong key is an error with its place |
 //! | F6 | [`telemetry`] | the operational log |
 //! | F6 | [`server`] | listeners, TLS, limits, drain, the admin listener and what an operator can ask of it |

@@ -55,7 +55,7 @@ impl Gate {
         let taken: BTreeSet<Status> = held.found.difference(&statuses).cloned().collect();
         let taken = self.label_ids(address, &taken, service).await?;
         let removals = brought.into_iter().map(|label| SetChange::Remove(BTreeSet::from([label])));
-        let addition = (!taken.is_empty()).then(|| SetChange::Add(taken));
+        let addition = (!taken.is_empty()).then_some(SetChange::Add(taken));
         let changes: Vec<SetChange<LabelRef>> = addition.into_iter().chain(removals).collect();
         for change in &changes {
             self.write(self.ports.dialect.relabel(address, change.clone()), service).await?;

@@ -6,6 +6,7 @@
 mod agent;
 mod race;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -74,7 +75,7 @@ fn table(rows: &[(&str, &Tally)]) -> String {
     for (name, tally) in rows {
         let time = format!("{:.1} s", tally.took.as_secs_f64());
         let Tally { single, several, none, requests, .. } = tally;
-        text += &format!("{name:18}{single:>12}{several:>15}{none:>8}{requests:>24}{time:>10}\n");
+        let _ = writeln!(text, "{name:18}{single:>12}{several:>15}{none:>8}{requests:>24}{time:>10}");
     }
     text
 }
