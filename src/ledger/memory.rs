@@ -69,7 +69,9 @@ impl MemoryStore {
             note: None,
             now,
         };
-        let commands: Vec<Command> = inner.book.all().map(recover).collect();
+        let mut commands: Vec<Command> = inner.book.all().map(recover).collect();
+        // In one order always, so that a simulation repeats.
+        commands.sort_by(|one, other| one.key.cmp(&other.key));
         if let Ok(changes) = inner.book.run(&commands, &mut |_| Ok(None)) {
             inner.store(&changes);
         }
@@ -177,7 +179,8 @@ impl Ledger for MemoryLedger {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {
-                let here = |key| inner.book.all().any(|record| record.key == *key && record.locator == locator);
+                let here =
+                    |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
                 let mut found: Vec<_> = inner.settled.iter().filter(|one| here(&one.attempt.key)).cloned().collect();
                 found.sort_by(|one, other| order(other).cmp(&order(one)));
                 found.truncate(limit);
