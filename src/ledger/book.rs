@@ -111,6 +111,13 @@ impl Book {
         self.take_back(0);
     }
 
+    /// Enters an attempt again that was answered as OPEN. Whoever came after it, found it closed, and was answered, comes
+    /// after it here, too.
+    pub(super) fn reopen(&mut self, attempt: &Attempt) {
+        let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
+        self.records.entry(attempt.key.clone()).or_insert_with(new).live = Some(attempt.clone());
+    }
+
     /// Forgets an attempt that was never sent, whatever became of its row.
     pub(super) fn close(&mut self, key: &ResourceKey, attempt: &AttemptId) {
         if let Some(record) = self.records.get_mut(key) {

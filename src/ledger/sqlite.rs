@@ -11,7 +11,7 @@ mod store;
 use super::book::{Book, bare_line};
 use crate::admission::Step;
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
-use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use crate::model::{Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -180,11 +180,20 @@ struct Writer {
 struct Group {
     waiting: Vec<(Reply<Vec<ItemRecord>>, Vec<ItemRecord>)>,
     marks: Vec<Reply<()>>,
-    lines: Vec<Line>,
+    lines: Vec<Staged>,
+    /// Attempts that were opened and already answered: they stay open even if the group fails.
+    opened: Vec<Attempt>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
     dirty: bool,
     failed: Option<String>,
+}
+
+/// A line of the group.
+struct Staged {
+    line: Line,
+    /// Somebody has been told already, so the line must be written even if this group fails.
+    answered: bool,
 }
 
 impl Writer {
@@ -210,7 +219,7 @@ impl Writer {
             Job::Commit { commands, durability, reply } => self.stage(&commands, durability, reply, group),
             Job::Record(line) => {
                 group.dirty = true;
-                group.lines.push(*line);
+                group.lines.push(Staged { line: *line, answered: true });
             }
             Job::Item(key, reply) => drop(reply.send(self.item(&key))),
             Job::Printed(seq, reply) => {
@@ -235,11 +244,12 @@ impl Writer {
         reply: Reply<Vec<ItemRecord>>,
         group: &mut Group,
     ) {
-        match self.stage_rows(commands, group) {
+        match self.stage_rows(commands, durability, group) {
             Ok((records, stored)) if stored && durability == Durability::Awaited => {
                 group.waiting.push((reply, records));
             }
             Ok((records, _)) => {
+                group.opened.extend(commands.iter().filter_map(opens));
                 group.closed.extend(commands.iter().filter_map(closes));
                 drop(reply.send(Ok(records)));
             }
@@ -247,7 +257,12 @@ impl Writer {
         }
     }
 
-    fn stage_rows(&mut self, commands: &[Command], group: &mut Group) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
+    fn stage_rows(
+        &mut self,
+        commands: &[Command],
+        durability: Durability,
+        group: &mut Group,
+    ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
         let changes = self.book.run(commands, &mut |key| store.item(key))?;
         if changes.stored {
@@ -255,7 +270,9 @@ impl Writer {
             if let Err(error) = staged {
                 group.failed.get_or_insert_with(|| error.to_string());
             }
-            group.lines.extend(changes.lines);
+            // Of what nobody waits for only the ends of attempts stay; the rest is found again by the next read.
+            let answered = durability == Durability::NextGroup && commands.iter().any(|one| closes(one).is_some());
+            group.lines.extend(changes.lines.into_iter().map(|line| Staged { line, answered }));
         }
         Ok((changes.records, changes.stored))
     }
@@ -276,10 +293,11 @@ impl Writer {
         if !group.dirty && self.deferred.is_empty() {
             return self.book.keep();
         }
-        let lines: Vec<Line> = self.deferred.drain(..).chain(group.lines.drain(..)).collect();
+        let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
+        let lines: Vec<Staged> = deferred.chain(group.lines.drain(..)).collect();
         let committed = match group.failed.take() {
             Some(why) => Err(LedgerError::Unavailable(why)),
-            None => self.begin(&mut group).and_then(|store| store.commit(&lines)),
+            None => self.begin(&mut group).and_then(|store| store.commit(lines.iter().map(|staged| &staged.line))),
         };
         match committed {
             Ok(newest) => {
@@ -294,15 +312,16 @@ impl Writer {
     }
 
     /// Nothing of the group is on disk: the records go back, and only lines of decisions already answered are kept.
-    fn fail(&mut self, group: Group, lines: Vec<Line>, error: &LedgerError) {
+    fn fail(&mut self, group: Group, lines: Vec<Staged>, error: &LedgerError) {
         tracing::error!(ledger.error = %error, "ledger group not written");
         if let Some(store) = &self.store {
             store.rollback();
         }
         self.book.undo();
+        group.opened.iter().for_each(|attempt| self.book.reopen(attempt));
         group.closed.iter().for_each(|(key, attempt)| self.book.close(key, attempt));
-        let answered = |line: &Line| matches!(line.result, Some("REJECTED" | "ABORTED"));
-        self.deferred.extend(lines.into_iter().filter(answered).take(MOST_DEFERRED));
+        let answered = lines.into_iter().filter(|staged| staged.answered).map(|staged| staged.line);
+        self.deferred.extend(answered.take(MOST_DEFERRED));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         group.marks.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
     }
@@ -339,6 +358,13 @@ fn read_loop(options: &SqliteOptions, queue: &Receiver<ReadJob>) {
         if let Some(store) = &store {
             job(store);
         }
+    }
+}
+
+fn opens(command: &Command) -> Option<Attempt> {
+    match &command.step {
+        Step::Open(attempt) => Some(attempt.clone()),
+        _ => None,
     }
 }
 

@@ -246,7 +246,7 @@ impl Store {
     }
 
     /// Writes the lines and ends the transaction; when this returns, all of it is on disk.
-    pub(super) fn commit(&self, lines: &[Line]) -> Result<u64, LedgerError> {
+    pub(super) fn commit<'a>(&self, lines: impl IntoIterator<Item = &'a Line>) -> Result<u64, LedgerError> {
         let mut tail = self.tail.borrow().clone();
         for line in lines {
             let (text, hash) = line.seal(tail.seq + 1, &tail.hash);
