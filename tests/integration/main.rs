@@ -3,6 +3,7 @@
 mod config;
 mod conformance;
 mod deploy;
+mod ledgers;
 mod properties;
 mod protocol;
 mod support;

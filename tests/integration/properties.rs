@@ -106,9 +106,20 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn moment() -> impl Strategy<Value = Moment> {
-    use Moment::{AfterT1, AfterT2, AfterT3, Answered, BeforeClose, BeforeResolve, BeforeSend, BeforeT1, BeforeT2, BeforeT3};
+    use Moment::{
+        AfterT1, AfterT2, AfterT3, Answered, BeforeClose, BeforeResolve, BeforeSend, BeforeT1, BeforeT2, BeforeT3,
+    };
     prop::sample::select(vec![
-        BeforeT1, AfterT1, BeforeT2, AfterT2, BeforeSend, Answered, BeforeT3, AfterT3, BeforeClose, BeforeResolve,
+        BeforeT1,
+        AfterT1,
+        BeforeT2,
+        AfterT2,
+        BeforeSend,
+        Answered,
+        BeforeT3,
+        AfterT3,
+        BeforeClose,
+        BeforeResolve,
     ])
 }
 
@@ -411,7 +422,8 @@ async fn every_item_can_be_claimed(world: &World) {
 fn told_by(lines: &[Value], resource: &str) -> String {
     let of_item = lines.iter().filter(|line| line["resource"] == resource);
     let short = |line: &Value| {
-        let members = ["seq", "time", "id", "kind", "decision", "code", "change", "result", "fence", "observed", "reason"];
+        let members =
+            ["seq", "time", "id", "kind", "decision", "code", "change", "result", "fence", "observed", "reason"];
         let texts = members.map(|name| line[name].to_string());
         format!("{} by {} -> {}", texts.join(" "), line["agent"]["account"], line["holder"]["account"])
     };

@@ -39,13 +39,7 @@ const UNKNOWN: (u16, &str) = (504, "outcome_unknown");
 const NO_LEDGER: (u16, &str) = (503, "ledger_unavailable");
 
 const ROWS: &[Row] = &[
-    Row {
-        what: "nothing goes wrong",
-        arrange: |_| {},
-        told: WON,
-        rival: TAKEN,
-        ends: Ends::Held,
-    },
+    Row { what: "nothing goes wrong", arrange: |_| {}, told: WON, rival: TAKEN, ends: Ends::Held },
     // --- kill -9 ---
     Row {
         what: "killed before T1",

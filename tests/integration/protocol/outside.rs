@@ -18,7 +18,11 @@ async fn at_work() -> World {
 impl World {
     async fn causes(&self) -> Vec<String> {
         let lines = self.lines().await;
-        lines.iter().filter(|line| line["kind"] == "revoked").map(|line| line["reason"].as_str().unwrap().into()).collect()
+        lines
+            .iter()
+            .filter(|line| line["kind"] == "revoked")
+            .map(|line| line["reason"].as_str().unwrap().into())
+            .collect()
     }
 }
 

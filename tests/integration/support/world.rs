@@ -137,15 +137,8 @@ impl World {
     pub fn restart(&self) -> Arc<Process> {
         let ended = self.process();
         ended.life.freeze();
-        let begun = begin(
-            &self.forge,
-            &self.clock,
-            &self.store,
-            &self.dialect,
-            &self.entropy,
-            &self.rules,
-            &self.settings,
-        );
+        let begun =
+            begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, &self.rules, &self.settings);
         *self.process.lock().unwrap() = Arc::new(begun);
         ended
     }
