@@ -119,7 +119,7 @@ impl Inner {
 fn whole(unsettled: &HashMap<AttemptId, Attempt>, settled: &Settled) -> Settled {
     let Some(entered) = unsettled.get(&settled.attempt.id) else { return settled.clone() };
     let (state, ownership) = (settled.attempt.state, settled.attempt.ownership.clone());
-    Settled { attempt: Attempt { state, ownership, ..entered.clone() }, ..settled.clone() }
+    Settled { attempt: Attempt { ownership, state, ..entered.clone() }, ..settled.clone() }
 }
 
 // === impl MemoryLedger ===

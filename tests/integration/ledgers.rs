@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const Q: Duration = Duration::from_secs(120);
-const ZOMBIE_PERIOD: Duration = Duration::from_secs(1200);
+const Q: Duration = Duration::from_mins(2);
+const ZOMBIE_PERIOD: Duration = Duration::from_mins(20);
 const START: Time = Time(1_767_225_600_000_000);
 
 // === values ===
@@ -77,9 +77,13 @@ fn goal(n: u8) -> Goal {
 
 fn shown(n: u8) -> Shown {
     Shown {
-        assignees: if n % 2 == 0 { [login(n)].into() } else { [].into() },
-        statuses: if n % 3 == 0 { [Status::new("todo"), Status::new("in-progress")].into() } else { [].into() },
-        state: if n % 5 == 0 { OpenState::Closed } else { OpenState::Open },
+        assignees: if n.is_multiple_of(2) { [login(n)].into() } else { [].into() },
+        statuses: if n.is_multiple_of(3) {
+            [Status::new("todo"), Status::new("in-progress")].into()
+        } else {
+            [].into()
+        },
+        state: if n.is_multiple_of(5) { OpenState::Closed } else { OpenState::Open },
     }
 }
 
@@ -379,7 +383,8 @@ async fn compare(ops: &[Op]) {
     is_chained(&file).await;
     // A file that is opened again says the same of every item.
     let end = START + Duration::from_hours(9);
-    (memory.reopen(end), file.reopen(end));
+    memory.reopen(end);
+    file.reopen(end);
     for n in 0..2 {
         let (one, other) = (item(&memory, n).await, item(&file, n).await);
         // Masks that are too old go whenever an item is next looked at.
