@@ -66,8 +66,5 @@ pub fn judge(
 pub fn parks(was: &Shown, is: &Shown, workflow: &Workflow) -> Option<bool> {
     let closes = was.state == OpenState::Open && is.state == OpenState::Closed;
     let leaves = workflow.is_working(was) && !workflow.is_working(is);
-    match closes || leaves {
-        true => Some(true),
-        false => workflow.is_working(is).then_some(false),
-    }
+    if closes || leaves { Some(true) } else { workflow.is_working(is).then_some(false) }
 }

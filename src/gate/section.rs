@@ -456,8 +456,8 @@ impl Section {
             // Nothing was sent, but whether the grant was recorded is not known.
             Err(LedgerError::Refused(_)) => Err(Stop::Refuse(refusal::unknown(&locator, self.doubt_period()))),
             Err(LedgerError::Unavailable(why)) => {
-                let refused = Stop::Refuse(refusal::no_ledger(&locator, &why));
-                self.give_up(at, refused, Durability::NextGroup).await
+                let refusal = Stop::Refuse(refusal::no_ledger(&locator, &why));
+                self.give_up(at, refusal, Durability::NextGroup).await
             }
         }
     }

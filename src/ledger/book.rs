@@ -116,9 +116,17 @@ impl Book {
         self.before.clear();
     }
 
-    /// What was run since the last `keep` could not be stored.
+    /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, stays:
+    /// whoever came after an answered step found the item without that step's attempt.
     pub(super) fn undo(&mut self) {
+        let of_group = |key: &ResourceKey| self.records.get(key)?.live.clone();
+        let live: Vec<Attempt> = self.before.iter().filter_map(|(key, _)| of_group(key)).collect();
         self.take_back(0);
+        for attempt in live.into_iter().filter(|attempt| attempt.state == AttemptState::Open) {
+            let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
+            let record = self.records.entry(attempt.key.clone()).or_insert_with(new);
+            record.live = Some(attempt);
+        }
     }
 
     /// Forgets an attempt that was never sent, whatever became of its row.

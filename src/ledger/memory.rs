@@ -69,7 +69,9 @@ impl MemoryStore {
             note: None,
             now,
         };
-        let commands: Vec<Command> = inner.book.all().map(recover).collect();
+        let mut commands: Vec<Command> = inner.book.all().map(recover).collect();
+        // In one order always, so that a simulation repeats.
+        commands.sort_by(|one, other| one.key.cmp(&other.key));
         if let Ok(changes) = inner.book.run(&commands, &mut |_| Ok(None)) {
             inner.store(&changes);
         }
@@ -117,7 +119,7 @@ impl Inner {
 fn whole(unsettled: &HashMap<AttemptId, Attempt>, settled: &Settled) -> Settled {
     let Some(entered) = unsettled.get(&settled.attempt.id) else { return settled.clone() };
     let (state, ownership) = (settled.attempt.state, settled.attempt.ownership.clone());
-    Settled { attempt: Attempt { state, ownership, ..entered.clone() }, ..settled.clone() }
+    Settled { attempt: Attempt { ownership, state, ..entered.clone() }, ..settled.clone() }
 }
 
 // === impl MemoryLedger ===

@@ -246,12 +246,18 @@ struct Writer {
 struct Group {
     waiting: Vec<(Reply<Vec<ItemRecord>>, Vec<ItemRecord>)>,
     marks: Vec<Reply<()>>,
-    /// Each with whether its decision is answered already: then it must be written yet, should the group fail.
-    lines: Vec<(Line, bool)>,
+    lines: Vec<Staged>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
     dirty: bool,
     failed: Option<String>,
+}
+
+/// A line of the group.
+struct Staged {
+    line: Line,
+    /// Somebody has been told already, so the line must be written even if this group fails.
+    answered: bool,
 }
 
 impl Writer {
@@ -276,7 +282,7 @@ impl Writer {
             Job::Commit { commands, durability, reply } => self.stage(&commands, durability, reply, group),
             Job::Record(line) => {
                 group.dirty = true;
-                group.lines.push((*line, true));
+                group.lines.push(Staged { line: *line, answered: true });
             }
             // `run` has done it before this job was taken.
             Job::Reopen => {}
@@ -301,7 +307,7 @@ impl Writer {
         reply: Reply<Vec<ItemRecord>>,
         group: &mut Group,
     ) {
-        match self.stage_rows(commands, durability == Durability::NextGroup, group) {
+        match self.stage_rows(commands, durability, group) {
             Ok((records, stored)) if stored && durability == Durability::Awaited => {
                 group.waiting.push((reply, records));
             }
@@ -316,7 +322,7 @@ impl Writer {
     fn stage_rows(
         &mut self,
         commands: &[Command],
-        answered: bool,
+        durability: Durability,
         group: &mut Group,
     ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
@@ -326,7 +332,9 @@ impl Writer {
             if let Err(error) = staged {
                 group.failed.get_or_insert_with(|| error.to_string());
             }
-            group.lines.extend(changes.lines.into_iter().map(|line| (line, answered)));
+            // Of what nobody waits for only the ends of attempts stay; the rest is found again by the next read.
+            let answered = durability == Durability::NextGroup && commands.iter().any(|one| closes(one).is_some());
+            group.lines.extend(changes.lines.into_iter().map(|line| Staged { line, answered }));
         }
         Ok((changes.records, changes.stored))
     }
@@ -347,11 +355,11 @@ impl Writer {
         if !group.dirty && group.failed.is_none() && self.deferred.is_empty() {
             return self.shared.desk().book.keep();
         }
-        let deferred = self.deferred.drain(..).map(|line| (line, true));
-        let lines: Vec<(Line, bool)> = deferred.chain(group.lines.drain(..)).collect();
+        let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
+        let lines: Vec<Staged> = deferred.chain(group.lines.drain(..)).collect();
         let committed = match group.failed.take() {
             Some(why) => Err(LedgerError::Unavailable(why)),
-            None => self.begin(&mut group).and_then(|store| store.commit(lines.iter().map(|(line, _)| line))),
+            None => self.begin(&mut group).and_then(|store| store.commit(lines.iter().map(|staged| &staged.line))),
         };
         match committed {
             Ok(newest) => {
@@ -365,7 +373,7 @@ impl Writer {
     }
 
     /// Nothing of the group is on disk: the records go back, and only lines of decisions already answered are kept.
-    fn fail(&mut self, group: Group, lines: Vec<(Line, bool)>, error: &LedgerError) {
+    fn fail(&mut self, group: Group, lines: Vec<Staged>, error: &LedgerError) {
         tracing::error!(ledger.error = %error, "ledger group not written");
         if let Some(store) = &self.store {
             store.rollback();
@@ -374,7 +382,7 @@ impl Writer {
         desk.book.undo();
         group.closed.iter().for_each(|(key, attempt)| desk.book.close(key, attempt));
         drop(desk);
-        let answered = lines.into_iter().filter_map(|(line, answered)| answered.then_some(line));
+        let answered = lines.into_iter().filter(|staged| staged.answered).map(|staged| staged.line);
         self.deferred.extend(answered.take(MOST_DEFERRED));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         group.marks.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));

@@ -15,6 +15,7 @@ mod edge_stream;
 mod edge_support;
 mod edge_tls;
 mod edge_upstream;
+mod ledgers;
 mod properties;
 mod protocol;
 mod restart;

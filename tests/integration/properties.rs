@@ -370,7 +370,9 @@ async fn never_two_holders(world: &World, beliefs: &Beliefs) {
         let revoked = |line: &Value| {
             line["resource"] == *resource && line["kind"] == "revoked" && line["agent"]["account"] == *overlap.before
         };
-        assert!(lines.iter().filter(between).any(revoked), "{overlap:?}\n{}", told_by(&lines, &resource));
+        let Overlap { before, granted, .. } = overlap;
+        let story = || told_by(&lines, &resource);
+        assert!(lines.iter().filter(between).any(revoked), "{before} and {granted}: {overlap:?}\n{}", story());
     }
     for id in beliefs.grants.lock().unwrap().iter() {
         let committed = |line: &&Value| line["id"] == **id && line["result"] == "COMMITTED";

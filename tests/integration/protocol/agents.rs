@@ -23,7 +23,7 @@ async fn of_two_instances_of_one_account_one_wins() {
     let (one, two) = tokio::join!(world.claim("bot@one", 1), world.claim("bot@two", 1));
     assert_eq!([one.is_success(), two.is_success()].iter().filter(|won| **won).count(), 1, "{one:?} {two:?}");
     let (winner, loser) = if one.is_success() { ("bot@one", "bot@two") } else { ("bot@two", "bot@one") };
-    world.claim(winner, 1).await.is_noop();
+    world.claim(winner, 1).await.needs_no_write();
     let told = world.claim(loser, 1).await.loses("already_assigned");
     assert_eq!(told.holder(), Some("bot"));
     world.release(loser, 1).await.loses("not_holder");
@@ -36,14 +36,14 @@ async fn instances_that_differ_are_two_agents_on_any_account() {
     let world = World::new();
     world.claim("dev-1@one", 1).await.wins();
     world.claim("dev-1@two", 1).await.loses("already_assigned");
-    world.claim("dev-1@one", 1).await.is_noop();
+    world.claim("dev-1@one", 1).await.needs_no_write();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_instance_matches_any() {
     let world = World::new();
     world.claim("dev-1@one", 1).await.wins();
-    world.claim("dev-1", 1).await.is_noop();
+    world.claim("dev-1", 1).await.needs_no_write();
     world.is_held_by(1, "dev-1 (one)").await;
     world.release("dev-1", 1).await.wins();
 }
@@ -52,7 +52,7 @@ async fn a_missing_instance_matches_any() {
 async fn a_holding_without_an_instance_is_adopted_by_the_first_that_names_one() {
     let world = World::new();
     world.claim("dev-1", 1).await.wins();
-    world.claim("dev-1@one", 1).await.is_noop();
+    world.claim("dev-1@one", 1).await.needs_no_write();
     world.is_held_by(1, "dev-1 (one)").await;
     world.claim("dev-1@two", 1).await.loses("already_assigned");
 }
@@ -69,7 +69,7 @@ async fn a_move_names_the_instance_too() {
 async fn logins_are_compared_without_regard_to_case() {
     let world = World::new();
     world.claim_for("dev-1", "DEV-1", 1).await.wins();
-    world.claim("dev-1", 1).await.is_noop();
+    world.claim("dev-1", 1).await.needs_no_write();
     world.claim("dev-2", 1).await.loses("already_assigned");
 }
 
@@ -80,7 +80,7 @@ async fn a_credential_that_may_not_say_who_it_is_holds_as_its_fingerprint() {
     world.forge.add_token("dev-2", "scoped-2", true);
     world.claim_for("scoped-1", "dev-1", 1).await.wins();
     assert!(world.holder(1).await.unwrap().starts_with("credential:"));
-    world.claim_for("scoped-1", "dev-1", 1).await.is_noop();
+    world.claim_for("scoped-1", "dev-1", 1).await.needs_no_write();
     world.claim_for("scoped-2", "dev-2", 1).await.loses("already_assigned");
     world.release("scoped-2", 1).await.loses("not_holder");
     world.release("scoped-1", 1).await.wins();

@@ -67,7 +67,7 @@ async fn a_human_who_reassigns_is_never_overwritten() {
     for agent in ["dev-1", "dev-2"] {
         world.claim(agent, 1).await.loses("already_assigned");
     }
-    world.claim("dev-3", 1).await.is_noop();
+    world.claim("dev-3", 1).await.needs_no_write();
     world.is_held_by(1, "dev-3").await;
 }
 
@@ -89,7 +89,7 @@ async fn a_harmless_edit_only_changes_what_was_shown() {
 async fn a_holding_without_an_assignee_is_not_an_outside_edit() {
     let world = World::new();
     world.claim("dev-1", 1).await.wins();
-    world.claim("dev-1", 1).await.is_noop();
+    world.claim("dev-1", 1).await.needs_no_write();
     world.claim("dev-2", 1).await.loses("already_assigned");
     assert!(world.causes().await.is_empty());
 }
@@ -131,7 +131,7 @@ async fn hold_refuses_all_until_the_holder_releases() {
     world.claim("dev-3", 1).await.loses("already_assigned");
     world.claim("dev-1", 1).await.loses("contested");
     world.is_held_by(1, "dev-1").await;
-    world.release("dev-1", 1).await.is_noop();
+    world.release("dev-1", 1).await.needs_no_write();
     world.shows(1, &["dev-3"]);
     world.claim("dev-3", 1).await.wins();
 }
@@ -155,7 +155,7 @@ async fn a_foreign_claim_is_adopted_by_its_own_account_alone() {
     world.forge.outside_assign("root", REPO, 1, &["dev-1"]);
     world.claim("dev-2", 1).await.loses("already_assigned");
     let sent = world.writes(1);
-    world.claim("dev-1", 1).await.is_noop();
+    world.claim("dev-1", 1).await.needs_no_write();
     assert_eq!(world.writes(1), sent);
     world.is_held_by(1, "dev-1").await;
     world.release("dev-1", 1).await.wins();
@@ -197,13 +197,20 @@ async fn moving_out_of_work_parks_and_the_holders_claim_unparks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn taking_the_working_label_off_parks() {
+    let world = at_work().await;
+    world.remove_label("dev-1", 1, "in-progress").await.wins();
+    assert!(world.record(1).await.holding.unwrap().parked);
+}
+
+#[tokio::test(start_paused = true)]
 async fn handing_over_makes_the_other_the_holder() {
     let world = at_work().await;
     world.hand_over("dev-2", "dev-3", 1).await.loses("already_assigned");
     world.hand_over("dev-1", "dev-3", 1).await.wins();
     world.is_held_by(1, "dev-3").await;
     world.claim("dev-1", 1).await.loses("already_assigned");
-    world.claim("dev-3", 1).await.is_noop();
+    world.claim("dev-3", 1).await.needs_no_write();
     world.release("dev-3", 1).await.wins();
 }
 
@@ -232,7 +239,7 @@ async fn a_silent_holder_is_taken_over_where_the_rules_say_so() {
     let limit = Duration::from_hours(1);
     let world = World::with(|setup| setup.rules.assignment.takeover_after = Some(limit));
     world.claim("dev-1", 1).await.wins();
-    world.wait(limit - Duration::from_secs(1)).await;
+    world.wait(limit.saturating_sub(Duration::from_secs(1))).await;
     world.claim("dev-2", 1).await.loses("already_assigned");
     world.wait(Duration::from_secs(2)).await;
     world.claim("dev-2", 1).await.wins();

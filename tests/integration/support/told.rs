@@ -66,7 +66,7 @@ impl Told {
 
     /// Success, and nothing was sent.
     #[track_caller]
-    pub fn is_noop(self) -> Self {
+    pub fn needs_no_write(self) -> Self {
         assert_eq!(self.decision, Some(Decision::Noop), "{self:?}");
         self.wins()
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The one repository.
 pub const REPO: &str = "root/work";
 /// The doubt period.
-pub const Q: Duration = Duration::from_secs(120);
+pub const Q: Duration = Duration::from_mins(2);
 /// As `upstream.write_timeout`.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -334,7 +334,7 @@ fn path(n: u64) -> String {
 /// The forge numbers labels from 1, in the order in which they were made.
 fn label_id(name: &str) -> u64 {
     let at = LABELS.iter().chain(&["bug"]).position(|label| *label == name);
-    at.map(|at| at as u64 + 1).unwrap_or_else(|| panic!("no label {name}"))
+    at.map_or_else(|| panic!("no label {name}"), |at| at as u64 + 1)
 }
 
 fn headers_of(token: &str) -> HeaderMap {
