@@ -231,3 +231,46 @@ fn name(event: &Event) -> (&'static str, Option<AttemptState>) {
         Event::Rebound { .. } => ("rebound", None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Step;
+    use crate::model::{Account, Actor, Change, Locator, Login, Ownership, Time};
+
+    fn attempt(id: &str) -> Attempt {
+        Attempt {
+            id: AttemptId::new(id),
+            key: ResourceKey::new("1"),
+            locator: Locator::new("a", "b", 1),
+            actor: Actor { account: Account::Named(Login::new("dev")), instance: None },
+            credential: Fingerprint::new(""),
+            change: Change::default(),
+            goal: None,
+            kind: None,
+            ownership: Ownership::Keep,
+            state: AttemptState::Open,
+            gate: GateId::new("gate"),
+            epoch: Epoch(1),
+            opened: Time(0),
+        }
+    }
+
+    fn run(book: &mut Book, step: Step) -> Result<Changes, LedgerError> {
+        let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
+        book.run(&[Command { key, locator, step, note: None, now: Time(0) }], &mut |_| Ok(None))
+    }
+
+    /// The next attempt is answered while the refusal before it waits for its group. It is open still when that fails.
+    #[test]
+    fn an_open_attempt_outlives_a_group_that_failed() {
+        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        run(&mut book, Step::Open(attempt("one"))).unwrap();
+        run(&mut book, Step::Reject(AttemptId::new("one"))).unwrap();
+        run(&mut book, Step::Open(attempt("two"))).unwrap();
+        book.undo();
+        book.close(&ResourceKey::new("1"), &AttemptId::new("one"));
+        let live = book.all().next().unwrap().live.clone();
+        assert_eq!(live.map(|live| live.id), Some(AttemptId::new("two")));
+    }
+}

@@ -69,7 +69,7 @@ enum Job {
     },
     Record(Box<Line>),
     /// The file could not be opened: try it again.
-    Reopen,
+    Reopen(Reply<()>),
     Printed(u64, Reply<()>),
     /// Answered with the group that it is in.
     Flush(Reply<()>),
@@ -115,16 +115,15 @@ impl SqliteLedger {
         answer.await.map_err(|_| gone())?
     }
 
-    /// At the desk, if the file is open and whole; else the writer is asked to try again.
-    fn at_desk<T>(&self, of: impl FnOnce(&mut Desk) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    /// At the desk, if the file is whole. One that could not be opened is tried again first.
+    async fn at_desk<T>(&self, of: impl FnOnce(&mut Desk) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         if self.shared.damaged.load(Ordering::Acquire) {
             return Err(LedgerError::Unavailable("the file is damaged; restore a copy and start again".to_owned()));
         }
-        let mut desk = self.shared.desk();
-        if desk.loader.is_none() {
-            self.jobs.send(Job::Reopen).map_err(|_| gone())?;
+        if !self.shared.is_open() {
+            self.ask(Job::Reopen).await?;
         }
-        of(&mut desk)
+        of(&mut self.shared.desk())
     }
 
     async fn query<T: Send + 'static>(
@@ -146,7 +145,7 @@ impl Ledger for SqliteLedger {
     ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         if commands.iter().all(|command| matches!(command.step, Step::Open(_))) {
             // T1 alone stays in memory: it needs neither the writer nor the disk.
-            return Box::pin(std::future::ready(self.at_desk(|desk| desk.open(&commands))));
+            return Box::pin(self.at_desk(move |desk| desk.open(&commands)));
         }
         Box::pin(self.ask(move |reply| Job::Commit { commands, durability, reply }))
     }
@@ -159,7 +158,8 @@ impl Ledger for SqliteLedger {
     }
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
-        Box::pin(std::future::ready(self.at_desk(|desk| desk.item(key))))
+        let key = key.clone();
+        Box::pin(self.at_desk(move |desk| desk.item(&key)))
     }
 
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
@@ -203,6 +203,10 @@ impl Ledger for SqliteLedger {
 // === impl Shared, Desk ===
 
 impl Shared {
+    fn is_open(&self) -> bool {
+        self.desk().loader.is_some()
+    }
+
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -284,8 +288,8 @@ impl Writer {
                 group.dirty = true;
                 group.lines.push(Staged { line: *line, answered: true });
             }
-            // `run` has done it before this job was taken.
-            Job::Reopen => {}
+            // `run` has tried before this job was taken.
+            Job::Reopen(reply) => drop(reply.send(self.store.as_ref().map(drop).ok_or_else(not_open))),
             Job::Flush(reply) => match self.begin(group) {
                 Ok(_) => group.marks.push(reply),
                 Err(error) => drop(reply.send(Err(error))),
