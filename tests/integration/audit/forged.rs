@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 type Lines = Vec<Map<String, Value>>;
 /// A forgery's name, what is to be said of it, and how it is made.
 type Forged<F> = (&'static str, &'static str, F);
+type OnBytes = fn(&str) -> String;
 
 /// Changes the log, chains it anew, and expects a finding with these words.
 #[track_caller]
@@ -367,7 +368,7 @@ fn a_broken_chain() {
 
 #[test]
 fn bytes_that_are_no_line() {
-    let table: [Forged<fn(&str) -> String>; 13] = [
+    let table: [Forged<OnBytes>; 13] = [
         ("cut in the middle", "the line is cut off", |log| log[..log.len() - 40].to_owned()),
         ("without its end", "the line is cut off", |log| log.trim_end().to_owned()),
         ("cut, and another after it", "not one object", |log| in_line(log, 5, "\"gate\":\"gate-1\"}", "")),
