@@ -4,7 +4,7 @@ use super::history::{Story, claim, committed};
 use super::verified;
 use claimgate::audit::{Projector, Sink};
 use claimgate::effect::{Ledger, Note};
-use claimgate::ledger::MemoryLedger;
+use claimgate::ledger::{MemoryLedger, SqliteLedger, SqliteOptions};
 use claimgate::model::Time;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -104,6 +104,20 @@ async fn every_line_is_printed_in_order_as_it_comes() {
     assert_eq!(projector.drain(LONG).await, 0);
     assert_eq!(paper.text(), story.log());
     assert_eq!(story.ledger.printed().await, Ok(1700));
+}
+
+/// Such a decision is answered before it is on disk: the end must wait for it.
+#[tokio::test]
+async fn decisions_that_nobody_waited_for_are_printed_at_the_end() {
+    let (dir, paper) = (tempfile::tempdir().unwrap(), Paper::default());
+    let options = SqliteOptions { dir: dir.path().into(), zombie_period: LONG, doubt_period: LONG, now: Time(0) };
+    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(options).unwrap());
+    let projector = Projector::over(Arc::clone(&ledger), paper.sink());
+    for _ in 0..3000 {
+        ledger.record(Note::of_gate("0190-more".to_owned(), None), Time(0));
+    }
+    assert_eq!(projector.drain(LONG).await, 0);
+    assert_eq!(paper.text().lines().count(), 3000);
 }
 
 #[tokio::test]

@@ -243,17 +243,17 @@ fn found(secret: &str, told: &[(String, String)]) -> Vec<String> {
 
 /// The forms in which a secret could be written down.
 fn forms(secret: &str) -> Vec<(&'static str, String)> {
-    let hex = |of: &str| of.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let numbers: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+    let each = |form: fn(u8) -> String, between: &str| secret.bytes().map(form).collect::<Vec<_>>().join(between);
+    let hex = each(|byte| format!("{byte:02x}"), "");
+    let percent = each(|byte| format!("%{byte:02X}"), "");
     let mut forms = vec![
         ("plain", secret.to_owned()),
         ("upper case", secret.to_uppercase()),
-        ("hex", hex(secret)),
-        ("upper-case hex", hex(secret).to_uppercase()),
+        ("hex", hex.clone()),
+        ("upper-case hex", hex.to_uppercase()),
         ("percent", percent.clone()),
         ("lower-case percent", percent.to_lowercase()),
-        ("bytes", numbers.join(", ")),
+        ("bytes", each(|byte| byte.to_string(), ", ")),
         ("its first half", secret[..secret.len() / 2].to_owned() + "\""),
     ];
     // Base64 depends on what stands before: each of the three alignments, without the ends that depend on neighbours.
