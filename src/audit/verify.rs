@@ -245,7 +245,7 @@ impl fmt::Display for Summary {
             write!(f, "{} {kind} {count}", if at == 0 { ";" } else { "," })?;
         }
         if self.observed > 0 {
-            write!(f, "; {} decisions only observed, and exempt", self.observed)?;
+            write!(f, "; only observed, and exempt: {}", self.observed)?;
         }
         Ok(())
     }

@@ -7,6 +7,9 @@ use claimgate::model::{Code, Kind, Ownership};
 use serde_json::{Map, Value, json};
 
 type Lines = Vec<Map<String, Value>>;
+/// A forgery's name, what is to be said of it, and how it is made.
+type Forged<F> = (&'static str, &'static str, F);
+type OnBytes = fn(&str) -> String;
 
 /// Changes the log, chains it anew, and expects a finding with these words.
 #[track_caller]
@@ -256,7 +259,7 @@ fn a_result_that_cannot_be() {
         again["holder"] = who("mallory");
     });
     check("another value in doubt", "is in doubt", |lines| {
-        line(lines, "and again")["change"] = json!("something else")
+        line(lines, "and again")["change"] = json!("something else");
     });
     check("an outside edit in doubt", "an outside edit cannot be told while a write is in doubt", |lines| {
         let mut contested = lines[of_kind(lines, "contested")].clone();
@@ -358,14 +361,14 @@ fn a_broken_chain() {
         lines[0]["prev_hash"] = json!("1".repeat(64));
     });
     check("a beginning in the middle", "only the line with seq 1 may have 64 zeros", |lines| {
-        lines[0]["seq"] = json!(5)
+        lines[0]["seq"] = json!(5);
     });
     check("numbered from zero", "seq begins with 1", |lines| lines[0]["seq"] = json!(0));
 }
 
 #[test]
 fn bytes_that_are_no_line() {
-    let table: [(&str, &str, fn(&str) -> String); 13] = [
+    let table: [Forged<OnBytes>; 13] = [
         ("cut in the middle", "the line is cut off", |log| log[..log.len() - 40].to_owned()),
         ("without its end", "the line is cut off", |log| log.trim_end().to_owned()),
         ("cut, and another after it", "not one object", |log| in_line(log, 5, "\"gate\":\"gate-1\"}", "")),
@@ -464,7 +467,7 @@ fn a_clock_that_goes_back_is_only_odd() {
 /// A gate whose decision is at fault writes its faults down truthfully.
 #[test]
 fn what_a_faulty_gate_decides_is_found() {
-    let table: [(&str, &str, fn(&mut Story)); 5] = [
+    let table: [Forged<fn(&mut Story)>; 5] = [
         ("two claims", "promise 1 is broken: bob is granted it while alice holds it since seq 1", |story| {
             story.sent(&claim("first", 1, "alice"), committed());
             story.sent(&claim("second", 1, "bob"), committed());
