@@ -105,7 +105,7 @@ impl Setup {
 
     /// More configuration, in TOML.
     pub fn config(mut self, toml: &str) -> Self {
-        self.config = toml.to_owned();
+        toml.clone_into(&mut self.config);
         self
     }
 
@@ -287,8 +287,8 @@ async fn announced(output: &Output, field: &str) -> SocketAddr {
     let stderr = || output.stderr.lock().expect("no panic").clone();
     let found = || {
         let text = stderr();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter_map(|line| line[field].as_str()?.parse().ok()).next()
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find_map(|line| line[field].as_str()?.parse().ok())
     };
     eventually(|| async { found() }, Duration::from_secs(20))
         .await

@@ -93,7 +93,9 @@ async fn acquainted(gate: &Gate, logins: &[String], number: u64) -> Vec<Client> 
 }
 
 fn told(forge: &FakeForge) -> String {
-    forge.requests().iter().map(|entry| format!("{} {}\n", entry.method, entry.target)).collect()
+    let lines: Vec<String> =
+        forge.requests().iter().map(|entry| format!("{} {}", entry.method, entry.target)).collect();
+    lines.join("\n")
 }
 
 #[allow(clippy::disallowed_methods, reason = "a figure for the reader, on which nothing rests")]

@@ -243,8 +243,8 @@ fn found(secret: &str, told: &[(String, String)]) -> Vec<String> {
 
 /// The forms in which a secret could be written down.
 fn forms(secret: &str) -> Vec<(&'static str, String)> {
-    let hex = |of: &str| of.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let hex = |of: &str| of.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let percent = secret.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let numbers: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
     let mut forms = vec![
         ("plain", secret.to_owned()),
