@@ -287,8 +287,8 @@ async fn announced(output: &Output, field: &str) -> SocketAddr {
     let stderr = || output.stderr.lock().expect("no panic").clone();
     let found = || {
         let text = stderr();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.into_iter().find_map(|line| line[field].as_str()?.parse().ok())
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find_map(|line| line[field].as_str()?.parse().ok())
     };
     eventually(|| async { found() }, Duration::from_secs(20))
         .await

@@ -3,7 +3,8 @@
 use crate::e2e::{Gate, Setup, backlog_issue, eventually, forge, issue};
 use rusqlite::Connection;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// As many final attempts as there are, on items of their own.
 fn fill(state: &Path, attempts: usize) {
