@@ -690,18 +690,25 @@ impl Section {
     /// The section panicked: what may have been sent is in doubt, what was not is aborted.
     pub(super) async fn panicked(&self) -> Reply {
         let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let locator = self.locator();
-        if let Some((key, locator, attempt)) = entered {
-            let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
-            let doubt = Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until };
-            let settled =
-                self.gate.ports.ledger.commit(vec![self.command(&key, &locator, doubt, None)], Durability::Awaited);
-            if settled.await.is_err() {
-                let abort = self.command(&key, &locator, Step::Abort(attempt), None);
-                drop(self.gate.ports.ledger.commit(vec![abort], Durability::Awaited).await);
-            }
+        let unknown = refusal::unknown(&self.locator(), self.doubt_period());
+        let Some((key, locator, attempt)) = entered else { return self.refused(None, *unknown) };
+        let mut note = self.bare_note(Decision::Reject, Some(Code::OutcomeUnknown));
+        attempt.as_str().clone_into(&mut note.id);
+        let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
+        let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
+        let doubt = ending(Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until });
+        let abort = ending(Step::Abort(attempt.clone()));
+        if let Err(LedgerError::Refused(_)) = self.end(doubt).await {
+            // It had not been sent; or it was settled, and stays so.
+            drop(self.end(abort).await);
         }
-        self.refused(None, *refusal::unknown(&locator, self.doubt_period()))
+        self.decided(Decision::Reject, Some(Code::OutcomeUnknown), attempt.as_str(), Answered::Refused(unknown))
+    }
+
+    /// Writes an end of the attempt now, or goes on trying.
+    async fn end(&self, command: Command) -> Result<(), LedgerError> {
+        let done = self.gate.ports.ledger.commit(vec![command.clone()], Durability::Awaited).await;
+        done.map(drop).inspect_err(|error| self.settle_later(command, error))
     }
 
     /// Ends an attempt of which nothing was sent. It is the one record of this request; a path that names another item
