@@ -10,7 +10,7 @@ use crate::admission::{
     self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, Step, Verdict,
 };
 use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
-use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note};
+use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator, Ownership,
     Rejection, ResourceKey, Snapshot,
@@ -562,13 +562,8 @@ impl Section {
         }
         let ledger = Arc::clone(&self.gate.ports.ledger);
         tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(SETTLE_AGAIN).await;
-                let again = ledger.commit(vec![command.clone()], Durability::Awaited).await;
-                if !matches!(again, Err(LedgerError::Unavailable(_))) {
-                    return;
-                }
-            }
+            tokio::time::sleep(SETTLE_AGAIN).await;
+            first_allowed(ledger, vec![command]).await;
         });
     }
 
@@ -696,19 +691,12 @@ impl Section {
         attempt.as_str().clone_into(&mut note.id);
         let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
+        // What was not sent cannot be in doubt; and what was settled, stays so.
         let doubt = ending(Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until });
         let abort = ending(Step::Abort(attempt.clone()));
-        if let Err(LedgerError::Refused(_)) = self.end(doubt).await {
-            // It had not been sent; or it was settled, and stays so.
-            drop(self.end(abort).await);
-        }
+        let ended = tokio::spawn(first_allowed(Arc::clone(&self.gate.ports.ledger), vec![doubt, abort]));
+        drop(tokio::time::timeout(SETTLE_AGAIN, ended).await);
         self.decided(Decision::Reject, Some(Code::OutcomeUnknown), attempt.as_str(), Answered::Refused(unknown))
-    }
-
-    /// Writes an end of the attempt now, or goes on trying.
-    async fn end(&self, command: Command) -> Result<(), LedgerError> {
-        let done = self.gate.ports.ledger.commit(vec![command.clone()], Durability::Awaited).await;
-        done.map(drop).inspect_err(|error| self.settle_later(command, error))
     }
 
     /// Ends an attempt of which nothing was sent. It is the one record of this request; a path that names another item
@@ -832,6 +820,19 @@ impl Section {
 
     fn still_moving(&self) -> Box<Rejection> {
         refusal::unreadable(&self.locator(), "the path named another item each time it was read")
+    }
+}
+
+/// Carries out the first of these that the record allows, however long the ledger is away.
+async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
+    for command in alternatives {
+        loop {
+            match ledger.commit(vec![command.clone()], Durability::Awaited).await {
+                Ok(_) => return,
+                Err(LedgerError::Refused(_)) => break,
+                Err(LedgerError::Unavailable(_)) => tokio::time::sleep(SETTLE_AGAIN).await,
+            }
+        }
     }
 }
 
