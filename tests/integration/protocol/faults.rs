@@ -244,6 +244,26 @@ const ROWS: &[Row] = &[
         rival: TAKEN,
         ends: Ends::Held,
     },
+    Row {
+        what: "a panic before T2, with the ledger away",
+        arrange: |world| {
+            world.trap(Moment::AfterT1, Trap::LedgerAway);
+            world.trap(Moment::BeforeT2, Trap::Panic);
+        },
+        told: UNKNOWN,
+        rival: WON,
+        ends: Ends::Free,
+    },
+    Row {
+        what: "a panic after T2, with the ledger away",
+        arrange: |world| {
+            world.trap(Moment::AfterT2, Trap::LedgerAway);
+            world.trap(Moment::BeforeSend, Trap::Panic);
+        },
+        told: UNKNOWN,
+        rival: IN_DOUBT,
+        ends: Ends::FreeAfterQ,
+    },
     // --- time ---
     Row {
         what: "suspended for 90 s between T2 and the send",
