@@ -11,7 +11,7 @@ use crate::admission::{
 };
 use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
 use crate::effect::{
-    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
 };
 use crate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Kind, Locator,
@@ -593,13 +593,8 @@ impl Section {
         }
         let ledger = Arc::clone(&self.gate.ports.ledger);
         tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(SETTLE_AGAIN).await;
-                let again = ledger.commit(vec![command.clone()], Durability::Awaited).await;
-                if !matches!(again, Err(LedgerError::Unavailable(_))) {
-                    return;
-                }
-            }
+            tokio::time::sleep(SETTLE_AGAIN).await;
+            first_allowed(ledger, vec![command]).await;
         });
     }
 
@@ -721,18 +716,18 @@ impl Section {
     /// The section panicked: what may have been sent is in doubt, what was not is aborted.
     pub(super) async fn panicked(&self) -> Reply {
         let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let locator = self.locator();
-        if let Some((key, locator, attempt)) = entered {
-            let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
-            let doubt = Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until };
-            let settled =
-                self.gate.ports.ledger.commit(vec![self.command(&key, &locator, doubt, None)], Durability::Awaited);
-            if settled.await.is_err() {
-                let abort = self.command(&key, &locator, Step::Abort(attempt), None);
-                drop(self.gate.ports.ledger.commit(vec![abort], Durability::Awaited).await);
-            }
-        }
-        self.refused(None, *refusal::unknown(&locator, self.doubt_period()))
+        let unknown = refusal::unknown(&self.locator(), self.doubt_period());
+        let Some((key, locator, attempt)) = entered else { return self.refused(None, *unknown) };
+        let mut note = self.bare_note(Decision::Reject, Some(Code::OutcomeUnknown));
+        attempt.as_str().clone_into(&mut note.id);
+        let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
+        let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
+        // What was not sent cannot be in doubt; and what was settled, stays so.
+        let doubt = ending(Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until });
+        let abort = ending(Step::Abort(attempt.clone()));
+        let ended = tokio::spawn(first_allowed(Arc::clone(&self.gate.ports.ledger), vec![doubt, abort]));
+        drop(tokio::time::timeout(SETTLE_AGAIN, ended).await);
+        self.decided(Decision::Reject, Some(Code::OutcomeUnknown), attempt.as_str(), Answered::Refused(unknown))
     }
 
     /// Ends an attempt of which nothing was sent. It is the one record of this request; a path that names another item
@@ -867,6 +862,19 @@ impl Section {
 /// Whether the holder is recorded by the caller's credential alone, while the caller now has a name.
 fn is_nameless_self(holder: &Actor, caller: &Caller) -> bool {
     caller.actor.account.login().is_some() && holder.account == Account::Opaque(caller.credential.clone())
+}
+
+/// Carries out the first of these that the record allows, however long the ledger is away.
+async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
+    for command in alternatives {
+        loop {
+            match ledger.commit(vec![command.clone()], Durability::Awaited).await {
+                Ok(_) => return,
+                Err(LedgerError::Refused(_)) => break,
+                Err(LedgerError::Unavailable(_)) => tokio::time::sleep(SETTLE_AGAIN).await,
+            }
+        }
+    }
 }
 
 fn outcome_code(outcome: &Outcome, response: Option<&WireResponse>) -> Option<Code> {

@@ -6,8 +6,9 @@ use claimgate::effect::audit::{GENESIS, hex};
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
 use claimgate::ledger::{MemoryLedger, MemoryStore, OpenError, SqliteLedger, SqliteOptions};
 use claimgate::model::{
-    Account, Actor, Attempt, AttemptId, AttemptState, Change, Fence, Fingerprint, Goal, Instance, ItemRecord, Kind,
-    LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, SetGoal, Settled, Shown, Status, Time,
+    Account, Actor, Attempt, AttemptId, AttemptState, Change, Epoch, Fence, Fingerprint, GateId, Goal, Instance,
+    ItemRecord, Kind, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, SetGoal, Settled, Shown,
+    Status, Time,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -371,6 +372,10 @@ async fn compare(ops: &[Op]) {
             assert_eq!(file.plain(&known(&other)), memory.plain(&known(&one)), "after {op:?}");
         }
     }
+    // What nobody waits for is there once something is that came after it.
+    for bench in [&memory, &file] {
+        bench.ledger().mark_printed(0).await.unwrap();
+    }
     let active = |records: Vec<ItemRecord>| {
         let records = records.into_iter().map(|record| ItemRecord { live: None, ..record });
         let mut records: Vec<String> = records.map(|record| format!("{record:?}")).collect();
@@ -451,6 +456,23 @@ async fn an_older_epoch_completes_nothing() {
     let command = Command { key: key(0), locator: locator(0), step: settle, note: None, now: START };
     let done = old.commit(vec![command], Durability::Awaited).await;
     assert_eq!(done.unwrap_err(), LedgerError::Refused(Refused::Fenced));
+}
+
+#[tokio::test]
+async fn a_row_of_another_epoch_or_gate_is_not_this_process_s_to_complete() {
+    type Foreign = fn(&mut Attempt);
+    let foreign: [Foreign; 2] = [|attempt| attempt.epoch = Epoch(0), |attempt| attempt.gate = GateId::new("another")];
+    for (n, alter) in (0..).zip(foreign) {
+        for bench in [Bench::memory(), Bench::file()] {
+            let mut attempt = bench.attempt(1, n, START);
+            alter(&mut attempt);
+            bench.commit(n, Step::Open(attempt), START).await.unwrap();
+            for next in [Next::Reject, Next::Abort, Next::Grant, Next::Send] {
+                let done = bench.commit(n, step(attempt_id(1), next, 0, START), START).await;
+                assert_eq!(done.unwrap_err(), LedgerError::Refused(Refused::Fenced), "{next:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -386,27 +386,24 @@ async fn an_old_release_masks_an_outside_clear_only_for_the_zombie_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_attempt_leaves_what_was_shown() {
+async fn a_refused_attempt_leaves_what_was_shown_and_swallows_no_outside_edit() {
     let world = World::new();
     world.claim("dev-1", 1).await.wins();
-    // Cleared outside; dev-1's own repetition is refused by the tracker, and must not swallow that edit.
-    world.forge.outside_assign("root", "root/work", 1, &["dev-3"]);
-    world.next_write(1, Fault::ErrorBeforeWrite(500));
-    let told = world.patch("dev-1", 1, json!({ "assignees": ["dev-1"], "state": "open" })).await;
-    assert!(!told.is_success(), "{told:?}");
-    world.is_held_by_nobody(1).await;
-    world.claim("dev-2", 1).await.loses("already_assigned");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_label_change_leaves_what_was_shown() {
-    let world = World::new();
-    world.claim("dev-1", 1).await.wins();
-    let shown = world.record(1).await.holding.unwrap().shown;
+    world.slow_forge(20, 0, 0);
     world.forge.script(Fault::ErrorBeforeWrite(500), Matcher::new("POST", "/issues/1/labels"));
-    assert_eq!(world.add_label("dev-1", 1, "in-progress").await.status, 500);
-    assert_eq!(world.record(1).await.holding.unwrap().shown, shown);
+    let writes = world.writes(1);
+    let (told, ()) = tokio::join!(world.add_label("dev-1", 1, "in-progress"), async {
+        while world.writes(1) == writes {
+            world.wait(Duration::from_millis(1)).await;
+        }
+        world.forge.outside_assign("root", "root/work", 1, &["dev-3"]);
+    });
+    assert_eq!(told.status, 500);
     assert_eq!(world.states(1).await.last(), Some(&AttemptState::Refused));
+    // The read-back showed the edit; only the next read is judged by it.
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-3", 1).await.wins();
 }
 
 #[tokio::test(start_paused = true)]

@@ -215,6 +215,55 @@ const ROWS: &[Row] = &[
         rival: TAKEN,
         ends: Ends::Held,
     },
+    // --- bugs ---
+    Row {
+        what: "a panic before T2",
+        arrange: |world| world.trap(Moment::BeforeT2, Trap::Panic),
+        told: UNKNOWN,
+        rival: WON,
+        ends: Ends::Free,
+    },
+    Row {
+        what: "a panic after T2, before the send",
+        arrange: |world| world.trap(Moment::BeforeSend, Trap::Panic),
+        told: UNKNOWN,
+        rival: IN_DOUBT,
+        ends: Ends::FreeAfterQ,
+    },
+    Row {
+        what: "a panic after the answer",
+        arrange: |world| world.trap(Moment::Answered, Trap::Panic),
+        told: UNKNOWN,
+        rival: TAKEN,
+        ends: Ends::Held,
+    },
+    Row {
+        what: "a panic at T3, once it is written",
+        arrange: |world| world.trap(Moment::AfterT3, Trap::Panic),
+        told: UNKNOWN,
+        rival: TAKEN,
+        ends: Ends::Held,
+    },
+    Row {
+        what: "a panic before T2, with the ledger away",
+        arrange: |world| {
+            world.trap(Moment::AfterT1, Trap::LedgerAway);
+            world.trap(Moment::BeforeT2, Trap::Panic);
+        },
+        told: UNKNOWN,
+        rival: WON,
+        ends: Ends::Free,
+    },
+    Row {
+        what: "a panic after T2, with the ledger away",
+        arrange: |world| {
+            world.trap(Moment::AfterT2, Trap::LedgerAway);
+            world.trap(Moment::BeforeSend, Trap::Panic);
+        },
+        told: UNKNOWN,
+        rival: IN_DOUBT,
+        ends: Ends::FreeAfterQ,
+    },
     // --- time ---
     Row {
         what: "suspended for 90 s between T2 and the send",
@@ -425,6 +474,17 @@ async fn a_client_gone_after_t1_changes_nothing() {
     world.is_held_by(1, "dev-1").await;
     world.shows(1, &["dev-1"]);
     world.claim("dev-1", 1).await.needs_no_write();
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_waits_for_what_is_under_way() {
+    let world = World::new();
+    world.slow_forge(50, 50, 50);
+    drop(tokio::time::timeout(Duration::from_millis(130), world.claim("dev-1", 1)).await);
+    world.is_held_by_nobody(1).await;
+    world.process().gate.drained().await;
+    world.is_held_by(1, "dev-1").await;
+    world.process().gate.drained().await;
 }
 
 /// I13: at whichever moment the client hangs up, the item ends up wholly claimed or wholly free, and can be claimed.

@@ -283,3 +283,63 @@ async fn a_write_of_which_all_but_the_assignee_landed_is_contested() {
     world.is_held_by_nobody(1).await;
     world.claim("dev-2", 1).await.wins();
 }
+
+// === new items, moved items ===
+
+impl World {
+    async fn file(&self, who: &str, assignees: &[&str]) -> (u64, claimgate::model::AttemptState) {
+        let body = json!({ "title": "found while at work", "assignees": assignees });
+        let told = self.write(who, "POST", "/api/v1/repos/root/work/issues", body).await.wins();
+        let n = told.body["number"].as_u64().expect("a new issue");
+        let last = self.states(n).await.last().copied();
+        (n, last.unwrap_or(AttemptState::Rejected))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_filed_for_oneself_is_held() {
+    let world = World::new();
+    let (n, state) = world.file("dev-1", &["dev-1"]).await;
+    assert_eq!(state, AttemptState::Committed);
+    world.is_held_by(n, "dev-1").await;
+    world.claim("dev-2", n).await.loses("already_assigned");
+    world.release("dev-1", n).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_filed_for_somebody_else_is_a_foreign_claim() {
+    let world = World::new();
+    let (n, _) = world.file("dev-1", &["dev-2"]).await;
+    world.is_held_by_nobody(n).await;
+    world.claim("dev-1", n).await.loses("already_assigned");
+    world.claim("dev-2", n).await.needs_no_write();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_of_unknown_outcome_is_not_repeated() {
+    let world = World::new();
+    world.forge.script(Fault::CutAfter, claimgate::fake_forge::Matcher::new("POST", "/issues"));
+    let body = json!({ "title": "new", "assignees": ["dev-1"] });
+    world.write("dev-1", "POST", "/api/v1/repos/root/work/issues", body).await.is(504, "outcome_unknown");
+    assert_eq!(world.process().upstream.sends(), 1);
+    // It is there: a foreign claim, which its own account adopts.
+    world.claim("dev-2", 4).await.loses("already_assigned");
+    world.claim("dev-1", 4).await.needs_no_write();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_and_the_new_name_of_a_repository_are_one_item() {
+    let world = World::new();
+    world.forge.rename_repo(REPO, "renamed");
+    let path = |name: &str| format!("/api/v1/repos/root/{name}/issues/1");
+    let claim = |who: &'static str, name: &'static str| {
+        let body = json!({ "assignees": [who] });
+        let world = &world;
+        async move { world.write(who, "PATCH", &path(name), body).await }
+    };
+    let (one, two) = tokio::join!(claim("dev-1", "work"), claim("dev-2", "renamed"));
+    let told = [&one, &two];
+    assert_eq!(told.iter().filter(|told| told.is_success()).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|told| told.code == "already_assigned").count(), 1, "{told:?}");
+    assert_eq!(world.forge.max_assignees_ever("root/renamed", 1), 1);
+}

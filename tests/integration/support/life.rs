@@ -40,6 +40,8 @@ pub enum Trap {
     Suspend(Duration),
     /// It takes this long.
     Slow(Duration),
+    /// A bug.
+    Panic,
 }
 
 /// One life of a gate process.
@@ -123,6 +125,7 @@ impl Life {
             Some(Trap::LedgerAway) => self.store.set_available(false),
             Some(Trap::Suspend(span)) => self.clock.suspend(span),
             Some(Trap::Slow(span)) => tokio::time::sleep(span).await,
+            Some(Trap::Panic) => panic!("as the test wants it"),
         }
         self.alive().await;
     }
