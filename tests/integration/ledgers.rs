@@ -299,7 +299,9 @@ async fn carry_out(bench: &mut Bench, op: &Op, at: u64, now: Time) -> String {
             bench.commit(*n, step(live, *next, *with, now), now).await
         }
         Op::Edit(n, with) => {
-            let fence = item(bench, *n).await.map_or(Fence(u64::from(*with)), |record| record.fence);
+            // A record that says nothing is one that a file need not keep.
+            let known = item(bench, *n).await.filter(|record| *record != ItemRecord::new(key(*n), locator(*n)));
+            let fence = known.map_or(Fence(u64::from(*with)), |record| record.fence);
             bench.commit(*n, Step::Edit { edit: edit(*with), fence }, now).await
         }
         Op::Resolve(n, with) => {
