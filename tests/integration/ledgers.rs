@@ -299,7 +299,7 @@ async fn carry_out(bench: &mut Bench, op: &Op, at: u64, now: Time) -> String {
             bench.commit(*n, step(live, *next, *with, now), now).await
         }
         Op::Edit(n, with) => {
-            let fence = item(bench, *n).await.map_or(Fence(u64::from(*with)), |record| record.fence);
+            let fence = item(bench, *n).await.map_or(Fence(0), |record| record.fence);
             bench.commit(*n, Step::Edit { edit: edit(*with), fence }, now).await
         }
         Op::Resolve(n, with) => {
