@@ -5,7 +5,7 @@ use super::{Gate, LaneError};
 use crate::admission::{self, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
+use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -162,6 +162,7 @@ impl Gate {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut until_flush = renew_interval;
         let mut next = ResourceKey::new("");
+        let mut flagged = HashSet::new();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -175,7 +176,7 @@ impl Gate {
                 self.flush_renewals().await;
                 until_flush = renew_interval;
             }
-            next = self.look(next).await;
+            next = self.look(next, &mut flagged).await;
         }
     }
 
@@ -195,8 +196,8 @@ impl Gate {
         }
     }
 
-    /// One round: every doubt, and a few holdings after `from`. Returns where the next round goes on.
-    async fn look(self: &Arc<Self>, from: ResourceKey) -> ResourceKey {
+    /// One round: who is silent, every doubt, and a few holdings after `from`. Returns where the next round goes on.
+    async fn look(self: &Arc<Self>, from: ResourceKey, flagged: &mut HashSet<AttemptId>) -> ResourceKey {
         let mut active = match self.ports.ledger.active().await {
             Ok(active) => active,
             Err(error) => {
@@ -204,6 +205,7 @@ impl Gate {
                 return from;
             }
         };
+        self.flag_stale(&active, flagged);
         active.sort_by(|one, other| one.key.cmp(&other.key));
         let (doubtful, settled): (Vec<_>, Vec<_>) = active.into_iter().partition(|record| !record.doubts.is_empty());
         self.ports.metrics.doubt.set(i64::try_from(doubtful.len()).unwrap_or(i64::MAX));
@@ -217,6 +219,20 @@ impl Gate {
             self.look_at(record).await;
         }
         next.unwrap_or_else(|| ResourceKey::new(""))
+    }
+
+    /// Counts the holdings that are silent for too long, and names each in the log when it becomes so. `flagged`: those
+    /// of the round before, by the attempt that began them.
+    fn flag_stale(&self, active: &[ItemRecord], flagged: &mut HashSet<AttemptId>) {
+        let now = self.ports.clock.now();
+        let held = active.iter().filter_map(|record| Some((record, record.holding.as_ref()?)));
+        let stale: Vec<(&ItemRecord, &Holding)> = held.filter(|(_, held)| self.settings.is_stale(held, now)).collect();
+        for (record, held) in stale.iter().filter(|(_, held)| !flagged.contains(&held.attempt)) {
+            let silent_s = now.since(held.renewed).as_secs();
+            tracing::warn!(resource = %record.locator, agent = %held.actor, silent_s, "holding is stale");
+        }
+        self.ports.metrics.stale.set(i64::try_from(stale.len()).unwrap_or(i64::MAX));
+        *flagged = stale.iter().map(|(_, held)| held.attempt.clone()).collect();
     }
 
     /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.
