@@ -125,7 +125,14 @@ impl Store {
         let gate = meta(&db, "gate").map_err(unavailable)?.unwrap_or_default();
         let epoch = meta(&db, "epoch").map_err(unavailable)?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let tail = tail(&db).map_err(unavailable)?;
-        Ok(Self { db, gate: GateId::new(&gate), epoch: Epoch(epoch), tail: RefCell::new(tail), commits: Cell::new(0), _lock: lock })
+        Ok(Self {
+            db,
+            gate: GateId::new(&gate),
+            epoch: Epoch(epoch),
+            tail: RefCell::new(tail),
+            commits: Cell::new(0),
+            _lock: lock,
+        })
     }
 
     fn begin_epoch(&mut self, options: &SqliteOptions) -> Result<(), LedgerError> {
