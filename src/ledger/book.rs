@@ -84,7 +84,7 @@ impl Book {
         }
         changes.settled.extend(applied.settled);
         let stored = !matches!(command.step, Step::Open(_));
-        if stored && !before.as_ref().is_some_and(|before| same_but_live(before, &record) && before.fence.0 > 0) {
+        if stored && !is_row_enough(before.as_ref(), &record, &command.step) {
             changes.items.push(record.clone());
         }
         changes.stored |= stored;
@@ -190,6 +190,13 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
         note,
         gate: gate.as_str().to_owned(),
     }
+}
+
+/// Whether what is stored of the item needs no change: only its live attempt does, which has a row of its own. An item
+/// that is new is told by that row as long as it is live.
+fn is_row_enough(before: Option<&ItemRecord>, after: &ItemRecord, step: &Step) -> bool {
+    let untouched = before.is_some_and(|before| same_but_live(before, after));
+    untouched && (after.fence.0 > 0 || matches!(step, Step::Send { .. }))
 }
 
 fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {

@@ -14,7 +14,7 @@ use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, N
 use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -48,6 +48,8 @@ struct Shared {
     identity: ArcSwap<(GateId, Epoch)>,
     /// The file does not hold together; found after the start, since looking takes a while.
     damaged: AtomicBool,
+    /// The write-ahead log's length when it was last looked at, pages.
+    log_pages: AtomicU64,
     newest: watch::Sender<u64>,
     /// The records as every durable and every staged step left them, and a connection that loads those not in it.
     desk: Mutex<Desk>,
@@ -78,7 +80,9 @@ enum Job {
 /// Most jobs in one group: bounds how long the first of them waits.
 const MOST_GROUPED: usize = 512;
 /// How often the write-ahead log is moved into the file.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
+/// The log begins anew once it has this many pages (64 MiB).
+const LONGEST_LOG: u64 = 16 << 10;
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -99,6 +103,7 @@ impl SqliteLedger {
         let shared = Arc::new(Shared {
             identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
             damaged: AtomicBool::new(false),
+            log_pages: AtomicU64::new(0),
             newest: watch::channel(0).0,
             desk: Mutex::new(Desk { book: Book::new(GateId::new(""), Epoch(0), options.zombie_period), loader: None }),
         });
@@ -382,8 +387,16 @@ impl Writer {
                 self.shared.newest.send_replace(newest);
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                self.restart_log();
             }
             Err(error) => self.fail(group, lines, &error),
+        }
+    }
+
+    fn restart_log(&self) {
+        if self.shared.log_pages.load(Ordering::Acquire) > LONGEST_LOG {
+            self.shared.log_pages.store(0, Ordering::Release);
+            self.store.as_ref().inspect(|store| store.restart_log());
         }
     }
 
@@ -446,14 +459,24 @@ fn check_whole(options: &SqliteOptions, shared: &Shared) {
 /// Moves what was committed from the log to the file, beside the traffic, for as long as somebody uses the ledger.
 /// In the writer that would make every hundredth commit wait.
 fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
-    let mut store = None;
-    while shared.strong_count() > 0 {
+    let (mut store, mut done) = (None, 0);
+    loop {
         std::thread::sleep(CHECKPOINT_EVERY);
+        let Some(shared) = shared.upgrade() else { return };
+        let newest = *shared.newest.borrow();
+        if newest == done {
+            continue;
+        }
         if store.is_none() {
             store = Store::open_to_read(options).ok();
         }
-        if let Some(Err(error)) = store.as_ref().map(Store::checkpoint) {
-            tracing::debug!(ledger.error = %error, "the ledger's log was not moved into its file");
+        match store.as_ref().map(Store::checkpoint) {
+            Some(Ok(pages)) => {
+                shared.log_pages.store(pages, Ordering::Release);
+                done = newest;
+            }
+            Some(Err(error)) => tracing::debug!(ledger.error = %error, "the ledger's log was not moved into its file"),
+            None => {}
         }
     }
 }

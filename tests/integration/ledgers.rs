@@ -532,8 +532,8 @@ async fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_file_that_others_may_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ledger.db"), "").unwrap();
-    std::fs::set_permissions(dir.path().join("ledger.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(dir.path().join("ledger.sqlite"), "").unwrap();
+    std::fs::set_permissions(dir.path().join("ledger.sqlite"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = SqliteLedger::open(options(dir.path(), START)).unwrap_err();
     assert!(matches!(error, OpenError::Exposed { mode: 0o644, .. }), "{error}");
 }
@@ -551,7 +551,7 @@ async fn a_new_file_is_its_owners_alone() {
 
 /// Runs a statement from outside, as the `sqlite3` shell would.
 fn execute(dir: &Path, sql: &str) {
-    let db = rusqlite::Connection::open(dir.join("ledger.db")).unwrap();
+    let db = rusqlite::Connection::open(dir.join("ledger.sqlite")).unwrap();
     db.busy_timeout(Duration::from_secs(5)).unwrap();
     db.execute_batch(sql).unwrap();
 }
@@ -595,33 +595,6 @@ async fn a_refusal_in_a_group_that_failed_is_kept_for_the_next() {
     is_chained(&bench).await;
 }
 
-/// The next attempt is answered in the same group as the refusal before it. It must be open still when that group fails.
-#[tokio::test]
-async fn an_open_attempt_outlives_a_group_that_failed() {
-    let bench = Bench::file();
-    let Bench::File(dir, _) = &bench else { unreachable!() };
-    bench.commit(0, Step::Open(bench.attempt(1, 0, START)), START).await.unwrap();
-    execute(dir.path(), "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk full'); END");
-    let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let reject =
-        Command { key: key(0), locator: locator(0), step: Step::Reject(attempt_id(1)), note: None, now: START };
-    let (rejected, opened, ()) = tokio::join!(
-        bench.ledger().commit(vec![reject], Durability::NextGroup),
-        bench.commit(0, Step::Open(bench.attempt(2, 0, START)), START),
-        async {
-            // The writer waits for the other connection; meanwhile both are in its queue.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            other.execute_batch("COMMIT").unwrap();
-        }
-    );
-    assert!(rejected.is_ok() && opened.is_ok());
-    assert_eq!(item(&bench, 0).await.unwrap().live.map(|live| live.id), Some(attempt_id(2)));
-    execute(dir.path(), "DROP TRIGGER full");
-    bench.commit(0, step(attempt_id(2), Next::Grant, 0, START), START).await.unwrap();
-    assert_eq!(bench.lines().await.len(), 2);
-}
-
 /// An abort that is waited for is tried again by the gate: a failed group must not leave its line behind.
 #[tokio::test]
 async fn an_awaited_abort_that_failed_leaves_one_line_once_it_is_written() {
@@ -638,13 +611,13 @@ async fn an_awaited_abort_that_failed_leaves_one_line_once_it_is_written() {
 #[tokio::test]
 async fn a_file_that_cannot_be_opened_yet_is_opened_later_and_serves() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("ledger.db")).unwrap();
+    std::fs::create_dir(dir.path().join("ledger.sqlite")).unwrap();
     let bench = Bench::File(dir, None);
     let Bench::File(dir, _) = &bench else { unreachable!() };
     let ledger = SqliteLedger::open(options(dir.path(), START)).expect("a reason that may pass");
     assert!(matches!(ledger.item(&key(0)).await, Err(LedgerError::Unavailable(_))));
     assert!(ledger.active().await.is_err());
-    std::fs::remove_dir(dir.path().join("ledger.db")).unwrap();
+    std::fs::remove_dir(dir.path().join("ledger.sqlite")).unwrap();
     assert_eq!(ledger.item(&key(0)).await, Ok(None));
     let Bench::File(dir, _) = bench else { unreachable!() };
     let bench = Bench::File(dir, Some(ledger));

@@ -13,7 +13,7 @@ use crate::model::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -61,7 +61,6 @@ pub(super) struct Store {
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
     tail: RefCell<Tail>,
-    commits: Cell<u64>,
     _lock: Option<File>,
 }
 
@@ -75,25 +74,22 @@ struct Tail {
 const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
-/// The write-ahead log is cut when it is longer, bytes.
-const LONGEST_LOG: u64 = 64 << 20;
-const LOOK_AT_LOG_EVERY: u64 = 256;
-
 /// Every schema version's step from the one before. Never edited, only appended to.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE item(
         key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
-        contested INTEGER NOT NULL, doubts TEXT NOT NULL, doubt_until INTEGER, masks TEXT NOT NULL) STRICT;
+        contested INTEGER NOT NULL, doubts TEXT NOT NULL, doubt_until INTEGER, masks TEXT NOT NULL)
+        STRICT, WITHOUT ROWID;
     CREATE INDEX item_held ON item(key) WHERE holding IS NOT NULL;
     CREATE INDEX item_doubt ON item(key) WHERE doubt_until IS NOT NULL;
     CREATE INDEX item_locator ON item(locator);
     CREATE TABLE attempt(
-        id TEXT PRIMARY KEY, key TEXT NOT NULL, locator TEXT NOT NULL, actor TEXT NOT NULL, credential TEXT NOT NULL,
+        id TEXT NOT NULL, key TEXT NOT NULL, locator TEXT NOT NULL, actor TEXT NOT NULL, credential TEXT NOT NULL,
         change TEXT NOT NULL, goal TEXT, kind TEXT, ownership TEXT NOT NULL, state TEXT NOT NULL, gate TEXT NOT NULL,
-        epoch INTEGER NOT NULL, opened INTEGER NOT NULL, settled INTEGER, shown TEXT) STRICT;
+        epoch INTEGER NOT NULL, opened INTEGER NOT NULL, settled INTEGER, shown TEXT, PRIMARY KEY (key, id))
+        STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
-    CREATE INDEX attempt_key ON attempt(key, opened);
     CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
 "];
 
@@ -125,14 +121,7 @@ impl Store {
         let gate = meta(&db, "gate").map_err(unavailable)?.unwrap_or_default();
         let epoch = meta(&db, "epoch").map_err(unavailable)?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let tail = tail(&db).map_err(unavailable)?;
-        Ok(Self {
-            db,
-            gate: GateId::new(&gate),
-            epoch: Epoch(epoch),
-            tail: RefCell::new(tail),
-            commits: Cell::new(0),
-            _lock: lock,
-        })
+        Ok(Self { db, gate: GateId::new(&gate), epoch: Epoch(epoch), tail: RefCell::new(tail), _lock: lock })
     }
 
     fn begin_epoch(&mut self, options: &SqliteOptions) -> Result<(), LedgerError> {
@@ -271,23 +260,14 @@ impl Store {
         self.execute("COMMIT", [])?;
         failpoint::reach("commit.after");
         let newest = tail.seq;
-        self.cut_log();
         self.tail.replace(tail);
         Ok(newest)
     }
 
-    /// Under load a log that is moved beside the traffic never ends; a long one is cut here, now and then.
-    fn cut_log(&self) {
-        self.commits.set(self.commits.get() + 1);
-        if !self.commits.get().is_multiple_of(LOOK_AT_LOG_EVERY) {
-            return;
-        }
-        let log = self.db.path().map(|path| format!("{path}-wal"));
-        let length = log.and_then(|log| std::fs::metadata(log).ok()).map_or(0, |log| log.len());
-        if length > LONGEST_LOG {
-            let cut = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            tracing::debug!(length, ok = cut.is_ok(), "the ledger's log was cut");
-        }
+    /// Begins the write-ahead log anew, in place. Under load one that is only moved beside the traffic never ends.
+    pub(super) fn restart_log(&self) {
+        let restarted = self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
+        tracing::debug!(busy = ?restarted, "the ledger's log begins anew");
     }
 
     pub(super) fn rollback(&self) {
@@ -332,7 +312,7 @@ impl Store {
     fn put_attempt(&self, attempt: &Attempt, settled: Option<Time>, shown: Option<&Shown>) -> Result<(), LedgerError> {
         // `settled IS NULL`: a final attempt is immutable.
         let sql = "INSERT INTO attempt VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-                   ON CONFLICT(id) DO UPDATE SET state = excluded.state, goal = coalesce(excluded.goal, goal),
+                   ON CONFLICT(key, id) DO UPDATE SET state = excluded.state, goal = coalesce(excluded.goal, goal),
                        kind = coalesce(excluded.kind, kind), ownership = excluded.ownership,
                        settled = excluded.settled, shown = excluded.shown
                    WHERE attempt.settled IS NULL";
@@ -396,13 +376,14 @@ impl Store {
         }
     }
 
+    /// One item; a new one that was sent for the first time has no row but its attempt's.
     pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
-        let mut records = self.rows(sql, [key.as_str()], read_item)?;
-        let Some(mut record) = records.pop() else { return Ok(None) };
+        let record = self.rows(sql, [key.as_str()], read_item)?.pop();
         let sql = "SELECT * FROM attempt WHERE key = ?1 AND state IN ('OPEN', 'SENDING')";
-        record.live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
-        Ok(Some(record))
+        let live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
+        let new = || live.as_ref().map(|live| ItemRecord::new(key.clone(), live.locator.clone()));
+        Ok(record.or_else(new).map(|record| ItemRecord { live, ..record }))
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
@@ -423,9 +404,10 @@ impl Store {
         self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
     }
 
-    /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
-    pub(super) fn checkpoint(&self) -> Result<(), LedgerError> {
-        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(ledger_error)
+    /// Moves what no reader needs from the write-ahead log to the file; holds nobody up. Returns the log's length, pages.
+    pub(super) fn checkpoint(&self) -> Result<u64, LedgerError> {
+        let log = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
+        log.map(|pages| u64::try_from(pages).unwrap_or(0)).map_err(ledger_error)
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
