@@ -124,7 +124,7 @@ impl Gate {
             (lines.len() >= count).then_some(lines)
         };
         let lines = eventually(found, SOON).await;
-        lines.unwrap_or_else(|| panic!("not {count} lines of kind {kind}:\n{}", self.stdout()))
+        lines.unwrap_or_else(|| panic!("not {count} lines of kind {kind}:\n{}\n{}", self.stdout(), self.stderr()))
     }
 
     /// Lines of the operational log with this message.
@@ -222,7 +222,8 @@ async fn outside_edits_end_holdings_without_any_request() {
     }
     gate.counts("claimgate_revoked_total", 3.0).await;
     assert_eq!(gate.holder(untouched).await.as_deref(), Some("ann"));
-    let mut causes: Vec<String> = gate.lines("revoked", 3).await.iter().map(|line| line["reason"].to_string()).collect();
+    let mut causes: Vec<String> =
+        gate.lines("revoked", 3).await.iter().map(|line| line["reason"].to_string()).collect();
     causes.sort();
     assert!(
         causes[0].contains("closed") && causes[1].contains("reassigned") && causes[2].contains("unassigned"),
@@ -375,9 +376,8 @@ async fn a_silent_holder_is_flagged_and_may_be_taken_over() {
     let forge = forge().await;
     let [kept, idle] = std::array::from_fn(|_| backlog_issue(&forge).number);
     // No service token: none of this needs one.
-    let setup = Setup::before(&forge.base_url()).config(
-        "[ledger]\nrenew_interval = \"1s\"\n[assignment]\nstale_after = \"2500ms\"\ntakeover_after = \"6s\"",
-    );
+    let setup = Setup::before(&forge.base_url())
+        .config("[ledger]\nrenew_interval = \"1s\"\n[assignment]\nstale_after = \"2500ms\"\ntakeover_after = \"6s\"");
     let gate = setup.start().await;
     let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
     for number in [kept, idle] {
