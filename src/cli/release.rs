@@ -24,7 +24,7 @@ pub struct ReleaseArgs {
     pub reason: Option<String>,
 }
 
-/// Ends the holding. The assignee in the tracker stays as it is.
+/// Ends the holding, and prints what became of the item in the tracker.
 pub fn run(args: &ReleaseArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let request = json!({ "item": args.item, "reason": args.reason });
     let answer = Admin::of(&loaded.config)?.post("/release", &request)?;

@@ -36,6 +36,8 @@ pub enum Authority {
 pub struct Note {
     /// Names the decision; for an attempt its id.
     pub id: String,
+    /// It is no decision over a request, but what the operator did beside the items.
+    pub operator: bool,
     /// What was decided.
     pub decision: Decision,
     /// The reason of a refusal.
@@ -135,6 +137,7 @@ impl Note {
     pub fn of_gate(id: String, reason: Option<String>) -> Self {
         Self {
             id,
+            operator: false,
             decision: Decision::Admit,
             code: None,
             agent: None,

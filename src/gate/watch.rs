@@ -165,6 +165,7 @@ impl Gate {
         let now = self.ports.clock.now();
         let mut note = Note::of_gate(self.ports.entropy.attempt_id(now).as_str().to_owned(), Some(what.to_owned()));
         what.clone_into(&mut note.change);
+        note.operator = true;
         self.ports.ledger.record(note, now);
     }
 

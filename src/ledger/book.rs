@@ -209,11 +209,11 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.masks == other.masks
 }
 
-/// The line of a decision that never became an attempt.
+/// The line of a decision that never became an attempt, or of the operator's word.
 pub(super) fn bare_line(note: Note, now: Time, gate: &GateId) -> Line {
     Line {
         time: now,
-        kind: "decision",
+        kind: if note.operator { "operator" } else { "decision" },
         id: note.id.clone(),
         intent: None,
         result: (note.decision == Decision::Reject).then_some(AttemptState::Rejected.as_str()),

@@ -73,7 +73,7 @@ impl GateGuard {
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         let path = split_agent_prefix(request.head.uri.path()).1;
-        if path.starts_with(own::PREFIX) {
+        if own::is_own(path) {
             return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
@@ -157,7 +157,7 @@ impl GateGuard {
 
 impl Guard for GateGuard {
     fn classify(&self, head: &Parts, peer: &Peer) -> Route {
-        if split_agent_prefix(head.uri.path()).1.starts_with(own::PREFIX) {
+        if own::is_own(split_agent_prefix(head.uri.path()).1) {
             return Route::Guarded;
         }
         let target = target_of(head);

@@ -11,13 +11,18 @@ use serde_json::json;
 use sha2::Sha256;
 use std::time::Duration;
 
-/// Everything below this is the gate's own.
-pub(super) const PREFIX: &str = "/_claimgate/";
+/// This, and everything below it, is the gate's own.
+const ROOT: &str = "/_claimgate";
 
 const WEBHOOKS: &str = "/_claimgate/v1/webhooks/";
 /// Payloads carry the whole issue and repository, no more.
 const LONGEST_HOOK: usize = 4 << 20;
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whether the gate itself answers at this path.
+pub(super) fn is_own(path: &str) -> bool {
+    path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// Answers a request for one of the gate's own paths.
 pub(super) async fn serve(

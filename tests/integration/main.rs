@@ -21,3 +21,4 @@ mod protocol;
 mod restart;
 mod support;
 mod tidy;
+mod watching;

@@ -1,0 +1,494 @@
+//! What the gate does unasked, and by the operator's word, through the real binary: the watcher, webhooks, the command
+//! line over the admin listener, SIGHUP.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use claimgate::fake_forge::{FakeForge, Fault, Matcher};
+use hmac::{Hmac, Mac};
+use http::Method;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::e2e::{self, Answer, Client, Gate, LABELS, REPO, Setup, backlog_issue, eventually, issue, stop_and_verify};
+
+/// The account of the gate's own token.
+const SERVICE: &str = "gate-bot";
+const WEBHOOK_SECRET: &str = "a secret of webhooks";
+const WEBHOOKS: &str = "/_claimgate/v1/webhooks/forgejo";
+/// In which the watcher must have noticed.
+const SOON: Duration = Duration::from_secs(8);
+
+async fn forge() -> FakeForge {
+    e2e::forge(&["ann", "bob", SERVICE]).await
+}
+
+/// A gate with a service token. `more` goes on in the section `[upstream]`.
+fn with_service(forge: &FakeForge, more: &str) -> Setup {
+    let setup = Setup::before(&forge.base_url());
+    let token = secret(&setup, "service-token", &e2e::token(SERVICE));
+    setup.config(&format!("[upstream]\nservice_token_file = {token:?}\n{more}"))
+}
+
+fn secret(setup: &Setup, name: &str, text: &str) -> String {
+    let file = setup.dir().join(name);
+    std::fs::write(&file, text).expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    file.to_str().expect("UTF-8").to_owned()
+}
+
+/// What a command of the command line did.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// `claimgate …`, asked of this gate.
+async fn claimgate(gate: &Gate, arguments: &[&str]) -> Said {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_claimgate"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CLAIMGATE_")) {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).args(["--admin", &gate.admin.to_string()]).output().await.expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+fn item(number: u64) -> String {
+    format!("{REPO}#{number}")
+}
+
+fn label(name: &str) -> usize {
+    LABELS.iter().position(|label| *label == name).expect("a known label") + 1
+}
+
+impl Client {
+    async fn add_label(&mut self, number: u64, name: &str) -> Answer {
+        let labels = json!({ "labels": [label(name)] });
+        self.call(Method::POST, &format!("{}/labels", issue(number)), Some(labels)).await
+    }
+
+    async fn remove_label(&mut self, number: u64, name: &str) -> Answer {
+        self.call(Method::DELETE, &format!("{}/labels/{}", issue(number), label(name)), None).await
+    }
+
+    /// A webhook, signed with this secret.
+    async fn hook(&mut self, header: &'static str, secret: &str, payload: &Value) -> u16 {
+        let body = payload.to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
+        mac.update(body.as_bytes());
+        let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let signature = if header.ends_with("-256") { format!("sha256={hex}") } else { hex };
+        self.send(Method::POST, WEBHOOKS, &[(header, &signature)], body.into()).await.status
+    }
+}
+
+fn payload(number: u64) -> Value {
+    json!({ "action": "assigned", "issue": { "number": number }, "repository": { "full_name": REPO } })
+}
+
+impl Gate {
+    /// A metric's value.
+    async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.operator().get("/metrics").await.text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits until the metric has this value.
+    async fn counts(&self, name: &str, value: f64) {
+        let there = || async { self.metric(name).await.filter(|is| (is - value).abs() < 0.5) };
+        let said = eventually(there, SOON).await;
+        assert!(said.is_some(), "{name} is {:?}, not {value}", self.metric(name).await);
+    }
+
+    /// Waits until `/claims` says this of the item in this field.
+    async fn shows(&self, number: u64, field: &str, value: Value) {
+        let there = || async { (self.claim(number).await[field] == value).then_some(()) };
+        let said = eventually(there, SOON).await;
+        assert!(said.is_some(), "{field} is not {value}: {}", self.claim(number).await);
+    }
+
+    /// Waits until this account, or nobody, holds the item.
+    async fn is_held_by(&self, number: u64, account: Option<&str>) {
+        let there = || async { (self.holder(number).await.as_deref() == account).then_some(()) };
+        let said = eventually(there, SOON).await;
+        assert!(said.is_some(), "not held by {account:?}: {}", self.claim(number).await);
+    }
+
+    /// The audit's lines of this kind, once there are so many.
+    async fn lines(&self, kind: &str, count: usize) -> Vec<Value> {
+        let found = || async {
+            let lines: Vec<Value> = self.audit().into_iter().filter(|line| line["kind"] == kind).collect();
+            (lines.len() >= count).then_some(lines)
+        };
+        let lines = eventually(found, SOON).await;
+        lines.unwrap_or_else(|| panic!("not {count} lines of kind {kind}:\n{}\n{}", self.stdout(), self.stderr()))
+    }
+
+    /// Lines of the operational log with this message.
+    fn logged(&self, message: &str) -> Vec<Value> {
+        let text = self.stderr();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line.to_string().contains(message)).collect()
+    }
+
+    /// SIGHUP, and the message that follows it.
+    async fn reloads(&self, message: &str) -> Value {
+        let before = self.logged(message).len();
+        self.tell(Signal::HUP);
+        let said = || async { self.logged(message).get(before).cloned() };
+        eventually(said, SOON).await.unwrap_or_else(|| panic!("not `{message}`:\n{}", self.stderr()))
+    }
+}
+
+// === claimgate release ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_released_item_is_as_its_claim_found_it() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let gate = with_service(&forge, "").start().await;
+    let mut ann = gate.agent("ann");
+    ann.claim(number).await.granted();
+    ann.add_label(number, "in-progress").await.granted();
+    ann.remove_label(number, "backlog").await.granted();
+
+    let said = claimgate(&gate, &["release", &item(number), "--reason", "ann went home"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("the holding of ann has ended"), "{}", said.out);
+    assert!(said.out.contains("its assignee was cleared; its status labels are what the claim found"), "{}", said.out);
+    assert_eq!(gate.holder(number).await, None);
+    let now = forge.issue(REPO, number);
+    assert_eq!((now.assignees, now.labels, now.state), (vec![], vec!["backlog".to_owned()], "open"));
+
+    let operator = gate.lines("operator", 1).await;
+    assert_eq!((&operator[0]["reason"], &operator[0]["resource"]), (&json!("ann went home"), &json!(item(number))));
+    let own = || async {
+        let lines = gate.audit().into_iter().filter(|line| line["agent"]["account"] == SERVICE);
+        let lines: Vec<Value> = lines.collect();
+        (lines.len() == 3).then_some(lines)
+    };
+    let own = eventually(own, SOON).await.unwrap_or_else(|| panic!("{}", gate.stdout()));
+    for line in own {
+        assert_eq!((&line["decision"], &line["authority"]), (&json!("admit"), &json!("overrider")), "{line}");
+        assert_eq!(line["result"], "COMMITTED", "{line}");
+    }
+
+    gate.agent("bob").claim(number).await.granted();
+    ann.release(number).await.refused(409, "not_holder");
+    stop_and_verify(gate, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_service_token_a_release_says_what_is_left_to_do() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    gate.agent("ann").claim(number).await.granted();
+    forge.clear_log();
+    let said = claimgate(&gate, &["release", &item(number), "--reason", "stuck"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("the tracker still shows: assigned to ann"), "{}", said.out);
+    assert!(said.out.contains("upstream.service_token_file"), "{}", said.out);
+    assert_eq!((gate.holder(number).await, forge.issue(REPO, number).assignees), (None, vec!["ann".to_owned()]));
+    assert_eq!(forge.requests().len(), 0, "nothing was asked of the forge");
+    assert_eq!(gate.lines("operator", 1).await[0]["reason"], "stuck");
+
+    for (unheld, why) in [(number, "free by now"), (4711, "never seen")] {
+        let said = claimgate(&gate, &["release", &item(unheld)]).await;
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{why}");
+        assert!(said.err.contains(&format!("nobody holds {}", item(unheld))), "{why}: {}", said.err);
+    }
+    stop_and_verify(gate, 2).await;
+}
+
+// === outside edits, noticed without a request ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outside_edits_end_holdings_without_any_request() {
+    let forge = forge().await;
+    let gate = with_service(&forge, "").start().await;
+    let [given, cleared, closed, untouched] = std::array::from_fn(|_| backlog_issue(&forge).number);
+    for number in [given, cleared, closed, untouched] {
+        gate.agent("ann").claim(number).await.granted();
+    }
+    forge.outside_assign("acme", REPO, given, &["bob"]);
+    forge.outside_assign("acme", REPO, cleared, &[]);
+    forge.outside_close("acme", REPO, closed);
+    for number in [given, cleared, closed] {
+        gate.is_held_by(number, None).await;
+    }
+    gate.counts("claimgate_revoked_total", 3.0).await;
+    assert_eq!(gate.holder(untouched).await.as_deref(), Some("ann"));
+    let mut causes: Vec<String> =
+        gate.lines("revoked", 3).await.iter().map(|line| line["reason"].to_string()).collect();
+    causes.sort();
+    assert!(
+        causes[0].contains("closed") && causes[1].contains("reassigned") && causes[2].contains("unassigned"),
+        "{causes:?}"
+    );
+
+    let mut ann = gate.agent("ann");
+    ann.claim(given).await.refused(409, "already_assigned");
+    gate.agent("bob").claim(cleared).await.granted();
+    ann.claim(cleared).await.refused(409, "already_assigned");
+    ann.release(cleared).await.refused(409, "not_holder");
+    stop_and_verify(gate, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_makes_an_outside_edit_noticed_at_once() {
+    const HOLDINGS: usize = 40;
+    let forge = forge().await;
+    let setup = Setup::before(&forge.base_url());
+    let token = secret(&setup, "service-token", &e2e::token(SERVICE));
+    let key = secret(&setup, "webhooks", WEBHOOK_SECRET);
+    let setup = setup.config(&format!("[upstream]\nservice_token_file = {token:?}\nwebhook_secret_file = {key:?}"));
+    let gate = setup.start().await;
+    let numbers: Vec<u64> = (0..HOLDINGS).map(|_| backlog_issue(&forge).number).collect();
+    let mut ann = gate.agent("ann");
+    for number in &numbers {
+        ann.claim(*number).await.granted();
+    }
+    // Five a second are looked at in turn: all of them take eight seconds.
+    let started = tokio::time::Instant::now();
+    let mut forgejo = gate.anonymous();
+    for (at, number) in numbers.iter().enumerate() {
+        forge.outside_assign("acme", REPO, *number, &["bob"]);
+        let header = ["x-forgejo-signature", "x-gitea-signature", "x-hub-signature-256"][at % 3];
+        assert_eq!(forgejo.hook(header, WEBHOOK_SECRET, &payload(*number)).await, 204);
+    }
+    gate.counts("claimgate_revoked_total", 40.0).await;
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(gate.operator().get("/claims").await.json(), json!({ "claims": [] }));
+    stop_and_verify(gate, 80).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_webhook_is_refused_and_never_forwarded() {
+    let forge = forge().await;
+    let setup = Setup::before(&forge.base_url());
+    let key = secret(&setup, "webhooks", WEBHOOK_SECRET);
+    let gate = setup.config(&format!("[upstream]\nwebhook_secret_file = {key:?}")).start().await;
+    let number = backlog_issue(&forge).number;
+    gate.agent("ann").claim(number).await.granted();
+    forge.clear_log();
+    let mut any = gate.anonymous();
+    for unknown in [payload(4711), json!({}), json!([]), json!({ "repository": { "full_name": "a" } })] {
+        assert_eq!(any.hook("x-forgejo-signature", WEBHOOK_SECRET, &unknown).await, 204, "{unknown}");
+    }
+    assert_eq!(any.hook("x-forgejo-signature", "another secret", &payload(number)).await, 401);
+    assert_eq!(any.hook("x-signature", WEBHOOK_SECRET, &payload(number)).await, 401, "unsigned");
+    for (method, path, status) in [
+        (Method::GET, WEBHOOKS, 405),
+        (Method::POST, "/_claimgate/v1/webhooks/another", 404),
+        (Method::GET, "/_claimgate/v1/other", 404),
+        (Method::POST, "/_claimgate/", 404),
+        (Method::GET, "/_claimgate", 404),
+        (Method::GET, "/_claimgate?x=1", 404),
+        (Method::GET, "/as/one/_claimgate/v2", 404),
+    ] {
+        assert_eq!(any.call(method.clone(), path, None).await.status, status, "{method} {path}");
+    }
+    assert_eq!(gate.holder(number).await.as_deref(), Some("ann"));
+    let off = e2e::gate(&forge).await;
+    assert_eq!(off.anonymous().hook("x-forgejo-signature", "", &payload(number)).await, 404, "no secret is configured");
+    assert_eq!(forge.requests().len(), 0, "{:?}", forge.requests());
+}
+
+// === doubt ===
+
+/// Short enough for a test.
+fn short_doubt(forge: &FakeForge, doubt_period: &str) -> Setup {
+    let ledger = format!("[ledger]\nemit_window = \"200ms\"\ndoubt_period = \"{doubt_period}\"");
+    with_service(forge, &format!("write_timeout = \"300ms\"\n{ledger}"))
+}
+
+fn script(forge: &FakeForge, fault: Fault, number: u64) {
+    forge.script(fault, Matcher::new("PATCH", issue(number)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doubt_ends_by_itself() {
+    let forge = forge().await;
+    let gate = short_doubt(&forge, "3s").start().await;
+    let (lands, never) = (backlog_issue(&forge).number, backlog_issue(&forge).number);
+    script(&forge, Fault::Hang { lands_after: Some(Duration::from_millis(900)) }, lands);
+    script(&forge, Fault::Hang { lands_after: None }, never);
+    for number in [lands, never] {
+        gate.agent("ann").claim(number).await.refused_as_unknown();
+        assert_eq!(gate.claim(number).await["state"], "doubt");
+        gate.agent("bob").claim(number).await.refused(409, "in_doubt");
+    }
+    // No request from here on.
+    gate.is_held_by(lands, Some("ann")).await;
+    gate.shows(lands, "state", json!("active")).await;
+    gate.shows(never, "state", Value::Null).await;
+    gate.counts("claimgate_doubt", 0.0).await;
+    assert_eq!(gate.lines("landed", 1).await[0]["resource"], item(lands));
+    assert_eq!(gate.lines("not_landed", 1).await[0]["resource"], item(never));
+    let history = claimgate(&gate, &["history", &item(never)]).await.out;
+    assert!(history.contains("NOT_LANDED"), "{history}");
+
+    gate.agent("bob").claim(lands).await.refused(409, "already_assigned");
+    gate.agent("bob").claim(never).await.granted();
+    gate.agent("ann").claim(lands).await.granted();
+    stop_and_verify(gate, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_lands_after_its_doubt_is_contested_and_the_holder_stays() {
+    let forge = forge().await;
+    let gate = short_doubt(&forge, "1s").start().await;
+    let number = backlog_issue(&forge).number;
+    script(&forge, Fault::Zombie(Duration::from_secs(5)), number);
+    gate.agent("ann").claim(number).await.refused_as_unknown();
+    gate.lines("not_landed", 1).await;
+    gate.agent("bob").claim(number).await.granted();
+    assert_eq!(forge.issue(REPO, number).assignees, ["bob"], "it has not landed yet");
+
+    gate.shows(number, "state", json!("contested")).await;
+    gate.counts("claimgate_contested_total", 1.0).await;
+    assert_eq!(forge.issue(REPO, number).assignees, ["ann"]);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    gate.counts("claimgate_contested_total", 1.0).await;
+    assert_eq!(gate.holder(number).await.as_deref(), Some("bob"), "another round changes nothing");
+    gate.counts("claimgate_revoked_total", 0.0).await;
+    assert_eq!(gate.lines("contested", 1).await.len(), 1);
+    gate.agent("bob").claim(number).await.granted();
+    assert_eq!(forge.issue(REPO, number).assignees, ["bob"], "the holder puts it right");
+    stop_and_verify(gate, 5).await;
+}
+
+impl Answer {
+    #[track_caller]
+    fn refused_as_unknown(&self) {
+        assert_eq!((self.status, &self.json()["claimgate"]["code"]), (504, &json!("outcome_unknown")), "{self:?}");
+    }
+}
+
+// === silence ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_holder_is_flagged_and_may_be_taken_over() {
+    let forge = forge().await;
+    let [kept, idle] = std::array::from_fn(|_| backlog_issue(&forge).number);
+    // No service token: none of this needs one.
+    let setup = Setup::before(&forge.base_url())
+        .config("[ledger]\nrenew_interval = \"1s\"\n[assignment]\nstale_after = \"2500ms\"\ntakeover_after = \"6s\"");
+    let gate = setup.start().await;
+    let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
+    for number in [kept, idle] {
+        ann.claim(number).await.granted();
+    }
+    let claimed = gate.claim(kept).await;
+    // Its holder looks at the one; somebody else looks at the other.
+    let until = tokio::time::Instant::now() + Duration::from_millis(4500);
+    while tokio::time::Instant::now() < until {
+        assert_eq!(ann.get(&issue(kept)).await.status, 200);
+        assert_eq!(bob.get(&issue(idle)).await.status, 200);
+        assert_eq!(gate.claim(kept).await["stale"], json!(false));
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let (renewed, silent) = (gate.claim(kept).await, gate.claim(idle).await);
+    assert!(renewed["seen"].as_str() > claimed["seen"].as_str(), "{renewed}");
+    assert_eq!((&renewed["since"], &renewed["state"]), (&claimed["since"], &json!("active")));
+    assert_eq!((&silent["stale"], &silent["state"]), (&json!(true), &json!("stale")));
+    assert_eq!(silent["seen"], silent["since"], "never heard of again");
+    gate.counts("claimgate_stale", 1.0).await;
+    let warned = gate.logged("holding is stale");
+    assert_eq!(warned.len(), 1, "once: {warned:?}");
+    let line = warned[0].to_string();
+    assert_eq!(warned[0]["level"], "WARN", "{line}");
+    assert!(line.contains(&format!("\"{}\"", item(idle))) && line.contains("\"ann\""), "{line}");
+    bob.claim(idle).await.refused(409, "already_assigned");
+
+    let takes = || async { (gate.agent("bob").claim(idle).await.status == 201).then_some(()) };
+    eventually(takes, SOON).await.expect("the next claim takes it over");
+    assert_eq!(forge.issue(REPO, idle).assignees, ["bob"]);
+    ann.claim(idle).await.refused(409, "already_assigned");
+    let admitted = gate.lines("decision", 4).await;
+    let taken: Vec<&Value> = admitted.iter().filter(|line| line["intent"] == "take_over").collect();
+    assert_eq!(taken.len(), 1, "{admitted:?}");
+    assert_eq!((&taken[0]["agent"]["account"], &taken[0]["resource"]), (&json!("bob"), &json!(item(idle))));
+    // The other has been silent since, and is flagged now.
+    gate.shows(kept, "stale", json!(true)).await;
+    stop_and_verify(gate, 5).await;
+}
+
+// === the mode, and the rules, at run time ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mode_is_switched_at_run_time() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
+    ann.claim(number).await.granted();
+    bob.claim(number).await.refused(409, "already_assigned");
+
+    let said = claimgate(&gate, &["mode", "observe"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("all rules: observe, until the next start or reload"), "{}", said.out);
+    let passed = bob.claim(number).await;
+    assert_eq!(passed.status, 201, "{passed:?}");
+    assert!(passed.decision().starts_with("observe; code=already_assigned; id="), "{}", passed.decision());
+    assert_eq!(forge.issue(REPO, number).assignees, ["bob"]);
+
+    assert_eq!(claimgate(&gate, &["mode", "enforce"]).await.code, Some(0));
+    let holder = gate.holder(number).await.expect("a holder");
+    assert_eq!(holder, "bob");
+    ann.claim(number).await.refused(409, "already_assigned");
+    let observed = || async { gate.audit().into_iter().find(|line| line["decision"] == "observe") };
+    let observed = eventually(observed, SOON).await.expect("the line is marked");
+    assert_eq!((&observed["code"], &observed["result"]), (&json!("already_assigned"), &json!("COMMITTED")));
+    let changes: Vec<Value> = gate.lines("operator", 2).await.iter().map(|line| line["change"].clone()).collect();
+    assert_eq!(changes, ["mode observe for all rules", "mode enforce for all rules"]);
+
+    let history = claimgate(&gate, &["history", &item(number)]).await;
+    let rows: Vec<Vec<&str>> = history.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["TIME", "KIND", "DECISION", "CODE", "ACCOUNT", "INSTANCE", "RESULT"], "{}", history.out);
+    let results: Vec<&str> = rows[1..].iter().map(|row| *row.last().expect("a result")).collect();
+    assert_eq!(results, ["REJECTED", "COMMITTED", "REJECTED", "COMMITTED"], "newest first: {}", history.out);
+    let claims = claimgate(&gate, &["claims", "--json"]).await.out;
+    let claims: Value = serde_json::from_str(&claims).expect("JSON");
+    assert_eq!(claims, gate.operator().get("/claims").await.json());
+    assert_eq!((&claims["claims"][0]["resource"], &claims["claims"][1]), (&json!(item(number)), &Value::Null));
+    stop_and_verify(gate, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_reloads_the_rules_and_a_bad_file_keeps_the_old_ones() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let setup = Setup::before(&forge.base_url());
+    let gate = setup.start().await;
+    let file = setup.dir().join("gate.toml");
+    let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
+    ann.claim(number).await.granted();
+    bob.release(number).await.refused(409, "not_holder");
+    ann.assign(number, &["ann", "bob"]).await.refused(409, "multiple_assignees");
+
+    std::fs::write(&file, "[assignment]\nrelease_by = \"anyone\"\nmax_assignees = 2").expect("written");
+    gate.reloads("rules, certificates and log level reloaded").await;
+    ann.assign(number, &["ann", "bob"]).await.granted();
+    bob.release(number).await.granted();
+    ann.claim(number).await.granted();
+
+    for bad in ["[assignment]\nrelease_by = \"nobody\"", "[assignment]\nno_such_key = 1", "[[["] {
+        std::fs::write(&file, bad).expect("written");
+        let said = gate.reloads("configuration not reloaded; the old one stays").await;
+        assert_eq!(said["level"], "ERROR", "{said}");
+        assert!(said.to_string().contains("gate.toml"), "it names the file: {said}");
+    }
+    bob.release(number).await.granted();
+    assert_eq!(forge.issue(REPO, number).assignees, Vec::<String>::new());
+
+    std::fs::write(&file, "").expect("written");
+    gate.reloads("rules, certificates and log level reloaded").await;
+    ann.claim(number).await.granted();
+    bob.release(number).await.refused(409, "not_holder");
+    stop_and_verify(gate, 8).await;
+}
