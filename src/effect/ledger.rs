@@ -55,6 +55,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>>;
     /// Every item that is held or in doubt.
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// Every item in doubt.
+    fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// The first held items after this key, by key.
+    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// The final attempts of an item, newest first.
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.

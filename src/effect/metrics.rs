@@ -36,6 +36,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Items in doubt.
     pub doubt: Gauge,
+    /// Holdings whose holder is silent for longer than `assignment.stale_after`.
+    pub stale: Gauge,
     /// Holdings that a late write or an outside edit contests.
     pub contested: Counter,
     /// Holdings that an outside edit ended.
@@ -56,6 +58,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             doubt: Gauge::default(),
+            stale: Gauge::default(),
             contested: Counter::default(),
             revoked: Counter::default(),
             unnamed_instances: Counter::default(),
@@ -74,6 +77,7 @@ impl Metrics {
         registry.register("in_flight", "Guarded sections under way", self.in_flight.clone());
         registry.register("connections", "Open client connections", self.connections.clone());
         registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
+        registry.register("stale", "Holdings whose holder is silent for too long", self.stale.clone());
         registry.register(
             "contested",
             "Writes seen that did not pass the gate and are not settled",

@@ -19,7 +19,7 @@ pub use watch::{ReleaseError, Released};
 use crate::admission::Rules;
 use crate::dialect::{Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
-use crate::model::{Boot, Caller, Code, Instance, Rejection};
+use crate::model::{Boot, Caller, Code, Holding, Instance, Rejection, Time};
 use arc_swap::ArcSwap;
 use reads::Reads;
 use section::Section;
@@ -140,6 +140,15 @@ pub enum Answered {
     Tracker(WireResponse),
     /// A refusal; the dialect gives it its form.
     Refused(Box<Rejection>),
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Whether a holder was silent for longer than `stale_after`.
+    pub fn is_stale(&self, held: &Holding, now: Time) -> bool {
+        self.stale_after.is_some_and(|limit| now.since(held.renewed) > limit)
+    }
 }
 
 // === impl Gate ===

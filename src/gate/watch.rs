@@ -5,7 +5,7 @@ use super::{Gate, LaneError};
 use crate::admission::{self, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
+use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,6 +40,16 @@ pub enum ReleaseError {
 #[derive(Debug, Default)]
 pub(super) struct Renewals(Mutex<HashMap<Locator, (Actor, Time)>>);
 
+/// Where the watcher is.
+struct Round {
+    /// Holdings after this one are looked at next.
+    from: ResourceKey,
+    /// The stale holdings of the round before, by the attempt that began them.
+    flagged: HashSet<AttemptId>,
+    /// When stale holdings are counted again.
+    flag_again: tokio::time::Instant,
+}
+
 /// Items of which the tracker said that something happened.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
@@ -50,6 +60,8 @@ pub(super) struct Hints {
 const MOST_RENEWALS: usize = 100_000;
 const MOST_HINTS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
+/// Counting the stale holdings may take one part in this many of the time.
+const FLAGGING_SHARE: u32 = 20;
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
 
@@ -161,7 +173,8 @@ impl Gate {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut until_flush = renew_interval;
-        let mut next = ResourceKey::new("");
+        let from = ResourceKey::new("");
+        let mut round = Round { from, flagged: HashSet::new(), flag_again: tokio::time::Instant::now() };
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -175,7 +188,9 @@ impl Gate {
                 self.flush_renewals().await;
                 until_flush = renew_interval;
             }
-            next = self.look(next).await;
+            if let Err(error) = self.look(&mut round).await {
+                tracing::debug!(ledger.error = %error, "holdings not looked at");
+            }
         }
     }
 
@@ -195,28 +210,42 @@ impl Gate {
         }
     }
 
-    /// One round: every doubt, and a few holdings after `from`. Returns where the next round goes on.
-    async fn look(self: &Arc<Self>, from: ResourceKey) -> ResourceKey {
-        let mut active = match self.ports.ledger.active().await {
-            Ok(active) => active,
-            Err(error) => {
-                tracing::debug!(ledger.error = %error, "holdings not looked at");
-                return from;
-            }
-        };
-        active.sort_by(|one, other| one.key.cmp(&other.key));
-        let (doubtful, settled): (Vec<_>, Vec<_>) = active.into_iter().partition(|record| !record.doubts.is_empty());
+    /// One round: who is silent, every doubt, and a few holdings more.
+    async fn look(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
+        let ledger = &self.ports.ledger;
+        let started = tokio::time::Instant::now();
+        if started >= round.flag_again {
+            self.flag_stale(&ledger.active().await?, &mut round.flagged);
+            // All holdings are read for it: however many there are, it takes a small share of the time.
+            round.flag_again = started + started.elapsed() * FLAGGING_SHARE;
+        }
+        let doubtful = ledger.doubtful().await?;
         self.ports.metrics.doubt.set(i64::try_from(doubtful.len()).unwrap_or(i64::MAX));
         if self.ports.service.is_none() {
-            return from;
+            return Ok(());
         }
-        let mut after = settled.into_iter().filter(|record| record.key > from);
-        let chosen: Vec<ItemRecord> = after.by_ref().take(HOLDINGS_A_ROUND).collect();
-        let next = chosen.last().map(|record| record.key.clone()).filter(|_| after.next().is_some());
-        for record in doubtful.iter().chain(&chosen) {
+        let chosen = ledger.held_after(&round.from, HOLDINGS_A_ROUND).await?;
+        let last = chosen.last().filter(|_| chosen.len() == HOLDINGS_A_ROUND);
+        round.from = last.map_or_else(|| ResourceKey::new(""), |record| record.key.clone());
+        let settled = chosen.iter().filter(|record| record.doubts.is_empty());
+        for record in doubtful.iter().chain(settled) {
             self.look_at(record).await;
         }
-        next.unwrap_or_else(|| ResourceKey::new(""))
+        Ok(())
+    }
+
+    /// Counts the holdings that are silent for too long, and names each in the log when it becomes so. `flagged`: those
+    /// of the round before, by the attempt that began them.
+    fn flag_stale(&self, active: &[ItemRecord], flagged: &mut HashSet<AttemptId>) {
+        let now = self.ports.clock.now();
+        let held = active.iter().filter_map(|record| Some((record, record.holding.as_ref()?)));
+        let stale: Vec<(&ItemRecord, &Holding)> = held.filter(|(_, held)| self.settings.is_stale(held, now)).collect();
+        for (record, held) in stale.iter().filter(|(_, held)| !flagged.contains(&held.attempt)) {
+            let silent_s = now.since(held.renewed).as_secs();
+            tracing::warn!(resource = %record.locator, agent = %held.actor, silent_s, "holding is stale");
+        }
+        self.ports.metrics.stale.set(i64::try_from(stale.len()).unwrap_or(i64::MAX));
+        *flagged = stale.iter().map(|(_, held)| held.attempt.clone()).collect();
     }
 
     /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.

@@ -175,6 +175,23 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.read(|inner| inner.book.all().filter(active).cloned().collect()) })
     }
 
+    fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        let doubtful = |record: &&ItemRecord| !record.doubts.is_empty();
+        Box::pin(async move { self.read(|inner| inner.book.all().filter(doubtful).cloned().collect()) })
+    }
+
+    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        let key = key.clone();
+        Box::pin(async move {
+            let after = |record: &&ItemRecord| record.holding.is_some() && record.key > key;
+            let mut held: Vec<ItemRecord> =
+                self.read(|inner| inner.book.all().filter(after).cloned().collect::<Vec<_>>())?;
+            held.sort_by(|one, other| one.key.cmp(&other.key));
+            held.truncate(limit);
+            Ok(held)
+        })
+    }
+
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(async move {

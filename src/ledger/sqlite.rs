@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use store::Store;
 use tokio::sync::{oneshot, watch};
@@ -77,6 +77,8 @@ enum Job {
 
 /// Most jobs in one group: bounds how long the first of them waits.
 const MOST_GROUPED: usize = 512;
+/// How often the write-ahead log is moved into the file.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -164,6 +166,15 @@ impl Ledger for SqliteLedger {
 
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         Box::pin(self.query(Store::active))
+    }
+
+    fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        Box::pin(self.query(Store::doubtful))
+    }
+
+    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        let key = key.clone();
+        Box::pin(self.query(move |store| store.held_after(&key, limit)))
     }
 
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
@@ -413,7 +424,9 @@ impl Writer {
         *self.shared.desk() = Desk { book, loader };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
+        let (of_checkpoints, watched) = (options.clone(), Arc::downgrade(&shared));
         spawn("ledger-check", move || check_whole(&options, &shared));
+        spawn("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
         self.shared.newest.send_replace(store.newest_line());
         self.store = Some(store);
     }
@@ -426,6 +439,21 @@ fn check_whole(options: &SqliteOptions, shared: &Shared) {
         Err(error) => {
             shared.damaged.store(true, Ordering::Release);
             tracing::error!(ledger.error = %error, "the ledger is damaged; guarded writes are refused");
+        }
+    }
+}
+
+/// Moves what was committed from the log to the file, beside the traffic, for as long as somebody uses the ledger.
+/// In the writer that would make every hundredth commit wait.
+fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
+    let mut store = None;
+    while shared.strong_count() > 0 {
+        std::thread::sleep(CHECKPOINT_EVERY);
+        if store.is_none() {
+            store = Store::open_to_read(options).ok();
+        }
+        if let Some(Err(error)) = store.as_ref().map(Store::checkpoint) {
+            tracing::debug!(ledger.error = %error, "the ledger's log was not moved into its file");
         }
     }
 }

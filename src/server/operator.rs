@@ -33,12 +33,9 @@ impl Operator {
     async fn claims(&self) -> Answer {
         let now = self.gate.ports().clock.now();
         let active = self.gate.ports().ledger.active().await.map_err(|error| unavailable(&error))?;
-        let stale_after = self.gate.settings().stale_after;
-        let claims = active.iter().map(|record| {
-            let silent = record.holding.as_ref().map(|held| now.since(held.renewed));
-            let stale = stale_after.zip(silent).is_some_and(|(limit, silent)| silent > limit);
-            claim(record, stale, now)
-        });
+        let settings = self.gate.settings();
+        let stale = |record: &ItemRecord| record.holding.as_ref().is_some_and(|held| settings.is_stale(held, now));
+        let claims = active.iter().map(|record| claim(record, stale(record), now));
         Ok(json!({ "claims": claims.collect::<Vec<_>>() }))
     }
 
@@ -112,13 +109,13 @@ impl AdminRoutes for Operator {
     }
 }
 
-fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
+fn claim(record: &ItemRecord, stale: bool, now: Time) -> Value {
     let held = record.holding.as_ref();
     let state = match held {
         _ if record.contested => "contested",
         _ if !record.doubts.is_empty() => "doubt",
         Some(held) if held.parked => "parked",
-        _ if silent => "stale",
+        _ if stale => "stale",
         Some(_) => "active",
         None => "free",
     };
@@ -129,7 +126,7 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
         "since": held.map(|held| rfc3339(held.since)),
         "seen": held.map(|held| rfc3339(held.renewed)),
         "state": state,
-        "stale": silent,
+        "stale": stale,
         "fence": record.fence.0,
         "shown": held.map(|held| shown(&held.shown)),
         "doubt_left_s": (!record.doubts.is_empty()).then(|| record.doubt_left(now).as_secs()),

@@ -13,7 +13,7 @@ use crate::model::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -61,6 +61,7 @@ pub(super) struct Store {
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
     tail: RefCell<Tail>,
+    commits: Cell<u64>,
     _lock: Option<File>,
 }
 
@@ -74,13 +75,18 @@ struct Tail {
 const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
+/// The write-ahead log is cut when it is longer, bytes.
+const LONGEST_LOG: u64 = 64 << 20;
+const LOOK_AT_LOG_EVERY: u64 = 256;
+
 /// Every schema version's step from the one before. Never edited, only appended to.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE item(
         key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
         contested INTEGER NOT NULL, doubts TEXT NOT NULL, doubt_until INTEGER, masks TEXT NOT NULL) STRICT;
-    CREATE INDEX item_active ON item(key) WHERE holding IS NOT NULL OR doubt_until IS NOT NULL;
+    CREATE INDEX item_held ON item(key) WHERE holding IS NOT NULL;
+    CREATE INDEX item_doubt ON item(key) WHERE doubt_until IS NOT NULL;
     CREATE INDEX item_locator ON item(locator);
     CREATE TABLE attempt(
         id TEXT PRIMARY KEY, key TEXT NOT NULL, locator TEXT NOT NULL, actor TEXT NOT NULL, credential TEXT NOT NULL,
@@ -119,7 +125,14 @@ impl Store {
         let gate = meta(&db, "gate").map_err(unavailable)?.unwrap_or_default();
         let epoch = meta(&db, "epoch").map_err(unavailable)?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let tail = tail(&db).map_err(unavailable)?;
-        Ok(Self { db, gate: GateId::new(&gate), epoch: Epoch(epoch), tail: RefCell::new(tail), _lock: lock })
+        Ok(Self {
+            db,
+            gate: GateId::new(&gate),
+            epoch: Epoch(epoch),
+            tail: RefCell::new(tail),
+            commits: Cell::new(0),
+            _lock: lock,
+        })
     }
 
     fn begin_epoch(&mut self, options: &SqliteOptions) -> Result<(), LedgerError> {
@@ -161,8 +174,7 @@ impl Store {
 
     fn unsettled(&self) -> Result<Vec<ResourceKey>, LedgerError> {
         let sql = "SELECT key FROM attempt WHERE state IN ('OPEN', 'SENDING')
-                   UNION SELECT key FROM item INDEXED BY item_active
-                   WHERE (holding IS NOT NULL OR doubt_until IS NOT NULL) AND doubt_until IS NOT NULL";
+                   UNION SELECT key FROM item WHERE doubt_until IS NOT NULL";
         self.rows(sql, [], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))
     }
 }
@@ -203,7 +215,8 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 
 fn configure(db: Connection) -> Result<Connection, OpenError> {
     db.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;",
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
+         PRAGMA wal_autocheckpoint = 0;",
     )
     .map_err(unavailable)?;
     db.set_prepared_statement_cache_capacity(64);
@@ -258,8 +271,23 @@ impl Store {
         self.execute("COMMIT", [])?;
         failpoint::reach("commit.after");
         let newest = tail.seq;
+        self.cut_log();
         self.tail.replace(tail);
         Ok(newest)
+    }
+
+    /// Under load a log that is moved beside the traffic never ends; a long one is cut here, now and then.
+    fn cut_log(&self) {
+        self.commits.set(self.commits.get() + 1);
+        if !self.commits.get().is_multiple_of(LOOK_AT_LOG_EVERY) {
+            return;
+        }
+        let log = self.db.path().map(|path| format!("{path}-wal"));
+        let length = log.and_then(|log| std::fs::metadata(log).ok()).map_or(0, |log| log.len());
+        if length > LONGEST_LOG {
+            let cut = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            tracing::debug!(length, ok = cut.is_ok(), "the ledger's log was cut");
+        }
     }
 
     pub(super) fn rollback(&self) {
@@ -381,6 +409,23 @@ impl Store {
         let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
                    WHERE holding IS NOT NULL OR doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
+    }
+
+    pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+                   WHERE doubt_until IS NOT NULL";
+        self.rows(sql, [], read_item)
+    }
+
+    pub(super) fn held_after(&self, key: &ResourceKey, limit: usize) -> Result<Vec<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+                   WHERE holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
+        self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
+    }
+
+    /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
+    pub(super) fn checkpoint(&self) -> Result<(), LedgerError> {
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(ledger_error)
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {

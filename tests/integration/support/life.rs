@@ -244,6 +244,14 @@ impl Ledger for FaultyLedger {
         self.inner.active()
     }
 
+    fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        self.inner.doubtful()
+    }
+
+    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        self.inner.held_after(key, limit)
+    }
+
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         self.inner.history(locator, limit)
     }
