@@ -532,8 +532,8 @@ async fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_file_that_others_may_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("ledger.db"), "").unwrap();
-    std::fs::set_permissions(dir.path().join("ledger.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(dir.path().join("ledger.sqlite"), "").unwrap();
+    std::fs::set_permissions(dir.path().join("ledger.sqlite"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = SqliteLedger::open(options(dir.path(), START)).unwrap_err();
     assert!(matches!(error, OpenError::Exposed { mode: 0o644, .. }), "{error}");
 }
@@ -551,7 +551,7 @@ async fn a_new_file_is_its_owners_alone() {
 
 /// Runs a statement from outside, as the `sqlite3` shell would.
 fn execute(dir: &Path, sql: &str) {
-    let db = rusqlite::Connection::open(dir.join("ledger.db")).unwrap();
+    let db = rusqlite::Connection::open(dir.join("ledger.sqlite")).unwrap();
     db.busy_timeout(Duration::from_secs(5)).unwrap();
     db.execute_batch(sql).unwrap();
 }
@@ -602,7 +602,7 @@ async fn an_open_attempt_outlives_a_group_that_failed() {
     let Bench::File(dir, _) = &bench else { unreachable!() };
     bench.commit(0, Step::Open(bench.attempt(1, 0, START)), START).await.unwrap();
     execute(dir.path(), "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk full'); END");
-    let other = rusqlite::Connection::open(dir.path().join("ledger.db")).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("ledger.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let reject =
         Command { key: key(0), locator: locator(0), step: Step::Reject(attempt_id(1)), note: None, now: START };
@@ -638,13 +638,13 @@ async fn an_awaited_abort_that_failed_leaves_one_line_once_it_is_written() {
 #[tokio::test]
 async fn a_file_that_cannot_be_opened_yet_is_opened_later_and_serves() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("ledger.db")).unwrap();
+    std::fs::create_dir(dir.path().join("ledger.sqlite")).unwrap();
     let bench = Bench::File(dir, None);
     let Bench::File(dir, _) = &bench else { unreachable!() };
     let ledger = SqliteLedger::open(options(dir.path(), START)).expect("a reason that may pass");
     assert!(matches!(ledger.item(&key(0)).await, Err(LedgerError::Unavailable(_))));
     assert!(ledger.active().await.is_err());
-    std::fs::remove_dir(dir.path().join("ledger.db")).unwrap();
+    std::fs::remove_dir(dir.path().join("ledger.sqlite")).unwrap();
     assert_eq!(ledger.item(&key(0)).await, Ok(None));
     let Bench::File(dir, _) = bench else { unreachable!() };
     let bench = Bench::File(dir, Some(ledger));
