@@ -167,7 +167,7 @@ fn round() -> impl Strategy<Value = Round> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 300,
+        cases: ProptestConfig::default().cases.max(300),
         max_shrink_iters: 3000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/integration/properties.regressions"))),
         ..ProptestConfig::default()
