@@ -109,13 +109,13 @@ impl AdminRoutes for Operator {
     }
 }
 
-fn claim(record: &ItemRecord, stale: bool, now: Time) -> Value {
+fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
     let held = record.holding.as_ref();
     let state = match held {
         _ if record.contested => "contested",
         _ if !record.doubts.is_empty() => "doubt",
         Some(held) if held.parked => "parked",
-        _ if stale => "stale",
+        _ if silent => "stale",
         Some(_) => "active",
         None => "free",
     };
@@ -126,7 +126,7 @@ fn claim(record: &ItemRecord, stale: bool, now: Time) -> Value {
         "since": held.map(|held| rfc3339(held.since)),
         "seen": held.map(|held| rfc3339(held.renewed)),
         "state": state,
-        "stale": stale,
+        "stale": silent,
         "fence": record.fence.0,
         "shown": held.map(|held| shown(&held.shown)),
         "doubt_left_s": (!record.doubts.is_empty()).then(|| record.doubt_left(now).as_secs()),
