@@ -392,14 +392,14 @@ impl Section {
         let mut record = self.rebind(at, record, seen).await?;
         let now = self.gate.ports.clock.now();
         while let Some(edit) = admission::outside_edit(&record, seen, at.rules, now) {
-            self.gate.count(&edit);
             let harmless = matches!(edit, OutsideEdit::Harmless { .. });
-            let step = Step::Edit { edit, fence: record.fence };
+            let step = Step::Edit { edit: edit.clone(), fence: record.fence };
             let command = self.command(at.key, &seen.locator, step, Some(self.gate.outside_note(seen)));
             let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
             let done = self.gate.ports.ledger.commit(vec![command], durability).await;
             record =
                 done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
+            self.gate.count(&edit);
         }
         Ok(record)
     }

@@ -268,17 +268,19 @@ impl Gate {
         }
         let now = self.ports.clock.now();
         let Some(edit) = admission::outside_edit(&current, &seen, &rules, now) else { return };
-        self.count(&edit);
         let command = Command {
             key: record.key.clone(),
             locator: seen.locator.clone(),
-            step: Step::Edit { edit, fence: current.fence },
+            step: Step::Edit { edit: edit.clone(), fence: current.fence },
             note: Some(self.outside_note(&seen)),
             now,
         };
         turn.forget();
-        if let Err(error) = self.ports.ledger.commit(vec![command], Durability::Awaited).await {
-            tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
+        match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            Ok(_) => self.count(&edit),
+            Err(error) => {
+                tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
+            }
         }
     }
 }

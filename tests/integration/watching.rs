@@ -79,7 +79,7 @@ impl Client {
         let body = payload.to_string();
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
         mac.update(body.as_bytes());
-        let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = claimgate::effect::audit::hex(&mac.finalize().into_bytes());
         let signature = if header.ends_with("-256") { format!("sha256={hex}") } else { hex };
         self.send(Method::POST, WEBHOOKS, &[(header, &signature)], body.into()).await.status
     }
@@ -405,8 +405,8 @@ async fn a_silent_holder_is_flagged_and_may_be_taken_over() {
     assert!(line.contains(&format!("\"{}\"", item(idle))) && line.contains("\"ann\""), "{line}");
     bob.claim(idle).await.refused(409, "already_assigned");
 
-    let takes = || async { (gate.agent("bob").claim(idle).await.status == 201).then_some(()) };
-    eventually(takes, SOON).await.expect("the next claim takes it over");
+    let next_claim = || async { (gate.agent("bob").claim(idle).await.status == 201).then_some(()) };
+    eventually(next_claim, SOON).await.expect("the next claim takes it over");
     assert_eq!(forge.issue(REPO, idle).assignees, ["bob"]);
     ann.claim(idle).await.refused(409, "already_assigned");
     let admitted = gate.lines("decision", 4).await;
