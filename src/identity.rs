@@ -11,6 +11,7 @@ use crate::effect::audit::hex;
 use crate::effect::{BoxFuture, Identify, IdentifyError, Metrics, Upstream};
 use crate::model::{Account, Fingerprint};
 use hmac::{Hmac, Mac};
+use moka::Expiry;
 use moka::future::Cache;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub struct DirectoryLimits {
     /// An account that the tracker named.
     pub lifetime: Duration,
+    /// A credential that may not ask who it is.
+    pub negative_lifetime: Duration,
     /// Credentials at most; beyond that the least used are asked for again.
     pub capacity: u64,
 }
@@ -48,6 +51,17 @@ enum Failed {
 const KEY_FILE: &str = "fingerprint.key";
 const KEY_BYTES: usize = 32;
 
+// === impl DirectoryLimits ===
+
+impl Expiry<Fingerprint, Account> for DirectoryLimits {
+    fn expire_after_create(&self, _: &Fingerprint, account: &Account, _: std::time::Instant) -> Option<Duration> {
+        Some(match account {
+            Account::Named(_) => self.lifetime,
+            Account::Opaque(_) => self.negative_lifetime,
+        })
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
@@ -59,7 +73,7 @@ impl Directory {
         key: SecretSlice<u8>,
         limits: DirectoryLimits,
     ) -> Self {
-        let known = Cache::builder().max_capacity(limits.capacity).time_to_live(limits.lifetime).build();
+        let known = Cache::builder().max_capacity(limits.capacity).expire_after(limits).build();
         Self { dialect, upstream, metrics, key, known }
     }
 

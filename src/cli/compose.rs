@@ -138,7 +138,11 @@ fn settings(config: &Config) -> Settings {
 }
 
 fn directory_limits(config: &Config) -> DirectoryLimits {
-    DirectoryLimits { lifetime: config.identity.whoami_lifetime, capacity: config.identity.whoami_capacity }
+    DirectoryLimits {
+        lifetime: config.identity.whoami_lifetime,
+        negative_lifetime: config.identity.whoami_negative_lifetime,
+        capacity: config.identity.whoami_capacity,
+    }
 }
 
 fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {

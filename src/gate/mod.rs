@@ -19,7 +19,7 @@ pub use watch::{ReleaseError, Released};
 use crate::admission::Rules;
 use crate::dialect::{Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
-use crate::model::{Boot, Caller, Code, Holding, Instance, Rejection, Time};
+use crate::model::{Boot, Caller, Code, Holding, Instance, Login, Rejection, Time};
 use arc_swap::ArcSwap;
 use reads::Reads;
 use section::Section;
@@ -50,9 +50,9 @@ pub struct Settings {
     /// Waiters a lane, and how long they wait.
     pub lanes: LaneLimits,
     /// Accounts that several agents share: each request must name its instance.
-    pub shared_accounts: BTreeSet<crate::model::Login>,
+    pub shared_accounts: BTreeSet<Login>,
     /// Accounts of people.
-    pub overriders: BTreeSet<crate::model::Login>,
+    pub overriders: BTreeSet<Login>,
     /// A holder silent for longer is flagged; `None`: never.
     pub stale_after: Option<Duration>,
 }
@@ -84,6 +84,10 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     lanes: Lanes,
     reads: Reads,
+    /// The address from which each account was first seen to claim without an instance.
+    addresses: moka::sync::Cache<Login, String>,
+    /// Accounts of which that was said.
+    warned: moka::sync::Cache<Login, ()>,
     renewals: watch::Renewals,
     hints: watch::Hints,
     under_way: AtomicUsize,
@@ -142,6 +146,11 @@ pub enum Answered {
     Refused(Box<Rejection>),
 }
 
+/// Accounts of which the gate remembers from where they claim.
+const MOST_ACCOUNTS: u64 = 10_000;
+const SHARED: &str =
+    "one account claims from two addresses: if these are two agents, list it in identity.shared_accounts and name each";
+
 // === impl Settings ===
 
 impl Settings {
@@ -163,6 +172,8 @@ impl Gate {
             rules: ArcSwap::from_pointee(rules),
             lanes,
             reads: Reads::default(),
+            addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
+            warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
             hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
@@ -252,12 +263,28 @@ impl Gate {
     }
 
     fn caller(&self, account: crate::model::Account, instance: Option<Instance>, credential: &Credential) -> Caller {
-        let listed = |list: &BTreeSet<crate::model::Login>| account.login().is_some_and(|login| list.contains(login));
+        let listed = |list: &BTreeSet<Login>| account.login().is_some_and(|login| list.contains(login));
         Caller {
             shared: listed(&self.settings.shared_accounts),
             overrider: listed(&self.settings.overriders),
             credential: self.ports.identify.fingerprint(credential),
             actor: crate::model::Actor { account, instance },
+        }
+    }
+
+    /// One account that claims from two addresses without an instance is perhaps two agents: said once, and counted.
+    fn notice_addresses(&self, caller: &Caller, ask: &Ask) {
+        let nameless = caller.actor.instance.is_none() && !caller.overrider && ask.intent.change.assignees.is_some();
+        let (Some(login), Some(client)) = (caller.actor.account.login().filter(|_| nameless), &ask.about.client) else {
+            return;
+        };
+        match self.addresses.get_with(login.clone(), || client.clone()) {
+            first if first == *client => {}
+            first if self.warned.entry(login.clone()).or_insert(()).is_fresh() => {
+                self.ports.metrics.unnamed_instances.inc();
+                tracing::warn!(account = %login, first, second = client, "{SHARED}");
+            }
+            _ => drop(self.ports.metrics.unnamed_instances.inc()),
         }
     }
 

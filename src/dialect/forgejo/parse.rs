@@ -319,7 +319,9 @@ fn logins(value: &Value) -> Result<BTreeSet<Login>, ParseError> {
 
 fn login(name: &str) -> Result<Login, ParseError> {
     let folded = fold_letters(name);
-    let plain = !folded.is_empty() && folded.bytes().all(|byte| byte.is_ascii_graphic());
+    // What Forgejo and Gitea allow in a name; anything else could be a secret in the wrong place, and would be recorded.
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let plain = !folded.is_empty() && folded.bytes().all(allowed);
     plain
         .then(|| Login::new(&folded))
         .ok_or_else(|| refuse(format!("`{}` is no login that the tracker gives (an empty list clears)", shorten(name))))

@@ -216,7 +216,11 @@ fn begin(
     let upstream = SimUpstream::new(Arc::clone(forge), Arc::clone(&life), WRITE_TIMEOUT);
     let clock = clock.of_life();
     let ledger = store.open(clock.now(), clock.now() + settings.doubt_period);
-    let limits = DirectoryLimits { lifetime: Duration::from_mins(5), capacity: 10_000 };
+    let limits = DirectoryLimits {
+        lifetime: Duration::from_mins(5),
+        negative_lifetime: Duration::from_mins(5),
+        capacity: 10_000,
+    };
     let metrics = Metrics::default();
     let key = vec![7; 32].into();
     let directory = Directory::new(Arc::clone(dialect), upstream.clone(), metrics.clone(), key, limits);
