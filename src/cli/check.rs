@@ -126,6 +126,7 @@ fn assignment(out: &mut String, rules: &Assignment) -> fmt::Result {
 
 fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
     writeln!(out, "\nWorkflow ({}):", mode(rules.mode))?;
+    writeln!(out, "  for now moves take their turn and are recorded; none is refused by these rules yet")?;
     writeln!(out, "  worked on in: {}", or_none(&rules.working))?;
     writeln!(out, "  left only once: {}", or_none(&rules.consume))?;
     for rule in &rules.moves {
