@@ -66,8 +66,8 @@
 //! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
 //!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
 //!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.
-//! - **Nothing retries a send.** The port's `send` is called in `gate/section.rs` alone (tidy), and its adapter has no
-//!   second attempt and takes no idle pooled connection.
+//! - **Nothing retries a send.** The port's `send` is called in two places, `gate/section.rs` and, for a new item,
+//!   `gate/section/creation.rs` (tidy); its adapter has no second attempt and takes no idle pooled connection.
 //! - **Nothing is answered before T3 is durable.** `Section::tell` runs after the commit of `Section::settle`; where that
 //!   commit fails the answer is 504, never 2xx.
 //! - **From T1 on nothing cancels a section.** It runs in a task of its own, every way out settles its attempt, and a panic
