@@ -407,7 +407,7 @@ fn resolve(
         Verified::NotLanded(shown) => (AttemptState::NotLanded, shown, None),
     };
     for doubt in std::mem::take(&mut record.doubts) {
-        let attempt = doubtful_attempt(record, doubt, stamp);
+        let attempt = Attempt { state, ..doubtful_attempt(record, doubt, stamp) };
         let already = matches!(&attempt.ownership, Ownership::Becomes(actor)
             if record.holding.as_ref().is_some_and(|held| held.actor.same_agent(actor)));
         if state == AttemptState::Landed && !already {
@@ -421,15 +421,12 @@ fn resolve(
         }
         mask(record, &attempt, stamp);
         done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
-        done.events.push((Event::Resolved(state), Some(Attempt { state, ..attempt })));
+        done.events.push((Event::Resolved(state), Some(attempt)));
     }
     if let (Some(parked), Some(holding)) = (parked, &mut record.holding) {
         holding.parked = parked;
     }
     record.doubt_until = None;
-    for settled in &mut done.settled {
-        settled.attempt.state = state;
-    }
     Ok(())
 }
 

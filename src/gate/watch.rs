@@ -215,7 +215,7 @@ impl Gate {
     async fn look(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
         let ledger = &self.ports.ledger;
         let started = tokio::time::Instant::now();
-        if started >= round.flag_again {
+        if self.settings.stale_after.is_some() && started >= round.flag_again {
             self.flag_stale(&ledger.active().await?, &mut round.flagged);
             // All holdings are read for it: however many there are, it takes a small share of the time.
             round.flag_again = started + started.elapsed() * FLAGGING_SHARE;
