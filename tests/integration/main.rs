@@ -19,6 +19,7 @@ mod ledgers;
 mod properties;
 mod protocol;
 mod restart;
+mod shapes;
 mod support;
 mod tidy;
 mod watching;
