@@ -4,6 +4,7 @@ mod audit;
 mod claims;
 mod config;
 mod conformance;
+mod corpus;
 mod crash;
 mod deploy;
 mod e2e;
