@@ -21,6 +21,7 @@ mod properties;
 mod protocol;
 mod restart;
 mod shapes;
+mod subpath;
 mod support;
 mod tidy;
 mod watching;
