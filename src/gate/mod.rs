@@ -16,7 +16,7 @@ mod watch;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use watch::{ReleaseError, Released};
 
-use crate::admission::Rules;
+use crate::admission::{Expectation, Rules, StateTag};
 use crate::dialect::{Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{Boot, Caller, Code, Holding, Instance, Login, Rejection, Time};
@@ -112,6 +112,8 @@ pub struct Ask {
     pub about: About,
     /// The operator's own write: no rule refuses it.
     pub operator: bool,
+    /// The source state that the client states, if it does.
+    pub expectation: Expectation,
 }
 
 /// Where a request came from, for the audit.
@@ -138,6 +140,8 @@ pub struct Reply {
     pub code: Option<Code>,
     /// The answer.
     pub answer: Answered,
+    /// The item's guarded fields as they were last read for it, where that is known.
+    pub state: Option<StateTag>,
 }
 
 /// The body of a reply.
