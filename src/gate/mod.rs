@@ -205,12 +205,11 @@ impl Gate {
     async fn detached(self: Arc<Self>, ask: Ask, reply: oneshot::Sender<Reply>) {
         let section = Section::new(Arc::clone(&self), ask);
         let gone = || reply.is_closed();
-        let done = match AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
-            Ok(done) => done,
-            Err(_) => {
-                tracing::error!("guarded section panicked");
-                Some(section.panicked().await)
-            }
+        let done = if let Ok(done) = AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
+            done
+        } else {
+            tracing::error!("guarded section panicked");
+            Some(section.panicked().await)
         };
         if let Some(done) = done {
             // The client may have gone: what it would have been told is in the ledger.
