@@ -22,6 +22,14 @@ pub fn classify(head: &Head<'_>) -> Route {
     }
 }
 
+/// The item that a read of exactly `R/issues/{n}` or `R/pulls/{n}` answers with.
+pub fn item_of(head: &Head<'_>) -> Option<Address> {
+    match classify(head) {
+        Route::Read { address, .. } if head.target.segments().len() == ITEM_SEGMENTS => address,
+        _ => None,
+    }
+}
+
 /// Which guarded route a write came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteForm {
@@ -216,6 +224,9 @@ const LONGEST_SUB_PATH: usize = 2;
 
 const BELOW_A_PATH: &str = "a guarded call stands below a sub-path: ask the gate without it, and if the tracker is served \
     below one, put it into `upstream.url`";
+
+/// Of `api/v1/repos/{owner}/{repo}/issues/{n}`.
+const ITEM_SEGMENTS: usize = 7;
 
 /// First segments that are no owner: `/v2/<image>/…` and `/api/packages/…` can look like an issue path.
 const RESERVED: &[&str] = &[
