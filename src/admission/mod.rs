@@ -8,6 +8,7 @@
 //! The order of judgement is DESIGN section 5, step 5.
 
 mod decide;
+pub mod once;
 mod outside;
 mod permit;
 mod rules;
