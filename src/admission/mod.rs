@@ -8,6 +8,7 @@
 //! The order of judgement is DESIGN section 5, step 5.
 
 mod decide;
+mod expectation;
 pub mod once;
 mod outside;
 mod permit;
@@ -16,6 +17,7 @@ mod transition;
 mod verdict;
 
 pub use decide::{Question, decide};
+pub use expectation::{Expectation, StateTag, Stated, Tags};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};

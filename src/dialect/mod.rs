@@ -164,6 +164,10 @@ pub trait Dialect: CreateOnce + Send + Sync + 'static {
     /// What the head alone says.
     fn classify(&self, head: &Head<'_>) -> Route;
 
+    /// The item whose own representation a read of this head answers with; none for a list and for what lies below an
+    /// item. What [`read`](Dialect::read) makes of such an answer has the right guarded fields, but perhaps another key.
+    fn item_of(&self, head: &Head<'_>) -> Option<Address>;
+
     /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;
@@ -225,6 +229,12 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
         _ => None,
     }
+}
+
+/// A JSON object read as strictly as a guarded body and written anew. For those who test the reader from outside.
+#[doc(hidden)]
+pub fn reread_object(body: &[u8], watched: &[&str]) -> Result<String, ParseError> {
+    json::read_object(body, watched).map(|members| json::write_object(&members))
 }
 
 // === impl Address, Scope ===

@@ -9,3 +9,4 @@ mod once;
 mod races;
 mod refusals;
 mod secrets;
+mod stated;

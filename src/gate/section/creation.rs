@@ -2,7 +2,7 @@
 
 use super::super::{Answered, Reply, refusal};
 use super::{Ended, Section, Stop};
-use crate::admission::Step;
+use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Intent, WireResponse};
 use crate::effect::{CallError, Decision, Durability};
 use crate::model::{Caller, Code, Kind, Ownership, Rejection, Snapshot};
@@ -11,6 +11,9 @@ use std::time::Duration;
 impl Section {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
     pub(super) async fn create(&self, caller: &Caller) -> Ended {
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
+            return Err(Stop::Refuse(rejection));
+        }
         match self.send_creation(&self.ask.intent, &|| true).await {
             Ok(response) => Ok(self.finish(caller, response, None).await),
             Err(error) => Err(self.uncreated(&error)),
@@ -62,7 +65,10 @@ impl Section {
             None => self.read(&address, "read_back").await.ok().map(|fresh| fresh.seen),
         };
         match seen {
-            Some(seen) => self.created(caller, &address, &seen, (response, observed)).await,
+            Some(seen) => {
+                let state = Some(StateTag::of(&self.gate.rules().workflow.shown(&seen)));
+                Reply { state, ..self.created(caller, &address, &seen, (response, observed)).await }
+            }
             None => self.passed_on(caller, response, observed),
         }
     }

@@ -71,8 +71,13 @@ impl Section {
     /// A creation: judged where a rule is about it, else only sent.
     pub(super) async fn once(&self, creation: &Creation, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
         let rules = self.gate.rules();
+        if !rules.is_ruled(creation.what()) {
+            return self.create(caller).await;
+        }
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
+            return Err(Stop::Refuse(rejection));
+        }
         let surveyed = match creation {
-            _ if rules.once.iter().all(|rule| rule.what != creation.what()) => return self.create(caller).await,
             Creation::Review { pull, commit, event, submits } => {
                 self.survey_reviews(&rules, caller, pull, commit.as_deref(), (event, *submits)).await
             }

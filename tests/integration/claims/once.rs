@@ -353,6 +353,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_no_way_round() {
         format!("/api/v1/repos/{REPO}/pulls/0{number}/reviews"),
         format!("/api/v1/repos/{REPO}/pulls/{number}/%72eviews/"),
         format!("/api/v1/repos/{REPO}/x/../pulls/{number}/reviews"),
+        format!("/forge/api/v1/repos/{REPO}/pulls/{number}/reviews"),
     ] {
         let told = agent.call(Method::POST, &path, body()).await;
         assert!(told.status == 400 || told.status == 409, "{path}: {told:?}");
