@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Loaded, Mode, Outside, Server, Verify, Workflow, show_duration, show_size,
+    self, Assignment, By, Config, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Verify, Workflow,
+    show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -53,6 +54,7 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     guarded(&mut out, config)?;
     assignment(&mut out, &config.assignment)?;
     workflow(&mut out, &config.workflow)?;
+    once(&mut out, &config.once)?;
     identity(&mut out, config)?;
     ledger(&mut out, config)?;
     settings(&mut out, loaded)?;
@@ -133,6 +135,29 @@ fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
         writeln!(out, "  to {} from {}, by {}", rule.to, rule.from.join(", "), who(rule.by))?;
     }
     writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")
+}
+
+fn once(out: &mut String, rules: &[Once]) -> fmt::Result {
+    if rules.is_empty() {
+        return writeln!(out, "\nCreated once: nothing; reviews and pull requests are not limited");
+    }
+    writeln!(out, "\nCreated once:")?;
+    for rule in rules {
+        let answer = match rule.answer {
+            OnceAnswer::Refuse => "is refused",
+            OnceAnswer::First => "gets the first",
+        };
+        let what = match (rule.what, rule.by) {
+            (OnceWhat::Review, _) => format!("a review ({})", rule.events.join(", ")),
+            (OnceWhat::Pull, By::Anyone) => "an open pull request that closes an issue".to_owned(),
+            (OnceWhat::Pull, By::Holder) => {
+                "an open pull request that closes an issue, while somebody holds that by its holder".to_owned()
+            }
+        };
+        writeln!(out, "  {} ({}): {what}", rule.name, mode(rule.mode))?;
+        writeln!(out, "    one for each \"{}\" of {}; a second one {answer}", rule.key, rule.agents.join(", "))?;
+    }
+    Ok(())
 }
 
 fn identity(out: &mut String, config: &Config) -> fmt::Result {

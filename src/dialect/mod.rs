@@ -9,10 +9,12 @@ mod credential;
 mod forgejo;
 mod form;
 mod json;
+mod once;
 mod target;
 mod wire;
 
 pub use credential::Credential;
+pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
@@ -61,6 +63,9 @@ pub enum Route {
     },
     /// May change a guarded field: its body must be read.
     Write(Write),
+    /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
+    /// is a refusal.
+    Once(Result<Write, ParseError>),
     /// Not understood, and therefore not sent.
     Refuse(ParseError),
 }
@@ -152,7 +157,7 @@ pub struct Webhook {
 }
 
 /// One tracker's wire.
-pub trait Dialect: Send + Sync + 'static {
+pub trait Dialect: CreateOnce + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 

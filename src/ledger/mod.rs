@@ -7,6 +7,7 @@
 mod book;
 mod codec;
 mod memory;
+mod once;
 mod sqlite;
 
 #[doc(hidden)]
