@@ -69,6 +69,8 @@ struct Search {
     searched: usize,
     line_start: usize,
     begun: bool,
+    /// Empty lines before the first that is not.
+    blanks: usize,
 }
 
 /// How many of some bytes may go on, and what is with the others.
@@ -176,6 +178,10 @@ impl Search {
                 return Ok(Some(self.searched));
             }
             self.begun |= !is_empty;
+            self.blanks += usize::from(is_empty);
+            if self.blanks > MOST_BLANKS {
+                return Err(Fault::BadRequest("too many empty lines before the request"));
+            }
         }
         self.searched = bytes.len();
         Ok(None)
@@ -283,14 +289,11 @@ impl<T> SniffIo<T> {
         self.refusal.0.get().is_some()
     }
 
-    /// How many of these bytes may go on; holds the rest, or lets the refusal stand in for it.
-    fn look(&mut self, bytes: &[u8]) -> usize {
+    /// How many of these bytes may go on. What is left is a head that is not whole, or one that was refused.
+    fn judge(&mut self, bytes: &[u8]) -> usize {
         match self.sniffer.look(bytes) {
             Seen::All => bytes.len(),
-            Seen::Partial(passes) => {
-                self.held.extend_from_slice(&bytes[passes..]);
-                passes
-            }
+            Seen::Partial(passes) => passes,
             Seen::Refused(passes, fault) => {
                 tracing::debug!(%fault, "head refused");
                 // A connection is refused once: what follows is not read.
@@ -305,11 +308,27 @@ impl<T> SniffIo<T> {
         }
     }
 
-    /// The rest of a head came: all that was held is looked at again.
+    /// How many bytes may go on as they came; the beginning of a head behind them is kept.
+    fn look(&mut self, bytes: &[u8]) -> usize {
+        let passes = self.judge(bytes);
+        if !self.is_refused() {
+            self.held.extend_from_slice(&bytes[passes..]);
+        }
+        passes
+    }
+
+    /// The rest of a head came: all that was held is looked at again, and not copied again while it is not whole.
     fn look_again(&mut self, more: &[u8]) {
         let mut bytes = mem::take(&mut self.held);
         bytes.extend_from_slice(more);
-        let passes = self.look(&bytes);
+        let passes = self.judge(&bytes);
+        if !self.is_refused() {
+            if passes == 0 {
+                self.held = bytes;
+                return;
+            }
+            self.held.extend_from_slice(&bytes[passes..]);
+        }
         bytes.truncate(passes);
         bytes.extend_from_slice(&self.released);
         self.released = Bytes::from(bytes);
@@ -417,6 +436,8 @@ const IN_PLACE_OF_A_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nconnection: close\r\n\r\n
 
 /// As many headers are read without an allocation.
 const ON_STACK: usize = 128;
+/// Some clients send one after a body (RFC 9112, 2.2); each makes all before it be read again.
+const MOST_BLANKS: usize = 8;
 /// Up to here an unfinished line is read with each byte that comes.
 const SHORT: usize = 1024;
 /// hyper's own limit.
@@ -436,8 +457,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(bytes: &str, expected: Seen) {
-        assert_eq!(sniffer().look(bytes.as_bytes()), expected, "{bytes:?}");
+    fn check(bytes: &str, expected: &Seen) {
+        assert_eq!(&sniffer().look(bytes.as_bytes()), expected, "{bytes:?}");
         // Divided anywhere it is the same, but for what is told before the end.
         for at in 1..bytes.len() {
             let mut sniffer = sniffer();
@@ -445,7 +466,7 @@ mod tests {
                 Seen::All => at,
                 Seen::Partial(passes) => passes,
                 refused @ Seen::Refused(..) => {
-                    assert_eq!(refused, expected, "{bytes:?} at {at}");
+                    assert_eq!(&refused, expected, "{bytes:?} at {at}");
                     continue;
                 }
             };
@@ -464,7 +485,7 @@ mod tests {
                     fault,
                 ),
             };
-            assert_eq!(rest, expected, "{bytes:?} at {at}");
+            assert_eq!(&rest, expected, "{bytes:?} at {at}");
         }
     }
 
@@ -474,45 +495,53 @@ mod tests {
 
     #[test]
     fn heads_are_followed_while_their_ends_are_known() {
-        check("GET / HTTP/1.1\r\nhost: a\r\n\r\n", Seen::All);
-        check("\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n", Seen::All);
-        check("GET / HTTP/1.1\r\nhost", Seen::Partial(0));
-        check("GET / HTTP/1.1\r\n\r\nGET /", Seen::Partial(18));
-        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n\n\n#\r\rGET /", Seen::Partial(43));
-        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n\n\n#\r\rGET /#", Seen::Partial(43));
-        check("POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 05\r\n\r\n12", Seen::All);
-        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nanything\n", Seen::All);
+        check("GET / HTTP/1.1\r\nhost: a\r\n\r\n", &Seen::All);
+        check("\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n", &Seen::All);
+        check(&format!("{}GET / HTTP/1.1\r\n\r\n", "\r\n".repeat(MOST_BLANKS)), &Seen::All);
+        check("GET / HTTP/1.1\r\nhost", &Seen::Partial(0));
+        check("GET / HTTP/1.1\r\n\r\nGET /", &Seen::Partial(18));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n\n\n#\r\rGET /", &Seen::Partial(43));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n\n\n#\r\rGET /#", &Seen::Partial(43));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 05\r\n\r\n12", &Seen::All);
+        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nanything\n", &Seen::All);
     }
 
     #[test]
     fn what_hyper_hides_is_refused() {
         let lf = || bad("a line of the head ends in LF without CR");
-        check("GET / HTTP/1.1\nhost: a\n\n", Seen::Refused(0, lf()));
-        check("GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n", Seen::Refused(0, lf()));
-        check("\nGET / HTTP/1.1\r\n\r\n", Seen::Refused(0, lf()));
-        check("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\na: b\n\r\n", Seen::Refused(18, lf()));
-        check("GET /a#b?c HTTP/1.1\r\n\r\n", Seen::Refused(0, bad("a `#` in the target")));
+        check("GET / HTTP/1.1\nhost: a\n\n", &Seen::Refused(0, lf()));
+        check("GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n", &Seen::Refused(0, lf()));
+        check("\nGET / HTTP/1.1\r\n\r\n", &Seen::Refused(0, lf()));
+        check("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\na: b\n\r\n", &Seen::Refused(18, lf()));
+        check("GET /a#b?c HTTP/1.1\r\n\r\n", &Seen::Refused(0, bad("a `#` in the target")));
         let both = || Seen::Refused(0, bad("both Content-Length and Transfer-Encoding"));
-        check("POST / HTTP/1.1\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n", both());
-        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n", both());
+        check("POST / HTTP/1.1\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n", &both());
+        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n", &both());
         let other = || Seen::Refused(0, bad("a Transfer-Encoding other than chunked"));
-        check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", other());
-        check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", other());
-        check("POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", other());
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", &other());
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", &other());
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", &other());
         let twice = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n";
-        check(twice, Seen::Refused(0, bad("more than one Transfer-Encoding")));
+        check(twice, &Seen::Refused(0, bad("more than one Transfer-Encoding")));
         let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
-        check(old, Seen::Refused(0, bad("Transfer-Encoding in HTTP/1.0")));
+        check(old, &Seen::Refused(0, bad("Transfer-Encoding in HTTP/1.0")));
+    }
+
+    #[test]
+    fn empty_lines_do_not_go_on_for_ever() {
+        let blanks = "\r\n".repeat(MOST_BLANKS + 1);
+        let refused = Seen::Refused(0, bad("too many empty lines before the request"));
+        check(&format!("{blanks}GET / HTTP/1.1\r\n\r\n"), &refused);
     }
 
     #[test]
     fn lengths_are_digits() {
         for value in ["5, 5", "+5", "0x5", "-1", "", "18446744073709551616", "18446744073709551615", "5 5"] {
             let head = format!("POST / HTTP/1.1\r\ncontent-length: {value}\r\n\r\n");
-            check(&head, Seen::Refused(0, bad("malformed Content-Length")));
+            check(&head, &Seen::Refused(0, bad("malformed Content-Length")));
         }
         let differ = "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n";
-        check(differ, Seen::Refused(0, bad("two different Content-Length")));
+        check(differ, &Seen::Refused(0, bad("two different Content-Length")));
     }
 
     #[test]

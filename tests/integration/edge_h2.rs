@@ -179,25 +179,24 @@ fn block(fields: Fields<'_>) -> Vec<u8> {
 /// The status at the front of a block: of the static table, or a literal (RFC 7541, appendices A and B).
 fn status(block: &[u8]) -> u16 {
     let indexed = [200, 204, 206, 304, 400, 404, 500];
-    match block[0] {
-        first @ 0x88..=0x8e => indexed[usize::from(first - 0x88)],
-        _ => {
-            let (length, is_huffman) = (usize::from(block[1] & 0x7f), block[1] & 0x80 != 0);
-            let text = &block[2..2 + length];
-            let digits = if is_huffman { huffman_digits(text) } else { String::from_utf8(text.to_vec()).unwrap() };
-            digits.parse().unwrap()
-        }
+    if let first @ 0x88..=0x8e = block[0] {
+        return indexed[usize::from(first - 0x88)];
     }
+    let (length, is_huffman) = (usize::from(block[1] & 0x7f), block[1] & 0x80 != 0);
+    let text = &block[2..2 + length];
+    let digits = if is_huffman { huffman_digits(text) } else { String::from_utf8(text.to_vec()).unwrap() };
+    digits.parse().unwrap()
 }
 
 fn huffman_digits(bytes: &[u8]) -> String {
-    let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    let all = bytes.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    let bits =
+        |at: usize, width: usize| u32::try_from(all >> (bytes.len() * 8 - at - width) & ((1 << width) - 1)).unwrap();
     let (mut at, mut out) = (0, String::new());
     while out.len() < 3 {
-        let short = u32::from_str_radix(&bits[at..at + 5], 2).unwrap();
-        let (digit, width) = match short {
-            0..=2 => (short, 5),
-            _ => (u32::from_str_radix(&bits[at..at + 6], 2).unwrap() - 0b01_1001 + 3, 6),
+        let (digit, width) = match bits(at, 5) {
+            short @ 0..=2 => (short, 5),
+            _ => (bits(at, 6) - 0b01_1001 + 3, 6),
         };
         out.push(char::from_digit(digit, 10).unwrap());
         at += width;

@@ -218,11 +218,11 @@ fn counted(of: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
     counts
 }
 
-/// What of `these` is not among `those`.
-fn missing(these: &BTreeMap<String, usize>, those: &BTreeMap<String, usize>) -> Vec<String> {
+/// What of `these` is not among `others`.
+fn missing(these: &BTreeMap<String, usize>, others: &BTreeMap<String, usize>) -> Vec<String> {
     let short = |(what, count): (&String, &usize)| {
-        let there = those.get(what).copied().unwrap_or(0);
-        (there < *count).then(|| format!("{what}: {there} of {count}"))
+        let found = others.get(what).copied().unwrap_or(0);
+        (found < *count).then(|| format!("{what}: {found} of {count}"))
     };
     these.iter().filter_map(short).collect()
 }
@@ -346,7 +346,7 @@ async fn guarded_writes_that_leave_are_those_of_the_audit() {
     assert!(settled && left.values().sum::<usize>() > streams() / 50, "{left:?}");
     for wire in found.lock().unwrap().iter().filter(|wire| guarded(wire).is_some()) {
         // Written by the gate: its own framing, its own spelling, and only headers that cannot change what it means.
-        assert!(!wire.is_cut && wire.has("content-length") == !wire.body.is_empty(), "seed {seed}: {wire:?}");
+        assert!(!wire.is_cut && wire.has("content-length") != wire.body.is_empty(), "seed {seed}: {wire:?}");
         assert!(!wire.target.contains('?') && wire.target.starts_with(&format!("/api/v1/repos/{REPO}/")), "{wire:?}");
         let credential = wire.header("authorization").and_then(|it| it.split_whitespace().next_back());
         assert_eq!(credential, Some(token("agent-0").as_str()), "seed {seed}: {wire:?}");

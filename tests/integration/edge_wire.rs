@@ -97,18 +97,14 @@ pub fn requests(bytes: &[u8]) -> Result<(Vec<Wire>, usize), String> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let Some((mut wire, head)) = head(&bytes[at..])? else { break };
-        match body(&wire, &bytes[at + head..])? {
-            Some((body, length)) => {
-                wire.body = body;
-                at += head + length;
-                found.push(wire);
-            }
-            None => {
-                wire.is_cut = true;
-                found.push(wire);
-                break;
-            }
-        }
+        let Some((body, length)) = body(&wire, &bytes[at + head..])? else {
+            wire.is_cut = true;
+            found.push(wire);
+            break;
+        };
+        wire.body = body;
+        at += head + length;
+        found.push(wire);
     }
     Ok((found, at))
 }
