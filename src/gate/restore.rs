@@ -108,6 +108,7 @@ impl Gate {
             about: About::default(),
             operator: true,
             expectation: Expectation::Implied,
+            body: bytes::Bytes::new(),
         };
         match Section::new(Arc::clone(self), ask).run(&|| false).await.map(|reply| reply.answer) {
             Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),
