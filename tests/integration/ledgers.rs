@@ -60,6 +60,7 @@ fn change(n: u8) -> Change {
         _ => Change {
             assignees: Some(SetChange::Remove([login(n)].into())),
             labels: Some(SetChange::Replace(names("blocked"))),
+            reviewers: Some(SetChange::Add([login(n)].into())),
             state: Some(OpenState::Closed),
         },
     }
