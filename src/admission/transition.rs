@@ -14,6 +14,7 @@ use std::time::Duration;
 
 /// One step, carried out in one transaction.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, never in long lists")]
 pub enum Step {
     /// T1: enter the attempt. Never judges who holds.
     Open(Attempt),
