@@ -1,5 +1,6 @@
 //! The rules as the configuration states them (DESIGN section 6).
 
+use super::{Limits, Singleton};
 use crate::model::{Label, OpenState, Shown, Snapshot, Status};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -85,6 +86,10 @@ pub struct Rules {
     pub assignment: Assignment,
     /// Over where an item stands.
     pub workflow: Workflow,
+    /// Over how many items one agent may hold.
+    pub limits: Limits,
+    /// Over which agents work one at a time.
+    pub singletons: Vec<Singleton>,
 }
 
 // === impl Workflow ===

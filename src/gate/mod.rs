@@ -11,9 +11,11 @@ mod refusal;
 mod resolve;
 mod restore;
 mod section;
+mod singleton;
 mod watch;
 
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
 use crate::admission::Rules;
@@ -89,6 +91,7 @@ pub struct Gate {
     /// Accounts of which that was said.
     warned: moka::sync::Cache<Login, ()>,
     renewals: watch::Renewals,
+    heard: singleton::Heard,
     hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
@@ -175,6 +178,7 @@ impl Gate {
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
+            heard: singleton::Heard::default(),
             hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),

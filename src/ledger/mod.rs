@@ -8,6 +8,7 @@ mod book;
 mod codec;
 mod memory;
 mod sqlite;
+mod tenures;
 
 pub use memory::{MemoryLedger, MemoryStore};
 pub use sqlite::{OpenError, SqliteLedger, SqliteOptions};

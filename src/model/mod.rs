@@ -11,6 +11,7 @@ mod holding;
 mod item;
 mod rejection;
 mod snapshot;
+mod tenure;
 mod time;
 
 pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
@@ -20,4 +21,5 @@ pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
 pub use item::{Locator, Project, ResourceKey};
 pub use rejection::{Code, Rejection};
 pub use snapshot::{Label, Shown, Snapshot, Status};
+pub use tenure::Tenure;
 pub use time::{Boot, Time};

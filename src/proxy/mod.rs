@@ -14,6 +14,7 @@ mod headers;
 mod own;
 mod reply;
 mod rewrite;
+pub mod singletons;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

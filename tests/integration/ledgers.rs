@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod terms;
+
 const Q: Duration = Duration::from_mins(2);
 const ZOMBIE_PERIOD: Duration = Duration::from_mins(20);
 const START: Time = Time(1_767_225_600_000_000);
@@ -526,7 +528,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
 }
 
 #[tokio::test]

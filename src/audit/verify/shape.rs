@@ -29,7 +29,7 @@ fn settled(line: &Line) -> bool {
             matches!(result, Committed | Refused | Partial | Doubt | Aborted)
         }
         // What is passed on without becoming an attempt.
-        (Kind::Decision, Some(Decision::Admit), None) => line.fence.is_none(),
+        (Kind::Decision, Some(Decision::Admit | Decision::Observe), None) => line.fence.is_none(),
         (Kind::Decision, Some(Decision::Noop), result) => result == Some(Committed),
         (Kind::Decision, Some(Decision::Reject), result) => matches!(result, Some(Rejected | Aborted)),
         (Kind::Decision, ..) => false,

@@ -1,14 +1,14 @@
 //! The tables, and the rows of one record.
 
-use super::super::book::Changes;
+use super::super::book::{Changes, Load};
 use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{Command, LedgerError, Line, failpoint};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, ResourceKey,
-    Settled, Shown, Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator,
+    ResourceKey, Settled, Shown, Time,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
@@ -18,6 +18,8 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+mod tenures;
 
 /// Why a ledger was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,8 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE item(
         key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
@@ -91,7 +94,9 @@ const MIGRATIONS: [&str; 1] = ["
         STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
     CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
-"];
+",
+    tenures::MIGRATION,
+];
 
 // === opening ===
 
@@ -154,7 +159,7 @@ impl Store {
                 now: options.now,
                 key,
             };
-            let changes = book.run(&[command], &mut |key| self.item(key))?;
+            let changes = book.run(&[command], Some(self))?;
             self.put(&changes)?;
             lines.extend(changes.lines);
         }
@@ -284,7 +289,8 @@ impl Store {
             .iter()
             .try_for_each(|settled| self.put_attempt(&settled.attempt, Some(settled.at), settled.shown.as_ref()))?;
         changes.unsettled.iter().try_for_each(|attempt| self.put_attempt(attempt, None, None))?;
-        changes.items.iter().try_for_each(|record| self.put_item(record))
+        changes.items.iter().try_for_each(|record| self.put_item(record))?;
+        self.put_tenures(&changes.tenures)
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
@@ -437,6 +443,16 @@ impl Store {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
         let rows = statement.query_map(params, read).map_err(ledger_error)?;
         rows.collect::<rusqlite::Result<_>>().map_err(ledger_error)
+    }
+}
+
+impl Load for Store {
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        Self::item(self, key)
+    }
+
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        Self::of_account(self, account)
     }
 }
 

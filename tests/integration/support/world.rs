@@ -2,7 +2,7 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
+use claimgate::admission::{Assignment, By, Limits, Mode, MoveRule, Outside, Rules, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -92,6 +92,8 @@ fn rules() -> Rules {
             consume: BTreeSet::new(),
             moves: vec![starts, plans],
         },
+        limits: Limits::none(),
+        singletons: Vec::new(),
     }
 }
 
@@ -177,7 +179,7 @@ impl World {
         self.forge.clear_log();
     }
 
-    fn credential(&self, token: &str) -> Credential {
+    pub fn credential(&self, token: &str) -> Credential {
         let (headers, target) = (headers_of(token), Target::parse("/api/v1/user"));
         let head = Head { method: &Method::GET, target: &target, headers: &headers };
         self.dialect.credential(&head, b"").expect("a plain token")
