@@ -22,7 +22,7 @@ pub use limits::{Bound, Excess, Limits, Whose};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
-pub use singleton::{Glob, Singleton, Take, renew};
+pub use singleton::{Glob, Heard, Singleton, Take, renew};
 pub use term::{Barred, TenureStep, Term};
 pub use transition::{Applied, Event, Outcome, Refused, Stamp, Step, Verified, apply};
 pub use verdict::{Answer, Noop, Verdict, judge, parks};

@@ -40,7 +40,18 @@ pub struct Take {
     /// From the rule.
     pub idle: Duration,
     /// Who of the class was heard of there since that was last written down.
-    pub heard: Vec<(Actor, Time)>,
+    pub heard: Vec<Heard>,
+}
+
+/// An agent was heard of, from then until then, never longer apart than the rule's `idle`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Who.
+    pub actor: Actor,
+    /// First.
+    pub from: Time,
+    /// Last.
+    pub to: Time,
 }
 
 // === impl Singleton ===
@@ -122,8 +133,8 @@ impl Take {
     /// What was heard of the agent at work counts, written down or not.
     fn with_heard(&self, tenure: &Tenure) -> Tenure {
         let mut tenure = tenure.clone();
-        for (actor, at) in &self.heard {
-            renew(&mut tenure, actor, *at, self.idle);
+        for heard in &self.heard {
+            renew(&mut tenure, heard, self.idle);
         }
         tenure
     }
@@ -133,11 +144,28 @@ impl Take {
     }
 }
 
+// === impl Heard ===
+
+impl Heard {
+    /// Heard of once.
+    pub fn once(actor: Actor, at: Time) -> Self {
+        Self { actor, from: at, to: at }
+    }
+
+    /// Heard of again. After a silence as long as `idle` only what follows it counts.
+    pub fn again(&mut self, at: Time, idle: Duration) {
+        if self.to + idle <= at {
+            self.from = at;
+        }
+        self.to = self.to.max(at);
+    }
+}
+
 /// The agent was heard of: if it is the one at work, it goes on from then. What had ended by idling stays ended.
-pub fn renew(tenure: &mut Tenure, actor: &Actor, at: Time, idle: Duration) -> bool {
-    let renews = tenure.actor.same_agent(actor) && tenure.lasts(at) && at > tenure.seen;
+pub fn renew(tenure: &mut Tenure, heard: &Heard, idle: Duration) -> bool {
+    let renews = tenure.actor.same_agent(&heard.actor) && tenure.lasts(heard.from) && heard.to > tenure.seen;
     if renews {
-        (tenure.seen, tenure.until) = (at, at + idle);
+        (tenure.seen, tenure.until) = (heard.to, heard.to + idle);
     }
     renews
 }
@@ -165,7 +193,7 @@ mod tests {
             actor: agent(who),
             credential: Fingerprint::new("feed"),
             idle: IDLE,
-            heard: heard.iter().map(|(who, at)| (agent(who), minute(*at))).collect(),
+            heard: heard.iter().map(|(who, at)| Heard::once(agent(who), minute(*at))).collect(),
         }
     }
 
@@ -256,6 +284,19 @@ mod tests {
             let after = take(who, heard).over(Some(&first), minute(at));
             let told = after.map(|tenure| tenure.since).map_err(|tenure| tenure.until);
             assert_eq!(told, expected.map(minute).map_err(minute), "{case}");
+        }
+    }
+
+    /// Written down late: what was heard without a gap counts to its end, what came after a silence does not.
+    #[test]
+    fn a_silence_cannot_be_made_up_for() {
+        let first = take("one", &[]).over(None, minute(0)).unwrap();
+        for (times, until) in [(&[8, 16, 24][..], 34), (&[8, 18], 10), (&[12], 10), (&[8, 17, 30], 10)] {
+            let mut heard = Heard::once(agent("one"), minute(times[0]));
+            times[1..].iter().for_each(|at| heard.again(minute(*at), IDLE));
+            let mut tenure = first.clone();
+            renew(&mut tenure, &heard, IDLE);
+            assert_eq!(tenure.until, minute(until), "{times:?}");
         }
     }
 

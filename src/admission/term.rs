@@ -2,7 +2,7 @@
 //!
 //! A term is a step of its own in the same batch as the step that it is for: all or nothing, in one transaction.
 
-use super::{Bound, Excess, Take};
+use super::{Bound, Excess, Heard, Take};
 use crate::model::{Project, Tenure, Time};
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub enum TenureStep {
         /// Where.
         project: Project,
         /// Who, and when.
-        heard: Vec<(crate::model::Actor, Time)>,
+        heard: Vec<Heard>,
         /// From the rule.
         idle: std::time::Duration,
     },

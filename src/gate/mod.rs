@@ -91,7 +91,7 @@ pub struct Gate {
     /// Accounts of which that was said.
     warned: moka::sync::Cache<Login, ()>,
     renewals: watch::Renewals,
-    heard: singleton::Heard,
+    heard: singleton::Unwritten,
     hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
@@ -178,7 +178,7 @@ impl Gate {
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
-            heard: singleton::Heard::default(),
+            heard: singleton::Unwritten::default(),
             hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),

@@ -4,12 +4,13 @@
 //! not written down yet into its own transaction, so that nobody loses a project between two flushes.
 
 use super::Gate;
-use crate::admission::{Rules, Take, TenureStep};
+use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note};
 use crate::model::{Actor, Caller, Instance, Project, Tenure, Time};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Why it was not ended, or not listed.
 #[derive(Debug)]
@@ -28,45 +29,48 @@ pub enum TenureError {
 
 /// Who was heard of in a project of which rule, since it was last written down.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<HashMap<Place, HashMap<Actor, Time>>>);
+pub(super) struct Unwritten(Mutex<Places>);
 
 type Place = (String, Project);
+type Places = HashMap<Place, HashMap<Actor, Heard>>;
 
 /// Rules times projects of which this is kept.
 const MOST_PLACES: usize = 10_000;
 /// Agents of one class in one project.
 const MOST_AGENTS: usize = 100;
 
-// === impl Heard ===
+// === impl Unwritten ===
 
-impl Heard {
-    fn note(&self, place: Place, actor: &Actor, at: Time) {
+impl Unwritten {
+    fn note(&self, place: Place, actor: &Actor, at: Time, idle: Duration) {
         // One that is being emptied is not waited for: the agent will be heard of again.
         let Ok(mut places) = self.0.try_lock() else { return };
         if places.len() >= MOST_PLACES && !places.contains_key(&place) {
             return;
         }
         let agents = places.entry(place).or_default();
-        if agents.len() < MOST_AGENTS || agents.contains_key(actor) {
-            agents.insert(actor.clone(), at);
+        if let Some(heard) = agents.get_mut(actor) {
+            heard.again(at, idle);
+        } else if agents.len() < MOST_AGENTS {
+            agents.insert(actor.clone(), Heard::once(actor.clone(), at));
         }
     }
 
-    fn of(&self, place: &Place) -> Vec<(Actor, Time)> {
+    fn of(&self, place: &Place) -> Vec<Heard> {
         let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(place).into_iter().flatten().map(|(actor, at)| (actor.clone(), *at)).collect()
+        places.get(place).into_iter().flat_map(HashMap::values).cloned().collect()
     }
 
-    fn all(&self) -> HashMap<Place, HashMap<Actor, Time>> {
+    fn all(&self) -> Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets what has been written down, and nothing that was noted since.
-    fn forget(&self, written: &HashMap<Place, HashMap<Actor, Time>>) {
+    fn forget(&self, written: &Places) {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, agents) in written {
             let Some(left) = places.get_mut(place) else { continue };
-            left.retain(|actor, at| agents.get(actor) != Some(at));
+            left.retain(|actor, heard| agents.get(actor) != Some(heard));
             if left.is_empty() {
                 places.remove(place);
             }
@@ -81,12 +85,13 @@ impl Gate {
     pub(super) fn hear(&self, actor: &Actor, project: &Project) {
         let rules = self.rules();
         for rule in rules.singletons.iter().filter(|rule| rule.covers(actor)) {
-            self.heard.note((rule.name.clone(), project.clone()), actor, self.ports.clock.now());
+            let place = (rule.name.clone(), project.clone());
+            self.heard.note(place, actor, self.ports.clock.now(), rule.idle);
         }
     }
 
     /// What a write by this rule takes.
-    pub(super) fn take_by(&self, rule: &crate::admission::Singleton, caller: &Caller, project: &Project) -> Take {
+    pub(super) fn take_by(&self, rule: &Singleton, caller: &Caller, project: &Project) -> Take {
         Take {
             rule: rule.name.clone(),
             project: project.clone(),
@@ -118,12 +123,11 @@ impl Gate {
             let Some(rule) = rules.singletons.iter().find(|rule| rule.name == tenure.rule) else { continue };
             let Some(agents) = heard.get(&(tenure.rule.clone(), tenure.project.clone())) else { continue };
             // Most who are heard of are not the one at work.
-            let own = agents.iter().filter(|(actor, at)| actor.same_agent(&tenure.actor) && **at > tenure.seen);
-            let own: Vec<(Actor, Time)> = own.map(|(actor, at)| (actor.clone(), *at)).collect();
+            let own = agents.values().filter(|one| one.actor.same_agent(&tenure.actor) && one.to > tenure.seen);
+            let own: Vec<Heard> = own.cloned().collect();
             if !own.is_empty() {
-                let (rule, project) = ((rule.idle, tenure.rule), tenure.project);
-                let step = TenureStep::Heard { rule: rule.1, project, heard: own, idle: rule.0 };
-                self.ports.ledger.change_tenure(step, now).await?;
+                let (idle, rule, project) = (rule.idle, tenure.rule, tenure.project);
+                self.ports.ledger.change_tenure(TenureStep::Heard { rule, project, heard: own, idle }, now).await?;
             }
         }
         self.heard.forget(&heard);

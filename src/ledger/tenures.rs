@@ -58,7 +58,7 @@ impl Tenures {
             TenureStep::Heard { rule, project, heard, idle } => {
                 let name = (rule.clone(), project.clone());
                 let Some(mut tenure) = self.rows.get(&name).cloned() else { return Ok(None) };
-                let renewed = heard.iter().filter(|(actor, at)| renew(&mut tenure, actor, *at, *idle)).count() > 0;
+                let renewed = heard.iter().filter(|heard| renew(&mut tenure, heard, *idle)).count() > 0;
                 Ok(renewed.then(|| {
                     self.set(name, Some(tenure.clone()));
                     (TenureRow::Put(tenure.clone()), tenure)

@@ -2,7 +2,7 @@
 //! a project is kept like any record.
 
 use super::*;
-use claimgate::admission::{Barred, Bound, Take, TenureStep, Term, Whose};
+use claimgate::admission::{Barred, Bound, Heard, Take, TenureStep, Term, Whose};
 use claimgate::model::{Project, Tenure};
 
 const IDLE: Duration = Duration::from_mins(10);
@@ -259,7 +259,7 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         let heard = |who: &str, minute| TenureStep::Heard {
             rule: rule.clone(),
             project: project.clone(),
-            heard: vec![(agent(who), at(minute))],
+            heard: vec![Heard::once(agent(who), at(minute))],
             idle: IDLE,
         };
         let end = |minute| TenureStep::End { rule: rule.clone(), project: project.clone(), since: at(minute) };

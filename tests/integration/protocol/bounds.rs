@@ -113,7 +113,8 @@ async fn traffic_renews_it() {
         let world = with_managers(Mode::Enforce);
         promotes(&world, "bot@manager-1", 1).await.wins();
         for round in 0..4 {
-            world.wait(IDLE - APART).await;
+            // Each time it is nearly idle for too long, and would be without the round before.
+            world.wait(IDLE - APART * 3).await;
             if round % 2 == 0 {
                 let process = world.process();
                 let instance = Some(claimgate::model::Instance::new("manager-1"));
@@ -284,7 +285,6 @@ async fn adoptions_hand_overs_and_creations_count() {
     let told = world.hand_over("dev-2", "dev-1", 3).await.loses("limit_reached");
     assert!(message(&told).contains("dev-1 holds 1 items"), "{told:?}");
     creates(&world, "dev-1", &["dev-1"]).await.loses("limit_reached");
-    creates(&world, "dev-1", &[]).await.wins();
     let told = tokio::join!(creates(&world, "dev-3", &["dev-3"]), creates(&world, "dev-3", &["dev-3"]));
     assert_eq!([told.0.is_success(), told.1.is_success()].iter().filter(|won| **won).count(), 1, "{told:?}");
     // People are above it.
