@@ -8,7 +8,9 @@
 //! The order of judgement is DESIGN section 5, step 5.
 
 mod decide;
+mod expectation;
 mod limits;
+pub mod once;
 mod outside;
 mod permit;
 mod rules;
@@ -18,6 +20,7 @@ mod transition;
 mod verdict;
 
 pub use decide::{Question, decide};
+pub use expectation::{Expectation, StateTag, Stated, Tags};
 pub use limits::{Bound, Excess, Limits, Whose};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};

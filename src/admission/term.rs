@@ -27,8 +27,8 @@ pub enum Barred {
 /// A change of who is at work that is no part of a write of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TenureStep {
-    /// Before a write that has no item yet.
-    Take(Take),
+    /// Before a write that has no item yet: all of them, or none.
+    Take(Vec<Take>),
     /// The agents were heard of there.
     Heard {
         /// The rule's name.

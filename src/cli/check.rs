@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Limits, Loaded, Mode, Outside, Server, Singleton, Verify, Whose, Workflow,
-    show_duration, show_size,
+    self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton, Verify,
+    Whose, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -56,6 +56,7 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     workflow(&mut out, &config.workflow)?;
     limits(&mut out, &config.limits)?;
     config.singleton.iter().try_for_each(|rule| singleton(&mut out, rule))?;
+    once(&mut out, &config.once)?;
     identity(&mut out, config)?;
     ledger(&mut out, config)?;
     settings(&mut out, loaded)?;
@@ -157,6 +158,29 @@ fn singleton(out: &mut String, rule: &Singleton) -> fmt::Result {
     writeln!(out, "\nSingleton {} ({}):", rule.name(), mode(rule.mode))?;
     writeln!(out, "  of the agents {} one at a time per {}", rule.agents.join(", "), rule.per)?;
     writeln!(out, "  counting {}, until idle for {}", actions.join(", "), show_duration(rule.idle))
+}
+
+fn once(out: &mut String, rules: &[Once]) -> fmt::Result {
+    if rules.is_empty() {
+        return writeln!(out, "\nCreated once: nothing; reviews and pull requests are not limited");
+    }
+    writeln!(out, "\nCreated once:")?;
+    for rule in rules {
+        let answer = match rule.answer {
+            OnceAnswer::Refuse => "is refused",
+            OnceAnswer::First => "gets the first",
+        };
+        let what = match (rule.what, rule.by) {
+            (OnceWhat::Review, _) => format!("a review ({})", rule.events.join(", ")),
+            (OnceWhat::Pull, By::Anyone) => "an open pull request that closes an issue".to_owned(),
+            (OnceWhat::Pull, By::Holder) => {
+                "an open pull request that closes an issue, while somebody holds that by its holder".to_owned()
+            }
+        };
+        writeln!(out, "  {} ({}): {what}", rule.name, mode(rule.mode))?;
+        writeln!(out, "    one for each \"{}\" of {}; a second one {answer}", rule.key, rule.agents.join(", "))?;
+    }
+    Ok(())
 }
 
 fn identity(out: &mut String, config: &Config) -> fmt::Result {

@@ -42,6 +42,8 @@ pub enum RuleChoice {
     Limits,
     /// Classes of agents that work one at a time
     Singleton,
+    /// What may be created once
+    Once,
 }
 
 /// Tells the gate, which records it.

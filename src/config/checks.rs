@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     moves(&config.workflow, out);
     expect_status(config, out);
     singletons::check(config, out);
+    super::once::check(config, out);
     outputs(config, out);
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::once::Once;
 use super::values::{address, choice, duration, optional_path, optional_text, or_off, size};
 
 /// The whole configuration, as in force.
@@ -17,6 +18,8 @@ use super::values::{address, choice, duration, optional_path, optional_text, or_
 pub struct Config {
     /// Classes of agents that work one at a time (`[[singleton]]`).
     pub singleton: Vec<Singleton>,
+    /// What may be created once (`[[once]]`).
+    pub once: Vec<Once>,
     /// Listeners, limits and time-outs towards clients.
     pub server: Server,
     /// The tracker, and how it is reached.

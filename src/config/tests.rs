@@ -199,6 +199,15 @@ fn keys_that_do_not_fit_together() {
             "two singletons are called `A`",
         ),
         ("[audit]\nstdout = false", "nothing would record"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{commit}\"", "needs {pull}"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull} {sha}\"", "`{sha}` is not known of a review"),
+        ("[[once]]\nname = \"r\"\nwhat = \"issue\"\nkey = \"\"", "write `review` or `pull`"),
+        ("[[once]]\nname = \"\"\nwhat = \"pull\"\nkey = \"{issue}\"", "needs a name"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = []", "binds nobody"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = [\"a b\"]", "not a pattern"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nevents = [\"PENDING\"]", "not a verdict"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nby = \"holder\"", "has no holder"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkye = \"x\"\nkey = \"{issue}\"", "did you mean `key`?"),
         ("[upstream]\nservice_token_file = \"/nowhere/token\"", "/nowhere/token"),
     ];
     for (text, fragment) in cases {
@@ -243,6 +252,8 @@ fn combinations_that_are_fine() {
         "[upstream]\nurl = \"https://forge.example/sub\"\nca_file = \"Cargo.toml\"",
         "[workflow]\nmove = []",
         "[[singleton]]\nname = \"all\"\nagents = [\"*\"]\nactions = [\"hand_over\", \"take_over\"]\nidle = \"1m\"\nmode = \"observe\"",
+        "[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull} {commit} {class}\"\nanswer = \"first\"",
+        "[[once]]\nname = \"p\"\nwhat = \"pull\"\nkey = \"{issue}\"\nby = \"holder\"\nmode = \"observe\"",
     ];
     for text in cases {
         check_accepted(text, &[]);

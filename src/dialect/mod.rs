@@ -9,10 +9,12 @@ mod credential;
 mod forgejo;
 mod form;
 mod json;
+mod once;
 mod target;
 mod wire;
 
 pub use credential::Credential;
+pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
@@ -61,6 +63,9 @@ pub enum Route {
     },
     /// May change a guarded field: its body must be read.
     Write(Write),
+    /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
+    /// is a refusal.
+    Once(Result<Write, ParseError>),
     /// Not understood, and therefore not sent.
     Refuse(ParseError),
 }
@@ -152,12 +157,16 @@ pub struct Webhook {
 }
 
 /// One tracker's wire.
-pub trait Dialect: Send + Sync + 'static {
+pub trait Dialect: CreateOnce + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 
     /// What the head alone says.
     fn classify(&self, head: &Head<'_>) -> Route;
+
+    /// The item whose own representation a read of this head answers with; none for a list and for what lies below an
+    /// item. What [`read`](Dialect::read) makes of such an answer has the right guarded fields, but perhaps another key.
+    fn item_of(&self, head: &Head<'_>) -> Option<Address>;
 
     /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
@@ -220,6 +229,12 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
         _ => None,
     }
+}
+
+/// A JSON object read as strictly as a guarded body and written anew. For those who test the reader from outside.
+#[doc(hidden)]
+pub fn reread_object(body: &[u8], watched: &[&str]) -> Result<String, ParseError> {
+    json::read_object(body, watched).map(|members| json::write_object(&members))
 }
 
 // === impl Address, Scope ===

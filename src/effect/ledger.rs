@@ -1,6 +1,6 @@
 //! The record of who holds, as a port (DESIGN section 5).
 
-use super::{BoxFuture, Note};
+use super::{BoxFuture, Creations, Note};
 use crate::admission::{Refused, Step, TenureStep};
 use crate::model::{Account, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ pub enum LedgerError {
 
 /// The ledger. A batch is carried out in one transaction, all or nothing; every implementation runs
 /// [`admission::apply`](crate::admission::apply) inside it and passes the same contract suite.
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Creations + Send + Sync + 'static {
     /// Carries the steps out and returns the records as they are after it, one a command.
     fn commit(
         &self,
@@ -64,8 +64,8 @@ pub trait Ledger: Send + Sync + 'static {
     fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Who is at work by the singleton rules, those included who have been idle for too long.
     fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
-    /// Changes who is at work, apart from any item. Returns the tenure that changed, as it is then or was at its end.
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Option<Tenure>, LedgerError>>;
+    /// Changes who is at work, apart from any item. Returns the tenures that changed, as they are then or were at their end.
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
     /// The final attempts of an item, newest first.
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.

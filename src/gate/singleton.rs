@@ -200,7 +200,7 @@ impl Gate {
         let now = self.ports.clock.now();
         let step = TenureStep::End { rule: tenure.rule, project: tenure.project, since: tenure.since };
         let ended = self.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
-        let ended = ended.ok_or(TenureError::Nobody)?;
+        let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
         self.ports.ledger.record(note, now);
         Ok(ended)
     }

@@ -95,7 +95,7 @@ impl Gate {
         address: Option<&Address>,
     ) {
         let print = self.ports.identify.fingerprint(credential);
-        self.reads.learn_reader_now(&print, project);
+        self.reads.learn_reader(&print, project);
         let Some(account) = self.ports.identify.known(&print) else { return };
         let actor = Actor { account, instance };
         self.hear(&actor, project);

@@ -4,7 +4,7 @@
 //! store: records, final attempts, audit lines. `undo` takes back everything
 //! since the last `keep`, for a store whose commit failed.
 
-use super::tenures::{TenureRow, Tenures};
+use super::tenures::{Changed, TenureRow, Tenures};
 use crate::admission::{self, Barred, Bound, Event, Refused, Stamp, Step, TenureStep, Term};
 use crate::effect::{Command, Decision, LedgerError, Line, Note};
 use crate::model::{
@@ -131,7 +131,7 @@ impl Book {
     ) -> Result<Option<TenureRow>, LedgerError> {
         let barred = match term {
             Term::Alone(take) => match self.tenures.take(take, now) {
-                Ok(row) => return Ok(Some(row)),
+                Ok((row, _)) => return Ok(Some(row)),
                 Err(tenure) => Barred::Singleton(*tenure),
             },
             Term::Within(bound) => match self.judge(bound, item, load, batch)? {
@@ -159,11 +159,7 @@ impl Book {
     }
 
     /// Changes who is at work, apart from any item.
-    pub(super) fn change_tenure(
-        &mut self,
-        step: &TenureStep,
-        now: Time,
-    ) -> Result<Option<(TenureRow, Tenure)>, LedgerError> {
+    pub(super) fn change_tenure(&mut self, step: &TenureStep, now: Time) -> Result<Vec<Changed>, LedgerError> {
         let barred = |tenure: Box<Tenure>| Refused::Barred(Box::new(Barred::Singleton(*tenure)));
         Ok(self.tenures.step(step, now).map_err(barred)?)
     }

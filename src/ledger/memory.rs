@@ -3,6 +3,8 @@
 //! A [`MemoryStore`] outlives the gate that opened it, as a disk would: opening
 //! it again is a new epoch, and what the last one left is recovered.
 
+mod once;
+
 use super::book::{Book, Changes};
 use super::tenures::Tenures;
 use crate::admission::{Step, TenureStep};
@@ -32,6 +34,7 @@ struct Inner {
     lines: Vec<String>,
     last_hash: String,
     printed: u64,
+    once: once::Entries,
     available: bool,
 }
 
@@ -55,6 +58,7 @@ impl MemoryStore {
             lines: Vec::new(),
             last_hash: GENESIS.to_owned(),
             printed: 0,
+            once: once::Entries::new(),
             available: true,
         };
         Arc::new(Self { inner: Mutex::new(inner), newest: watch::channel(0).0 })
@@ -79,6 +83,7 @@ impl MemoryStore {
             inner.store(&changes);
         }
         inner.book.tenures = Tenures::stored(inner.book.tenures.all(), now);
+        inner.recover_once(&gate, epoch, doubt_until, now);
         self.newest.send_replace(inner.lines.len() as u64);
         MemoryLedger { store: Arc::clone(self), gate: gate.clone(), epoch }
     }
@@ -218,13 +223,13 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.read(|inner| inner.book.tenures.all()) })
     }
 
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Option<Tenure>, LedgerError>> {
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
         Box::pin(async move {
             let mut inner = self.store.lock();
             inner.check()?;
             let changed = inner.book.change_tenure(&step, now)?;
             inner.book.keep();
-            Ok(changed.map(|(_, tenure)| tenure))
+            Ok(changed.into_iter().map(|(_, tenure)| tenure).collect())
         })
     }
 

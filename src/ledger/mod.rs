@@ -7,8 +7,11 @@
 mod book;
 mod codec;
 mod memory;
+mod once;
 mod sqlite;
 mod tenures;
 
+#[doc(hidden)]
+pub use codec::reread as reread_stored;
 pub use memory::{MemoryLedger, MemoryStore};
 pub use sqlite::{OpenError, SqliteLedger, SqliteOptions};

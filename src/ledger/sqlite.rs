@@ -6,12 +6,13 @@
 //! may merge T1 and T2"); what a crash takes of them was never sent. A file that
 //! cannot be written makes guarded writes fail and is tried again with each of them.
 
+mod once;
 mod store;
 
 use super::book::{Book, bare_line};
-use super::tenures::Tenures;
+use super::tenures::{TenureRow, Tenures};
 use crate::admission::{Step, TenureStep};
-use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
+use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note, OnceCommand};
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use store::Store;
+use store::{Recovered, Store};
 use tokio::sync::{oneshot, watch};
 
 pub use store::OpenError;
@@ -71,7 +72,9 @@ enum Job {
         reply: Reply<Vec<ItemRecord>>,
     },
     Record(Box<Line>),
-    Tenure(TenureStep, Time, Reply<Option<Tenure>>),
+    Tenure(TenureStep, Time, Reply<Vec<Tenure>>),
+    /// Answered with the group that it is in.
+    Once(Vec<OnceCommand>, Reply<()>),
     /// The file could not be opened: try it again.
     Reopen(Reply<()>),
     Printed(u64, Reply<()>),
@@ -193,7 +196,7 @@ impl Ledger for SqliteLedger {
         Box::pin(self.at_desk(|desk| Ok(desk.book.tenures.all())))
     }
 
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Option<Tenure>, LedgerError>> {
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
         Box::pin(self.ask(move |reply| Job::Tenure(step, now, reply)))
     }
 
@@ -252,12 +255,12 @@ impl std::fmt::Debug for Shared {
 impl Desk {
     fn open(&mut self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        Ok(self.book.run(commands, Some(loader))?.records)
+        Ok(self.book.run(commands, Some(&Recovered(loader)))?.records)
     }
 
     fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        self.book.get(key, Some(loader))
+        self.book.get(key, Some(&Recovered(loader)))
     }
 
     fn settled(&mut self) {
@@ -281,7 +284,7 @@ struct Writer {
 struct Group {
     waiting: Vec<(Reply<Vec<ItemRecord>>, Vec<ItemRecord>)>,
     marks: Vec<Reply<()>>,
-    tenures: Vec<(Reply<Option<Tenure>>, Option<Tenure>)>,
+    tenures: Vec<(Reply<Vec<Tenure>>, Vec<Tenure>)>,
     lines: Vec<Staged>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
@@ -321,7 +324,11 @@ impl Writer {
                 group.lines.push(Staged { line: *line, answered: true });
             }
             Job::Tenure(step, now, reply) => match self.stage_tenure(&step, now, group) {
-                Ok(tenure) => group.tenures.push((reply, tenure)),
+                Ok(tenures) => group.tenures.push((reply, tenures)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Job::Once(commands, reply) => match self.stage_once(&commands, group) {
+                Ok(()) => group.marks.push(reply),
                 Err(error) => drop(reply.send(Err(error))),
             },
             // `run` has tried before this job was taken.
@@ -366,7 +373,7 @@ impl Writer {
         group: &mut Group,
     ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = self.shared.desk().book.run(commands, Some(store))?;
+        let changes = self.shared.desk().book.run(commands, Some(&Recovered(store)))?;
         if changes.stored {
             let staged = self.begin(group).and_then(|store| store.put(&changes));
             if let Err(error) = staged {
@@ -379,15 +386,18 @@ impl Writer {
         Ok((changes.records, changes.stored))
     }
 
-    fn stage_tenure(&mut self, step: &TenureStep, now: Time, group: &mut Group) -> Result<Option<Tenure>, LedgerError> {
+    fn stage_tenure(&mut self, step: &TenureStep, now: Time, group: &mut Group) -> Result<Vec<Tenure>, LedgerError> {
         self.store.as_ref().ok_or_else(not_open)?;
         let changed = self.shared.desk().book.change_tenure(step, now)?;
-        let Some((row, tenure)) = changed else { return Ok(None) };
-        let staged = self.begin(group).and_then(|store| store.put_tenures(&[row]));
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (rows, tenures): (Vec<TenureRow>, Vec<Tenure>) = changed.into_iter().unzip();
+        let staged = self.begin(group).and_then(|store| store.put_tenures(&rows));
         if let Err(error) = staged {
             group.failed.get_or_insert_with(|| error.to_string());
         }
-        Ok(Some(tenure))
+        Ok(tenures)
     }
 
     /// The store, with a transaction open.
@@ -404,7 +414,7 @@ impl Writer {
 
     fn finish(&mut self, mut group: Group) {
         if !group.dirty && group.failed.is_none() && self.deferred.is_empty() {
-            group.tenures.into_iter().for_each(|(reply, tenure)| drop(reply.send(Ok(tenure))));
+            group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
             return self.shared.desk().book.keep();
         }
         let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
@@ -419,7 +429,7 @@ impl Writer {
                 self.shared.newest.send_replace(newest);
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-                group.tenures.into_iter().for_each(|(reply, tenure)| drop(reply.send(Ok(tenure))));
+                group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
                 self.restart_log();
             }
             Err(error) => self.fail(group, lines, &error),

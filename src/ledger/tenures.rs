@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 type Name = (String, Project);
 
+/// What is to be stored, and the tenure that it is about.
+pub(super) type Changed = (TenureRow, Tenure);
+
 /// Every tenure, ended ones that nobody has replaced included.
 #[derive(Debug, Default)]
 pub(super) struct Tenures {
@@ -41,38 +44,45 @@ impl Tenures {
     }
 
     /// The project is the agent's, or it is told whose it is.
-    pub(super) fn take(&mut self, take: &Take, now: Time) -> Result<TenureRow, Box<Tenure>> {
+    pub(super) fn take(&mut self, take: &Take, now: Time) -> Result<Changed, Box<Tenure>> {
         let current = self.rows.get(&(take.rule.clone(), take.project.clone()));
         let tenure = take.over(current, now)?;
         self.set(name(&tenure), Some(tenure.clone()));
-        Ok(TenureRow::Put(tenure))
+        Ok((TenureRow::Put(tenure.clone()), tenure))
     }
 
-    /// What the step changed, and the tenure as it is after it, or was before it ended.
-    pub(super) fn step(&mut self, step: &TenureStep, now: Time) -> Result<Option<(TenureRow, Tenure)>, Box<Tenure>> {
+    /// What the step changed, each with the tenure as it is after it, or was before it ended.
+    pub(super) fn step(&mut self, step: &TenureStep, now: Time) -> Result<Vec<Changed>, Box<Tenure>> {
         match step {
-            TenureStep::Take(take) => match self.take(take, now)? {
-                TenureRow::Put(tenure) => Ok(Some((TenureRow::Put(tenure.clone()), tenure))),
-                TenureRow::Remove { .. } => Ok(None),
-            },
+            TenureStep::Take(takes) => self.take_all(takes, now),
             TenureStep::Heard { rule, project, heard, idle } => {
                 let name = (rule.clone(), project.clone());
-                let Some(mut tenure) = self.rows.get(&name).cloned() else { return Ok(None) };
-                let renewed = heard.iter().filter(|heard| renew(&mut tenure, heard, *idle)).count() > 0;
-                Ok(renewed.then(|| {
-                    self.set(name, Some(tenure.clone()));
-                    (TenureRow::Put(tenure.clone()), tenure)
-                }))
+                let Some(mut tenure) = self.rows.get(&name).cloned() else { return Ok(Vec::new()) };
+                if heard.iter().filter(|heard| renew(&mut tenure, heard, *idle)).count() == 0 {
+                    return Ok(Vec::new());
+                }
+                self.set(name, Some(tenure.clone()));
+                Ok(vec![(TenureRow::Put(tenure.clone()), tenure)])
             }
             TenureStep::End { rule, project, since } => {
                 let name = (rule.clone(), project.clone());
                 let Some(ended) = self.rows.get(&name).filter(|tenure| tenure.since == *since).cloned() else {
-                    return Ok(None);
+                    return Ok(Vec::new());
                 };
                 self.set(name, None);
-                Ok(Some((TenureRow::Remove { rule: rule.clone(), project: project.clone() }, ended)))
+                Ok(vec![(TenureRow::Remove { rule: rule.clone(), project: project.clone() }, ended)])
             }
         }
+    }
+
+    fn take_all(&mut self, takes: &[Take], now: Time) -> Result<Vec<Changed>, Box<Tenure>> {
+        let mark = self.mark();
+        let taken = takes.iter().map(|take| self.take(take, now)).collect();
+        // Who may not have one of them gets none.
+        if matches!(taken, Err(_)) {
+            self.take_back(mark);
+        }
+        taken
     }
 
     fn set(&mut self, name: Name, tenure: Option<Tenure>) {

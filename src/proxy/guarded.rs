@@ -4,13 +4,18 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
-use super::{own, reply, singletons};
-use crate::dialect::{self, Credential, Dialect, Head, ParseError, Parsed, Target, Write};
+use super::{own, reply, singletons, stated};
+use crate::admission::StateTag;
+use crate::dialect::{
+    self, Address, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target, WireResponse,
+    Write,
+};
 use crate::gate::{About, Ask, Gate};
-use crate::model::{Boot, Code, Instance, Rejection};
+use crate::model::{Boot, Code, Instance, Rejection, What};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -80,8 +85,10 @@ impl GateGuard {
             return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
-            dialect::Route::Write(write) => self.write(request, &write, body).await,
-            dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()),
+            dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
+            dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
+                self.refuse(&request, &error.rejection())
+            }
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
@@ -99,21 +106,39 @@ impl GateGuard {
             Ok(Err(CollectError::Body(_))) => return self.refuse(&request, &unread("the body did not arrive whole")),
             Err(_) => return self.refuse(&request, &unread("the body did not arrive in time")),
         };
-        let parsed = self.dialect().parse(write, &request.head(), &body);
-        match parsed {
+        match self.understand(write, &request.head(), &body) {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.whose(&request, &body) {
+            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, &body) {
                 Err(rejection) => self.refuse(&request, &rejection),
-                Ok((credential, instance)) => {
-                    let about = request.about();
-                    let Candidate { head, arrived, .. } = request;
-                    let ask =
-                        Ask { intent, credential, instance, headers: head.headers, arrived, about, operator: false };
-                    self.submit(ask).await
-                }
+                Ok(ask) => self.submit(ask).await,
             },
         }
+    }
+
+    /// What the write wants. A creation that a rule is about is guarded, whatever else it touches.
+    fn understand(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+        let (dialect, rules) = (self.dialect(), self.gate.rules());
+        if !write.creates().is_some_and(|what| rules.is_ruled(what)) {
+            return dialect.parse(write, head, body);
+        }
+        let intent = dialect.parse_creation(write, head, body)?;
+        let is_ruled = match dialect.creation(&intent) {
+            Some(Creation::Review { event, .. }) => rules.counts(&event),
+            Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
+            None => false,
+        };
+        if is_ruled { Ok(Parsed::Guarded(intent)) } else { dialect.parse(write, head, body) }
+    }
+
+    /// The write as the gate takes it: by whom, and under which conditions.
+    fn ask(&self, request: &Candidate, intent: Intent, body: &[u8]) -> Result<Ask, Box<Rejection>> {
+        let (credential, instance) = self.whose(request, body)?;
+        let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
+        let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
+        let headers = request.head.headers.clone();
+        let (about, arrived) = (request.about(), request.arrived);
+        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation })
     }
 
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
@@ -152,6 +177,18 @@ impl GateGuard {
         Rejection::of_request(Code::BodyTooLarge, message)
     }
 
+    /// The item that a passed answer shows, if it shows one as it is: in full, as JSON, and not compressed.
+    fn shown_item(&self, note: Passed<'_>) -> Option<Address> {
+        let is = |name, value: &[u8]| note.headers.get(name).is_some_and(|it| it.as_bytes().starts_with(value));
+        let plain = !note.headers.contains_key(header::CONTENT_ENCODING) || is(header::CONTENT_ENCODING, b"identity");
+        let json = is(header::CONTENT_TYPE, b"application/json");
+        if note.head.method != Method::GET || note.status != StatusCode::OK || !plain || !json {
+            return None;
+        }
+        let target = target_of(note.head);
+        self.dialect().item_of(&Head { method: &note.head.method, target: &target, headers: &note.head.headers })
+    }
+
     /// The instance that the request names; sources that disagree are refused.
     fn instance(&self, head: &Parts, peer: &Peer) -> Result<Option<Instance>, Box<Rejection>> {
         let named = self.config.sources.iter().filter_map(|source| named_by(*source, head, peer).transpose());
@@ -175,7 +212,9 @@ impl Guard for GateGuard {
         let target = target_of(head);
         match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
             dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
-            dialect::Route::Write(_) | dialect::Route::Refuse(_) => {
+            // Where no rule is about them, reviews stream as they come.
+            dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
+            dialect::Route::Write(_) | dialect::Route::Once(_) | dialect::Route::Refuse(_) => {
                 tracing::trace!(client = ?peer.addr, "guarded");
                 Route::Guarded
             }
@@ -198,6 +237,19 @@ impl Guard for GateGuard {
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
         self.gate.saw_read(&credential, instance, &project, address.as_ref());
+    }
+
+    fn shows_state(&self, note: Passed<'_>) -> bool {
+        self.shown_item(note).is_some()
+    }
+
+    fn state_of(&self, note: Passed<'_>, body: &Bytes) -> Option<HeaderValue> {
+        let address = self.shown_item(note)?;
+        let answer = WireResponse { status: note.status, headers: note.headers.clone(), body: body.clone() };
+        match self.dialect().read(&address, &answer) {
+            ReadOutcome::Item(seen) => reply::state(&StateTag::of(&self.gate.rules().workflow.shown(&seen))),
+            ReadOutcome::Denied | ReadOutcome::Moved(_) | ReadOutcome::Unreadable(_) => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one place where a decision becomes a response.
 
 use super::{Body, full};
+use crate::admission::StateTag;
 use crate::dialect::{Dialect, WireResponse};
 use crate::effect::Decision;
 use crate::gate::{Answered, Reply};
@@ -11,6 +12,9 @@ use http::header::{self, HeaderName, HeaderValue};
 /// On every response to a guarded write (DESIGN section 7).
 pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
+/// On reads of an item and on answers to guarded writes: names the guarded fields that were read, for `If-Match`.
+pub const STATE: HeaderName = HeaderName::from_static("claimgate-state");
+
 /// The reply of a guarded section.
 pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
     let answer = match reply.answer {
@@ -20,7 +24,15 @@ pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
     let mut response = response(answer);
     let value = decision(reply.decision, reply.code, &reply.id);
     response.headers_mut().insert(DECISION, value);
+    if let Some(tag) = reply.state.as_ref().and_then(state) {
+        response.headers_mut().insert(STATE, tag);
+    }
     response
+}
+
+/// A state's tag as a header has it.
+pub(super) fn state(tag: &StateTag) -> Option<HeaderValue> {
+    HeaderValue::from_str(&tag.to_string()).ok()
 }
 
 /// A refusal that no section made.

@@ -91,12 +91,16 @@ impl Operator {
             None => {
                 (rules.assignment.mode, rules.workflow.mode, rules.limits.mode) = (mode, mode, mode);
                 rules.singletons.iter_mut().for_each(|rule| rule.mode = mode);
+                rules.once.iter_mut().for_each(|rule| rule.mode = mode);
             }
             Some("assignment") => rules.assignment.mode = mode,
             Some("workflow") => rules.workflow.mode = mode,
             Some("limits") => rules.limits.mode = mode,
             Some("singleton") => rules.singletons.iter_mut().for_each(|rule| rule.mode = mode),
-            Some(_) => return Err(bad("rule must be \"assignment\", \"workflow\", \"limits\" or \"singleton\"")),
+            Some("once") => rules.once.iter_mut().for_each(|rule| rule.mode = mode),
+            Some(_) => {
+                return Err(bad("rule must be \"assignment\", \"workflow\", \"limits\", \"singleton\" or \"once\""));
+            }
         }
         self.gate.set_rules(rules);
         let name = asked["mode"].as_str().unwrap_or_default();

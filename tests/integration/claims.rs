@@ -6,6 +6,8 @@ mod drain;
 mod flows;
 mod hangups;
 mod identity;
+mod once;
 mod races;
 mod refusals;
 mod secrets;
+mod stated;

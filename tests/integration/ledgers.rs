@@ -1,6 +1,9 @@
 //! One contract for every ledger: the same steps give the same records, the same refusals, the same history and the same
 //! audit, in memory and in a file; and what only a file can do.
 
+mod once;
+mod terms;
+
 use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Step, Verified};
 use claimgate::effect::audit::{GENESIS, hex};
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
@@ -20,8 +23,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-
-mod terms;
 
 const Q: Duration = Duration::from_mins(2);
 const ZOMBIE_PERIOD: Duration = Duration::from_mins(20);
@@ -528,7 +529,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }), "{error}");
 }
 
 #[tokio::test]

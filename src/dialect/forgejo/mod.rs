@@ -6,6 +6,7 @@
 mod credential;
 mod emit;
 mod explain;
+mod once;
 mod parse;
 mod read;
 mod reply;
@@ -31,6 +32,10 @@ impl Dialect for Forgejo {
 
     fn classify(&self, head: &Head<'_>) -> Route {
         routes::classify(head)
+    }
+
+    fn item_of(&self, head: &Head<'_>) -> Option<Address> {
+        routes::item_of(head)
     }
 
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {

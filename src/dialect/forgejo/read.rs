@@ -1,7 +1,7 @@
 //! The tracker's answers to the gate's own requests. Typed strictly: what is missing or odd is unreadable, never empty.
 
-use super::super::{Address, Head, Intent, ReadOutcome, Route, Scope, Target, Whoami, WireResponse};
-use super::routes::{WriteForm, classify};
+use super::super::{Address, Head, Intent, ReadOutcome, Scope, Target, Whoami, WireResponse};
+use super::routes::{WriteForm, item_of};
 use crate::model::{Label, Login, OpenState, ResourceKey, Snapshot};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
@@ -67,7 +67,7 @@ pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn json(response: &WireResponse) -> Result<Value, String> {
+pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
     let header = |name| response.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
     let coding = header(CONTENT_ENCODING);
     if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
@@ -87,11 +87,7 @@ fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
         return None;
     }
     let head = Head { method: &Method::GET, target: &Target::parse(location), headers: &HeaderMap::new() };
-    let is_item = head.target.segments().len() == 7;
-    match classify(&head) {
-        Route::Read { address: Some(new), .. } if is_item && new.number == address.number => Some(new),
-        _ => None,
-    }
+    item_of(&head).filter(|new| new.number == address.number)
 }
 
 fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
@@ -145,12 +141,12 @@ fn user(value: &Value) -> Result<Login, String> {
     value.as_object().ok_or_else(|| odd("assignees")).and_then(login)
 }
 
-fn login(user: &Map<String, Value>) -> Result<Login, String> {
+pub(super) fn login(user: &Map<String, Value>) -> Result<Login, String> {
     let login = user.get("login").and_then(Value::as_str).filter(|login| !login.is_empty());
     login.map(Login::new).ok_or_else(|| odd("login"))
 }
 
-fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
+pub(super) fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
     object.get(name).and_then(Value::as_u64).ok_or_else(|| odd(name))
 }
 

@@ -12,13 +12,21 @@ use http::Method;
 /// What the head of this request says.
 pub fn classify(head: &Head<'_>) -> Route {
     let target = head.target;
-    if target.readings().any(|reading| starts_with(reading, &["api", "internal"])) {
+    if target.readings().any(|reading| tails(reading).any(|tail| starts_with(tail, &["api", "internal"]))) {
         return Route::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
     }
     match *head.method {
         Method::GET => read(target),
         Method::HEAD | Method::OPTIONS => Route::Pass,
         _ => write(head.method, target),
+    }
+}
+
+/// The item that a read of exactly `R/issues/{n}` or `R/pulls/{n}` answers with.
+pub fn item_of(head: &Head<'_>) -> Option<Address> {
+    match classify(head) {
+        Route::Read { address, .. } if head.target.segments().len() == ITEM_SEGMENTS => address,
+        _ => None,
     }
 }
 
@@ -45,6 +53,10 @@ pub enum WriteForm {
     ClearLabels,
     /// DELETE of one label.
     RemoveLabel,
+    /// POST of a review.
+    CreateReview,
+    /// POST to a review that is a draft yet, by its id.
+    SubmitReview(u64),
 }
 
 /// What becomes of a mutating request.
@@ -55,6 +67,8 @@ enum Act {
     /// so that it can be guarded.
     Web,
     Guard(WriteForm),
+    /// A creation that a rule may allow only once; elsewhere it passes.
+    Once(WriteForm),
     Refuse,
 }
 
@@ -81,6 +95,14 @@ fn write(method: &Method, target: &Target) -> Route {
         (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Route::Refuse(bent(why)),
         // Not a path at all: nobody can say what an intermediary makes of it.
         (Some(why), _) if !target.path().starts_with('/') => Route::Refuse(bent(why)),
+        (Some(why), _) if target.readings().any(|reading| is_once(method, reading)) => Route::Once(Err(bent(why))),
+        (None, Some(Row(_, pattern, Act::Once(form)))) => Route::Once(guarded(*form, pattern, target)),
+        (None, _) if is_below_a_path(method, target.shadow_segments()) => {
+            Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
+        }
+        (None, None | Some(Row(_, _, Act::Pass | Act::Web))) if is_once(method, target.shadow_segments()) => {
+            Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
+        }
         (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Web))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
@@ -90,12 +112,29 @@ fn write(method: &Method, target: &Target) -> Route {
     }
 }
 
+/// The path, and what is left of it should its front be a sub-path below which the tracker is served.
+fn tails(reading: &[String]) -> impl Iterator<Item = &[String]> {
+    (0..=LONGEST_SUB_PATH).filter_map(|front| reading.get(front..))
+}
+
+fn is_below_a_path(method: &Method, reading: &[String]) -> bool {
+    let guarded = |tail: &[String]| matches!(find(method, tail), Some(Row(_, _, Act::Guard(_) | Act::Refuse)));
+    tails(reading).skip(1).any(|tail| starts_with(tail, &["api", "v1"]) && guarded(tail))
+}
+
 /// No reading of the path may come near a guarded field: only rows that say so, and what lies elsewhere.
 fn is_harmless(method: &Method, reading: &[String]) -> bool {
+    if is_below_a_path(method, reading) {
+        return false;
+    }
     match find(method, reading) {
-        Some(Row(_, _, act)) => *act == Act::Pass,
+        Some(Row(_, _, act)) => matches!(act, Act::Pass | Act::Once(_)),
         None => !starts_with(reading, &["api", "v1", "repos"]),
     }
+}
+
+fn is_once(method: &Method, reading: &[String]) -> bool {
+    tails(reading).any(|tail| matches!(find(method, tail), Some(Row(_, _, Act::Once(_)))))
 }
 
 fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, ParseError> {
@@ -109,6 +148,12 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
         return Ok(Write { scope: Scope::Create(Project::new(&owner, &repo)), form });
     };
     let number = plain_number(number).ok_or_else(|| bent("its number is not written plainly, as in /issues/7"))?;
+    let form = match (form, rest.get(2)) {
+        (WriteForm::SubmitReview(_), Some(id)) => {
+            WriteForm::SubmitReview(plain_number(id).ok_or_else(|| bent("the review's number is not written plainly"))?)
+        }
+        (form, _) => form,
+    };
     let pull = kind == "pulls";
     Ok(Write { scope: Scope::Item(Address { owner, repo, number, pull }), form })
 }
@@ -195,6 +240,15 @@ fn spelled(pattern: &str, segments: &[String]) -> bool {
     parts(pattern).zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
 }
 
+/// Segments of a sub-path that the gate looks behind.
+const LONGEST_SUB_PATH: usize = 2;
+
+const BELOW_A_PATH: &str = "a guarded call stands below a sub-path: ask the gate without it, and if the tracker is served \
+    below one, put it into `upstream.url`";
+
+/// Of `api/v1/repos/{owner}/{repo}/issues/{n}`.
+const ITEM_SEGMENTS: usize = 7;
+
 /// First segments that are no owner: `/v2/<image>/…` and `/api/packages/…` can look like an issue path.
 const RESERVED: &[&str] = &[
     "admin",
@@ -214,10 +268,10 @@ const RESERVED: &[&str] = &[
     "v2",
 ];
 
-use Act::{Guard, Pass, Refuse, Web};
+use Act::{Guard, Once, Pass, Refuse, Web};
 use WriteForm::{
-    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, EditIssue, EditPull, RemoveAssignees, RemoveLabel,
-    ReplaceLabels,
+    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, CreateReview, EditIssue, EditPull, RemoveAssignees,
+    RemoveLabel, ReplaceLabels, SubmitReview,
 };
 
 /// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI. `{}` is one segment,
@@ -258,8 +312,9 @@ const ROUTES: &[Row] = &[
     Row("DELETE", "R/issues/{n}/times/{}", Pass),
     Row("PUT|DELETE", "R/issues/{n}/subscriptions/{}", Pass),
     Row("POST|DELETE", "R/pulls/{n}/requested_reviewers", Pass),
-    Row("POST", "R/pulls/{n}/reviews", Pass),
-    Row("POST|DELETE", "R/pulls/{n}/reviews/{}", Pass),
+    Row("POST", "R/pulls/{n}/reviews", Once(CreateReview)),
+    Row("POST", "R/pulls/{n}/reviews/{}", Once(SubmitReview(0))),
+    Row("DELETE", "R/pulls/{n}/reviews/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/comments", Pass),
     Row("DELETE", "R/pulls/{n}/reviews/{}/comments/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/dismissals", Pass),
@@ -383,6 +438,8 @@ mod tests {
                 format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
             }
             Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
+            Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.project()),
+            Route::Once(Err(error)) => format!("once: {error}"),
             Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
             Route::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
             Route::Refuse(other) => format!("{other:?}"),
@@ -418,7 +475,7 @@ mod tests {
             "POST /api/v1/repos/o/r/issues/7/comments",
             "PATCH /api/v1/repos/o/r/issues/comments/9",
             "DELETE /api/v1/repos/o/r/issues/7",
-            "POST /api/v1/repos/o/r/pulls/7/reviews",
+            "DELETE /api/v1/repos/o/r/pulls/7/reviews/4",
             "POST /api/v1/repos/o/r/pulls/7/reviews/4/dismissals",
             "POST /api/v1/repos/o/r/pulls/7/merge",
             "POST /api/v1/repos/o/r/pulls/comments/7/resolve",
@@ -441,6 +498,8 @@ mod tests {
             "HEAD /api/v1/repos/o/r/issues/7",
             "OPTIONS /api/v1/repos/o/r/issues/7",
             "OPTIONS *",
+            "POST /forge/api/v1/repos/o/r/issues/7/comments",
+            "POST /o/api/issues/7/title",
             "GET /o/r/issues/7",
             "GET /api//v1/repos/o/r/issues/7",
             "GET /api/v1/repos/o/r/issues/07",
@@ -448,6 +507,8 @@ mod tests {
         ] {
             check(request, "pass");
         }
+        check("POST /api/v1/repos/O/r/pulls/7/reviews", "once CreateReview o/r");
+        check("POST /api/v1/repos/o/r/pulls/7/reviews/4", "once SubmitReview(4) o/r");
         check("GET /api/v1/repos/O/r/issues/7", "read o/r#7");
         check("GET /api/v1/repos/o/r/issues/7/labels?x", "read o/r#7");
         check("GET /api/v1/repos/o/r/pulls/7", "read o/r#7");
@@ -481,6 +542,11 @@ mod tests {
             "POST /api/internal/hook/pre-receive/o/r",
             "GET /api/internal/manager/processes",
             "GET /api/x%2F..%2Finternal/x",
+            // A tracker that is served below a path, and a gate that was not told so.
+            "PATCH /forge/api/v1/repos/o/r/issues/7",
+            "PATCH /code/forge/api/v1/repos/o/r/pulls/7/",
+            "PUT /forge/api/v1/repos/o/r/issues/7/anything",
+            "GET /forge/api/internal/manager/processes",
         ] {
             check(request, "unknown");
         }
@@ -503,6 +569,8 @@ mod tests {
             "PATCH /api/v1/repos/o/s%65m/issues/7",
             "PATCH /api/v1/repos/o/r/issues/%2B1",
             "PATCH /api/v1/repos/o/r/%69ssues/7",
+            "PATCH /forge//api/v1/repos/o/r/issues/7",
+            "PATCH /forge%2Fapi/v1/repos/o/r/issues/7",
             "PATCH /%61pi/v1/%72epos/o/sem\u{212A}/%69ssues/%31",
             "PATCH /api%2fv1/repos/o/sem\u{130}/issues/1",
             "PATCH /api/v1%2Frepos%2Froot1%2Fsem\u{130}%2Fissues%2F1",

@@ -6,6 +6,7 @@
 use super::super::{LaneError, Reply, Turn, refusal};
 use super::{Entered, Fresh, Section, Stop};
 use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, TenureStep, Term};
+use crate::dialect::Scope;
 use crate::effect::{Command, Decision, Durability, LedgerError};
 use crate::model::{
     Actor, Caller, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
@@ -95,26 +96,28 @@ impl Section {
 
 impl Section {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
-    /// send, with the agent's other creations kept waiting until this one's holding is recorded.
+    /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
     pub(super) async fn leave_to_create(&self, caller: &Caller) -> Result<Leave, Stop> {
         let rules = self.gate.rules();
         let locator = self.locator();
-        let ownership = self.ownership_of_new(caller);
         let mut leave = Leave { turn: None, observed: None };
-        for term in self.terms(&rules, caller, Kind::Create, &ownership, &locator.project) {
-            let barred = match term {
-                Term::Within(bound) => {
-                    if leave.turn.is_none() {
-                        leave.turn = Some(self.turn_to_create(&bound, &locator).await?);
-                    }
-                    self.is_within(bound).await
-                }
-                Term::Alone(take) => self.take(TenureStep::Take(take)).await,
-            };
-            match barred {
-                Ok(()) => {}
+        let mut terms = match &self.ask.intent.scope {
+            Scope::Create(project) => self.terms(&rules, caller, Kind::Create, &self.ownership_of_new(caller), project),
+            Scope::Item(_) => Vec::new(),
+        };
+        let bound = terms.iter().find_map(|term| match term {
+            Term::Within(bound) => Some(bound),
+            Term::Alone(_) => None,
+        });
+        if let Some(bound) = bound {
+            leave.turn = Some(self.turn_to_create(bound, &locator).await?);
+        }
+        loop {
+            match self.hold_before(&terms).await {
+                Ok(()) => return Ok(leave),
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&rules, &barred) == Mode::Observe => {
                     leave.observed.get_or_insert(code(&barred));
+                    terms.retain(|term| !term.is(&barred));
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) => {
                     return Err(Stop::Refuse(Box::new(refused_by(&barred, &locator))));
@@ -122,7 +125,21 @@ impl Section {
                 Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
             }
         }
-        Ok(leave)
+    }
+
+    /// Whether the terms hold; if one does not, nobody is at work who was not before.
+    async fn hold_before(&self, terms: &[Term]) -> Result<(), LedgerError> {
+        let mut takes = Vec::new();
+        for term in terms {
+            match term {
+                Term::Within(bound) => self.is_within(bound).await?,
+                Term::Alone(take) => takes.push(take.clone()),
+            }
+        }
+        if takes.is_empty() {
+            return Ok(());
+        }
+        self.gate.ports.ledger.change_tenure(TenureStep::Take(takes), self.gate.ports.clock.now()).await.map(drop)
     }
 
     /// A new item is its creator's if it is the only assignee.
@@ -148,14 +165,10 @@ impl Section {
         })
     }
 
-    async fn is_within(&self, bound: Bound) -> Result<(), LedgerError> {
+    async fn is_within(&self, bound: &Bound) -> Result<(), LedgerError> {
         let items = self.gate.ports.ledger.of_account(&bound.actor.account).await?;
         let new = ItemRecord::new(ResourceKey::new("new"), self.locator());
         bound.judge(&new, &items).map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
-    }
-
-    async fn take(&self, step: TenureStep) -> Result<(), LedgerError> {
-        self.gate.ports.ledger.change_tenure(step, self.gate.ports.clock.now()).await.map(drop)
     }
 }
 

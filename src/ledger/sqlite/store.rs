@@ -66,6 +66,9 @@ pub(super) struct Store {
     _lock: Option<File>,
 }
 
+/// The file once the start is over: what is under way is in the book.
+pub(super) struct Recovered<'a>(pub(super) &'a Store);
+
 /// The end of the audit chain.
 #[derive(Clone, Debug)]
 struct Tail {
@@ -77,8 +80,15 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 2] = [
-    "
+const MIGRATIONS: [&str; 4] = [
+    FIRST,
+    // Version 2 added nothing.
+    "",
+    super::once::SCHEMA,
+    tenures::SCHEMA,
+];
+
+const FIRST: &str = "
     CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE item(
         key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
@@ -94,9 +104,7 @@ const MIGRATIONS: [&str; 2] = [
         STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
     CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
-",
-    tenures::MIGRATION,
-];
+";
 
 // === opening ===
 
@@ -137,7 +145,8 @@ impl Store {
         self.begin()?;
         self.set_meta("gate", self.gate.as_str())?;
         self.set_meta("epoch", &self.epoch.0.to_string())?;
-        let lines = self.recover(options)?;
+        let mut lines = self.recover(options)?;
+        lines.extend(self.recover_once(options)?);
         self.commit(&lines)?;
         Ok(())
     }
@@ -352,7 +361,7 @@ impl Store {
         self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
+    pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
         statement.execute(params).map(drop).map_err(ledger_error)
     }
@@ -384,12 +393,18 @@ impl Store {
 
     /// One item; a new one that was sent for the first time has no row but its attempt's.
     pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
-        let record = self.rows(sql, [key.as_str()], read_item)?.pop();
+        let record = self.quiet_item(key)?;
         let sql = "SELECT * FROM attempt WHERE key = ?1 AND state IN ('OPEN', 'SENDING')";
         let live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
         let new = || live.as_ref().map(|live| ItemRecord::new(key.clone(), live.locator.clone()));
         Ok(record.or_else(new).map(|record| ItemRecord { live, ..record }))
+    }
+
+    /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
+    /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
+    fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
+        Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
@@ -434,7 +449,7 @@ impl Store {
         Ok(printed.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -453,6 +468,16 @@ impl Load for Store {
 
     fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
         Self::of_account(self, account)
+    }
+}
+
+impl Load for Recovered<'_> {
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        self.0.quiet_item(key)
+    }
+
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        self.0.of_account(account)
     }
 }
 
@@ -498,12 +523,12 @@ fn read_attempt(row: &Row<'_>) -> rusqlite::Result<Settled> {
     })
 }
 
-fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
+pub(super) fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
     let value: Value = serde_json::from_str(text).map_err(|_| unreadable("JSON value"))?;
     read(&value).map_err(|Unreadable(what)| unreadable(what))
 }
 
-fn locator(text: &str) -> rusqlite::Result<Locator> {
+pub(super) fn locator(text: &str) -> rusqlite::Result<Locator> {
     Locator::parse(text).ok_or_else(|| unreadable("locator"))
 }
 
@@ -512,7 +537,7 @@ fn unreadable(what: &'static str) -> rusqlite::Error {
 }
 
 /// SQLite's integers are signed; nothing here comes near the difference.
-fn stored(number: u64) -> i64 {
+pub(super) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

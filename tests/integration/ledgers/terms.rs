@@ -79,7 +79,7 @@ impl Bench {
     }
 
     async fn change_tenure(&self, step: TenureStep, now: Time) -> Result<Option<Tenure>, LedgerError> {
-        self.ledger().change_tenure(step, now).await
+        self.ledger().change_tenure(step, now).await.map(|mut changed| changed.pop())
     }
 
     async fn tenures(&self) -> Vec<(String, Time, Time, Time)> {
@@ -191,8 +191,8 @@ async fn many_at_once_do_not_pass_a_limit_side_by_side() {
 }
 
 /// The file as the version before the limits left it.
-const BEFORE: &str = "DROP INDEX item_account; ALTER TABLE item DROP COLUMN account; DROP TABLE singleton;
-    PRAGMA user_version = 1;";
+pub const BEFORE: &str = "DROP INDEX item_account; ALTER TABLE item DROP COLUMN account; DROP TABLE singleton;
+    PRAGMA user_version = 3;";
 
 #[tokio::test]
 async fn a_file_from_before_the_limits_counts_what_it_holds() {
@@ -265,7 +265,7 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         let end = |minute| TenureStep::End { rule: rule.clone(), project: project.clone(), since: at(minute) };
         assert_eq!(bench.change_tenure(heard("one", 0), at(0)).await, Ok(None), "nobody is at work");
         let Term::Alone(take) = alone("one") else { unreachable!() };
-        assert!(bench.change_tenure(TenureStep::Take(take), at(0)).await.unwrap().is_some());
+        assert!(bench.change_tenure(TenureStep::Take(vec![take]), at(0)).await.unwrap().is_some());
         assert_eq!(bench.change_tenure(heard("two", 4), at(5)).await, Ok(None));
         assert_eq!(bench.change_tenure(heard("one", 4), at(5)).await.unwrap().map(|one| one.until), Some(at(14)));
         bench.reopen(at(6));
@@ -297,11 +297,26 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
     let failed = bench.sends(1, "one", alone("one"), START).await.unwrap_err();
     assert!(matches!(&failed, LedgerError::Unavailable(why) if why.contains("disk full")), "{failed}");
     let Term::Alone(take) = alone("one") else { unreachable!() };
-    let failed = bench.change_tenure(TenureStep::Take(take), START).await.unwrap_err();
+    let failed = bench.change_tenure(TenureStep::Take(vec![take]), START).await.unwrap_err();
     assert!(matches!(failed, LedgerError::Unavailable(_)), "{failed}");
     assert_eq!(bench.tenures().await, []);
     execute(dir.path(), "DROP TRIGGER full");
     bench.sends(2, "two", alone("two"), START).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_have_one_of_two_places_gets_neither() {
+    for bench in benches() {
+        let Term::Alone(take) = alone("two") else { unreachable!() };
+        let other = Take { rule: "reviewers".to_owned(), ..take.clone() };
+        bench.sends(1, "one", alone("one"), START).await.unwrap();
+        let both = vec![other.clone(), take];
+        let refused = bench.change_tenure(TenureStep::Take(both), START).await.unwrap_err();
+        assert!(matches!(barred(refused), Barred::Singleton(tenure) if tenure.actor == agent("one")));
+        assert_eq!(bench.tenures().await.len(), 1);
+        assert!(bench.change_tenure(TenureStep::Take(vec![other]), START).await.unwrap().is_some());
+        assert_eq!(bench.tenures().await.len(), 2);
+    }
 }
 
 /// A limit that refuses takes no project, and a project that is taken counts no item.

@@ -1,10 +1,11 @@
 //! Rules over agents rather than items: one of a class at a time in a project, and so many items an agent.
 
 use crate::support::{REPO, Setup, Told, World};
+use claimgate::admission::once::AgentPattern;
 use claimgate::admission::{Glob, Mode, Singleton, Whose};
 use claimgate::effect::Decision;
 use claimgate::gate::TenureError;
-use claimgate::model::{Kind, Project};
+use claimgate::model::{Kind, Project, What};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -217,6 +218,85 @@ async fn claims_and_creations_count_where_the_rule_says_so() {
     world.wait(IDLE).await;
     creates(&world, "bot@manager-2", &["bot"]).await.wins();
     world.claim("bot@manager-1", 2).await.loses("singleton_busy");
+}
+
+/// `bot@manager-2` is refused by another rule, or by the state of the item, and is at work nowhere by that.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_refused_is_not_at_work() {
+    let world = World::with(|setup| {
+        setup.rules.limits.items = 1;
+        setup.rules.singletons = vec![managers(Mode::Enforce, &[Kind::Claim, Kind::Create])];
+    });
+    world.claim("bot@manager-2", 1).await.wins();
+    world.wait(IDLE).await;
+    assert_eq!(at_work(&world).await, [] as [String; 0]);
+    world.claim("bot@manager-2", 2).await.loses("limit_reached");
+    creates(&world, "bot@manager-2", &["bot"]).await.loses("limit_reached");
+    world.claim("dev-1", 3).await.wins();
+    world.claim("bot@manager-2", 3).await.loses("already_assigned");
+    assert_eq!(at_work(&world).await, [] as [String; 0]);
+    world.claim("bot@manager-1", 2).await.wins();
+    assert_eq!(at_work(&world).await, ["bot (manager-1)"]);
+}
+
+/// Of two classes that an agent is of, one keeps it out: it does not keep others out of the second.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_kept_out_by_one_class_keeps_nobody_out_by_another() {
+    let world = World::with(|setup| {
+        let all = Singleton { name: "all".to_owned(), ..managers(Mode::Enforce, &[Kind::Move, Kind::Create]) };
+        let agents = vec![Glob::parse("manager-1").unwrap(), Glob::parse("manager-2").unwrap()];
+        let pair = Singleton { name: "pair".to_owned(), agents, ..all.clone() };
+        let later = Singleton { name: "later".to_owned(), ..all };
+        setup.rules.singletons = vec![pair, later];
+    });
+    promotes(&world, "bot@manager-3", 1).await.wins();
+    promotes(&world, "bot@manager-2", 2).await.loses("singleton_busy");
+    creates(&world, "bot@manager-2", &["bot"]).await.loses("singleton_busy");
+    assert_eq!(at_work(&world).await, ["bot (manager-3)"]);
+    world.wait(IDLE).await;
+    creates(&world, "bot@manager-1", &["bot"]).await.wins();
+    assert_eq!(at_work(&world).await, ["bot (manager-1)", "bot (manager-1)"]);
+}
+
+/// A class that is only watched stands in nobody's way, and does not take an enforced one's refusal away.
+#[tokio::test(start_paused = true)]
+async fn what_is_watched_and_what_is_enforced_at_once() {
+    let world = World::with(|setup| {
+        let watched = managers(Mode::Observe, &[Kind::Move, Kind::Create]);
+        let agents = vec![Glob::parse("manager-2").unwrap(), Glob::parse("manager-3").unwrap()];
+        let enforced = Singleton { name: "pair".to_owned(), mode: Mode::Enforce, agents, ..watched.clone() };
+        setup.rules.singletons = vec![watched, enforced];
+    });
+    promotes(&world, "bot@manager-1", 1).await.wins();
+    for told in [promotes(&world, "bot@manager-2", 2).await, creates(&world, "bot@manager-2", &["bot"]).await] {
+        let told = told.wins();
+        assert_eq!((told.decision, told.code), (Some(Decision::Observe), "singleton_busy"));
+    }
+    promotes(&world, "bot@manager-3", 3).await.loses("singleton_busy");
+    creates(&world, "bot@manager-3", &["bot"]).await.loses("singleton_busy");
+    assert_eq!(at_work(&world).await, ["bot (manager-1)", "bot (manager-2)"]);
+}
+
+/// A pull request that an issue may have once, by a class that works alone: neither rule leaves a trace of what the other
+/// refused.
+#[tokio::test(start_paused = true)]
+async fn create_once_and_one_at_a_time_together() {
+    let world = World::with(|setup| {
+        setup.rules.once = vec![super::once::rule(What::Pull, "{issue}")];
+        setup.rules.once[0].agents = vec![AgentPattern::parse("*").unwrap()];
+        setup.rules.singletons = vec![managers(Mode::Enforce, &[Kind::Move, Kind::Create])];
+    });
+    let pull = |who: &'static str, branch: &'static str, n: u64| {
+        let body = json!({ "title": branch, "body": format!("fixes #{n}"), "head": branch, "base": "main" });
+        let (world, path) = (&world, format!("/api/v1/repos/{REPO}/pulls"));
+        async move { world.write(who, "POST", &path, body).await }
+    };
+    pull("dev-1", "one", 1).await.wins();
+    pull("bot@manager-2", "two", 1).await.loses("already_created");
+    assert_eq!(at_work(&world).await, [] as [String; 0], "refused by the other rule");
+    promotes(&world, "bot@manager-1", 3).await.wins();
+    pull("bot@manager-2", "two", 2).await.loses("singleton_busy");
+    pull("bot@manager-1", "three", 2).await.wins();
 }
 
 async fn creates(world: &World, who: &str, assignees: &[&str]) -> Told {

@@ -2,7 +2,7 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Limits, Mode, MoveRule, Outside, Rules, Workflow};
+use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -94,6 +94,7 @@ fn rules() -> Rules {
         },
         limits: Limits::none(),
         singletons: Vec::new(),
+        once: Vec::new(),
     }
 }
 
@@ -293,10 +294,23 @@ impl World {
     ///
     /// `who` is a token, which for a user's first is the login; `bot@one` is the instance `one` of `bot`.
     pub async fn write(&self, who: &str, method: &str, path: &str, body: Value) -> Told {
+        self.write_if(Expectation::Implied, who, method, path, body).await
+    }
+
+    /// The same of a client that states what must hold.
+    pub async fn patch_if(&self, stated: Stated, who: &str, n: u64, body: Value) -> Told {
+        self.write_if(Expectation::Stated(Box::new(stated)), who, "PATCH", &path(n), body).await
+    }
+
+    pub async fn create_if(&self, stated: Stated, who: &str, path: &str, body: Value) -> Told {
+        self.write_if(Expectation::Stated(Box::new(stated)), who, "POST", path, body).await
+    }
+
+    async fn write_if(&self, stated: Expectation, who: &str, method: &str, path: &str, body: Value) -> Told {
         // Nothing happens at the same microsecond as anything else.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let process = self.process();
-        let Some(ask) = self.ask(&process, who, method, path, &body) else {
+        let Some(ask) = self.ask(&process, who, method, path, &body, stated) else {
             panic!("{method} {path} {body} is no guarded write");
         };
         let runtime = tokio::runtime::Handle::current();
@@ -309,14 +323,31 @@ impl World {
         }
     }
 
-    fn ask(&self, process: &Process, who: &str, method: &str, path: &str, body: &Value) -> Option<Ask> {
+    fn ask(
+        &self,
+        process: &Process,
+        who: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+        expectation: Expectation,
+    ) -> Option<Ask> {
         let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
         let head = Head { method: &method, target: &target, headers: &headers };
-        let Route::Write(write) = self.dialect.classify(&head) else { return None };
         let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
-        let Ok(Parsed::Guarded(intent)) = self.dialect.parse(&write, &head, text.as_bytes()) else { return None };
+        let intent = match self.dialect.classify(&head) {
+            Route::Once(Ok(write)) => self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?,
+            Route::Write(write) if write.creates().is_some_and(|what| self.rules.is_ruled(what)) => {
+                self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?
+            }
+            Route::Write(write) => match self.dialect.parse(&write, &head, text.as_bytes()) {
+                Ok(Parsed::Guarded(intent)) => intent,
+                _ => return None,
+            },
+            _ => return None,
+        };
         Some(Ask {
             intent,
             credential,
@@ -325,6 +356,7 @@ impl World {
             about: About { method: method.to_string(), path: path.to_owned(), ..About::default() },
             headers,
             operator: false,
+            expectation,
         })
     }
 }

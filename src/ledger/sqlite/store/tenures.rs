@@ -6,9 +6,9 @@ use crate::effect::LedgerError;
 use crate::model::{Account, ItemRecord, Project, ResourceKey, Tenure, Time};
 use rusqlite::{Row, params};
 
-/// Of the holder an item row has text for people; what it is found by is computed from the holding itself, so that the
+/// Version 4 of the schema. Of the holder an item row has text for people; what it is found by is computed from the holding itself, so that the
 /// two cannot differ.
-pub(super) const MIGRATION: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE singleton(
         rule TEXT NOT NULL, project TEXT NOT NULL, actor TEXT NOT NULL, since INTEGER NOT NULL, seen INTEGER NOT NULL,
         until INTEGER NOT NULL, PRIMARY KEY (rule, project)) STRICT, WITHOUT ROWID;
