@@ -195,7 +195,8 @@ mod tests {
     /// repository), and of item 1, which it asks for.
     #[test]
     fn what_counts() {
-        let cases: [(&str, Whose, &[(u64, &str)], bool); 21] = [
+        type Case = (&'static str, Whose, &'static [(u64, &'static str)], bool);
+        let cases: [Case; 21] = [
             ("nothing is held", Whose::Agent, &[], true),
             ("one is held", Whose::Agent, &[(2, "dev holds")], false),
             ("in another spelling", Whose::Agent, &[(2, "DEV holds")], false),

@@ -77,12 +77,9 @@ impl Tenures {
 
     fn take_all(&mut self, takes: &[Take], now: Time) -> Result<Vec<Changed>, Box<Tenure>> {
         let mark = self.mark();
-        let taken = takes.iter().map(|take| self.take(take, now)).collect();
+        let changed: Result<Vec<Changed>, _> = takes.iter().map(|take| self.take(take, now)).collect();
         // Who may not have one of them gets none.
-        if matches!(taken, Err(_)) {
-            self.take_back(mark);
-        }
-        taken
+        changed.inspect_err(|_| self.take_back(mark))
     }
 
     fn set(&mut self, name: Name, tenure: Option<Tenure>) {

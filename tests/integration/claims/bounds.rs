@@ -34,8 +34,11 @@ async fn promotes(forge: &FakeForge, agent: &mut Client) -> Answer {
     let number = e2e::backlog_issue(forge).number;
     // The forge numbers labels from 1, in the order in which they were made.
     let todo = e2e::LABELS.iter().position(|label| *label == "todo").map(|at| at + 1);
-    let body = json!({ "labels": [todo] });
-    agent.call(Method::PUT, &format!("{}/labels", e2e::issue(number)), Some(body)).await
+    labels(agent, &e2e::issue(number), json!([todo])).await
+}
+
+async fn labels(agent: &mut Client, issue: &str, labels: Value) -> Answer {
+    agent.call(Method::PUT, &format!("{issue}/labels"), Some(json!({ "labels": labels }))).await
 }
 
 /// The names of the instances that a list of singletons has.
@@ -91,6 +94,26 @@ async fn two_triggers_a_start_in_between_and_the_word_that_it_is_done() {
     promotes(&forge, &mut two).await.granted();
     assert_eq!(instances(&gate.operator().get("/singletons").await), ["manager-2"]);
     e2e::stop_and_verify(gate, 4).await;
+}
+
+/// The refused one may write elsewhere at once, and where it was refused as soon as the first one is done.
+#[tokio::test]
+async fn two_triggers_in_two_projects_stand_in_nobodys_way() {
+    let (forge, _setup, gate) = with_managers().await;
+    forge.add_repo("acme", "lib");
+    forge.grant_write("bot", "acme/lib");
+    let todo = forge.add_label("acme/lib", "todo");
+    let elsewhere = forge.add_issue("acme/lib", "a piece of other work", &[], &[]).number;
+    let elsewhere = format!("/api/v1/repos/acme/lib/issues/{elsewhere}");
+    let (mut one, mut two) = (manager(&gate, "manager-1"), manager(&gate, "manager-2"));
+    promotes(&forge, &mut one).await.granted();
+    promotes(&forge, &mut two).await.refused(409, "singleton_busy");
+    labels(&mut two, &elsewhere, json!([todo])).await.granted();
+    labels(&mut one, &elsewhere, json!([])).await.refused(409, "singleton_busy");
+    assert_eq!(instances(&gate.operator().get("/singletons").await), ["manager-1", "manager-2"]);
+    assert_eq!(one.call(Method::DELETE, OWN, None).await.status, 200);
+    promotes(&forge, &mut two).await.granted();
+    e2e::stop_and_verify(gate, 5).await;
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ async fn another_project_and_another_rule_are_free() {
 
 #[tokio::test]
 async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
-    let (rule, project) = || -> (String, Project) { ("managers".to_owned(), Project::new("root", "work")) }();
+    let (rule, project) = ("managers".to_owned(), Project::new("root", "work"));
     for mut bench in benches() {
         let heard = |who: &str, minute| TenureStep::Heard {
             rule: rule.clone(),

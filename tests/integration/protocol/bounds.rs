@@ -100,7 +100,7 @@ async fn a_restart_in_between_forgets_nobody() {
 async fn it_ends_by_idling() {
     let world = with_managers(Mode::Enforce);
     promotes(&world, "bot@manager-1", 1).await.wins();
-    world.wait(IDLE - APART).await;
+    world.wait(IDLE.saturating_sub(APART)).await;
     promotes(&world, "bot@manager-2", 2).await.loses("singleton_busy");
     world.wait(APART).await;
     promotes(&world, "bot@manager-2", 2).await.wins();
@@ -115,7 +115,7 @@ async fn traffic_renews_it() {
         promotes(&world, "bot@manager-1", 1).await.wins();
         for round in 0..4 {
             // Each time it is nearly idle for too long, and would be without the round before.
-            world.wait(IDLE - APART * 3).await;
+            world.wait(IDLE.saturating_sub(APART * 3)).await;
             if round % 2 == 0 {
                 let process = world.process();
                 let instance = Some(claimgate::model::Instance::new("manager-1"));
@@ -297,6 +297,21 @@ async fn create_once_and_one_at_a_time_together() {
     promotes(&world, "bot@manager-1", 3).await.wins();
     pull("bot@manager-2", "two", 2).await.loses("singleton_busy");
     pull("bot@manager-1", "three", 2).await.wins();
+}
+
+/// A review is nothing new to work on, whether or not a rule is about reviews.
+#[tokio::test(start_paused = true)]
+async fn a_review_is_no_creation_of_an_item() {
+    let world = World::with(|setup| {
+        setup.rules.once = vec![super::once::rule(What::Review, "{pull} {account} {agent}")];
+        setup.rules.once[0].agents = vec![AgentPattern::parse("*").unwrap()];
+        setup.rules.singletons = vec![managers(Mode::Enforce, &[Kind::Create])];
+    });
+    let pull = world.forge.add_pull(REPO, "a change", "branch", "main").number;
+    creates(&world, "bot@manager-1", &["bot"]).await.wins();
+    creates(&world, "bot@manager-2", &["bot"]).await.loses("singleton_busy");
+    let path = format!("/api/v1/repos/{REPO}/pulls/{pull}/reviews");
+    world.write("bot@manager-2", "POST", &path, json!({ "event": "APPROVED", "body": "" })).await.wins();
 }
 
 async fn creates(world: &World, who: &str, assignees: &[&str]) -> Told {
