@@ -10,6 +10,7 @@
 mod decide;
 mod expectation;
 mod limits;
+mod moves;
 pub mod once;
 mod outside;
 mod permit;

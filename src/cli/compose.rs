@@ -100,6 +100,7 @@ pub(super) fn rules(config: &Config) -> Rules {
                     by: by(rule.by),
                 })
                 .collect(),
+            put_back: flow.put_back,
         },
         limits: limits(&config.limits),
         singletons: config.singleton.iter().map(singleton).collect(),

@@ -5,6 +5,7 @@
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod labels;
 mod lanes;
 mod reads;
 mod refusal;
@@ -88,6 +89,7 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     lanes: Lanes,
     reads: Reads,
+    labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
@@ -181,6 +183,7 @@ impl Gate {
             rules: ArcSwap::from_pointee(rules),
             lanes,
             reads: Reads::default(),
+            labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),

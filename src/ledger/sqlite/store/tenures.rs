@@ -6,7 +6,7 @@ use crate::effect::LedgerError;
 use crate::model::{Account, ItemRecord, Project, ResourceKey, Tenure, Time};
 use rusqlite::{Row, params};
 
-/// Version 4 of the schema. Of the holder an item row has text for people; what it is found by is computed from the holding itself, so that the
+/// Version 5 of the schema. Of the holder an item row has text for people; what it is found by is computed from the holding itself, so that the
 /// two cannot differ.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE singleton(
