@@ -25,6 +25,7 @@ mod ledgers;
 mod properties;
 mod protocol;
 mod restart;
+mod rulebook;
 mod shapes;
 mod subpath;
 mod support;
