@@ -22,6 +22,7 @@ mod edge_upstream;
 mod edge_vectors;
 mod edge_wire;
 mod ledgers;
+mod load;
 mod properties;
 mod protocol;
 mod restart;

@@ -213,8 +213,8 @@ fn rules(situation: &str) -> Rules {
             assign_others: false,
             release_by: By::Holder,
             outside: if situation.contains("contested") { Outside::Hold } else { Outside::Wins },
-            takeover_after: situation.contains("silent").then_some(Duration::from_secs(3600)),
-            zombie_period: Duration::from_secs(1200),
+            takeover_after: situation.contains("silent").then_some(Duration::from_hours(1)),
+            zombie_period: Duration::from_mins(20),
         },
         workflow: Workflow {
             mode: Mode::Enforce,
