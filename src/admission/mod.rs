@@ -9,6 +9,7 @@
 
 mod decide;
 mod expectation;
+mod offer;
 pub mod once;
 mod outside;
 mod permit;
@@ -18,6 +19,7 @@ mod verdict;
 
 pub use decide::{Question, decide};
 pub use expectation::{Expectation, StateTag, Stated, Tags};
+pub use offer::{Aims, Offer, offer};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};

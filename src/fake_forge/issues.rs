@@ -66,7 +66,13 @@ pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
-    let rows = matching(&state, repo, &call.query, |issue| kind_matches(&call.query, issue));
+    let mut rows = matching(&state, repo, &call.query, |issue| kind_matches(&call.query, issue));
+    match call.query.first("sort").filter(|_| call.has(Feature::SortedLists)) {
+        Some("oldest") => rows.reverse(),
+        Some("recentupdate") => rows.sort_by_key(|issue| std::cmp::Reverse(issue.updated)),
+        Some("leastupdate") => rows.sort_by_key(|issue| issue.updated),
+        _ => {}
+    }
     Ok(page(&state, call, &rows, render::issue))
 }
 
@@ -92,6 +98,9 @@ pub(super) fn matching<'a>(
     let has_label = |issue: &Issue, name: &str| {
         issue.labels.iter().filter_map(|id| row.labels.get(id)).any(|label| label.name == name)
     };
+    // Names that are no label's are discarded.
+    let names: Vec<&str> =
+        names.into_iter().filter(|name| row.labels.values().any(|label| label.name == *name)).collect();
     let issues = row.numbers.values().rev().filter_map(|id| state.issues.get(id));
     issues
         .filter(|issue| match query.first("state") {

@@ -5,6 +5,7 @@
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod claims;
 mod lanes;
 mod reads;
 mod refusal;
@@ -13,6 +14,7 @@ mod restore;
 mod section;
 mod watch;
 
+pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use watch::{ReleaseError, Released};
 
@@ -86,6 +88,7 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     lanes: Lanes,
     reads: Reads,
+    offers: claims::Offers,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
@@ -178,6 +181,7 @@ impl Gate {
             rules: ArcSwap::from_pointee(rules),
             lanes,
             reads: Reads::default(),
+            offers: claims::Offers::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
