@@ -9,6 +9,7 @@
 
 mod decide;
 mod expectation;
+mod moves;
 mod offer;
 pub mod once;
 mod outside;

@@ -104,6 +104,7 @@ mod tests {
                 working: statuses(&["in-progress"]),
                 consume: BTreeSet::new(),
                 moves: vec![starts, plans],
+                put_back: false,
             },
             once: Vec::new(),
         }
@@ -114,13 +115,14 @@ mod tests {
     }
 
     fn seen(labels: &[&str], assignees: &[&str]) -> Snapshot {
-        let labels = labels.iter().zip(1..).map(|(name, id)| Label { id, name: (*name).to_owned() });
+        let labels = labels.iter().zip(1..).map(|(name, id)| Label { id, name: (*name).to_owned(), exclusive: false });
         Snapshot {
             key: ResourceKey::new("7"),
             locator: Locator::new("o", "r", 7),
             assignees: assignees.iter().map(|login| Login::new(login)).collect(),
             labels: labels.collect(),
             state: OpenState::Open,
+            author: None,
         }
     }
 
@@ -144,7 +146,8 @@ mod tests {
         let change = Change { assignees: Some(SetChange::Replace([login].into())), ..Change::default() };
         let record = ItemRecord { holding, ..ItemRecord::new(seen.key.clone(), seen.locator.clone()) };
         let now = Time(100_000_000);
-        let question = Question { rules: &rules, caller: &caller, change: &change, record: &record, seen, now };
+        let question =
+            Question { rules: &rules, caller: &caller, change: &change, record: &record, seen, labels: &[], now };
         offer(&question, Time(99_000_000), aims)
     }
 

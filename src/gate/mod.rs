@@ -6,6 +6,7 @@
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
 mod claims;
+mod labels;
 mod lanes;
 mod reads;
 mod refusal;
@@ -89,6 +90,7 @@ pub struct Gate {
     lanes: Lanes,
     reads: Reads,
     offers: claims::Offers,
+    labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
@@ -182,6 +184,7 @@ impl Gate {
             lanes,
             reads: Reads::default(),
             offers: claims::Offers::default(),
+            labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),

@@ -1,6 +1,6 @@
 //! A guarded write once understood, and the value that it wants to reach.
 
-use super::{Login, Snapshot};
+use super::{Login, Snapshot, Status};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -62,6 +62,8 @@ pub struct Goal {
     pub labels: Option<SetGoal<LabelRef>>,
     /// Whether it is to be open.
     pub state: Option<OpenState>,
+    /// The statuses that the item stood in before; never compared.
+    pub found: BTreeSet<Status>,
 }
 
 /// How far a read shows a goal to be reached.
@@ -111,6 +113,13 @@ impl fmt::Display for LabelRef {
 // === impl SetChange ===
 
 impl<T: Ord + Clone> SetChange<T> {
+    /// Those that the change names.
+    pub fn members(&self) -> &BTreeSet<T> {
+        match self {
+            Self::Replace(members) | Self::Add(members) | Self::Remove(members) => members,
+        }
+    }
+
     /// The set after the change.
     pub fn apply(&self, before: &BTreeSet<T>) -> BTreeSet<T> {
         match self {
@@ -144,6 +153,7 @@ impl Change {
             assignees: self.assignees.as_ref().map(|change| change.apply(&now.assignees)),
             labels: self.labels.as_ref().map(SetChange::goal),
             state: self.state,
+            found: BTreeSet::new(),
         }
     }
 }
@@ -169,6 +179,11 @@ fn described<T: Ord>(field: &str, change: &SetChange<T>, name: impl Fn(&T) -> St
 // === impl Goal ===
 
 impl Goal {
+    /// Whether it names no field.
+    pub fn is_empty(&self) -> bool {
+        self.assignees.is_none() && self.labels.is_none() && self.state.is_none()
+    }
+
     /// How far this read shows the goal reached.
     pub fn reach(&self, read: &Snapshot) -> Reach {
         let assignees = self.assignees.as_ref().is_none_or(|wanted| *wanted == read.assignees);

@@ -528,7 +528,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }), "{error}");
 }
 
 #[tokio::test]

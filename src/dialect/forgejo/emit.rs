@@ -64,8 +64,11 @@ pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
 }
 
 /// One page of the repository's labels.
-pub fn list_labels(address: &Address, page: usize, credential: &Credential) -> WireRequest {
-    let path = join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"]);
+pub fn list_labels(address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
+    let path = match of_owner {
+        true => join(&["api", "v1", "orgs", &address.owner, "labels"]),
+        false => join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"]),
+    };
     get(format!("{path}?limit=50&page={page}"), credential)
 }
 

@@ -30,6 +30,11 @@ pub fn item_of(head: &Head<'_>) -> Option<Address> {
     }
 }
 
+/// Whether a request may change what labels there are: any that writes below something called `labels`.
+pub fn defines_labels(head: &Head<'_>) -> bool {
+    !head.method.is_safe() && head.target.readings().any(|reading| reading.iter().any(|segment| segment == "labels"))
+}
+
 /// Which guarded route a write came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteForm {

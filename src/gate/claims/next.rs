@@ -132,6 +132,7 @@ impl Errand {
             change: &change,
             record: &record,
             seen,
+            labels: &[],
             now: self.gate.ports.clock.now(),
         };
         Ok(offer(&question, list.asked, &hunt.aims))

@@ -8,10 +8,11 @@ use super::{Claimed, End, Errand, Going, Grant, Relabelling, refusal, succeeded,
 use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
+use crate::gate::section::Stop;
 use crate::gate::{Answered, Reply};
-use crate::model::{Code, Label, LabelRef, Login, Rejection, SetChange, Snapshot};
+use crate::model::{Code, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot};
 use http::StatusCode;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Labels as the tracker knows them.
 #[derive(Debug, Default)]
@@ -43,9 +44,6 @@ pub(super) struct Failed {
     /// It was the claim itself that failed, and not what was to follow it.
     pub(super) at_the_claim: bool,
 }
-
-/// Pages of a repository's labels that are looked through.
-const MOST_PAGES: usize = 40;
 
 impl Errand {
     /// Claims the item and changes its labels.
@@ -102,39 +100,42 @@ impl Errand {
     /// What the names mean, before anything is written. One that is to be set must exist.
     pub(super) async fn resolve(&self, address: &Address, labels: &Relabelling) -> Going<Resolved> {
         let remove = labels.remove.iter().map(|name| name.to_lowercase()).collect();
-        let mut wanted: BTreeMap<String, &str> =
-            labels.set.iter().map(|name| (name.to_lowercase(), name.as_str())).collect();
         let mut set = BTreeSet::new();
-        let mut seen: BTreeSet<u64> = BTreeSet::new();
-        for page in 1..=MOST_PAGES {
-            if wanted.is_empty() {
-                break;
+        if !labels.set.is_empty() {
+            let known = self.labels(address, &labels.set).await?;
+            for name in &labels.set {
+                let wanted = LabelRef::Name(name.clone());
+                // What a name is not found for is taken at its word, without an id.
+                let found = known.iter().find(|label| label.id != 0 && wanted.names(label.id, &label.name));
+                set.insert(LabelRef::Id(found.ok_or_else(|| self.no_label(address, name))?.id));
             }
-            let known = self.labels(address, page).await?;
-            // Not every tracker cuts this list into pages.
-            if !known.iter().fold(false, |any, label| seen.insert(label.id) || any) {
-                break;
-            }
-            let named = known.iter().filter(|label| wanted.remove(&label.name.to_lowercase()).is_some());
-            set.extend(named.map(|label| LabelRef::Id(label.id)));
         }
-        match wanted.values().next() {
-            None => Ok(Resolved { set, remove }),
-            Some(name) => Err(self.refuse(Rejection::of_request(
-                Code::AmbiguousRequest,
-                format!("{} has no label `{name}`; nothing was sent", address.project()),
-            ))),
-        }
+        Ok(Resolved { set, remove })
     }
 
-    async fn labels(&self, address: &Address, page: usize) -> Going<Vec<Label>> {
-        let ports = &self.gate.ports;
-        let answer = ports.upstream.read(ports.dialect.list_labels(address, page, &self.sender.credential)).await;
-        let (response, _) = answer.map_err(|error| self.unreadable(&error.to_string()))?;
-        match response.status.as_u16() {
-            401 | 403 | 404 | 429 => Err(self.denied(response)),
-            _ => ports.dialect.labels(&response).ok_or_else(|| self.unreadable("the labels could not be read")),
-        }
+    async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<Vec<Label>> {
+        let (gate, credential) = (&self.gate, &self.sender.credential);
+        let print = gate.ports.identify.fingerprint(credential);
+        let read = if gate.reads.is_reader(&print, &address.project()) {
+            let refs = names.iter().map(|name| LabelRef::Name(name.clone())).collect();
+            gate.named_labels(&refs, &blank(address), address, credential).await
+        } else {
+            // What others have read is for those who may read there.
+            match gate.list_labels(address, false, credential).await {
+                Ok(of_repo) => gate.list_labels(address, true, credential).await.map(|all| [of_repo, all].concat()),
+                stop => stop,
+            }
+        };
+        read.map_err(|stop| match stop {
+            Stop::Refuse(rejection) => self.refuse(*rejection),
+            Stop::Tracker(response) => self.denied(*response),
+            Stop::Gone | Stop::Moved => End::Gone,
+        })
+    }
+
+    fn no_label(&self, address: &Address, name: &str) -> End {
+        let message = format!("{} has no label `{name}`; nothing was sent", address.project());
+        self.refuse(Rejection::of_request(Code::AmbiguousRequest, message))
     }
 
     /// Whether anything had to be changed.
@@ -291,5 +292,17 @@ impl Failed {
             )
         );
         self.at_the_claim && (missing || beaten)
+    }
+}
+
+/// An item of which nothing is known but where it is.
+fn blank(address: &Address) -> Snapshot {
+    Snapshot {
+        key: ResourceKey::new(""),
+        locator: address.locator(),
+        assignees: BTreeSet::new(),
+        labels: BTreeSet::new(),
+        state: OpenState::Open,
+        author: None,
     }
 }

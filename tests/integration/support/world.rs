@@ -90,6 +90,7 @@ fn rules() -> Rules {
             states: LABELS.map(Status::new).into(),
             working: statuses(["in-progress"]),
             consume: BTreeSet::new(),
+            put_back: true,
             moves: vec![starts, plans],
         },
         once: Vec::new(),
