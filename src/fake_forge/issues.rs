@@ -113,14 +113,19 @@ pub(super) fn matching<'a>(
         .collect()
 }
 
-/// One page of rows, with the headers that lead to the others.
-pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
+/// Which page is asked for, and how long it is.
+pub(super) fn page_asked(call: &Call) -> (usize, usize) {
     let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
     let size = match number("limit") {
         0 => DEFAULT_PAGE,
         limit => limit.min(LARGEST_PAGE),
     };
-    let at = number("page").max(1);
+    (number("page").max(1), size)
+}
+
+/// One page of rows, with the headers that lead to the others.
+pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
+    let (at, size) = page_asked(call);
     let shown: Vec<Value> = rows.iter().skip((at - 1) * size).take(size).map(|issue| show(state, issue)).collect();
     let link = links(&format!("{}{}", state.root, call.path.joined()), &call.query, at, rows.len().div_ceil(size));
     let total = rows.len().to_string();

@@ -5,7 +5,7 @@
 //! under way has ended.
 
 use super::offers::{List, Reserved, Wanted};
-use super::steps::Taken;
+use super::steps::{Failed, Taken};
 use super::{End, Errand, Going, Search};
 use crate::admission::{Aims, Expectation, Mode, Offer, Question, Rules, Stated, offer};
 use crate::dialect::{Address, Filter, ListOutcome, OpenItems};
@@ -69,7 +69,10 @@ impl Errand {
                 hunt.tried.insert(seen.key.clone());
                 let address = address(&seen.locator.project, seen.locator.number);
                 let taken = self.take(&address, &hunt.login, &labels, as_listed(&hunt.rules, &seen)).await;
-                list.set_gone(&seen.key);
+                // What only this caller could not have is still there for those who wait.
+                if taken.as_ref().map_or_else(Failed::is_lost, |_| true) {
+                    list.set_gone(&seen.key);
+                }
                 drop(reserved);
                 match taken {
                     Ok(taken) => return Ok(Some(taken)),
