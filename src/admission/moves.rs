@@ -155,14 +155,14 @@ impl Question<'_> {
         let mut meaning = self.takes_up(plan);
         for status in &moved.set {
             if !moved.before.contains(status) {
-                self.from_its_source(status.as_str(), &moved.before)?;
+                self.leaves_its_source(status.as_str(), &moved.before)?;
             }
             if self.is_for_holder(status.as_str(), moved) && matches!(role, Role::Free) {
                 meaning = self.by_claim(status, moved, plan)?.or(meaning);
             }
         }
         for to in moved.without_label() {
-            self.from_its_source(to, &moved.before)?;
+            self.leaves_its_source(to, &moved.before)?;
             if self.is_for_holder(to, moved) && matches!(role, Role::Free) && meaning.is_none() {
                 return Err(self.claim_it_first(to));
             }
@@ -190,7 +190,7 @@ impl Question<'_> {
         }
     }
 
-    fn from_its_source(&self, to: &str, before: &BTreeSet<Status>) -> Ruling<()> {
+    fn leaves_its_source(&self, to: &str, before: &BTreeSet<Status>) -> Ruling<()> {
         let mut rules = self.rules_to(to).peekable();
         if rules.peek().is_none() || self.rules_to(to).any(|rule| self.starts(rule, before)) {
             return Ok(());
@@ -273,7 +273,7 @@ impl Moved {
     /// Whether the request is about where the item stands at all. One that names a status is, whatever shows; one
     /// that replaces all labels is where a status would change.
     fn is_contained(&self) -> bool {
-        let names = !self.whole && !(self.set.is_empty() && self.removed.is_empty());
+        let names = !self.whole && (!self.set.is_empty() || !self.removed.is_empty());
         names || self.before != self.after || self.state.is_some()
     }
 }

@@ -106,6 +106,8 @@ mod tests {
                 moves: vec![starts, plans],
                 put_back: false,
             },
+            limits: crate::admission::Limits::none(),
+            singletons: Vec::new(),
             once: Vec::new(),
         }
     }

@@ -146,11 +146,15 @@ fn read_state(value: &Value) -> Read<Option<OpenState>> {
 }
 
 pub(super) fn change(change: &Change) -> Value {
-    json!({
+    let mut value = json!({
         "assignees": change.assignees.as_ref().map(|change| set_change(change, login)),
         "labels": change.labels.as_ref().map(|change| set_change(change, label)),
         "state": change.state.map(OpenState::as_str),
-    })
+    });
+    if let Some(reviewers) = &change.reviewers {
+        value["reviewers"] = set_change(reviewers, login);
+    }
+    value
 }
 
 pub(super) fn read_change(value: &Value) -> Read<Change> {
@@ -159,6 +163,7 @@ pub(super) fn read_change(value: &Value) -> Read<Change> {
         assignees: read_set_change(&value["assignees"], read_login)?,
         labels: read_set_change(&value["labels"], read_label)?,
         state: read_state(&value["state"])?,
+        reviewers: read_set_change(&value["reviewers"], read_login)?,
     })
 }
 

@@ -42,6 +42,8 @@ pub struct Change {
     pub labels: Option<SetChange<LabelRef>>,
     /// Whether it is open.
     pub state: Option<OpenState>,
+    /// Who is asked to review it: takes its turn and is recorded; no rule is about it, and no read-back shows it.
+    pub reviewers: Option<SetChange<Login>>,
 }
 
 /// What a read-back must show for a set change to have happened.
@@ -144,7 +146,7 @@ impl<T: Ord + Clone> SetChange<T> {
 impl Change {
     /// Whether no guarded field is named.
     pub fn is_empty(&self) -> bool {
-        self.assignees.is_none() && self.labels.is_none() && self.state.is_none()
+        self.assignees.is_none() && self.labels.is_none() && self.state.is_none() && self.reviewers.is_none()
     }
 
     /// The value that the change reaches from what the item shows now.
@@ -163,7 +165,8 @@ impl fmt::Display for Change {
         let assignees = self.assignees.as_ref().map(|change| described("assignees", change, Login::to_string));
         let labels = self.labels.as_ref().map(|change| described("labels", change, LabelRef::to_string));
         let state = self.state.map(|state| format!("state={}", state.as_str()));
-        f.write_str(&[assignees, labels, state].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        let reviewers = self.reviewers.as_ref().map(|change| described("reviewers", change, Login::to_string));
+        f.write_str(&[assignees, labels, state, reviewers].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 

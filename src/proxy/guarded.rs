@@ -4,7 +4,7 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
-use super::{claims, own, reply, stated};
+use super::{claims, own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
     self, Address, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target, WireResponse,
@@ -87,6 +87,9 @@ impl GateGuard {
         let path = split_agent_prefix(request.head.uri.path()).1;
         if claims::is_here(path) {
             return self.claims(request, body).await;
+        }
+        if singletons::is_here(path) {
+            return self.singletons(&request, path).await;
         }
         if own::is_own(path) {
             return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
@@ -183,6 +186,15 @@ impl GateGuard {
             Some(claimed) => Ok(claims::answer(self.dialect(), call, claimed)),
             // Only a client that has gone sees this.
             None => Err(Box::new(unread("the request was abandoned"))),
+        }
+    }
+
+    async fn singletons(&self, request: &Candidate, path: &str) -> Response<Body> {
+        match self.whose(request, b"") {
+            Ok((credential, instance)) => {
+                singletons::serve(&self.gate, &request.head.method, path, &credential, instance).await
+            }
+            Err(rejection) => self.refuse(request, &rejection),
         }
     }
 
