@@ -84,7 +84,7 @@ pub enum Claimed {
     /// Somebody holds the item now.
     Granted(Box<Grant>),
     /// Nobody does.
-    Released(Reply),
+    Released(Box<Reply>),
     /// Nothing is free.
     Nothing,
     /// It came to nothing: a refusal, or the tracker's own answer.
@@ -161,9 +161,11 @@ impl Errand {
             ClaimCall::Release(address, labels) => self.give_up(&address, &labels, &gone).await,
             ClaimCall::HandOver(address, to) => self.hand_over(&address, &to).await,
         };
-        if let Some(claimed) = done.unwrap_or_else(End::claimed) {
-            // The caller may have gone: the same request again tells it where it stands.
-            drop(tell.send(claimed));
+        // The caller may have gone: the same request again tells it where it stands.
+        match done {
+            Ok(claimed) => drop(tell.send(claimed)),
+            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(reply))),
+            Err(End::Gone) => {}
         }
     }
 
@@ -178,7 +180,8 @@ impl Errand {
                     tracing::warn!(resource = %grant.resource, why, "claimed for a caller that has gone, and not given back");
                 }
             }
-            Err(end) => drop(end.claimed().map(|claimed| tell.send(claimed))),
+            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(reply))),
+            Err(End::Gone) => {}
         }
     }
 
@@ -187,7 +190,7 @@ impl Errand {
         address: &Address,
         labels: &Relabelling,
         gone: &(dyn Fn() -> bool + Sync),
-    ) -> Going<Option<Claimed>> {
+    ) -> Going<Claimed> {
         let caller = self.caller().await?;
         let login = self.login(&caller)?;
         let labels = self.resolve(address, labels).await?;
@@ -195,15 +198,15 @@ impl Errand {
             return Err(End::Gone);
         }
         let taken = self.take(address, &login, &labels, Expectation::Implied).await;
-        let taken = taken.map_err(|failed| End::told(failed.reply))?;
-        Ok(Some(Claimed::Granted(Box::new(taken.grant))))
+        let taken = taken.map_err(|failed| End::Told(failed.reply))?;
+        Ok(Claimed::Granted(Box::new(taken.grant)))
     }
 
-    async fn hand_over(&self, address: &Address, to: &Login) -> Going<Option<Claimed>> {
+    async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
         let reply = self.submit(self.gate.ports.dialect.assign(address, to), Expectation::Implied).await;
-        let (reply, response) = succeeded(reply).map_err(End::told)?;
+        let (reply, response) = succeeded(reply).map_err(End::Told)?;
         let grant = self.grant(address, reply, Some(response.body)).await;
-        Ok(Some(Claimed::Granted(Box::new(grant))))
+        Ok(Claimed::Granted(Box::new(grant)))
     }
 
     // === who asks ===
@@ -284,7 +287,7 @@ impl Errand {
     // === ways out ===
 
     fn refuse(&self, rejection: Rejection) -> End {
-        End::told(self.refusal(rejection))
+        End::Told(Box::new(self.refusal(rejection)))
     }
 
     fn refusal(&self, rejection: Rejection) -> Reply {
@@ -309,33 +312,18 @@ impl Errand {
         }
         let why = format!("the tracker answered {}", response.status);
         let reply = self.refusal(Rejection::of_request(Code::UpstreamUnreadable, why));
-        End::told(Reply { answer: Answered::Tracker(response), ..reply })
-    }
-}
-
-// === impl End ===
-
-impl End {
-    fn told(reply: Reply) -> Self {
-        Self::Told(Box::new(reply))
-    }
-
-    fn claimed(self) -> Option<Claimed> {
-        match self {
-            Self::Told(reply) => Some(Claimed::Ended(reply)),
-            Self::Gone => None,
-        }
+        End::Told(Box::new(Reply { answer: Answered::Tracker(response), ..reply }))
     }
 }
 
 /// The tracker's answer of a write that went through; else the reply as it is.
-fn succeeded(reply: Reply) -> Result<(Reply, WireResponse), Reply> {
+fn succeeded(reply: Reply) -> Result<(Reply, WireResponse), Box<Reply>> {
     match &reply.answer {
         Answered::Tracker(response) if response.status.is_success() => {
             let response = response.clone();
             Ok((reply, response))
         }
-        _ => Err(reply),
+        _ => Err(Box::new(reply)),
     }
 }
 

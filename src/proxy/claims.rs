@@ -87,6 +87,8 @@ enum OrderName {
     LeastUpdated,
 }
 
+type Read<T> = Result<T, Box<Rejection>>;
+
 const CLAIMS: &str = "/_claimgate/v1/claims";
 const OPENAPI: &str = "/_claimgate/v1/openapi.json";
 
@@ -138,13 +140,13 @@ pub(super) fn describe() -> Response<Body> {
 }
 
 /// The body, read whole.
-pub(super) async fn body(body: Incoming, most: usize, within: Duration) -> Result<Bytes, Rejection> {
+pub(super) async fn body(body: Incoming, most: usize, within: Duration) -> Read<Bytes> {
     let most = most.min(LONGEST_BODY);
     match tokio::time::timeout(within, collect_capped(body, most)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(CollectError::TooLarge(_))) => {
             let message = format!("a body here may have {most} bytes at most");
-            Err(Rejection::of_request(Code::BodyTooLarge, message))
+            Err(Box::new(Rejection::of_request(Code::BodyTooLarge, message)))
         }
         Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
         Err(_) => Err(unread("the body did not arrive in time")),
@@ -152,12 +154,7 @@ pub(super) async fn body(body: Incoming, most: usize, within: Duration) -> Resul
 }
 
 /// What the call wants.
-pub(super) fn understand(
-    dialect: &dyn Dialect,
-    call: Call,
-    request: &Candidate,
-    body: &[u8],
-) -> Result<Understood, Rejection> {
+pub(super) fn understand(dialect: &dyn Dialect, call: Call, request: &Candidate, body: &[u8]) -> Read<Understood> {
     let target = &request.target;
     match call {
         Call::Next => {
@@ -225,11 +222,11 @@ fn granted(call: Call, grant: &Grant) -> Response<Body> {
 
 // === bodies ===
 
-fn next(dialect: &dyn Dialect, wish: NextBody) -> Result<Understood, Rejection> {
+fn next(dialect: &dyn Dialect, wish: NextBody) -> Read<Understood> {
     if !(1..=MOST_LOOKED_AT).contains(&wish.limit) {
         return Err(unread(&format!("`limit` must be 1 to {MOST_LOOKED_AT}")));
     }
-    let project = dialect.repository(&wish.repository).map_err(|error| error.rejection())?;
+    let project = dialect.repository(&wish.repository).map_err(|error| Box::new(error.rejection()))?;
     let order = match wish.order {
         OrderName::Oldest => Order::Oldest,
         OrderName::Newest => Order::Newest,
@@ -246,23 +243,24 @@ fn next(dialect: &dyn Dialect, wish: NextBody) -> Result<Understood, Rejection> 
     Ok(Understood { call: ClaimCall::Next(search), named })
 }
 
-fn take(dialect: &dyn Dialect, wish: TakeBody) -> Result<Understood, Rejection> {
-    let address = dialect.item(&wish.item).map_err(|error| error.rejection())?;
+fn take(dialect: &dyn Dialect, wish: TakeBody) -> Read<Understood> {
+    let address = dialect.item(&wish.item).map_err(|error| Box::new(error.rejection()))?;
     let labels = relabelling(wish.set_labels, wish.remove_labels)?;
     let named = wish.assignee.map(|name| login("assignee", &name)).transpose()?;
     Ok(Understood { call: ClaimCall::Take(address, labels), named })
 }
 
-fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Rejection> {
+fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Read<T> {
     let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
     let (kind, second) = (kinds.next().map(HeaderValue::as_bytes), kinds.next());
     let essence = kind.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !essence.eq_ignore_ascii_case(b"application/json") || second.is_some() {
         let message = "send the body as JSON, with `Content-Type: application/json`";
-        return Err(Rejection::of_request(Code::UnsupportedEncoding, message));
+        return Err(Box::new(Rejection::of_request(Code::UnsupportedEncoding, message)));
     }
     if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
-        return Err(Rejection::of_request(Code::UnsupportedEncoding, "send the body uncompressed"));
+        let message = "send the body uncompressed";
+        return Err(Box::new(Rejection::of_request(Code::UnsupportedEncoding, message)));
     }
     // A struct could also be read from a list.
     if !body.trim_ascii_start().starts_with(b"{") {
@@ -280,7 +278,7 @@ fn usual_limit() -> usize {
     100
 }
 
-fn relabelling(set: Vec<String>, remove: Vec<String>) -> Result<Relabelling, Rejection> {
+fn relabelling(set: Vec<String>, remove: Vec<String>) -> Read<Relabelling> {
     let (set, remove) = (labels("set_labels", set)?, labels("remove_labels", remove)?);
     let folded: BTreeSet<String> = set.iter().map(|name| name.to_lowercase()).collect();
     match remove.iter().find(|name| folded.contains(&name.to_lowercase())) {
@@ -289,7 +287,7 @@ fn relabelling(set: Vec<String>, remove: Vec<String>) -> Result<Relabelling, Rej
     }
 }
 
-fn labels(member: &str, names: Vec<String>) -> Result<BTreeSet<String>, Rejection> {
+fn labels(member: &str, names: Vec<String>) -> Read<BTreeSet<String>> {
     if names.len() > MOST_LABELS {
         return Err(unread(&format!("`{member}` may name {MOST_LABELS} labels at most")));
     }
@@ -300,7 +298,7 @@ fn labels(member: &str, names: Vec<String>) -> Result<BTreeSet<String>, Rejectio
     }
 }
 
-fn login(member: &str, name: &str) -> Result<Login, Rejection> {
+fn login(member: &str, name: &str) -> Read<Login> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=LONGEST_LOGIN).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(Login::new(name));
@@ -310,18 +308,18 @@ fn login(member: &str, name: &str) -> Result<Login, Rejection> {
 
 // === paths and queries ===
 
-fn item(dialect: &dyn Dialect, target: &Target) -> Result<Address, Rejection> {
+fn item(dialect: &dyn Dialect, target: &Target) -> Read<Address> {
     match target.segments() {
         [_, _, _, owner, repo, number, ..] => {
-            dialect.item(&format!("{owner}/{repo}#{number}")).map_err(|error| error.rejection())
+            dialect.item(&format!("{owner}/{repo}#{number}")).map_err(|error| Box::new(error.rejection()))
         }
         _ => Err(unread("the path names no item")),
     }
 }
 
 /// The pairs of the query, which may have these names. What says who sends is read elsewhere.
-fn parameters(dialect: &dyn Dialect, target: &Target, known: &[&str]) -> Result<Vec<(String, String)>, Rejection> {
-    let mut pairs = target.pairs().map_err(|error| error.rejection())?;
+fn parameters(dialect: &dyn Dialect, target: &Target, known: &[&str]) -> Read<Vec<(String, String)>> {
+    let mut pairs = target.pairs().map_err(|error| Box::new(error.rejection()))?;
     pairs.retain(|(name, _)| !dialect.is_credential(name));
     match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) => {
@@ -334,8 +332,8 @@ fn parameters(dialect: &dyn Dialect, target: &Target, known: &[&str]) -> Result<
 
 // === answers ===
 
-fn unread(message: &str) -> Rejection {
-    Rejection::of_request(Code::AmbiguousRequest, message)
+fn unread(message: &str) -> Box<Rejection> {
+    Box::new(Rejection::of_request(Code::AmbiguousRequest, message))
 }
 
 fn say(status: StatusCode, code: &str, message: &str) -> Response<Body> {

@@ -177,8 +177,8 @@ impl GateGuard {
         request: &Candidate,
         body: Incoming,
     ) -> Result<Response<Body>, Box<Rejection>> {
-        let body = claims::body(body, self.config.max_body, self.config.body_timeout).await.map_err(Box::new)?;
-        let understood = claims::understand(self.dialect(), call, request, &body).map_err(Box::new)?;
+        let body = claims::body(body, self.config.max_body, self.config.body_timeout).await?;
+        let understood = claims::understand(self.dialect(), call, request, &body)?;
         let (credential, instance) = self.whose(request, &body)?;
         let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
         let sender = Sender { credential, instance, named: understood.named, headers, arrived, about };

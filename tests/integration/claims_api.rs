@@ -72,10 +72,7 @@ async fn sixty_four_callers_on_twenty_items() {
             assert_eq!(forge.issue(REPO, number).assignees, [login.as_str()]);
             assert_eq!(claim["holder"]["account"], login.as_str());
             assert_eq!(claim["fence"], 1);
-            assert_eq!(
-                claim["decision"],
-                gate.claim(number).await["attempt"].as_str().unwrap_or(claim["decision"].as_str().unwrap())
-            );
+            assert!(answer.decision().ends_with(claim["decision"].as_str().expect("a name")), "{answer:?}");
             assert_eq!(gate.holder(number).await.as_deref(), Some(login.as_str()));
         }
         let log = forge.requests();

@@ -86,9 +86,8 @@ fn sort(order: Order) -> &'static str {
 }
 
 fn page(filter: &Filter, response: &WireResponse) -> Result<OpenItems, String> {
-    let rows = match read::json(response)? {
-        Value::Array(rows) => rows,
-        _ => return Err("the tracker's answer is not a list".to_owned()),
+    let Value::Array(rows) = read::json(response)? else {
+        return Err("the tracker's answer is not a list".to_owned());
     };
     let total = response.headers.get("x-total-count").and_then(|value| value.to_str().ok()?.parse().ok());
     let mut found: Vec<(String, Snapshot)> = rows.iter().filter_map(|row| listed(filter, row.as_object()?)).collect();

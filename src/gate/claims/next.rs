@@ -49,7 +49,7 @@ impl Errand {
         let labels = self.resolve(&address(&search.filter.project, 1), &search.labels).await?;
         let until = tokio::time::Instant::now() + self.gate.settings.lanes.timeout;
         for round in 0..ROUNDS {
-            let list = self.list(&hunt, round > 0).await?;
+            let list = self.offered(&hunt, round > 0).await?;
             loop {
                 // Registered before looking, so that no end is missed in between.
                 let ended = self.gate.offers.ended().notified();
@@ -77,7 +77,7 @@ impl Errand {
                 match taken {
                     Ok(taken) => return Ok(Some(taken)),
                     Err(failed) if failed.is_lost() => tracing::trace!(resource = %seen.locator, "lost, going on"),
-                    Err(failed) => return Err(End::told(failed.reply)),
+                    Err(failed) => return Err(End::Told(failed.reply)),
                 }
             }
             if list.began >= self.sender.arrived {
@@ -151,28 +151,28 @@ impl Errand {
 
     /// A list that the caller may see. Of those who may read the repository one reads it for all; whose credential was
     /// not seen to read there reads for itself, and is known from then on.
-    async fn list(&self, hunt: &Hunt<'_>, since_arrival: bool) -> Going<Arc<List>> {
+    async fn offered(&self, hunt: &Hunt<'_>, since_arrival: bool) -> Going<Arc<List>> {
         let wanted = Wanted { filter: hunt.search.filter.clone(), limit: hunt.search.limit };
-        let shelf = self.gate.offers.shelf(&wanted, self.gate.ports.clock.boot());
+        let place = self.gate.offers.shelf(&wanted, self.gate.ports.clock.boot());
         if !self.gate.reads.is_reader(&hunt.caller.credential, &wanted.filter.project) {
             let list = self.read_list(&wanted).await?;
-            shelf.put(&list);
+            place.put(&list);
             return Ok(list);
         }
         let usable = || {
-            let recent = || (!since_arrival).then(|| shelf.recent(self.gate.ports.clock.boot())).flatten();
-            shelf.since(self.sender.arrived).or_else(recent)
+            let recent = || (!since_arrival).then(|| place.recent(self.gate.ports.clock.boot())).flatten();
+            place.since(self.sender.arrived).or_else(recent)
         };
         if let Some(list) = usable() {
             return Ok(list);
         }
-        let turn = tokio::time::timeout(self.gate.settings.lanes.timeout, shelf.turn.lock()).await;
+        let turn = tokio::time::timeout(self.gate.settings.lanes.timeout, place.turn.lock()).await;
         let _turn = turn.map_err(|_| self.unreadable("a list that others wait for, too, does not come"))?;
         if let Some(list) = usable() {
             return Ok(list);
         }
         let list = self.read_list(&wanted).await?;
-        shelf.put(&list);
+        place.put(&list);
         Ok(list)
     }
 
@@ -234,8 +234,8 @@ impl Search {
     /// case.
     fn fits(&self, seen: &Snapshot) -> bool {
         let carried: BTreeSet<String> = seen.labels.iter().map(|label| label.name.to_lowercase()).collect();
-        let carries = |name: &String| carried.contains(&name.to_lowercase());
-        self.filter.labels.iter().all(carries) && !self.exclude.iter().any(carries)
+        let shows = |name: &String| carried.contains(&name.to_lowercase());
+        self.filter.labels.iter().all(shows) && !self.exclude.iter().any(shows)
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Undo {
 
 /// A claim that came to nothing.
 pub(super) struct Failed {
-    pub(super) reply: Reply,
+    pub(super) reply: Box<Reply>,
     /// It was the claim itself that failed, and not what was to follow it.
     pub(super) at_the_claim: bool,
 }
@@ -75,23 +75,23 @@ impl Errand {
         address: &Address,
         labels: &Relabelling,
         gone: &(dyn Fn() -> bool + Sync),
-    ) -> Going<Option<Claimed>> {
+    ) -> Going<Claimed> {
         let labels = self.resolve(address, labels).await?;
         if gone() {
             return Err(End::Gone);
         }
         let mut undo = Undo::default();
         if !labels.is_empty() {
-            let (seen, _) = self.look(address).await.map_err(End::told)?;
+            let (seen, _) = self.look(address).await.map_err(End::Told)?;
             if let Err(step) = self.relabel(address, &labels, &seen, &mut undo).await {
-                return Err(End::told(self.undone(address, "its labels could not be changed", step, undo).await));
+                return Err(End::Told(self.undone(address, "its labels could not be changed", step, undo).await));
             }
         }
         let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), Expectation::Implied).await;
         match succeeded(reply) {
-            Ok((reply, _)) => Ok(Some(Claimed::Released(reply))),
-            Err(step) if undo.labels.is_empty() => Err(End::told(step)),
-            Err(step) => Err(End::told(self.undone(address, "it could not be released", step, undo).await)),
+            Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
+            Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
+            Err(step) => Err(End::Told(self.undone(address, "it could not be released", step, undo).await)),
         }
     }
 
@@ -145,7 +145,7 @@ impl Errand {
         labels: &Resolved,
         claimed: &WireResponse,
         undo: &mut Undo,
-    ) -> Result<bool, Reply> {
+    ) -> Result<bool, Box<Reply>> {
         if labels.is_empty() {
             return Ok(false);
         }
@@ -165,7 +165,7 @@ impl Errand {
         labels: &Resolved,
         seen: &Snapshot,
         undo: &mut Undo,
-    ) -> Result<bool, Reply> {
+    ) -> Result<bool, Box<Reply>> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
         let missing: BTreeSet<LabelRef> = labels.set.difference(&carried).cloned().collect();
         let named = seen.labels.iter().filter(|label| labels.remove.contains(&label.name.to_lowercase()));
@@ -190,35 +190,31 @@ impl Errand {
         Ok(changes)
     }
 
-    async fn relabel_once(&self, address: &Address, change: SetChange<LabelRef>) -> Result<WireResponse, Reply> {
+    async fn relabel_once(&self, address: &Address, change: SetChange<LabelRef>) -> Result<WireResponse, Box<Reply>> {
         let reply = self.submit(self.gate.ports.dialect.relabel(address, change), Expectation::Implied).await;
         succeeded(reply).map(|(_, response)| response)
     }
 
     /// One read of the item, with the caller's credential.
-    async fn look(&self, address: &Address) -> Result<(Snapshot, WireResponse), Reply> {
+    async fn look(&self, address: &Address) -> Result<(Snapshot, WireResponse), Box<Reply>> {
         let ports = &self.gate.ports;
-        let mut address = address.clone();
+        let unreadable = |why: &str| Box::new(self.refusal(*refusal::unreadable(&address.locator(), why)));
+        let mut at = address.clone();
         for _ in 0..2 {
-            let answer = ports.upstream.read(ports.dialect.observe(&address, &self.sender.credential)).await;
-            let response = match answer {
-                Ok((response, _)) => response,
-                Err(error) => return Err(self.refusal(*refusal::unreadable(&address.locator(), &error.to_string()))),
-            };
-            match ports.dialect.read(&address, &response) {
+            let answer = ports.upstream.read(ports.dialect.observe(&at, &self.sender.credential)).await;
+            let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+            match ports.dialect.read(&at, &response) {
                 ReadOutcome::Item(seen) => return Ok((seen, response)),
-                ReadOutcome::Moved(to) => address = to,
+                ReadOutcome::Moved(to) => at = to,
                 ReadOutcome::Denied => {
-                    let why = format!("the tracker answered {}", response.status);
-                    let reply = self.refusal(*refusal::plain(Code::UpstreamUnreadable, &address.locator(), why));
-                    return Err(Reply { answer: Answered::Tracker(response), ..reply });
+                    let mut reply = unreadable(&format!("the tracker answered {}", response.status));
+                    reply.answer = Answered::Tracker(response);
+                    return Err(reply);
                 }
-                ReadOutcome::Unreadable(why) => {
-                    return Err(self.refusal(*refusal::unreadable(&address.locator(), &why)));
-                }
+                ReadOutcome::Unreadable(why) => return Err(unreadable(&why)),
             }
         }
-        Err(self.refusal(*refusal::unreadable(&address.locator(), "it redirects more than once")))
+        Err(unreadable("it redirects more than once"))
     }
 
     // === undoing ===
@@ -236,7 +232,7 @@ impl Errand {
     }
 
     /// What the caller is told of a step that failed, once what had been done was undone.
-    async fn undone(&self, address: &Address, what: &str, step: Reply, undo: Undo) -> Reply {
+    async fn undone(&self, address: &Address, what: &str, mut step: Box<Reply>, undo: Undo) -> Box<Reply> {
         // Whether that step landed is not known, and so not what to undo: repeating the request goes on from here.
         if step.code == Some(Code::OutcomeUnknown) {
             return step;
@@ -248,20 +244,19 @@ impl Errand {
             Err(why) => (Code::Partial, format!("what had been done was not all undone: {why}")),
         };
         let message = format!("{locator}: {what}: {reason}; {rest}");
-        match step.answer {
-            Answered::Refused(mut rejection) => {
-                rejection.message = message;
-                Reply { answer: Answered::Refused(rejection), ..step }
-            }
+        match &mut step.answer {
+            Answered::Refused(rejection) => rejection.message = message,
             // The tracker's own status, with a body that says what has become of the rest.
             Answered::Tracker(response) => {
                 let mut told = self.gate.ports.dialect.reject(&refusal::plain(code, &locator, message), &step.id);
                 if response.status.is_client_error() || response.status.is_server_error() {
                     told.status = response.status;
                 }
-                Reply { answer: Answered::Tracker(told), decision: Decision::Reject, code: Some(code), ..step }
+                *response = told;
+                (step.decision, step.code) = (Decision::Reject, Some(code));
             }
         }
+        step
     }
 }
 

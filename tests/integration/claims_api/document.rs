@@ -197,7 +197,7 @@ async fn answered_by_a_forge_in_trouble(seen: &mut Seen, index: usize, operation
 
     // Somebody is in the middle of a write of the only item, and nobody waits long for a turn.
     let (forge, gate) = world(index, "[assignment]\nlane_timeout = \"100ms\"\n").await;
-    forge.set_vices(Vices { write_delay: Duration::from_secs(4), ..Vices::default() });
+    forge.set_vices(Vices { write_delay: Duration::from_secs(1), ..Vices::default() });
     let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
     let under_way = async {
         let written = || async {

@@ -31,7 +31,7 @@ fn granted(claimed: Option<Claimed>) -> Grant {
     }
 }
 
-fn status(claimed: &Option<Claimed>) -> u16 {
+fn status(claimed: Option<&Claimed>) -> u16 {
     match claimed {
         Some(Claimed::Granted(_)) => 201,
         Some(Claimed::Nothing | Claimed::Released(_)) => 204,
@@ -60,7 +60,7 @@ async fn a_lost_race_is_run_again_on_the_next_item() {
     assert_eq!(world.forge.issue(REPO, 2).assignees, ["gardener"]);
     assert!(world.forge.issue(REPO, 3).assignees.is_empty(), "not as it was listed, so not as it was asked for");
     // That nothing is free rests on a list of its own.
-    assert_eq!(status(&world.ask_for("dev-3", any()).await), 204);
+    assert_eq!(status(world.ask_for("dev-3", any()).await.as_ref()), 204);
     assert_eq!(lists(&world), 2);
 }
 
@@ -68,7 +68,7 @@ async fn a_lost_race_is_run_again_on_the_next_item() {
 async fn nothing_is_free_only_by_a_list_since_the_caller_came() {
     let world = World::with(|setup| setup.issues = 1);
     world.knows_readers(2).await;
-    assert_eq!(status(&world.ask_for("dev-1", any()).await), 201);
+    assert_eq!(status(world.ask_for("dev-1", any()).await.as_ref()), 201);
     world.forge.add_issue(REPO, "new work", &["backlog"], &[]);
     assert_eq!(granted(world.ask_for("dev-2", any()).await).resource.number, 2);
 }
@@ -87,7 +87,7 @@ async fn callers_at_once_share_the_list_and_the_work() {
             _ => None,
         })
         .collect();
-    let count = |wanted| told.iter().filter(|told| status(told) == wanted).count();
+    let count = |wanted| told.iter().filter(|told| status(told.as_ref()) == wanted).count();
     assert_eq!((numbers.len(), count(201), count(204)), (20, 20, 44));
     // All came at one moment, so the list that was begun then is everybody's.
     assert_eq!((lists(&world), world.forge.requests().len()), (1, 1 + 3 * 20));
@@ -105,7 +105,7 @@ async fn who_waits_gets_the_item_that_another_could_not_have() {
         async move { world.ask_for(&format!("dev-{}", n.await), any()).await }
     }))
     .await;
-    let mut statuses: Vec<u16> = told.iter().map(status).collect();
+    let mut statuses: Vec<u16> = told.iter().map(|told| status(told.as_ref())).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 204, 403]);
     assert_eq!(world.forge.issue(REPO, 1).assignees.len(), 1);
@@ -123,7 +123,7 @@ async fn an_item_claimed_for_a_caller_that_has_gone_is_given_back() {
     let issue = world.forge.issue(REPO, 1);
     assert_eq!((issue.assignees.len(), &issue.labels[..]), (0, &["backlog".to_owned()][..]));
     assert!(world.forge.events(REPO, 1).len() >= 4, "it had been claimed and relabelled");
-    assert_eq!(status(&world.ask_for("dev-2", any()).await), 201);
+    assert_eq!(status(world.ask_for("dev-2", any()).await.as_ref()), 201);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,10 +145,10 @@ async fn a_label_whose_outcome_is_unknown_is_not_undone_but_repeated() {
     let take =
         || ClaimCall::Take(address.clone(), Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) });
     world.forge.script(Fault::CutAfter, Matcher::new("POST", "/labels"));
-    assert_eq!(status(&world.ask_for("dev-1", take()).await), 504);
+    assert_eq!(status(world.ask_for("dev-1", take()).await.as_ref()), 504);
     assert_eq!(world.forge.issue(REPO, 1).assignees, ["dev-1"], "it goes on being the caller's");
-    assert_eq!(status(&world.ask_for("dev-2", take()).await), 409);
-    assert_eq!(status(&world.ask_for("dev-1", take()).await), 409, "in doubt, for another while");
+    assert_eq!(status(world.ask_for("dev-2", take()).await.as_ref()), 409);
+    assert_eq!(status(world.ask_for("dev-1", take()).await.as_ref()), 409, "in doubt, for another while");
     world.wait(Q + Duration::from_secs(1)).await;
     granted(world.ask_for("dev-1", take()).await);
     assert_eq!(world.forge.issue(REPO, 1).labels, ["in-progress"]);
@@ -163,8 +163,8 @@ async fn two_claims_of_one_item_by_name_have_one_winner_and_no_stray_label() {
     let take = || ClaimCall::Take(address.clone(), labels.clone());
     let agents: Vec<String> = (1..=8).map(|n| format!("dev-{n}")).collect();
     let told = join_all(agents.iter().map(|agent| world.ask_for(agent, take()))).await;
-    let won = told.iter().filter(|told| status(told) == 201).count();
-    let lost = told.iter().filter(|told| status(told) == 409).count();
+    let won = told.iter().filter(|told| status(told.as_ref()) == 201).count();
+    let lost = told.iter().filter(|told| status(told.as_ref()) == 409).count();
     assert_eq!((won, lost), (1, 7), "{told:?}");
     let issue = world.forge.issue(REPO, 1);
     assert_eq!((issue.assignees.len(), &issue.labels[..]), (1, &["in-progress".to_owned()][..]));
