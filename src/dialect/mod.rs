@@ -5,6 +5,7 @@
 //! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
 //! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
 
+mod claims;
 mod credential;
 mod forgejo;
 mod form;
@@ -13,6 +14,7 @@ mod once;
 mod target;
 mod wire;
 
+pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
 pub use credential::Credential;
 pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
@@ -158,7 +160,7 @@ pub struct Webhook {
 }
 
 /// One tracker's wire.
-pub trait Dialect: CreateOnce + Send + Sync + 'static {
+pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 

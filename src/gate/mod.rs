@@ -5,6 +5,7 @@
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod claims;
 mod labels;
 mod lanes;
 mod reads;
@@ -16,6 +17,7 @@ mod shares;
 mod singleton;
 mod watch;
 
+pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use shares::CrowdLimits;
 pub use singleton::TenureError;
@@ -95,6 +97,7 @@ pub struct Gate {
     lanes: Lanes,
     shares: Shares,
     reads: Reads,
+    offers: claims::Offers,
     labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
@@ -192,6 +195,7 @@ impl Gate {
             lanes,
             shares: Shares::default(),
             reads: Reads::default(),
+            offers: claims::Offers::default(),
             labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),

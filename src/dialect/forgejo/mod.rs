@@ -3,6 +3,7 @@
 //! `routes` says which calls are guarded, `parse` what they want, `credential` who sends them; `emit` writes requests,
 //! `read` reads answers, `reply` writes answers. Each cites the section that its facts come from.
 
+mod claims;
 mod credential;
 mod emit;
 mod explain;
