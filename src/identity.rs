@@ -42,6 +42,8 @@ pub struct Directory {
     metrics: Metrics,
     key: SecretSlice<u8>,
     known: Cache<Fingerprint, Account>,
+    /// Whose each credential was when that was last asked. Enough to tell who was heard of, never to judge by.
+    last: Cache<Fingerprint, Account>,
     asking: Semaphore,
 }
 
@@ -68,6 +70,8 @@ pub enum KeyError {
     Unusable(#[from] std::io::Error),
 }
 
+/// An agent that only reads is told by what its last write found out, for as long as it goes on reading.
+const LAST_KNOWN_FOR: Duration = Duration::from_hours(24);
 const KEY_FILE: &str = "fingerprint.key";
 const KEY_BYTES: usize = 32;
 /// How long a credential may wait until the tracker is asked about it.
@@ -96,8 +100,9 @@ impl Directory {
         limits: DirectoryLimits,
     ) -> Self {
         let known = Cache::builder().max_capacity(limits.capacity).expire_after(limits).build();
+        let last = Cache::builder().max_capacity(limits.capacity).time_to_idle(LAST_KNOWN_FOR).build();
         let asking = Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS));
-        Self { dialect, upstream, metrics, key, known, asking }
+        Self { dialect, upstream, metrics, key, known, last, asking }
     }
 
     async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
@@ -110,12 +115,14 @@ impl Directory {
         let answer = self.upstream.read(self.dialect.whoami(credential)).await;
         self.metrics.upstream_took("whoami", started.elapsed());
         let (response, _) = answer.map_err(|error| Failed::Unreadable(error.to_string().into()))?;
-        match self.dialect.account(&response) {
-            Whoami::Account(login) => Ok(Account::Named(login)),
-            Whoami::Forbidden => Ok(Account::Opaque(print.clone())),
-            Whoami::Refused => Err(Failed::Refused(Arc::new(response))),
-            Whoami::Unreadable(why) => Err(Failed::Unreadable(why.into())),
-        }
+        let account = match self.dialect.account(&response) {
+            Whoami::Account(login) => Account::Named(login),
+            Whoami::Forbidden => Account::Opaque(print.clone()),
+            Whoami::Refused => return Err(Failed::Refused(Arc::new(response))),
+            Whoami::Unreadable(why) => return Err(Failed::Unreadable(why.into())),
+        };
+        self.last.insert(print.clone(), account.clone()).await;
+        Ok(account)
     }
 }
 
@@ -138,11 +145,15 @@ impl Identify for Directory {
     }
 
     fn known(&self, print: &Fingerprint) -> Option<Account> {
-        futures_util::FutureExt::now_or_never(self.known.get(print)).flatten()
+        let now =
+            |cache: &Cache<Fingerprint, Account>| futures_util::FutureExt::now_or_never(cache.get(print)).flatten();
+        now(&self.known).or_else(|| now(&self.last))
     }
 
     fn forget(&self, print: &Fingerprint) {
-        futures_util::FutureExt::now_or_never(self.known.invalidate(print)).unwrap_or_default();
+        for cache in [&self.known, &self.last] {
+            futures_util::FutureExt::now_or_never(cache.invalidate(print)).unwrap_or_default();
+        }
     }
 }
 

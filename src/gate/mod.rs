@@ -5,6 +5,8 @@
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod claims;
+mod labels;
 mod lanes;
 mod reads;
 mod refusal;
@@ -12,10 +14,13 @@ mod resolve;
 mod restore;
 mod section;
 mod shares;
+mod singleton;
 mod watch;
 
+pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use shares::CrowdLimits;
+pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
 use crate::admission::{Expectation, Rules, StateTag};
@@ -92,11 +97,14 @@ pub struct Gate {
     lanes: Lanes,
     shares: Shares,
     reads: Reads,
+    offers: claims::Offers,
+    labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
     warned: moka::sync::Cache<Login, ()>,
     renewals: watch::Renewals,
+    heard: singleton::Unwritten,
     hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
@@ -187,9 +195,12 @@ impl Gate {
             lanes,
             shares: Shares::default(),
             reads: Reads::default(),
+            offers: claims::Offers::default(),
+            labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
+            heard: singleton::Unwritten::default(),
             hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),

@@ -4,13 +4,13 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
-use super::{own, reply, stated};
+use super::{claims, own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
     self, Address, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target, WireResponse,
     Write,
 };
-use crate::gate::{About, Ask, Gate};
+use crate::gate::{About, Ask, Gate, Sender};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -56,9 +56,9 @@ pub struct GateGuard {
 }
 
 /// One request under the guard, before it is understood.
-struct Candidate {
-    head: Parts,
-    target: Target,
+pub(super) struct Candidate {
+    pub(super) head: Parts,
+    pub(super) target: Target,
     peer: Peer,
     arrived: Boot,
 }
@@ -80,8 +80,21 @@ impl GateGuard {
         &*self.gate.ports().dialect
     }
 
+    /// What labels are called may change with this request: before it is answered, and after.
+    fn notice_labels(&self, head: &Head<'_>) {
+        if self.dialect().defines_labels(head) {
+            self.gate.forget_labels();
+        }
+    }
+
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         let path = split_agent_prefix(request.head.uri.path()).1;
+        if claims::is_here(path) {
+            return self.claims(request, body).await;
+        }
+        if singletons::is_here(path) {
+            return self.singletons(&request, path).await;
+        }
         if own::is_own(path) {
             let secret = self.config.webhook_secret.as_ref();
             return own::serve(&self.gate, secret, &self.room, path, &request.head, body).await;
@@ -150,6 +163,46 @@ impl GateGuard {
         Ok((credential, instance))
     }
 
+    /// A call of the gate's own, for whoever has the credential.
+    async fn claims(&self, request: Candidate, body: Incoming) -> Response<Body> {
+        let call = match claims::route(&request.head.method, &request.target) {
+            Ok(claims::Call::Describe) => return claims::describe(),
+            Ok(call) => call,
+            Err(response) => return *response,
+        };
+        match self.claim(call, &request, body).await {
+            Ok(response) => response,
+            Err(rejection) => self.refuse(&request, &rejection),
+        }
+    }
+
+    async fn claim(
+        &self,
+        call: claims::Call,
+        request: &Candidate,
+        body: Incoming,
+    ) -> Result<Response<Body>, Box<Rejection>> {
+        let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
+        let understood = claims::understand(self.dialect(), call, request, &body)?;
+        let (credential, instance) = self.whose(request, &body)?;
+        let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
+        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about };
+        match self.gate.claim(understood.call, sender, &self.runtime).await {
+            Some(claimed) => Ok(claims::answer(self.dialect(), call, claimed)),
+            // Only a client that has gone sees this.
+            None => Err(Box::new(unread("the request was abandoned"))),
+        }
+    }
+
+    async fn singletons(&self, request: &Candidate, path: &str) -> Response<Body> {
+        match self.whose(request, b"") {
+            Ok((credential, instance)) => {
+                singletons::serve(&self.gate, &request.head.method, path, &credential, instance).await
+            }
+            Err(rejection) => self.refuse(request, &rejection),
+        }
+    }
+
     async fn submit(&self, ask: Ask) -> Response<Body> {
         match self.gate.submit(ask, &self.runtime).await {
             Some(reply) => reply::decided(self.dialect(), reply),
@@ -203,8 +256,12 @@ impl Guard for GateGuard {
             return Route::Guarded;
         }
         let target = target_of(head);
-        match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
-            dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
+        let view = Head { method: &head.method, target: &target, headers: &head.headers };
+        match self.dialect().classify(&view) {
+            dialect::Route::Pass | dialect::Route::Read { .. } => {
+                self.notice_labels(&view);
+                Route::Pass
+            }
             // Where no rule is about them, reviews stream as they come.
             dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
             dialect::Route::Write(_) | dialect::Route::Once(_) | dialect::Route::Refuse(_) => {
@@ -221,11 +278,15 @@ impl Guard for GateGuard {
 
     /// A read of an item got a 2xx: its credential may read there, and its holder is alive.
     fn passed(&self, note: Passed<'_>) {
-        if !note.status.is_success() || !note.head.method.is_safe() {
+        if !note.status.is_success() {
             return;
         }
         let target = target_of(note.head);
         let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
+        self.notice_labels(&head);
+        if !note.head.method.is_safe() {
+            return;
+        }
         let dialect::Route::Read { project, address } = self.dialect().classify(&head) else { return };
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
@@ -303,7 +364,7 @@ fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
 }
 
-fn no_room() -> Rejection {
+pub(super) fn no_room() -> Rejection {
     let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
     Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }

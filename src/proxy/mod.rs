@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod body;
+mod claims;
 pub mod coarse;
 pub mod fault;
 mod forward;
@@ -17,6 +18,7 @@ mod own;
 mod reply;
 mod rewrite;
 pub mod room;
+pub mod singletons;
 mod stated;
 
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod claims;
+mod claims_api;
 mod config;
 mod conformance;
 mod corpus;
@@ -27,6 +28,7 @@ mod load;
 mod properties;
 mod protocol;
 mod restart;
+mod rulebook;
 mod shapes;
 mod subpath;
 mod support;

@@ -2,11 +2,11 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Expectation, Mode, MoveRule, Outside, Rules, Stated, Workflow};
+use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
+use claimgate::gate::{About, Ask, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -90,8 +90,11 @@ fn rules() -> Rules {
             states: LABELS.map(Status::new).into(),
             working: statuses(["in-progress"]),
             consume: BTreeSet::new(),
+            put_back: true,
             moves: vec![starts, plans],
         },
+        limits: Limits::none(),
+        singletons: Vec::new(),
         once: Vec::new(),
     }
 }
@@ -179,7 +182,7 @@ impl World {
         self.forge.clear_log();
     }
 
-    fn credential(&self, token: &str) -> Credential {
+    pub fn credential(&self, token: &str) -> Credential {
         let (headers, target) = (headers_of(token), Target::parse("/api/v1/user"));
         let head = Head { method: &Method::GET, target: &target, headers: &headers };
         self.dialect.credential(&head, b"").expect("a plain token")
@@ -304,6 +307,22 @@ impl World {
 
     pub async fn create_if(&self, stated: Stated, who: &str, path: &str, body: Value) -> Told {
         self.write_if(Expectation::Stated(Box::new(stated)), who, "POST", path, body).await
+    }
+
+    /// A call of the claims API as the proxy would make it. Dropping the future is how its client hangs up.
+    pub async fn ask_for(&self, who: &str, call: ClaimCall) -> Option<Claimed> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
+        let gate = Arc::clone(&self.process().gate);
+        let sender = Sender {
+            credential: self.credential(token),
+            instance: instance.map(Instance::new),
+            named: None,
+            headers: headers_of(token),
+            arrived: gate.ports().clock.boot(),
+            about: About::default(),
+        };
+        gate.claim(call, sender, &tokio::runtime::Handle::current()).await
     }
 
     async fn write_if(&self, stated: Expectation, who: &str, method: &str, path: &str, body: Value) -> Told {
