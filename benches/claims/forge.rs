@@ -14,6 +14,8 @@ type Assigned = Arc<Mutex<HashMap<u64, String>>>;
 pub fn start() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     listener.set_nonblocking(true).expect("nonblocking");
+    // Slow clients have connections of their own here, and come in crowds.
+    rustix::net::listen(&listener, 4096).expect("a queue");
     let address = listener.local_addr().expect("address");
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");

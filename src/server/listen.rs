@@ -159,7 +159,11 @@ impl Socket {
 
 fn open(bind: &Bind, inherited: &mut ListenFd) -> io::Result<Socket> {
     match bind {
-        Bind::Tcp(address) => std::net::TcpListener::bind(address).map(Socket::Tcp),
+        Bind::Tcp(address) => {
+            let listener = std::net::TcpListener::bind(address)?;
+            rustix::net::listen(&listener, BACKLOG)?;
+            Ok(Socket::Tcp(listener))
+        }
         Bind::Unix { path, mode } => unix(path, *mode).map(Socket::Unix),
         Bind::Inherited(index) => take(inherited, *index),
     }
@@ -182,6 +186,7 @@ fn unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> 
         std::fs::remove_file(path)?;
     }
     let listener = std::os::unix::net::UnixListener::bind(path)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
@@ -287,4 +292,7 @@ impl Live {
     }
 }
 
+/// Connections that wait to be accepted; the system has a limit of its own. With the 128 of the standard library a crowd that
+/// comes at once, or the whole of the clients after a restart, waits for TCP to try again, a second and more.
+const BACKLOG: i32 = 4096;
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);

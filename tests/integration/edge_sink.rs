@@ -28,8 +28,8 @@ use crate::edge_wire::{Tap, Wire};
 const STREAMS: usize = 3_000;
 /// As many clients at once.
 const CLIENTS: usize = 192;
-/// A client that has got nothing for so long hangs up: its request is not whole, or it was answered.
-const PATIENCE: Duration = Duration::from_millis(40);
+/// A client that has got nothing for so long, twice, hangs up: its request is not whole, or it was answered.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 fn streams() -> usize {
     let told = std::env::var("CLAIMGATE_TEST_STREAMS").ok();
@@ -177,11 +177,26 @@ async fn send(address: SocketAddr, dice: &mut Dice, bytes: &[u8]) {
         rest = &rest[length..];
         tokio::task::yield_now().await;
     }
-    let mut scratch = [0; 4096];
-    while let Ok(Ok(length)) = tokio::time::timeout(PATIENCE, client.read(&mut scratch)).await {
-        if length == 0 {
-            return;
+    let (mut scratch, mut was_silent) = ([0; 4096], false);
+    loop {
+        match tokio::time::timeout(PATIENCE, client.read(&mut scratch)).await {
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(_)) => was_silent = false,
+            Err(_) if was_silent => return,
+            Err(_) => {
+                was_silent = true;
+                others_are_answered(address).await;
+            }
         }
+    }
+}
+
+/// A busy gate is silent, too: whoever came after this client is answered first, and only then its patience ends.
+async fn others_are_answered(address: SocketAddr) {
+    let Ok(mut other) = TcpStream::connect(address).await else { panic!("nobody listens any more") };
+    let request = b"GET /other HTTP/1.1\r\nhost: gate.test\r\nconnection: close\r\n\r\n";
+    if other.write_all(request).await.is_ok() {
+        let _ = other.read_to_end(&mut Vec::new()).await;
     }
 }
 
@@ -331,6 +346,11 @@ async fn guarded_writes_that_leave_are_those_of_the_audit() {
     let found = Mutex::new(Vec::<Wire>::new());
     let settled = eventually(
         || async {
+            // Not before the last section has ended: what is equal now would not be so a moment later.
+            let metrics = gate.operator().get("/metrics").await;
+            if !String::from_utf8_lossy(&metrics.body).contains("claimgate_in_flight 0\n") {
+                return None;
+            }
             let more = tap.take().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
             found.lock().unwrap().extend(more.into_iter().filter(|wire| !wire.is_cut));
             let left = counted(found.lock().unwrap().iter().filter_map(guarded));

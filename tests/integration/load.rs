@@ -214,6 +214,25 @@ async fn a_flood_of_pipelined_requests_waits_for_its_own_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_waits_in_the_systems_queue() {
+    let mut plan = Plan::to(&format!("http://{}", edge_support::forge(echo).await));
+    plan.server.limits.max_connections = 1;
+    let gate = plan.start();
+    let mut held = TcpStream::connect(gate.address).await.unwrap();
+    assert_eq!(status(&ask(&mut held).await), 200);
+    // Nobody is accepted now. The system, too, has a limit on those that wait.
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let crowd = limit.trim().parse::<usize>().unwrap().min(600) - 1;
+    let mut waiting = Vec::new();
+    for _ in 0..crowd {
+        waiting.push(soon(TcpStream::connect(gate.address)).await.unwrap());
+    }
+    drop(held);
+    let mut first = waiting.remove(0);
+    assert_eq!(status(&ask(&mut first).await), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_client_cannot_take_the_connections_of_another() {
     let mut plan = Plan::to(&format!("http://{}", edge_support::forge(echo).await));
     plan.server.limits.max_connections_per_client = 1;
