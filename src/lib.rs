@@ -26,7 +26,7 @@
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
-//! | F3 | [`audit`] | prints the ledger's audit lines, and verifies the promise from them alone |
+//! | F3 | [`audit`] | prints the ledger's audit lines, verifies the promise from them alone, and sums them up |
 //! | F3 | [`clock`] | the system's clocks and randomness |
 //! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release |
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |

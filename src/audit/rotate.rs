@@ -15,6 +15,14 @@ pub(super) struct RotatingFile {
     size: u64,
 }
 
+/// The files of an audit that are there, oldest first.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = (1..).map(|number| old(path, number)).take_while(|old| old.exists()).collect();
+    files.reverse();
+    files.push(path.to_owned());
+    files
+}
+
 // === impl RotatingFile ===
 
 impl RotatingFile {
@@ -75,9 +83,7 @@ impl RotatingFile {
     }
 
     fn old(&self, number: usize) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+        old(&self.path, number)
     }
 }
 
@@ -91,6 +97,12 @@ impl Write for RotatingFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn old(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

@@ -168,7 +168,7 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
     }
 }
 
-fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
+pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     let from = &config.upstream;
     let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
     Ok(UpstreamConfig {
@@ -236,7 +236,7 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
 }
 
 /// The operator's own credential, from its file.
-fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
+pub(super) fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
     let Some(path) = &config.upstream.service_token_file else { return Ok(None) };
     let token = config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Some(Credential::service(token.expose_secret())))

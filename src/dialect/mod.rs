@@ -151,6 +151,21 @@ pub struct Webhook {
     pub item: Option<Locator>,
 }
 
+/// A list that the tracker answers page by page.
+#[derive(Clone, Copy, Debug)]
+pub enum Listing<'a> {
+    /// Every repository that the credential sees and that can be written to.
+    Repositories,
+    /// The open issues and pull requests of a repository.
+    OpenItems(&'a Project),
+    /// Its closed ones with this label, and perhaps others.
+    ClosedItems(&'a Project, &'a str),
+    /// Its own labels.
+    Labels(&'a Project),
+    /// The labels that it shares with others of its owner; the tracker may know of none by saying 404.
+    SharedLabels(&'a Project),
+}
+
 /// One tracker's wire.
 pub trait Dialect: Send + Sync + 'static {
     /// Its name in the configuration.
@@ -210,6 +225,15 @@ pub trait Dialect: Send + Sync + 'static {
 
     /// What that read showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
+
+    /// A read of one page of a list; pages begin with 1. A page beyond the last is empty.
+    fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What a page of repositories showed; `None` where it cannot be used.
+    fn repositories(&self, response: &WireResponse) -> Option<Vec<Project>>;
+
+    /// What a page of items showed; `None` where it cannot be used.
+    fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>>;
 
     /// What a webhook's payload says.
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook;

@@ -1,17 +1,21 @@
 //! Routes about the forge itself, its users, repositories and collaborators.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::{Kind, Schema};
 use super::call::{Call, Outcome, Reply};
 use super::options::Feature;
 use super::render;
+use super::store::Repo;
 
 const EDIT_REPO: Schema = Schema {
     name: "EditRepoOption",
     members: &[("name", Kind::TextPointer), ("private", Kind::Flag), ("archived", Kind::Flag)],
 };
+
+/// As the real one is configured by default.
+const LARGEST_PAGE: usize = 50;
 
 const SCOPE: &str = "token does not have at least one of required scope(s): [read:user]";
 
@@ -50,6 +54,22 @@ pub(super) fn userinfo(call: &Call) -> Outcome {
         "picture": "",
         "groups": [],
     })))
+}
+
+/// What the caller may read, by id, page by page.
+pub(super) fn search(call: &Call) -> Reply {
+    let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let size = if number("limit") == 0 { LARGEST_PAGE } else { number("limit").min(LARGEST_PAGE) };
+    let state = call.state();
+    let archived = |repo: &Repo| match call.query.first("archived") {
+        Some("true") => repo.archived,
+        Some("false") => !repo.archived,
+        _ => true,
+    };
+    let seen = state.repos.values().filter(|repo| state.can_read(repo, call.user()) && archived(repo));
+    let page = seen.skip((number("page").max(1) - 1) * size).take(size);
+    let data: Vec<Value> = page.map(|repo| render::repository(&state, repo, call.user())).collect();
+    Reply::ok(&json!({ "ok": true, "data": data }))
 }
 
 pub(super) fn get(call: &Call) -> Outcome {

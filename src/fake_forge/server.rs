@@ -334,6 +334,7 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::Me, "GET") => repos::me(call),
         (Route::UserOf, "GET") => repos::user(call),
         (Route::Userinfo, "GET") => repos::userinfo(call),
+        (Route::Search, "GET") => Ok(repos::search(call)),
         (Route::Repo, "GET") => repos::get(call),
         (Route::Repo, "PATCH") => repos::edit(call),
         (Route::Repo, "DELETE") => repos::delete(call),

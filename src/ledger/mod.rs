@@ -10,4 +10,4 @@ mod memory;
 mod sqlite;
 
 pub use memory::{MemoryLedger, MemoryStore};
-pub use sqlite::{OpenError, SqliteLedger, SqliteOptions};
+pub use sqlite::{LedgerFile, OpenError, SqliteLedger, SqliteOptions};

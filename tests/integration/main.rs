@@ -17,6 +17,7 @@ mod edge_support;
 mod edge_tls;
 mod edge_upstream;
 mod ledgers;
+mod operating;
 mod properties;
 mod protocol;
 mod restart;

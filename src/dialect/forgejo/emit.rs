@@ -146,7 +146,7 @@ fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
     join(&segments)
 }
 
-fn get(target: String, credential: &Credential) -> WireRequest {
+pub(super) fn get(target: String, credential: &Credential) -> WireRequest {
     let mut headers = base_headers(credential);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     WireRequest { method: Method::GET, target, headers, body: Bytes::new() }

@@ -6,6 +6,7 @@
 mod credential;
 mod emit;
 mod explain;
+mod list;
 mod parse;
 mod read;
 mod reply;
@@ -13,10 +14,10 @@ pub(in crate::dialect) mod routes;
 mod webhook;
 
 use super::{
-    Address, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami, WireRequest,
-    WireResponse, Write,
+    Address, Credential, Dialect, Head, Intent, Listing, ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami,
+    WireRequest, WireResponse, Write,
 };
-use crate::model::{Label, LabelRef, Rejection, SetChange, Snapshot};
+use crate::model::{Label, LabelRef, Project, Rejection, SetChange, Snapshot};
 use http::HeaderMap;
 
 /// The dialect. It has no state.
@@ -95,6 +96,18 @@ impl Dialect for Forgejo {
 
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>> {
         read::labels(response)
+    }
+
+    fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest {
+        list::request(listing, page, credential)
+    }
+
+    fn repositories(&self, response: &WireResponse) -> Option<Vec<Project>> {
+        list::repositories(response)
+    }
+
+    fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>> {
+        list::items(project, response)
     }
 
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook {

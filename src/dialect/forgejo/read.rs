@@ -67,7 +67,8 @@ pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn json(response: &WireResponse) -> Result<Value, String> {
+/// The answer's JSON.
+pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
     let header = |name| response.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
     let coding = header(CONTENT_ENCODING);
     if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
@@ -90,7 +91,8 @@ fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
     item_of(&head).filter(|new| new.number == address.number)
 }
 
-fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
+/// The item that this JSON is.
+pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
     let id = number(issue, "id")?;
     if number(issue, "number")? != address.number {
         return Err("the tracker answered with another item".into());
