@@ -21,9 +21,11 @@ use crate::dialect::{Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{Boot, Caller, Code, Holding, Instance, Login, Rejection, Time};
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use reads::Reads;
 use section::Section;
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -201,19 +203,15 @@ impl Gate {
 
     /// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
     async fn detached(self: Arc<Self>, ask: Ask, reply: oneshot::Sender<Reply>) {
-        let section = Arc::new(Section::new(Arc::clone(&self), ask));
-        let run = Arc::clone(&section);
-        let reply = Arc::new(reply);
-        let client = Arc::clone(&reply);
-        let ended = tokio::spawn(async move { run.run(&|| client.is_closed()).await }).await;
-        let done = match ended {
-            Ok(done) => done,
-            Err(error) => {
-                tracing::error!(%error, "guarded section panicked");
-                Some(section.panicked().await)
-            }
+        let section = Section::new(Arc::clone(&self), ask);
+        let gone = || reply.is_closed();
+        let done = if let Ok(done) = AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
+            done
+        } else {
+            tracing::error!("guarded section panicked");
+            Some(section.panicked().await)
         };
-        if let (Some(done), Some(reply)) = (done, Arc::into_inner(reply)) {
+        if let Some(done) = done {
             // The client may have gone: what it would have been told is in the ledger.
             drop(reply.send(done));
         }

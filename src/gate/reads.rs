@@ -13,13 +13,14 @@ pub(super) struct Reads {
     /// Path to immutable id.
     keys: Cache<Locator, ResourceKey>,
     /// Credentials that lately got a 2xx on an issue or pull of a repository.
-    readers: Cache<(Fingerprint, Project), ()>,
+    readers: moka::sync::Cache<(Fingerprint, Project), tokio::time::Instant>,
 }
 
 const MOST_KEYS: u64 = 200_000;
 const MOST_READERS: u64 = 100_000;
 /// "Lately".
 const READER_FOR: Duration = Duration::from_mins(10);
+const NOTED_EACH: Duration = Duration::from_mins(1);
 
 // === impl Reads ===
 
@@ -27,7 +28,7 @@ impl Default for Reads {
     fn default() -> Self {
         Self {
             keys: Cache::new(MOST_KEYS),
-            readers: Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
+            readers: moka::sync::Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
         }
     }
 }
@@ -47,21 +48,22 @@ impl Reads {
     }
 
     pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey) {
-        self.keys.insert(locator.clone(), key.clone()).await;
+        if self.keys.get(locator).await.as_ref() != Some(key) {
+            self.keys.insert(locator.clone(), key.clone()).await;
+        }
     }
 
     pub(super) async fn forget_key(&self, locator: &Locator) {
         self.keys.invalidate(locator).await;
     }
 
-    pub(super) async fn learn_reader(&self, credential: &Fingerprint, project: &Project) {
-        self.readers.insert((credential.clone(), project.clone()), ()).await;
-    }
-
-    /// The same from where nothing may wait.
-    pub(super) fn learn_reader_now(&self, credential: &Fingerprint, project: &Project) {
-        let learn = self.readers.insert((credential.clone(), project.clone()), ());
-        futures_util::FutureExt::now_or_never(learn).unwrap_or_default();
+    /// Noted anew only now and then: a write to the cache costs more than all else about it.
+    pub(super) fn learn_reader(&self, credential: &Fingerprint, project: &Project) {
+        let reader = (credential.clone(), project.clone());
+        let now = tokio::time::Instant::now();
+        if self.readers.get(&reader).is_none_or(|noted| now.duration_since(noted) > NOTED_EACH) {
+            self.readers.insert(reader, now);
+        }
     }
 
     pub(super) fn is_reader(&self, credential: &Fingerprint, project: &Project) -> bool {

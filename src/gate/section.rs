@@ -240,8 +240,9 @@ impl Section {
 
     async fn learn(&self, address: &Address, seen: &Snapshot) {
         let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
-        self.gate.reads.learn_reader(&print, &address.locator().project).await;
-        self.gate.reads.learn_key(&address.locator(), &seen.key).await;
+        let locator = address.locator();
+        self.gate.reads.learn_reader(&print, &locator.project);
+        self.gate.reads.learn_key(&locator, &seen.key).await;
     }
 
     fn tracker_denies(&self, response: WireResponse) -> Stop {
@@ -661,8 +662,7 @@ impl Section {
         let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unknown = refusal::unknown(&self.locator(), self.doubt_period());
         let Some((key, locator, attempt)) = entered else { return self.refused(None, *unknown) };
-        let mut note = self.bare_note(Decision::Reject, Some(Code::OutcomeUnknown));
-        attempt.as_str().clone_into(&mut note.id);
+        let note = self.note_of(attempt.as_str().to_owned(), Decision::Reject, Some(Code::OutcomeUnknown));
         let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         // What was not sent cannot be in doubt; and what was settled, stays so.
@@ -750,8 +750,7 @@ impl Section {
     }
 
     fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
-        let mut note = self.bare_note(decision, code);
-        at.attempt.as_str().clone_into(&mut note.id);
+        let mut note = self.note_of(at.attempt.as_str().to_owned(), decision, code);
         note.waited = at.waited;
         note.authority = match at.rules.assignment.release_by {
             _ if at.caller.overrider => Some(Authority::Overrider),
@@ -761,9 +760,14 @@ impl Section {
         Box::new(note)
     }
 
+    /// A line that is no attempt's, with a name of its own.
     fn bare_note(&self, decision: Decision, code: Option<Code>) -> Note {
-        let now = self.gate.ports.clock.now();
-        let mut note = Note::of_gate(self.gate.ports.entropy.attempt_id(now).as_str().to_owned(), None);
+        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+        self.note_of(id.as_str().to_owned(), decision, code)
+    }
+
+    fn note_of(&self, id: String, decision: Decision, code: Option<Code>) -> Note {
+        let mut note = Note::of_gate(id, None);
         note.decision = decision;
         note.code = code;
         note.change = self.ask.intent.change.to_string();
