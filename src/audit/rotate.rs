@@ -17,9 +17,11 @@ pub(super) struct RotatingFile {
 
 /// The files of an audit that are there, oldest first.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = (1..).map(|number| old(path, number)).take_while(|old| old.exists()).collect();
+    let mut files = vec![path.to_owned()];
+    while let Some(older) = Some(old(path, files.len())).filter(|older| older.exists()) {
+        files.push(older);
+    }
     files.reverse();
-    files.push(path.to_owned());
     files
 }
 

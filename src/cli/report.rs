@@ -22,7 +22,6 @@ use crate::ledger::LedgerFile;
 
 /// `claimgate report`
 #[derive(Debug, Args)]
-#[expect(clippy::doc_markdown, reason = "shown by --help as it is")]
 pub struct ReportArgs {
     /// The configuration.
     #[command(flatten)]
@@ -148,7 +147,9 @@ fn read_ledger(report: &mut Report, state_dir: &Path) -> anyhow::Result<()> {
         let lines = ledger.lines(after, BATCH)?;
         let Some((last, _)) = lines.last() else { return Ok(()) };
         after = *last;
-        lines.iter().for_each(|(_, line)| report.add(line.as_bytes()));
+        for (_, line) in &lines {
+            report.add(line.as_bytes());
+        }
     }
 }
 
@@ -160,7 +161,7 @@ fn as_text(sums: &Value) -> String {
     for (name, heading, columns) in SECTIONS {
         let rows: Vec<Value> = sums[name].as_array().into_iter().flatten().map(flat).collect();
         if !rows.is_empty() {
-            out += &format!("\n{heading}:\n{}", render(&rows, columns));
+            out.extend(["\n", heading, ":\n", &render(&rows, columns)]);
         }
     }
     out

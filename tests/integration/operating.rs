@@ -54,7 +54,8 @@ fn configured(forge: &FakeForge, more: &str) -> (tempfile::TempDir, String) {
     let (token, config) = (dir.path().join("token"), dir.path().join("gate.toml"));
     std::fs::write(&token, e2e::token("acme")).expect("written");
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).expect("a mode");
-    let (url, state) = (forge.base_url(), dir.path().join("state"));
+    let (url, state) = (forge.base_url(), dir.path().join("state").display().to_string());
+    let token = token.display().to_string();
     let text = format!(
         "[server]\nstate_dir = {state:?}\n[upstream]\nurl = {url:?}\nservice_token_file = {token:?}\n[identity]\n\
          shared_accounts = [\"bot\"]\n{more}"
@@ -111,7 +112,8 @@ async fn a_scan_lists_what_a_gate_would_meet() {
         "missing_label acme/bare".to_owned(),
     ];
     let mut got = found(&scan);
-    (wanted.sort(), got.sort());
+    wanted.sort();
+    got.sort();
     assert_eq!(got, wanted, "{scan:#}");
     assert_eq!(scan["repositories"], json!(["acme/app", "acme/bare"]));
     assert_eq!(scan["items"], json!(70), "closed ones only with a label of work");
