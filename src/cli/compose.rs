@@ -171,7 +171,9 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
 pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     let from = &config.upstream;
     let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
+    let public = from.public_url.as_deref().map(str::parse).transpose().context("upstream.public_url")?;
     Ok(UpstreamConfig {
+        public,
         ca_file: from.ca_file.clone(),
         connect_timeout: from.connect_timeout,
         read_timeout: from.read_timeout,

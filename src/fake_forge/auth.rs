@@ -4,6 +4,7 @@ use base64::Engine as _;
 use http::HeaderMap;
 
 use super::body::{self, Pairs};
+use super::options::Options;
 use super::store::{State, Token};
 
 /// Who a request is from.
@@ -45,8 +46,8 @@ pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
 }
 
 /// Query and urlencoded body as one list of parameters, body first.
-pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pairs {
-    let mut pairs = if body::is_urlencoded(headers) { body::pairs(body) } else { Pairs::default() };
+pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8], options: &Options) -> Pairs {
+    let mut pairs = if body::is_urlencoded(headers) { body::pairs_of(body, options) } else { Pairs::default() };
     pairs.extend(query);
     pairs
 }

@@ -9,5 +9,7 @@ mod codec;
 mod memory;
 mod sqlite;
 
+#[doc(hidden)]
+pub use codec::reread as reread_stored;
 pub use memory::{MemoryLedger, MemoryStore};
 pub use sqlite::{LedgerFile, OpenError, SqliteLedger, SqliteOptions};

@@ -12,7 +12,7 @@ use http::Method;
 /// What the head of this request says.
 pub fn classify(head: &Head<'_>) -> Route {
     let target = head.target;
-    if target.readings().any(|reading| starts_with(reading, &["api", "internal"])) {
+    if target.readings().any(|reading| tails(reading).any(|tail| starts_with(tail, &["api", "internal"]))) {
         return Route::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
     }
     match *head.method {
@@ -89,6 +89,9 @@ fn write(method: &Method, target: &Target) -> Route {
         (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Route::Refuse(bent(why)),
         // Not a path at all: nobody can say what an intermediary makes of it.
         (Some(why), _) if !target.path().starts_with('/') => Route::Refuse(bent(why)),
+        (None, _) if is_below_a_path(method, target.shadow_segments()) => {
+            Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
+        }
         (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Web))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
@@ -98,8 +101,21 @@ fn write(method: &Method, target: &Target) -> Route {
     }
 }
 
+/// The path, and what is left of it should its front be a sub-path below which the tracker is served.
+fn tails(reading: &[String]) -> impl Iterator<Item = &[String]> {
+    (0..=LONGEST_SUB_PATH).filter_map(|front| reading.get(front..))
+}
+
+fn is_below_a_path(method: &Method, reading: &[String]) -> bool {
+    let guarded = |tail: &[String]| matches!(find(method, tail), Some(Row(_, _, Act::Guard(_) | Act::Refuse)));
+    tails(reading).skip(1).any(|tail| starts_with(tail, &["api", "v1"]) && guarded(tail))
+}
+
 /// No reading of the path may come near a guarded field: only rows that say so, and what lies elsewhere.
 fn is_harmless(method: &Method, reading: &[String]) -> bool {
+    if is_below_a_path(method, reading) {
+        return false;
+    }
     match find(method, reading) {
         Some(Row(_, _, act)) => *act == Act::Pass,
         None => !starts_with(reading, &["api", "v1", "repos"]),
@@ -202,6 +218,12 @@ fn part_matches(part: &str, segment: &str) -> bool {
 fn spelled(pattern: &str, segments: &[String]) -> bool {
     parts(pattern).zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
 }
+
+/// Segments of a sub-path that the gate looks behind.
+const LONGEST_SUB_PATH: usize = 2;
+
+const BELOW_A_PATH: &str = "a guarded call stands below a sub-path: ask the gate without it, and if the tracker is served \
+    below one, put it into `upstream.url`";
 
 /// Of `api/v1/repos/{owner}/{repo}/issues/{n}`.
 const ITEM_SEGMENTS: usize = 7;
@@ -452,6 +474,8 @@ mod tests {
             "HEAD /api/v1/repos/o/r/issues/7",
             "OPTIONS /api/v1/repos/o/r/issues/7",
             "OPTIONS *",
+            "POST /forge/api/v1/repos/o/r/issues/7/comments",
+            "POST /o/api/issues/7/title",
             "GET /o/r/issues/7",
             "GET /api//v1/repos/o/r/issues/7",
             "GET /api/v1/repos/o/r/issues/07",
@@ -492,6 +516,11 @@ mod tests {
             "POST /api/internal/hook/pre-receive/o/r",
             "GET /api/internal/manager/processes",
             "GET /api/x%2F..%2Finternal/x",
+            // A tracker that is served below a path, and a gate that was not told so.
+            "PATCH /forge/api/v1/repos/o/r/issues/7",
+            "PATCH /code/forge/api/v1/repos/o/r/pulls/7/",
+            "PUT /forge/api/v1/repos/o/r/issues/7/anything",
+            "GET /forge/api/internal/manager/processes",
         ] {
             check(request, "unknown");
         }
@@ -514,6 +543,8 @@ mod tests {
             "PATCH /api/v1/repos/o/s%65m/issues/7",
             "PATCH /api/v1/repos/o/r/issues/%2B1",
             "PATCH /api/v1/repos/o/r/%69ssues/7",
+            "PATCH /forge//api/v1/repos/o/r/issues/7",
+            "PATCH /forge%2Fapi/v1/repos/o/r/issues/7",
             "PATCH /%61pi/v1/%72epos/o/sem\u{212A}/%69ssues/%31",
             "PATCH /api%2fv1/repos/o/sem\u{130}/issues/1",
             "PATCH /api/v1%2Frepos%2Froot1%2Fsem\u{130}%2Fissues%2F1",
