@@ -28,7 +28,7 @@
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
 //! | F3 | [`audit`] | prints the ledger's audit lines, verifies the promise from them alone, and sums them up |
 //! | F3 | [`clock`] | the system's clocks and randomness |
-//! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release |
+//! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release; the claims API, which only puts such writes in a row |
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |
 //! | F6 | [`config`] | one file is schema, defaults and their explanation; a wrong key is an error with its place |
 //! | F6 | [`telemetry`] | the operational log |
@@ -62,7 +62,7 @@
 //!
 //! - **One maker of permits.** `Permit::new` is called in `admission` alone (tidy), a [`Permit`](admission::Permit) is not
 //!   `Clone`, and the send of a write to an existing item consumes one. A creation has none: nobody can race for an item
-//!   that does not exist.
+//!   that does not exist. What a `[[once]]` rule is about is entered in the ledger under its key instead.
 //! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
 //!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
 //!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.

@@ -1,6 +1,8 @@
 //! The rules as the configuration states them (DESIGN section 6).
 
-use crate::model::{Label, OpenState, Shown, Snapshot, Status};
+use super::once::OnceRule;
+use super::{Limits, Singleton};
+use crate::model::{Label, OpenState, Shown, Snapshot, Status, What};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -76,6 +78,8 @@ pub struct Workflow {
     pub consume: BTreeSet<Status>,
     /// Which moves are allowed.
     pub moves: Vec<MoveRule>,
+    /// Whether the labels that a claim brought go when its holding ends half-way.
+    pub put_back: bool,
 }
 
 /// All rules of one gate.
@@ -85,6 +89,26 @@ pub struct Rules {
     pub assignment: Assignment,
     /// Over where an item stands.
     pub workflow: Workflow,
+    /// Over how many items one agent may hold.
+    pub limits: Limits,
+    /// Over which agents work one at a time.
+    pub singletons: Vec<Singleton>,
+    /// Over what may be created once.
+    pub once: Vec<OnceRule>,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Whether some rule is about what may be created once.
+    pub fn is_ruled(&self, what: What) -> bool {
+        self.once.iter().any(|rule| rule.what == what)
+    }
+
+    /// Whether some rule counts reviews with this verdict.
+    pub fn counts(&self, event: &str) -> bool {
+        self.once.iter().any(|rule| rule.what == What::Review && rule.events.contains(event))
+    }
 }
 
 // === impl Workflow ===

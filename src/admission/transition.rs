@@ -4,15 +4,17 @@
 //! protocol is written once. A step that the record does not allow is refused
 //! and changes nothing; a final state is never left.
 
-use super::{OutsideEdit, Plan};
+use super::{Barred, OutsideEdit, Plan, Term};
 use crate::model::{
-    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind,
-    Masked, Ownership, Settled, Shown, Time,
+    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Holding, ItemRecord, Kind, Masked,
+    OpenState, Ownership, Settled, Shown, Status, Time,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One step, carried out in one transaction.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, never in long lists")]
 pub enum Step {
     /// T1: enter the attempt. Never judges who holds.
     Open(Attempt),
@@ -86,6 +88,9 @@ pub enum Step {
         /// The same agent, named.
         to: Actor,
     },
+    /// The batch that this stands in goes on only if the term holds. It stands before the step that it is for; the
+    /// ledger judges it, since it rests on more than this item's record.
+    Require(Term),
 }
 
 /// How a sent write ended.
@@ -142,7 +147,7 @@ pub struct Stamp {
 }
 
 /// Why a step was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Another attempt is OPEN or SENDING.
     #[error("another write of this item is under way")]
@@ -156,6 +161,9 @@ pub enum Refused {
     /// The record is no longer the one that the step was made for.
     #[error("the item's record has changed")]
     Stale,
+    /// A term of the step does not hold.
+    #[error("{0}")]
+    Barred(Box<Barred>),
 }
 
 /// What happened, for the audit.
@@ -230,6 +238,7 @@ pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Appl
         Step::Renew { actor, at } => renew(record, actor, *at),
         Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, &mut done),
         Step::Rebind { from, to } => rebind(record, from, to, &mut done)?,
+        Step::Require(_) => {}
     }
     prune(record, stamp);
     Ok(done)
@@ -272,6 +281,10 @@ fn settle(
         Outcome::Committed { shown, parked } => {
             record.contested = false;
             own(record, &attempt, shown, stamp);
+            // Whoever relabels an item has seen to its labels.
+            if attempt.goal.as_ref().is_some_and(|goal| goal.labels.is_some()) {
+                record.stray = None;
+            }
             if let (Some(parked), Some(holding)) = (parked, record.holding.as_mut()) {
                 holding.parked = *parked;
             }
@@ -358,10 +371,18 @@ fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, st
         attempt: before.map_or_else(|| attempt.id.clone(), |held| held.attempt.clone()),
         fence: record.fence,
         shown: shown.clone(),
-        found: before.map_or_else(|| shown.statuses.clone(), |held| held.found.clone()),
+        found: before.map_or_else(|| found(record, attempt, shown), |held| held.found.clone()),
         parked: false,
         renewed: stamp.now,
     }
+}
+
+/// Where the item stood before anybody took it up: before a holding that this one takes over or that ended half-way;
+/// else as the claim's own read showed it, or, where nothing was sent, as it shows.
+fn found(record: &ItemRecord, attempt: &Attempt, shown: &Shown) -> BTreeSet<Status> {
+    let taken_over = record.holding.as_ref().filter(|held| !held.parked).map(|held| &held.found);
+    let read = attempt.goal.as_ref().map_or(&shown.statuses, |goal| &goal.found);
+    record.stray.as_ref().or(taken_over).unwrap_or(read).clone()
 }
 
 // === outside edits, doubt, recovery ===
@@ -371,8 +392,12 @@ fn edited(record: &mut ItemRecord, edit: &OutsideEdit, fence: Fence, done: &mut 
         return Err(Refused::Stale);
     }
     match edit {
-        OutsideEdit::Takes { cause, .. } => {
-            let holder = record.holding.take().ok_or(Refused::Stale)?.actor;
+        OutsideEdit::Takes { shown, cause } => {
+            let held = record.holding.take().ok_or(Refused::Stale)?;
+            // Closed is finished, not half-way.
+            let half_way = shown.state == OpenState::Open && shown.statuses != held.found;
+            record.stray = half_way.then_some(held.found);
+            let holder = held.actor;
             record.fence.0 += 1;
             record.contested = false;
             record.masks.clear();
@@ -533,7 +558,7 @@ fn take_live(
 }
 
 fn mask(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) {
-    if let Some(goal) = attempt.goal.clone().filter(|goal| *goal != Goal::default()) {
+    if let Some(goal) = attempt.goal.clone().filter(|goal| !goal.is_empty()) {
         record.masks.push(Masked { goal, settled: stamp.now });
     }
 }

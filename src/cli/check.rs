@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Loaded, Mode, Outside, Server, Verify, Workflow, show_duration, show_size,
+    self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton, Verify,
+    Whose, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -53,6 +54,9 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     guarded(&mut out, config)?;
     assignment(&mut out, &config.assignment)?;
     workflow(&mut out, &config.workflow)?;
+    limits(&mut out, &config.limits)?;
+    config.singleton.iter().try_for_each(|rule| singleton(&mut out, rule))?;
+    once(&mut out, &config.once)?;
     identity(&mut out, config)?;
     ledger(&mut out, config)?;
     settings(&mut out, loaded)?;
@@ -126,13 +130,58 @@ fn assignment(out: &mut String, rules: &Assignment) -> fmt::Result {
 
 fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
     writeln!(out, "\nWorkflow ({}):", mode(rules.mode))?;
-    writeln!(out, "  for now moves take their turn and are recorded; none is refused by these rules yet")?;
     writeln!(out, "  worked on in: {}", or_none(&rules.working))?;
     writeln!(out, "  left only once: {}", or_none(&rules.consume))?;
     for rule in &rules.moves {
         writeln!(out, "  to {} from {}, by {}", rule.to, rule.from.join(", "), who(rule.by))?;
     }
-    writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")
+    writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")?;
+    let fate = if rules.put_back { "are put back" } else { "stay" };
+    writeln!(out, "  labels of a claim that ended half-way {fate}")
+}
+
+fn limits(out: &mut String, rules: &Limits) -> fmt::Result {
+    let (all, here) = (rules.items, rules.items_per_repository);
+    if all == 0 && here == 0 {
+        return writeln!(out, "\nLimits: none; an agent may hold any number of items");
+    }
+    let whose = match rules.of {
+        Whose::Agent => "an agent (account and instance)",
+        Whose::Account => "an account",
+    };
+    let most = |count: usize| if count == 0 { "any number".to_owned() } else { format!("at most {count}") };
+    writeln!(out, "\nLimits ({}):", mode(rules.mode))?;
+    writeln!(out, "  {whose} may hold {} items at once, {} in one repository", most(all), most(here))
+}
+
+fn singleton(out: &mut String, rule: &Singleton) -> fmt::Result {
+    let actions: Vec<&str> = rule.actions.iter().map(|action| action.as_str()).collect();
+    writeln!(out, "\nSingleton {} ({}):", rule.name(), mode(rule.mode))?;
+    writeln!(out, "  of the agents {} one at a time per {}", rule.agents.join(", "), rule.per)?;
+    writeln!(out, "  counting {}, until idle for {}", actions.join(", "), show_duration(rule.idle))
+}
+
+fn once(out: &mut String, rules: &[Once]) -> fmt::Result {
+    if rules.is_empty() {
+        return writeln!(out, "\nCreated once: nothing; reviews and pull requests are not limited");
+    }
+    writeln!(out, "\nCreated once:")?;
+    for rule in rules {
+        let answer = match rule.answer {
+            OnceAnswer::Refuse => "is refused",
+            OnceAnswer::First => "gets the first",
+        };
+        let what = match (rule.what, rule.by) {
+            (OnceWhat::Review, _) => format!("a review ({})", rule.events.join(", ")),
+            (OnceWhat::Pull, By::Anyone) => "an open pull request that closes an issue".to_owned(),
+            (OnceWhat::Pull, By::Holder) => {
+                "an open pull request that closes an issue, while somebody holds that by its holder".to_owned()
+            }
+        };
+        writeln!(out, "  {} ({}): {what}", rule.name, mode(rule.mode))?;
+        writeln!(out, "    one for each \"{}\" of {}; a second one {answer}", rule.key, rule.agents.join(", "))?;
+    }
+    Ok(())
 }
 
 fn identity(out: &mut String, config: &Config) -> fmt::Result {

@@ -2,26 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
-use crate::admission::{self, Rules};
+use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
+use crate::admission::{self, Glob, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{Gate, LaneLimits, Ports, Settings, Verify};
+use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
-use crate::model::{Login, Status, Time};
+use crate::model::{Kind, Login, Status, Time};
 use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
-
-/// How long the body of a guarded write may take as a whole.
-const GUARDED_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
 pub(super) fn gate(
@@ -60,6 +57,7 @@ pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: usize) -> anyho
     let shared = Shared::new(guard, handle, upstream(config)?, pass(config)?)?;
     let mut listening = server(config, inherited);
     listening.limits.open = gate.ports().metrics.connections.clone();
+    listening.limits.turned_away = gate.ports().metrics.turned_away.clone();
     Ok(Server::bind(listening, shared)?)
 }
 
@@ -99,7 +97,52 @@ pub(super) fn rules(config: &Config) -> Rules {
                     by: by(rule.by),
                 })
                 .collect(),
+            put_back: flow.put_back,
         },
+        limits: limits(&config.limits),
+        singletons: config.singleton.iter().map(singleton).collect(),
+        once: config.once.iter().map(once).collect(),
+    }
+}
+
+fn limits(from: &config::Limits) -> admission::Limits {
+    admission::Limits {
+        mode: mode(from.mode),
+        items: from.items,
+        items_per_repository: from.items_per_repository,
+        of: match from.of {
+            config::Whose::Agent => admission::Whose::Agent,
+            config::Whose::Account => admission::Whose::Account,
+        },
+    }
+}
+
+fn singleton(from: &config::Singleton) -> admission::Singleton {
+    admission::Singleton {
+        name: from.name(),
+        mode: mode(from.mode),
+        // A pattern that does not parse has been refused with the configuration.
+        agents: from.agents.iter().filter_map(|glob| Glob::parse(glob).ok()).collect(),
+        actions: from.actions.iter().filter_map(|action| Kind::parse(action.as_str())).collect(),
+        idle: from.idle,
+    }
+}
+
+/// The texts were checked with the configuration; what is not understood all the same binds nobody.
+fn once(rule: &config::Once) -> OnceRule {
+    let what = rule.what.model();
+    OnceRule {
+        name: rule.name.clone(),
+        what,
+        agents: rule.agents.iter().filter_map(|text| AgentPattern::parse(text).ok()).collect(),
+        events: rule.events.iter().cloned().collect(),
+        key: Template::parse(what, &rule.key).unwrap_or_else(|_| Template::of(what)),
+        by: by(rule.by),
+        answer: match rule.answer {
+            config::OnceAnswer::Refuse => SecondGets::Refusal,
+            config::OnceAnswer::First => SecondGets::First,
+        },
+        mode: mode(rule.mode),
     }
 }
 
@@ -130,6 +173,7 @@ fn settings(config: &Config) -> Settings {
             config::Verify::ReadBack => Verify::ReadBack,
             config::Verify::Answer => Verify::Answer,
         },
+        crowd: CrowdLimits { all: config.assignment.max_waiting, per_agent: config.assignment.max_waiting_per_agent },
         lanes: LaneLimits { capacity: config.assignment.lane_capacity, timeout: config.assignment.lane_timeout },
         shared_accounts: logins(&config.identity.shared_accounts),
         overriders: logins(&config.assignment.overriders),
@@ -142,6 +186,7 @@ fn directory_limits(config: &Config) -> DirectoryLimits {
         lifetime: config.identity.whoami_lifetime,
         negative_lifetime: config.identity.whoami_negative_lifetime,
         capacity: config.identity.whoami_capacity,
+        concurrency: config.identity.whoami_concurrency,
     }
 }
 
@@ -153,7 +198,8 @@ fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
     };
     Ok(GuardConfig {
         max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
-        body_timeout: GUARDED_BODY_TIMEOUT,
+        body_timeout: config.server.guarded_body_timeout,
+        memory: usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX),
         sources: config.identity.sources.iter().map(source).collect(),
         webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
     })
@@ -217,13 +263,15 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
         instance: listener.instance.as_deref().map(Into::into),
         ..ListenerConfig::tcp(listener.address)
     }));
-    let per_address = if from.max_connections_per_client == 0 { usize::MAX } else { from.max_connections_per_client };
+    let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
     ServerConfig {
         listeners,
         workers: Some(from.workers).filter(|workers| *workers > 0),
         limits: Limits {
             max_connections: from.max_connections,
-            max_connections_per_address: per_address,
+            max_connections_per_client: or_none(from.max_connections_per_client),
+            max_requests: or_none(from.max_requests),
+            max_requests_per_client: or_none(from.max_requests_per_client),
             tls_handshake_timeout: from.handshake_timeout,
             header_read_timeout: from.header_read_timeout,
             keep_alive_timeout: from.idle_timeout,

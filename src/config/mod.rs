@@ -11,6 +11,7 @@
 mod checks;
 mod files;
 mod layers;
+mod once;
 mod sections;
 mod source;
 mod values;
@@ -19,9 +20,11 @@ use std::path::PathBuf;
 
 pub use files::read_secret;
 pub use layers::environment_names;
+pub use once::{Once, OnceAnswer, OnceWhat};
 pub use sections::{
-    Assignment, Audit, By, Config, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Listener, Log, LogFormat,
-    Metrics, Mode, Move, Outside, Server, Tls, Tracker, Upstream, Verify, Workflow,
+    Action, Assignment, Audit, By, Config, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Limits, Listener,
+    Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Upstream, Verify, Whose,
+    Workflow,
 };
 pub use source::{ConfigErrors, Place, Problem};
 pub use values::{parse_duration, parse_size, show_duration, show_size};

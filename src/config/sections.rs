@@ -9,12 +9,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::once::Once;
 use super::values::{address, choice, duration, optional_path, optional_text, or_off, size};
 
 /// The whole configuration, as in force.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Classes of agents that work one at a time (`[[singleton]]`).
+    pub singleton: Vec<Singleton>,
+    /// What may be created once (`[[once]]`).
+    pub once: Vec<Once>,
     /// Listeners, limits and time-outs towards clients.
     pub server: Server,
     /// The tracker, and how it is reached.
@@ -27,6 +32,8 @@ pub struct Config {
     pub assignment: Assignment,
     /// The rules of statuses.
     pub workflow: Workflow,
+    /// How many items one agent may hold.
+    pub limits: Limits,
     /// Where decisions are recorded.
     pub audit: Audit,
     /// The operational log.
@@ -67,6 +74,10 @@ pub struct Server {
     pub max_connections: usize,
     /// At once from one address; 0: no limit.
     pub max_connections_per_client: usize,
+    /// Requests at once; 0: no limit.
+    pub max_requests: usize,
+    /// The same from one address; 0: no limit.
+    pub max_requests_per_client: usize,
     /// Fields of one head.
     pub max_headers: usize,
     /// Bytes of one head.
@@ -75,6 +86,12 @@ pub struct Server {
     /// Bytes of a guarded write.
     #[serde(with = "size")]
     pub max_guarded_body: u64,
+    /// For the body of a guarded write.
+    #[serde(with = "duration")]
+    pub guarded_body_timeout: Duration,
+    /// Bytes of all bodies that are read whole.
+    #[serde(with = "size")]
+    pub guarded_memory: u64,
     /// Of one HTTP/2 connection.
     pub max_h2_streams: u32,
     /// After SIGTERM.
@@ -198,6 +215,8 @@ pub struct Identity {
     pub whoami_negative_lifetime: Duration,
     /// Credentials remembered.
     pub whoami_capacity: u64,
+    /// Credentials asked about at once.
+    pub whoami_concurrency: usize,
 }
 
 /// `[assignment]`
@@ -231,6 +250,10 @@ pub struct Assignment {
     /// The longest wait in a lane.
     #[serde(with = "duration")]
     pub lane_timeout: Duration,
+    /// Guarded writes at once.
+    pub max_waiting: usize,
+    /// Those of one agent.
+    pub max_waiting_per_agent: usize,
 }
 
 /// `[workflow]`
@@ -245,6 +268,8 @@ pub struct Workflow {
     pub working: Vec<String>,
     /// Those that can be left only once.
     pub consume: Vec<String>,
+    /// Whether the labels of a claim that ended half-way are put back.
+    pub put_back: bool,
     /// The allowed moves (`[[workflow.move]]`).
     #[serde(rename = "move")]
     pub moves: Vec<Move>,
@@ -260,6 +285,46 @@ pub struct Move {
     pub to: String,
     /// Who may.
     pub by: By,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Refuse, or only record.
+    pub mode: Mode,
+    /// Items held at once; 0: no limit.
+    pub items: usize,
+    /// The same in one repository.
+    pub items_per_repository: usize,
+    /// Whose items are counted together.
+    pub of: Whose,
+}
+
+/// `[[singleton]]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Singleton {
+    /// Under which it is kept and listed; none: made from the first pattern.
+    #[serde(default, with = "optional_text")]
+    pub name: Option<String>,
+    /// Patterns of logins and instances.
+    pub agents: Vec<String>,
+    /// Where one agent at a time works.
+    #[serde(default)]
+    pub per: Per,
+    /// The kinds of writes that count.
+    pub actions: Vec<Action>,
+    /// Silence after which an agent is no longer at work.
+    #[serde(with = "duration")]
+    pub idle: Duration,
+    /// Refuse, or only record.
+    #[serde(default = "enforce")]
+    pub mode: Mode,
+}
+
+fn enforce() -> Mode {
+    Mode::Enforce
 }
 
 /// `[audit]`
@@ -303,6 +368,46 @@ choice! {
         Enforce = "enforce",
         /// It is decided and recorded; nothing is refused.
         Observe = "observe",
+    }
+}
+
+choice! {
+    /// Whose items are counted together.
+    Whose {
+        /// Those of an account and instance.
+        Agent = "agent",
+        /// Those of all instances of an account.
+        Account = "account",
+    }
+}
+
+choice! {
+    /// What a write does.
+    Action {
+        /// Takes a free item.
+        Claim = "claim",
+        /// Gives one up.
+        Release = "release",
+        /// Passes one on.
+        HandOver = "hand_over",
+        /// Changes labels, or open and closed.
+        Move = "move",
+        /// Takes what its own account is assigned already.
+        Adopt = "adopt",
+        /// Takes what has been silent for too long.
+        TakeOver = "take_over",
+        /// Makes a new item with a guarded field.
+        Create = "create",
+    }
+}
+
+choice! {
+    /// Where one agent at a time works.
+    #[derive(Default)]
+    Per {
+        /// In a repository.
+        #[default]
+        Repository = "repository",
     }
 }
 
@@ -375,6 +480,17 @@ choice! {
         Json = "json",
         /// For a person.
         Text = "text",
+    }
+}
+
+// === impl Singleton ===
+
+impl Singleton {
+    /// As it is called, or what its first pattern leaves without `*` and `?`.
+    pub fn name(&self) -> String {
+        let first = || self.agents.first().map_or("", String::as_str);
+        let made = |text: &str| text.replace(['*', '?'], "").trim_matches(['-', '_', '.', ' ']).to_lowercase();
+        self.name.clone().unwrap_or_else(|| made(first()))
     }
 }
 

@@ -5,14 +5,18 @@
 //! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
 //! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
 
+mod claims;
 mod credential;
 mod forgejo;
 mod form;
 mod json;
+mod once;
 mod target;
 mod wire;
 
+pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
 pub use credential::Credential;
+pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
@@ -61,6 +65,9 @@ pub enum Route {
     },
     /// May change a guarded field: its body must be read.
     Write(Write),
+    /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
+    /// is a refusal.
+    Once(Result<Write, ParseError>),
     /// Not understood, and therefore not sent.
     Refuse(ParseError),
 }
@@ -84,6 +91,7 @@ pub enum Scope {
 
 /// A write whose body was read.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub enum Parsed {
     /// Touches no guarded field: goes on as it came.
     Unguarded,
@@ -167,7 +175,7 @@ pub enum Listing<'a> {
 }
 
 /// One tracker's wire.
-pub trait Dialect: Send + Sync + 'static {
+pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 
@@ -220,8 +228,12 @@ pub trait Dialect: Send + Sync + 'static {
     /// A write that adds or removes labels; removals one at a time.
     fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent;
 
-    /// A read of one page of the labels that the item's repository has; pages begin with 1.
-    fn list_labels(&self, address: &Address, page: usize, credential: &Credential) -> WireRequest;
+    /// A read of one page of the labels that the item's repository has, or the organisation that owns it; pages begin
+    /// with 1.
+    fn list_labels(&self, address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest;
+
+    /// Whether a request that passes may change what labels there are, or what they are called.
+    fn defines_labels(&self, head: &Head<'_>) -> bool;
 
     /// What that read showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;

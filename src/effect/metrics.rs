@@ -34,10 +34,14 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Connections open at the edge.
     pub connections: Gauge,
+    /// Connections and requests that were one too many.
+    pub turned_away: Counter,
     /// Items in doubt.
     pub doubt: Gauge,
     /// Holdings whose holder is silent for longer than `assignment.stale_after`.
     pub stale: Gauge,
+    /// Agents at work by a singleton rule.
+    pub singletons: Gauge,
     /// Holdings that a late write or an outside edit contests.
     pub contested: Counter,
     /// Holdings that an outside edit ended.
@@ -57,8 +61,10 @@ impl Default for Metrics {
             upstream: Family::new_with_constructor(seconds),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            turned_away: Counter::default(),
             doubt: Gauge::default(),
             stale: Gauge::default(),
+            singletons: Gauge::default(),
             contested: Counter::default(),
             revoked: Counter::default(),
             unnamed_instances: Counter::default(),
@@ -76,8 +82,10 @@ impl Metrics {
         registry.register_with_unit("upstream", "Guarded calls to the tracker", Unit::Seconds, self.upstream.clone());
         registry.register("in_flight", "Guarded sections under way", self.in_flight.clone());
         registry.register("connections", "Open client connections", self.connections.clone());
+        registry.register("turned_away", "Connections and requests over a limit of [server]", self.turned_away.clone());
         registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
         registry.register("stale", "Holdings whose holder is silent for too long", self.stale.clone());
+        registry.register("singletons", "Agents at work by a singleton rule", self.singletons.clone());
         registry.register(
             "contested",
             "Writes seen that did not pass the gate and are not settled",

@@ -28,6 +28,8 @@ pub struct Options {
 pub enum Feature {
     /// Labels of an issue may be given by name (Forgejo 8).
     LabelNames,
+    /// A list of issues comes in the order that `sort` names (Forgejo 10).
+    SortedLists,
     /// `GET …/timeline` exists (Forgejo 7).
     Timeline,
     /// `POST` and `DELETE …/issues/{n}/assignees` exist (Gitea 1.27).
@@ -101,8 +103,8 @@ impl Options {
     /// As Forgejo 15 (read in the source, not recorded).
     pub fn forgejo_15() -> Self {
         use Feature::{
-            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace, StrictTokens, Timeline,
-            WebChecksRepository,
+            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace, SortedLists, StrictTokens,
+            Timeline, WebChecksRepository,
         };
         let features = BTreeSet::from([
             CollapseSlashes,
@@ -110,6 +112,7 @@ impl Options {
             ExclusiveLabels,
             LabelNames,
             PullAssigneesReplace,
+            SortedLists,
             StrictTokens,
             Timeline,
             WebChecksRepository,

@@ -371,7 +371,7 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::RequestedReviewers, "POST" | "DELETE") => pulls::requested_reviewers(call),
         (Route::Reviews, "GET") => pulls::reviews(call),
         (Route::Reviews, "POST") => pulls::review(call),
-        (Route::Review, "GET" | "DELETE") => pulls::one_review(call),
+        (Route::Review, "GET" | "POST" | "DELETE") => pulls::one_review(call),
         (Route::Dismissals, "POST") => pulls::dismiss(call),
         (Route::WebAssignee, "POST") => web::assignee(call).await,
         (Route::WebLabels, "POST") => web::labels(call).await,

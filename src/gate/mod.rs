@@ -5,15 +5,22 @@
 //! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod claims;
+mod labels;
 mod lanes;
 mod reads;
 mod refusal;
 mod resolve;
 mod restore;
 mod section;
+mod shares;
+mod singleton;
 mod watch;
 
+pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use shares::CrowdLimits;
+pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
 use crate::admission::{Expectation, Rules, StateTag};
@@ -24,6 +31,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use reads::Reads;
 use section::Section;
+use shares::Shares;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -51,6 +59,8 @@ pub struct Settings {
     pub verify: Verify,
     /// Waiters a lane, and how long they wait.
     pub lanes: LaneLimits,
+    /// Writes under way.
+    pub crowd: CrowdLimits,
     /// Accounts that several agents share: each request must name its instance.
     pub shared_accounts: BTreeSet<Login>,
     /// Accounts of people.
@@ -85,12 +95,16 @@ pub struct Gate {
     settings: Settings,
     rules: ArcSwap<Rules>,
     lanes: Lanes,
+    shares: Shares,
     reads: Reads,
+    offers: claims::Offers,
+    labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
     warned: moka::sync::Cache<Login, ()>,
     renewals: watch::Renewals,
+    heard: singleton::Unwritten,
     hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
@@ -114,6 +128,8 @@ pub struct Ask {
     pub operator: bool,
     /// The source state that the client states, if it does.
     pub expectation: Expectation,
+    /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
+    pub body: bytes::Bytes,
 }
 
 /// Where a request came from, for the audit.
@@ -177,10 +193,14 @@ impl Gate {
             settings,
             rules: ArcSwap::from_pointee(rules),
             lanes,
+            shares: Shares::default(),
             reads: Reads::default(),
+            offers: claims::Offers::default(),
+            labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
+            heard: singleton::Unwritten::default(),
             hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
@@ -191,6 +211,9 @@ impl Gate {
     ///
     /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
     pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        if self.under_way.load(Ordering::Acquire) >= self.settings.crowd.all {
+            return Some(Section::new(Arc::clone(self), ask).crowded_out());
+        }
         let (reply, answer) = oneshot::channel();
         let gate = Arc::clone(self);
         let guard = InFlight::enter(Arc::clone(self));

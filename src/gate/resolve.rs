@@ -77,8 +77,16 @@ pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now:
 
 /// Whether the write that landed parks its holder's item, as an answered one would have.
 fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) -> Option<bool> {
-    let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor))?;
-    admission::parks(&own.shown, shown, &rules.workflow)
+    let becomes = matches!(&doubt.ownership, Ownership::Becomes(actor) if actor.same_agent(&doubt.actor));
+    let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor));
+    match own {
+        Some(own) => admission::parks(&own.shown, shown, &rules.workflow),
+        None if becomes => {
+            let before = Shown { statuses: doubt.goal.found.clone(), ..shown.clone() };
+            admission::parks(&before, shown, &rules.workflow)
+        }
+        None => None,
+    }
 }
 
 fn holds_already(record: &ItemRecord, doubt: &Doubt) -> bool {

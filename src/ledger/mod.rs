@@ -7,7 +7,9 @@
 mod book;
 mod codec;
 mod memory;
+mod once;
 mod sqlite;
+mod tenures;
 
 #[doc(hidden)]
 pub use codec::reread as reread_stored;

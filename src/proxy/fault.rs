@@ -12,12 +12,21 @@ pub enum Fault {
     /// The head of the request can be read in more than one way.
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    /// The target alone is longer than a head may be.
+    #[error("the target is too long")]
+    TargetTooLong,
+    /// The head is too long, or has too many headers.
+    #[error("the head of the request is too long, or has too many headers")]
+    HeadTooLarge,
     /// CONNECT, and nothing else.
     #[error("this method is not supported")]
     Method,
     /// An expectation other than `100-continue`.
     #[error("this expectation cannot be met")]
     Expectation,
+    /// One request more than may be under way.
+    #[error("too many requests are under way; try again")]
+    Busy,
     /// The client stopped sending.
     #[error("the body of the request did not arrive in time")]
     ClientStalled,
@@ -40,8 +49,11 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Fault::BadRequest(_) | Fault::ClientBody => StatusCode::BAD_REQUEST,
+            Fault::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Fault::Method => StatusCode::METHOD_NOT_ALLOWED,
             Fault::Expectation => StatusCode::EXPECTATION_FAILED,
+            Fault::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Fault::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Fault::Unreachable(_) | Fault::BadAnswer(_) => StatusCode::BAD_GATEWAY,
             Fault::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -56,6 +68,13 @@ impl Fault {
         }
     }
 
+    /// The answer after which the connection closes: what follows a head like that is anybody's guess.
+    pub(super) fn into_last_response(self, view: &ClientView<'_>) -> Response<Body> {
+        let mut response = self.into_response(view);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
     pub(super) fn into_response(self, view: &ClientView<'_>) -> Response<Body> {
         let text = serde_json::json!({ "message": self.to_string(), "url": view.url("/api/swagger") });
         let mut response = Response::new(full(text.to_string()));
@@ -63,6 +82,9 @@ impl Fault {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
         headers.insert(header::VIA, VIA_VALUE);
+        if self == Fault::Busy {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self == Fault::Method {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }

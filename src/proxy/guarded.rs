@@ -3,14 +3,15 @@
 //! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
-use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
-use super::{own, reply, stated};
+use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
+use super::{claims, own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
-    self, Address, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target, WireResponse, Write,
+    self, Address, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target, WireResponse,
+    Write,
 };
-use crate::gate::{About, Ask, Gate};
-use crate::model::{Boot, Code, Instance, Rejection};
+use crate::gate::{About, Ask, Gate, Sender};
+use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -27,6 +28,8 @@ pub struct GuardConfig {
     pub max_body: usize,
     /// How long such a body may take.
     pub body_timeout: Duration,
+    /// The memory that all such bodies may take together, bytes.
+    pub memory: usize,
     /// Where an instance may be named.
     pub sources: Vec<InstanceSource>,
     /// What the tracker's webhooks are signed with; none: they are off.
@@ -49,12 +52,13 @@ pub struct GateGuard {
     gate: Arc<Gate>,
     runtime: tokio::runtime::Handle,
     config: GuardConfig,
+    room: Arc<Room>,
 }
 
 /// One request under the guard, before it is understood.
-struct Candidate {
-    head: Parts,
-    target: Target,
+pub(super) struct Candidate {
+    pub(super) head: Parts,
+    pub(super) target: Target,
     peer: Peer,
     arrived: Boot,
 }
@@ -68,21 +72,38 @@ const LONGEST_INSTANCE: usize = 64;
 impl GateGuard {
     /// Guards by this gate; guarded sections run on `runtime`.
     pub fn new(gate: Arc<Gate>, runtime: tokio::runtime::Handle, config: GuardConfig) -> Arc<Self> {
-        Arc::new(Self { gate, runtime, config })
+        let room = Room::new(config.memory);
+        Arc::new(Self { gate, runtime, config, room })
     }
 
     fn dialect(&self) -> &dyn Dialect {
         &*self.gate.ports().dialect
     }
 
+    /// What labels are called may change with this request: before it is answered, and after.
+    fn notice_labels(&self, head: &Head<'_>) {
+        if self.dialect().defines_labels(head) {
+            self.gate.forget_labels();
+        }
+    }
+
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         let path = split_agent_prefix(request.head.uri.path()).1;
+        if claims::is_here(path) {
+            return self.claims(request, body).await;
+        }
+        if singletons::is_here(path) {
+            return self.singletons(&request, path).await;
+        }
         if own::is_own(path) {
-            return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
+            let secret = self.config.webhook_secret.as_ref();
+            return own::serve(&self.gate, secret, &self.room, path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
-            dialect::Route::Write(write) => self.write(request, &write, body).await,
-            dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()),
+            dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
+            dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
+                self.refuse(&request, &error.rejection())
+            }
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
@@ -92,33 +113,47 @@ impl GateGuard {
     }
 
     async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
-        let body = match tokio::time::timeout(self.config.body_timeout, collect_capped(body, self.config.max_body))
-            .await
-        {
+        let collected = collect_within(body, self.config.max_body, &self.room);
+        let body = match tokio::time::timeout(self.config.body_timeout, collected).await {
             Ok(Ok(body)) => body,
             Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, &self.too_large()),
+            Ok(Err(CollectError::NoRoom)) => return self.refuse(&request, &no_room()),
             Ok(Err(CollectError::Body(_))) => return self.refuse(&request, &unread("the body did not arrive whole")),
             Err(_) => return self.refuse(&request, &unread("the body did not arrive in time")),
         };
-        let parsed = self.dialect().parse(write, &request.head(), &body);
-        match parsed {
+        match self.understand(write, &request.head(), &body) {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, &body) {
+            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
                 Err(rejection) => self.refuse(&request, &rejection),
                 Ok(ask) => self.submit(ask).await,
             },
         }
     }
 
+    /// What the write wants. A creation that a rule is about is guarded, whatever else it touches.
+    fn understand(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+        let (dialect, rules) = (self.dialect(), self.gate.rules());
+        if !write.creates().is_some_and(|what| rules.is_ruled(what)) {
+            return dialect.parse(write, head, body);
+        }
+        let intent = dialect.parse_creation(write, head, body)?;
+        let is_ruled = match dialect.creation(&intent) {
+            Some(Creation::Review { event, .. }) => rules.counts(&event),
+            Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
+            None => false,
+        };
+        if is_ruled { Ok(Parsed::Guarded(intent)) } else { dialect.parse(write, head, body) }
+    }
+
     /// The write as the gate takes it: by whom, and under which conditions.
-    fn ask(&self, request: &Candidate, intent: Intent, body: &[u8]) -> Result<Ask, Box<Rejection>> {
-        let (credential, instance) = self.whose(request, body)?;
+    fn ask(&self, request: &Candidate, intent: Intent, body: Bytes) -> Result<Ask, Box<Rejection>> {
+        let (credential, instance) = self.whose(request, &body)?;
         let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
         let headers = request.head.headers.clone();
         let (about, arrived) = (request.about(), request.arrived);
-        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation })
+        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, body })
     }
 
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
@@ -126,6 +161,46 @@ impl GateGuard {
             self.dialect().credential(&request.head(), body).map_err(|error| Box::new(error.rejection()))?;
         let instance = self.instance(&request.head, &request.peer)?;
         Ok((credential, instance))
+    }
+
+    /// A call of the gate's own, for whoever has the credential.
+    async fn claims(&self, request: Candidate, body: Incoming) -> Response<Body> {
+        let call = match claims::route(&request.head.method, &request.target) {
+            Ok(claims::Call::Describe) => return claims::describe(),
+            Ok(call) => call,
+            Err(response) => return *response,
+        };
+        match self.claim(call, &request, body).await {
+            Ok(response) => response,
+            Err(rejection) => self.refuse(&request, &rejection),
+        }
+    }
+
+    async fn claim(
+        &self,
+        call: claims::Call,
+        request: &Candidate,
+        body: Incoming,
+    ) -> Result<Response<Body>, Box<Rejection>> {
+        let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
+        let understood = claims::understand(self.dialect(), call, request, &body)?;
+        let (credential, instance) = self.whose(request, &body)?;
+        let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
+        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about };
+        match self.gate.claim(understood.call, sender, &self.runtime).await {
+            Some(claimed) => Ok(claims::answer(self.dialect(), call, claimed)),
+            // Only a client that has gone sees this.
+            None => Err(Box::new(unread("the request was abandoned"))),
+        }
+    }
+
+    async fn singletons(&self, request: &Candidate, path: &str) -> Response<Body> {
+        match self.whose(request, b"") {
+            Ok((credential, instance)) => {
+                singletons::serve(&self.gate, &request.head.method, path, &credential, instance).await
+            }
+            Err(rejection) => self.refuse(request, &rejection),
+        }
     }
 
     async fn submit(&self, ask: Ask) -> Response<Body> {
@@ -181,9 +256,15 @@ impl Guard for GateGuard {
             return Route::Guarded;
         }
         let target = target_of(head);
-        match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
-            dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
-            dialect::Route::Write(_) | dialect::Route::Refuse(_) => {
+        let view = Head { method: &head.method, target: &target, headers: &head.headers };
+        match self.dialect().classify(&view) {
+            dialect::Route::Pass | dialect::Route::Read { .. } => {
+                self.notice_labels(&view);
+                Route::Pass
+            }
+            // Where no rule is about them, reviews stream as they come.
+            dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
+            dialect::Route::Write(_) | dialect::Route::Once(_) | dialect::Route::Refuse(_) => {
                 tracing::trace!(client = ?peer.addr, "guarded");
                 Route::Guarded
             }
@@ -197,11 +278,15 @@ impl Guard for GateGuard {
 
     /// A read of an item got a 2xx: its credential may read there, and its holder is alive.
     fn passed(&self, note: Passed<'_>) {
-        if !note.status.is_success() || !note.head.method.is_safe() {
+        if !note.status.is_success() {
             return;
         }
         let target = target_of(note.head);
         let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
+        self.notice_labels(&head);
+        if !note.head.method.is_safe() {
+            return;
+        }
         let dialect::Route::Read { project, address } = self.dialect().classify(&head) else { return };
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
@@ -277,6 +362,11 @@ fn identity(message: &str) -> Box<Rejection> {
 
 fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
+}
+
+pub(super) fn no_room() -> Rejection {
+    let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
+    Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }
 
 /// Clients choose these texts; the audit keeps only so much of them.

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod body;
+mod claims;
 pub mod coarse;
 pub mod fault;
 mod forward;
@@ -16,6 +17,8 @@ mod held;
 mod own;
 mod reply;
 mod rewrite;
+pub mod room;
+pub mod singletons;
 mod stated;
 
 use std::net::SocketAddr;
@@ -26,11 +29,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 pub use self::agent::split_agent_prefix;
-pub use self::body::{Body, BodyError, CollectError, Upload, boxed, collect_capped, empty, full, pass_on};
+pub use self::body::{
+    Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
+};
 pub use self::coarse::{Alarm, Coarse};
 pub use self::fault::Fault;
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
@@ -38,6 +43,7 @@ use self::headers::ClientView;
 pub use self::headers::Forwarded;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
+pub use self::room::Room;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
 /// What decides whether a request passes; the gate plugs in here.
@@ -140,12 +146,28 @@ pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) ->
     let (head, body) = request.into_parts();
     if let Err(fault) = head::check(&head) {
         tracing::debug!(%fault, "request refused at the edge");
-        return fault.into_response(&ClientView::of(&head, peer, worker.shared.pass.forwarded));
+        let view = ClientView::of(&head, peer, worker.shared.pass.forwarded);
+        // HTTP/2 has its own framing, and no header of this name.
+        return if head.version < Version::HTTP_2 {
+            fault.into_last_response(&view)
+        } else {
+            fault.into_response(&view)
+        };
     }
     match worker.shared.guard.classify(&head, peer) {
         Route::Pass => forward::stream(worker, peer, head, body).await,
         Route::Guarded => guarded(worker, peer, head, body).await,
     }
+}
+
+/// The answer to a request that is one too many; the connection stays.
+pub fn turn_away() -> Response<Body> {
+    Fault::Busy.into_response(&ClientView::unknown())
+}
+
+/// The answer to a request whose head was refused before it could be read as one; the connection closes after it.
+pub fn refuse(fault: Fault) -> Response<Body> {
+    fault.into_last_response(&ClientView::unknown())
 }
 
 async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {

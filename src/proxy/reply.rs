@@ -22,12 +22,22 @@ pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
         Answered::Refused(rejection) => dialect.reject(&rejection, &reply.id),
     };
     let mut response = response(answer);
-    let value = decision(reply.decision, reply.code, &reply.id);
-    response.headers_mut().insert(DECISION, value);
-    if let Some(tag) = reply.state.as_ref().and_then(state) {
+    mark(&mut response, reply.decision, reply.code, &reply.id, reply.state.as_ref());
+    response
+}
+
+/// The headers that an answer to a guarded write has.
+pub(super) fn mark(
+    response: &mut Response<Body>,
+    decided: Decision,
+    code: Option<Code>,
+    id: &str,
+    shown: Option<&StateTag>,
+) {
+    response.headers_mut().insert(DECISION, decision(decided, code, id));
+    if let Some(tag) = shown.and_then(state) {
         response.headers_mut().insert(STATE, tag);
     }
-    response
 }
 
 /// A state's tag as a header has it.

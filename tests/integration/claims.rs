@@ -1,10 +1,13 @@
 //! What the whole gate promises, through the real binary: claims, races, hang-ups, secrets, restarts.
 
+mod bounds;
 mod demo;
 mod drain;
 mod flows;
 mod hangups;
 mod identity;
+mod moves;
+mod once;
 mod races;
 mod refusals;
 mod secrets;

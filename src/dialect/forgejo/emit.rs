@@ -64,8 +64,12 @@ pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
 }
 
 /// One page of the repository's labels.
-pub fn list_labels(address: &Address, page: usize, credential: &Credential) -> WireRequest {
-    let path = join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"]);
+pub fn list_labels(address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
+    let path = if of_owner {
+        join(&["api", "v1", "orgs", &address.owner, "labels"])
+    } else {
+        join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"])
+    };
     get(format!("{path}?limit=50&page={page}"), credential)
 }
 
@@ -105,9 +109,17 @@ fn label_value(label: &LabelRef) -> Value {
 pub fn method(form: WriteForm) -> Method {
     match form {
         WriteForm::EditIssue | WriteForm::EditPull => Method::PATCH,
-        WriteForm::CreateIssue | WriteForm::CreatePull | WriteForm::AddAssignees | WriteForm::AddLabels => Method::POST,
+        WriteForm::CreateIssue
+        | WriteForm::CreatePull
+        | WriteForm::AddAssignees
+        | WriteForm::AddLabels
+        | WriteForm::AddReviewers
+        | WriteForm::CreateReview
+        | WriteForm::SubmitReview(_) => Method::POST,
         WriteForm::ReplaceLabels => Method::PUT,
-        WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel => Method::DELETE,
+        WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::RemoveReviewers => {
+            Method::DELETE
+        }
     }
 }
 
@@ -126,6 +138,13 @@ pub fn path(intent: &Intent) -> String {
         (Scope::Item(address), WriteForm::RemoveLabel) => {
             item_path("issues", address, &["labels", &removed_label(&intent.change)])
         }
+        (Scope::Item(address), WriteForm::AddReviewers | WriteForm::RemoveReviewers) => {
+            item_path("pulls", address, &["requested_reviewers"])
+        }
+        (Scope::Item(address), WriteForm::CreateReview) => item_path("pulls", address, &["reviews"]),
+        (Scope::Item(address), WriteForm::SubmitReview(id)) => {
+            item_path("pulls", address, &["reviews", &id.to_string()])
+        }
         (Scope::Item(address), _) => item_path("issues", address, &[]),
     }
 }
@@ -139,7 +158,7 @@ fn removed_label(change: &Change) -> String {
     }
 }
 
-fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
+pub(super) fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
     let number = address.number.to_string();
     let mut segments = vec!["api", "v1", "repos", &address.owner, &address.repo, kind, &number];
     segments.extend(tail);

@@ -3,10 +3,12 @@
 //! `routes` says which calls are guarded, `parse` what they want, `credential` who sends them; `emit` writes requests,
 //! `read` reads answers, `reply` writes answers. Each cites the section that its facts come from.
 
+mod claims;
 mod credential;
 mod emit;
 mod explain;
 mod list;
+mod once;
 mod parse;
 mod read;
 mod reply;
@@ -90,8 +92,12 @@ impl Dialect for Forgejo {
         emit::relabel(address, change)
     }
 
-    fn list_labels(&self, address: &Address, page: usize, credential: &Credential) -> WireRequest {
-        emit::list_labels(address, page, credential)
+    fn list_labels(&self, address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
+        emit::list_labels(address, of_owner, page, credential)
+    }
+
+    fn defines_labels(&self, head: &Head<'_>) -> bool {
+        routes::defines_labels(head)
     }
 
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>> {

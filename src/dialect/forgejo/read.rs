@@ -103,6 +103,7 @@ pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<
         assignees: assignees(issue)?,
         labels: list(issue, "labels")?.iter().map(label).collect::<Result<_, _>>()?,
         state: state(issue)?,
+        author: issue.get("user").and_then(Value::as_object).and_then(|user| login(user).ok()),
     })
 }
 
@@ -136,19 +137,20 @@ fn list<'a>(issue: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], St
 fn label(value: &Value) -> Result<Label, String> {
     let label = value.as_object().ok_or_else(|| odd("labels"))?;
     let name = label.get("name").and_then(Value::as_str).ok_or_else(|| odd("labels"))?;
-    Ok(Label { id: number(label, "id")?, name: name.to_owned() })
+    let exclusive = label.get("exclusive").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Label { id: number(label, "id")?, name: name.to_owned(), exclusive })
 }
 
 fn user(value: &Value) -> Result<Login, String> {
     value.as_object().ok_or_else(|| odd("assignees")).and_then(login)
 }
 
-fn login(user: &Map<String, Value>) -> Result<Login, String> {
+pub(super) fn login(user: &Map<String, Value>) -> Result<Login, String> {
     let login = user.get("login").and_then(Value::as_str).filter(|login| !login.is_empty());
     login.map(Login::new).ok_or_else(|| odd("login"))
 }
 
-fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
+pub(super) fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
     object.get(name).and_then(Value::as_u64).ok_or_else(|| odd(name))
 }
 

@@ -12,19 +12,22 @@ use serde_json::{Value, json};
 /// The success answer, from a read of the item. Clients compare exact status codes.
 pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
     match intent.form {
-        WriteForm::ClearLabels | WriteForm::RemoveLabel => {
+        WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::RemoveReviewers => {
             WireResponse { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() }
         }
         WriteForm::AddLabels | WriteForm::ReplaceLabels => {
             let labels = object(read).ok().and_then(|mut issue| issue.remove("labels")).filter(Value::is_array);
             answer(StatusCode::OK, labels.unwrap_or_else(|| json!([])).to_string().into())
         }
-        WriteForm::RemoveAssignees => answer(StatusCode::OK, read.body.clone()),
+        WriteForm::RemoveAssignees | WriteForm::CreateReview | WriteForm::SubmitReview(_) => {
+            answer(StatusCode::OK, read.body.clone())
+        }
         WriteForm::EditIssue
         | WriteForm::EditPull
         | WriteForm::CreateIssue
         | WriteForm::CreatePull
-        | WriteForm::AddAssignees => answer(StatusCode::CREATED, read.body.clone()),
+        | WriteForm::AddAssignees
+        | WriteForm::AddReviewers => answer(StatusCode::CREATED, read.body.clone()),
     }
 }
 

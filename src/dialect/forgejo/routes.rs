@@ -30,6 +30,11 @@ pub fn item_of(head: &Head<'_>) -> Option<Address> {
     }
 }
 
+/// Whether a request may change what labels there are: any that writes below something called `labels`.
+pub fn defines_labels(head: &Head<'_>) -> bool {
+    !head.method.is_safe() && head.target.readings().any(|reading| reading.iter().any(|segment| segment == "labels"))
+}
+
 /// Which guarded route a write came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteForm {
@@ -53,6 +58,14 @@ pub enum WriteForm {
     ClearLabels,
     /// DELETE of one label.
     RemoveLabel,
+    /// POST of requested reviewers.
+    AddReviewers,
+    /// DELETE of requested reviewers.
+    RemoveReviewers,
+    /// POST of a review.
+    CreateReview,
+    /// POST to a review that is a draft yet, by its id.
+    SubmitReview(u64),
 }
 
 /// What becomes of a mutating request.
@@ -63,6 +76,8 @@ enum Act {
     /// so that it can be guarded.
     Web,
     Guard(WriteForm),
+    /// A creation that a rule may allow only once; elsewhere it passes.
+    Once(WriteForm),
     Refuse,
 }
 
@@ -89,8 +104,13 @@ fn write(method: &Method, target: &Target) -> Route {
         (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Route::Refuse(bent(why)),
         // Not a path at all: nobody can say what an intermediary makes of it.
         (Some(why), _) if !target.path().starts_with('/') => Route::Refuse(bent(why)),
+        (Some(why), _) if target.readings().any(|reading| is_once(method, reading)) => Route::Once(Err(bent(why))),
+        (None, Some(Row(_, pattern, Act::Once(form)))) => Route::Once(guarded(*form, pattern, target)),
         (None, _) if is_below_a_path(method, target.shadow_segments()) => {
             Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
+        }
+        (None, None | Some(Row(_, _, Act::Pass | Act::Web))) if is_once(method, target.shadow_segments()) => {
+            Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
         }
         (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Web))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
@@ -117,9 +137,13 @@ fn is_harmless(method: &Method, reading: &[String]) -> bool {
         return false;
     }
     match find(method, reading) {
-        Some(Row(_, _, act)) => *act == Act::Pass,
+        Some(Row(_, _, act)) => matches!(act, Act::Pass | Act::Once(_)),
         None => !starts_with(reading, &["api", "v1", "repos"]),
     }
+}
+
+fn is_once(method: &Method, reading: &[String]) -> bool {
+    tails(reading).any(|tail| matches!(find(method, tail), Some(Row(_, _, Act::Once(_)))))
 }
 
 fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, ParseError> {
@@ -133,6 +157,12 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
         return Ok(Write { scope: Scope::Create(Project::new(&owner, &repo)), form });
     };
     let number = plain_number(number).ok_or_else(|| bent("its number is not written plainly, as in /issues/7"))?;
+    let form = match (form, rest.get(2)) {
+        (WriteForm::SubmitReview(_), Some(id)) => {
+            WriteForm::SubmitReview(plain_number(id).ok_or_else(|| bent("the review's number is not written plainly"))?)
+        }
+        (form, _) => form,
+    };
     let pull = kind == "pulls";
     Ok(Write { scope: Scope::Item(Address { owner, repo, number, pull }), form })
 }
@@ -247,10 +277,10 @@ const RESERVED: &[&str] = &[
     "v2",
 ];
 
-use Act::{Guard, Pass, Refuse, Web};
+use Act::{Guard, Once, Pass, Refuse, Web};
 use WriteForm::{
-    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, EditIssue, EditPull, RemoveAssignees, RemoveLabel,
-    ReplaceLabels,
+    AddAssignees, AddLabels, AddReviewers, ClearLabels, CreateIssue, CreatePull, CreateReview, EditIssue, EditPull,
+    RemoveAssignees, RemoveLabel, RemoveReviewers, ReplaceLabels, SubmitReview,
 };
 
 /// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI. `{}` is one segment,
@@ -290,9 +320,11 @@ const ROUTES: &[Row] = &[
     Row("POST|DELETE", "R/issues/{n}/times", Pass),
     Row("DELETE", "R/issues/{n}/times/{}", Pass),
     Row("PUT|DELETE", "R/issues/{n}/subscriptions/{}", Pass),
-    Row("POST|DELETE", "R/pulls/{n}/requested_reviewers", Pass),
-    Row("POST", "R/pulls/{n}/reviews", Pass),
-    Row("POST|DELETE", "R/pulls/{n}/reviews/{}", Pass),
+    Row("POST", "R/pulls/{n}/requested_reviewers", Guard(AddReviewers)),
+    Row("DELETE", "R/pulls/{n}/requested_reviewers", Guard(RemoveReviewers)),
+    Row("POST", "R/pulls/{n}/reviews", Once(CreateReview)),
+    Row("POST", "R/pulls/{n}/reviews/{}", Once(SubmitReview(0))),
+    Row("DELETE", "R/pulls/{n}/reviews/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/comments", Pass),
     Row("DELETE", "R/pulls/{n}/reviews/{}/comments/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/dismissals", Pass),
@@ -416,6 +448,8 @@ mod tests {
                 format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
             }
             Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
+            Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.project()),
+            Route::Once(Err(error)) => format!("once: {error}"),
             Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
             Route::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
             Route::Refuse(other) => format!("{other:?}"),
@@ -437,6 +471,8 @@ mod tests {
         check("POST /api/v1/repos/O/r/issues", "CreateIssue o/r");
         check("POST /api/v1/repos/o/r/pulls", "CreatePull o/r");
         check("POST /api/v1/repos/o/r/issues/7/assignees", "AddAssignees o/r#7");
+        check("POST /api/v1/repos/o/r/pulls/7/requested_reviewers", "AddReviewers o/r#7 pull");
+        check("DELETE /api/v1/repos/o/r/pulls/7/requested_reviewers", "RemoveReviewers o/r#7 pull");
         check("DELETE /api/v1/repos/o/r/issues/7/assignees", "RemoveAssignees o/r#7");
         check("POST /api/v1/repos/o/r/issues/7/labels", "AddLabels o/r#7");
         check("PUT /api/v1/repos/o/r/issues/7/labels", "ReplaceLabels o/r#7");
@@ -451,12 +487,11 @@ mod tests {
             "POST /api/v1/repos/o/r/issues/7/comments",
             "PATCH /api/v1/repos/o/r/issues/comments/9",
             "DELETE /api/v1/repos/o/r/issues/7",
-            "POST /api/v1/repos/o/r/pulls/7/reviews",
+            "DELETE /api/v1/repos/o/r/pulls/7/reviews/4",
             "POST /api/v1/repos/o/r/pulls/7/reviews/4/dismissals",
             "POST /api/v1/repos/o/r/pulls/7/merge",
             "POST /api/v1/repos/o/r/pulls/comments/7/resolve",
             "POST /api/v1/repos/o/r/pulls/7/comments/9/replies",
-            "POST /api/v1/repos/o/r/pulls/7/requested_reviewers",
             "POST /api/v1/repos/o/r/labels",
             "DELETE /api/v1/repos/o/r/labels/3",
             "POST /api/v1/repos/o/r/contents/a%20b.txt",
@@ -483,6 +518,8 @@ mod tests {
         ] {
             check(request, "pass");
         }
+        check("POST /api/v1/repos/O/r/pulls/7/reviews", "once CreateReview o/r");
+        check("POST /api/v1/repos/o/r/pulls/7/reviews/4", "once SubmitReview(4) o/r");
         check("GET /api/v1/repos/O/r/issues/7", "read o/r#7");
         check("GET /api/v1/repos/o/r/issues/7/labels?x", "read o/r#7");
         check("GET /api/v1/repos/o/r/pulls/7", "read o/r#7");

@@ -1,14 +1,14 @@
 //! The tables, and the rows of one record.
 
-use super::super::book::Changes;
+use super::super::book::{Changes, Load};
 use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{Command, LedgerError, Line, failpoint};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, ResourceKey,
-    Settled, Shown, Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator,
+    ResourceKey, Settled, Shown, Time,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
@@ -18,6 +18,8 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+mod tenures;
 
 /// Why a ledger was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,9 @@ pub(super) struct Store {
     _lock: Option<File>,
 }
 
+/// The file once the start is over: what is under way is in the book.
+pub(super) struct Recovered<'a>(pub(super) &'a Store);
+
 /// The end of the audit chain.
 #[derive(Clone, Debug)]
 struct Tail {
@@ -75,7 +80,16 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 5] = [
+    FIRST,
+    // Version 2 added nothing.
+    "",
+    super::once::SCHEMA,
+    "ALTER TABLE item ADD COLUMN stray TEXT;",
+    tenures::SCHEMA,
+];
+
+const FIRST: &str = "
     CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE item(
         key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
@@ -91,7 +105,7 @@ const MIGRATIONS: [&str; 1] = ["
         STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
     CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
-"];
+";
 
 // === opening ===
 
@@ -136,7 +150,8 @@ impl Store {
         self.begin()?;
         self.set_meta("gate", self.gate.as_str())?;
         self.set_meta("epoch", &self.epoch.0.to_string())?;
-        let lines = self.recover(options)?;
+        let mut lines = self.recover(options)?;
+        lines.extend(self.recover_once(options)?);
         self.commit(&lines)?;
         Ok(())
     }
@@ -158,7 +173,7 @@ impl Store {
                 now: options.now,
                 key,
             };
-            let changes = book.run(&[command], &mut |key| self.item(key))?;
+            let changes = book.run(&[command], Some(self))?;
             self.put(&changes)?;
             lines.extend(changes.lines);
         }
@@ -288,14 +303,16 @@ impl Store {
             .iter()
             .try_for_each(|settled| self.put_attempt(&settled.attempt, Some(settled.at), settled.shown.as_ref()))?;
         changes.unsettled.iter().try_for_each(|attempt| self.put_attempt(attempt, None, None))?;
-        changes.items.iter().try_for_each(|record| self.put_item(record))
+        changes.items.iter().try_for_each(|record| self.put_item(record))?;
+        self.put_tenures(&changes.tenures)
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT(key) DO UPDATE SET locator = excluded.locator, fence = excluded.fence,
                        holder = excluded.holder, holding = excluded.holding, contested = excluded.contested,
-                       doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks";
+                       doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks,
+                       stray = excluded.stray";
         let holding = record.holding.as_ref();
         self.execute(
             sql,
@@ -309,6 +326,7 @@ impl Store {
                 codec::doubts(&record.doubts).to_string(),
                 record.doubt_until.map(|until| until.0),
                 codec::masks(&record.masks).to_string(),
+                record.stray.as_ref().map(|found| codec::statuses(found).to_string()),
             ],
         )
     }
@@ -350,7 +368,7 @@ impl Store {
         self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
+    pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
         statement.execute(params).map(drop).map_err(ledger_error)
     }
@@ -391,25 +409,25 @@ impl Store {
 
     /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
     /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
-    pub(super) fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
+    fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item WHERE key = ?1";
         Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
                    WHERE holding IS NOT NULL OR doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
     }
 
     pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
                    WHERE doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
     }
 
     pub(super) fn held_after(&self, key: &ResourceKey, limit: usize) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
                    WHERE holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
         self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
     }
@@ -438,7 +456,7 @@ impl Store {
         Ok(printed.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -447,6 +465,26 @@ impl Store {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
         let rows = statement.query_map(params, read).map_err(ledger_error)?;
         rows.collect::<rusqlite::Result<_>>().map_err(ledger_error)
+    }
+}
+
+impl Load for Store {
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        Self::item(self, key)
+    }
+
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        Self::of_account(self, account)
+    }
+}
+
+impl Load for Recovered<'_> {
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        self.0.quiet_item(key)
+    }
+
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        self.0.of_account(account)
     }
 }
 
@@ -462,6 +500,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRecord> {
         doubts: json(&row.get::<_, String>(5)?, codec::read_doubts)?,
         doubt_until: row.get::<_, Option<i64>>(6)?.map(Time),
         masks: json(&row.get::<_, String>(7)?, codec::read_masks)?,
+        stray: row.get::<_, Option<String>>(8)?.map(|text| json(&text, codec::read_statuses)).transpose()?,
     })
 }
 
@@ -492,12 +531,12 @@ fn read_attempt(row: &Row<'_>) -> rusqlite::Result<Settled> {
     })
 }
 
-fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
+pub(super) fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
     let value: Value = serde_json::from_str(text).map_err(|_| unreadable("JSON value"))?;
     read(&value).map_err(|Unreadable(what)| unreadable(what))
 }
 
-fn locator(text: &str) -> rusqlite::Result<Locator> {
+pub(super) fn locator(text: &str) -> rusqlite::Result<Locator> {
     Locator::parse(text).ok_or_else(|| unreadable("locator"))
 }
 
@@ -506,7 +545,7 @@ fn unreadable(what: &'static str) -> rusqlite::Error {
 }
 
 /// SQLite's integers are signed; nothing here comes near the difference.
-fn stored(number: u64) -> i64 {
+pub(super) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -1,9 +1,15 @@
 //! One life of a gate process: its clock, its ledger, and the traps that end, stop or starve it at a chosen step.
 
-use claimgate::admission::Step;
-use claimgate::effect::{BoxFuture, Clock, Command, Durability, Entropy, Ledger, LedgerError, Note};
+use claimgate::admission::once::OnceStep;
+use claimgate::admission::{Step, TenureStep};
+use claimgate::effect::{
+    BoxFuture, Clock, Command, Creations, Durability, Entropy, Ledger, LedgerError, Note, OnceCommand,
+};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
-use claimgate::model::{AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use claimgate::model::{
+    Account, AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Standing,
+    Tenure, Time,
+};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -198,13 +204,52 @@ impl FaultyLedger {
 
 /// The moments before and after a step, where it has them.
 fn moments(commands: &[Command]) -> (Option<Moment>, Option<Moment>) {
-    match commands.first().map(|command| &command.step) {
+    // The terms of a step stand before it.
+    let step = commands.iter().map(|command| &command.step).find(|step| !matches!(step, Step::Require(_)));
+    match step {
         Some(Step::Open(_)) => (Some(Moment::BeforeT1), Some(Moment::AfterT1)),
         Some(Step::Send { .. }) => (Some(Moment::BeforeT2), Some(Moment::AfterT2)),
         Some(Step::Settle { .. } | Step::Grant { .. }) => (Some(Moment::BeforeT3), Some(Moment::AfterT3)),
         Some(Step::Reject(_) | Step::Abort(_)) => (Some(Moment::BeforeClose), None),
         Some(Step::Resolve { .. }) => (Some(Moment::BeforeResolve), None),
         _ => (None, None),
+    }
+}
+
+/// The moments of a creation's entry: it is durable before the send as at T2, and ends as at T3.
+fn once_moments(commands: &[OnceCommand]) -> (Option<Moment>, Option<Moment>) {
+    match commands.first().map(|command| &command.step) {
+        Some(OnceStep::Put { entry, .. }) if matches!(entry.standing, Standing::Sent { .. }) => {
+            (Some(Moment::BeforeT2), Some(Moment::AfterT2))
+        }
+        Some(OnceStep::Made { .. } | OnceStep::Freed { .. } | OnceStep::Doubted { .. }) => {
+            (Some(Moment::BeforeT3), Some(Moment::AfterT3))
+        }
+        _ => (None, None),
+    }
+}
+
+impl Creations for FaultyLedger {
+    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            let (before, after) = once_moments(&commands);
+            match before {
+                Some(before) => self.life.reach(before).await,
+                None => self.life.alive().await,
+            }
+            let done = self.inner.commit_once(commands).await;
+            if let Some(after) = after {
+                self.life.reach(after).await;
+            }
+            done
+        })
+    }
+
+    fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.once(keys).await
+        })
     }
 }
 
@@ -254,6 +299,21 @@ impl Ledger for FaultyLedger {
 
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         self.inner.history(locator, limit)
+    }
+
+    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        self.inner.of_account(account)
+    }
+
+    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        self.inner.tenures()
+    }
+
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.change_tenure(step, now).await
+        })
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {

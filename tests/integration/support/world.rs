@@ -2,11 +2,11 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Expectation, Mode, MoveRule, Outside, Rules, Stated, Workflow};
+use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, Gate, LaneLimits, Ports, Settings, Verify};
+use claimgate::gate::{About, Ask, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -90,8 +90,12 @@ fn rules() -> Rules {
             states: LABELS.map(Status::new).into(),
             working: statuses(["in-progress"]),
             consume: BTreeSet::new(),
+            put_back: true,
             moves: vec![starts, plans],
         },
+        limits: Limits::none(),
+        singletons: Vec::new(),
+        once: Vec::new(),
     }
 }
 
@@ -101,6 +105,7 @@ fn settings() -> Settings {
         emit_window: Duration::from_secs(5),
         verify: Verify::ReadBack,
         lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
+        crowd: CrowdLimits { all: 8192, per_agent: 256 },
         shared_accounts: BTreeSet::new(),
         overriders: ["supervisor"].map(Login::new).into(),
         stale_after: None,
@@ -177,7 +182,7 @@ impl World {
         self.forge.clear_log();
     }
 
-    fn credential(&self, token: &str) -> Credential {
+    pub fn credential(&self, token: &str) -> Credential {
         let (headers, target) = (headers_of(token), Target::parse("/api/v1/user"));
         let head = Head { method: &Method::GET, target: &target, headers: &headers };
         self.dialect.credential(&head, b"").expect("a plain token")
@@ -220,6 +225,7 @@ fn begin(
         lifetime: Duration::from_mins(5),
         negative_lifetime: Duration::from_mins(5),
         capacity: 10_000,
+        concurrency: 64,
     };
     let metrics = Metrics::default();
     let key = vec![7; 32].into();
@@ -303,6 +309,22 @@ impl World {
         self.write_if(Expectation::Stated(Box::new(stated)), who, "POST", path, body).await
     }
 
+    /// A call of the claims API as the proxy would make it. Dropping the future is how its client hangs up.
+    pub async fn ask_for(&self, who: &str, call: ClaimCall) -> Option<Claimed> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
+        let gate = Arc::clone(&self.process().gate);
+        let sender = Sender {
+            credential: self.credential(token),
+            instance: instance.map(Instance::new),
+            named: None,
+            headers: headers_of(token),
+            arrived: gate.ports().clock.boot(),
+            about: About::default(),
+        };
+        gate.claim(call, sender, &tokio::runtime::Handle::current()).await
+    }
+
     async fn write_if(&self, stated: Expectation, who: &str, method: &str, path: &str, body: Value) -> Told {
         // Nothing happens at the same microsecond as anything else.
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -333,9 +355,18 @@ impl World {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
         let head = Head { method: &method, target: &target, headers: &headers };
-        let Route::Write(write) = self.dialect.classify(&head) else { return None };
         let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
-        let Ok(Parsed::Guarded(intent)) = self.dialect.parse(&write, &head, text.as_bytes()) else { return None };
+        let intent = match self.dialect.classify(&head) {
+            Route::Once(Ok(write)) => self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?,
+            Route::Write(write) if write.creates().is_some_and(|what| self.rules.is_ruled(what)) => {
+                self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?
+            }
+            Route::Write(write) => match self.dialect.parse(&write, &head, text.as_bytes()) {
+                Ok(Parsed::Guarded(intent)) => intent,
+                _ => return None,
+            },
+            _ => return None,
+        };
         Some(Ask {
             intent,
             credential,
@@ -345,6 +376,7 @@ impl World {
             headers,
             operator: false,
             expectation,
+            body: text.into(),
         })
     }
 }
