@@ -2,6 +2,7 @@
 //!
 //! `races` in virtual time has what needs a certain moment, `document` holds `openapi.json` to what is answered.
 
+mod client;
 mod document;
 mod races;
 
@@ -344,6 +345,10 @@ async fn a_holder_hands_over_and_nobody_else_does() {
     assert_eq!(number(&next(&mut ann, json!({})).await), issue);
     let over = format!("{}/handover", claim(issue));
     eve.call(Method::POST, &over, Some(json!({"to": "eve"}))).await.refused(409, "already_assigned");
+    // A forge that does not know the name says that it failed.
+    let unknown = ann.call(Method::POST, &over, Some(json!({"to": "nobody"}))).await;
+    assert_eq!((unknown.status, &unknown.json()["claimgate"]["code"]), (403, &json!("not_applied")), "{unknown:?}");
+    assert_eq!(gate.holder(issue).await.as_deref(), Some("ann"));
     let answer = ann.call(Method::POST, &over, Some(json!({"to": "bob"}))).await;
     assert_eq!((answer.status, &answer.granted().json()["claim"]["holder"]["account"]), (200, &json!("bob")));
     assert_eq!(answer.json()["claim"]["fence"], 2);
@@ -364,6 +369,8 @@ async fn a_credential_that_may_not_ask_names_its_account() {
     let mut narrow = gate.agent("ann");
     narrow.authorization = Some("token narrow".to_owned());
     next(&mut narrow, json!({})).await.refused(409, "identity_required");
+    let unknown = next(&mut narrow, json!({"assignee": "nobody"})).await;
+    assert_eq!((unknown.status, &unknown.json()["claimgate"]["code"]), (403, &json!("not_applied")), "{unknown:?}");
     assert_eq!(number(&next(&mut narrow, json!({"assignee": "ann"})).await), issue);
     assert_eq!(forge.issue(REPO, issue).assignees, ["ann"]);
     let mut ann = gate.agent("ann");

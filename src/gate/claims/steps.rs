@@ -55,7 +55,11 @@ impl Errand {
         stated: Expectation,
     ) -> Result<Taken, Failed> {
         let reply = self.submit(self.gate.ports.dialect.assign(address, login), stated).await;
-        let (reply, response) = succeeded(reply).map_err(|reply| Failed { reply, at_the_claim: true })?;
+        let (reply, response) = succeeded(reply).map_err(|reply| {
+            let named = self.sender.named.is_some();
+            let reply = if named { self.not_assigned(address, login, reply) } else { reply };
+            Failed { reply, at_the_claim: true }
+        })?;
         // What the caller held before is not taken from it again.
         let mut undo = Undo { claimed: reply.decision != Decision::Noop, labels: Vec::new() };
         let item = match self.relabel_taken(address, labels, &response, &mut undo).await {
