@@ -265,6 +265,7 @@ impl Errand {
             headers: self.sender.headers.clone(),
             arrived: self.gate.ports.clock.boot(),
             about: self.sender.about.clone(),
+            body: Bytes::new(),
             operator: false,
             expectation,
         };

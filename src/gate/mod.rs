@@ -13,11 +13,13 @@ mod refusal;
 mod resolve;
 mod restore;
 mod section;
+mod shares;
 mod singleton;
 mod watch;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use shares::CrowdLimits;
 pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
@@ -29,6 +31,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use reads::Reads;
 use section::Section;
+use shares::Shares;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -56,6 +59,8 @@ pub struct Settings {
     pub verify: Verify,
     /// Waiters a lane, and how long they wait.
     pub lanes: LaneLimits,
+    /// Writes under way.
+    pub crowd: CrowdLimits,
     /// Accounts that several agents share: each request must name its instance.
     pub shared_accounts: BTreeSet<Login>,
     /// Accounts of people.
@@ -90,6 +95,7 @@ pub struct Gate {
     settings: Settings,
     rules: ArcSwap<Rules>,
     lanes: Lanes,
+    shares: Shares,
     reads: Reads,
     offers: claims::Offers,
     labels: labels::Labels,
@@ -122,6 +128,8 @@ pub struct Ask {
     pub operator: bool,
     /// The source state that the client states, if it does.
     pub expectation: Expectation,
+    /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
+    pub body: bytes::Bytes,
 }
 
 /// Where a request came from, for the audit.
@@ -185,6 +193,7 @@ impl Gate {
             settings,
             rules: ArcSwap::from_pointee(rules),
             lanes,
+            shares: Shares::default(),
             reads: Reads::default(),
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
@@ -202,6 +211,9 @@ impl Gate {
     ///
     /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
     pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        if self.under_way.load(Ordering::Acquire) >= self.settings.crowd.all {
+            return Some(Section::new(Arc::clone(self), ask).crowded_out());
+        }
         let (reply, answer) = oneshot::channel();
         let gate = Arc::clone(self);
         let guard = InFlight::enter(Arc::clone(self));

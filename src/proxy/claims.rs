@@ -4,8 +4,8 @@
 //! a filter that is half understood would hand out the wrong work. Refusals have the form that those of guarded writes
 //! have. Nothing is decided here.
 
-use super::guarded::Candidate;
-use super::{Body, CollectError, collect_capped, empty, full, reply};
+use super::guarded::{Candidate, no_room};
+use super::{Body, CollectError, Room, collect_within, empty, full, reply};
 use crate::dialect::{Address, Dialect, Filter, Order, Target};
 use crate::effect::audit::rfc3339;
 use crate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is called.
@@ -140,14 +141,15 @@ pub(super) fn describe() -> Response<Body> {
 }
 
 /// The body, read whole.
-pub(super) async fn body(body: Incoming, most: usize, within: Duration) -> Read<Bytes> {
+pub(super) async fn body(body: Incoming, most: usize, within: Duration, room: &Arc<Room>) -> Read<Bytes> {
     let most = most.min(LONGEST_BODY);
-    match tokio::time::timeout(within, collect_capped(body, most)).await {
+    match tokio::time::timeout(within, collect_within(body, most, room)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(CollectError::TooLarge(_))) => {
             let message = format!("a body here may have {most} bytes at most");
             Err(Box::new(Rejection::of_request(Code::BodyTooLarge, message)))
         }
+        Ok(Err(CollectError::NoRoom)) => Err(Box::new(no_room())),
         Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
         Err(_) => Err(unread("the body did not arrive in time")),
     }

@@ -3,7 +3,7 @@
 //! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
-use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
+use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
@@ -28,6 +28,8 @@ pub struct GuardConfig {
     pub max_body: usize,
     /// How long such a body may take.
     pub body_timeout: Duration,
+    /// The memory that all such bodies may take together, bytes.
+    pub memory: usize,
     /// Where an instance may be named.
     pub sources: Vec<InstanceSource>,
     /// What the tracker's webhooks are signed with; none: they are off.
@@ -50,6 +52,7 @@ pub struct GateGuard {
     gate: Arc<Gate>,
     runtime: tokio::runtime::Handle,
     config: GuardConfig,
+    room: Arc<Room>,
 }
 
 /// One request under the guard, before it is understood.
@@ -69,7 +72,8 @@ const LONGEST_INSTANCE: usize = 64;
 impl GateGuard {
     /// Guards by this gate; guarded sections run on `runtime`.
     pub fn new(gate: Arc<Gate>, runtime: tokio::runtime::Handle, config: GuardConfig) -> Arc<Self> {
-        Arc::new(Self { gate, runtime, config })
+        let room = Room::new(config.memory);
+        Arc::new(Self { gate, runtime, config, room })
     }
 
     fn dialect(&self) -> &dyn Dialect {
@@ -92,7 +96,8 @@ impl GateGuard {
             return self.singletons(&request, path).await;
         }
         if own::is_own(path) {
-            return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
+            let secret = self.config.webhook_secret.as_ref();
+            return own::serve(&self.gate, secret, &self.room, path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
@@ -108,18 +113,18 @@ impl GateGuard {
     }
 
     async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
-        let body = match tokio::time::timeout(self.config.body_timeout, collect_capped(body, self.config.max_body))
-            .await
-        {
+        let collected = collect_within(body, self.config.max_body, &self.room);
+        let body = match tokio::time::timeout(self.config.body_timeout, collected).await {
             Ok(Ok(body)) => body,
             Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, &self.too_large()),
+            Ok(Err(CollectError::NoRoom)) => return self.refuse(&request, &no_room()),
             Ok(Err(CollectError::Body(_))) => return self.refuse(&request, &unread("the body did not arrive whole")),
             Err(_) => return self.refuse(&request, &unread("the body did not arrive in time")),
         };
         match self.understand(write, &request.head(), &body) {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, &body) {
+            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
                 Err(rejection) => self.refuse(&request, &rejection),
                 Ok(ask) => self.submit(ask).await,
             },
@@ -142,13 +147,13 @@ impl GateGuard {
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
-    fn ask(&self, request: &Candidate, intent: Intent, body: &[u8]) -> Result<Ask, Box<Rejection>> {
-        let (credential, instance) = self.whose(request, body)?;
+    fn ask(&self, request: &Candidate, intent: Intent, body: Bytes) -> Result<Ask, Box<Rejection>> {
+        let (credential, instance) = self.whose(request, &body)?;
         let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
         let headers = request.head.headers.clone();
         let (about, arrived) = (request.about(), request.arrived);
-        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation })
+        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, body })
     }
 
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
@@ -177,7 +182,7 @@ impl GateGuard {
         request: &Candidate,
         body: Incoming,
     ) -> Result<Response<Body>, Box<Rejection>> {
-        let body = claims::body(body, self.config.max_body, self.config.body_timeout).await?;
+        let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
         let understood = claims::understand(self.dialect(), call, request, &body)?;
         let (credential, instance) = self.whose(request, &body)?;
         let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
@@ -357,6 +362,11 @@ fn identity(message: &str) -> Box<Rejection> {
 
 fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
+}
+
+pub(super) fn no_room() -> Rejection {
+    let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
+    Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }
 
 /// Clients choose these texts; the audit keeps only so much of them.

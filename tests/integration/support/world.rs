@@ -6,7 +6,7 @@ use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, 
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, ClaimCall, Claimed, Gate, LaneLimits, Ports, Sender, Settings, Verify};
+use claimgate::gate::{About, Ask, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -105,6 +105,7 @@ fn settings() -> Settings {
         emit_window: Duration::from_secs(5),
         verify: Verify::ReadBack,
         lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
+        crowd: CrowdLimits { all: 8192, per_agent: 256 },
         shared_accounts: BTreeSet::new(),
         overriders: ["supervisor"].map(Login::new).into(),
         stale_after: None,
@@ -224,6 +225,7 @@ fn begin(
         lifetime: Duration::from_mins(5),
         negative_lifetime: Duration::from_mins(5),
         capacity: 10_000,
+        concurrency: 64,
     };
     let metrics = Metrics::default();
     let key = vec![7; 32].into();
@@ -374,6 +376,7 @@ impl World {
             headers,
             operator: false,
             expectation,
+            body: text.into(),
         })
     }
 }
