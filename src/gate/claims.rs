@@ -204,7 +204,7 @@ impl Errand {
 
     async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
         let reply = self.submit(self.gate.ports.dialect.assign(address, to), Expectation::Implied).await;
-        let (reply, response) = succeeded(reply).map_err(|reply| End::Told(self.not_assigned(address, to, reply)))?;
+        let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))
     }
@@ -235,23 +235,6 @@ impl Errand {
                 "this credential may not ask the tracker whose it is: name its account in `assignee`",
             ))),
         }
-    }
-
-    /// A tracker that does not know the name may say that it failed, though it changed nothing and never will.
-    fn not_assigned(&self, address: &Address, to: &Login, mut reply: Box<Reply>) -> Box<Reply> {
-        if let Answered::Tracker(response) = &reply.answer
-            && response.status.is_server_error()
-        {
-            let locator = address.locator();
-            let message = format!(
-                "{locator}: the tracker answered {} and left the assignee as it was: {to} may be unknown there, or not \
-                 assignable",
-                response.status
-            );
-            reply.code = Some(Code::NotApplied);
-            reply.answer = Answered::Refused(refusal::plain(Code::NotApplied, &locator, message));
-        }
-        reply
     }
 
     // === one write ===
@@ -351,4 +334,21 @@ fn why(reply: &Reply) -> String {
         Answered::Refused(rejection) => rejection.message.clone(),
         Answered::Tracker(response) => format!("the tracker answered {}", response.status),
     }
+}
+
+/// A tracker that does not know the name may say that it failed, though it changed nothing and never will.
+fn not_assigned(address: &Address, to: &Login, mut reply: Box<Reply>) -> Box<Reply> {
+    if let Answered::Tracker(response) = &reply.answer
+        && response.status.is_server_error()
+    {
+        let locator = address.locator();
+        let message = format!(
+            "{locator}: the tracker answered {} and left the assignee as it was: {to} may be unknown there, or not \
+             assignable",
+            response.status
+        );
+        reply.code = Some(Code::NotApplied);
+        reply.answer = Answered::Refused(refusal::plain(Code::NotApplied, &locator, message));
+    }
+    reply
 }

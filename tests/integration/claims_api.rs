@@ -7,7 +7,7 @@ mod document;
 mod races;
 
 use crate::e2e::{self, Answer, Client, Gate, REPO, Setup};
-use claimgate::fake_forge::{FakeForge, Fault, Feature, Matcher, Options};
+use claimgate::fake_forge::{FakeForge, Fault, Feature, Logged, Matcher, Options};
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
@@ -208,6 +208,9 @@ async fn a_strangers_list_is_the_forges_to_refuse() {
             "the list of another is not hers"
         );
     }
+    let about_items =
+        |request: &&Logged| request.login.as_deref() == Some("eve") && request.target.contains("/issues/");
+    assert_eq!(forge.requests().iter().filter(about_items).count(), 0, "and nothing of it was tried for her");
     for labels in [json!(["quiet"]), json!(["loud"])] {
         let wish = json!({"item": "acme/secret#1", "set_labels": labels});
         assert_eq!(take(&mut eve, wish).await.status, 404);

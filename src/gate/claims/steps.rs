@@ -4,7 +4,7 @@
 //! undone in the reverse order by writes of the same kind. Between them others see the halves; but nobody else may
 //! write to the item meanwhile, because the claim comes first and the release last.
 
-use super::{Claimed, End, Errand, Going, Grant, Relabelling, refusal, succeeded, why};
+use super::{Claimed, End, Errand, Going, Grant, Relabelling, not_assigned, refusal, succeeded, why};
 use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
@@ -57,7 +57,7 @@ impl Errand {
         let reply = self.submit(self.gate.ports.dialect.assign(address, login), stated).await;
         let (reply, response) = succeeded(reply).map_err(|reply| {
             let named = self.sender.named.is_some();
-            let reply = if named { self.not_assigned(address, login, reply) } else { reply };
+            let reply = if named { not_assigned(address, login, reply) } else { reply };
             Failed { reply, at_the_claim: true }
         })?;
         // What the caller held before is not taken from it again.
