@@ -76,6 +76,8 @@ pub struct Sender {
     pub arrived: Boot,
     /// For the audit.
     pub about: About,
+    /// The source state that the client states for an item that it names, if it does.
+    pub expectation: Expectation,
 }
 
 /// What the caller is to be told.
@@ -197,13 +199,13 @@ impl Errand {
         if gone() {
             return Err(End::Gone);
         }
-        let taken = self.take(address, &login, &labels, Expectation::Implied).await;
+        let taken = self.take(address, &login, &labels, self.sender.expectation.clone()).await;
         let taken = taken.map_err(|failed| End::Told(failed.reply))?;
         Ok(Claimed::Granted(Box::new(taken.grant)))
     }
 
     async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
-        let reply = self.submit(self.gate.ports.dialect.assign(address, to), Expectation::Implied).await;
+        let reply = self.submit(self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone()).await;
         let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))

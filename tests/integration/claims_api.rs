@@ -381,6 +381,40 @@ async fn a_credential_that_may_not_ask_names_its_account() {
     other.refused(400, "ambiguous_request");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_states_is_for_the_first_write() {
+    let forge = e2e::forge(&["ann"]).await;
+    let issue = e2e::backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    let tag = gate.agent("ann").get(&e2e::issue(issue)).await.headers["claimgate-state"].to_str().unwrap().to_owned();
+    let stating = || gate.agent("ann").with("if-match", &tag);
+    let labels = json!({"set_labels": ["in-progress"], "remove_labels": ["backlog"]});
+    let mut wish = labels.clone();
+    wish["item"] = json!(format!("{REPO}#{issue}"));
+    assert_eq!(number(&take(&mut stating(), wish).await), issue);
+    let back = format!("{}?set_labels=backlog&remove_labels=in-progress", claim(issue));
+    stating().send(Method::DELETE, &back, &[], "".into()).await.refused(412, "precondition_failed");
+    assert_eq!(shown(&forge, issue), r#"["ann"] ["in-progress"]"#);
+    let mut sure = gate.agent("ann").with("claimgate-expect", "assigned=ann, status=in-progress");
+    assert_eq!(sure.send(Method::DELETE, &back, &[], "".into()).await.granted().status, 204);
+    assert_eq!(shown(&forge, issue), r#"[] ["backlog"]"#);
+    next(&mut stating(), labels).await.refused(400, "ambiguous_request");
+    e2e::stop_and_verify(gate, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_as_many_as_it_may_is_told_so() {
+    let forge = e2e::forge(&["ann", "bob"]).await;
+    for _ in 0..3 {
+        e2e::backlog_issue(&forge);
+    }
+    let gate = Setup::before(&forge.base_url()).config("[limits]\nitems_per_repository = 1\n").start().await;
+    let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
+    assert_eq!(number(&next(&mut ann, json!({})).await), 1);
+    next(&mut ann, json!({})).await.refused(409, "limit_reached");
+    assert_eq!(number(&next(&mut bob, json!({})).await), 2, "what ann could not have is there for bob");
+}
+
 // === what is refused before anything is asked of the forge ===
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
