@@ -21,7 +21,7 @@ def is_name(value):
 
 
 def labels(member, names):
-    if not isinstance(names, list) or not chosen(names, 8):
+    if not isinstance(names, list):
         return names
     of = LABELS.get(member, OTHERS)
     return [of[chosen(name, len(of))] if is_name(name) else name for name in names]
@@ -57,6 +57,8 @@ def map_body(context, body):
         body["item"] = f"{OWNER}/{REPOSITORY}#{1 + chosen(body['item'], 40)}"
     if is_name(body.get("to")) and " " not in body["to"]:
         body["to"] = PEOPLE[chosen(body["to"], len(PEOPLE))]
+    if is_name(body.get("assignee")) and " " not in body["assignee"]:
+        body["assignee"] = PEOPLE[0]
     for name in ("labels", "exclude_labels", "set_labels", "remove_labels"):
         if name in body:
             body[name] = labels(name, body[name])
