@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Loaded, Mode, Outside, Server, Verify, Workflow, show_duration, show_size,
+    self, Assignment, By, Config, Loaded, Mode, Outside, Server, Verify, WebMode, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -53,6 +53,7 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     guarded(&mut out, config)?;
     assignment(&mut out, &config.assignment)?;
     workflow(&mut out, &config.workflow)?;
+    web(&mut out, config)?;
     identity(&mut out, config)?;
     ledger(&mut out, config)?;
     settings(&mut out, loaded)?;
@@ -133,6 +134,18 @@ fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
         writeln!(out, "  to {} from {}, by {}", rule.to, rule.from.join(", "), who(rule.by))?;
     }
     writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")
+}
+
+fn web(out: &mut String, config: &Config) -> fmt::Result {
+    let read = config.upstream.service_token_file.is_some();
+    let how = match (config.web.mode, read) {
+        (WebMode::Override, true) => "read before and after, refused by no rule: people are above them",
+        (WebMode::Override, false) => "refused by no rule; what they did is seen by the next guarded write of the item",
+        (WebMode::Enforce, true) => "judged like the API's writes, all items of a form or none",
+        (WebMode::Enforce, false) => "refused where they change an assignee, a label or a state: there is no service token",
+    };
+    writeln!(out, "\nWeb interface ({}):", config.web.mode)?;
+    writeln!(out, "  its forms take the turns of all their items, and are recorded; {how}")
 }
 
 fn identity(out: &mut String, config: &Config) -> fmt::Result {

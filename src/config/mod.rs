@@ -21,7 +21,7 @@ pub use files::read_secret;
 pub use layers::environment_names;
 pub use sections::{
     Assignment, Audit, By, Config, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Listener, Log, LogFormat,
-    Metrics, Mode, Move, Outside, Server, Tls, Tracker, Upstream, Verify, Workflow,
+    Metrics, Mode, Move, Outside, Server, Tls, Tracker, Upstream, Verify, Web, WebMode, Workflow,
 };
 pub use source::{ConfigErrors, Place, Problem};
 pub use values::{parse_duration, parse_size, show_duration, show_size};

@@ -4,13 +4,15 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
+use super::headers::host_of;
 use super::{own, reply};
-use crate::dialect::{self, Credential, Dialect, Head, ParseError, Parsed, Target, Write};
-use crate::gate::{About, Ask, Gate};
+use crate::dialect::{self, BulkParsed, BulkRoute, Credential, Dialect, Head, ParseError, Parsed, Target, Write};
+use crate::gate::{About, Ask, BulkAsk, Gate};
 use crate::model::{Boot, Code, Instance, Rejection};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -78,6 +80,7 @@ impl GateGuard {
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) => self.write(request, &write, body).await,
+            dialect::Route::Bulk(route) => self.form(request, &route, body).await,
             dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()),
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
@@ -88,13 +91,9 @@ impl GateGuard {
     }
 
     async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
-        let body = match tokio::time::timeout(self.config.body_timeout, collect_capped(body, self.config.max_body))
-            .await
-        {
-            Ok(Ok(body)) => body,
-            Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, &self.too_large()),
-            Ok(Err(CollectError::Body(_))) => return self.refuse(&request, &unread("the body did not arrive whole")),
-            Err(_) => return self.refuse(&request, &unread("the body did not arrive in time")),
+        let body = match self.collect(body).await {
+            Ok(body) => body,
+            Err(rejection) => return self.refuse(&request, &rejection),
         };
         let parsed = self.dialect().parse(write, &request.head(), &body);
         match parsed {
@@ -110,6 +109,41 @@ impl GateGuard {
                     self.submit(ask).await
                 }
             },
+        }
+    }
+
+    /// A form of the web interface, which may name several items.
+    async fn form(&self, request: Candidate, route: &BulkRoute, body: Incoming) -> Response<Body> {
+        let body = match self.collect(body).await {
+            Ok(body) => body,
+            Err(rejection) => return self.refuse_form(&request, &rejection),
+        };
+        match self.dialect().parse_bulk(route, &request.head(), &body) {
+            Err(error) => self.refuse_form(&request, &error.rejection()),
+            Ok(BulkParsed::Unguarded) => pass_on(request.head, body),
+            Ok(BulkParsed::Guarded(bulk)) => {
+                let about = request.about();
+                let Candidate { mut head, arrived, .. } = request;
+                // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
+                if let Some(Ok(host)) = host_of(&head.uri, &head.headers).map(HeaderValue::from_str) {
+                    head.headers.insert(header::HOST, host);
+                }
+                let headers = head.headers.clone();
+                let ask = BulkAsk { bulk: *bulk, headers: head.headers, arrived, about };
+                match self.gate.submit_bulk(ask, &self.runtime).await {
+                    Some(reply) => reply::form_decided(self.dialect(), reply, &headers),
+                    None => reply::form_refused(self.dialect(), &unread("the request was abandoned"), "", &headers),
+                }
+            }
+        }
+    }
+
+    async fn collect(&self, body: Incoming) -> Result<Bytes, Rejection> {
+        match tokio::time::timeout(self.config.body_timeout, collect_capped(body, self.config.max_body)).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(CollectError::TooLarge(_))) => Err(self.too_large()),
+            Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
+            Err(_) => Err(unread("the body did not arrive in time")),
         }
     }
 
@@ -129,10 +163,17 @@ impl GateGuard {
     }
 
     fn refuse(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+        reply::refused(self.dialect(), rejection, &self.recorded(request, rejection))
+    }
+
+    fn refuse_form(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+        reply::form_refused(self.dialect(), rejection, &self.recorded(request, rejection), &request.head.headers)
+    }
+
+    fn recorded(&self, request: &Candidate, rejection: &Rejection) -> String {
         let now = self.gate.ports().clock.boot();
         let took = Duration::from_micros(now.0.saturating_sub(request.arrived.0));
-        let id = self.gate.record_refusal(rejection, &request.about(), took);
-        reply::refused(self.dialect(), rejection, &id)
+        self.gate.record_refusal(rejection, &request.about(), took)
     }
 
     fn too_large(&self) -> Rejection {
@@ -163,7 +204,7 @@ impl Guard for GateGuard {
         let target = target_of(head);
         match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
             dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
-            dialect::Route::Write(_) | dialect::Route::Refuse(_) => {
+            dialect::Route::Write(_) | dialect::Route::Bulk(_) | dialect::Route::Refuse(_) => {
                 tracing::trace!(client = ?peer.addr, "guarded");
                 Route::Guarded
             }

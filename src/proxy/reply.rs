@@ -5,7 +5,7 @@ use crate::dialect::{Dialect, WireResponse};
 use crate::effect::Decision;
 use crate::gate::{Answered, Reply};
 use crate::model::{Code, Rejection};
-use http::Response;
+use http::{HeaderMap, Response};
 use http::header::{self, HeaderName, HeaderValue};
 
 /// On every response to a guarded write (DESIGN section 7).
@@ -13,21 +13,36 @@ pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
 /// The reply of a guarded section.
 pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
-    let answer = match reply.answer {
-        Answered::Tracker(response) => response,
-        Answered::Refused(rejection) => dialect.reject(&rejection, &reply.id),
-    };
-    let mut response = response(answer);
-    let value = decision(reply.decision, reply.code, &reply.id);
-    response.headers_mut().insert(DECISION, value);
-    response
+    told(reply, |rejection, id| dialect.reject(rejection, id))
 }
 
 /// A refusal that no section made.
 pub(super) fn refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str) -> Response<Body> {
-    let mut response = response(dialect.reject(rejection, id));
-    let value = decision(Decision::Reject, Some(rejection.code), id);
-    response.headers_mut().insert(DECISION, value);
+    marked(dialect.reject(rejection, id), decision(Decision::Reject, Some(rejection.code), id))
+}
+
+/// The reply to a form of the web interface.
+pub(super) fn form_decided(dialect: &dyn Dialect, reply: Reply, head: &HeaderMap) -> Response<Body> {
+    told(reply, |rejection, id| dialect.reject_bulk(rejection, id, head))
+}
+
+/// A refusal of such a form that no section made.
+pub(super) fn form_refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str, head: &HeaderMap) -> Response<Body> {
+    marked(dialect.reject_bulk(rejection, id, head), decision(Decision::Reject, Some(rejection.code), id))
+}
+
+fn told(reply: Reply, reject: impl FnOnce(&Rejection, &str) -> WireResponse) -> Response<Body> {
+    let value = decision(reply.decision, reply.code, &reply.id);
+    let answer = match reply.answer {
+        Answered::Tracker(response) => response,
+        Answered::Refused(rejection) => reject(&rejection, &reply.id),
+    };
+    marked(answer, value)
+}
+
+fn marked(answer: WireResponse, decision: HeaderValue) -> Response<Body> {
+    let mut response = response(answer);
+    response.headers_mut().insert(DECISION, decision);
     response
 }
 

@@ -6,7 +6,7 @@ use claimgate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules, Workf
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, Gate, LaneLimits, Ports, Settings, Verify};
+use claimgate::gate::{About, Ask, Gate, LaneLimits, Ports, Settings, Verify, Web};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -104,6 +104,7 @@ fn settings() -> Settings {
         shared_accounts: BTreeSet::new(),
         overriders: ["supervisor"].map(Login::new).into(),
         stale_after: None,
+        web: Web::Override,
     }
 }
 
