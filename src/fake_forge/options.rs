@@ -44,6 +44,12 @@ pub enum Feature {
     WebChecksRepository,
     /// Only `open` and `closed` are states; others are 412 (Gitea 1.26).
     StrictState,
+    /// `{issues|pulls}` in web paths is not anchored: `issuesX` and `Xpulls` lead there too (Forgejo 7 to 13).
+    UnanchoredTypes,
+    /// The session cookie counts for nothing on the API (Forgejo 7).
+    SessionOnWebOnly,
+    /// A form proves itself by `Sec-Fetch-Site` or `Origin` against `Host`, not by a token (Forgejo 14).
+    OriginCsrf,
     /// `GET /login/oauth/userinfo` answers for any token (Forgejo 7 to 14).
     Userinfo,
 }
@@ -85,15 +91,17 @@ impl Options {
     /// As Forgejo 15 (read in the source, not recorded).
     pub fn forgejo_15() -> Self {
         use Feature::{
-            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace, StrictTokens, Timeline,
-            WebChecksRepository,
+            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, OriginCsrf, PullAssigneesReplace,
+            SessionOnWebOnly, StrictTokens, Timeline, WebChecksRepository,
         };
         let features = BTreeSet::from([
             CollapseSlashes,
             DeleteIssue,
             ExclusiveLabels,
             LabelNames,
+            OriginCsrf,
             PullAssigneesReplace,
+            SessionOnWebOnly,
             StrictTokens,
             Timeline,
             WebChecksRepository,

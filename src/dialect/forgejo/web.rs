@@ -596,3 +596,284 @@ const KEPT: [HeaderName; 12] = [
     HeaderName::from_static("sec-fetch-site"),
     HeaderName::from_static("sec-fetch-mode"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Dialect, Route};
+    use super::super::Forgejo;
+    use super::*;
+    use crate::model::{Label, Locator};
+
+    const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded; charset=UTF-8");
+    const JSON: (&str, &str) = ("content-type", "application/json");
+
+    fn read(request: &str, headers: &[(&str, &str)], body: &str) -> Result<BulkParsed, ParseError> {
+        let target = Target::parse(request);
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let head = Head { method: &Method::POST, target: &target, headers: &map };
+        match Forgejo.classify(&head) {
+            Route::Bulk(route) => parse(&route, &head, body.as_bytes()),
+            Route::Refuse(error) => Err(error),
+            other => panic!("{request} is no form: {other:?}"),
+        }
+    }
+
+    fn guarded(request: &str, headers: &[(&str, &str)], body: &str) -> Bulk {
+        match read(request, headers, body) {
+            Ok(BulkParsed::Guarded(bulk)) => *bulk,
+            other => panic!("{request} {body}: {other:?}"),
+        }
+    }
+
+    /// `expected` is what the form wants and what is sent without a read, `unguarded`, or the status and part of the refusal.
+    fn check(request: &str, headers: &[(&str, &str)], body: &str, expected: &str) {
+        let shown = match read(request, headers, body) {
+            Ok(BulkParsed::Unguarded) => "unguarded".to_owned(),
+            Ok(BulkParsed::Guarded(bulk)) => {
+                let keys: Vec<ResourceKey> = match &bulk.items {
+                    Items::Keys(keys) => keys.iter().cloned().collect(),
+                    Items::At(_) | Items::New => vec![key(0)],
+                };
+                let change = match &bulk.wants {
+                    Wants::Change(change) => change.clone(),
+                    _ => Change::default(),
+                };
+                let chosen: Vec<_> = keys.into_iter().map(|key| (key, change.clone())).collect();
+                let sent = emit(&bulk, &chosen, &HeaderMap::new());
+                let body = String::from_utf8_lossy(&sent.body).into_owned();
+                format!("{} -> {} {body}", bulk.wants.describe(), sent.target).trim_end().to_owned()
+            }
+            Err(error) => format!("{}: {error}", error.code().status()),
+        };
+        match expected.split_once(": ") {
+            Some((status, part)) if status.len() == 3 => {
+                assert!(shown.starts_with(status) && shown.contains(part), "{request} {body}: {shown}");
+            }
+            _ => assert_eq!(shown, expected, "{request} {body}"),
+        }
+    }
+
+    #[test]
+    fn assignees_by_every_spelling() {
+        let sent = "assignees+=[user #5] -> /o/r/issues/assignee issue_ids=7&id=5&action=attach";
+        check("/o/r/issues/assignee", &[FORM], "issue_ids=7&id=5&action=attach", sent);
+        check("/o/r.git/issuesX/assignee", &[FORM], "issue_ids=7&id=5&action=attach", sent);
+        check("/o/r/issues/assignee?issue_ids=7&id=5&action=attach", &[], "", sent);
+        check("/o/r/issues/assignee?action=attach", &[FORM], "issue_ids=7&id=5", sent);
+        let multipart = |text: &str| text.replace('|', "\r\n");
+        check(
+            "/o/r/issues/assignee?id=5",
+            &[("content-type", "multipart/form-data; boundary=X")],
+            &multipart(
+                "--X|Content-Disposition: form-data; name=\"issue_ids\"||7|--X|Content-Disposition: form-data; \
+                 name=\"action\"||attach|--X--|",
+            ),
+            sent,
+        );
+        let form = |body: &str, expected: &str| check("/o/r/issues/assignee", &[FORM], body, expected);
+        form("issue_ids=12,7,,7&id=5", "assignees toggle [user #5] -> /o/r/issues/assignee issue_ids=12%2C7&id=5");
+        form(
+            "issue_ids=7&id=5&action=detach",
+            "assignees-=[user #5] -> /o/r/issues/assignee issue_ids=7&id=5&action=detach",
+        );
+        form("issue_ids=7&id=0&action=clear", "assignees=[] -> /o/r/issues/assignee issue_ids=7&id=0&action=clear");
+        form("issue_ids=7&id=5&x=a+b", "assignees toggle [user #5] -> /o/r/issues/assignee issue_ids=7&id=5&x=a+b");
+        check(
+            "/o/r/Xpulls/assignee",
+            &[FORM],
+            "issue_ids=7&id=5",
+            "assignees toggle [user #5] -> /o/r/pulls/assignee issue_ids=7&id=5",
+        );
+        form("issue_ids=7&issue_ids=8&id=5", "400: `issue_ids` is given twice");
+        check("/o/r/issues/assignee?issue_ids=8", &[FORM], "issue_ids=7&id=5", "400: `issue_ids` is given twice");
+        form("Issue_IDs=7&id=5", "400: spell it exactly");
+        form("issue_ids[]=7&id=5", "400: spell it exactly");
+        form("issue_ids=7&id=05", "400: `id` must be");
+        form("issue_ids=+7&id=5", "400: `issue_ids` must be");
+        form("issue_ids=7;8&id=5", "400: two ways");
+        form("issue_ids=&id=5", "400: names no item");
+        form("id=5", "400: names no item");
+        form("issue_ids=7&id=5&action=whatever", "400: `action` must be");
+        form(&format!("id=5&issue_ids={}", (1..=501).map(|n| n.to_string()).collect::<Vec<_>>().join(",")), "400: 500");
+        // The tracker reads the query alone here, and the gate reads nothing.
+        check("/o/r/issues/assignee?issue_ids=7&id=5", &[JSON], r#"{"x":1}"#, "415: form");
+        check("/o/r/issues/assignee?issue_ids=7&id=5", &[], "x=1", "415: form");
+        check("/o/r/issues/assignee", &[("content-type", "text/plain")], "issue_ids=7", "415: application/json");
+        check("/o/r/issues%2Fassignee", &[FORM], "issue_ids=7&id=5", "400: encoded slash");
+        check("/o//r/issues/assignee", &[FORM], "issue_ids=7&id=5", "400: doubled slash");
+    }
+
+    #[test]
+    fn labels_states_and_comments() {
+        let labels = |body: &str, expected: &str| check("/o/r/issues/labels", &[FORM], body, expected);
+        labels(
+            "issue_ids=7&id=3&action=attach",
+            "labels+=[#3] -> /o/r/issues/labels issue_ids=7&id=3&action=attach",
+        );
+        labels(
+            "issue_ids=7&id=3&action=toggle-alt",
+            "labels-=[#3] -> /o/r/issues/labels issue_ids=7&id=3&action=detach",
+        );
+        labels(
+            "issue_ids=7&id=3&action=toggle",
+            "labels toggle [#3] -> /o/r/issues/labels issue_ids=7&id=3&action=toggle",
+        );
+        labels("issue_ids=7&action=clear&id=", "labels=[] -> /o/r/issues/labels issue_ids=7&action=clear");
+        labels("issue_ids=7&id=3", "400: `action` must be");
+        let status = |body: &str, expected: &str| check("/o/r/pulls/status", &[FORM], body, expected);
+        status("issue_ids=7,8&action=close", "state=closed -> /o/r/pulls/status issue_ids=7%2C8&action=close");
+        status("issue_ids=7&action=open", "state=open -> /o/r/pulls/status issue_ids=7&action=open");
+        status("issue_ids=7&action=reopen", "state=open -> /o/r/pulls/status issue_ids=7&action=open");
+        // What most versions take for `open`, and some for nothing.
+        status("issue_ids=7&action=Close", "400: `action` must be");
+        status("issue_ids=7", "400: `action` must be");
+        let comment = |body: &str, expected: &str| check("/o/r/issues/7/comments", &[FORM], body, expected);
+        comment("content=hello", "unguarded");
+        comment("content=hello&status=", "unguarded");
+        comment(
+            "_csrf=t&content=a+%26+b&status=close",
+            "state=closed -> /o/r/issues/7/comments status=close&content=a+%26+b",
+        );
+        comment("status=reopen", "state=open -> /o/r/issues/7/comments status=reopen");
+        comment("status=Close", "400: `status` must be");
+        comment("status=close&status=reopen", "400: given twice");
+        check("/o/r/issues/07/comments", &[FORM], "status=close", "400: plainly");
+        check(
+            "/o/r/issues/7/comments",
+            &[JSON],
+            r#"{"content":"hi","status":"close"}"#,
+            r#"state=closed -> /o/r/issues/7/comments {"status":"close","content":"hi"}"#,
+        );
+        check("/o/r/issues/7/comments", &[JSON], r#"{"Status":"close"}"#, "400: spell it exactly");
+        check("/o/r/issues/7/comments?status=close", &[JSON], r#"{"content":"hi"}"#, "400: a query has no place");
+    }
+
+    #[test]
+    fn what_no_read_shows() {
+        check(
+            "/o/r/issues/projects",
+            &[FORM],
+            "issue_ids=7,9&id=2",
+            "project=2 -> /o/r/issues/projects issue_ids=7%2C9&id=2",
+        );
+        check(
+            "/o/r/pulls/request_review",
+            &[FORM],
+            "issue_ids=7&id=-4&action=attach",
+            "reviewers+=[user #-4] -> /o/r/pulls/request_review issue_ids=7&id=-4&action=attach",
+        );
+        check("/o/r/pulls/request_review", &[FORM], "issue_ids=7&id=4", "400: `action` must be");
+        check("/o/r/issues/delete", &[FORM], "issue_ids=7", "delete -> /o/r/issues/delete issue_ids=7");
+        check("/o/r/issues/7/delete", &[FORM], "", "delete -> /o/r/issues/7/delete");
+        check(
+            "/org/-/projects/3/4/move",
+            &[JSON],
+            r#"{"issues":[{"issueID":7,"sorting":0},{"issueID":9,"sorting":1}]}"#,
+            r#"column=4 of project 3 -> /org/-/projects/3/4/move {"issues":[{"issueID":7,"sorting":0},{"issueID":9,"sorting":1}]}"#,
+        );
+        let moved = |body: &str, expected: &str| check("/o/r/projects/3/4/move", &[JSON], body, expected);
+        moved(r#"{"issues":[{"issueid":7}]}"#, "400: `issues` must be");
+        moved(r#"{"Issues":[{"issueID":7}]}"#, "400: spell it exactly");
+        moved(r#"{"issues":[]}"#, "400: names no item");
+        check("/o/r/projects/3/4/9", &[FORM], "", "column=4 of project 3 -> /o/r/projects/3/4/9");
+        check("/o/r/issues/new", &[FORM], "title=x&assignee_ids=&assignee_id=0", "unguarded");
+        check(
+            "/o/r/issues/new",
+            &[FORM],
+            "title=x&assignee_ids=5,6",
+            "create in o/r: assignees=[user #5, user #6] -> /o/r/issues/new title=x&assignee_ids=5%2C6",
+        );
+        check("/o/r/compare/main...x", &[FORM], "title=x", "unguarded");
+        check(
+            "/o/r/compare/main...x",
+            &[FORM],
+            "assignee_id=5",
+            "create in o/r: assignees=[user #5] -> /o/r/compare/main...x assignee_id=5",
+        );
+    }
+
+    fn snapshot(assignees: &[&str], labels: &[(u64, &str)]) -> Snapshot {
+        Snapshot {
+            key: key(7),
+            locator: Locator::new("o", "r", 7),
+            assignees: assignees.iter().map(|name| Login::new(name)).collect(),
+            labels: labels.iter().map(|(id, name)| Label { id: *id, name: (*name).to_owned() }).collect(),
+            state: OpenState::Open,
+        }
+    }
+
+    #[test]
+    fn toggles_are_spelled_out_over_the_selection() {
+        let spelled = |path: &str, body: &str, seen: &[Snapshot]| {
+            let bulk = guarded(path, &[FORM], body);
+            let seen: Vec<&Snapshot> = seen.iter().collect();
+            let changes = changes(&bulk, &seen, Some(&Login::new("bob")));
+            assert!(changes.windows(2).all(|pair| pair[0] == pair[1]) && changes.len() == seen.len());
+            let chosen = [(key(7), changes[0].clone())];
+            let sent = emit(&bulk, &chosen, &HeaderMap::new());
+            format!("{} {}", changes[0], String::from_utf8_lossy(&sent.body))
+        };
+        let (free, bobs) = (snapshot(&[], &[]), snapshot(&["Bob"], &[]));
+        let assignee = |action: &str, seen: &[Snapshot]| {
+            spelled("/o/r/issues/assignee", &format!("issue_ids=7&id=5{action}"), seen)
+        };
+        let (on, off) = ("issue_ids=7&id=5&action=attach", "issue_ids=7&id=5&action=detach");
+        assert_eq!(assignee("", &[free.clone()]), format!("assignees+=[bob] {on}"));
+        assert_eq!(assignee("", &[bobs.clone()]), format!("assignees-=[bob] {off}"));
+        assert_eq!(assignee("", &[bobs.clone(), free.clone()]), format!("assignees+=[bob] {on}"));
+        assert_eq!(assignee("&action=attach", &[bobs.clone()]), format!("assignees+=[bob] {on}"));
+        assert_eq!(assignee("&action=detach", &[free]), format!("assignees-=[bob] {off}"));
+        let label = |seen: &[Snapshot]| spelled("/o/r/issues/labels", "issue_ids=7&id=3&action=toggle", seen);
+        let (bare, todo, scoped) =
+            (snapshot(&[], &[]), snapshot(&[], &[(3, "todo")]), snapshot(&[], &[(3, "status/todo")]));
+        let (on, off) = ("issue_ids=7&id=3&action=attach", "issue_ids=7&id=3&action=detach");
+        assert_eq!(label(&[bare.clone()]), format!("labels+=[#3] {on}"));
+        assert_eq!(label(&[bare.clone(), todo]), format!("labels-=[#3] {off}"));
+        assert_eq!(label(&[bare, scoped]), format!("labels+=[#3] {on}"));
+    }
+
+    #[test]
+    fn the_sender_is_the_session_and_nothing_else() {
+        let names = |headers: &HeaderMap| {
+            let mut names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+            names.sort_unstable();
+            names
+        };
+        let headers = [
+            FORM,
+            ("cookie", "lang=en; i_like_gitea=s; _csrf=t1"),
+            ("authorization", "token ours"),
+            ("sudo", "root"),
+            ("x-webauth-user", "root"),
+            ("origin", "https://forge.example"),
+            ("host", "forge.example"),
+            ("sec-fetch-site", "same-origin"),
+            ("x-forwarded-for", "6.6.6.6"),
+        ];
+        let body = "_csrf=t1&issue_ids=7&id=5";
+        let bulk = guarded("/o/r/issues/assignee", &headers, body);
+        let mut head = HeaderMap::new();
+        for (name, value) in headers {
+            head.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let sent = emit(&bulk, &[(key(7), Change::default())], &head);
+        assert_eq!(
+            names(&sent.headers),
+            ["accept-encoding", "content-type", "cookie", "host", "origin", "sec-fetch-site", "x-csrf-token"]
+        );
+        assert_eq!((&sent.headers["x-csrf-token"], &sent.body[..]), (&"t1".parse().unwrap(), &b"issue_ids=7&id=5"[..]));
+        // The same session in another request has another token, and its cookies in another order.
+        let later = [FORM, ("cookie", "i_like_gitea=s; _csrf=t2; lang=de"), ("x-csrf-token", "t2")];
+        let later = guarded("/o/r/issues/labels", &later, "issue_ids=7&id=5&action=attach");
+        assert_eq!(bulk.sender.session.material(), later.sender.session.material());
+        let other = guarded("/o/r/issues/assignee", &[FORM, ("cookie", "i_like_gitea=x")], body);
+        assert_ne!(bulk.sender.session.material(), other.sender.session.material());
+        let nobody = guarded("/o/r/issues/assignee", &[FORM, ("authorization", "token ours")], body);
+        assert!(nobody.sender.credential.is_anonymous());
+        let pages: Vec<String> = prove_reader(&bulk).into_iter().map(|request| request.target).collect();
+        assert_eq!(pages, ["/user/settings", "/o/r/issues"]);
+    }
+}

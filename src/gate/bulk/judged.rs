@@ -329,10 +329,7 @@ impl BulkSection {
                 tracing::warn!(upstream.error = why, items = sent.len(), "no certain answer to a form");
                 (Answer::Uncertain, None)
             }
-            Err(error) => {
-                let stop = Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string()));
-                return self.give_up(caller, &tickets(&courses), stop).await;
-            }
+            Err(error) => return self.give_up(caller, &tickets(&courses), self.not_sent(&error)).await,
         };
         failpoint::reach("answered");
         let settled = self.read_back(reader, rules, &sent, answer).await;
@@ -371,6 +368,15 @@ impl BulkSection {
         let answer = self.gate.ports.upstream.send(request, None, &in_time).await;
         self.gate.measure_send(started.elapsed());
         answer
+    }
+
+    /// No byte was handed over: the items are as they were.
+    fn not_sent(&self, error: &CallError) -> Stop {
+        if matches!(error, CallError::Expired) {
+            let message = "the gate was suspended before it could send; nothing was sent; try again".to_owned();
+            return Stop::Refuse(refusal::retry(Code::Fenced, &self.locator(), message, Duration::from_secs(1)));
+        }
+        Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string()))
     }
 
     async fn read_back<'a>(
@@ -513,6 +519,10 @@ impl BulkSection {
     fn unknown_of(&self, courses: &[Course]) -> Box<Rejection> {
         let names: Vec<String> =
             courses.iter().filter(|c| c.permit().is_some()).map(|course| course.ticket.locator.to_string()).collect();
+        if names.is_empty() {
+            // A comment beside a state that showed already.
+            return self.unknown();
+        }
         let message = format!(
             "the form was sent and its outcome is unknown; {} stay closed to others for up to {} s until it is known: \
              load the page again and look",
