@@ -1,7 +1,10 @@
 //! Guarded writes a second: different items, an instant forge, durable commits, the real binary.
 //!
-//! `cargo bench --bench claims` prints one table. The peer is the same claim made directly at the same forge (GET, PATCH,
+//! `cargo bench --bench claims` prints two tables. The peer is the same claim made directly at the same forge (GET, PATCH,
 //! GET), measured in the same run with the same client, so that the figures can be read as a ratio on any machine.
+//! First as many claims as so many clients can make, each waiting for its answer; then claims that arrive at a fixed
+//! rate whatever the answers do, each timed from the moment at which it was due (no coordinated omission).
+//! `CLAIMGATE_BENCH_CLIENTS=8 CLAIMGATE_BENCH_RATES=2000` choose other rows.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![allow(
@@ -13,9 +16,11 @@
 
 mod forge;
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +34,8 @@ use tokio::net::TcpStream;
 
 /// How long each measurement runs.
 const FOR: Duration = Duration::from_secs(5);
+/// Connections over which claims of a fixed rate come.
+const CONNECTIONS: usize = 64;
 
 fn main() {
     // `cargo test --benches` asks for a list; there is nothing to list.
@@ -37,14 +44,35 @@ fn main() {
     }
     let forge = forge::start();
     let gate = Gate::start(forge);
-    println!("{:<34} {:>9} {:>9} {:>9} {:>9}", "claims of different items", "claims/s", "p50 ms", "p99 ms", "max ms");
-    for clients in [1, 4, 8, 16] {
+    heading("as many as the clients can make");
+    for clients in chosen("CLAIMGATE_BENCH_CLIENTS", &[1, 4, 8, 16]) {
         let direct = measure(forge, clients, claim_directly);
         direct.print(&format!("direct GET+PATCH+GET, {clients} clients"));
+        let before = gate.cpu();
         let gated = measure(gate.listen, clients, claim_through);
         gated.print(&format!("through the gate, {clients} clients"));
-        println!("{:<34} {:>8.2}x", "  ratio", gated.rate() / direct.rate());
+        let each = (gate.cpu() - before).as_secs_f64() * 1e3 / gated.latencies.len() as f64;
+        println!("{:<34} {:>8.2}x {each:>12.3} ms of CPU a claim", "  ratio", gated.rate() / direct.rate());
     }
+    heading("at a fixed rate");
+    for rate in chosen("CLAIMGATE_BENCH_RATES", &[500, 1000, 2000]) {
+        let direct = arrive(forge, rate, claim_directly);
+        direct.print(&format!("direct GET+PATCH+GET, {rate}/s"));
+        let gated = arrive(gate.listen, rate, claim_through);
+        gated.print(&format!("through the gate, {rate}/s"));
+        println!("{:<34} {:>28.2} ms more at p99", "  difference", gated.at(0.99) - direct.at(0.99));
+    }
+}
+
+fn heading(what: &str) {
+    println!("{what:<34} {:>9} {:>9} {:>9} {:>9}", "claims/s", "p50 ms", "p99 ms", "max ms");
+}
+
+/// A list from the environment, or this one.
+fn chosen(variable: &str, otherwise: &[usize]) -> Vec<usize> {
+    let list = std::env::var(variable).ok();
+    let parse = |list: String| list.split(',').map(|one| one.trim().parse().expect("a number")).collect();
+    list.map_or_else(|| otherwise.to_vec(), parse)
 }
 
 /// What one run showed.
@@ -93,6 +121,47 @@ fn measure(at: SocketAddr, clients: usize, claim: Claim) -> Measured {
         let mut latencies = Vec::new();
         for task in tasks {
             latencies.extend(task.await.expect("client"));
+        }
+        let took = begun.elapsed();
+        latencies.sort_unstable();
+        Measured { latencies, took }
+    })
+}
+
+/// Claims that come at a fixed rate, over connections that are opened before; each is timed from when it was due.
+fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let idle = Rc::new(RefCell::new(Vec::new()));
+        for agent in 0..CONNECTIONS {
+            let client = Client::connect(at, agent).await;
+            idle.borrow_mut().push(client);
+        }
+        let every = Duration::from_secs(1) / u32::try_from(rate).expect("a rate");
+        let begun = Instant::now() + Duration::from_millis(50);
+        let total = (FOR.as_secs_f64() * rate as f64) as u32;
+        let mut running = Vec::new();
+        for number in 0..total {
+            let due = begun + every * number;
+            tokio::time::sleep_until(due.into()).await;
+            let idle = Rc::clone(&idle);
+            running.push(tokio::task::spawn_local(async move {
+                let mut client = loop {
+                    let client = idle.borrow_mut().pop();
+                    match client {
+                        Some(client) => break client,
+                        None => tokio::task::yield_now().await,
+                    }
+                };
+                claim(&mut client, NEXT.fetch_add(1, Ordering::Relaxed)).await;
+                idle.borrow_mut().push(client);
+                due.elapsed()
+            }));
+        }
+        let mut latencies = Vec::with_capacity(running.len());
+        for task in running {
+            latencies.push(task.await.expect("claim"));
         }
         let took = begun.elapsed();
         latencies.sort_unstable();
@@ -186,6 +255,16 @@ impl Gate {
         told.recv_timeout(Duration::from_secs(20)).expect("the gate listens");
         let listen = found.lock().expect("lock").expect("an address");
         Self { child, listen, _state: state }
+    }
+}
+
+impl Gate {
+    /// The processor time that it has used, by `/proc`.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+        Duration::from_millis(10) * (ticks(11) + ticks(12))
     }
 }
 

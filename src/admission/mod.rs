@@ -8,6 +8,7 @@
 //! The order of judgement is DESIGN section 5, step 5.
 
 mod decide;
+mod expectation;
 mod outside;
 mod permit;
 mod rules;
@@ -15,6 +16,7 @@ mod transition;
 mod verdict;
 
 pub use decide::{Question, decide};
+pub use expectation::{Expectation, StateTag, Stated, Tags};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};

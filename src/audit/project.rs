@@ -84,6 +84,8 @@ struct Printer {
 const BATCH: usize = 512;
 /// How often what was printed is marked.
 const MARK_EACH: Duration = Duration::from_millis(500);
+/// Lines that follow one within this time are read together with it.
+const GATHER: Duration = Duration::from_millis(5);
 /// Between two tries of what failed.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Between two tries on a pipe that is full and does not block.
@@ -184,8 +186,9 @@ async fn feed(ledger: Arc<dyn Ledger>, jobs: mpsc::Sender<Job>, mut stopping: wa
             return drop(jobs.send(Job::Sync).await);
         }
         tokio::select! {
-            changed = newest.changed() => if changed.is_err() {
-                return drop(jobs.send(Job::Sync).await);
+            changed = newest.changed() => match changed {
+                Ok(()) => tokio::time::sleep(GATHER).await,
+                Err(_) => return drop(jobs.send(Job::Sync).await),
             },
             () = tokio::time::sleep_until(sync_at.unwrap_or_else(Instant::now)), if sync_at.is_some() => {}
             changed = stopping.changed() => if changed.is_err() { return },

@@ -142,7 +142,9 @@ fn web(out: &mut String, config: &Config) -> fmt::Result {
         (WebMode::Override, true) => "read before and after, refused by no rule: people are above them",
         (WebMode::Override, false) => "refused by no rule; what they did is seen by the next guarded write of the item",
         (WebMode::Enforce, true) => "judged like the API's writes, all items of a form or none",
-        (WebMode::Enforce, false) => "refused where they change an assignee, a label or a state: there is no service token",
+        (WebMode::Enforce, false) => {
+            "refused where they change an assignee, a label or a state: there is no service token"
+        }
     };
     writeln!(out, "\nWeb interface ({}):", config.web.mode)?;
     writeln!(out, "  its forms take the turns of all their items, and are recorded; {how}")

@@ -166,6 +166,10 @@ pub trait Dialect: Send + Sync + 'static {
     /// What the head alone says.
     fn classify(&self, head: &Head<'_>) -> Route;
 
+    /// The item whose own representation a read of this head answers with; none for a list and for what lies below an
+    /// item. What [`read`](Dialect::read) makes of such an answer has the right guarded fields, but perhaps another key.
+    fn item_of(&self, head: &Head<'_>) -> Option<Address>;
+
     /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;

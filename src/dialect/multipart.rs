@@ -22,7 +22,8 @@ pub fn boundary(content_type: &str) -> Option<&str> {
 pub fn read_fields(boundary: &str, body: &[u8]) -> Result<Vec<(String, String)>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| refuse("it is not UTF-8"))?;
     let delimiter = format!("--{boundary}");
-    let mut rest = text.strip_prefix(delimiter.as_str()).ok_or_else(|| refuse("it does not begin with its boundary"))?;
+    let mut rest =
+        text.strip_prefix(delimiter.as_str()).ok_or_else(|| refuse("it does not begin with its boundary"))?;
     let inner = format!("\r\n{delimiter}");
     let mut fields = Vec::new();
     loop {

@@ -5,7 +5,8 @@
 //! before. `claimgate audit verify` checks this with code of its own.
 
 use crate::model::{Actor, Code, Fence, Fingerprint, Kind, Locator, ResourceKey, Shown, Status, Time};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -164,64 +165,121 @@ impl Note {
 impl Line {
     /// Numbers and chains the line; returns its text and its hash.
     pub fn seal(&self, seq: u64, prev_hash: &str) -> (String, String) {
-        let rest = Value::Object(self.members()).to_string();
+        let rest = serde_json::to_string(&self.members()).unwrap_or_default();
         let rest = rest.strip_prefix('{').unwrap_or(&rest);
         let hash = hex(&Sha256::digest(format!("{{\"seq\":{seq},\"prev_hash\":\"{prev_hash}\",{rest}")));
         (format!("{{\"seq\":{seq},\"prev_hash\":\"{prev_hash}\",\"hash\":\"{hash}\",{rest}"), hash)
     }
 
-    fn members(&self) -> Map<String, Value> {
+    /// The members that the hash covers, in their order.
+    fn members(&self) -> Members<'_> {
         let note = &self.note;
-        let decision = matches!(self.kind, "decision").then(|| note.decision.as_str());
-        let pairs = [
-            ("time", json!(rfc3339(self.time))),
-            ("id", json!(self.id)),
-            ("kind", json!(self.kind)),
-            ("decision", json!(decision)),
-            ("code", json!(note.code.map(Code::as_str))),
-            ("resource", json!(note.resource.as_ref().map(ToString::to_string))),
-            ("resource_id", json!(note.resource_id.as_ref().map(ResourceKey::as_str))),
-            ("agent", note.agent.as_ref().map_or(Value::Null, |(actor, credential)| agent(actor, Some(credential)))),
-            ("intent", json!(self.intent.map(Kind::as_str))),
-            ("authority", json!(note.authority.map(Authority::as_str))),
-            ("change", json!(note.change)),
-            ("expected", json!(note.expected)),
-            ("observed", note.observed.as_ref().map_or(Value::Null, shown)),
-            ("result", json!(self.result)),
-            ("upstream_status", json!(note.upstream_status)),
-            ("fence", json!(self.fence.map(|fence| fence.0))),
-            ("holder", self.holder.as_ref().map_or(Value::Null, |actor| agent(actor, None))),
-            ("parked", json!(self.parked)),
-            ("holding_since", json!(self.holding_since.map(rfc3339))),
-            ("waited_ms", json!(millis(note.waited))),
-            ("took_ms", json!(millis(note.took))),
-            ("method", json!(note.method)),
-            ("path", json!(note.path)),
-            ("client", json!(note.client)),
-            ("request_id", json!(note.request_id)),
-            ("reason", json!(note.reason)),
-            ("gate", json!(self.gate)),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        Members {
+            time: rfc3339(self.time),
+            id: &self.id,
+            kind: self.kind,
+            decision: matches!(self.kind, "decision").then(|| note.decision.as_str()),
+            code: note.code.map(Code::as_str),
+            resource: note.resource.as_ref().map(ToString::to_string),
+            resource_id: note.resource_id.as_ref().map(ResourceKey::as_str),
+            agent: note.agent.as_ref().map(|(actor, credential)| AgentMember::of(actor, Some(credential))),
+            intent: self.intent.map(Kind::as_str),
+            authority: note.authority.map(Authority::as_str),
+            change: &note.change,
+            expected: &note.expected,
+            observed: note.observed.as_ref().map(ShownMember::of),
+            result: self.result,
+            upstream_status: note.upstream_status,
+            fence: self.fence.map(|fence| fence.0),
+            holder: self.holder.as_ref().map(|actor| AgentMember::of(actor, None)),
+            parked: self.parked,
+            holding_since: self.holding_since.map(rfc3339),
+            waited_ms: millis(note.waited),
+            took_ms: millis(note.took),
+            method: &note.method,
+            path: &note.path,
+            client: note.client.as_deref(),
+            request_id: note.request_id.as_deref(),
+            reason: note.reason.as_deref(),
+            gate: &self.gate,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    time: String,
+    id: &'a str,
+    kind: &'static str,
+    decision: Option<&'static str>,
+    code: Option<&'static str>,
+    resource: Option<String>,
+    resource_id: Option<&'a str>,
+    agent: Option<AgentMember<'a>>,
+    intent: Option<&'static str>,
+    authority: Option<&'static str>,
+    change: &'a str,
+    expected: &'a str,
+    observed: Option<ShownMember<'a>>,
+    result: Option<&'static str>,
+    upstream_status: Option<u16>,
+    fence: Option<u64>,
+    holder: Option<AgentMember<'a>>,
+    parked: Option<bool>,
+    holding_since: Option<String>,
+    waited_ms: f64,
+    took_ms: f64,
+    method: &'a str,
+    path: &'a str,
+    client: Option<&'a str>,
+    request_id: Option<&'a str>,
+    reason: Option<&'a str>,
+    gate: &'a str,
+}
+
+#[derive(Serialize)]
+struct AgentMember<'a> {
+    account: String,
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ShownMember<'a> {
+    assignees: Vec<&'a str>,
+    status: Vec<&'a str>,
+    state: &'static str,
+}
+
+impl<'a> AgentMember<'a> {
+    fn of(actor: &'a Actor, credential: Option<&'a Fingerprint>) -> Self {
+        Self {
+            account: actor.account.to_string(),
+            instance: actor.instance.as_ref().map(crate::model::Instance::as_str),
+            credential: credential.map(Fingerprint::as_str),
+        }
+    }
+}
+
+impl<'a> ShownMember<'a> {
+    fn of(shown: &'a Shown) -> Self {
+        Self {
+            assignees: shown.assignees.iter().map(crate::model::Login::as_str).collect(),
+            status: shown.statuses.iter().map(Status::as_str).collect(),
+            state: shown.state.as_str(),
+        }
     }
 }
 
 /// The wire form of an agent, as the audit and `/claims` show it.
 pub fn agent(actor: &Actor, credential: Option<&Fingerprint>) -> Value {
-    let instance = actor.instance.as_ref().map(crate::model::Instance::as_str);
-    match credential {
-        Some(credential) => {
-            json!({"account": actor.account.to_string(), "instance": instance, "credential": credential.as_str()})
-        }
-        None => json!({"account": actor.account.to_string(), "instance": instance}),
-    }
+    json!(AgentMember::of(actor, credential))
 }
 
 /// The wire form of what a read showed.
 pub fn shown(shown: &Shown) -> Value {
-    let assignees: Vec<&str> = shown.assignees.iter().map(crate::model::Login::as_str).collect();
-    let statuses: Vec<&str> = shown.statuses.iter().map(Status::as_str).collect();
-    json!({"assignees": assignees, "status": statuses, "state": shown.state.as_str()})
+    json!(ShownMember::of(shown))
 }
 
 /// RFC 3339 in UTC with microseconds.

@@ -27,12 +27,7 @@ pub(super) enum AuthError {
 }
 
 /// The API's way: parameter `token`, then `access_token`, then the header, then Basic, then the session cookie.
-pub(super) fn on_api(
-    state: &State,
-    headers: &HeaderMap,
-    form: &Pairs,
-    options: &Options,
-) -> Result<Who, AuthError> {
+pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> Result<Who, AuthError> {
     let Some(who) = signed_in(state, headers, form, options)? else {
         return Ok(Who::default());
     };

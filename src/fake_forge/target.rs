@@ -157,9 +157,7 @@ fn web_route(rest: &[&str], options: &Options) -> Route {
     let issues = |kind: &str| {
         let both = options.has(Feature::WebChecksRepository);
         let open = options.has(Feature::UnanchoredTypes);
-        kind == "issues"
-            || kind == "pulls" && both
-            || open && (kind.starts_with("issues") || kind.ends_with("pulls"))
+        kind == "issues" || kind == "pulls" && both || open && (kind.starts_with("issues") || kind.ends_with("pulls"))
     };
     match rest {
         ["login", "oauth", "userinfo"] => Route::Userinfo,

@@ -205,9 +205,8 @@ async fn the_webs_label_toggle_looks_at_the_whole_selection() {
         let body = format!("issue_ids={ids}&id={label}&action={action}");
         let toggle = request("POST", "/root/work/issues/labels", &cookie, &body);
         assert_eq!(forge.call(toggle).await.expect("an answer").status, 200);
-        let carried = [1, second.number].map(|n| {
-            forge.issue("root/work", n).labels.iter().filter(|name| *name == "doing").count()
-        });
+        let carried = [1, second.number]
+            .map(|n| forge.issue("root/work", n).labels.iter().filter(|name| *name == "doing").count());
         assert_eq!(carried, expected, "{action}");
     }
 }
@@ -239,9 +238,10 @@ async fn a_form_must_be_its_users_own() {
     }
     // The newer one does not take the cookie on the API.
     let headers = [("cookie", "i_like_gitea=cookie-of-ann"), ("x-csrf-token", "any")];
-    let me = |forge: &FakeForge| forge.call(request("GET", "/api/v1/user", &headers, ""));
-    assert_eq!(me(&old).await.expect("an answer").status, 200);
-    assert_eq!(me(&new).await.expect("an answer").status, 401);
+    for (forge, expected) in [(&old, 200), (&new, 401)] {
+        let me = forge.call(request("GET", "/api/v1/user", &headers, "")).await;
+        assert_eq!(me.expect("an answer").status, expected);
+    }
 }
 
 #[tokio::test]

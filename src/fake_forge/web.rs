@@ -172,7 +172,8 @@ pub(super) fn new(call: &Call) -> Outcome {
     let form = body::web_values(&call.headers, &call.query, &call.body);
     let mut state = call.state();
     let issue = state.insert_issue(repo, form.first("title").unwrap_or(""), form.first("content").unwrap_or(""), by);
-    let ids = [form.first("assignee_ids"), form.first("assignee_id")].into_iter().flatten().flat_map(|ids| ids.split(','));
+    let ids =
+        [form.first("assignee_ids"), form.first("assignee_id")].into_iter().flatten().flat_map(|ids| ids.split(','));
     let users: Vec<u64> = ids.filter_map(|id| id.parse().ok()).filter(|id| state.users.contains_key(id)).collect();
     for user in users {
         state.assign(issue, user, by);

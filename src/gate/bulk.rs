@@ -16,9 +16,7 @@ use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, Web, refusal};
 use crate::admission::{Outcome, Step};
 use crate::dialect::{Address, Credential, Items, ReadOutcome, WireResponse};
 use crate::effect::{Authority, Command, Decision, LedgerError, Note};
-use crate::model::{
-    Account, Actor, AttemptId, Boot, Caller, Code, Locator, Login, Rejection, ResourceKey, Snapshot,
-};
+use crate::model::{Account, Actor, AttemptId, Boot, Caller, Code, Locator, Login, Rejection, ResourceKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -132,7 +130,7 @@ impl BulkSection {
             }
         }
         if known {
-            self.gate.reads.learn_reader(&print, &bulk.project).await;
+            self.gate.reads.learn_reader(&print, &bulk.project);
         }
         Ok(())
     }
@@ -218,7 +216,8 @@ impl BulkSection {
                 }
             }
         }
-        let missing: Vec<&str> = keys.iter().filter(|key| !places.contains_key(*key)).map(ResourceKey::as_str).collect();
+        let missing: Vec<&str> =
+            keys.iter().filter(|key| !places.contains_key(*key)).map(ResourceKey::as_str).collect();
         if missing.is_empty() {
             return Ok(places);
         }
@@ -332,7 +331,7 @@ impl BulkSection {
 
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
-        Reply { id: id.to_owned(), decision, code, answer }
+        Reply { id: id.to_owned(), decision, code, answer, state: None }
     }
 
     fn no_ledger(&self, error: &LedgerError) -> Stop {

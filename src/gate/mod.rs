@@ -18,15 +18,17 @@ mod watch;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use watch::{ReleaseError, Released};
 
-use crate::admission::Rules;
+use crate::admission::{Expectation, Rules, StateTag};
 use crate::dialect::{Bulk, Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{Boot, Caller, Code, Holding, Instance, Login, Rejection, Time};
 use arc_swap::ArcSwap;
 use bulk::BulkSection;
+use futures_util::FutureExt as _;
 use reads::Reads;
 use section::Section;
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -124,6 +126,8 @@ pub struct Ask {
     pub about: About,
     /// The operator's own write: no rule refuses it.
     pub operator: bool,
+    /// The source state that the client states, if it does.
+    pub expectation: Expectation,
 }
 
 /// A form that names several items, as the edge hands it over: parsed, nothing decided.
@@ -162,6 +166,8 @@ pub struct Reply {
     pub code: Option<Code>,
     /// The answer.
     pub answer: Answered,
+    /// The item's guarded fields as they were last read for it, where that is known.
+    pub state: Option<StateTag>,
 }
 
 /// The body of a reply.
@@ -316,21 +322,17 @@ trait Guarded: Send + Sync + 'static {
     fn panicked(&self) -> impl Future<Output = Reply> + Send;
 }
 
-/// The section, and what follows if it panics.
+/// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
 async fn detached(section: impl Guarded, reply: oneshot::Sender<Reply>) {
-    let section = Arc::new(section);
-    let run = Arc::clone(&section);
-    let reply = Arc::new(reply);
-    let client = Arc::clone(&reply);
-    let ended = tokio::spawn(async move { run.run(&|| client.is_closed()).await }).await;
-    let done = match ended {
+    let gone = || reply.is_closed();
+    let done = match AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
         Ok(done) => done,
-        Err(error) => {
-            tracing::error!(%error, "guarded section panicked");
+        Err(_) => {
+            tracing::error!("guarded section panicked");
             Some(section.panicked().await)
         }
     };
-    if let (Some(done), Some(reply)) = (done, Arc::into_inner(reply)) {
+    if let Some(done) = done {
         // The client may have gone: what it would have been told is in the ledger.
         drop(reply.send(done));
     }

@@ -15,13 +15,14 @@ pub(super) struct Reads {
     /// The same the other way round, for requests that name items by id.
     places: Cache<ResourceKey, Locator>,
     /// Credentials that lately got a 2xx on an issue or pull of a repository.
-    readers: Cache<(Fingerprint, Project), ()>,
+    readers: moka::sync::Cache<(Fingerprint, Project), tokio::time::Instant>,
 }
 
 const MOST_KEYS: u64 = 200_000;
 const MOST_READERS: u64 = 100_000;
 /// "Lately".
 const READER_FOR: Duration = Duration::from_mins(10);
+const NOTED_EACH: Duration = Duration::from_mins(1);
 
 // === impl Reads ===
 
@@ -30,7 +31,7 @@ impl Default for Reads {
         Self {
             keys: Cache::new(MOST_KEYS),
             places: Cache::new(MOST_KEYS),
-            readers: Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
+            readers: moka::sync::Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
         }
     }
 }
@@ -50,8 +51,10 @@ impl Reads {
     }
 
     pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey) {
-        self.keys.insert(locator.clone(), key.clone()).await;
-        self.places.insert(key.clone(), locator.clone()).await;
+        if self.keys.get(locator).await.as_ref() != Some(key) {
+            self.keys.insert(locator.clone(), key.clone()).await;
+            self.places.insert(key.clone(), locator.clone()).await;
+        }
     }
 
     /// Where an item was last seen.
@@ -67,14 +70,13 @@ impl Reads {
         self.keys.invalidate(locator).await;
     }
 
-    pub(super) async fn learn_reader(&self, credential: &Fingerprint, project: &Project) {
-        self.readers.insert((credential.clone(), project.clone()), ()).await;
-    }
-
-    /// The same from where nothing may wait.
-    pub(super) fn learn_reader_now(&self, credential: &Fingerprint, project: &Project) {
-        let learn = self.readers.insert((credential.clone(), project.clone()), ());
-        futures_util::FutureExt::now_or_never(learn).unwrap_or_default();
+    /// Noted anew only now and then: a write to the cache costs more than all else about it.
+    pub(super) fn learn_reader(&self, credential: &Fingerprint, project: &Project) {
+        let reader = (credential.clone(), project.clone());
+        let now = tokio::time::Instant::now();
+        if self.readers.get(&reader).is_none_or(|noted| now.duration_since(noted) > NOTED_EACH) {
+            self.readers.insert(reader, now);
+        }
     }
 
     pub(super) fn is_reader(&self, credential: &Fingerprint, project: &Project) -> bool {

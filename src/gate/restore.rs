@@ -4,6 +4,7 @@
 
 use super::section::Section;
 use super::{About, Answered, Ask, Gate};
+use crate::admission::Expectation;
 use crate::dialect::{Address, Credential, Intent, ReadOutcome};
 use crate::model::{Holding, Label, LabelRef, Locator, SetChange, Snapshot, Status};
 use std::collections::BTreeSet;
@@ -106,6 +107,7 @@ impl Gate {
             arrived: self.ports.clock.boot(),
             about: About::default(),
             operator: true,
+            expectation: Expectation::Implied,
         };
         match Section::new(Arc::clone(self), ask).run(&|| false).await.map(|reply| reply.answer) {
             Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),

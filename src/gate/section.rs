@@ -7,7 +7,7 @@ use super::lanes::KEPT;
 use super::refusal;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
 use crate::admission::{
-    self, Answer, By, Noop, Outcome, Permit, Plan, Question, Refused, Rules, Step, Verdict,
+    self, Answer, By, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict,
 };
 use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
 use crate::effect::{
@@ -160,7 +160,8 @@ impl Section {
             seen: &fresh.seen,
             now: self.gate.ports.clock.now(),
         };
-        match admission::decide(&question) {
+        // What the client itself states must show, too; it is compared last.
+        match self.ask.expectation.hold(admission::decide(&question), &question) {
             (Verdict::Reject(rejection), _) => Ok(self.reject(at, &record, fresh, rejection).await),
             (Verdict::Noop(noop), _) => self.grant(at, fresh, noop).await,
             (Verdict::Admit(permit), observed) => self.send(at, fresh, permit, observed).await,
@@ -239,8 +240,9 @@ impl Section {
 
     async fn learn(&self, address: &Address, seen: &Snapshot) {
         let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
-        self.gate.reads.learn_reader(&print, &address.locator().project).await;
-        self.gate.reads.learn_key(&address.locator(), &seen.key).await;
+        let locator = address.locator();
+        self.gate.reads.learn_reader(&print, &locator.project);
+        self.gate.reads.learn_key(&locator, &seen.key).await;
     }
 
     fn tracker_denies(&self, response: WireResponse) -> Stop {
@@ -426,7 +428,8 @@ impl Section {
     // === the three verdicts ===
 
     async fn reject(&self, at: &Entered<'_>, record: &ItemRecord, fresh: Fresh, rejection: Rejection) -> Reply {
-        let mut note = self.note(at, Decision::Reject, Some(rejection.code));
+        let code = rejection.code;
+        let mut note = self.note(at, Decision::Reject, Some(code));
         note.expected.clone_from(&rejection.expected);
         note.observed.clone_from(&rejection.observed);
         let command = self.command(at.key, &fresh.seen.locator, Step::Reject(at.attempt.clone()), Some(note));
@@ -435,18 +438,17 @@ impl Section {
             self.settle_later(command, &error);
         }
         Self::publish(at, fresh.began, fresh.seen, record.clone());
-        self.reply(at, Decision::Reject, Some(rejection.code), Answered::Refused(Box::new(rejection)))
+        let state = rejection.observed.as_ref().map(StateTag::of);
+        let answer = Answered::Refused(Box::new(rejection));
+        Reply { state, ..self.reply(at, Decision::Reject, Some(code), answer) }
     }
 
     async fn grant(&self, at: &Entered<'_>, fresh: Fresh, noop: Noop) -> Ended {
-        let step = Step::Grant {
-            attempt: at.attempt.clone(),
-            kind: noop.kind,
-            ownership: noop.ownership,
-            shown: at.rules.workflow.shown(&fresh.seen),
-        };
+        let shown = at.rules.workflow.shown(&fresh.seen);
+        let (kind, ownership) = (noop.kind, noop.ownership);
+        let step = Step::Grant { attempt: at.attempt.clone(), kind, ownership, shown: shown.clone() };
         let mut note = self.note(at, Decision::Noop, None);
-        note.observed = Some(at.rules.workflow.shown(&fresh.seen));
+        note.observed = Some(shown.clone());
         let command = self.command(at.key, &fresh.seen.locator, step, Some(note));
         let locator = fresh.seen.locator.clone();
         match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
@@ -455,7 +457,8 @@ impl Section {
                 if let Some(record) = records.pop() {
                     Self::publish(at, fresh.began, fresh.seen, record);
                 }
-                Ok(self.reply(at, Decision::Noop, None, Answered::Tracker(response)))
+                let state = Some(StateTag::of(&shown));
+                Ok(Reply { state, ..self.reply(at, Decision::Noop, None, Answered::Tracker(response)) })
             }
             // Nothing was sent, but whether the grant was recorded is not known.
             Err(LedgerError::Refused(_)) => Err(Stop::Refuse(refusal::unknown(&locator, self.doubt_period()))),
@@ -629,7 +632,7 @@ impl Section {
             }
             (_, Some(response)) => Answered::Tracker(response),
         };
-        self.reply(at, decision, code, answer)
+        Reply { state: outcome.shown().map(StateTag::of), ..self.reply(at, decision, code, answer) }
     }
 
     /// The tracker's own success, or one built from the read-back where it said 500 and had written.
@@ -649,8 +652,7 @@ impl Section {
         let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unknown = refusal::unknown(&self.locator(), self.doubt_period());
         let Some((key, locator, attempt)) = entered else { return self.refused(None, *unknown) };
-        let mut note = self.bare_note(Decision::Reject, Some(Code::OutcomeUnknown));
-        attempt.as_str().clone_into(&mut note.id);
+        let note = self.note_of(attempt.as_str().to_owned(), Decision::Reject, Some(Code::OutcomeUnknown));
         let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         // What was not sent cannot be in doubt; and what was settled, stays so.
@@ -713,7 +715,7 @@ impl Section {
 
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
-        Reply { id: id.to_owned(), decision, code, answer }
+        Reply { id: id.to_owned(), decision, code, answer, state: None }
     }
 
     // === small helpers ===
@@ -738,8 +740,7 @@ impl Section {
     }
 
     fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
-        let mut note = self.bare_note(decision, code);
-        at.attempt.as_str().clone_into(&mut note.id);
+        let mut note = self.note_of(at.attempt.as_str().to_owned(), decision, code);
         note.waited = at.waited;
         note.authority = match at.rules.assignment.release_by {
             _ if at.caller.overrider => Some(Authority::Overrider),
@@ -749,9 +750,14 @@ impl Section {
         Box::new(note)
     }
 
+    /// A line that is no attempt's, with a name of its own.
     fn bare_note(&self, decision: Decision, code: Option<Code>) -> Note {
-        let now = self.gate.ports.clock.now();
-        let mut note = Note::of_gate(self.gate.ports.entropy.attempt_id(now).as_str().to_owned(), None);
+        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+        self.note_of(id.as_str().to_owned(), decision, code)
+    }
+
+    fn note_of(&self, id: String, decision: Decision, code: Option<Code>) -> Note {
+        let mut note = Note::of_gate(id, None);
         note.decision = decision;
         note.code = code;
         note.change = self.ask.intent.change.to_string();

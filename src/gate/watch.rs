@@ -95,7 +95,7 @@ impl Gate {
         address: Option<&Address>,
     ) {
         let print = self.ports.identify.fingerprint(credential);
-        self.reads.learn_reader_now(&print, project);
+        self.reads.learn_reader(&print, project);
         if let (Some(account), Some(address)) = (self.ports.identify.known(&print), address) {
             self.renewals.note(address.locator(), Actor { account, instance }, self.ports.clock.now());
         }

@@ -237,12 +237,12 @@ impl std::fmt::Debug for Shared {
 impl Desk {
     fn open(&mut self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        Ok(self.book.run(commands, &mut |key| loader.item(key))?.records)
+        Ok(self.book.run(commands, &mut |key| loader.quiet_item(key))?.records)
     }
 
     fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        self.book.get(key, &mut |key| loader.item(key))
+        self.book.get(key, &mut |key| loader.quiet_item(key))
     }
 
     fn settled(&mut self) {
@@ -346,7 +346,7 @@ impl Writer {
         group: &mut Group,
     ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = self.shared.desk().book.run(commands, &mut |key| store.item(key))?;
+        let changes = self.shared.desk().book.run(commands, &mut |key| store.quiet_item(key))?;
         if changes.stored {
             let staged = self.begin(group).and_then(|store| store.put(&changes));
             if let Err(error) = staged {

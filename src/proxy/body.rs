@@ -16,6 +16,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 
 use super::coarse::Alarm;
+use super::held::Held;
 use crate::upstream::{Lease, Pool};
 
 /// The body of an answer to a client.
@@ -72,6 +73,7 @@ enum Kind {
     Full(Bytes),
     Stream(Download),
     Boxed(BoxBody<Bytes, BodyError>),
+    Held(Box<Held>),
     PassOn(Box<(Parts, Bytes)>),
 }
 
@@ -145,6 +147,18 @@ impl Body {
         Self(Kind::Stream(download))
     }
 
+    pub(super) fn held(held: Held) -> Self {
+        Self(Kind::Held(Box::new(held)))
+    }
+
+    /// The bytes of a body that is there as a whole.
+    pub(super) fn whole(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kind::Full(bytes) => Some(bytes),
+            Kind::Stream(_) | Kind::Boxed(_) | Kind::Held(_) | Kind::PassOn(_) => None,
+        }
+    }
+
     /// What a guard wants forwarded, if that is what this is; nothing is left of it then.
     pub(super) fn take_passed_on(&mut self) -> Option<(Parts, Bytes)> {
         match std::mem::replace(&mut self.0, Kind::Full(Bytes::new())) {
@@ -166,24 +180,27 @@ impl HttpBody for Body {
             Kind::Stream(download) => download.poll(cx),
             Kind::Full(bytes) => Poll::Ready(take_once(bytes)),
             Kind::Boxed(body) => Pin::new(body).poll_frame(cx),
+            Kind::Held(held) => held.poll(cx),
             Kind::PassOn(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Stream(download) => download.incoming.is_end_stream(),
+            Kind::Stream(download) => download.is_end(),
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Boxed(body) => body.is_end_stream(),
+            Kind::Held(held) => held.is_end(),
             Kind::PassOn(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Stream(download) => download.incoming.size_hint(),
+            Kind::Stream(download) => download.left(),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Boxed(body) => body.size_hint(),
+            Kind::Held(held) => held.left(),
             Kind::PassOn(_) => SizeHint::with_exact(0),
         }
     }
@@ -212,7 +229,16 @@ impl Download {
         download
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(super) fn is_end(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    /// What is still to come, where that is known.
+    pub(super) fn left(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(next) = poll_data(&mut self.incoming, cx) else {
             return self.alarm.poll(cx).map(|()| {
                 self.back = None;

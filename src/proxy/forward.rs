@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -22,7 +22,7 @@ use super::agent::split_agent_prefix;
 use super::body::{Body, BodyError, Download, GoesBack, Progress, Upload};
 use super::fault::Fault;
 use super::headers::{self, ClientView};
-use super::{Passed, Peer, Worker};
+use super::{Passed, Peer, STATE, Worker, held};
 use crate::upstream::{Lease, SendError};
 
 /// Forwards a request as it comes.
@@ -48,8 +48,14 @@ async fn forward(
     match exchange(worker, peer, head, upload, progress).await {
         Ok((answer, lease)) => {
             let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body };
-            let response = answered(worker, answer, back, &view);
-            worker.shared.guard.passed(Passed { head, peer, status: response.status(), headers: response.headers() });
+            let (answer, download) = answered(worker, answer, back, &view);
+            let note = Passed { head, peer, status: answer.status, headers: &answer.headers };
+            worker.shared.guard.passed(note);
+            let (body, state) = told(worker, note, download).await;
+            let mut response = Response::from_parts(answer, body);
+            if let Some(state) = state {
+                response.headers_mut().insert(STATE, state);
+            }
             response
         }
         Err(fault) => {
@@ -144,15 +150,30 @@ fn find_body_error(error: &hyper::Error) -> Option<&BodyError> {
 }
 
 /// The answer as the client gets it.
-fn answered(worker: &Worker, answer: Response<Incoming>, back: GoesBack, view: &ClientView<'_>) -> Response<Body> {
-    let (mut head, body) = answer.into_parts();
-    headers::for_client(head.status, &mut head.headers);
-    worker.shared.rewriter.answer(&mut head.headers, view);
+fn answered(
+    worker: &Worker,
+    answer: Response<Incoming>,
+    back: GoesBack,
+    view: &ClientView<'_>,
+) -> (response::Parts, Download) {
+    let (head, body) = answer.into_parts();
+    let mut out = Response::new(()).into_parts().0;
+    (out.status, out.headers) = (head.status, head.headers);
+    headers::for_client(out.status, &mut out.headers);
+    worker.shared.rewriter.answer(&mut out.headers, view);
     let alarm = worker.clock.alarm(worker.shared.pass.body_idle_timeout);
-    let mut response = Response::new(Body::stream(Download::new(body, alarm, back)));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+    (out, Download::new(body, alarm, back))
+}
+
+/// The body, and the state that it shows where it is a small one that shows one item; all others stream.
+async fn told(worker: &Worker, note: Passed<'_>, download: Download) -> (Body, Option<HeaderValue>) {
+    let guard = &worker.shared.guard;
+    if !guard.shows_state(note) {
+        return (Body::stream(download), None);
+    }
+    let body = held::hold(download, worker.clock.alarm(held::PATIENCE)).await;
+    let state = body.whole().and_then(|bytes| guard.state_of(note, bytes));
+    (body, state)
 }
 
 /// The request as the upstream gets it.

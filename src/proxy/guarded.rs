@@ -3,16 +3,20 @@
 //! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
-use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
 use super::headers::host_of;
-use super::{own, reply};
-use crate::dialect::{self, BulkParsed, BulkRoute, Credential, Dialect, Head, ParseError, Parsed, Target, Write};
+use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
+use super::{own, reply, stated};
+use crate::admission::StateTag;
+use crate::dialect::{
+    self, Address, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target,
+    WireResponse, Write,
+};
 use crate::gate::{About, Ask, BulkAsk, Gate};
 use crate::model::{Boot, Code, Instance, Rejection};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -99,15 +103,9 @@ impl GateGuard {
         match parsed {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.whose(&request, &body) {
-                Err(rejection) => self.refuse(&request, &rejection),
-                Ok((credential, instance)) => {
-                    let about = request.about();
-                    let Candidate { head, arrived, .. } = request;
-                    let ask =
-                        Ask { intent, credential, instance, headers: head.headers, arrived, about, operator: false };
-                    self.submit(ask).await
-                }
+            Ok(Parsed::Guarded(intent)) => match self.ask(request, intent, &body) {
+                Err((request, rejection)) => self.refuse(&request, &rejection),
+                Ok(ask) => self.submit(ask).await,
             },
         }
     }
@@ -147,6 +145,21 @@ impl GateGuard {
         }
     }
 
+    /// The write as the gate takes it: by whom, and under which conditions.
+    fn ask(&self, request: Candidate, intent: Intent, body: &[u8]) -> Result<Ask, (Candidate, Box<Rejection>)> {
+        let whose = self.whose(&request, body);
+        let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
+        let ((credential, instance), expectation) = match (whose, expectation) {
+            (Err(rejection), _) => return Err((request, rejection)),
+            (_, Err(why)) => return Err((request, Box::new(unread(&why)))),
+            (Ok(whose), Ok(expectation)) => (whose, expectation),
+        };
+        let about = request.about();
+        let Candidate { head, arrived, .. } = request;
+        let headers = head.headers;
+        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation })
+    }
+
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
         let credential =
             self.dialect().credential(&request.head(), body).map_err(|error| Box::new(error.rejection()))?;
@@ -179,6 +192,18 @@ impl GateGuard {
     fn too_large(&self) -> Rejection {
         let message = format!("the body of a guarded write may have {} bytes at most", self.config.max_body);
         Rejection::of_request(Code::BodyTooLarge, message)
+    }
+
+    /// The item that a passed answer shows, if it shows one as it is: in full, as JSON, and not compressed.
+    fn shown_item(&self, note: Passed<'_>) -> Option<Address> {
+        let is = |name, value: &[u8]| note.headers.get(name).is_some_and(|it| it.as_bytes().starts_with(value));
+        let plain = !note.headers.contains_key(header::CONTENT_ENCODING) || is(header::CONTENT_ENCODING, b"identity");
+        let json = is(header::CONTENT_TYPE, b"application/json");
+        if note.head.method != Method::GET || note.status != StatusCode::OK || !plain || !json {
+            return None;
+        }
+        let target = target_of(note.head);
+        self.dialect().item_of(&Head { method: &note.head.method, target: &target, headers: &note.head.headers })
     }
 
     /// The instance that the request names; sources that disagree are refused.
@@ -227,6 +252,19 @@ impl Guard for GateGuard {
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
         self.gate.saw_read(&credential, instance, &project, address.as_ref());
+    }
+
+    fn shows_state(&self, note: Passed<'_>) -> bool {
+        self.shown_item(note).is_some()
+    }
+
+    fn state_of(&self, note: Passed<'_>, body: &Bytes) -> Option<HeaderValue> {
+        let address = self.shown_item(note)?;
+        let answer = WireResponse { status: note.status, headers: note.headers.clone(), body: body.clone() };
+        match self.dialect().read(&address, &answer) {
+            ReadOutcome::Item(seen) => reply::state(&StateTag::of(&self.gate.rules().workflow.shown(&seen))),
+            ReadOutcome::Denied | ReadOutcome::Moved(_) | ReadOutcome::Unreadable(_) => None,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The HTTP edge: a request is checked, classified from its head alone, and either streamed through or given to the guard.
 //!
 //! `handle` is the whole walk; `forward` is the pass path, `headers` and `rewrite` say what of a head crosses, `body`
-//! streams. Nothing here buffers a passed body, follows a redirect or opens a tunnel.
+//! streams, `held` looks at the small answers that show one item. Nothing else here buffers a passed body, and nothing
+//! follows a redirect or opens a tunnel.
 
 pub mod agent;
 pub mod body;
@@ -11,14 +12,17 @@ mod forward;
 mod guarded;
 mod head;
 mod headers;
+mod held;
 mod own;
 mod reply;
 mod rewrite;
+mod stated;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -32,7 +36,7 @@ pub use self::fault::Fault;
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
 use self::headers::ClientView;
 pub use self::headers::Forwarded;
-pub use self::reply::DECISION;
+pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
@@ -46,6 +50,17 @@ pub trait Guard: Send + Sync + 'static {
 
     /// Called with the head and status of each passed exchange (passive learning), must be cheap.
     fn passed(&self, note: Passed<'_>);
+
+    /// Whether this answer is one whose body [`state_of`](Guard::state_of) can say something about. From the two heads
+    /// alone: all others stream.
+    fn shows_state(&self, _: Passed<'_>) -> bool {
+        false
+    }
+
+    /// The value of [`STATE`] for an answer that was read whole.
+    fn state_of(&self, _: Passed<'_>, _body: &Bytes) -> Option<HeaderValue> {
+        None
+    }
 }
 
 /// What becomes of a request.

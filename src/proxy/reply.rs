@@ -1,19 +1,28 @@
 //! The one place where a decision becomes a response.
 
 use super::{Body, full};
+use crate::admission::StateTag;
 use crate::dialect::{Dialect, WireResponse};
 use crate::effect::Decision;
 use crate::gate::{Answered, Reply};
 use crate::model::{Code, Rejection};
-use http::{HeaderMap, Response};
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response};
 
 /// On every response to a guarded write (DESIGN section 7).
 pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
+/// On reads of an item and on answers to guarded writes: names the guarded fields that were read, for `If-Match`.
+pub const STATE: HeaderName = HeaderName::from_static("claimgate-state");
+
 /// The reply of a guarded section.
 pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
     told(reply, |rejection, id| dialect.reject(rejection, id))
+}
+
+/// A state's tag as a header has it.
+pub(super) fn state(tag: &StateTag) -> Option<HeaderValue> {
+    HeaderValue::from_str(&tag.to_string()).ok()
 }
 
 /// A refusal that no section made.
@@ -33,11 +42,16 @@ pub(super) fn form_refused(dialect: &dyn Dialect, rejection: &Rejection, id: &st
 
 fn told(reply: Reply, reject: impl FnOnce(&Rejection, &str) -> WireResponse) -> Response<Body> {
     let value = decision(reply.decision, reply.code, &reply.id);
+    let tag = reply.state.as_ref().and_then(state);
     let answer = match reply.answer {
         Answered::Tracker(response) => response,
         Answered::Refused(rejection) => reject(&rejection, &reply.id),
     };
-    marked(answer, value)
+    let mut response = marked(answer, value);
+    if let Some(tag) = tag {
+        response.headers_mut().insert(STATE, tag);
+    }
+    response
 }
 
 fn marked(answer: WireResponse, decision: HeaderValue) -> Response<Body> {

@@ -8,3 +8,4 @@ mod identity;
 mod races;
 mod refusals;
 mod secrets;
+mod stated;

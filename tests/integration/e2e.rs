@@ -96,6 +96,14 @@ struct Output {
     stderr: Mutex<String>,
 }
 
+/// Names the binary to be tested instead of the one that was built beside the tests: a release build, for measurements.
+const BINARY: &str = "CLAIMGATE_TEST_BINARY";
+
+/// Whether the binary under test was named, and is no debug build.
+pub fn binary_was_given() -> bool {
+    std::env::var_os(BINARY).is_some()
+}
+
 impl Setup {
     pub fn before(upstream: &str) -> Self {
         let keep = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -139,12 +147,12 @@ impl Setup {
     fn command(&self) -> Command {
         let config = self.keep.path().join("gate.toml");
         std::fs::write(&config, &self.config).expect("the configuration is written");
-        let binary = env!("CARGO_BIN_EXE_claimgate");
+        let binary = std::env::var(BINARY).unwrap_or_else(|_| env!("CARGO_BIN_EXE_claimgate").to_owned());
         let mut command = match self.shell {
-            None => Command::new(binary),
+            None => Command::new(&binary),
             Some(before) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), binary]);
+                shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), &binary]);
                 shell
             }
         };

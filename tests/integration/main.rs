@@ -10,6 +10,7 @@ mod e2e;
 mod edge_admin;
 mod edge_git;
 mod edge_head;
+mod edge_held;
 mod edge_server;
 mod edge_stream;
 mod edge_support;

@@ -1,6 +1,6 @@
 //! A gate that starts over a large ledger, and one whose ledger is damaged.
 
-use crate::e2e::{Gate, Setup, backlog_issue, eventually, forge, issue};
+use crate::e2e::{self, Gate, Setup, backlog_issue, eventually, forge, issue};
 use rusqlite::Connection;
 use std::path::Path;
 use std::time::Duration;
@@ -42,9 +42,11 @@ async fn a_million_attempts_do_not_delay_the_start() {
     let listening = started.elapsed();
     let (passed, guarded) = first_answers(&gate, item.number).await;
     println!("listening after {listening:?}, passed {passed:?} later, guarded {guarded:?} later");
-    // Generous beside what is promised (100 ms and 500 ms): this runs beside other tests, unoptimised.
-    assert!(listening + passed < Duration::from_secs(2), "{listening:?} + {passed:?}");
-    assert!(listening + guarded < Duration::from_secs(4), "{listening:?} + {guarded:?}");
+    // What is promised holds of an optimised binary alone on its machine; beside other tests, unoptimised, all of it
+    // takes longer.
+    let (first, write) = if e2e::binary_was_given() { (100, 500) } else { (2_000, 4_000) };
+    assert!(listening + passed < Duration::from_millis(first), "{listening:?} + {passed:?}");
+    assert!(listening + guarded < Duration::from_millis(write), "{listening:?} + {guarded:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,6 +56,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
 
 /// What the top level of the repository may have.
 const TOP_LEVEL: [&str; 20] = [
+    ".cargo",
     ".ci",
     ".git",
     ".gitignore",

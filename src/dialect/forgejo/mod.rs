@@ -35,6 +35,10 @@ impl Dialect for Forgejo {
         routes::classify(head)
     }
 
+    fn item_of(&self, head: &Head<'_>) -> Option<Address> {
+        routes::item_of(head)
+    }
+
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
         credential::read(head, body)
     }

@@ -1,7 +1,7 @@
 //! The tracker's answers to the gate's own requests. Typed strictly: what is missing or odd is unreadable, never empty.
 
-use super::super::{Address, Head, Intent, ReadOutcome, Route, Scope, Target, Whoami, WireResponse};
-use super::routes::{WriteForm, classify};
+use super::super::{Address, Head, Intent, ReadOutcome, Scope, Target, Whoami, WireResponse};
+use super::routes::{WriteForm, item_of};
 use crate::model::{Label, Login, OpenState, Project, ResourceKey, Snapshot};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
@@ -108,11 +108,7 @@ fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
         return None;
     }
     let head = Head { method: &Method::GET, target: &Target::parse(location), headers: &HeaderMap::new() };
-    let is_item = head.target.segments().len() == 7;
-    match classify(&head) {
-        Route::Read { address: Some(new), .. } if is_item && new.number == address.number => Some(new),
-        _ => None,
-    }
+    item_of(&head).filter(|new| new.number == address.number)
 }
 
 fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {

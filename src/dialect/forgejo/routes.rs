@@ -23,6 +23,14 @@ pub fn classify(head: &Head<'_>) -> Route {
     }
 }
 
+/// The item that a read of exactly `R/issues/{n}` or `R/pulls/{n}` answers with.
+pub fn item_of(head: &Head<'_>) -> Option<Address> {
+    match classify(head) {
+        Route::Read { address, .. } if head.target.segments().len() == ITEM_SEGMENTS => address,
+        _ => None,
+    }
+}
+
 /// Which guarded route a write came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteForm {
@@ -195,6 +203,9 @@ fn part_matches(part: &str, segment: &str) -> bool {
 fn spelled(pattern: &str, segments: &[String]) -> bool {
     parts(pattern).zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
 }
+
+/// Of `api/v1/repos/{owner}/{repo}/issues/{n}`.
+const ITEM_SEGMENTS: usize = 7;
 
 /// First segments that are no owner: `/v2/<image>/…` and `/api/packages/…` can look like an issue path.
 const RESERVED: &[&str] = &[

@@ -7,8 +7,8 @@
 use super::super::json::{Member, fold_name, read_object, shorten, write_object};
 use super::super::target::join;
 use super::super::{
-    Address, Bulk, BulkParsed, BulkRoute, Head, Items, ParseError, Sender, Target, Wants, WireRequest,
-    WireResponse, bulk::Rest, form, multipart,
+    Address, Bulk, BulkParsed, BulkRoute, Head, Items, ParseError, Sender, Target, Wants, WireRequest, WireResponse,
+    bulk::Rest, form, multipart,
 };
 use super::parse::{Encoding, encoding};
 use super::routes::plain_number;
@@ -122,7 +122,9 @@ pub fn changes(bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Cha
 /// As the tracker toggles: detached if any has it. A label with a scope is always attached, which detaches its rivals.
 fn toggled_on(label: u64, seen: &[&Snapshot]) -> bool {
     match seen.iter().flat_map(|item| &item.labels).find(|carried| carried.id == label) {
-        Some(carried) => carried.name.rsplit_once('/').is_some_and(|(scope, rest)| !scope.is_empty() && !rest.is_empty()),
+        Some(carried) => {
+            carried.name.rsplit_once('/').is_some_and(|(scope, rest)| !scope.is_empty() && !rest.is_empty())
+        }
         None => true,
     }
 }
@@ -475,12 +477,14 @@ impl Fields {
     fn spelled(&self, watched: &[&str]) -> Result<(), ParseError> {
         let Self::Pairs(pairs) = self else { return Ok(()) };
         let odd = |name: &&str| {
-            watched.iter().any(|exact| {
-                exact != name && fold_name(exact) == fold_name(name.strip_suffix("[]").unwrap_or(name))
-            })
+            watched
+                .iter()
+                .any(|exact| exact != name && fold_name(exact) == fold_name(name.strip_suffix("[]").unwrap_or(name)))
         };
         match pairs.iter().map(|(name, _)| name.as_str()).find(odd) {
-            Some(name) => Err(refuse(format!("the field `{}` may be read in two ways: spell it exactly", shorten(name)))),
+            Some(name) => {
+                Err(refuse(format!("the field `{}` may be read in two ways: spell it exactly", shorten(name))))
+            }
             None => Ok(()),
         }
     }
@@ -709,10 +713,7 @@ mod tests {
     #[test]
     fn labels_states_and_comments() {
         let labels = |body: &str, expected: &str| check("/o/r/issues/labels", &[FORM], body, expected);
-        labels(
-            "issue_ids=7&id=3&action=attach",
-            "labels+=[#3] -> /o/r/issues/labels issue_ids=7&id=3&action=attach",
-        );
+        labels("issue_ids=7&id=3&action=attach", "labels+=[#3] -> /o/r/issues/labels issue_ids=7&id=3&action=attach");
         labels(
             "issue_ids=7&id=3&action=toggle-alt",
             "labels-=[#3] -> /o/r/issues/labels issue_ids=7&id=3&action=detach",

@@ -256,8 +256,7 @@ impl BulkSection {
 
     fn decide(&self, caller: &Caller, rules: &Rules, item: Item, ticket: Ticket, record: &ItemRecord) -> Course {
         let seen = &item.fresh.seen;
-        let question =
-            Question { rules, caller, change: &item.change, record, seen, now: self.gate.ports.clock.now() };
+        let question = Question { rules, caller, change: &item.change, record, seen, now: self.gate.ports.clock.now() };
         let (verdict, observed) = admission::decide(&question);
         let verdict = match verdict {
             // A toggle that is sent where it is true already would undo it.
@@ -495,7 +494,9 @@ impl BulkSection {
         let refuse = |code, text: String| (Some(code), Answered::Refused(Box::new(Rejection::of_request(code, text))));
         let (code, answer) = match response {
             None => (Some(Code::OutcomeUnknown), Answered::Refused(self.unknown_of(courses))),
-            Some(_) if !doubtful.is_empty() => (Some(Code::OutcomeUnknown), Answered::Refused(self.unknown_of(courses))),
+            Some(_) if !doubtful.is_empty() => {
+                (Some(Code::OutcomeUnknown), Answered::Refused(self.unknown_of(courses)))
+            }
             Some(_) if !contested.is_empty() => refuse(
                 Code::Contested,
                 format!("{} shows the work of a writer that did not pass the gate", some_of(&contested)),

@@ -139,8 +139,7 @@ impl BulkSection {
             return Box::new((*first).clone());
         }
         let texts: Vec<&str> = rejections.iter().map(|rejection| rejection.message.as_str()).collect();
-        let message =
-            format!("{} of {of} items cannot be changed, so none was: {}", rejections.len(), some_of(&texts));
+        let message = format!("{} of {of} items cannot be changed, so none was: {}", rejections.len(), some_of(&texts));
         Box::new(Rejection { message, ..(*first).clone() })
     }
 }

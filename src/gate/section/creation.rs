@@ -2,7 +2,7 @@
 
 use super::super::{Answered, Reply, refusal};
 use super::{Ended, Section, Stop};
-use crate::admission::Step;
+use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, WireResponse};
 use crate::effect::{CallError, Decision, Durability};
 use crate::model::{Caller, Code, Kind, Ownership, Rejection, Snapshot};
@@ -10,6 +10,9 @@ use crate::model::{Caller, Code, Kind, Ownership, Rejection, Snapshot};
 impl Section {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
     pub(super) async fn create(&self, caller: &Caller) -> Ended {
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
+            return Err(Stop::Refuse(rejection));
+        }
         let request = self.gate.ports.dialect.emit(&self.ask.intent, &self.ask.headers, &self.ask.credential);
         let answer = self.gate.ports.upstream.send(request, None, &|| true).await;
         let locator = self.locator();
@@ -34,7 +37,10 @@ impl Section {
             None => self.read(&address, "read_back").await.ok().map(|fresh| fresh.seen),
         };
         match seen {
-            Some(seen) => Ok(self.created(caller, &address, &seen, response).await),
+            Some(seen) => {
+                let state = Some(StateTag::of(&self.gate.rules().workflow.shown(&seen)));
+                Ok(Reply { state, ..self.created(caller, &address, &seen, response).await })
+            }
             None => Ok(self.passed_on(caller, response)),
         }
     }

@@ -378,12 +378,18 @@ impl Store {
 
     /// One item; a new one that was sent for the first time has no row but its attempt's.
     pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
-        let record = self.rows(sql, [key.as_str()], read_item)?.pop();
+        let record = self.quiet_item(key)?;
         let sql = "SELECT * FROM attempt WHERE key = ?1 AND state IN ('OPEN', 'SENDING')";
         let live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
         let new = || live.as_ref().map(|live| ItemRecord::new(key.clone(), live.locator.clone()));
         Ok(record.or_else(new).map(|record| ItemRecord { live, ..record }))
+    }
+
+    /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
+    /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
+    pub(super) fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
+        Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {

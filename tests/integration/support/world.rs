@@ -2,7 +2,7 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
+use claimgate::admission::{Assignment, By, Expectation, Mode, MoveRule, Outside, Rules, Stated, Workflow};
 use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -292,10 +292,23 @@ impl World {
     ///
     /// `who` is a token, which for a user's first is the login; `bot@one` is the instance `one` of `bot`.
     pub async fn write(&self, who: &str, method: &str, path: &str, body: Value) -> Told {
+        self.write_if(Expectation::Implied, who, method, path, body).await
+    }
+
+    /// The same of a client that states what must hold.
+    pub async fn patch_if(&self, stated: Stated, who: &str, n: u64, body: Value) -> Told {
+        self.write_if(Expectation::Stated(Box::new(stated)), who, "PATCH", &path(n), body).await
+    }
+
+    pub async fn create_if(&self, stated: Stated, who: &str, path: &str, body: Value) -> Told {
+        self.write_if(Expectation::Stated(Box::new(stated)), who, "POST", path, body).await
+    }
+
+    async fn write_if(&self, stated: Expectation, who: &str, method: &str, path: &str, body: Value) -> Told {
         // Nothing happens at the same microsecond as anything else.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let process = self.process();
-        let Some(ask) = self.ask(&process, who, method, path, &body) else {
+        let Some(ask) = self.ask(&process, who, method, path, &body, stated) else {
             panic!("{method} {path} {body} is no guarded write");
         };
         let runtime = tokio::runtime::Handle::current();
@@ -308,7 +321,15 @@ impl World {
         }
     }
 
-    fn ask(&self, process: &Process, who: &str, method: &str, path: &str, body: &Value) -> Option<Ask> {
+    fn ask(
+        &self,
+        process: &Process,
+        who: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+        expectation: Expectation,
+    ) -> Option<Ask> {
         let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
@@ -324,6 +345,7 @@ impl World {
             about: About { method: method.to_string(), path: path.to_owned(), ..About::default() },
             headers,
             operator: false,
+            expectation,
         })
     }
 }
