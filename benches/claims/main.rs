@@ -51,7 +51,7 @@ fn main() {
         let before = gate.cpu();
         let gated = measure(gate.listen, clients, claim_through);
         gated.print(&format!("through the gate, {clients} clients"));
-        let each = (gate.cpu() - before).as_secs_f64() * 1e3 / gated.latencies.len() as f64;
+        let each = gate.cpu().saturating_sub(before).as_secs_f64() * 1e3 / gated.latencies.len() as f64;
         println!("{:<34} {:>8.2}x {each:>12.3} ms of CPU a claim", "  ratio", gated.rate() / direct.rate());
     }
     heading("at a fixed rate");

@@ -325,12 +325,11 @@ trait Guarded: Send + Sync + 'static {
 /// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
 async fn detached(section: impl Guarded, reply: oneshot::Sender<Reply>) {
     let gone = || reply.is_closed();
-    let done = match AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
-        Ok(done) => done,
-        Err(_) => {
-            tracing::error!("guarded section panicked");
-            Some(section.panicked().await)
-        }
+    let done = if let Ok(done) = AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
+        done
+    } else {
+        tracing::error!("guarded section panicked");
+        Some(section.panicked().await)
     };
     if let Some(done) = done {
         // The client may have gone: what it would have been told is in the ledger.

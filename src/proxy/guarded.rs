@@ -103,8 +103,8 @@ impl GateGuard {
         match parsed {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.ask(request, intent, &body) {
-                Err((request, rejection)) => self.refuse(&request, &rejection),
+            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, &body) {
+                Err(rejection) => self.refuse(&request, &rejection),
                 Ok(ask) => self.submit(ask).await,
             },
         }
@@ -146,17 +146,12 @@ impl GateGuard {
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
-    fn ask(&self, request: Candidate, intent: Intent, body: &[u8]) -> Result<Ask, (Candidate, Box<Rejection>)> {
-        let whose = self.whose(&request, body);
+    fn ask(&self, request: &Candidate, intent: Intent, body: &[u8]) -> Result<Ask, Box<Rejection>> {
+        let (credential, instance) = self.whose(request, body)?;
         let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
-        let ((credential, instance), expectation) = match (whose, expectation) {
-            (Err(rejection), _) => return Err((request, rejection)),
-            (_, Err(why)) => return Err((request, Box::new(unread(&why)))),
-            (Ok(whose), Ok(expectation)) => (whose, expectation),
-        };
-        let about = request.about();
-        let Candidate { head, arrived, .. } = request;
-        let headers = head.headers;
+        let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
+        let headers = request.head.headers.clone();
+        let (about, arrived) = (request.about(), request.arrived);
         Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation })
     }
 

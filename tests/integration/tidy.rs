@@ -55,7 +55,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// What the top level of the repository may have.
-const TOP_LEVEL: [&str; 20] = [
+const TOP_LEVEL: [&str; 21] = [
     ".cargo",
     ".ci",
     ".git",

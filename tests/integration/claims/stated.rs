@@ -165,7 +165,8 @@ async fn a_long_read_passes_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_whole_and_plain_answers_show_a_state() {
     const JSON: &str = "application/json;charset=utf-8";
-    let cases: [(u16, &[(&str, &str)], bool); 7] = [
+    type Headers = &'static [(&'static str, &'static str)];
+    let cases: [(u16, Headers, bool); 7] = [
         (200, &[("content-type", JSON)], true),
         (200, &[("content-type", JSON), ("content-encoding", "identity")], true),
         (200, &[("content-type", JSON), ("content-encoding", "gzip")], false),
