@@ -9,3 +9,4 @@ mod races;
 mod refusals;
 mod secrets;
 mod stated;
+mod web;

@@ -1,7 +1,8 @@
 //! One request that names several items: all of them, or none. Forms of the web interface are what sends such requests.
 
 use crate::support::{Moment, Q, REPO, Told, Trap, World};
-use claimgate::audit::Verifier;
+use claimgate::audit::verify::Verifier;
+use claimgate::effect::Ledger as _;
 use claimgate::fake_forge::{Fault, Matcher, Options};
 use claimgate::gate::Web;
 use claimgate::model::AttemptState;
