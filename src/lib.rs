@@ -62,7 +62,7 @@
 //!
 //! - **One maker of permits.** `Permit::new` is called in `admission` alone (tidy), a [`Permit`](admission::Permit) is not
 //!   `Clone`, and the send of a write to an existing item consumes one. A creation has none: nobody can race for an item
-//!   that does not exist.
+//!   that does not exist. What a `[[once]]` rule is about is entered in the ledger under its key instead.
 //! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
 //!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
 //!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.

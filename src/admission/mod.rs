@@ -9,6 +9,7 @@
 
 mod decide;
 mod expectation;
+pub mod once;
 mod outside;
 mod permit;
 mod rules;

@@ -1,6 +1,7 @@
 //! The rules as the configuration states them (DESIGN section 6).
 
-use crate::model::{Label, OpenState, Shown, Snapshot, Status};
+use super::once::OnceRule;
+use crate::model::{Label, OpenState, Shown, Snapshot, Status, What};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -85,6 +86,22 @@ pub struct Rules {
     pub assignment: Assignment,
     /// Over where an item stands.
     pub workflow: Workflow,
+    /// Over what may be created once.
+    pub once: Vec<OnceRule>,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Whether some rule is about what may be created once.
+    pub fn is_ruled(&self, what: What) -> bool {
+        self.once.iter().any(|rule| rule.what == what)
+    }
+
+    /// Whether some rule counts reviews with this verdict.
+    pub fn counts(&self, event: &str) -> bool {
+        self.once.iter().any(|rule| rule.what == What::Review && rule.events.contains(event))
+    }
 }
 
 // === impl Workflow ===

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Loaded, Mode, Outside, Server, Verify, WebMode, Workflow, show_duration, show_size,
+    self, Assignment, By, Config, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Verify, WebMode, Workflow,
+    show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -53,6 +54,7 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     guarded(&mut out, config)?;
     assignment(&mut out, &config.assignment)?;
     workflow(&mut out, &config.workflow)?;
+    once(&mut out, &config.once)?;
     web(&mut out, config)?;
     identity(&mut out, config)?;
     ledger(&mut out, config)?;
@@ -140,7 +142,9 @@ fn web(out: &mut String, config: &Config) -> fmt::Result {
     let read = config.upstream.service_token_file.is_some();
     let how = match (config.web.mode, read) {
         (WebMode::Override, true) => "read before and after, refused by no rule: people are above them",
-        (WebMode::Override, false) => "refused by no rule; what they did is seen by the next guarded write of the item",
+        (WebMode::Override, false) => {
+            "refused only where they toggle what somebody holds; what they did is seen by the item's next guarded write"
+        }
         (WebMode::Enforce, true) => "judged like the API's writes, all items of a form or none",
         (WebMode::Enforce, false) => {
             "refused where they change an assignee, a label or a state: there is no service token"
@@ -148,6 +152,29 @@ fn web(out: &mut String, config: &Config) -> fmt::Result {
     };
     writeln!(out, "\nWeb interface ({}):", config.web.mode)?;
     writeln!(out, "  its forms take the turns of all their items, and are recorded; {how}")
+}
+
+fn once(out: &mut String, rules: &[Once]) -> fmt::Result {
+    if rules.is_empty() {
+        return writeln!(out, "\nCreated once: nothing; reviews and pull requests are not limited");
+    }
+    writeln!(out, "\nCreated once:")?;
+    for rule in rules {
+        let answer = match rule.answer {
+            OnceAnswer::Refuse => "is refused",
+            OnceAnswer::First => "gets the first",
+        };
+        let what = match (rule.what, rule.by) {
+            (OnceWhat::Review, _) => format!("a review ({})", rule.events.join(", ")),
+            (OnceWhat::Pull, By::Anyone) => "an open pull request that closes an issue".to_owned(),
+            (OnceWhat::Pull, By::Holder) => {
+                "an open pull request that closes an issue, while somebody holds that by its holder".to_owned()
+            }
+        };
+        writeln!(out, "  {} ({}): {what}", rule.name, mode(rule.mode))?;
+        writeln!(out, "    one for each \"{}\" of {}; a second one {answer}", rule.key, rule.agents.join(", "))?;
+    }
+    Ok(())
 }
 
 fn identity(out: &mut String, config: &Config) -> fmt::Result {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
+use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
 use crate::admission::{self, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
@@ -100,6 +101,25 @@ pub(super) fn rules(config: &Config) -> Rules {
                 })
                 .collect(),
         },
+        once: config.once.iter().map(once).collect(),
+    }
+}
+
+/// The texts were checked with the configuration; what is not understood all the same binds nobody.
+fn once(rule: &config::Once) -> OnceRule {
+    let what = rule.what.model();
+    OnceRule {
+        name: rule.name.clone(),
+        what,
+        agents: rule.agents.iter().filter_map(|text| AgentPattern::parse(text).ok()).collect(),
+        events: rule.events.iter().cloned().collect(),
+        key: Template::parse(what, &rule.key).unwrap_or_else(|_| Template::of(what)),
+        by: by(rule.by),
+        answer: match rule.answer {
+            config::OnceAnswer::Refuse => SecondGets::Refusal,
+            config::OnceAnswer::First => SecondGets::First,
+        },
+        mode: mode(rule.mode),
     }
 }
 
@@ -175,7 +195,9 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
 fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     let from = &config.upstream;
     let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
+    let public = from.public_url.as_deref().map(str::parse).transpose().context("upstream.public_url")?;
     Ok(UpstreamConfig {
+        public,
         ca_file: from.ca_file.clone(),
         connect_timeout: from.connect_timeout,
         read_timeout: from.read_timeout,

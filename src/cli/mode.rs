@@ -38,6 +38,8 @@ pub enum RuleChoice {
     Assignment,
     /// Moves between statuses
     Workflow,
+    /// What may be created once
+    Once,
 }
 
 /// Tells the gate, which records it.

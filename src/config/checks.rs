@@ -22,6 +22,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     states(&config.workflow, out);
     moves(&config.workflow, out);
     expect_status(config, out);
+    super::once::check(config, out);
     outputs(config, out);
     web(config, out);
 }

@@ -36,8 +36,11 @@ const SHORT_NAMES: [(&str, &str); 4] = [
 pub(super) const FILE_VARIABLE: &str = "CLAIMGATE_CONFIG";
 
 /// The keys of the tables in an array, which the built-in file cannot show when the array is empty.
-const ELEMENT_KEYS: [(&str, &[&str]); 2] =
-    [("server.listener", &["address", "instance", "tls"]), ("workflow.move", &["from", "to", "by"])];
+const ELEMENT_KEYS: [(&str, &[&str]); 3] = [
+    ("server.listener", &["address", "instance", "tls"]),
+    ("workflow.move", &["from", "to", "by"]),
+    ("once", &["name", "what", "agents", "events", "key", "by", "answer", "mode"]),
+];
 
 /// The tree so far, with what was wrong on the way.
 pub(super) struct Merged<'t> {

@@ -11,6 +11,7 @@
 mod checks;
 mod files;
 mod layers;
+mod once;
 mod sections;
 mod source;
 mod values;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 pub use files::read_secret;
 pub use layers::environment_names;
+pub use once::{Once, OnceAnswer, OnceWhat};
 pub use sections::{
     Assignment, Audit, By, Config, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Listener, Log, LogFormat,
     Metrics, Mode, Move, Outside, Server, Tls, Tracker, Upstream, Verify, Web, WebMode, Workflow,

@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::once::Once;
 use super::values::{address, choice, duration, optional_path, optional_text, or_off, size};
 
 /// The whole configuration, as in force.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// What may be created once (`[[once]]`).
+    pub once: Vec<Once>,
     /// Listeners, limits and time-outs towards clients.
     pub server: Server,
     /// The tracker, and how it is reached.

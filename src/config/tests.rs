@@ -116,7 +116,7 @@ fn mistakes_in_one_value() {
         ("[upsteam]\nurl = \"http://h\"", "did you mean `upstream`?"),
         ("[server]\nlisen = \"127.0.0.1:1\"", "did you mean `listen`?"),
         ("[server]\ntracker = \"forgejo\"", "`tracker` belongs into `[upstream]`"),
-        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[workflow]`"),
+        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[web]` or `[workflow]`"),
         ("[server]\nxyzzyx = 1", "known here: "),
         ("[server.tls]\ncert = \"x\"", "unknown key `server.tls.cert`"),
         ("[[server.listener]]\naddress = \"127.0.0.1:1\"\ntsl = true", "did you mean `tls`?"),
@@ -182,6 +182,15 @@ fn keys_that_do_not_fit_together() {
         ("[[workflow.move]]\nfrom = [\"none\"]\nto = \"doing\"\nby = \"anyone\"", "`doing` is not among"),
         ("[[workflow.move]]\nfrom = []\nto = \"todo\"\nby = \"anyone\"", "can never happen"),
         ("[audit]\nstdout = false", "nothing would record"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{commit}\"", "needs {pull}"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull} {sha}\"", "`{sha}` is not known of a review"),
+        ("[[once]]\nname = \"r\"\nwhat = \"issue\"\nkey = \"\"", "write `review` or `pull`"),
+        ("[[once]]\nname = \"\"\nwhat = \"pull\"\nkey = \"{issue}\"", "needs a name"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = []", "binds nobody"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = [\"a b\"]", "not a pattern"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nevents = [\"PENDING\"]", "not a verdict"),
+        ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nby = \"holder\"", "has no holder"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkye = \"x\"\nkey = \"{issue}\"", "did you mean `key`?"),
         ("[upstream]\nservice_token_file = \"/nowhere/token\"", "/nowhere/token"),
     ];
     for (text, fragment) in cases {
@@ -204,6 +213,8 @@ fn combinations_that_are_fine() {
         "[[workflow.move]]\nfrom = [\"In-Progress\"]\nto = \"closed\"\nby = \"holder\"",
         "[upstream]\nurl = \"https://forge.example/sub\"\nca_file = \"Cargo.toml\"",
         "[workflow]\nmove = []",
+        "[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull} {commit} {class}\"\nanswer = \"first\"",
+        "[[once]]\nname = \"p\"\nwhat = \"pull\"\nkey = \"{issue}\"\nby = \"holder\"\nmode = \"observe\"",
     ];
     for text in cases {
         check_accepted(text, &[]);

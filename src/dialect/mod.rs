@@ -11,11 +11,13 @@ mod forgejo;
 mod form;
 mod json;
 mod multipart;
+mod once;
 mod target;
 mod wire;
 
 pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
 pub use credential::Credential;
+pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
@@ -68,6 +70,9 @@ pub enum Route {
     Write(Write),
     /// May change guarded fields of several items at once: its body must be read.
     Bulk(BulkRoute),
+    /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
+    /// is a refusal.
+    Once(Result<Write, ParseError>),
     /// Not understood, and therefore not sent.
     Refuse(ParseError),
 }
@@ -159,7 +164,7 @@ pub struct Webhook {
 }
 
 /// One tracker's wire.
-pub trait Dialect: Send + Sync + 'static {
+pub trait Dialect: CreateOnce + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 
@@ -262,6 +267,12 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
         _ => None,
     }
+}
+
+/// A JSON object read as strictly as a guarded body and written anew. For those who test the reader from outside.
+#[doc(hidden)]
+pub fn reread_object(body: &[u8], watched: &[&str]) -> Result<String, ParseError> {
+    json::read_object(body, watched).map(|members| json::write_object(&members))
 }
 
 // === impl Address, Scope ===

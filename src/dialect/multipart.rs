@@ -43,6 +43,7 @@ fn field(part: &str) -> Result<(String, String), ParseError> {
         .strip_prefix("Content-Disposition: form-data; name=\"")
         .or_else(|| head.strip_prefix("content-disposition: form-data; name=\""))
         .and_then(|rest| rest.strip_suffix('"'))
+        .filter(|name| !name.contains('"'))
         .ok_or_else(|| refuse("a part is not a plain field (files belong into a request of their own)"))?;
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"%\\;".contains(&byte);
     if name.is_empty() || !name.bytes().all(plain) {

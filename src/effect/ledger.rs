@@ -1,6 +1,6 @@
 //! The record of who holds, as a port (DESIGN section 5).
 
-use super::{BoxFuture, Note};
+use super::{BoxFuture, Creations, Note};
 use crate::admission::{Refused, Step};
 use crate::model::{Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ pub enum LedgerError {
 
 /// The ledger. A batch is carried out in one transaction, all or nothing; every implementation runs
 /// [`admission::apply`](crate::admission::apply) inside it and passes the same contract suite.
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Creations + Send + Sync + 'static {
     /// Carries the steps out and returns the records as they are after it, one a command.
     fn commit(
         &self,

@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod identify;
 pub mod ledger;
 pub mod metrics;
+pub mod once;
 pub mod upstream;
 
 pub use audit::{Authority, Decision, Line, Note};
@@ -17,6 +18,7 @@ pub use clock::{Clock, Entropy};
 pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Ledger, LedgerError};
 pub use metrics::Metrics;
+pub use once::{Creations, OnceCommand};
 pub use upstream::{CallError, Carrier, Upstream};
 
 /// A boxed future, as the object-safe ports return it.

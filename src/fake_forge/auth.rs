@@ -61,8 +61,8 @@ pub(super) fn is_own_form(state: &State, headers: &HeaderMap, form: &Pairs, opti
 }
 
 /// Query and urlencoded body as one list of parameters, body first.
-pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pairs {
-    let mut pairs = if body::is_urlencoded(headers) { body::pairs(body) } else { Pairs::default() };
+pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8], options: &Options) -> Pairs {
+    let mut pairs = if body::is_urlencoded(headers) { body::pairs_of(body, options) } else { Pairs::default() };
     pairs.extend(query);
     pairs
 }

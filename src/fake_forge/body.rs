@@ -108,9 +108,9 @@ pub(super) fn bind(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unrea
     let must_have = matches!(*source.method, Method::POST | Method::PUT);
     match first {
         "" if must_have => Err(Unreadable("Empty Content-Type".into())),
-        "" => form(schema, &form_values(source)),
-        kind if kind.contains("form-urlencoded") => form(schema, &form_values(source)),
-        kind if kind.contains("multipart/form-data") => form(schema, &multipart(kind, source.body)),
+        "" => form(schema, &form_values(source), source.options),
+        kind if kind.contains("form-urlencoded") => form(schema, &form_values(source), source.options),
+        kind if kind.contains("multipart/form-data") => form(schema, &multipart(kind, source.body), source.options),
         kind if kind.contains("json") => json(schema, source),
         _ => Err(Unreadable("Unsupported Content-Type".into())),
     }
@@ -118,6 +118,15 @@ pub(super) fn bind(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unrea
 
 pub(super) fn pairs(text: &[u8]) -> Pairs {
     Pairs(form_urlencoded::parse(text).into_owned().collect())
+}
+
+/// The same, where a `;` may separate as well.
+pub(super) fn pairs_of(text: &[u8], options: &Options) -> Pairs {
+    if !options.has(Feature::SemicolonPairs) {
+        return pairs(text);
+    }
+    let text: Vec<u8> = text.iter().map(|byte| if *byte == b';' { b'&' } else { *byte }).collect();
+    pairs(&text)
 }
 
 /// Whether Go's `ParseForm` would read the body: the exact media type, unlike the substring that chooses the decoder.
@@ -138,19 +147,19 @@ pub(super) fn web_values(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pai
 fn form_values(source: &Source<'_>) -> Pairs {
     let reads_body =
         matches!(*source.method, Method::POST | Method::PUT | Method::PATCH) && is_urlencoded(source.headers);
-    let mut values = if reads_body { pairs(source.body) } else { Pairs::default() };
+    let mut values = if reads_body { pairs_of(source.body, source.options) } else { Pairs::default() };
     values.extend(source.query);
     values
 }
 
-fn form(schema: &Schema, values: &Pairs) -> Result<Fields, Unreadable> {
+fn form(schema: &Schema, values: &Pairs, options: &Options) -> Result<Fields, Unreadable> {
     let mut fields = Fields::default();
     for (name, kind) in schema.members {
         let all = values.all(name);
         let Some(first) = all.first() else { continue };
         let value = match kind {
-            Kind::TextPointer => continue,
-            Kind::Text => Value::from(first.as_str()),
+            Kind::TextPointer if !options.has(Feature::FormPointers) => continue,
+            Kind::Text | Kind::TextPointer => Value::from(first.as_str()),
             Kind::Texts | Kind::IdsOrNames => Value::from(all),
             Kind::Ids => Value::from(all.iter().map(|one| number(one)).collect::<Result<Vec<_>, _>>()?),
             Kind::Flag => Value::from(matches!(first.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")),
@@ -173,8 +182,8 @@ fn multipart(content_type: &str, body: &[u8]) -> Pairs {
     let text = String::from_utf8_lossy(body);
     let separator = format!("--{boundary}");
     let parts = text.split(&separator).filter_map(|part| {
-        let (head, value) = part.split_once("\r\n\r\n")?;
-        let name = head.split_once("name=\"")?.1.split('"').next()?;
+        let (head, value) = part.split_once("\r\n\r\n").or_else(|| part.split_once("\n\n"))?;
+        let name = head.split_once("name=")?.1.trim_start_matches('"').split(['"', ';', '\r', '\n']).next()?;
         let is_file = head.contains("filename=");
         (!is_file).then(|| (name.to_owned(), value.strip_suffix("\r\n").unwrap_or(value).to_owned()))
     });
@@ -188,12 +197,11 @@ fn json(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unreadable> {
     }
     let mut reader = serde_json::Deserializer::from_str(&text);
     let members = reader.deserialize_map(Members).map_err(|error| syntax(schema, &text, &error))?;
-    let fold: fn(&str) -> String =
-        if source.options.has(Feature::GoJsonFolding) { fold_as_go } else { str::to_ascii_lowercase };
+    let fold = |key: &str| fold_key(key, source.options);
     let mut fields = Fields::default();
     for (key, value) in members {
         let folded = fold(&key);
-        let Some((name, kind)) = schema.members.iter().find(|(name, _)| *name == folded) else {
+        let Some((name, kind)) = schema.members.iter().find(|(name, _)| fold(name) == folded) else {
             continue;
         };
         match fitting(*kind, value) {
@@ -264,6 +272,11 @@ fn syntax(schema: &Schema, text: &str, error: &serde_json::Error) -> Unreadable 
 fn mismatch(schema: &Schema, member: &str, text: &str) -> Unreadable {
     let near: String = text.chars().take(40).collect();
     Unreadable(format!("structs.{}.{member}: unexpected type, error found near ...|{near}|...", schema.name))
+}
+
+fn fold_key(key: &str, options: &Options) -> String {
+    let folded = if options.has(Feature::GoJsonFolding) { fold_as_go(key) } else { key.to_ascii_lowercase() };
+    if options.has(Feature::JsonV2Folding) { folded.replace(['_', '-'], "") } else { folded }
 }
 
 /// Go's encoding/json folds keys over all of Unicode; only two letters beyond ASCII reach ours.

@@ -128,7 +128,9 @@ impl Call {
             return Ok(repo.id);
         }
         let moved = self.path.joined().replacen(&wanted, &state.full_name(repo), 1);
-        Err(Reply::redirect(self.forge.options.redirect_status, &self.with_query(&moved)))
+        let options = &self.forge.options;
+        let front = if options.absolute_redirects { &state.root } else { &options.sub_path };
+        Err(Reply::redirect(options.redirect_status, &format!("{front}{}", self.with_query(&moved))))
     }
 
     /// The path's issue or pull request, by its number in the repository.

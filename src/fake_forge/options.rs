@@ -9,6 +9,10 @@ pub struct Options {
     pub version: String,
     /// The start of every `url` member; its own address when absent. Without a trailing slash.
     pub root_url: Option<String>,
+    /// Below which path everything is served, such as `/forge`; empty for none.
+    pub sub_path: String,
+    /// Whether redirects name the whole address, `root_url` first, instead of a path alone.
+    pub absolute_redirects: bool,
     /// The status of the redirect from a repository's old name: 302 (1.15), 307 or 301 (later).
     pub redirect_status: u16,
     /// What the version can do beyond 1.15.
@@ -44,14 +48,22 @@ pub enum Feature {
     WebChecksRepository,
     /// Only `open` and `closed` are states; others are 412 (Gitea 1.26).
     StrictState,
-    /// `{issues|pulls}` in web paths is not anchored: `issuesX` and `Xpulls` lead there too (Forgejo 7 to 13).
-    UnanchoredTypes,
     /// The session cookie counts for nothing on the API (Forgejo 7).
     SessionOnWebOnly,
     /// A form proves itself by `Sec-Fetch-Site` or `Origin` against `Host`, not by a token (Forgejo 14).
     OriginCsrf,
     /// `GET /login/oauth/userinfo` answers for any token (Forgejo 7 to 14).
     Userinfo,
+    /// The web's `{type:issues|pulls}` is not anchored: `issuesX` and `Xpulls` will do (Forgejo 7 to 13).
+    UnanchoredTypes,
+    /// A repository of the web may end in `.rss` or `.atom`, before its `.git` (Forgejo 7).
+    Feeds,
+    /// A form also fills members that are pointers (not seen; newer binders were not tried).
+    FormPointers,
+    /// A `;` separates parameters as `&` does (built with Go up to 1.16).
+    SemicolonPairs,
+    /// JSON keys fold as in Go's encoding/json/v2 when it is told to: without `_` and `-` (Gitea 1.26).
+    JsonV2Folding,
 }
 
 /// The first id given out in each number space.
@@ -79,6 +91,8 @@ impl Default for Options {
         Self {
             version: "1.15.11".into(),
             root_url: None,
+            sub_path: String::new(),
+            absolute_redirects: false,
             redirect_status: 302,
             features: BTreeSet::new(),
             first_ids: FirstIds::default(),
@@ -107,6 +121,29 @@ impl Options {
             WebChecksRepository,
         ]);
         Self { version: "15.0.3+gitea-1.22.0".into(), redirect_status: 301, features, ..Self::default() }
+    }
+
+    /// Whatever any version reads, this one reads. `DELETE` of an issue stays away: it is open to administrators only, and
+    /// the fake one does not tell those apart.
+    pub fn most_forgiving() -> Self {
+        use Feature::{
+            AssigneeRoutes, Feeds, FormPointers, GoJsonFolding, JsonV2Folding, SemicolonPairs, StrictTokens,
+            UnanchoredTypes,
+        };
+        let mut forge = Self::forgejo_15();
+        forge.features.remove(&Feature::DeleteIssue);
+        // A bad credential beside a good one must not be what saves an item.
+        forge.features.remove(&StrictTokens);
+        forge.features.extend([
+            AssigneeRoutes,
+            Feeds,
+            FormPointers,
+            GoJsonFolding,
+            JsonV2Folding,
+            SemicolonPairs,
+            UnanchoredTypes,
+        ]);
+        forge
     }
 
     /// With one more feature.

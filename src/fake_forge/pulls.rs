@@ -51,6 +51,9 @@ const REVIEW: Schema = Schema {
     members: &[("event", Kind::Text), ("body", Kind::Text), ("commit_id", Kind::Text)],
 };
 
+/// As many rows as one page has at most.
+const LARGEST_PAGE: usize = 50;
+
 const DISMISS: Schema = Schema { name: "DismissPullReviewOptions", members: &[("message", Kind::Text)] };
 
 pub(super) fn list(call: &Call) -> Outcome {
@@ -288,10 +291,15 @@ pub(super) fn reviews(call: &Call) -> Outcome {
     let pull = pull(call, call.repo()?)?;
     let state = call.state();
     let row = &state.issues[&pull];
-    let shown = row
-        .pull
-        .as_ref()
-        .map(|pull| pull.reviews.iter().map(|review| render::review(&state, row, pull, review)).collect::<Vec<_>>());
+    let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok());
+    let size = number("limit").unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+    let skipped = (number("page").unwrap_or(1).max(1) - 1) * size;
+    // A draft is for its author's eyes.
+    let visible = |review: &&Review| review.state != "PENDING" || Some(review.user) == call.user();
+    let shown = row.pull.as_ref().map(|pull| {
+        let reviews = pull.reviews.iter().filter(visible).skip(skipped).take(size);
+        reviews.map(|review| render::review(&state, row, pull, review)).collect::<Vec<_>>()
+    });
     Ok(Reply::ok(&Value::from(shown.unwrap_or_default())))
 }
 
@@ -305,7 +313,7 @@ pub(super) fn review(call: &Call) -> Outcome {
         "" => "PENDING",
         event => event,
     };
-    let head = state.issues[&pull].pull.as_ref().map(|pull| render::sha(pull.id)).unwrap_or_default();
+    let head = state.issues[&pull].pull.as_ref().map(render::head).unwrap_or_default();
     let commit = fields.text("commit_id").filter(|id| !id.is_empty()).unwrap_or(&head);
     let review = review_row(&mut state, by.user, verdict, fields.text("body").unwrap_or(""), commit);
     state.mark_applied(by);
@@ -329,6 +337,9 @@ pub(super) fn one_review(call: &Call) -> Outcome {
     if call.method == Method::GET {
         return Ok(with_pull(&mut call.state(), pull, |_| (), &review));
     }
+    if call.method == Method::POST {
+        return submit(call, pull, review);
+    }
     let by = call.by()?;
     if review.user != by.user && !call.can_write(repo) {
         return Err(Reply::empty(StatusCode::FORBIDDEN));
@@ -337,6 +348,28 @@ pub(super) fn one_review(call: &Call) -> Outcome {
     with_pull(&mut state, pull, |row| row.reviews.retain(|other| other.id != review.id), &review);
     state.mark_applied(by);
     Ok(Reply::no_content())
+}
+
+/// Makes a draft a review, with the commit that it was begun at.
+fn submit(call: &Call, pull: u64, mut review: Review) -> Outcome {
+    let by = call.by()?;
+    let fields = call.bind(&REVIEW)?;
+    if review.user != by.user {
+        return Err(Reply::empty(StatusCode::FORBIDDEN));
+    }
+    let verdict = fields.text("event").filter(|event| !event.is_empty() && *event != "PENDING");
+    let Some(verdict) = verdict.filter(|_| review.state == "PENDING") else {
+        return Err(call.error(StatusCode::UNPROCESSABLE_ENTITY, "review stay pending"));
+    };
+    verdict.clone_into(&mut review.state);
+    fields.text("body").unwrap_or("").clone_into(&mut review.body);
+    let mut state = call.state();
+    review.at = state.now();
+    state.mark_applied(by);
+    let put = |row: &mut Pull| {
+        row.reviews.iter_mut().filter(|other| other.id == review.id).for_each(|other| *other = review.clone());
+    };
+    Ok(with_pull(&mut state, pull, put, &review))
 }
 
 pub(super) fn dismiss(call: &Call) -> Outcome {

@@ -133,7 +133,7 @@ pub(super) fn pull(state: &State, issue: &Issue) -> Value {
     };
     let (_, html_url) = links(state, issue, "pulls");
     let (assignee, assignees) = assignees(state, issue);
-    let branch = |name: &str| json!({ "label": name, "ref": name, "sha": sha(row.id), "repo_id": repo.id, "repo": repository(state, repo, None) });
+    let branch = |name: &str| json!({ "label": name, "ref": name, "sha": head(row), "repo_id": repo.id, "repo": repository(state, repo, None) });
     json!({
         "id": row.id,
         "url": html_url,
@@ -166,6 +166,11 @@ pub(super) fn pull(state: &State, issue: &Issue) -> Value {
     })
 }
 
+/// The commit at the end of a pull request's branch.
+pub(super) fn head(pull: &Pull) -> String {
+    sha(pull.id + pull.pushes * 1_000)
+}
+
 /// A commit's name that depends on nothing but a number.
 pub(super) fn sha(number: u64) -> String {
     format!("{number:040x}")
@@ -180,7 +185,7 @@ pub(super) fn review(state: &State, issue: &Issue, pull: &Pull, review: &Review)
         "state": review.state,
         "body": review.body,
         "commit_id": review.commit,
-        "stale": review.commit != sha(pull.id),
+        "stale": review.commit != head(pull),
         "official": true,
         "dismissed": review.dismissed,
         "comments_count": 0,

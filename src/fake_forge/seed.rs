@@ -187,6 +187,30 @@ impl FakeForge {
         self.state().make_pull(handle.id, head, base);
         handle
     }
+
+    /// Pushes to a pull request's branch: it has a new head commit, whose id this returns.
+    pub fn push(&self, repo: &str, number: u64) -> String {
+        let mut state = self.state();
+        let id = issue_id(&state, repo, number);
+        let pull = state.issues.get_mut(&id).and_then(|row| row.pull.as_mut()).expect("it is a pull request");
+        pull.pushes += 1;
+        super::render::head(pull)
+    }
+
+    /// The verdict and the author of each of a pull request's reviews, dismissed ones left out.
+    pub fn reviews(&self, repo: &str, number: u64) -> Vec<(String, String)> {
+        let state = self.state();
+        let pull = state.issues[&issue_id(&state, repo, number)].pull.as_ref().expect("it is a pull request");
+        let standing = pull.reviews.iter().filter(|review| !review.dismissed);
+        standing.map(|review| (review.state.clone(), state.login(review.user))).collect()
+    }
+
+    /// How many open pull requests a repository has.
+    pub fn open_pulls(&self, repo: &str) -> usize {
+        let state = self.state();
+        let id = repo_id(&state, repo);
+        state.issues.values().filter(|row| row.repo == id && row.pull.is_some() && row.closed_at.is_none()).count()
+    }
 }
 
 // === reading ===

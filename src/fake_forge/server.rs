@@ -182,16 +182,18 @@ pub(super) async fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> 
 fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Call, Reply> {
     let options = &inner.options;
     let bad_path = |_| Reply::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "400 Bad Request");
-    let path = Path::parse(parts.uri.path(), options).map_err(bad_path)?;
+    let elsewhere = || Reply::typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n");
+    let path = parts.uri.path().strip_prefix(options.sub_path.as_str()).ok_or_else(elsewhere)?;
+    let path = Path::parse(path, options).map_err(bad_path)?;
     let route = path.route(options);
     let raw_query = parts.uri.query().unwrap_or("").to_owned();
-    let query = body::pairs(raw_query.as_bytes());
+    let query = body::pairs_of(raw_query.as_bytes(), options);
     let who = {
         let mut state = inner.state();
         let who = if is_web(route) {
             Ok(auth::on_web(&state, &parts.headers))
         } else {
-            let form = auth::parameters(&parts.headers, &query, &body);
+            let form = auth::parameters(&parts.headers, &query, &body, options);
             auth::on_api(&state, &parts.headers, &form, options)
         };
         let login = who.ok().and_then(|who| who.user).map(|user| state.login(user));
@@ -369,7 +371,7 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::RequestedReviewers, "POST" | "DELETE") => pulls::requested_reviewers(call),
         (Route::Reviews, "GET") => pulls::reviews(call),
         (Route::Reviews, "POST") => pulls::review(call),
-        (Route::Review, "GET" | "DELETE") => pulls::one_review(call),
+        (Route::Review, "GET" | "POST" | "DELETE") => pulls::one_review(call),
         (Route::Dismissals, "POST") => pulls::dismiss(call),
         (Route::WebAssignee, "POST") => web::assignee(call).await,
         (Route::WebLabels, "POST") => web::labels(call).await,

@@ -120,6 +120,8 @@ pub(super) struct Pull {
     pub(super) merged: Option<Merged>,
     pub(super) requested: Vec<u64>,
     pub(super) reviews: Vec<Review>,
+    /// How often its branch was pushed to since it was opened.
+    pub(super) pushes: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -337,6 +339,7 @@ impl State {
             merged: None,
             requested: Vec::new(),
             reviews: Vec::new(),
+            pushes: 0,
         };
         if let Some(row) = self.issues.get_mut(&issue) {
             row.pull = Some(pull);

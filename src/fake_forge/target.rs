@@ -7,6 +7,8 @@ use super::options::{Feature, Options};
 pub(super) struct Path {
     written: Vec<String>,
     decoded: Vec<String>,
+    /// The repository's name in a path of the web, without the endings that are taken off there.
+    web_name: String,
 }
 
 /// What a path leads to. The parameters stay in the [`Path`].
@@ -68,7 +70,9 @@ impl Path {
             written.pop();
         }
         let decoded = if reescaped { Ok(written.clone()) } else { written.iter().map(|one| decode(one)).collect() };
-        Ok(Self { written, decoded: decoded? })
+        let decoded = decoded?;
+        let web_name = without_endings(decoded.get(1).map_or("", String::as_str), options).to_owned();
+        Ok(Self { written, decoded, web_name })
     }
 
     pub(super) fn route(&self, options: &Options) -> Route {
@@ -92,8 +96,7 @@ impl Path {
         if self.get(0) == "api" {
             return format!("{}/{}", self.get(3), self.get(4));
         }
-        let name = self.get(1);
-        format!("{}/{}", self.get(0), name.strip_suffix(".git").unwrap_or(name))
+        format!("{}/{}", self.get(0), self.web_name)
     }
 
     /// The parameter after `/users/`.
@@ -120,6 +123,15 @@ impl Path {
     pub(super) fn joined(&self) -> String {
         format!("/{}", self.decoded.join("/"))
     }
+}
+
+fn without_endings<'a>(name: &'a str, options: &Options) -> &'a str {
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    if !options.has(Feature::Feeds) {
+        return name;
+    }
+    let name = name.strip_suffix(".rss").unwrap_or(name);
+    name.strip_suffix(".atom").unwrap_or(name)
 }
 
 fn api_route(rest: &[&str], options: &Options) -> Route {
@@ -154,10 +166,11 @@ fn api_route(rest: &[&str], options: &Options) -> Route {
 }
 
 fn web_route(rest: &[&str], options: &Options) -> Route {
-    let issues = |kind: &str| {
-        let both = options.has(Feature::WebChecksRepository);
-        let open = options.has(Feature::UnanchoredTypes);
-        kind == "issues" || kind == "pulls" && both || open && (kind.starts_with("issues") || kind.ends_with("pulls"))
+    let issues = |kind: &str| match kind {
+        "issues" => true,
+        "pulls" => options.has(Feature::WebChecksRepository),
+        // As the pattern `^issues|pulls$` has it.
+        _ => options.has(Feature::UnanchoredTypes) && (kind.starts_with("issues") || kind.ends_with("pulls")),
     };
     match rest {
         ["login", "oauth", "userinfo"] => Route::Userinfo,

@@ -214,9 +214,10 @@ fn own_form(call: &Call) -> Result<By, Reply> {
     if auth::is_own_form(&call.state(), &call.headers, &form, options) {
         return Ok(by);
     }
-    Err(match options.has(Feature::OriginCsrf) {
-        true => Reply::html(StatusCode::FORBIDDEN, "cross-origin request detected"),
-        false => Reply::redirect(302, "/"),
+    Err(if options.has(Feature::OriginCsrf) {
+        Reply::html(StatusCode::FORBIDDEN, "cross-origin request detected")
+    } else {
+        Reply::redirect(302, "/")
     })
 }
 

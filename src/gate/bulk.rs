@@ -230,13 +230,11 @@ impl BulkSection {
     }
 
     async fn remembered(&self, key: &ResourceKey) -> Result<Option<Address>, Stop> {
-        let locator = match self.gate.reads.place(key).await {
-            Some(locator) => Some(locator),
-            None => {
-                let record = self.gate.ports.ledger.item(key).await.map_err(|error| self.no_ledger(&error))?;
-                record.map(|record| record.locator)
-            }
-        };
+        let mut locator = self.gate.reads.place(key).await;
+        if locator.is_none() {
+            let record = self.gate.ports.ledger.item(key).await.map_err(|error| self.no_ledger(&error))?;
+            locator = record.map(|record| record.locator);
+        }
         // Another repository's items are not this form's to change, which old versions do not check.
         Ok(locator.filter(|locator| locator.project == self.ask.bulk.project).as_ref().and_then(address_of))
     }
@@ -306,7 +304,7 @@ impl BulkSection {
             let ended = tokio::spawn(first_allowed(Arc::clone(&self.gate.ports.ledger), alternatives));
             drop(tokio::time::timeout(SETTLE_AGAIN, ended).await);
         }
-        self.refused(*self.unknown())
+        self.refused(*Self::unknown())
     }
 
     /// A refusal that is no attempt's: recorded as a line of its own.
@@ -338,7 +336,7 @@ impl BulkSection {
         Stop::Refuse(refusal::no_ledger(&self.locator(), &error.to_string()))
     }
 
-    fn unknown(&self) -> Box<Rejection> {
+    fn unknown() -> Box<Rejection> {
         let message = "the form was sent and its outcome is unknown: load the page again and look before you repeat it";
         Box::new(Rejection::of_request(Code::OutcomeUnknown, message))
     }

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod creation;
+mod once;
 
 pub(super) struct Section {
     gate: Arc<Gate>,
@@ -90,6 +91,10 @@ impl Section {
     async fn walk(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
         // Who asks, as the tracker sees it.
         let caller = self.identify().await?;
+        // What some rule may allow only once.
+        if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent) {
+            return self.once(&creation, &caller, gone).await;
+        }
         let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller).await };
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
@@ -760,7 +765,7 @@ impl Section {
         let mut note = Note::of_gate(id, None);
         note.decision = decision;
         note.code = code;
-        note.change = self.ask.intent.change.to_string();
+        note.change = self.asked();
         note.took = self.took();
         note.resource = Some(self.locator());
         let print = self.gate.ports.identify.fingerprint(&self.ask.credential);

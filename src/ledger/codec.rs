@@ -17,6 +17,24 @@ pub(super) struct Unreadable(pub(super) &'static str);
 
 type Read<T> = Result<T, Unreadable>;
 
+/// What a stored text is read as, written anew; `None` where it does not read. For those who test the reader from outside.
+#[doc(hidden)]
+pub fn reread(kind: &str, text: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let again = match kind {
+        "actor" => actor(&read_actor(&value).ok()?),
+        "ownership" => ownership(&read_ownership(&value).ok()?),
+        "change" => change(&read_change(&value).ok()?),
+        "goal" => goal(&read_goal(&value).ok()?),
+        "shown" => shown(&read_shown(&value).ok()?),
+        "holding" => holding(&read_holding(&value).ok()?),
+        "doubts" => doubts(&read_doubts(&value).ok()?),
+        "masks" => masks(&read_masks(&value).ok()?),
+        _ => return None,
+    };
+    Some(again.to_string())
+}
+
 // === actors ===
 
 pub(super) fn actor(actor: &Actor) -> Value {
@@ -30,10 +48,11 @@ pub(super) fn actor(actor: &Actor) -> Value {
 pub(super) fn read_actor(value: &Value) -> Read<Actor> {
     let named = value["login"].as_str().map(|login| Account::Named(Login::new(login)));
     let opaque = || value["credential"].as_str().map(|print| Account::Opaque(Fingerprint::new(print)));
-    Ok(Actor {
-        account: named.or_else(opaque).ok_or(Unreadable("agent"))?,
-        instance: value["instance"].as_str().map(Instance::new),
-    })
+    let instance = match &value["instance"] {
+        Value::Null => None,
+        instance => Some(Instance::new(instance.as_str().ok_or(Unreadable("instance"))?)),
+    };
+    Ok(Actor { account: named.or_else(opaque).ok_or(Unreadable("agent"))?, instance })
 }
 
 pub(super) fn ownership(ownership: &Ownership) -> Value {
@@ -93,7 +112,11 @@ fn set_change<T: Ord>(change: &SetChange<T>, one: impl Fn(&T) -> Value) -> Value
 }
 
 fn read_set_change<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> Read<Option<SetChange<T>>> {
-    let Some((verb, members)) = value.as_object().and_then(|object| object.iter().next()) else { return Ok(None) };
+    if value.is_null() {
+        return Ok(None);
+    }
+    let only = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next());
+    let (verb, members) = only.ok_or(Unreadable("change of a set"))?;
     let members = read_set(members, one)?;
     Ok(Some(match verb.as_str() {
         "replace" => SetChange::Replace(members),
@@ -106,11 +129,11 @@ fn read_set_change<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> 
 // === change, goal, shown ===
 
 fn read_state(value: &Value) -> Read<Option<OpenState>> {
-    match value.as_str() {
-        None => Ok(None),
-        Some("open") => Ok(Some(OpenState::Open)),
-        Some("closed") => Ok(Some(OpenState::Closed)),
-        Some(_) => Err(Unreadable("open or closed")),
+    match (value, value.as_str()) {
+        (Value::Null, _) => Ok(None),
+        (_, Some("open")) => Ok(Some(OpenState::Open)),
+        (_, Some("closed")) => Ok(Some(OpenState::Closed)),
+        _ => Err(Unreadable("open or closed")),
     }
 }
 
@@ -123,6 +146,7 @@ pub(super) fn change(change: &Change) -> Value {
 }
 
 pub(super) fn read_change(value: &Value) -> Read<Change> {
+    must_be_object(value, "change")?;
     Ok(Change {
         assignees: read_set_change(&value["assignees"], read_login)?,
         labels: read_set_change(&value["labels"], read_label)?,
@@ -142,6 +166,7 @@ pub(super) fn goal(goal: &Goal) -> Value {
 }
 
 pub(super) fn read_goal(value: &Value) -> Read<Goal> {
+    must_be_object(value, "goal")?;
     let some = |value: &Value| (!value.is_null()).then(|| value.clone());
     let labels = some(&value["labels"]).map(|labels| {
         let without = some(&labels["without"]).map(|members| read_set(&members, read_label)).transpose()?;
@@ -232,6 +257,11 @@ pub(super) fn masks(masks: &[Masked]) -> Value {
 pub(super) fn read_masks(value: &Value) -> Read<Vec<Masked>> {
     let one = |value: &Value| Ok(Masked { goal: read_goal(&value["goal"])?, settled: read_time(&value["settled"])? });
     value.as_array().ok_or(Unreadable("mask"))?.iter().map(one).collect()
+}
+
+/// Where every member may be absent, anything but an object would read as one without members.
+fn must_be_object(value: &Value, what: &'static str) -> Read<()> {
+    if value.is_object() { Ok(()) } else { Err(Unreadable(what)) }
 }
 
 fn read_time(value: &Value) -> Read<Time> {

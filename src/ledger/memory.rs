@@ -3,6 +3,8 @@
 //! A [`MemoryStore`] outlives the gate that opened it, as a disk would: opening
 //! it again is a new epoch, and what the last one left is recovered.
 
+mod once;
+
 use super::book::{Book, Changes};
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
@@ -29,6 +31,7 @@ struct Inner {
     lines: Vec<String>,
     last_hash: String,
     printed: u64,
+    once: once::Entries,
     available: bool,
 }
 
@@ -52,6 +55,7 @@ impl MemoryStore {
             lines: Vec::new(),
             last_hash: GENESIS.to_owned(),
             printed: 0,
+            once: once::Entries::new(),
             available: true,
         };
         Arc::new(Self { inner: Mutex::new(inner), newest: watch::channel(0).0 })
@@ -75,6 +79,7 @@ impl MemoryStore {
         if let Ok(changes) = inner.book.run(&commands, &mut |_| Ok(None)) {
             inner.store(&changes);
         }
+        inner.recover_once(&gate, epoch, doubt_until, now);
         self.newest.send_replace(inner.lines.len() as u64);
         MemoryLedger { store: Arc::clone(self), gate: gate.clone(), epoch }
     }

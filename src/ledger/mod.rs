@@ -7,7 +7,10 @@
 mod book;
 mod codec;
 mod memory;
+mod once;
 mod sqlite;
 
+#[doc(hidden)]
+pub use codec::reread as reread_stored;
 pub use memory::{MemoryLedger, MemoryStore};
 pub use sqlite::{OpenError, SqliteLedger, SqliteOptions};

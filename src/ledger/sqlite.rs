@@ -6,11 +6,12 @@
 //! may merge T1 and T2"); what a crash takes of them was never sent. A file that
 //! cannot be written makes guarded writes fail and is tried again with each of them.
 
+mod once;
 mod store;
 
 use super::book::{Book, bare_line};
 use crate::admission::Step;
-use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
+use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note, OnceCommand};
 use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ enum Job {
         reply: Reply<Vec<ItemRecord>>,
     },
     Record(Box<Line>),
+    /// Answered with the group that it is in.
+    Once(Vec<OnceCommand>, Reply<()>),
     /// The file could not be opened: try it again.
     Reopen(Reply<()>),
     Printed(u64, Reply<()>),
@@ -304,6 +307,10 @@ impl Writer {
                 group.dirty = true;
                 group.lines.push(Staged { line: *line, answered: true });
             }
+            Job::Once(commands, reply) => match self.stage_once(&commands, group) {
+                Ok(()) => group.marks.push(reply),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             // `run` has tried before this job was taken.
             Job::Reopen(reply) => drop(reply.send(self.store.as_ref().map(drop).ok_or_else(not_open))),
             Job::Flush(reply) => match self.begin(group) {

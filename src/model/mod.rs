@@ -9,6 +9,7 @@ mod attempt;
 mod change;
 mod holding;
 mod item;
+mod once;
 mod rejection;
 mod snapshot;
 mod time;
@@ -18,6 +19,7 @@ pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Ownersh
 pub use change::{Change, Goal, LabelRef, OpenState, Reach, SetChange, SetGoal};
 pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
 pub use item::{Locator, Project, ResourceKey};
+pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};
 pub use rejection::{Code, Rejection};
 pub use snapshot::{Label, Shown, Snapshot, Status};
 pub use time::{Boot, Time};

@@ -8,11 +8,11 @@ use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass
 use super::{own, reply, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
-    self, Address, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target,
-    WireResponse, Write,
+    self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
+    Target, WireResponse, Write,
 };
 use crate::gate::{About, Ask, BulkAsk, Gate};
-use crate::model::{Boot, Code, Instance, Rejection};
+use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -83,9 +83,11 @@ impl GateGuard {
             return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
-            dialect::Route::Write(write) => self.write(request, &write, body).await,
+            dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
             dialect::Route::Bulk(route) => self.form(request, &route, body).await,
-            dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()),
+            dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
+                self.refuse(&request, &error.rejection())
+            }
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
@@ -99,8 +101,7 @@ impl GateGuard {
             Ok(body) => body,
             Err(rejection) => return self.refuse(&request, &rejection),
         };
-        let parsed = self.dialect().parse(write, &request.head(), &body);
-        match parsed {
+        match self.understand(write, &request.head(), &body) {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
             Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, &body) {
@@ -143,6 +144,21 @@ impl GateGuard {
             Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
             Err(_) => Err(unread("the body did not arrive in time")),
         }
+    }
+
+    /// What the write wants. A creation that a rule is about is guarded, whatever else it touches.
+    fn understand(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+        let (dialect, rules) = (self.dialect(), self.gate.rules());
+        if !write.creates().is_some_and(|what| rules.is_ruled(what)) {
+            return dialect.parse(write, head, body);
+        }
+        let intent = dialect.parse_creation(write, head, body)?;
+        let is_ruled = match dialect.creation(&intent) {
+            Some(Creation::Review { event, .. }) => rules.counts(&event),
+            Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
+            None => false,
+        };
+        if is_ruled { Ok(Parsed::Guarded(intent)) } else { dialect.parse(write, head, body) }
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
@@ -224,7 +240,12 @@ impl Guard for GateGuard {
         let target = target_of(head);
         match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
             dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
-            dialect::Route::Write(_) | dialect::Route::Bulk(_) | dialect::Route::Refuse(_) => {
+            // Where no rule is about them, reviews stream as they come.
+            dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
+            dialect::Route::Write(_)
+            | dialect::Route::Bulk(_)
+            | dialect::Route::Once(_)
+            | dialect::Route::Refuse(_) => {
                 tracing::trace!(client = ?peer.addr, "guarded");
                 Route::Guarded
             }

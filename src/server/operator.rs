@@ -72,10 +72,14 @@ impl Operator {
         };
         let mut rules = (*self.gate.rules()).clone();
         match asked["rule"].as_str() {
-            None => (rules.assignment.mode, rules.workflow.mode) = (mode, mode),
+            None => {
+                (rules.assignment.mode, rules.workflow.mode) = (mode, mode);
+                rules.once.iter_mut().for_each(|rule| rule.mode = mode);
+            }
             Some("assignment") => rules.assignment.mode = mode,
             Some("workflow") => rules.workflow.mode = mode,
-            Some(_) => return Err(bad("rule must be \"assignment\" or \"workflow\"")),
+            Some("once") => rules.once.iter_mut().for_each(|rule| rule.mode = mode),
+            Some(_) => return Err(bad("rule must be \"assignment\", \"workflow\" or \"once\"")),
         }
         self.gate.set_rules(rules);
         let name = asked["mode"].as_str().unwrap_or_default();

@@ -15,6 +15,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
+use super::origin::path_within;
 use super::{DialError, Dialer, Lease, Origin, Pool, SendError, UpstreamConfig};
 use crate::dialect::{WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Upstream};
@@ -24,6 +25,7 @@ type Out = Full<Bytes>;
 /// The tracker over HTTP/1.1. Lives on the runtime that it was made on.
 pub struct HttpUpstream {
     pool: Arc<Pool<Out>>,
+    public: Option<Origin>,
     read_timeout: Duration,
     write_timeout: Duration,
     max_answer: usize,
@@ -55,6 +57,7 @@ impl HttpUpstream {
         pool.sweep_in_background();
         Ok(Self {
             pool,
+            public: config.public.clone(),
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             max_answer: config.max_answer,
@@ -129,7 +132,8 @@ impl HttpUpstream {
     }
 
     async fn collect(&self, response: Response<Incoming>) -> Result<WireResponse, String> {
-        let (head, mut body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        self.localize(&mut head.headers);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err("the upstream wants to switch protocols".to_owned());
         }
@@ -146,6 +150,16 @@ impl HttpUpstream {
             bytes.extend_from_slice(&data);
         }
         Ok(WireResponse { status: head.status, headers: head.headers, body: bytes.freeze() })
+    }
+
+    /// A redirect to the tracker itself, however it names itself, becomes a path as the dialect writes them. One that leads
+    /// elsewhere stays, and is nobody's to follow.
+    fn localize(&self, headers: &mut HeaderMap) {
+        let origins: Vec<&Origin> = self.public.iter().chain([self.pool.dialer().origin()]).collect();
+        let path = headers.get(header::LOCATION).and_then(|it| path_within(it.to_str().ok()?, &origins));
+        if let Some(Ok(path)) = path.map(HeaderValue::from_str) {
+            headers.insert(header::LOCATION, path);
+        }
     }
 
     fn build(&self, request: WireRequest) -> Result<Request<Out>, CallError> {

@@ -23,6 +23,8 @@ pub use self::pool::{Lease, Pool, PoolConfig, SendError};
 pub struct UpstreamConfig {
     /// Where it is.
     pub origin: Origin,
+    /// Where it says that it is, if that is known: its redirects may lead there.
+    pub public: Option<Origin>,
     /// Certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Limit on name lookup, connect and TLS handshake together.
@@ -42,6 +44,7 @@ impl UpstreamConfig {
     pub fn new(origin: Origin) -> Self {
         Self {
             origin,
+            public: None,
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),

@@ -90,6 +90,27 @@ impl Origin {
     }
 }
 
+/// What of a `Location` lies below one of these origins: the path that their targets are made from, with its query.
+/// `None` where it leads elsewhere. A path without a host lies at all of them, below their base or below none.
+pub(super) fn path_within<'a>(location: &'a str, origins: &[&Origin]) -> Option<&'a str> {
+    let (scheme, rest) = match location.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => (Some(scheme), rest),
+        _ if location.starts_with("//") => (None, &location[2..]),
+        _ if location.starts_with('/') => {
+            let mut below = origins.iter().filter(|origin| !origin.base.is_empty());
+            return Some(below.find_map(|origin| below_base(location, &origin.base)).unwrap_or(location));
+        }
+        _ => return None,
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let mut at = origins.iter().filter(|origin| origin.is_at(scheme, authority));
+    at.find_map(|origin| below_base(path, &origin.base))
+}
+
+fn below_base<'a>(path: &'a str, base: &str) -> Option<&'a str> {
+    path.strip_prefix(base).filter(|rest| rest.starts_with('/') && !rest.starts_with("//"))
+}
+
 impl FromStr for Origin {
     type Err = OriginError;
 
@@ -216,6 +237,35 @@ mod tests {
         check("http://a/b//c", Err(OriginError::Base("/b//c".into())));
         check("http://a/../c", Err(OriginError::Base("/../c".into())));
         check("unix:run/x", Err(OriginError::Socket("run/x".into())));
+    }
+
+    #[test]
+    fn redirects_lead_here_or_elsewhere() {
+        let (origin, public): (Origin, Origin) =
+            ("http://127.0.0.1:3000".parse().unwrap(), "https://git.example/forge".parse().unwrap());
+        for (location, path) in [
+            ("/a/b?c", Some("/a/b?c")),
+            ("/forge/a", Some("/a")),
+            ("/forgery/a", Some("/forgery/a")),
+            ("http://127.0.0.1:3000/a?b", Some("/a?b")),
+            ("https://git.example/forge/a", Some("/a")),
+            ("https://GIT.example:443/forge/a?b://c", Some("/a?b://c")),
+            ("//git.example/forge/a", Some("/a")),
+            ("https://git.example/a", None),
+            ("https://git.example/forgery/a", None),
+            ("https://git.example/forge//evil.example/a", None),
+            ("https://git.example/forge", None),
+            ("http://git.example/forge/a", None),
+            ("https://git.example.evil/forge/a", None),
+            ("https://git.example@evil.example/forge/a", None),
+            ("//evil.example/a", None),
+            ("a/b", None),
+            ("javascript:a", None),
+            ("", None),
+        ] {
+            assert_eq!(path_within(location, &[&origin, &public]), path, "{location}");
+        }
+        assert_eq!(path_within("https://git.example/forge/a", &[&origin]), None);
     }
 
     #[test]

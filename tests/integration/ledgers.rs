@@ -1,6 +1,8 @@
 //! One contract for every ledger: the same steps give the same records, the same refusals, the same history and the same
 //! audit, in memory and in a file; and what only a file can do.
 
+mod once;
+
 use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Step, Verified};
 use claimgate::effect::audit::{GENESIS, hex};
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
@@ -526,7 +528,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
 }
 
 #[tokio::test]

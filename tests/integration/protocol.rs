@@ -3,12 +3,13 @@
 //!
 //! One file a group: `faults` is the matrix of what can go wrong in one claim, `doubt` what follows a write of unknown
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `herd` many at once, `bulk` one request for
-//! several items, `stated` what a client says must hold.
+//! several items, `once` what may be created once, `stated` what a client says must hold.
 
 mod agents;
 mod bulk;
 mod doubt;
 mod faults;
 mod herd;
+mod once;
 mod outside;
 mod stated;

@@ -105,6 +105,8 @@ pub(super) enum Kind {
     Recovered,
     Operator,
     Rebound,
+    /// Of something that may be created once.
+    Once,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -253,6 +255,7 @@ impl Kind {
             Self::Recovered => "recovered",
             Self::Operator => "operator",
             Self::Rebound => "rebound",
+            Self::Once => "once",
         }
     }
 }

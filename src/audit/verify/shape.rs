@@ -28,15 +28,15 @@ fn settled(line: &Line) -> bool {
         (Kind::Decision, Some(Decision::Admit | Decision::Observe), Some(result)) => {
             matches!(result, Committed | Refused | Partial | Doubt | Aborted)
         }
-        // What is passed on without becoming an attempt.
-        (Kind::Decision, Some(Decision::Admit), None) => line.fence.is_none(),
+        // What is passed on, or answered with the first of its kind, without becoming an attempt on an item.
+        (Kind::Decision, Some(Decision::Admit | Decision::Noop | Decision::Observe), None) => line.fence.is_none(),
         (Kind::Decision, Some(Decision::Noop), result) => result == Some(Committed),
         (Kind::Decision, Some(Decision::Reject), result) => matches!(result, Some(Rejected | Aborted)),
         (Kind::Decision, ..) => false,
         (Kind::Landed, _, result) => result == Some(Landed),
         (Kind::NotLanded, _, result) => result == Some(NotLanded),
         (Kind::Recovered, _, result) => matches!(result, Some(Doubt | Aborted)),
-        (Kind::Revoked | Kind::Contested | Kind::Operator | Kind::Rebound, _, result) => result.is_none(),
+        (Kind::Revoked | Kind::Contested | Kind::Operator | Kind::Rebound | Kind::Once, _, result) => result.is_none(),
     }
 }
 
@@ -46,7 +46,7 @@ fn holding(line: &Line) -> bool {
 }
 
 fn placed(line: &Line) -> bool {
-    let speaks_of_none = matches!(line.kind, Kind::Decision | Kind::Operator)
+    let speaks_of_none = matches!(line.kind, Kind::Decision | Kind::Operator | Kind::Once)
         && line.holder.is_none()
         && matches!(line.result, None | Some(Outcome::Rejected));
     match line.fence {

@@ -117,7 +117,12 @@ fn label_value(label: &LabelRef) -> Value {
 pub fn method(form: WriteForm) -> Method {
     match form {
         WriteForm::EditIssue | WriteForm::EditPull => Method::PATCH,
-        WriteForm::CreateIssue | WriteForm::CreatePull | WriteForm::AddAssignees | WriteForm::AddLabels => Method::POST,
+        WriteForm::CreateIssue
+        | WriteForm::CreatePull
+        | WriteForm::AddAssignees
+        | WriteForm::AddLabels
+        | WriteForm::CreateReview
+        | WriteForm::SubmitReview(_) => Method::POST,
         WriteForm::ReplaceLabels => Method::PUT,
         WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel => Method::DELETE,
     }
@@ -138,6 +143,10 @@ pub fn path(intent: &Intent) -> String {
         (Scope::Item(address), WriteForm::RemoveLabel) => {
             item_path("issues", address, &["labels", &removed_label(&intent.change)])
         }
+        (Scope::Item(address), WriteForm::CreateReview) => item_path("pulls", address, &["reviews"]),
+        (Scope::Item(address), WriteForm::SubmitReview(id)) => {
+            item_path("pulls", address, &["reviews", &id.to_string()])
+        }
         (Scope::Item(address), _) => item_path("issues", address, &[]),
     }
 }
@@ -151,14 +160,14 @@ fn removed_label(change: &Change) -> String {
     }
 }
 
-fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
+pub(super) fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
     let number = address.number.to_string();
     let mut segments = vec!["api", "v1", "repos", &address.owner, &address.repo, kind, &number];
     segments.extend(tail);
     join(&segments)
 }
 
-fn get(target: String, credential: &Credential) -> WireRequest {
+pub(super) fn get(target: String, credential: &Credential) -> WireRequest {
     let mut headers = base_headers(credential);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     WireRequest { method: Method::GET, target, headers, body: Bytes::new() }

@@ -22,6 +22,17 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
             return text;
         }
         Route::Bulk(route) => return text + &form(dialect, &route, head, body),
+        Route::Once(Ok(write)) => {
+            let (form, project) = (write.form, write.scope.project());
+            let what =
+                format_args!("once ({form:?}) in {project}: judged where a [[once]] rule is about it, else untouched");
+            line(&mut text, "route", what);
+            return text;
+        }
+        Route::Once(Err(error)) => {
+            line(&mut text, "route", format_args!("once ({}), else untouched: {error}", error.code().as_str()));
+            return text;
+        }
         Route::Write(write) => write,
     };
     let subject = match &write.scope {

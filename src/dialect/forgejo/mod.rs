@@ -7,6 +7,7 @@
 mod credential;
 mod emit;
 mod explain;
+mod once;
 mod parse;
 mod read;
 mod reply;

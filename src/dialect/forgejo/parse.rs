@@ -16,6 +16,12 @@ use std::collections::BTreeSet;
 
 /// Reads the body (or, where the tracker would, the query) of a guarded write.
 pub fn parse(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+    let intent = understand(write, head, body)?;
+    Ok(if is_idle(&intent.change) { Parsed::Unguarded } else { Parsed::Guarded(intent) })
+}
+
+/// The same, whether or not anything guarded would change.
+pub fn understand(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError> {
     let mut members = Members(match write.form {
         // The tracker clears and removes whatever the body says: it is not sent on.
         WriteForm::ClearLabels | WriteForm::RemoveLabel => {
@@ -25,10 +31,7 @@ pub fn parse(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, Pars
         form => read_members(form, head, body)?,
     });
     let change = change(write.form, head, &mut members)?;
-    if is_idle(&change) {
-        return Ok(Parsed::Unguarded);
-    }
-    Ok(Parsed::Guarded(Intent { scope: write.scope.clone(), change, form: write.form, rest: members.0 }))
+    Ok(Intent { scope: write.scope.clone(), change, form: write.form, rest: members.0 })
 }
 
 /// How a body is encoded.
@@ -239,6 +242,9 @@ fn fields(form: WriteForm) -> &'static [(&'static str, Kind)] {
         WriteForm::AddAssignees | WriteForm::RemoveAssignees => &[("assignees", Texts)],
         WriteForm::AddLabels | WriteForm::ReplaceLabels => &[("labels", Numbers), ("updated_at", Pointer)],
         WriteForm::ClearLabels | WriteForm::RemoveLabel => &[],
+        WriteForm::CreateReview | WriteForm::SubmitReview(_) => {
+            &[("event", Text), ("body", Text), ("commit_id", Text), ("comments", Pointer)]
+        }
     }
 }
 
@@ -272,6 +278,7 @@ fn change(form: WriteForm, head: &Head<'_>, members: &mut Members) -> Result<Cha
         WriteForm::CreateIssue | WriteForm::CreatePull => {
             change.assignees = assignees(form, members)?.filter(|set| !set.is_empty()).map(SetChange::Replace);
         }
+        WriteForm::CreateReview | WriteForm::SubmitReview(_) => {}
         WriteForm::AddAssignees => change.assignees = Some(SetChange::Add(named_assignees(members)?)),
         WriteForm::RemoveAssignees => change.assignees = Some(SetChange::Remove(named_assignees(members)?)),
         WriteForm::AddLabels => change.labels = Some(SetChange::Add(labels(form, members)?.unwrap_or_default())),

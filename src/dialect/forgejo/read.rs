@@ -88,7 +88,7 @@ pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn json(response: &WireResponse) -> Result<Value, String> {
+pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
     let header = |name| response.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
     let coding = header(CONTENT_ENCODING);
     if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
@@ -162,12 +162,12 @@ fn user(value: &Value) -> Result<Login, String> {
     value.as_object().ok_or_else(|| odd("assignees")).and_then(login)
 }
 
-fn login(user: &Map<String, Value>) -> Result<Login, String> {
+pub(super) fn login(user: &Map<String, Value>) -> Result<Login, String> {
     let login = user.get("login").and_then(Value::as_str).filter(|login| !login.is_empty());
     login.map(Login::new).ok_or_else(|| odd("login"))
 }
 
-fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
+pub(super) fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
     object.get(name).and_then(Value::as_u64).ok_or_else(|| odd(name))
 }
 

@@ -19,7 +19,9 @@ pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
             let labels = object(read).ok().and_then(|mut issue| issue.remove("labels")).filter(Value::is_array);
             answer(StatusCode::OK, labels.unwrap_or_else(|| json!([])).to_string().into())
         }
-        WriteForm::RemoveAssignees => answer(StatusCode::OK, read.body.clone()),
+        WriteForm::RemoveAssignees | WriteForm::CreateReview | WriteForm::SubmitReview(_) => {
+            answer(StatusCode::OK, read.body.clone())
+        }
         WriteForm::EditIssue
         | WriteForm::EditPull
         | WriteForm::CreateIssue

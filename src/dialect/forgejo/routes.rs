@@ -13,7 +13,7 @@ use http::Method;
 /// What the head of this request says.
 pub fn classify(head: &Head<'_>) -> Route {
     let target = head.target;
-    if target.readings().any(|reading| starts_with(reading, &["api", "internal"])) {
+    if target.readings().any(|reading| tails(reading).any(|tail| starts_with(tail, &["api", "internal"]))) {
         return Route::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
     }
     match *head.method {
@@ -54,6 +54,10 @@ pub enum WriteForm {
     ClearLabels,
     /// DELETE of one label.
     RemoveLabel,
+    /// POST of a review.
+    CreateReview,
+    /// POST to a review that is a draft yet, by its id.
+    SubmitReview(u64),
 }
 
 /// What becomes of a mutating request.
@@ -63,6 +67,8 @@ enum Act {
     /// A form of the web UI that changes guarded fields.
     Web(WebAct),
     Guard(WriteForm),
+    /// A creation that a rule may allow only once; elsewhere it passes.
+    Once(WriteForm),
     Refuse,
 }
 
@@ -89,8 +95,16 @@ fn write(method: &Method, target: &Target) -> Route {
         (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Route::Refuse(bent(why)),
         // Not a path at all: nobody can say what an intermediary makes of it.
         (Some(why), _) if !target.path().starts_with('/') => Route::Refuse(bent(why)),
-        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass))) => Route::Pass,
+        (Some(why), _) if target.readings().any(|reading| is_once(method, reading)) => Route::Once(Err(bent(why))),
+        (None, Some(Row(_, pattern, Act::Once(form)))) => Route::Once(guarded(*form, pattern, target)),
+        (None, _) if is_below_a_path(method, target.shadow_segments()) => {
+            Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
+        }
+        (None, None | Some(Row(_, _, Act::Pass | Act::Web(_)))) if is_once(method, target.shadow_segments()) => {
+            Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
+        }
         (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Bulk),
+        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
             Ok(write) => Route::Write(write),
@@ -99,12 +113,29 @@ fn write(method: &Method, target: &Target) -> Route {
     }
 }
 
+/// The path, and what is left of it should its front be a sub-path below which the tracker is served.
+fn tails(reading: &[String]) -> impl Iterator<Item = &[String]> {
+    (0..=LONGEST_SUB_PATH).filter_map(|front| reading.get(front..))
+}
+
+fn is_below_a_path(method: &Method, reading: &[String]) -> bool {
+    let guarded = |tail: &[String]| matches!(find(method, tail), Some(Row(_, _, Act::Guard(_) | Act::Refuse)));
+    tails(reading).skip(1).any(|tail| starts_with(tail, &["api", "v1"]) && guarded(tail))
+}
+
 /// No reading of the path may come near a guarded field: only rows that say so, and what lies elsewhere.
 fn is_harmless(method: &Method, reading: &[String]) -> bool {
+    if is_below_a_path(method, reading) {
+        return false;
+    }
     match find(method, reading) {
-        Some(Row(_, _, act)) => *act == Act::Pass,
+        Some(Row(_, _, act)) => matches!(act, Act::Pass | Act::Once(_)),
         None => !starts_with(reading, &["api", "v1", "repos"]),
     }
+}
+
+fn is_once(method: &Method, reading: &[String]) -> bool {
+    tails(reading).any(|tail| matches!(find(method, tail), Some(Row(_, _, Act::Once(_)))))
 }
 
 fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, ParseError> {
@@ -118,6 +149,12 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
         return Ok(Write { scope: Scope::Create(Project::new(&owner, &repo)), form });
     };
     let number = plain_number(number).ok_or_else(|| bent("its number is not written plainly, as in /issues/7"))?;
+    let form = match (form, rest.get(2)) {
+        (WriteForm::SubmitReview(_), Some(id)) => {
+            WriteForm::SubmitReview(plain_number(id).ok_or_else(|| bent("the review's number is not written plainly"))?)
+        }
+        (form, _) => form,
+    };
     let pull = kind == "pulls";
     Ok(Write { scope: Scope::Item(Address { owner, repo, number, pull }), form })
 }
@@ -204,6 +241,12 @@ fn spelled(pattern: &str, segments: &[String]) -> bool {
     parts(pattern).zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
 }
 
+/// Segments of a sub-path that the gate looks behind.
+const LONGEST_SUB_PATH: usize = 2;
+
+const BELOW_A_PATH: &str = "a guarded call stands below a sub-path: ask the gate without it, and if the tracker is served \
+    below one, put it into `upstream.url`";
+
 /// Of `api/v1/repos/{owner}/{repo}/issues/{n}`.
 const ITEM_SEGMENTS: usize = 7;
 
@@ -226,10 +269,10 @@ const RESERVED: &[&str] = &[
     "v2",
 ];
 
-use Act::{Guard, Pass, Refuse, Web};
+use Act::{Guard, Once, Pass, Refuse, Web};
 use WriteForm::{
-    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, EditIssue, EditPull, RemoveAssignees, RemoveLabel,
-    ReplaceLabels,
+    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, CreateReview, EditIssue, EditPull, RemoveAssignees,
+    RemoveLabel, ReplaceLabels, SubmitReview,
 };
 
 /// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI. `{}` is one segment,
@@ -270,8 +313,9 @@ const ROUTES: &[Row] = &[
     Row("DELETE", "R/issues/{n}/times/{}", Pass),
     Row("PUT|DELETE", "R/issues/{n}/subscriptions/{}", Pass),
     Row("POST|DELETE", "R/pulls/{n}/requested_reviewers", Pass),
-    Row("POST", "R/pulls/{n}/reviews", Pass),
-    Row("POST|DELETE", "R/pulls/{n}/reviews/{}", Pass),
+    Row("POST", "R/pulls/{n}/reviews", Once(CreateReview)),
+    Row("POST", "R/pulls/{n}/reviews/{}", Once(SubmitReview(0))),
+    Row("DELETE", "R/pulls/{n}/reviews/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/comments", Pass),
     Row("DELETE", "R/pulls/{n}/reviews/{}/comments/{}", Pass),
     Row("POST", "R/pulls/{n}/reviews/{}/dismissals", Pass),
@@ -394,6 +438,8 @@ mod tests {
             }
             Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
             Route::Bulk(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
+            Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.project()),
+            Route::Once(Err(error)) => format!("once: {error}"),
             Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
             Route::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
             Route::Refuse(other) => format!("{other:?}"),
@@ -423,7 +469,7 @@ mod tests {
             "POST /api/v1/repos/o/r/issues/7/comments",
             "PATCH /api/v1/repos/o/r/issues/comments/9",
             "DELETE /api/v1/repos/o/r/issues/7",
-            "POST /api/v1/repos/o/r/pulls/7/reviews",
+            "DELETE /api/v1/repos/o/r/pulls/7/reviews/4",
             "POST /api/v1/repos/o/r/pulls/7/reviews/4/dismissals",
             "POST /api/v1/repos/o/r/pulls/7/merge",
             "POST /api/v1/repos/o/r/pulls/comments/7/resolve",
@@ -446,6 +492,8 @@ mod tests {
             "HEAD /api/v1/repos/o/r/issues/7",
             "OPTIONS /api/v1/repos/o/r/issues/7",
             "OPTIONS *",
+            "POST /forge/api/v1/repos/o/r/issues/7/comments",
+            "POST /o/api/issues/7/title",
             "GET /o/r/issues/7",
             "GET /api//v1/repos/o/r/issues/7",
             "GET /api/v1/repos/o/r/issues/07",
@@ -453,6 +501,8 @@ mod tests {
         ] {
             check(request, "pass");
         }
+        check("POST /api/v1/repos/O/r/pulls/7/reviews", "once CreateReview o/r");
+        check("POST /api/v1/repos/o/r/pulls/7/reviews/4", "once SubmitReview(4) o/r");
         check("GET /api/v1/repos/O/r/issues/7", "read o/r#7");
         check("GET /api/v1/repos/o/r/issues/7/labels?x", "read o/r#7");
         check("GET /api/v1/repos/o/r/pulls/7", "read o/r#7");
@@ -486,6 +536,11 @@ mod tests {
             "POST /api/internal/hook/pre-receive/o/r",
             "GET /api/internal/manager/processes",
             "GET /api/x%2F..%2Finternal/x",
+            // A tracker that is served below a path, and a gate that was not told so.
+            "PATCH /forge/api/v1/repos/o/r/issues/7",
+            "PATCH /code/forge/api/v1/repos/o/r/pulls/7/",
+            "PUT /forge/api/v1/repos/o/r/issues/7/anything",
+            "GET /forge/api/internal/manager/processes",
         ] {
             check(request, "unknown");
         }
@@ -508,6 +563,8 @@ mod tests {
             "PATCH /api/v1/repos/o/s%65m/issues/7",
             "PATCH /api/v1/repos/o/r/issues/%2B1",
             "PATCH /api/v1/repos/o/r/%69ssues/7",
+            "PATCH /forge//api/v1/repos/o/r/issues/7",
+            "PATCH /forge%2Fapi/v1/repos/o/r/issues/7",
             "PATCH /%61pi/v1/%72epos/o/sem\u{212A}/%69ssues/%31",
             "PATCH /api%2fv1/repos/o/sem\u{130}/issues/1",
             "PATCH /api/v1%2Frepos%2Froot1%2Fsem\u{130}%2Fissues%2F1",
@@ -584,7 +641,7 @@ mod tests {
             ("POST /o/r/pulls/request_review", "RequestReview /o/r/pulls/request_review"),
             ("POST /o/r/compare/main...feature/X", "Compare /o/r/compare/main...feature/X"),
             ("POST /o/r/projects/1/2/move", "MoveCards /o/r/projects/1/2/move"),
-            ("POST /org/-/projects/1/2/move", "MoveCards /org/-/projects/1/2/move"),
+            ("POST /acme/-/projects/1/2/move", "MoveCards /acme/-/projects/1/2/move"),
             ("POST /o/r/projects/1/2/3", "MoveCard /o/r/projects/1/2/3"),
         ] {
             check(request, expected);

@@ -770,10 +770,10 @@ mod tests {
         check("/o/r/issues/delete", &[FORM], "issue_ids=7", "delete -> /o/r/issues/delete issue_ids=7");
         check("/o/r/issues/7/delete", &[FORM], "", "delete -> /o/r/issues/7/delete");
         check(
-            "/org/-/projects/3/4/move",
+            "/acme/-/projects/3/4/move",
             &[JSON],
             r#"{"issues":[{"issueID":7,"sorting":0},{"issueID":9,"sorting":1}]}"#,
-            r#"column=4 of project 3 -> /org/-/projects/3/4/move {"issues":[{"issueID":7,"sorting":0},{"issueID":9,"sorting":1}]}"#,
+            r#"column=4 of project 3 -> /acme/-/projects/3/4/move {"issues":[{"issueID":7,"sorting":0},{"issueID":9,"sorting":1}]}"#,
         );
         let moved = |body: &str, expected: &str| check("/o/r/projects/3/4/move", &[JSON], body, expected);
         moved(r#"{"issues":[{"issueid":7}]}"#, "400: `issues` must be");
@@ -822,16 +822,16 @@ mod tests {
             spelled("/o/r/issues/assignee", &format!("issue_ids=7&id=5{action}"), seen)
         };
         let (on, off) = ("issue_ids=7&id=5&action=attach", "issue_ids=7&id=5&action=detach");
-        assert_eq!(assignee("", &[free.clone()]), format!("assignees+=[bob] {on}"));
-        assert_eq!(assignee("", &[bobs.clone()]), format!("assignees-=[bob] {off}"));
+        assert_eq!(assignee("", std::slice::from_ref(&free)), format!("assignees+=[bob] {on}"));
+        assert_eq!(assignee("", std::slice::from_ref(&bobs)), format!("assignees-=[bob] {off}"));
         assert_eq!(assignee("", &[bobs.clone(), free.clone()]), format!("assignees+=[bob] {on}"));
-        assert_eq!(assignee("&action=attach", &[bobs.clone()]), format!("assignees+=[bob] {on}"));
+        assert_eq!(assignee("&action=attach", std::slice::from_ref(&bobs)), format!("assignees+=[bob] {on}"));
         assert_eq!(assignee("&action=detach", &[free]), format!("assignees-=[bob] {off}"));
         let label = |seen: &[Snapshot]| spelled("/o/r/issues/labels", "issue_ids=7&id=3&action=toggle", seen);
         let (bare, todo, scoped) =
             (snapshot(&[], &[]), snapshot(&[], &[(3, "todo")]), snapshot(&[], &[(3, "status/todo")]));
         let (on, off) = ("issue_ids=7&id=3&action=attach", "issue_ids=7&id=3&action=detach");
-        assert_eq!(label(&[bare.clone()]), format!("labels+=[#3] {on}"));
+        assert_eq!(label(std::slice::from_ref(&bare)), format!("labels+=[#3] {on}"));
         assert_eq!(label(&[bare.clone(), todo]), format!("labels-=[#3] {off}"));
         assert_eq!(label(&[bare, scoped]), format!("labels+=[#3] {on}"));
     }

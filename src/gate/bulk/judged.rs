@@ -428,7 +428,9 @@ impl BulkSection {
         });
         let commands: Vec<Command> = ended.chain(self.grants(caller, rules, courses)).collect();
         failpoint::reach("t3.before");
-        courses.iter().for_each(|course| course.item.turn.forget());
+        for course in courses {
+            course.item.turn.forget();
+        }
         let id = courses.first().map_or("", |course| course.ticket.attempt.as_str());
         let Some(records) = self.close(commands, Durability::Awaited).await else {
             return self.decided(
@@ -470,7 +472,9 @@ impl BulkSection {
 
     async fn grant_all(&self, caller: &Caller, rules: &Rules, courses: &[Course], response: WireResponse) -> Ended {
         let commands: Vec<Command> = self.grants(caller, rules, courses).collect();
-        courses.iter().for_each(|course| course.item.turn.forget());
+        for course in courses {
+            course.item.turn.forget();
+        }
         let id = courses.first().map_or("", |course| course.ticket.attempt.as_str());
         match self.gate.ports.ledger.commit(commands, Durability::Awaited).await {
             Ok(_) => Ok(self.nothing_to_send(id, response)),
@@ -522,7 +526,7 @@ impl BulkSection {
             courses.iter().filter(|c| c.permit().is_some()).map(|course| course.ticket.locator.to_string()).collect();
         if names.is_empty() {
             // A comment beside a state that showed already.
-            return self.unknown();
+            return Self::unknown();
         }
         let message = format!(
             "the form was sent and its outcome is unknown; {} stay closed to others for up to {} s until it is known: \

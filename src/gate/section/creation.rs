@@ -3,9 +3,10 @@
 use super::super::{Answered, Reply, refusal};
 use super::{Ended, Section, Stop};
 use crate::admission::{StateTag, Step};
-use crate::dialect::{Address, WireResponse};
+use crate::dialect::{Address, Intent, WireResponse};
 use crate::effect::{CallError, Decision, Durability};
 use crate::model::{Caller, Code, Kind, Ownership, Rejection, Snapshot};
+use std::time::Duration;
 
 impl Section {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
@@ -13,24 +14,51 @@ impl Section {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
         }
-        let request = self.gate.ports.dialect.emit(&self.ask.intent, &self.ask.headers, &self.ask.credential);
-        let answer = self.gate.ports.upstream.send(request, None, &|| true).await;
-        let locator = self.locator();
-        let response = match answer {
-            Ok(response) => response,
-            Err(CallError::Unknown(why)) => {
+        match self.send_creation(&self.ask.intent, &|| true).await {
+            Ok(response) => Ok(self.finish(caller, response, None).await),
+            Err(error) => Err(self.uncreated(&error)),
+        }
+    }
+
+    /// Sends it, once, while `ready` says so.
+    pub(super) async fn send_creation(
+        &self,
+        intent: &Intent,
+        ready: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<WireResponse, CallError> {
+        let request = self.gate.ports.dialect.emit(intent, &self.ask.headers, &self.ask.credential);
+        self.gate.ports.upstream.send(request, None, ready).await
+    }
+
+    /// What is told where there is no answer.
+    pub(super) fn uncreated(&self, error: &CallError) -> Stop {
+        match error {
+            CallError::Unknown(why) => {
                 tracing::warn!(upstream.error = why, "no certain answer to a creation");
-                let message = format!(
-                    "the creation in {} was sent and its outcome is unknown; look before you \
-                    repeat it",
-                    locator.project
-                );
-                return Err(Stop::Refuse(Box::new(Rejection::of_request(Code::OutcomeUnknown, message))));
+                Stop::Refuse(self.unknown_creation())
             }
-            Err(error) => return Err(Stop::Refuse(refusal::unreadable(&locator, &error.to_string()))),
-        };
+            CallError::Expired => {
+                let (at, wait) = (self.locator(), Duration::from_secs(1));
+                let message = format!("{at}: the gate was suspended before it could send; nothing was sent; try again");
+                Stop::Refuse(refusal::retry(Code::Fenced, &at, message, wait))
+            }
+            CallError::NotSent(_) => Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())),
+        }
+    }
+
+    pub(super) fn unknown_creation(&self) -> Box<Rejection> {
+        let message = format!(
+            "the creation in {} was sent and its outcome is unknown; look before you repeat it",
+            self.locator().project
+        );
+        Box::new(Rejection::of_request(Code::OutcomeUnknown, message))
+    }
+
+    /// Answers with what the tracker said, and remembers what that means. `observed`: what a rule that only observes would
+    /// have refused with.
+    pub(super) async fn finish(&self, caller: &Caller, response: WireResponse, observed: Option<Code>) -> Reply {
         let Some((address, seen)) = self.gate.ports.dialect.created(&self.ask.intent, &response) else {
-            return Ok(self.passed_on(caller, response));
+            return self.passed_on(caller, response, observed);
         };
         let seen = match seen {
             Some(seen) => Some(seen),
@@ -39,23 +67,30 @@ impl Section {
         match seen {
             Some(seen) => {
                 let state = Some(StateTag::of(&self.gate.rules().workflow.shown(&seen)));
-                Ok(Reply { state, ..self.created(caller, &address, &seen, response).await })
+                Reply { state, ..self.created(caller, &address, &seen, (response, observed)).await }
             }
-            None => Ok(self.passed_on(caller, response)),
+            None => self.passed_on(caller, response, observed),
         }
     }
 
-    async fn created(&self, caller: &Caller, address: &Address, seen: &Snapshot, response: WireResponse) -> Reply {
+    async fn created(
+        &self,
+        caller: &Caller,
+        address: &Address,
+        seen: &Snapshot,
+        (response, observed): (WireResponse, Option<Code>),
+    ) -> Reply {
         self.learn(address, seen).await;
         let own =
             caller.actor.account.login().is_some_and(|own| seen.assignees.len() == 1 && seen.assignees.contains(own));
         if !own {
-            return self.passed_on(caller, response);
+            return self.passed_on(caller, response, observed);
         }
         let attempt = self.attempt(&seen.key, address, caller);
         let rules = self.gate.rules();
         let id = attempt.id.clone();
-        let mut note = self.bare_note(Decision::Admit, None);
+        let decision = decision_of(observed);
+        let mut note = self.bare_note(decision, observed);
         note.upstream_status = Some(response.status.as_u16());
         let grant = Step::Grant {
             attempt: id.clone(),
@@ -71,17 +106,24 @@ impl Section {
             // The item exists, and its assignee is a claim that the creator adopts with its next write.
             tracing::warn!(ledger.error = %error, "a creation left no holding");
         }
-        self.decided(Decision::Admit, None, id.as_str(), Answered::Tracker(response))
+        self.decided(decision, observed, id.as_str(), Answered::Tracker(response))
     }
 
     /// A creation that leaves no holding.
-    fn passed_on(&self, caller: &Caller, response: WireResponse) -> Reply {
-        let mut note = self.bare_note(Decision::Admit, None);
+    fn passed_on(&self, caller: &Caller, response: WireResponse, observed: Option<Code>) -> Reply {
+        let decision = decision_of(observed);
+        let mut note = self.bare_note(decision, observed);
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
         note.upstream_status = Some(response.status.as_u16());
-        note.change = format!("create {}", self.ask.intent.change);
+        if !note.change.starts_with("create ") {
+            note.change.insert_str(0, "create ");
+        }
         let id = note.id.clone();
         self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
-        self.decided(Decision::Admit, None, &id, Answered::Tracker(response))
+        self.decided(decision, observed, &id, Answered::Tracker(response))
     }
+}
+
+fn decision_of(observed: Option<Code>) -> Decision {
+    if observed.is_some() { Decision::Observe } else { Decision::Admit }
 }

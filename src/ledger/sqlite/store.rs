@@ -75,7 +75,14 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 3] = [
+    FIRST,
+    // Version 2 is kept for what limits one agent.
+    "",
+    super::once::SCHEMA,
+];
+
+const FIRST: &str = "
     CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE item(
         key TEXT PRIMARY KEY, locator TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT, holding TEXT,
@@ -91,7 +98,7 @@ const MIGRATIONS: [&str; 1] = ["
         STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
     CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
-"];
+";
 
 // === opening ===
 
@@ -132,7 +139,8 @@ impl Store {
         self.begin()?;
         self.set_meta("gate", self.gate.as_str())?;
         self.set_meta("epoch", &self.epoch.0.to_string())?;
-        let lines = self.recover(options)?;
+        let mut lines = self.recover(options)?;
+        lines.extend(self.recover_once(options)?);
         self.commit(&lines)?;
         Ok(())
     }
@@ -346,7 +354,7 @@ impl Store {
         self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
+    pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
         statement.execute(params).map(drop).map_err(ledger_error)
     }
@@ -434,7 +442,7 @@ impl Store {
         Ok(printed.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -488,12 +496,12 @@ fn read_attempt(row: &Row<'_>) -> rusqlite::Result<Settled> {
     })
 }
 
-fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
+pub(super) fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
     let value: Value = serde_json::from_str(text).map_err(|_| unreadable("JSON value"))?;
     read(&value).map_err(|Unreadable(what)| unreadable(what))
 }
 
-fn locator(text: &str) -> rusqlite::Result<Locator> {
+pub(super) fn locator(text: &str) -> rusqlite::Result<Locator> {
     Locator::parse(text).ok_or_else(|| unreadable("locator"))
 }
 
@@ -502,7 +510,7 @@ fn unreadable(what: &'static str) -> rusqlite::Error {
 }
 
 /// SQLite's integers are signed; nothing here comes near the difference.
-fn stored(number: u64) -> i64 {
+pub(super) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

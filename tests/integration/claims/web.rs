@@ -25,13 +25,22 @@ async fn forge_with_a_person(logins: &[String], options: Options) -> FakeForge {
     forge
 }
 
+/// What the gate reads items with, where a form names them.
+#[derive(Clone, Copy)]
+enum Reads {
+    /// A token of its own.
+    Keeper,
+    /// Nothing but what the session may: the built-in defaults.
+    Nothing,
+}
+
 /// A gate that may read with the keeper's token.
 async fn gate_that_reads(forge: &FakeForge, mode: &str) -> Gate {
     let setup = Setup::before(&forge.base_url());
     let file = setup.dir().join("service-token");
     std::fs::write(&file, token("keeper")).expect("it is written");
     restrict(&file);
-    let config = format!("[upstream]\nservice_token_file = {file:?}\n[web]\nmode = \"{mode}\"");
+    let config = format!("[upstream]\nservice_token_file = \"{}\"\n[web]\nmode = \"{mode}\"", file.display());
     setup.config(&config).start().await
 }
 
@@ -41,7 +50,14 @@ fn restrict(file: &std::path::Path) {
 }
 
 fn person(gate: &Gate) -> Client {
-    Client { authorization: None, ..gate.agent("person") }.with("cookie", "lang=en; i_like_gitea=the-session")
+    on_the_web(gate, "lang=en; i_like_gitea=the-session")
+}
+
+/// A browser: cookies, and no token.
+fn on_the_web(gate: &Gate, cookies: &str) -> Client {
+    let mut browser = gate.agent("person").with("cookie", cookies);
+    browser.authorization = None;
+    browser
 }
 
 async fn submit(person: &mut Client, path: &str, form: String) -> Answer {
@@ -50,11 +66,14 @@ async fn submit(person: &mut Client, path: &str, form: String) -> Answer {
 }
 
 /// Eight agents claim thirty issues, each in an order of its own, while a person gives all thirty to a mate by one form.
-async fn race(mode: &str, options: Options) -> (FakeForge, Gate, Vec<u64>, Answer) {
+async fn race(reads: Reads, mode: &str, options: Options) -> (FakeForge, Gate, Vec<u64>, Answer) {
     let logins = e2e::agents(8);
     let forge = forge_with_a_person(&logins, options).await;
     forge.set_vices(Vices { write_delay: Duration::from_millis(3), ..Vices::default() });
-    let gate = gate_that_reads(&forge, mode).await;
+    let gate = match reads {
+        Reads::Keeper => gate_that_reads(&forge, mode).await,
+        Reads::Nothing => Setup::before(&forge.base_url()).start().await,
+    };
     let issues: Vec<_> = (0..30).map(|_| e2e::backlog_issue(&forge)).collect();
     let ids: Vec<String> = issues.iter().map(|issue| issue.id.to_string()).collect();
     let form = format!("issue_ids={}&id={}&action=attach", ids.join(","), forge.user_id("mate"));
@@ -82,8 +101,13 @@ async fn race(mode: &str, options: Options) -> (FakeForge, Gate, Vec<u64>, Answe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_assigned_by_one_form_while_eight_agents_claim_them() {
-    for options in [Options::default(), Options::forgejo_15()] {
-        let (forge, gate, numbers, answer) = race("override", options).await;
+    // On the old forge a session may read the items itself.
+    for (reads, options) in [
+        (Reads::Keeper, Options::forgejo_15()),
+        (Reads::Keeper, Options::default()),
+        (Reads::Nothing, Options::default()),
+    ] {
+        let (forge, gate, numbers, answer) = race(reads, "override", options).await;
         answer.granted();
         assert_eq!(answer.json()["ok"], true);
         let (mut mates, mut beside) = (0, 0);
@@ -108,7 +132,7 @@ async fn thirty_assigned_by_one_form_while_eight_agents_claim_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_rules_are_enforced_the_form_takes_nothing_from_anybody() {
-    let (forge, gate, numbers, answer) = race("enforce", Options::forgejo_15()).await;
+    let (forge, gate, numbers, answer) = race(Reads::Keeper, "enforce", Options::forgejo_15()).await;
     // Some were claimed already, so none was given away.
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.decision().starts_with("reject; code=already_assigned"), "{answer:?}");
@@ -119,6 +143,20 @@ async fn where_rules_are_enforced_the_form_takes_nothing_from_anybody() {
         let holder = gate.holder(number).await;
         assert_eq!(forge.issue(REPO, number).assignees, holder.into_iter().collect::<Vec<_>>(), "#{number}");
         assert!(forge.max_assignees_ever(REPO, number) <= 1, "#{number}: never two at once");
+    }
+    e2e::stop_and_verify(gate, 8 * 30).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_the_defaults_a_toggle_over_what_agents_hold_is_refused_where_a_session_reads_nothing() {
+    let (forge, gate, numbers, answer) = race(Reads::Nothing, "override", Options::forgejo_15()).await;
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.decision().starts_with("reject; code=not_holder"), "{answer:?}");
+    let mut mate = gate.agent("mate");
+    for number in numbers {
+        let holder = gate.holder(number).await.unwrap_or_else(|| panic!("#{number} is somebody's"));
+        assert_eq!(forge.issue(REPO, number).assignees, [holder], "#{number}");
+        mate.claim(number).await.refused(409, "already_assigned");
     }
     e2e::stop_and_verify(gate, 8 * 30).await;
 }
@@ -142,16 +180,14 @@ async fn forms_go_through_as_the_forge_expects_them() {
         let path = format!("/{REPO}.git/issues/{}/comments", issue.number);
         let headers = [("content-type", "multipart/form-data; boundary=XX")];
         let answer = person.send(Method::POST, &path, &headers, body.into()).await;
-        assert_eq!(answer.granted().status, 302, "{answer:?}");
+        assert!(answer.status == 302 && answer.decision().starts_with("admit; id="), "{answer:?}");
         assert_eq!(forge.issue(REPO, issue.number).state, "open");
         assert_eq!(forge.issue(REPO, issue.number).comments, ["again"]);
         // A comment alone is not guarded, and a form that is another site's stays the forge's to refuse.
         let path = format!("issues/{}/comments", issue.number);
         let answer = submit(&mut person, &path, "content=plain".to_owned()).await;
         assert!(answer.status == 302 && !answer.headers.contains_key("claimgate-decision"), "{answer:?}");
-        let mut forged = Client { authorization: None, ..gate.agent("person") }
-            .with("cookie", "i_like_gitea=the-session")
-            .with("origin", "https://evil.example");
+        let mut forged = on_the_web(&gate, "i_like_gitea=the-session").with("origin", "https://evil.example");
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let answer = forged.send(Method::POST, &format!("/{REPO}/issues/status"), &headers, close.into()).await;
         assert!(matches!(answer.status, 302 | 403), "{answer:?}");

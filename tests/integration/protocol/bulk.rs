@@ -1,6 +1,7 @@
 //! One request that names several items: all of them, or none. Forms of the web interface are what sends such requests.
 
 use crate::support::{Moment, Q, REPO, Told, Trap, World};
+use claimgate::admission::Mode;
 use claimgate::audit::verify::Verifier;
 use claimgate::effect::Ledger as _;
 use claimgate::fake_forge::{Fault, Matcher, Options};
@@ -179,6 +180,17 @@ async fn what_no_read_shows_takes_its_turns_and_is_recorded() {
     // The column of what somebody works on is the holder's to change.
     world.form("gardener", "issues/projects", &board(&[1, 2])).await.loses("not_holder");
     assert_eq!(world.forge.board(REPO, 2), None);
+    // Anybody may while the rules only observe, and it is said what they would have said.
+    let relaxed = World::with(|setup| {
+        setup.service = Some("admin");
+        setup.forge = Options::forgejo_15();
+        setup.settings.web = Web::Enforce;
+        setup.rules.workflow.mode = Mode::Observe;
+    });
+    relaxed.claim("dev-1", 2).await.wins();
+    let form = format!("issue_ids={}&id=4", relaxed.ids(&[1, 2]));
+    relaxed.form("gardener", "issues/projects", &form).await.is(200, "not_holder");
+    assert_eq!(relaxed.forge.board(REPO, 2), Some((4, 0)));
     let new = format!("title=x&assignee_ids={}", world.forge.user_id("dev-3"));
     world.form("gardener", "issues/new", &new).await.is(302, "");
     let lines = world.lines().await;
@@ -376,15 +388,44 @@ async fn unread_it_waits_for_turns_and_for_doubt_too() {
     world.assigns("dev-2", &[1, 2]).await.loses("in_doubt");
     assert_eq!(world.forms(), 0);
     world.slow_forge(0, 5_000, 0);
+    let close = format!("issue_ids={}&action=close", world.ids(&[1]));
     let ((), claimed) = tokio::join!(
         async {
             world.wait(SECOND).await;
-            world.assigns("dev-2", &[1]).await.wins();
+            world.form("gardener", "issues/status", &close).await.wins();
         },
         world.claim("dev-1", 1)
     );
     claimed.wins();
-    world.is_held_by(1, "dev-1").await;
+    assert_eq!(world.forge.issue(REPO, 1).state, "closed");
+    let writes: Vec<_> = world.forge.requests().into_iter().filter(|entry| entry.method != "GET").collect();
+    let order: Vec<&str> = writes.iter().rev().take(2).map(|entry| entry.method.as_str()).collect();
+    assert_eq!(order, ["POST", "PATCH"], "the form came after the claim, by turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unread_a_toggle_is_refused_where_somebody_holds_and_goes_on_where_nobody_does() {
+    let world = without_reads(Web::Override);
+    world.claim("dev-1", 2).await.wins();
+    // The page was loaded before dev-1 came: sent on, the tracker would take dev-1 away.
+    for action in ["", "attach", "detach"] {
+        let told = world.assigns_by(action, "dev-1", &[1, 2]).await.loses("not_holder");
+        let message = told.body["message"].as_str().unwrap();
+        assert!(
+            message.contains("root/work#2 is held by dev-1") && message.contains("service_token_file"),
+            "{message}"
+        );
+    }
+    let toggle = format!("issue_ids={}&id=2&action=toggle", world.ids(&[2]));
+    world.form("gardener", "issues/labels", &toggle).await.loses("not_holder");
+    assert_eq!(world.forms(), 0);
+    world.shows(2, &["dev-1"]);
+    world.assigns("dev-2", &[1]).await.wins();
+    world.shows(1, &["dev-2"]);
+    // What says what it does is people's to send.
+    let attach = format!("issue_ids={}&id=2&action=attach", world.ids(&[2]));
+    world.form("gardener", "issues/labels", &attach).await.wins();
+    world.log_is_sound().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,14 @@
 //! One life of a gate process: its clock, its ledger, and the traps that end, stop or starve it at a chosen step.
 
 use claimgate::admission::Step;
-use claimgate::effect::{BoxFuture, Clock, Command, Durability, Entropy, Ledger, LedgerError, Note};
+use claimgate::admission::once::OnceStep;
+use claimgate::effect::{
+    BoxFuture, Clock, Command, Creations, Durability, Entropy, Ledger, LedgerError, Note, OnceCommand,
+};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
-use claimgate::model::{AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use claimgate::model::{
+    AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Standing, Time,
+};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -205,6 +210,43 @@ fn moments(commands: &[Command]) -> (Option<Moment>, Option<Moment>) {
         Some(Step::Reject(_) | Step::Abort(_)) => (Some(Moment::BeforeClose), None),
         Some(Step::Resolve { .. }) => (Some(Moment::BeforeResolve), None),
         _ => (None, None),
+    }
+}
+
+/// The moments of a creation's entry: it is durable before the send as at T2, and ends as at T3.
+fn once_moments(commands: &[OnceCommand]) -> (Option<Moment>, Option<Moment>) {
+    match commands.first().map(|command| &command.step) {
+        Some(OnceStep::Put { entry, .. }) if matches!(entry.standing, Standing::Sent { .. }) => {
+            (Some(Moment::BeforeT2), Some(Moment::AfterT2))
+        }
+        Some(OnceStep::Made { .. } | OnceStep::Freed { .. } | OnceStep::Doubted { .. }) => {
+            (Some(Moment::BeforeT3), Some(Moment::AfterT3))
+        }
+        _ => (None, None),
+    }
+}
+
+impl Creations for FaultyLedger {
+    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            let (before, after) = once_moments(&commands);
+            match before {
+                Some(before) => self.life.reach(before).await,
+                None => self.life.alive().await,
+            }
+            let done = self.inner.commit_once(commands).await;
+            if let Some(after) = after {
+                self.life.reach(after).await;
+            }
+            done
+        })
+    }
+
+    fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.once(keys).await
+        })
     }
 }
 

@@ -95,6 +95,7 @@ fn rules() -> Rules {
             consume: BTreeSet::new(),
             moves: vec![starts, plans],
         },
+        once: Vec::new(),
     }
 }
 
@@ -371,9 +372,18 @@ impl World {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
         let head = Head { method: &method, target: &target, headers: &headers };
-        let Route::Write(write) = self.dialect.classify(&head) else { return None };
         let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
-        let Ok(Parsed::Guarded(intent)) = self.dialect.parse(&write, &head, text.as_bytes()) else { return None };
+        let intent = match self.dialect.classify(&head) {
+            Route::Once(Ok(write)) => self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?,
+            Route::Write(write) if write.creates().is_some_and(|what| self.rules.is_ruled(what)) => {
+                self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?
+            }
+            Route::Write(write) => match self.dialect.parse(&write, &head, text.as_bytes()) {
+                Ok(Parsed::Guarded(intent)) => intent,
+                _ => return None,
+            },
+            _ => return None,
+        };
         Some(Ask {
             intent,
             credential,

@@ -1,0 +1,363 @@
+//! Reviews and pull requests as things that may be created once (`reference/forgejo.md` sections 1.5 and 1.7).
+
+use super::super::json::{Member, shorten};
+use super::super::target::join;
+use super::super::{
+    Address, CreateOnce, Creation, Credential, Head, Intent, Listed, ParseError, Scope, WireRequest, WireResponse,
+    Write,
+};
+use super::routes::{WriteForm, plain_number};
+use super::{Forgejo, emit, parse, read, reply};
+use crate::model::{Account, Actor, Existing, Login, Made, Project, Time};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::{Map, Value};
+
+/// What Forgejo takes before an issue's number to mean that merging closes it, unless it is configured otherwise.
+const KEYWORDS: [&str; 9] = ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
+const VERDICTS: [&str; 4] = ["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING"];
+/// More issues than one pull request would sensibly close.
+const MOST_CLOSED: usize = 20;
+const PAGE: usize = 50;
+
+impl CreateOnce for Forgejo {
+    fn parse_creation(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError> {
+        let intent = parse::understand(write, head, body)?;
+        check(&intent)?;
+        Ok(intent)
+    }
+
+    fn creation(&self, intent: &Intent) -> Option<Creation> {
+        match (&intent.scope, intent.form) {
+            (Scope::Create(project), WriteForm::CreatePull) => {
+                let (title, body) = (text(intent, "title"), text(intent, "body"));
+                Some(Creation::Pull { project: project.clone(), closes: closes(project, &title, &body) })
+            }
+            (Scope::Item(pull), WriteForm::CreateReview) => {
+                let commit = Some(text(intent, "commit_id")).filter(|commit| !commit.is_empty());
+                Some(Creation::Review { pull: pull.clone(), commit, event: verdict(intent), submits: None })
+            }
+            (Scope::Item(pull), WriteForm::SubmitReview(id)) => {
+                let submits = Some(id);
+                Some(Creation::Review { pull: pull.clone(), commit: None, event: verdict(intent), submits })
+            }
+            _ => None,
+        }
+    }
+
+    fn pinned(&self, intent: &Intent, commit: &str) -> Intent {
+        let mut pinned = intent.clone();
+        if intent.form == WriteForm::CreateReview {
+            pinned.rest.retain(|member| member.name != "commit_id");
+            pinned.rest.push(Member::new("commit_id", &Value::from(commit)));
+        }
+        pinned
+    }
+
+    fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest {
+        emit::get(emit::item_path("pulls", pull, &[]), credential)
+    }
+
+    fn pull(&self, pull: &Address, response: &WireResponse) -> Option<(String, String, Option<Existing>)> {
+        let row = read::object(response).ok().filter(|_| response.status == StatusCode::OK)?;
+        let id = read::number(&row, "id").ok()?.to_string();
+        let head = row.get("head")?.get("sha")?.as_str()?.to_owned();
+        let open = row.get("state").and_then(Value::as_str) == Some("open");
+        Some((id, head, open.then(|| open_pull(&pull.project(), &row)).flatten()))
+    }
+
+    fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest {
+        let path = emit::item_path("pulls", pull, &["reviews"]);
+        emit::get(format!("{path}?limit={PAGE}&page={page}"), credential)
+    }
+
+    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed> {
+        listed(response, |row| review(pull, row))
+    }
+
+    fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest {
+        let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
+        let path = join(&["api", "v1", "repos", owner, repo, "pulls"]);
+        emit::get(format!("{path}?state=open&limit={PAGE}&page={page}"), credential)
+    }
+
+    fn pulls(&self, project: &Project, response: &WireResponse) -> Option<Listed> {
+        listed(response, |row| open_pull(project, row))
+    }
+
+    fn is_pull(&self, response: &WireResponse) -> bool {
+        read::object(response).is_ok_and(|issue| issue.get("pull_request").is_some_and(|pull| !pull.is_null()))
+    }
+
+    fn made(&self, intent: &Intent, response: &WireResponse) -> Option<Made> {
+        let row = read::object(response).ok().filter(|_| response.status.is_success())?;
+        match (&intent.scope, intent.form) {
+            (Scope::Create(project), _) => pull_made(project, &row),
+            (Scope::Item(pull), _) => review_made(pull, &row),
+        }
+    }
+
+    fn first(&self, intent: &Intent, existing: &Existing) -> WireResponse {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+        let read = WireResponse { status: StatusCode::OK, headers, body: existing.text.clone().into() };
+        reply::accept(intent, &read)
+    }
+}
+
+// === what is asked ===
+
+/// What could be taken in two ways where a rule is about it.
+fn check(intent: &Intent) -> Result<(), ParseError> {
+    let refuse = |text: String| Err(ParseError::Ambiguous(text));
+    let (event, commit) = (verdict(intent), text(intent, "commit_id"));
+    let is_review = matches!(intent.form, WriteForm::CreateReview | WriteForm::SubmitReview(_));
+    let is_commit = matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match intent.form {
+        _ if is_review && !VERDICTS.contains(&event.as_str()) => {
+            refuse(format!("`event` must be exactly one of {}, not `{}`", VERDICTS.join(", "), shorten(&event)))
+        }
+        WriteForm::CreateReview if !commit.is_empty() && !is_commit => refuse(
+            "`commit_id` must be a whole commit id in hexadecimal; leave it out for the pull request's head".to_owned(),
+        ),
+        WriteForm::CreatePull => {
+            let closed = match Forgejo.creation(intent) {
+                Some(Creation::Pull { closes, .. }) => closes.len(),
+                _ => 0,
+            };
+            let message =
+                || format!("a pull request that closes {closed} issues is not taken; {MOST_CLOSED} are the most");
+            if closed > MOST_CLOSED { refuse(message()) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text(intent: &Intent, name: &str) -> String {
+    let member = intent.rest.iter().find(|member| member.name == name);
+    member.and_then(|member| serde_json::from_str(member.value.get()).ok()).unwrap_or_default()
+}
+
+/// Without one it is a draft.
+fn verdict(intent: &Intent) -> String {
+    Some(text(intent, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "PENDING".to_owned())
+}
+
+/// The issues that a title or a text says it closes: a keyword, perhaps a colon, and `#n`, `owner/repo#n` or a link.
+fn closes(project: &Project, title: &str, body: &str) -> Vec<Address> {
+    let mut found: Vec<Address> = Vec::new();
+    for part in [title, body] {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let named = words.windows(2).filter(|pair| is_keyword(pair[0])).filter_map(|pair| issue_of(project, pair[1]));
+        for address in named {
+            if !found.iter().any(|known| known.locator() == address.locator()) {
+                found.push(address);
+            }
+        }
+    }
+    found
+}
+
+fn is_keyword(word: &str) -> bool {
+    let word = word.strip_suffix(':').unwrap_or(word);
+    // What stands before it in the same word must not be a letter of it: `(fixes`, `**closes`.
+    let start = word
+        .rfind(|letter: char| !letter.is_ascii_alphanumeric())
+        .map_or(0, |at| at + word[at..].chars().next().map_or(1, char::len_utf8));
+    KEYWORDS.iter().any(|keyword| word[start..].eq_ignore_ascii_case(keyword))
+}
+
+fn issue_of(project: &Project, word: &str) -> Option<Address> {
+    let word = word.trim_start_matches(['(', '[', '<', '*', '_', '`']);
+    let (place, number) = match word.split_once(['#', '!']) {
+        Some(found) if !word.contains("://") => found,
+        _ => link(word)?,
+    };
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let ends = number[digits..].chars().next().is_none_or(|after| !after.is_alphanumeric());
+    // Forgejo reads leading zeros as it reads any number.
+    let number = plain_number(number[..digits].trim_start_matches('0')).filter(|_| digits > 0 && ends)?;
+    let place = if place.is_empty() { project.as_str() } else { place };
+    let (owner, repo) = place.split_once('/')?;
+    let name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
+    (name(owner) && name(repo)).then_some(address)
+}
+
+/// `owner/repo` and what follows `/issues/` in a link, whatever the host: what is not here is not found here.
+fn link(word: &str) -> Option<(&str, &str)> {
+    let (_, path) = word.split_once("://")?;
+    let (place, number) = path.rsplit_once("/issues/").or_else(|| path.rsplit_once("/pulls/"))?;
+    let repo = place.rfind('/')?;
+    let owner = place[..repo].rfind('/')?;
+    Some((&place[owner + 1..], number))
+}
+
+// === what exists ===
+
+fn listed(response: &WireResponse, one: impl Fn(&Map<String, Value>) -> Option<Existing>) -> Option<Listed> {
+    let rows = read::json(response).ok().filter(|_| response.status == StatusCode::OK)?;
+    let rows = rows.as_array()?;
+    let standing = rows.iter().filter_map(|row| row.as_object().and_then(&one)).collect();
+    let total = response.headers.get("x-total-count").and_then(|value| value.to_str().ok()?.parse().ok());
+    Some(Listed { standing, rows: rows.len(), total })
+}
+
+fn review(pull: &Address, row: &Map<String, Value>) -> Option<Existing> {
+    let dismissed = row.get("dismissed").and_then(Value::as_bool).unwrap_or(false);
+    let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(Existing {
+        made: review_made(pull, row).filter(|_| !dismissed)?,
+        author: author(row)?,
+        since: time(row, "submitted_at"),
+        commit: text("commit_id"),
+        event: text("state"),
+        closes: Vec::new(),
+        text: Value::Object(row.clone()).to_string(),
+    })
+}
+
+fn open_pull(project: &Project, row: &Map<String, Value>) -> Option<Existing> {
+    let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default();
+    let closes = closes(project, text("title"), text("body"));
+    Some(Existing {
+        made: pull_made(project, row)?,
+        author: author(row)?,
+        since: time(row, "created_at"),
+        commit: String::new(),
+        event: String::new(),
+        closes: closes.iter().map(Address::locator).collect(),
+        text: Value::Object(row.clone()).to_string(),
+    })
+}
+
+fn review_made(pull: &Address, row: &Map<String, Value>) -> Option<Made> {
+    Some(Made { id: read::number(row, "id").ok()?.to_string(), url: url(row), at: pull.locator() })
+}
+
+fn pull_made(project: &Project, row: &Map<String, Value>) -> Option<Made> {
+    let number = read::number(row, "number").ok()?;
+    let at = crate::model::Locator { project: project.clone(), number };
+    Some(Made { id: read::number(row, "id").ok()?.to_string(), url: url(row), at })
+}
+
+fn url(row: &Map<String, Value>) -> String {
+    row.get("html_url").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// None for what a team was asked for.
+fn author(row: &Map<String, Value>) -> Option<Actor> {
+    let login = read::login(row.get("user")?.as_object()?).ok()?;
+    Some(Actor { account: Account::Named(Login::new(login.as_str())), instance: None })
+}
+
+/// What has no time is as old as can be: it counts before all others.
+fn time(row: &Map<String, Value>, name: &str) -> Time {
+    let text = row.get(name).and_then(Value::as_str).unwrap_or_default();
+    Time(text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_microsecond))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Dialect, Route, Target};
+    use super::*;
+    use http::Method;
+    use serde_json::json;
+
+    fn understood(path: &str, body: &Value) -> Result<Intent, ParseError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        let head = Head { method: &Method::POST, target: &Target::parse(path), headers: &headers };
+        let write = match Forgejo.classify(&head) {
+            Route::Write(write) | Route::Once(Ok(write)) => write,
+            other => panic!("{path}: {other:?}"),
+        };
+        Forgejo.parse_creation(&write, &head, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn keywords_close_what_follows_them() {
+        let project = Project::new("o", "r");
+        for (text, expected) in [
+            ("Fixes #7", "o/r#7"),
+            ("closes: #7, and more", "o/r#7"),
+            ("(resolves #7)", "o/r#7"),
+            ("RESOLVED a/b.c#12.", "a/b.c#12"),
+            ("fix\n#7", "o/r#7"),
+            ("**Closes** #7", ""),
+            ("**closes #7**", "o/r#7"),
+            ("fixes !7", "o/r#7"),
+            ("fixes #007", "o/r#7"),
+            ("fixes http://forge.example/sub/a/b/issues/9#top", "a/b#9"),
+            ("fixes #1 closes #2 closes #1", "o/r#1 o/r#2"),
+            ("see #7", ""),
+            ("prefixes #7", ""),
+            ("fixes #7a", ""),
+            ("fixes #", ""),
+            ("fixes a#7", ""),
+            ("fixes the bug of #7", ""),
+        ] {
+            let found: Vec<String> = closes(&project, "", text).iter().map(|one| one.locator().to_string()).collect();
+            assert_eq!(found.join(" "), expected, "{text}");
+        }
+        assert_eq!(closes(&project, "fixes #7", "fixes #7").len(), 1);
+    }
+
+    #[test]
+    fn a_review_says_what_it_is_about() {
+        let reviews = "/api/v1/repos/o/r/pulls/5/reviews";
+        let sha = "a".repeat(40);
+        let check = |path: &str, body: Value, expected: &str| {
+            let shown = match understood(path, &body) {
+                Ok(intent) => Forgejo.creation(&intent).map_or_else(String::new, |creation| creation.to_string()),
+                Err(error) => error.to_string(),
+            };
+            assert!(shown.contains(expected), "{body}: {shown}");
+        };
+        check(reviews, json!({"event": "APPROVED", "commit_id": sha}), &format!("create review APPROVED of {sha}"));
+        check(reviews, json!({"event": "COMMENT", "body": "x", "commit_id": ""}), "create review COMMENT of the head");
+        check(reviews, json!({"body": "x"}), "create review PENDING");
+        check(&format!("{reviews}/3"), json!({"event": "APPROVED"}), "create review APPROVED");
+        check(reviews, json!({"event": "approve"}), "must be exactly one of");
+        check(reviews, json!({"event": "APPROVED", "commit_id": "abc123"}), "whole commit id");
+        check(reviews, json!({"EVENT": "APPROVED"}), "spell it exactly");
+        check("/api/v1/repos/o/r/pulls", json!({"title": "fixes #7", "body": "closes a/b#1"}), "[o/r#7, a/b#1]");
+        let many: Vec<String> = (1..=21).map(|number| format!("fixes #{number}")).collect();
+        check("/api/v1/repos/o/r/pulls", json!({"title": "t", "body": many.join(" ")}), "closes 21 issues");
+    }
+
+    #[test]
+    fn a_review_is_pinned_to_its_commit() {
+        let reviews = "/api/v1/repos/o/r/pulls/5/reviews";
+        let intent = understood(reviews, &json!({"event": "APPROVED", "commit_id": ""})).unwrap();
+        let sent = Forgejo.emit(&Forgejo.pinned(&intent, "abc"), &HeaderMap::new(), &Credential::default());
+        assert_eq!((sent.method.as_str(), sent.target.as_str()), ("POST", reviews));
+        assert_eq!(sent.body, r#"{"event":"APPROVED","commit_id":"abc"}"#);
+        let draft = understood(&format!("{reviews}/3"), &json!({"event": "APPROVED"})).unwrap();
+        let sent = Forgejo.emit(&Forgejo.pinned(&draft, "abc"), &HeaderMap::new(), &Credential::default());
+        assert_eq!(
+            (sent.target.as_str(), &sent.body[..]),
+            ("/api/v1/repos/o/r/pulls/5/reviews/3", &br#"{"event":"APPROVED"}"#[..])
+        );
+    }
+
+    #[test]
+    fn what_no_rule_is_about_is_written_plainly_or_not() {
+        let route = |path: &str| {
+            let headers = HeaderMap::new();
+            Forgejo.classify(&Head { method: &Method::POST, target: &Target::parse(path), headers: &headers })
+        };
+        for (path, understood) in [
+            ("/api/v1/repos/o/r/pulls/5/reviews", true),
+            ("/api/v1/repos/o/r/pulls/05/reviews", false),
+            ("//api/v1/repos/o/r/pulls/5/reviews", false),
+            ("/api/v1/repos/o/r/pulls/5/reviews/x", false),
+        ] {
+            match route(path) {
+                Route::Once(write) => assert_eq!(write.is_ok(), understood, "{path}: {write:?}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+}

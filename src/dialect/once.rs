@@ -1,0 +1,116 @@
+//! Creations that a rule may allow only once: what they are about, and how what exists is read.
+
+use super::{Address, Credential, Head, Intent, ParseError, WireRequest, WireResponse, Write};
+use crate::model::{Existing, Made, Project, What};
+use std::fmt;
+
+/// A creation, as far as a rule can be about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// A review.
+    Review {
+        /// Of this pull request.
+        pull: Address,
+        /// Of this commit; none: of the pull request's head, whichever that is then.
+        commit: Option<String>,
+        /// With this verdict.
+        event: String,
+        /// It has been there as a draft, under this id, and with the draft's commit.
+        submits: Option<u64>,
+    },
+    /// A pull request.
+    Pull {
+        /// In this repository.
+        project: Project,
+        /// It says that it closes these.
+        closes: Vec<Address>,
+    },
+}
+
+/// One page of what exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// What stands of it.
+    pub standing: Vec<Existing>,
+    /// How many rows the page had.
+    pub rows: usize,
+    /// How many there are on all pages, where the tracker says so.
+    pub total: Option<usize>,
+}
+
+/// The part of a dialect that is about creations.
+pub trait CreateOnce {
+    /// What the write wants, though it may change no guarded field.
+    fn parse_creation(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError>;
+
+    /// What the intent creates, if a rule can be about that.
+    fn creation(&self, intent: &Intent) -> Option<Creation>;
+
+    /// The same review, of exactly this commit.
+    fn pinned(&self, intent: &Intent, commit: &str) -> Intent;
+
+    /// A read of a pull request as such.
+    fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest;
+
+    /// Its immutable id, its head commit, and, while it is open, the pull request as something created.
+    fn pull(&self, pull: &Address, response: &WireResponse) -> Option<(String, String, Option<Existing>)>;
+
+    /// A read of one page of a pull request's reviews; pages begin with 1.
+    fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What that read showed; drafts are among them, dismissed ones are not.
+    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed>;
+
+    /// A read of one page of a repository's open pull requests.
+    fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What that read showed.
+    fn pulls(&self, project: &Project, response: &WireResponse) -> Option<Listed>;
+
+    /// Whether a read of an item shows a pull request: nothing closes one by naming it.
+    fn is_pull(&self, response: &WireResponse) -> bool;
+
+    /// What a success answer says was created.
+    fn made(&self, intent: &Intent, response: &WireResponse) -> Option<Made>;
+
+    /// The success answer, with something that exists already.
+    fn first(&self, intent: &Intent, existing: &Existing) -> WireResponse;
+}
+
+// === impl Creation, Write ===
+
+impl Creation {
+    /// What a rule calls it.
+    pub fn what(&self) -> What {
+        match self {
+            Self::Review { .. } => What::Review,
+            Self::Pull { .. } => What::Pull,
+        }
+    }
+}
+
+impl fmt::Display for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Review { commit, event, .. } => {
+                write!(f, "create review {event} of {}", commit.as_deref().unwrap_or("the head"))
+            }
+            Self::Pull { closes, .. } => {
+                let names: Vec<String> = closes.iter().map(|address| address.locator().to_string()).collect();
+                write!(f, "create pull closing [{}]", names.join(", "))
+            }
+        }
+    }
+}
+
+impl Write {
+    /// What the write may create that a rule can be about.
+    pub fn creates(&self) -> Option<What> {
+        use super::forgejo::routes::WriteForm;
+        match self.form {
+            WriteForm::CreatePull => Some(What::Pull),
+            WriteForm::CreateReview | WriteForm::SubmitReview(_) => Some(What::Review),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The ledger's part in "create once", as a port of its own.
+
+use super::{BoxFuture, LedgerError, Note};
+use crate::admission::once::OnceStep;
+use crate::model::{OnceEntry, OnceKey, Time};
+
+/// One step on one key, with what the audit is to say of it.
+#[derive(Clone, Debug)]
+pub struct OnceCommand {
+    /// The key.
+    pub key: OnceKey,
+    /// The step.
+    pub step: OnceStep,
+    /// What the audit line says beside it.
+    pub note: Box<Note>,
+    /// The time.
+    pub now: Time,
+}
+
+/// What was, or is being, created once. A ledger keeps one entry a key; every implementation runs
+/// [`apply`](crate::admission::once::apply) inside its transaction and passes the same contract suite.
+pub trait Creations: Send + Sync + 'static {
+    /// Carries the steps out in one transaction, all or none; durable when it returns.
+    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>>;
+    /// What is known of these keys, in their order.
+    fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>>;
+}

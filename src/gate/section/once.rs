@@ -1,0 +1,580 @@
+//! Creations that a rule allows only once: a review of a commit, a pull request for an issue.
+//!
+//! Under the turn of what it is about, what stands in the tracker is read, and a pure function judges by that and by the
+//! ledger (`admission/once.rs`). Its entry is durable before the send, as an attempt is, and is settled before the answer. One
+//! that is never settled needs nobody to clean up after it: it keeps its key closed until a read shows the creation, or
+//! for the doubt period.
+
+use super::super::restore::address_of;
+use super::super::{Answered, Reply, Turn, refusal};
+use super::{Ended, Fresh, Section, Stop};
+use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
+use crate::admission::{self, By, OutsideEdit, Refused, Rules};
+use crate::dialect::{Address, Creation, Intent, Listed, WireRequest, WireResponse};
+use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, failpoint};
+use crate::model::{
+    Actor, AttemptId, Caller, Code, Existing, Locator, Made, OnceEntry, OnceKey, Project, Rejection, ResourceKey,
+    Standing, What,
+};
+
+/// One rule's say over this creation.
+struct Want<'r> {
+    rule: &'r OnceRule,
+    key: OnceKey,
+    /// The pull request or issue that it is about, and its immutable id.
+    at: Locator,
+    about: String,
+    /// Somebody else who holds the issue, where only its holder may create.
+    held: Option<Rejection>,
+}
+
+/// What a creation is judged by.
+struct Survey<'r> {
+    wants: Vec<Want<'r>>,
+    standing: Vec<Existing>,
+    /// What is sent: a review is pinned to the commit that it was judged by.
+    intent: Intent,
+    /// How what stands is read again.
+    from: Source,
+    /// Nobody else creates any of it meanwhile.
+    _turns: Vec<Turn>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Reviews(Address),
+    Pulls(Project),
+}
+
+/// An issue that a pull request closes.
+struct Closed {
+    address: Address,
+    fresh: Fresh,
+}
+
+/// What a ruling makes of a request.
+enum Told {
+    /// It goes on; this is what an observing rule, or one that does not bind a person, would have refused with.
+    Sends(Option<Code>),
+    /// The second caller gets the first.
+    First(Box<Existing>),
+    Refused(Rejection),
+}
+
+/// The keys that this request creates, entered in the ledger.
+type Entered = Vec<(OnceKey, AttemptId)>;
+
+/// Pages of what exists that are read at most.
+const MOST_PAGES: usize = 100;
+
+impl Section {
+    /// A creation: judged where a rule is about it, else only sent.
+    pub(super) async fn once(&self, creation: &Creation, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
+        let rules = self.gate.rules();
+        if !rules.is_ruled(creation.what()) {
+            return self.create(caller).await;
+        }
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
+            return Err(Stop::Refuse(rejection));
+        }
+        let surveyed = match creation {
+            Creation::Review { pull, commit, event, submits } => {
+                self.survey_reviews(&rules, caller, pull, commit.as_deref(), (event, *submits)).await
+            }
+            Creation::Pull { project, closes } => self.survey_pulls(&rules, caller, project, closes).await,
+        };
+        let survey = match surveyed {
+            Ok(survey) => survey,
+            // What is only observed is never in the way.
+            Err(_) if !rules.once.iter().any(|rule| rule.what == creation.what() && rule.enforces(caller)) => {
+                return self.create(caller).await;
+            }
+            Err(stop) => return Err(stop),
+        };
+        if gone() {
+            return Err(Stop::Gone);
+        }
+        let (told, entered) = self.rule(&survey, caller).await?;
+        match told {
+            Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
+            Told::First(first) => Ok(self.answered_with(caller, &survey.intent, &first)),
+            Told::Sends(observed) => self.send_entered(&survey, caller, entered, observed).await,
+        }
+    }
+
+    /// What was asked, as the audit says it.
+    pub(super) fn asked(&self) -> String {
+        let creation = self.gate.ports.dialect.creation(&self.ask.intent);
+        let guarded = self.ask.intent.change.to_string();
+        match creation {
+            Some(creation @ Creation::Review { .. }) => creation.to_string(),
+            _ => guarded,
+        }
+    }
+
+    // === what it is about, and what stands ===
+
+    async fn survey_reviews<'r>(
+        &self,
+        rules: &'r Rules,
+        caller: &Caller,
+        pull: &Address,
+        commit: Option<&str>,
+        (event, submits): (&str, Option<u64>),
+    ) -> Result<Survey<'r>, Stop> {
+        let turn = self.enter(&ResourceKey::new(&format!("once:{}", pull.locator())), pull).await?;
+        // Under the turn: an omitted commit is the head as it is now.
+        let response = self.fetch(self.gate.ports.dialect.observe_pull(pull, &self.ask.credential)).await?;
+        let shown = self.gate.ports.dialect.pull(pull, &response);
+        let (about, head, _) = shown.ok_or_else(|| self.cannot_read("the pull request"))?;
+        let standing = self.standing_reviews(pull).await?;
+        let draft = |id: u64| standing.iter().find(|one| one.made.id == id.to_string());
+        let commit = match submits {
+            Some(id) => draft(id).map_or(head, |draft| draft.commit.clone()),
+            None => commit.map_or(head, str::to_owned),
+        };
+        let facts = Facts { what: What::Review, actor: &caller.actor, about: &about, commit: &commit, event };
+        let want = |rule: &'r OnceRule| {
+            let key = rule.key(&facts)?;
+            Some(Want { rule, key, at: pull.locator(), about: about.clone(), held: None })
+        };
+        Ok(Survey {
+            wants: rules.once.iter().filter_map(want).collect(),
+            standing,
+            intent: self.gate.ports.dialect.pinned(&self.ask.intent, &commit),
+            from: Source::Reviews(pull.clone()),
+            _turns: vec![turn],
+        })
+    }
+
+    async fn survey_pulls<'r>(
+        &self,
+        rules: &'r Rules,
+        caller: &Caller,
+        project: &Project,
+        closes: &[Address],
+    ) -> Result<Survey<'r>, Stop> {
+        let mut issues = Vec::new();
+        for address in closes {
+            issues.extend(self.closed_issue(address).await?);
+        }
+        // In one order for all, so that two requests never wait for each other.
+        issues.sort_by(|one, other| one.fresh.seen.key.cmp(&other.fresh.seen.key));
+        issues.dedup_by(|one, other| one.fresh.seen.key == other.fresh.seen.key);
+        let mut turns = Vec::new();
+        let places: Vec<(ResourceKey, Address)> =
+            issues.iter().map(|issue| (issue.fresh.seen.key.clone(), issue.address.clone())).collect();
+        for (key, address) in &places {
+            turns.push(self.enter(key, address).await?);
+        }
+        let mut wants = Vec::new();
+        for (issue, turn) in issues.into_iter().zip(&turns) {
+            self.wants_of(rules, caller, issue, turn, &mut wants).await?;
+        }
+        let mut standing = if wants.is_empty() { Vec::new() } else { self.standing_pulls(project).await? };
+        standing.extend(self.recorded_elsewhere(&wants, project).await?);
+        let (intent, from) = (self.ask.intent.clone(), Source::Pulls(project.clone()));
+        Ok(Survey { wants, standing, intent, from, _turns: turns })
+    }
+
+    /// None where the caller can see no issue of that number: naming it closes nothing.
+    async fn closed_issue(&self, address: &Address) -> Result<Option<Closed>, Stop> {
+        match self.read(address, "resolve").await {
+            Ok(fresh) if self.gate.ports.dialect.is_pull(&fresh.response) => Ok(None),
+            Ok(fresh) => Ok(Some(Closed { address: address.clone(), fresh })),
+            Err(Stop::Tracker(response)) if matches!(response.status.as_u16(), 403 | 404) => Ok(None),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The rules' say over one issue, under its turn.
+    async fn wants_of<'r>(
+        &self,
+        rules: &'r Rules,
+        caller: &Caller,
+        issue: Closed,
+        turn: &Turn,
+        wants: &mut Vec<Want<'r>>,
+    ) -> Result<(), Stop> {
+        let (key, at) = (issue.fresh.seen.key.clone(), issue.fresh.seen.locator.clone());
+        let about = key.as_str().to_owned();
+        let facts = Facts { what: What::Pull, actor: &caller.actor, about: &about, commit: "", event: "" };
+        let mut fitting: Vec<Want<'r>> = Vec::new();
+        for rule in &rules.once {
+            if let Some(key) = rule.key(&facts) {
+                fitting.push(Want { rule, key, at: at.clone(), about: about.clone(), held: None });
+            }
+        }
+        if fitting.iter().any(|want| want.rule.by == By::Holder) {
+            let held = self.held_by_another(rules, caller, &key, issue, turn).await?;
+            for want in fitting.iter_mut().filter(|want| want.rule.by == By::Holder) {
+                want.held.clone_from(&held);
+            }
+        }
+        wants.extend(fitting);
+        Ok(())
+    }
+
+    /// Who holds the issue, if that is somebody else and still so: a parked holding excludes nobody, and neither does
+    /// one that an outside edit has ended.
+    async fn held_by_another(
+        &self,
+        rules: &Rules,
+        caller: &Caller,
+        key: &ResourceKey,
+        issue: Closed,
+        turn: &Turn,
+    ) -> Result<Option<Rejection>, Stop> {
+        let record = self.gate.ports.ledger.item(key).await;
+        let record = record.map_err(|error| Self::no_record(&issue.fresh.seen.locator, &error))?;
+        let Some(record) = record else { return Ok(None) };
+        let Some(held) = record.held_by_another(&caller.actor).filter(|held| !held.parked).cloned() else {
+            return Ok(None);
+        };
+        let fresh = if self.still_fresh(&issue.fresh, turn) {
+            issue.fresh
+        } else {
+            self.read(&issue.address, "observe").await?
+        };
+        let edit = admission::outside_edit(&record, &fresh.seen, rules, self.gate.ports.clock.now());
+        if matches!(edit, Some(OutsideEdit::Takes { .. })) {
+            return Ok(None);
+        }
+        let at = &fresh.seen.locator;
+        let message = format!("{at} is held by {}; only the holder may open a pull request that closes it", held.actor);
+        let mut rejection = *refusal::plain(Code::NotHolder, at, message);
+        "the caller holds the issue, or nobody does".clone_into(&mut rejection.expected);
+        rejection.observed = Some(rules.workflow.shown(&fresh.seen));
+        rejection.holder = Some(held.actor);
+        rejection.since = Some(held.since);
+        Ok(Some(rejection))
+    }
+
+    async fn standing_reviews(&self, pull: &Address) -> Result<Vec<Existing>, Stop> {
+        let dialect = &self.gate.ports.dialect;
+        let page = |page| dialect.list_reviews(pull, page, &self.ask.credential);
+        self.all_pages(page, |response| dialect.reviews(pull, response), "the reviews").await
+    }
+
+    async fn standing_pulls(&self, project: &Project) -> Result<Vec<Existing>, Stop> {
+        let dialect = &self.gate.ports.dialect;
+        let page = |page| dialect.list_pulls(project, page, &self.ask.credential);
+        self.all_pages(page, |response| dialect.pulls(project, response), "the open pull requests").await
+    }
+
+    /// An issue may be closed from another repository: what the ledger knows of there is looked at by itself.
+    async fn recorded_elsewhere(&self, wants: &[Want<'_>], here: &Project) -> Result<Vec<Existing>, Stop> {
+        let mut found: Vec<Existing> = Vec::new();
+        for entry in self.entries(wants).await?.into_iter().flatten() {
+            let Standing::Made(made) = entry.standing else { continue };
+            let known = found.iter().any(|one| one.made.at == made.at);
+            let Some(address) = address_of(&made.at).filter(|_| made.at.project != *here && !known) else {
+                continue;
+            };
+            match self.fetch(self.gate.ports.dialect.observe_pull(&address, &self.ask.credential)).await {
+                Ok(response) => {
+                    let shown = self.gate.ports.dialect.pull(&address, &response);
+                    found.extend(shown.ok_or_else(|| self.cannot_read("a pull request"))?.2);
+                }
+                // Gone, or not for this caller's eyes: nothing may be in the way that nobody can see.
+                Err(Stop::Tracker(response)) if matches!(response.status.as_u16(), 403 | 404) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn all_pages(
+        &self,
+        request: impl Fn(usize) -> WireRequest,
+        read: impl Fn(&WireResponse) -> Option<Listed>,
+        what: &str,
+    ) -> Result<Vec<Existing>, Stop> {
+        let (mut all, mut rows) = (Vec::new(), 0);
+        for page in 1..=MOST_PAGES {
+            let response = self.fetch(request(page)).await?;
+            let listed = read(&response).ok_or_else(|| self.cannot_read(what))?;
+            rows += listed.rows;
+            all.extend(listed.standing);
+            if listed.rows == 0 || listed.total.is_some_and(|total| rows >= total) {
+                return Ok(all);
+            }
+        }
+        Err(self.cannot_read(what))
+    }
+
+    /// A read with the caller's credential. What is not 200 goes back as it is, but for the tracker's own failures.
+    async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Stop> {
+        let answer = self.gate.ports.upstream.read(request).await;
+        let (response, _) =
+            answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+        match response.status.as_u16() {
+            200 => Ok(response),
+            status @ (..200 | 500..) => {
+                Err(Stop::Refuse(refusal::unreadable(&self.locator(), &format!("the tracker answered {status}"))))
+            }
+            _ => Err(self.tracker_denies(response)),
+        }
+    }
+
+    fn cannot_read(&self, what: &str) -> Stop {
+        Stop::Refuse(refusal::unreadable(&self.locator(), &format!("{what} could not be read")))
+    }
+
+    // === the rules ===
+
+    async fn entries(&self, wants: &[Want<'_>]) -> Result<Vec<Option<OnceEntry>>, Stop> {
+        if wants.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = wants.iter().map(|want| want.key.clone()).collect();
+        self.gate.ports.ledger.once(keys).await.map_err(|error| Self::no_record(&self.locator(), &error))
+    }
+
+    /// Judges by every rule. Where it may go on, all of its keys are in the ledger when this returns.
+    async fn rule(&self, survey: &Survey<'_>, caller: &Caller) -> Result<(Told, Entered), Stop> {
+        let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
+        let entries = match self.entries(&survey.wants).await {
+            Ok(entries) => entries,
+            Err(_) if lenient => return Ok((Told::Sends(None), Vec::new())),
+            Err(stop) => return Err(stop),
+        };
+        let (mut commands, mut entered, mut observed) = (Vec::new(), Vec::new(), None);
+        let mut ended = None;
+        for (want, entry) in survey.wants.iter().zip(&entries) {
+            let ruling =
+                judge(entry.as_ref(), &Self::standing(survey, want, entry.as_ref()), self.gate.ports.clock.now());
+            if let Ruling::Exists { first, by, learns: Some(learns) } = &ruling {
+                self.learn_first(want, first, by, learns).await?;
+            }
+            match Self::told(want, &ruling) {
+                None => {
+                    let Ruling::Free { replaces } = ruling else { continue };
+                    let (command, attempt) = self.enter_once(want, caller, replaces);
+                    commands.push(command);
+                    entered.push((want.key.clone(), attempt));
+                }
+                Some(told) if want.rule.enforces(caller) => ended = ended.or(Some(told)),
+                Some(Told::Refused(rejection)) => observed = observed.or(Some(rejection.code)),
+                Some(_) => observed = observed.or(Some(Code::AlreadyCreated)),
+            }
+        }
+        if let Some(told) = ended {
+            return Ok((told, Vec::new()));
+        }
+        failpoint::reach("t2.before");
+        match self.gate.ports.ledger.commit_once(commands).await {
+            Ok(()) => Ok((Told::Sends(observed), entered)),
+            Err(_) if lenient => Ok((Told::Sends(observed), Vec::new())),
+            Err(error) => Err(Self::no_record(&self.locator(), &error)),
+        }
+    }
+
+    /// What fills in the same key, oldest first.
+    fn standing<'s>(survey: &'s Survey<'_>, want: &Want<'_>, entry: Option<&OnceEntry>) -> Vec<&'s Existing> {
+        let closes = |one: &&Existing| match survey.from {
+            Source::Reviews(_) => true,
+            Source::Pulls(_) => one.closes.contains(&want.at),
+        };
+        let about: Vec<&Existing> = survey.standing.iter().filter(closes).collect();
+        want.rule.standing(&want.key, &want.about, entry, &about)
+    }
+
+    /// What a rule makes of its ruling; nothing where it lets the creation go on.
+    fn told(want: &Want<'_>, ruling: &Ruling) -> Option<Told> {
+        if let Some(held) = &want.held {
+            return Some(Told::Refused(held.clone()));
+        }
+        match ruling {
+            Ruling::Free { .. } => None,
+            Ruling::Exists { first, .. } if want.rule.answer == SecondGets::First => Some(Told::First(first.clone())),
+            Ruling::Exists { first, by, .. } => {
+                Some(Told::Refused(want.rule.already_created(&want.at, &want.key, first, by)))
+            }
+            Ruling::InDoubt { left } => {
+                let message = format!(
+                    "{}: a creation for \"{}\" was sent and its outcome is not known yet; for another {} s at most",
+                    want.at,
+                    want.key,
+                    left.as_secs()
+                );
+                Some(Told::Refused(*refusal::retry(Code::InDoubt, &want.at, message, *left)))
+            }
+        }
+    }
+
+    /// The ledger learns of what it did not create, or did not know to have landed. Whoever was quicker knows as much.
+    async fn learn_first(&self, want: &Want<'_>, first: &Existing, by: &Actor, learns: &Learns) -> Result<(), Stop> {
+        tracing::warn!(once.key = %want.key, resource = %want.at, "{}", learns.how);
+        let standing = Standing::Made(first.made.clone());
+        let mut entry = self.entry(want, by, standing);
+        entry.since = first.since;
+        let step = OnceStep::Put { entry, replaces: learns.replaces.clone() };
+        let command = self.once_command(&want.key, step, Some(learns.how.clone()));
+        match self.gate.ports.ledger.commit_once(vec![command]).await {
+            Ok(()) | Err(LedgerError::Refused(_)) => Ok(()),
+            // It stands whether or not the ledger can be told.
+            Err(LedgerError::Unavailable(why)) => {
+                tracing::warn!(ledger.error = why, "what exists was not recorded");
+                Ok(())
+            }
+        }
+    }
+
+    fn enter_once(&self, want: &Want<'_>, caller: &Caller, replaces: Option<AttemptId>) -> (OnceCommand, AttemptId) {
+        let until = self.gate.ports.clock.now() + self.doubt_period();
+        let entry = self.entry(want, &caller.actor, Standing::Sent { until });
+        let attempt = entry.attempt.clone();
+        (self.once_command(&want.key, OnceStep::Put { entry, replaces }, None), attempt)
+    }
+
+    fn entry(&self, want: &Want<'_>, actor: &Actor, standing: Standing) -> OnceEntry {
+        let now = self.gate.ports.clock.now();
+        let (gate, epoch) = self.gate.ports.ledger.identity();
+        OnceEntry {
+            key: want.key.clone(),
+            about: want.at.clone(),
+            actor: actor.clone(),
+            since: now,
+            attempt: self.gate.ports.entropy.attempt_id(now),
+            gate,
+            epoch,
+            standing,
+        }
+    }
+
+    // === the send ===
+
+    /// Sends what is entered, settles it, and answers.
+    async fn send_entered(
+        &self,
+        survey: &Survey<'_>,
+        caller: &Caller,
+        entered: Entered,
+        observed: Option<Code>,
+    ) -> Ended {
+        failpoint::reach("t2.after");
+        let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
+        let clock = std::sync::Arc::clone(&self.gate.ports.clock);
+        let answer = self.send_creation(&survey.intent, &move || clock.boot() <= emit_by).await;
+        failpoint::reach("answered");
+        let (step, answer) = self.judge_answer(survey, &entered, answer).await;
+        failpoint::reach("t3.before");
+        let settled = self.settle_once(&entered, step).await;
+        failpoint::reach("t3.after");
+        let unknown = || Stop::Refuse(self.unknown_creation());
+        match answer {
+            // Told only once it is recorded. Until then the entry stands as sent, and a read will tell.
+            _ if settled.is_err() => Err(unknown()),
+            Ok(response) => Ok(self.finish(caller, response, observed).await),
+            Err(CallError::Unknown(_)) => Err(unknown()),
+            Err(error) => Err(self.uncreated(&error)),
+        }
+    }
+
+    /// What an answer says of the creation. A 500 may have been written, and a 2xx may say nothing of it: a read tells.
+    async fn judge_answer(
+        &self,
+        survey: &Survey<'_>,
+        entered: &Entered,
+        answer: Result<WireResponse, CallError>,
+    ) -> (Outcome, Result<WireResponse, CallError>) {
+        let response = match answer {
+            Ok(response) => response,
+            Err(error @ CallError::Unknown(_)) => return (Outcome::Unknown, Err(error)),
+            Err(error) => return (Outcome::Not, Err(error)),
+        };
+        let status = response.status.as_u16();
+        match self.gate.ports.dialect.made(&survey.intent, &response) {
+            Some(made) => return (Outcome::Made(made), Ok(response)),
+            None if matches!(status, 300..=499) || entered.is_empty() => return (Outcome::Not, Ok(response)),
+            None if matches!(status, 502..=504) => {
+                return (Outcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {status}"))));
+            }
+            None => {}
+        }
+        match (self.shows(survey, entered).await, response.status.is_success()) {
+            (Some(Some(first)), _) => {
+                let success = self.gate.ports.dialect.first(&survey.intent, &first);
+                (Outcome::Made(first.made), Ok(success))
+            }
+            (Some(None), false) => (Outcome::Not, Ok(response)),
+            (Some(None), true) | (None, _) => {
+                (Outcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {status}"))))
+            }
+        }
+    }
+
+    /// What stands now under one of the keys, where nothing stood before; nothing known if it cannot be read.
+    async fn shows(&self, survey: &Survey<'_>, entered: &Entered) -> Option<Option<Existing>> {
+        let standing = match &survey.from {
+            Source::Reviews(pull) => self.standing_reviews(pull).await,
+            Source::Pulls(project) => self.standing_pulls(project).await,
+        };
+        let entries = self.entries(&survey.wants).await.ok()?;
+        let now = Survey {
+            wants: Vec::new(),
+            standing: standing.ok()?,
+            intent: survey.intent.clone(),
+            from: survey.from.clone(),
+            _turns: Vec::new(),
+        };
+        let ours =
+            survey.wants.iter().zip(&entries).filter(|(want, _)| entered.iter().any(|(key, _)| *key == want.key));
+        let found =
+            ours.filter_map(|(want, entry)| Self::standing(&now, want, entry.as_ref()).first().copied().cloned());
+        Some({ found }.next())
+    }
+
+    async fn settle_once(&self, entered: &Entered, outcome: Outcome) -> Result<(), LedgerError> {
+        if entered.is_empty() {
+            return Ok(());
+        }
+        let until = self.gate.ports.clock.now() + self.doubt_period();
+        let step = |attempt: &AttemptId| match &outcome {
+            Outcome::Made(made) => OnceStep::Made { attempt: attempt.clone(), made: made.clone() },
+            Outcome::Not => OnceStep::Freed { attempt: attempt.clone() },
+            Outcome::Unknown => OnceStep::Doubted { attempt: attempt.clone(), until },
+        };
+        let commands = entered.iter().map(|(key, attempt)| self.once_command(key, step(attempt), None)).collect();
+        self.gate.ports.ledger.commit_once(commands).await.inspect_err(|error| {
+            tracing::error!(ledger.error = %error, "the end of a creation was not recorded");
+        })
+    }
+
+    // === answers ===
+
+    /// The second caller gets the first.
+    fn answered_with(&self, caller: &Caller, intent: &Intent, first: &Existing) -> Reply {
+        let response = self.gate.ports.dialect.first(intent, first);
+        let mut note = self.bare_note(Decision::Noop, Some(Code::AlreadyCreated));
+        note.agent = Some((caller.actor.clone(), caller.credential.clone()));
+        note.reason = Some(format!("answered with the first: {}", first.made.url));
+        let id = note.id.clone();
+        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
+        self.decided(Decision::Noop, Some(Code::AlreadyCreated), &id, Answered::Tracker(response))
+    }
+
+    fn no_record(at: &Locator, error: &LedgerError) -> Stop {
+        match error {
+            LedgerError::Refused(Refused::Busy) => {
+                let message = format!("{at}: another creation of the same is under way; try again");
+                Stop::Refuse(refusal::plain(Code::Busy, at, message))
+            }
+            other => Stop::Refuse(refusal::no_ledger(at, &other.to_string())),
+        }
+    }
+
+    fn once_command(&self, key: &OnceKey, step: OnceStep, reason: Option<String>) -> OnceCommand {
+        let mut note = Note::of_gate(String::new(), reason);
+        self.ask.about.fill(&mut note);
+        OnceCommand { key: key.clone(), step, note: Box::new(note), now: self.gate.ports.clock.now() }
+    }
+}
+
+/// How a creation ended.
+enum Outcome {
+    Made(Made),
+    Not,
+    Unknown,
+}

@@ -1,0 +1,221 @@
+//! What must hold for any bytes at all, reader by reader.
+//!
+//! Each function takes one input and panics where a promise is broken. libFuzzer looks for such inputs; a plain test
+//! (`tests/integration/corpus.rs`) replays those in `tests/fuzz/corpus`, which needs no fuzzer.
+
+use claimgate::audit::verify::Verifier;
+use claimgate::config::{self, Layers};
+use claimgate::dialect::{self, Dialect, Head, Intent, Parsed, Route, Target, Write};
+use claimgate::ledger;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+/// A target: what it takes one input with.
+pub type Run = fn(&[u8]);
+
+/// Every target, by the name of its program and of its folder in the corpus.
+pub const ALL: [(&str, Run); 7] = [
+    ("request", request),
+    ("target", target),
+    ("json", json),
+    ("config", config),
+    ("ledger", ledger),
+    ("webhook", webhook),
+    ("audit", audit),
+];
+
+/// A head and a body: what is understood as guarded is written so that it is understood the same again, and what is not
+/// holds nothing guarded. The input is `METHOD target`, header lines, an empty line, the body.
+pub fn request(data: &[u8]) {
+    let Some((method, target, headers, body)) = split_request(data) else { return };
+    let (dialect, target) = (forgejo(), Target::parse(target));
+    let head = Head { method: &method, target: &target, headers: &headers };
+    let _ = dialect.explain(&head, body);
+    let Route::Write(write) = dialect.classify(&head) else { return };
+    let (parsed, credential) = (dialect.parse(&write, &head, body), dialect.credential(&head, body));
+    match (parsed, credential) {
+        (Ok(Parsed::Guarded(intent)), Ok(credential)) => {
+            let sent = dialect.emit(&intent, &headers, &credential);
+            means_the_same(&*dialect, &intent, &sent);
+        }
+        (Ok(Parsed::Unguarded), _) => holds_nothing_guarded(&write, &head, body),
+        _ => {}
+    }
+}
+
+/// A target: its canonical form is read as the target was, and has one reading.
+pub fn target(data: &[u8]) {
+    let Ok(raw) = std::str::from_utf8(data) else { return };
+    let once = Target::parse(raw);
+    let whole = once.query().map_or_else(|| once.path().to_owned(), |query| format!("{}?{query}", once.path()));
+    assert_eq!(whole, raw);
+    let canonical = once.canonical();
+    let twice = Target::parse(&canonical);
+    assert_eq!(twice.segments(), once.segments());
+    assert_eq!(twice.shadow_segments(), once.shadow_segments());
+    assert_eq!(twice.canonical(), canonical);
+    assert!(once.ambiguity().is_some() || twice.ambiguity().is_none(), "{canonical}");
+    assert!(once.ambiguity().is_some() || once.readings().count() == 1, "{canonical}");
+}
+
+/// A JSON object: what the strict reader accepts is what the common library reads, and is written as it was read.
+pub fn json(data: &[u8]) {
+    let Ok(text) = dialect::reread_object(data, &["assignees", "state"]) else { return };
+    let common: Value = serde_json::from_slice(data).expect("the common reader accepts it, too");
+    let again: Value = serde_json::from_str(&text).expect("what was written is JSON");
+    assert_eq!(common, again);
+    assert_eq!(dialect::reread_object(text.as_bytes(), &["assignees", "state"]).expect("it reads"), text);
+    let names: Vec<String> = common.as_object().expect("an object").keys().map(|name| fold(name)).collect();
+    for name in &names {
+        assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+    }
+}
+
+/// A configuration: accepted or refused with a text, never a panic, and twice the same.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let file = std::env::temp_dir().join(format!("claimgate-fuzz-{}.toml", std::process::id()));
+    std::fs::write(&file, text).expect("the temporary directory takes a file");
+    let read = || config::read(&Layers { file: Some(file.clone()), ..Layers::default() });
+    match (read(), read()) {
+        (Ok(one), Ok(other)) => assert_eq!(format!("{:?}", one.config), format!("{:?}", other.config)),
+        (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+        _ => panic!("one file was accepted and refused"),
+    }
+}
+
+/// A value of the ledger: what reads is written so that it reads the same. The first line names the kind.
+pub fn ledger(data: &[u8]) {
+    let Some((kind, text)) = std::str::from_utf8(data).ok().and_then(|text| text.split_once('\n')) else { return };
+    let Some(once) = ledger::reread_stored(kind, text) else { return };
+    assert_eq!(ledger::reread_stored(kind, &once).as_deref(), Some(once.as_str()), "{kind}");
+    let (before, after): (Value, Value) = (parsed(text), parsed(&once));
+    assert!(keeps(&before, &after), "{before} became {after}");
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("it was read before")
+}
+
+/// Whether all that was written anew stood in what was read: nothing is taken for absent that is only odd.
+fn keeps(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            after.iter().all(|(name, value)| keeps(before.get(name).unwrap_or(&Value::Null), value))
+        }
+        // Sets lose what is there twice; names are folded.
+        (Value::Array(before), Value::Array(after)) => {
+            before.is_empty() == after.is_empty() && after.len() <= before.len()
+        }
+        (Value::String(_), Value::String(_)) => true,
+        (before, after) => before == after,
+    }
+}
+
+/// A webhook: header lines, an empty line, the payload.
+pub fn webhook(data: &[u8]) {
+    let (head, body) = split_at_empty_line(data);
+    let hook = forgejo().webhook(&headers_of(head), body);
+    assert!(hook.signature.is_none_or(|signature| !signature.is_empty() || head.len() > 1));
+}
+
+/// An audit log: verified to its end whatever is in it, with the same findings whether it comes in one piece or line by line.
+pub fn audit(data: &[u8]) {
+    let verified = |pieces: &[&[u8]]| {
+        let (mut verifier, mut found) = (Verifier::new(), Vec::new());
+        for piece in pieces {
+            verifier
+                .read("log", *piece, &mut |finding| found.push((finding.seq, finding.what.clone())))
+                .expect("memory");
+        }
+        let end = verifier.finish(None);
+        (found, end, verifier.summary().wrong)
+    };
+    let lines: Vec<&[u8]> = data.split_inclusive(|byte| *byte == b'\n').collect();
+    assert_eq!(verified(&[data]), verified(&lines));
+}
+
+fn forgejo() -> Arc<dyn Dialect> {
+    thread_local!(static DIALECT: OnceCell<Arc<dyn Dialect>> = const { OnceCell::new() });
+    DIALECT.with(|cell| Arc::clone(cell.get_or_init(|| dialect::by_name("forgejo").expect("it is known"))))
+}
+
+// === requests ===
+
+fn split_request(data: &[u8]) -> Option<(Method, &str, HeaderMap, &[u8])> {
+    let (head, body) = split_at_empty_line(data);
+    let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
+    let (method, target) = std::str::from_utf8(&head[..end]).ok()?.split_once(' ')?;
+    Some((method.parse().ok()?, target, headers_of(head.get(end + 1..).unwrap_or_default()), body))
+}
+
+fn split_at_empty_line(data: &[u8]) -> (&[u8], &[u8]) {
+    match data.windows(2).position(|pair| pair == b"\n\n") {
+        Some(at) => (&data[..at], &data[at + 2..]),
+        None => (data, &[]),
+    }
+}
+
+fn headers_of(lines: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+fn means_the_same(dialect: &dyn Dialect, intent: &Intent, sent: &dialect::WireRequest) {
+    let target = Target::parse(&sent.target);
+    assert_eq!((target.ambiguity(), target.query()), (None, None), "{}", sent.target);
+    let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
+    let Route::Write(write) = dialect.classify(&head) else { panic!("{} is no guarded write", sent.target) };
+    assert_eq!(write.scope, intent.scope);
+    let again = match dialect.parse(&write, &head, &sent.body) {
+        Ok(Parsed::Guarded(again)) => again,
+        other => panic!("{:?} from {}", other.map(|_| "unguarded"), String::from_utf8_lossy(&sent.body)),
+    };
+    assert_eq!(again.change, intent.change);
+    let credential = dialect.credential(&head, &sent.body).expect("what is sent on names one sender");
+    let twice = dialect.emit(&again, &sent.headers, &credential);
+    assert_eq!((&twice.method, &twice.target, &twice.body), (&sent.method, &sent.target, &sent.body));
+    assert_eq!(twice.headers, sent.headers);
+    if !sent.body.is_empty() {
+        let body: Value = serde_json::from_slice(&sent.body).expect("what is sent is JSON");
+        assert!(body.is_object());
+    }
+}
+
+/// What the most forgiving of the tracker's readers would see in the body of an edit.
+fn holds_nothing_guarded(write: &Write, head: &Head<'_>, body: &[u8]) {
+    let is_edit = *head.method == Method::PATCH && format!("{write:?}").contains("EditIssue");
+    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes).to_ascii_lowercase();
+    let is_json = kind.windows(4).any(|part| part == b"json") && !kind.windows(4).any(|part| part == b"form");
+    if !(is_edit && is_json) {
+        return;
+    }
+    let text = String::from_utf8_lossy(body);
+    let mut documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let Some(Ok(Value::Object(members))) = documents.next() else { return };
+    for (name, value) in &members {
+        let guarded = ["assignee", "assignees", "state"].contains(&fold(name).as_str());
+        assert!(!guarded || value.is_null(), "{name} was not seen in {text}");
+    }
+}
+
+/// As Go's readers fold a name, old and new.
+fn fold(name: &str) -> String {
+    let folded = name.chars().filter(|letter| !matches!(letter, '_' | '-')).map(|letter| match letter {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        other => other.to_ascii_lowercase(),
+    });
+    folded.collect()
+}
