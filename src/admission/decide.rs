@@ -1,14 +1,15 @@
 //! The decision over one guarded write of one item.
 //!
 //! The order is part of the contract (DESIGN section 5, step 5): the outside edit
-//! was judged before; then held by another; already so; expected state. A rule
-//! that refuses in observe mode admits here, and says what it would have said.
+//! was judged before; then held by another; already so; expected state. Assignees
+//! come first, here; labels and state after them, in `moves`. A rule that refuses
+//! in observe mode admits, and says what it would have said.
 
 use super::outside::is_zombie;
 use super::{By, Mode, Noop, Outside, Permit, Plan, Rules, Verdict};
 use crate::model::{
-    Account, Actor, Caller, Code, Holding, ItemRecord, Kind, Login, Ownership, Reach, Rejection, SetChange, Snapshot,
-    Status, Time,
+    Account, Actor, Caller, Code, Goal, Holding, ItemRecord, Kind, Label, Login, Ownership, Reach, Rejection,
+    SetChange, Snapshot, Status, Time,
 };
 use std::collections::BTreeSet;
 
@@ -25,20 +26,34 @@ pub struct Question<'a> {
     pub record: &'a ItemRecord,
     /// The item as the tracker shows it.
     pub seen: &'a Snapshot,
+    /// The labels that the item could carry, as far as the change names any that it does not.
+    pub labels: &'a [Label],
     /// The time.
     pub now: Time,
 }
 
 type Ruling = Result<Verdict, Box<Rejection>>;
+/// What a write means for the holding.
+pub(super) type Meaning = (Kind, Ownership);
 
 /// Decides. The second value is the code that an observing rule would have refused with.
 pub fn decide(question: &Question<'_>) -> (Verdict, Option<Code>) {
-    match question.rule() {
-        Ok(verdict) => (verdict, None),
-        Err(rejection) if question.observing() => {
-            let (kind, ownership) = question.unruled();
-            (question.admit(kind, ownership), Some(rejection.code))
+    let workflow = &question.rules.workflow;
+    let (permit, observed) = match question.judge_assignees() {
+        Ok(Verdict::Admit(permit)) => (permit, None),
+        Ok(verdict) => return (verdict, None),
+        Err(rejection) if question.rules.assignment.mode == Mode::Observe => {
+            (question.permit(question.unruled()), Some(rejection.code))
         }
+        Err(rejection) => return (Verdict::Reject(*rejection), None),
+    };
+    if question.caller.overrider {
+        return (Verdict::Admit(permit), observed);
+    }
+    match question.judge_moves(permit.plan()) {
+        Ok(None) => (Verdict::Admit(permit), observed),
+        Ok(Some(meaning)) => (Verdict::Admit(question.permit(meaning)), observed),
+        Err(rejection) if workflow.mode == Mode::Observe => (Verdict::Admit(permit), observed.or(Some(rejection.code))),
         Err(rejection) => (Verdict::Reject(*rejection), None),
     }
 }
@@ -46,18 +61,13 @@ pub fn decide(question: &Question<'_>) -> (Verdict, Option<Code>) {
 // === impl Question ===
 
 impl Question<'_> {
-    fn rule(&self) -> Ruling {
+    fn judge_assignees(&self) -> Ruling {
         let Some(assignees) = &self.change.assignees else { return Ok(self.admit(Kind::Move, Ownership::Keep)) };
         if self.caller.overrider {
-            let (kind, ownership) = self.unruled();
-            return Ok(self.admit(kind, ownership));
+            return Ok(Verdict::Admit(self.permit(self.unruled())));
         }
         let after = assignees.apply(&self.seen.assignees);
         if after.is_empty() { self.release(assignees) } else { self.assign(&after) }
-    }
-
-    fn observing(&self) -> bool {
-        self.rules.assignment.mode == Mode::Observe
     }
 
     // === clearing ===
@@ -164,11 +174,18 @@ impl Question<'_> {
     }
 
     fn claim(&self) -> Ruling {
+        self.expect_status()?;
+        Ok(self.admit(Kind::Claim, self.the_caller()))
+    }
+
+    /// Whether the item stands where it may be claimed from.
+    pub(super) fn expect_status(&self) -> Result<(), Box<Rejection>> {
         let expected = &self.rules.assignment.expect_status;
         let statuses = self.rules.workflow.shown(self.seen).statuses;
         let none = statuses.is_empty() && expected.contains(&Status::new("none"));
-        if expected.is_empty() || none || statuses.iter().any(|status| expected.contains(status)) {
-            return Ok(self.admit(Kind::Claim, self.the_caller()));
+        let state = expected.contains(&Status::new(self.seen.state.as_str()));
+        if expected.is_empty() || none || state || statuses.iter().any(|status| expected.contains(status)) {
+            return Ok(());
         }
         let names: Vec<&str> = expected.iter().map(Status::as_str).collect();
         let expected = format!("nobody assigned, status {}", names.join(" or "));
@@ -215,16 +232,21 @@ impl Question<'_> {
         }
     }
 
-    fn the_caller(&self) -> Ownership {
+    pub(super) fn the_caller(&self) -> Ownership {
         Ownership::Becomes(self.caller.actor.clone())
     }
 
     fn admit(&self, kind: Kind, ownership: Ownership) -> Verdict {
-        Verdict::Admit(Permit::new(Plan { kind, goal: self.change.goal(self.seen), ownership }))
+        Verdict::Admit(self.permit((kind, ownership)))
+    }
+
+    fn permit(&self, (kind, ownership): Meaning) -> Permit {
+        let found = self.rules.workflow.statuses(&self.seen.labels);
+        Permit::new(Plan { kind, goal: Goal { found, ..self.change.goal(self.seen) }, ownership })
     }
 
     /// What the write means where no rule judges it: for overriders, and for rules that only observe.
-    fn unruled(&self) -> (Kind, Ownership) {
+    fn unruled(&self) -> Meaning {
         let Some(assignees) = &self.change.assignees else { return (Kind::Move, Ownership::Keep) };
         let after = assignees.apply(&self.seen.assignees);
         let holder = self.record.holding.as_ref().and_then(|holding| holding.actor.account.login());
@@ -238,7 +260,7 @@ impl Question<'_> {
 
     // === refusals ===
 
-    fn held(&self, holding: &Holding) -> Box<Rejection> {
+    pub(super) fn held(&self, holding: &Holding) -> Box<Rejection> {
         let message = format!("{} is held by {}; pick another item", self.seen.locator, holding.actor);
         self.rejection(Code::AlreadyAssigned, message, "nobody assigned", Some(holding))
     }
@@ -252,22 +274,28 @@ impl Question<'_> {
         self.rejection(Code::NotHolder, message, "the caller holds the item", Some(holding))
     }
 
-    fn foreign(&self, code: Code, advice: &str) -> Box<Rejection> {
+    pub(super) fn foreign(&self, code: Code, advice: &str) -> Box<Rejection> {
         let names: Vec<&str> = self.seen.assignees.iter().map(Login::as_str).collect();
         let message = format!("{} is assigned to {}; {advice}", self.seen.locator, names.join(", "));
         self.rejection(code, message, "nobody assigned", None)
     }
 
-    fn contested(&self, advice: &str) -> Box<Rejection> {
+    pub(super) fn contested(&self, advice: &str) -> Box<Rejection> {
         let message = format!("{} was changed by a write that did not pass the gate; {advice}", self.seen.locator);
         self.rejection(Code::Contested, message, "no outside edit", self.record.holding.as_ref())
     }
 
-    fn refuse(&self, code: Code, why: &str, expected: &str) -> Box<Rejection> {
+    pub(super) fn refuse(&self, code: Code, why: &str, expected: &str) -> Box<Rejection> {
         self.rejection(code, format!("{}: {why}", self.seen.locator), expected, self.record.holding.as_ref())
     }
 
-    fn rejection(&self, code: Code, message: String, expected: &str, holding: Option<&Holding>) -> Box<Rejection> {
+    pub(super) fn rejection(
+        &self,
+        code: Code,
+        message: String,
+        expected: &str,
+        holding: Option<&Holding>,
+    ) -> Box<Rejection> {
         Box::new(Rejection {
             code,
             resource: Some(self.seen.locator.clone()),

@@ -9,6 +9,7 @@
 
 mod decide;
 mod expectation;
+mod moves;
 pub mod once;
 mod outside;
 mod permit;

@@ -77,6 +77,8 @@ pub struct Workflow {
     pub consume: BTreeSet<Status>,
     /// Which moves are allowed.
     pub moves: Vec<MoveRule>,
+    /// Whether the labels that a claim brought go when its holding ends half-way.
+    pub put_back: bool,
 }
 
 /// All rules of one gate.

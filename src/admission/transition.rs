@@ -6,9 +6,10 @@
 
 use super::{OutsideEdit, Plan};
 use crate::model::{
-    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind,
-    Masked, Ownership, Settled, Shown, Time,
+    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Holding, ItemRecord, Kind, Masked,
+    OpenState, Ownership, Settled, Shown, Status, Time,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One step, carried out in one transaction.
@@ -272,6 +273,10 @@ fn settle(
         Outcome::Committed { shown, parked } => {
             record.contested = false;
             own(record, &attempt, shown, stamp);
+            // Whoever relabels an item has seen to its labels.
+            if attempt.goal.as_ref().is_some_and(|goal| goal.labels.is_some()) {
+                record.stray = None;
+            }
             if let (Some(parked), Some(holding)) = (parked, record.holding.as_mut()) {
                 holding.parked = *parked;
             }
@@ -358,10 +363,18 @@ fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, st
         attempt: before.map_or_else(|| attempt.id.clone(), |held| held.attempt.clone()),
         fence: record.fence,
         shown: shown.clone(),
-        found: before.map_or_else(|| shown.statuses.clone(), |held| held.found.clone()),
+        found: before.map_or_else(|| found(record, attempt, shown), |held| held.found.clone()),
         parked: false,
         renewed: stamp.now,
     }
+}
+
+/// Where the item stood before anybody took it up: before a holding that this one takes over or that ended half-way;
+/// else as the claim's own read showed it, or, where nothing was sent, as it shows.
+fn found(record: &ItemRecord, attempt: &Attempt, shown: &Shown) -> BTreeSet<Status> {
+    let taken_over = record.holding.as_ref().filter(|held| !held.parked).map(|held| &held.found);
+    let read = attempt.goal.as_ref().map_or(&shown.statuses, |goal| &goal.found);
+    record.stray.as_ref().or(taken_over).unwrap_or(read).clone()
 }
 
 // === outside edits, doubt, recovery ===
@@ -371,8 +384,12 @@ fn edited(record: &mut ItemRecord, edit: &OutsideEdit, fence: Fence, done: &mut 
         return Err(Refused::Stale);
     }
     match edit {
-        OutsideEdit::Takes { cause, .. } => {
-            let holder = record.holding.take().ok_or(Refused::Stale)?.actor;
+        OutsideEdit::Takes { shown, cause } => {
+            let held = record.holding.take().ok_or(Refused::Stale)?;
+            // Closed is finished, not half-way.
+            let half_way = shown.state == OpenState::Open && shown.statuses != held.found;
+            record.stray = half_way.then_some(held.found);
+            let holder = held.actor;
             record.fence.0 += 1;
             record.contested = false;
             record.masks.clear();
@@ -533,7 +550,7 @@ fn take_live(
 }
 
 fn mask(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) {
-    if let Some(goal) = attempt.goal.clone().filter(|goal| *goal != Goal::default()) {
+    if let Some(goal) = attempt.goal.clone().filter(|goal| !goal.is_empty()) {
         record.masks.push(Masked { goal, settled: stamp.now });
     }
 }

@@ -129,13 +129,14 @@ fn assignment(out: &mut String, rules: &Assignment) -> fmt::Result {
 
 fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
     writeln!(out, "\nWorkflow ({}):", mode(rules.mode))?;
-    writeln!(out, "  for now moves take their turn and are recorded; none is refused by these rules yet")?;
     writeln!(out, "  worked on in: {}", or_none(&rules.working))?;
     writeln!(out, "  left only once: {}", or_none(&rules.consume))?;
     for rule in &rules.moves {
         writeln!(out, "  to {} from {}, by {}", rule.to, rule.from.join(", "), who(rule.by))?;
     }
-    writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")
+    writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")?;
+    let fate = if rules.put_back { "are put back" } else { "stay" };
+    writeln!(out, "  labels of a claim that ended half-way {fate}")
 }
 
 fn web(out: &mut String, config: &Config) -> fmt::Result {

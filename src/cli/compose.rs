@@ -100,6 +100,7 @@ pub(super) fn rules(config: &Config) -> Rules {
                     by: by(rule.by),
                 })
                 .collect(),
+            put_back: flow.put_back,
         },
         once: config.once.iter().map(once).collect(),
     }

@@ -250,6 +250,8 @@ pub struct Workflow {
     pub working: Vec<String>,
     /// Those that can be left only once.
     pub consume: Vec<String>,
+    /// Whether the labels of a claim that ended half-way are put back.
+    pub put_back: bool,
     /// The allowed moves (`[[workflow.move]]`).
     #[serde(rename = "move")]
     pub moves: Vec<Move>,

@@ -217,8 +217,12 @@ pub trait Dialect: CreateOnce + Send + Sync + 'static {
     /// A write that adds or removes labels; removals one at a time.
     fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent;
 
-    /// A read of one page of the labels that the item's repository has; pages begin with 1.
-    fn list_labels(&self, address: &Address, page: usize, credential: &Credential) -> WireRequest;
+    /// A read of one page of the labels that the item's repository has, or the organisation that owns it; pages begin
+    /// with 1.
+    fn list_labels(&self, address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest;
+
+    /// Whether a request that passes may change what labels there are, or what they are called.
+    fn defines_labels(&self, head: &Head<'_>) -> bool;
 
     /// What that read showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;

@@ -72,6 +72,8 @@ type Ended = Result<Reply, Stop>;
 const READS_AT_ONCE: usize = 8;
 /// Pages of a repository's items that are looked through for a number.
 const MOST_PAGES: usize = 200;
+/// Before the name of a session whose account is not known; no login has a colon.
+const SESSION: &str = "session:";
 /// Items that a text names.
 const MOST_NAMES: usize = 5;
 
@@ -147,7 +149,7 @@ impl BulkSection {
         let overrider = self.gate.settings.web == Web::Override
             || named.as_ref().is_some_and(|login| self.gate.settings.overriders.contains(login));
         let session: String = print.as_str().chars().take(12).collect();
-        let login = named.unwrap_or_else(|| Login::new(&format!("session:{session}")));
+        let login = named.unwrap_or_else(|| Login::new(&format!("{SESSION}{session}")));
         let actor = Actor { account: Account::Named(login), instance: None };
         Who { caller: Caller { actor, credential: print, shared: false, overrider }, reader }
     }
@@ -377,6 +379,10 @@ impl BulkSection {
     fn took(&self) -> Duration {
         Duration::from_micros(self.gate.ports.clock.boot().0.saturating_sub(self.ask.arrived.0))
     }
+}
+
+fn is_session(actor: &Actor) -> bool {
+    actor.account.login().is_some_and(|login| login.as_str().starts_with(SESSION))
 }
 
 /// The first few, and how many there are beside.

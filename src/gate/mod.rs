@@ -7,6 +7,7 @@
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
 mod bulk;
+mod labels;
 mod lanes;
 mod reads;
 mod refusal;
@@ -100,6 +101,7 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     lanes: Lanes,
     reads: Reads,
+    labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
@@ -204,6 +206,7 @@ impl Gate {
             rules: ArcSwap::from_pointee(rules),
             lanes,
             reads: Reads::default(),
+            labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),

@@ -4,6 +4,7 @@ use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, LedgerError, Note};
 use crate::model::{Doubt, ItemRecord, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Gate {
@@ -34,7 +35,7 @@ impl Gate {
 
     /// Records what changed outside the gate since the ledger's last look at the item, each edit as a step of its own.
     pub(super) async fn account_for(
-        &self,
+        self: &Arc<Self>,
         mut record: ItemRecord,
         seen: &Snapshot,
         rules: &Rules,
@@ -52,6 +53,7 @@ impl Gate {
             let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
             record = self.ports.ledger.commit(vec![command], durability).await?.pop().unwrap_or(record);
             self.count(&edit);
+            self.put_back_soon(&seen.locator, record.stray.as_ref());
         }
         Ok(record)
     }
@@ -101,8 +103,16 @@ pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now:
 
 /// Whether the write that landed parks its holder's item, as an answered one would have.
 fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) -> Option<bool> {
-    let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor))?;
-    admission::parks(&own.shown, shown, &rules.workflow)
+    let becomes = matches!(&doubt.ownership, Ownership::Becomes(actor) if actor.same_agent(&doubt.actor));
+    let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor));
+    match own {
+        Some(own) => admission::parks(&own.shown, shown, &rules.workflow),
+        None if becomes => {
+            let before = Shown { statuses: doubt.goal.found.clone(), ..shown.clone() };
+            admission::parks(&before, shown, &rules.workflow)
+        }
+        None => None,
+    }
 }
 
 fn holds_already(record: &ItemRecord, doubt: &Doubt) -> bool {

@@ -1,17 +1,28 @@
 //! Putting an item back as its claim found it: no assignee, no label of a claim that is over.
 //!
-//! Every write here is a guarded write of its own, made with the service token and audited as the operator's.
+//! Every write here is a guarded write of its own, audited as the operator's: made with the service token, or in the
+//! name of whoever comes next.
 
 use super::section::Section;
 use super::{About, Answered, Ask, Gate};
 use crate::admission::Expectation;
 use crate::dialect::{Address, Credential, Intent, ReadOutcome};
-use crate::model::{Holding, Label, LabelRef, Locator, SetChange, Snapshot, Status};
+use crate::model::{Holding, Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
+use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Pages of a repository's labels that are looked through.
-const MOST_PAGES: usize = 40;
+/// In whose name the gate writes.
+pub(super) struct Writer {
+    pub(super) credential: Credential,
+    pub(super) instance: Option<Instance>,
+}
+
+impl Writer {
+    fn service(credential: &Credential) -> Self {
+        Self { credential: credential.clone(), instance: None }
+    }
+}
 
 impl Gate {
     /// Clears the assignee and takes the labels back to what the claim found. What it says is for the operator.
@@ -23,11 +34,12 @@ impl Gate {
             );
         };
         let mut done = Vec::new();
-        if let Err(why) = self.write(self.ports.dialect.clear_assignees(&address), service).await {
+        let by = Writer::service(service);
+        if let Err(why) = self.write(self.ports.dialect.clear_assignees(&address), &by).await {
             return format!("its assignee was not cleared: {why}");
         }
         done.push("its assignee was cleared".to_owned());
-        match self.restore_labels(&address, held, service).await {
+        match self.restore_labels(&address, &held.found, &by).await {
             Ok(0) => {}
             Ok(_) => done.push("its status labels are what the claim found".to_owned()),
             Err(why) => done.push(format!("its labels were not put back: {why}")),
@@ -35,60 +47,80 @@ impl Gate {
         done.join("; ")
     }
 
-    /// Removes the working labels that the claim brought, and adds what it took away. Returns how many writes that took.
+    /// Removes the working labels that a claim brought, and adds what it took away. Returns how many writes that took.
     async fn restore_labels(
         self: &Arc<Self>,
         address: &Address,
-        held: &Holding,
-        service: &Credential,
+        found: &BTreeSet<Status>,
+        by: &Writer,
     ) -> Result<usize, String> {
-        let seen = self.look_up(address, service).await?;
+        let seen = self.look_up(address, &by.credential).await?;
         let rules = self.rules();
         let brought = |label: &&Label| {
             let status = Status::new(&label.name);
-            rules.workflow.working.contains(&status) && !held.found.contains(&status)
+            rules.workflow.working.contains(&status) && !found.contains(&status)
         };
         let brought: Vec<LabelRef> = seen.labels.iter().filter(brought).map(|label| LabelRef::Id(label.id)).collect();
         if brought.is_empty() {
             return Ok(0);
         }
         let statuses = rules.workflow.statuses(&seen.labels);
-        let taken: BTreeSet<Status> = held.found.difference(&statuses).cloned().collect();
-        let taken = self.label_ids(address, &taken, service).await?;
+        let taken: BTreeSet<Status> = found.difference(&statuses).cloned().collect();
+        let taken = self.label_ids(address, &taken, &by.credential).await?;
         let removals = brought.into_iter().map(|label| SetChange::Remove(BTreeSet::from([label])));
         let addition = (!taken.is_empty()).then_some(SetChange::Add(taken));
         let changes: Vec<SetChange<LabelRef>> = addition.into_iter().chain(removals).collect();
         for change in &changes {
-            self.write(self.ports.dialect.relabel(address, change.clone()), service).await?;
+            self.write(self.ports.dialect.relabel(address, change.clone()), by).await?;
         }
         Ok(changes.len())
+    }
+
+    /// Puts the labels of an item back whose holding ended half-way, before its next holder begins. What fails is left
+    /// to the next write.
+    pub(super) async fn put_back(self: &Arc<Self>, address: &Address, found: &BTreeSet<Status>, by: &Writer) {
+        match self.restore_labels(address, found, by).await {
+            Ok(0) => {}
+            Ok(_) => tracing::info!(resource = %address.locator(), "labels of a claim that is over were put back"),
+            Err(why) => tracing::warn!(resource = %address.locator(), why, "stray labels were not put back"),
+        }
+    }
+
+    /// The same with the operator's own credential, where there is one: nobody need come for it.
+    pub(super) fn put_back_soon(self: &Arc<Self>, locator: &Locator, found: Option<&BTreeSet<Status>>) {
+        let (Some(service), Some(address), Some(found)) = (&self.ports.service, address_of(locator), found) else {
+            return;
+        };
+        if !self.rules().workflow.put_back {
+            return;
+        }
+        let (gate, by, found) = (Arc::clone(self), Writer::service(service), found.clone());
+        tokio::spawn(async move { gate.put_back(&address, &found, &by).await });
     }
 
     async fn label_ids(
         &self,
         address: &Address,
         wanted: &BTreeSet<Status>,
-        service: &Credential,
+        credential: &Credential,
     ) -> Result<BTreeSet<LabelRef>, String> {
-        let mut found = BTreeSet::new();
-        for page in 1..=MOST_PAGES {
-            if found.len() == wanted.len() {
-                break;
-            }
-            let request = self.ports.dialect.list_labels(address, page, service);
-            let (response, _) = self.ports.upstream.read(request).await.map_err(|error| error.to_string())?;
-            let labels = self.ports.dialect.labels(&response).ok_or("the repository's labels could not be read")?;
-            if labels.is_empty() {
-                break;
-            }
-            let chosen = labels.iter().filter(|label| wanted.contains(&Status::new(&label.name)));
-            found.extend(chosen.map(|label| LabelRef::Id(label.id)));
+        if wanted.is_empty() {
+            return Ok(BTreeSet::new());
         }
-        Ok(found)
+        let mut labels = Vec::new();
+        for of_owner in [false, true] {
+            labels.extend(self.list_labels(address, of_owner, credential).await.map_err(|stop| stop.to_string())?);
+            let names: BTreeSet<Status> = labels.iter().map(|label: &Label| Status::new(&label.name)).collect();
+            if wanted.is_subset(&names) {
+                break;
+            }
+        }
+        let chosen = labels.iter().filter(|label| wanted.contains(&Status::new(&label.name)));
+        Ok(chosen.map(|label| LabelRef::Id(label.id)).collect())
     }
 
-    async fn look_up(&self, address: &Address, service: &Credential) -> Result<Snapshot, String> {
-        let request = self.ports.dialect.observe(address, service);
+    async fn look_up(&self, address: &Address, credential: &Credential) -> Result<Snapshot, String> {
+        let request = self.ports.dialect.observe(address, credential);
         let (response, _) = self.ports.upstream.read(request).await.map_err(|error| error.to_string())?;
         match self.ports.dialect.read(address, &response) {
             ReadOutcome::Item(seen) => Ok(seen),
@@ -98,23 +130,27 @@ impl Gate {
         }
     }
 
-    async fn write(self: &Arc<Self>, intent: Intent, service: &Credential) -> Result<(), String> {
+    /// Boxed: a section may end in such a write, which is a section itself.
+    fn write<'a>(self: &Arc<Self>, intent: Intent, by: &'a Writer) -> BoxFuture<'a, Result<(), String>> {
         let ask = Ask {
             intent,
-            credential: service.clone(),
-            instance: None,
+            credential: by.credential.clone(),
+            instance: by.instance.clone(),
             headers: http::HeaderMap::new(),
             arrived: self.ports.clock.boot(),
             about: About::default(),
             operator: true,
             expectation: Expectation::Implied,
         };
-        match Section::new(Arc::clone(self), ask).run(&|| false).await.map(|reply| reply.answer) {
-            Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),
-            Some(Answered::Tracker(response)) => Err(format!("the tracker answered {}", response.status)),
-            Some(Answered::Refused(rejection)) => Err(rejection.message),
-            None => Err("it was given up".to_owned()),
-        }
+        let section = Section::new(Arc::clone(self), ask);
+        Box::pin(async move {
+            match section.run(&|| false).await.map(|reply| reply.answer) {
+                Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),
+                Some(Answered::Tracker(response)) => Err(format!("the tracker answered {}", response.status)),
+                Some(Answered::Refused(rejection)) => Err(rejection.message),
+                None => Err("it was given up".to_owned()),
+            }
+        })
     }
 }
 

@@ -5,22 +5,21 @@
 
 use super::lanes::KEPT;
 use super::refusal;
+use super::restore::Writer;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
-use crate::admission::{
-    self, Answer, By, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict,
-};
-use crate::dialect::{Address, Intent, ReadOutcome, Scope, WireResponse};
-use crate::effect::{
-    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
-};
+use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
+use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
+use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, failpoint};
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, AttemptState, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Locator,
-    Ownership, Rejection, ResourceKey, Snapshot,
+    Account, Actor, Attempt, AttemptId, AttemptState, Boot, Caller, Code, Goal, Holding, ItemRecord, Label, Locator,
+    Ownership, Rejection, ResourceKey, Snapshot, Status,
 };
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod creation;
+mod notes;
 mod once;
 
 pub(super) struct Section {
@@ -28,10 +27,12 @@ pub(super) struct Section {
     ask: Ask,
     /// What to settle should the section panic.
     entered: Mutex<Option<(ResourceKey, Locator, AttemptId)>>,
+    /// Where the item is, and where it stood before a holding that ended half-way: to be put right before the answer.
+    stray: Mutex<Option<(Address, BTreeSet<Status>)>>,
 }
 
 /// Why the section ends before a send: what the client is told.
-enum Stop {
+pub(super) enum Stop {
     /// Refused by the gate.
     Refuse(Box<Rejection>),
     /// The tracker's own answer goes back.
@@ -63,6 +64,17 @@ struct Entered<'a> {
 
 type Ended = Result<Reply, Stop>;
 
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refuse(rejection) => f.write_str(&rejection.message),
+            Self::Tracker(response) => write!(f, "the tracker answered {}", response.status),
+            Self::Gone => f.write_str("the client has gone"),
+            Self::Moved => f.write_str("the item has moved"),
+        }
+    }
+}
+
 /// A settlement that cannot be written is tried again this often.
 pub(super) const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 /// Who comes while this runs shares the read after it.
@@ -74,17 +86,28 @@ const HERD: Duration = Duration::from_secs(2);
 
 impl Section {
     pub(super) fn new(gate: Arc<Gate>, ask: Ask) -> Self {
-        Self { gate, ask, entered: Mutex::new(None) }
+        Self { gate, ask, entered: Mutex::new(None), stray: Mutex::new(None) }
     }
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
     pub(super) async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-        match self.walk(gone).await {
+        let ended = self.walk(gone).await;
+        self.put_back().await;
+        match ended {
             Ok(reply) => Some(reply),
             Err(Stop::Refuse(rejection)) => Some(self.refused(None, *rejection)),
             Err(Stop::Tracker(response)) => Some(self.denied(*response)),
             Err(Stop::Gone) => None,
             Err(Stop::Moved) => Some(self.refused(None, *self.still_moving())),
+        }
+    }
+
+    /// Labels of a claim that is over go before the next holder begins: its turn has ended, and its answer waits.
+    async fn put_back(&self) {
+        let stray = self.stray.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((address, found)) = stray {
+            let by = Writer { credential: self.ask.credential.clone(), instance: self.ask.instance.clone() };
+            self.gate.put_back(&address, &found, &by).await;
         }
     }
 
@@ -148,7 +171,7 @@ impl Section {
         failpoint::reach("reconciled");
         // The operator puts back what nobody holds; whoever has claimed it since is left alone.
         if self.ask.operator
-            && let Some(held) = &record.holding
+            && let Some(held) = record.held_by_another(&at.caller.actor)
         {
             let rejection = refusal::plain(
                 Code::AlreadyAssigned,
@@ -157,12 +180,17 @@ impl Section {
             );
             return Ok(self.reject(at, &record, fresh, *rejection).await);
         }
+        let labels = match self.labels(&fresh.seen, &fresh.address).await {
+            Ok(labels) => labels,
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
+        };
         let question = Question {
             rules: at.rules,
             caller: at.caller,
             change: &self.ask.intent.change,
             record: &record,
             seen: &fresh.seen,
+            labels: &labels,
             now: self.gate.ports.clock.now(),
         };
         // What the client itself states must show, too; it is compared last.
@@ -309,7 +337,11 @@ impl Section {
             && self.gate.reads.is_reader(&caller.credential, &seen.seen.locator.project)
             && admission::outside_edit(&seen.record, &seen.seen, rules, now).is_none();
         let change = &self.ask.intent.change;
-        let question = Question { rules, caller, change, record: &seen.record, seen: &seen.seen, now };
+        let labels = match &change.labels {
+            Some(change) => self.gate.known_labels(change.members(), &seen.seen)?,
+            None => Vec::new(),
+        };
+        let question = Question { rules, caller, change, record: &seen.record, seen: &seen.seen, labels: &labels, now };
         match settled.then(|| admission::decide(&question)) {
             Some((Verdict::Reject(rejection), _)) => Some(Box::new(rejection)),
             _ => None,
@@ -409,6 +441,12 @@ impl Section {
         untouched && self.gate.ports.ledger.exclusive() && fresh.began >= self.ask.arrived
     }
 
+    /// What the labels that the request names are called.
+    async fn labels(&self, seen: &Snapshot, address: &Address) -> Result<Vec<Label>, Stop> {
+        let Some(change) = &self.ask.intent.change.labels else { return Ok(Vec::new()) };
+        self.gate.named_labels(change.members(), seen, address, &self.ask.credential).await
+    }
+
     async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
         let record = self.rebind(at, record, seen).await?;
         let done = self.gate.account_for(record, seen, at.rules).await;
@@ -486,7 +524,7 @@ impl Section {
             Err(error) => return self.not_sending(at, &locator, error).await,
         };
         failpoint::reach("t2.after");
-        let by_holder = record.and_then(|record| record.holding).is_some_and(|h| h.actor.same_agent(&at.caller.actor));
+        let by_holder = self.is_by_holder(at, permit.plan(), record.and_then(|record| record.holding).as_ref());
         // Sent at most once, on the connection that carried the read or on a new one.
         let answer = self.emit(&mut fresh, emit_by).await;
         let (status, response) = match answer {
@@ -509,6 +547,13 @@ impl Section {
             &at.rules.workflow,
         );
         Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
+    }
+
+    /// Whether whoever moves the item is its holder, or becomes it; what the gate itself puts back moves nothing.
+    fn is_by_holder(&self, at: &Entered<'_>, plan: &Plan, held: Option<&Holding>) -> bool {
+        let own = |actor: &Actor| actor.same_agent(&at.caller.actor);
+        let becomes = matches!(&plan.ownership, Ownership::Becomes(actor) if own(actor));
+        !self.ask.operator && (becomes || held.is_some_and(|held| own(&held.actor)))
     }
 
     async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {
@@ -592,6 +637,10 @@ impl Section {
         };
         failpoint::reach("t3.after");
         if let (Some(record), Some(back)) = (record, &back) {
+            if at.rules.workflow.put_back && !self.ask.operator && matches!(outcome, Outcome::Committed { .. }) {
+                let stray = record.stray.clone().map(|found| (back.address.clone(), found));
+                *self.stray.lock().unwrap_or_else(PoisonError::into_inner) = stray;
+            }
             Self::publish(at, back.began, back.seen.clone(), record);
         }
         self.tell(at, locator, permit.plan(), &outcome, response, back, decision, observed)
@@ -721,83 +770,6 @@ impl Section {
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
         Reply { id: id.to_owned(), decision, code, answer, state: None }
-    }
-
-    // === small helpers ===
-
-    fn intent_at(&self, address: &Address) -> Intent {
-        match &self.ask.intent.scope {
-            Scope::Item(asked) if asked.locator() == address.locator() => self.ask.intent.clone(),
-            _ => self.gate.ports.dialect.relocate(&self.ask.intent, address),
-        }
-    }
-
-    fn locator(&self) -> Locator {
-        match &self.ask.intent.scope {
-            Scope::Item(address) => address.locator(),
-            Scope::Create(project) => Locator { project: project.clone(), number: 0 },
-        }
-    }
-
-    fn command(&self, key: &ResourceKey, locator: &Locator, step: Step, note: Option<Box<Note>>) -> Command {
-        let (key, locator) = (key.clone(), locator.clone());
-        Command { key, locator, step, note, now: self.gate.ports.clock.now() }
-    }
-
-    fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
-        let mut note = self.note_of(at.attempt.as_str().to_owned(), decision, code);
-        note.waited = at.waited;
-        note.authority = match at.rules.assignment.release_by {
-            _ if at.caller.overrider => Some(Authority::Overrider),
-            By::Anyone => Some(Authority::Anyone),
-            By::Holder => None,
-        };
-        Box::new(note)
-    }
-
-    /// A line that is no attempt's, with a name of its own.
-    fn bare_note(&self, decision: Decision, code: Option<Code>) -> Note {
-        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
-        self.note_of(id.as_str().to_owned(), decision, code)
-    }
-
-    fn note_of(&self, id: String, decision: Decision, code: Option<Code>) -> Note {
-        let mut note = Note::of_gate(id, None);
-        note.decision = decision;
-        note.code = code;
-        note.change = self.asked();
-        note.took = self.took();
-        note.resource = Some(self.locator());
-        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
-        note.agent = self.actor(&print).map(|actor| (actor, print));
-        self.ask.about.fill(&mut note);
-        note
-    }
-
-    fn actor(&self, print: &Fingerprint) -> Option<Actor> {
-        let account = self.gate.ports.identify.known(print)?;
-        Some(Actor { account, instance: self.ask.instance.clone() })
-    }
-
-    fn took(&self) -> Duration {
-        Duration::from_micros(self.gate.ports.clock.boot().0.saturating_sub(self.ask.arrived.0))
-    }
-
-    fn doubt_period(&self) -> Duration {
-        self.gate.settings.doubt_period
-    }
-
-    fn nameless(&self, caller: &Caller) -> Box<Rejection> {
-        let message = format!(
-            "the account {} is shared by several agents, so the request must say which one it is: use the base URL \
-             /as/<agent>/ or the header Claimgate-Agent",
-            caller.actor.account
-        );
-        refusal::plain(Code::IdentityRequired, &self.locator(), message)
-    }
-
-    fn still_moving(&self) -> Box<Rejection> {
-        refusal::unreadable(&self.locator(), "the path named another item each time it was read")
     }
 }
 

@@ -277,7 +277,11 @@ impl Gate {
         };
         turn.forget();
         match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
-            Ok(_) => self.count(&edit),
+            Ok(records) => {
+                self.count(&edit);
+                let stray = records.first().and_then(|record| record.stray.as_ref());
+                self.put_back_soon(&seen.locator, stray);
+            }
             Err(error) => {
                 tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
             }

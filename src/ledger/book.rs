@@ -207,6 +207,7 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.doubts == other.doubts
         && one.doubt_until == other.doubt_until
         && one.masks == other.masks
+        && one.stray == other.stray
 }
 
 /// The line of a decision that never became an attempt, or of the operator's word.

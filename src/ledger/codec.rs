@@ -103,6 +103,14 @@ fn read_label(value: &Value) -> Option<LabelRef> {
     value.as_u64().map(LabelRef::Id).or_else(by_name)
 }
 
+pub(super) fn statuses(statuses: &BTreeSet<Status>) -> Value {
+    set(statuses, |status| json!(status.as_str()))
+}
+
+pub(super) fn read_statuses(value: &Value) -> Read<BTreeSet<Status>> {
+    read_set(value, |status| status.as_str().map(Status::new))
+}
+
 fn set_change<T: Ord>(change: &SetChange<T>, one: impl Fn(&T) -> Value) -> Value {
     match change {
         SetChange::Replace(members) => json!({"replace": set(members, one)}),
@@ -138,11 +146,15 @@ fn read_state(value: &Value) -> Read<Option<OpenState>> {
 }
 
 pub(super) fn change(change: &Change) -> Value {
-    json!({
+    let mut value = json!({
         "assignees": change.assignees.as_ref().map(|change| set_change(change, login)),
         "labels": change.labels.as_ref().map(|change| set_change(change, label)),
         "state": change.state.map(OpenState::as_str),
-    })
+    });
+    if let Some(reviewers) = &change.reviewers {
+        value["reviewers"] = set_change(reviewers, login);
+    }
+    value
 }
 
 pub(super) fn read_change(value: &Value) -> Read<Change> {
@@ -151,18 +163,23 @@ pub(super) fn read_change(value: &Value) -> Read<Change> {
         assignees: read_set_change(&value["assignees"], read_login)?,
         labels: read_set_change(&value["labels"], read_label)?,
         state: read_state(&value["state"])?,
+        reviewers: read_set_change(&value["reviewers"], read_login)?,
     })
 }
 
 pub(super) fn goal(goal: &Goal) -> Value {
-    json!({
+    let mut value = json!({
         "assignees": goal.assignees.as_ref().map(|members| set(members, login)),
         "labels": goal.labels.as_ref().map(|goal| json!({
             "with": set(&goal.with, label),
             "without": goal.without.as_ref().map(|members| set(members, label)),
         })),
         "state": goal.state.map(OpenState::as_str),
-    })
+    });
+    if !goal.found.is_empty() {
+        value["found"] = statuses(&goal.found);
+    }
+    value
 }
 
 pub(super) fn read_goal(value: &Value) -> Read<Goal> {
@@ -176,13 +193,15 @@ pub(super) fn read_goal(value: &Value) -> Read<Goal> {
         assignees: some(&value["assignees"]).map(|members| read_set(&members, read_login)).transpose()?,
         labels: labels.transpose()?,
         state: read_state(&value["state"])?,
+        // Written only where there is one.
+        found: some(&value["found"]).map(|members| read_statuses(&members)).transpose()?.unwrap_or_default(),
     })
 }
 
 pub(super) fn shown(shown: &Shown) -> Value {
     json!({
         "assignees": set(&shown.assignees, login),
-        "statuses": set(&shown.statuses, |status| json!(status.as_str())),
+        "statuses": statuses(&shown.statuses),
         "state": shown.state.as_str(),
     })
 }
@@ -190,7 +209,7 @@ pub(super) fn shown(shown: &Shown) -> Value {
 pub(super) fn read_shown(value: &Value) -> Read<Shown> {
     Ok(Shown {
         assignees: read_set(&value["assignees"], read_login)?,
-        statuses: read_set(&value["statuses"], |status| status.as_str().map(Status::new))?,
+        statuses: read_statuses(&value["statuses"])?,
         state: read_state(&value["state"])?.ok_or(Unreadable("open or closed"))?,
     })
 }
@@ -204,7 +223,7 @@ pub(super) fn holding(holding: &Holding) -> Value {
         "attempt": holding.attempt.as_str(),
         "fence": holding.fence.0,
         "shown": shown(&holding.shown),
-        "found": set(&holding.found, |status| json!(status.as_str())),
+        "found": statuses(&holding.found),
         "parked": holding.parked,
         "renewed": holding.renewed.0,
     })
@@ -217,7 +236,7 @@ pub(super) fn read_holding(value: &Value) -> Read<Holding> {
         attempt: AttemptId::new(text(&value["attempt"])?),
         fence: Fence(value["fence"].as_u64().ok_or(Unreadable("version"))?),
         shown: read_shown(&value["shown"])?,
-        found: read_set(&value["found"], |status| status.as_str().map(Status::new))?,
+        found: read_statuses(&value["found"])?,
         parked: value["parked"].as_bool().ok_or(Unreadable("holding"))?,
         renewed: read_time(&value["renewed"])?,
     })

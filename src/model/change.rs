@@ -1,6 +1,6 @@
 //! A guarded write once understood, and the value that it wants to reach.
 
-use super::{Login, Snapshot};
+use super::{Login, Snapshot, Status};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -42,6 +42,8 @@ pub struct Change {
     pub labels: Option<SetChange<LabelRef>>,
     /// Whether it is open.
     pub state: Option<OpenState>,
+    /// Who is asked to review it: takes its turn and is recorded; no rule is about it, and no read-back shows it.
+    pub reviewers: Option<SetChange<Login>>,
 }
 
 /// What a read-back must show for a set change to have happened.
@@ -62,6 +64,8 @@ pub struct Goal {
     pub labels: Option<SetGoal<LabelRef>>,
     /// Whether it is to be open.
     pub state: Option<OpenState>,
+    /// The statuses that the item stood in before; never compared.
+    pub found: BTreeSet<Status>,
 }
 
 /// How far a read shows a goal to be reached.
@@ -111,6 +115,13 @@ impl fmt::Display for LabelRef {
 // === impl SetChange ===
 
 impl<T: Ord + Clone> SetChange<T> {
+    /// Those that the change names.
+    pub fn members(&self) -> &BTreeSet<T> {
+        match self {
+            Self::Replace(members) | Self::Add(members) | Self::Remove(members) => members,
+        }
+    }
+
     /// The set after the change.
     pub fn apply(&self, before: &BTreeSet<T>) -> BTreeSet<T> {
         match self {
@@ -135,7 +146,7 @@ impl<T: Ord + Clone> SetChange<T> {
 impl Change {
     /// Whether no guarded field is named.
     pub fn is_empty(&self) -> bool {
-        self.assignees.is_none() && self.labels.is_none() && self.state.is_none()
+        self.assignees.is_none() && self.labels.is_none() && self.state.is_none() && self.reviewers.is_none()
     }
 
     /// The value that the change reaches from what the item shows now.
@@ -144,6 +155,7 @@ impl Change {
             assignees: self.assignees.as_ref().map(|change| change.apply(&now.assignees)),
             labels: self.labels.as_ref().map(SetChange::goal),
             state: self.state,
+            found: BTreeSet::new(),
         }
     }
 }
@@ -153,7 +165,8 @@ impl fmt::Display for Change {
         let assignees = self.assignees.as_ref().map(|change| described("assignees", change, Login::to_string));
         let labels = self.labels.as_ref().map(|change| described("labels", change, LabelRef::to_string));
         let state = self.state.map(|state| format!("state={}", state.as_str()));
-        f.write_str(&[assignees, labels, state].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        let reviewers = self.reviewers.as_ref().map(|change| described("reviewers", change, Login::to_string));
+        f.write_str(&[assignees, labels, state, reviewers].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -169,6 +182,11 @@ fn described<T: Ord>(field: &str, change: &SetChange<T>, name: impl Fn(&T) -> St
 // === impl Goal ===
 
 impl Goal {
+    /// Whether it names no field.
+    pub fn is_empty(&self) -> bool {
+        self.assignees.is_none() && self.labels.is_none() && self.state.is_none()
+    }
+
     /// How far this read shows the goal reached.
     pub fn reach(&self, read: &Snapshot) -> Reach {
         let assignees = self.assignees.as_ref().is_none_or(|wanted| *wanted == read.assignees);

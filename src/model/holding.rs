@@ -74,6 +74,8 @@ pub struct ItemRecord {
     pub doubt_until: Option<Time>,
     /// Targets of REFUSED, `NOT_LANDED` and LANDED attempts newer than the last outside edit.
     pub masks: Vec<Masked>,
+    /// A holding ended half-way: where its claim had found the item, until a write has put that right.
+    pub stray: Option<BTreeSet<Status>>,
 }
 
 impl ItemRecord {
@@ -89,6 +91,7 @@ impl ItemRecord {
             doubts: Vec::new(),
             doubt_until: None,
             masks: Vec::new(),
+            stray: None,
         }
     }
 

@@ -12,6 +12,8 @@ pub struct Label {
     pub id: u64,
     /// As spelled there.
     pub name: String,
+    /// Of its scope (what comes before the last `/`) an item carries one at most.
+    pub exclusive: bool,
 }
 
 /// The name of a status, lower-case: a label that the workflow lists.
@@ -31,6 +33,8 @@ pub struct Snapshot {
     pub labels: BTreeSet<Label>,
     /// Open or closed.
     pub state: OpenState,
+    /// Who opened it, where the tracker says so.
+    pub author: Option<Login>,
 }
 
 /// What the ledger remembers of a read: assignees and status (DESIGN section 5, `shown`).
@@ -42,6 +46,25 @@ pub struct Shown {
     pub statuses: BTreeSet<Status>,
     /// Open or closed.
     pub state: OpenState,
+}
+
+// === impl Label ===
+
+impl Label {
+    /// Whether this label, set, takes the other one away (Gitea from 1.19, Forgejo from 7: exclusive scoped labels).
+    pub fn excludes(&self, other: &Self) -> bool {
+        self.id != other.id && self.rivals().is_some() && self.rivals() == other.rivals()
+    }
+
+    /// The scope of which an item carries one label at most, if this label has such a scope.
+    pub fn rivals(&self) -> Option<&str> {
+        self.scope().filter(|_| self.exclusive)
+    }
+
+    /// What comes before the last `/`, unless that stands at an end.
+    fn scope(&self) -> Option<&str> {
+        self.name.rsplit_once('/').filter(|(scope, name)| !scope.is_empty() && !name.is_empty()).map(|(scope, _)| scope)
+    }
 }
 
 // === impl Status ===

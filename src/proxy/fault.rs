@@ -12,6 +12,12 @@ pub enum Fault {
     /// The head of the request can be read in more than one way.
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    /// The target alone is longer than a head may be.
+    #[error("the target is too long")]
+    TargetTooLong,
+    /// The head is too long, or has too many headers.
+    #[error("the head of the request is too long, or has too many headers")]
+    HeadTooLarge,
     /// CONNECT, and nothing else.
     #[error("this method is not supported")]
     Method,
@@ -40,6 +46,8 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Fault::BadRequest(_) | Fault::ClientBody => StatusCode::BAD_REQUEST,
+            Fault::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Fault::Method => StatusCode::METHOD_NOT_ALLOWED,
             Fault::Expectation => StatusCode::EXPECTATION_FAILED,
             Fault::ClientStalled => StatusCode::REQUEST_TIMEOUT,
@@ -54,6 +62,13 @@ impl Fault {
             Fault::Unreachable(why) | Fault::BadAnswer(why) => why,
             _ => "",
         }
+    }
+
+    /// The answer after which the connection closes: what follows a head like that is anybody's guess.
+    pub(super) fn into_last_response(self, view: &ClientView<'_>) -> Response<Body> {
+        let mut response = self.into_response(view);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
 
     pub(super) fn into_response(self, view: &ClientView<'_>) -> Response<Body> {

@@ -77,6 +77,13 @@ impl GateGuard {
         &*self.gate.ports().dialect
     }
 
+    /// What labels are called may change with this request: before it is answered, and after.
+    fn notice_labels(&self, head: &Head<'_>) {
+        if self.dialect().defines_labels(head) {
+            self.gate.forget_labels();
+        }
+    }
+
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         let path = split_agent_prefix(request.head.uri.path()).1;
         if own::is_own(path) {
@@ -238,8 +245,12 @@ impl Guard for GateGuard {
             return Route::Guarded;
         }
         let target = target_of(head);
-        match self.dialect().classify(&Head { method: &head.method, target: &target, headers: &head.headers }) {
-            dialect::Route::Pass | dialect::Route::Read { .. } => Route::Pass,
+        let view = Head { method: &head.method, target: &target, headers: &head.headers };
+        match self.dialect().classify(&view) {
+            dialect::Route::Pass | dialect::Route::Read { .. } => {
+                self.notice_labels(&view);
+                Route::Pass
+            }
             // Where no rule is about them, reviews stream as they come.
             dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
             dialect::Route::Write(_)
@@ -259,11 +270,15 @@ impl Guard for GateGuard {
 
     /// A read of an item got a 2xx: its credential may read there, and its holder is alive.
     fn passed(&self, note: Passed<'_>) {
-        if !note.status.is_success() || !note.head.method.is_safe() {
+        if !note.status.is_success() {
             return;
         }
         let target = target_of(note.head);
         let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
+        self.notice_labels(&head);
+        if !note.head.method.is_safe() {
+            return;
+        }
         let dialect::Route::Read { project, address } = self.dialect().classify(&head) else { return };
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();

@@ -8,6 +8,7 @@ use http::uri::Authority;
 use http::{Method, Version};
 
 use super::fault::Fault;
+use super::headers::masquerades;
 
 /// Refuses a head that two readers could understand differently.
 pub fn check(head: &Parts) -> Result<(), Fault> {
@@ -15,6 +16,7 @@ pub fn check(head: &Parts) -> Result<(), Fault> {
     host(head)?;
     at_most_one(&head.headers, &header::AUTHORIZATION, "more than one Authorization")?;
     framing(&head.headers)?;
+    names(&head.headers)?;
     expectation(&head.headers)
 }
 
@@ -48,7 +50,10 @@ fn host(head: &Parts) -> Result<(), Fault> {
 
 fn plain_authority(bytes: &[u8]) -> Result<Authority, Fault> {
     let wrong = Fault::BadRequest("malformed Host");
-    if bytes.is_empty() || bytes.contains(&b'@') {
+    // A host by name or address. The other characters of a reg-name are in no name, and a comma is what two hosts become
+    // where somebody joins them.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(byte);
+    if bytes.is_empty() || !bytes.iter().all(plain) {
         return Err(wrong);
     }
     let authority = Authority::try_from(bytes).map_err(|_| wrong.clone())?;
@@ -64,6 +69,13 @@ fn framing(headers: &HeaderMap) -> Result<(), Fault> {
             Err(Fault::BadRequest("a Transfer-Encoding other than chunked"))
         }
         _ => Ok(()),
+    }
+}
+
+fn names(headers: &HeaderMap) -> Result<(), Fault> {
+    match headers.keys().find(|name| masquerades(name.as_str())) {
+        Some(_) => Err(Fault::BadRequest("a header with `_` for `-` in the name of another")),
+        None => Ok(()),
     }
 }
 
@@ -101,6 +113,8 @@ mod tests {
         check_head("GET", "/x", &[("host", "a@b")], 400);
         check_head("GET", "/x", &[("host", "a/c?d")], 400);
         check_head("GET", "/x", &[("host", "")], 400);
+        check_head("GET", "/x", &[("host", "a,b")], 400);
+        check_head("GET", "/x", &[("host", "[::1]:80")], 200);
         check_head("GET", "/x", &[("host", "a:")], 400);
         check_head("GET", "/x", &[("host", "a:99999")], 400);
         check_head("GET", "http://A:1/x", &[host], 200);
@@ -112,6 +126,11 @@ mod tests {
         check_head("GET", "/x", &[host, ("authorization", "a"), ("authorization", "a")], 400);
         check_head("POST", "/x", &[host, ("transfer-encoding", "gzip, chunked")], 400);
         check_head("POST", "/x", &[host, ("transfer-encoding", "Chunked")], 200);
+        check_head("GET", "/x", &[host, ("x_webauth_user", "root")], 400);
+        check_head("GET", "/x", &[host, ("x-forwarded_user", "root")], 400);
+        check_head("POST", "/x", &[host, ("transfer_encoding", "chunked")], 400);
+        check_head("POST", "/x", &[host, ("content_length", "1")], 400);
+        check_head("GET", "/x", &[host, ("my_header", "1")], 200);
         check_head("POST", "/x", &[host, ("expect", "100-Continue")], 200);
         check_head("POST", "/x", &[host, ("expect", "a-miracle")], 417);
     }

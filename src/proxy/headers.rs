@@ -57,6 +57,11 @@ impl<'a> ClientView<'a> {
         }
     }
 
+    /// Where nothing is known of the request.
+    pub(super) fn unknown() -> Self {
+        Self { scheme: "http", host: None, prefix: "" }
+    }
+
     /// The gate's URL for a path of the forge.
     pub(super) fn url(&self, path: &str) -> String {
         match self.host {
@@ -140,6 +145,16 @@ fn claims_identity(name: &str) -> bool {
         || matches!(name, "remote-user" | "x-rewrite-url" | "x-method-override" | "x-client-ip" | "true-client-ip")
         || (name.starts_with("x-") && prefixes.iter().any(|it| name.starts_with(it)))
         || name.starts_with("claimgate-")
+}
+
+/// Whether a header's name has a `_` where one of those that frame a message or say who sends it has a `-`. Servers that
+/// make variables of headers (CGI, WSGI) cannot tell the two apart.
+pub(super) fn masquerades(name: &str) -> bool {
+    if !name.contains('_') {
+        return false;
+    }
+    let folded = name.replace('_', "-");
+    FRAMES_OR_IDENTIFIES.contains(&folded.as_str()) || claims_identity(&folded)
 }
 
 fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -226,6 +241,23 @@ fn client_host(head: &Parts) -> Option<HeaderValue> {
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
+
+const FRAMES_OR_IDENTIFIES: [&str; 14] = [
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "http2-settings",
+    "keep-alive",
+    "private-token",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+    "x-csrf-token",
+    "x-forgejo-otp",
+    "x-gitea-otp",
+    "x-real-ip",
+    "x-ssh-certificate",
+];
 
 const END_TO_END: [HeaderName; 6] = [
     header::AUTHORIZATION,

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 pub use self::agent::split_agent_prefix;
@@ -140,12 +140,23 @@ pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) ->
     let (head, body) = request.into_parts();
     if let Err(fault) = head::check(&head) {
         tracing::debug!(%fault, "request refused at the edge");
-        return fault.into_response(&ClientView::of(&head, peer, worker.shared.pass.forwarded));
+        let view = ClientView::of(&head, peer, worker.shared.pass.forwarded);
+        // HTTP/2 has its own framing, and no header of this name.
+        return if head.version < Version::HTTP_2 {
+            fault.into_last_response(&view)
+        } else {
+            fault.into_response(&view)
+        };
     }
     match worker.shared.guard.classify(&head, peer) {
         Route::Pass => forward::stream(worker, peer, head, body).await,
         Route::Guarded => guarded(worker, peer, head, body).await,
     }
+}
+
+/// The answer to a request whose head was refused before it could be read as one; the connection closes after it.
+pub fn refuse(fault: Fault) -> Response<Body> {
+    fault.into_last_response(&ClientView::unknown())
 }
 
 async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {

@@ -127,7 +127,7 @@ mod tests {
     fn workflow() -> Workflow {
         let states = ["backlog", "todo", "in progress"].map(Status::new).into();
         let (working, consume) = (BTreeSet::new(), BTreeSet::new());
-        Workflow { mode: Mode::Enforce, states, working, consume, moves: Vec::new() }
+        Workflow { mode: Mode::Enforce, states, working, consume, moves: Vec::new(), put_back: true }
     }
 
     /// What the headers state, in the words of a refusal; its tags.

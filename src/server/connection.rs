@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::sniff::{Refusal, SniffIo};
 use super::{Drain, Limits};
 use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Peer, Worker};
 use crate::upstream::Io;
@@ -29,14 +30,17 @@ pub(super) async fn serve(io: Io, peer: Peer, worker: Arc<Worker>, limits: &Limi
     let clock = Arc::clone(worker.clock());
     let watch = Arc::new(Watch::new(&clock, limits));
     let is_h2 = speaks_h2(&io);
-    let io = TokioIo::new(Watched { io, watch: Arc::clone(&watch), clock: Arc::clone(&clock) });
+    let io = Watched { io, watch: Arc::clone(&watch), clock: Arc::clone(&clock) };
     let alarm = clock.alarm(watch.patience);
-    let here = Arc::new(Here { worker, peer, watch: Arc::clone(&watch) });
+    let refusal = Arc::new(Refusal::default());
+    let here = Arc::new(Here { worker, peer, watch: Arc::clone(&watch), refusal: Arc::clone(&refusal) });
     let service = service_fn(move |request| Arc::clone(&here).answer(request));
     let outcome = if is_h2 {
         watch.head_since.store(NEVER, Relaxed);
+        let io = TokioIo::new(io);
         drive(pin!(h2(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
     } else {
+        let io = TokioIo::new(SniffIo::new(io, limits, Arc::clone(&clock), refusal));
         drive(pin!(h1(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
     };
     if let Err(error) = outcome {
@@ -49,11 +53,14 @@ struct Here {
     worker: Arc<Worker>,
     peer: Peer,
     watch: Arc<Watch>,
+    refusal: Arc<Refusal>,
 }
 
 /// What the alarm looks at. Only this worker's thread writes.
 struct Watch {
     in_flight: AtomicU32,
+    /// How many requests there were.
+    requests: AtomicU64,
     /// Since when a head has been arriving; 0 if none is.
     head_since: AtomicU64,
     /// Since when there has been no request.
@@ -94,7 +101,11 @@ impl Here {
         request: Request<Incoming>,
     ) -> Result<Response<Tracked>, std::convert::Infallible> {
         let counted = Counted::new(Arc::clone(&self));
-        let response = proxy::handle(&self.worker, &self.peer, request).await;
+        let number = self.watch.requests.fetch_add(1, Relaxed);
+        let response = match self.refusal.of(number) {
+            Some(fault) => proxy::refuse(fault),
+            None => proxy::handle(&self.worker, &self.peer, request).await,
+        };
         Ok(response.map(|body| Tracked { body, _counted: counted }))
     }
 }
@@ -163,7 +174,7 @@ fn h2(limits: &Limits) -> http2::Builder<TokioExecutor> {
 
 // === impl Closes ===
 
-impl<S> Closes for http1::Connection<TokioIo<Watched>, S>
+impl<S> Closes for http1::Connection<TokioIo<SniffIo<Watched>>, S>
 where
     S: hyper::service::HttpService<Incoming, ResBody = Tracked>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -191,6 +202,7 @@ impl Watch {
         let shortest = limits.header_read_timeout.min(limits.keep_alive_timeout).min(limits.write_stall_timeout);
         Self {
             in_flight: AtomicU32::new(0),
+            requests: AtomicU64::new(0),
             head_since: AtomicU64::new(clock.now()),
             idle_since: AtomicU64::new(clock.now()),
             stalled_since: AtomicU64::new(0),

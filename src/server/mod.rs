@@ -2,8 +2,8 @@
 //!
 //! Each worker is a thread with a current-thread runtime and accepts from the same sockets, so that a request never
 //! changes threads on the pass path. Guarded sections run on the gate's own runtime (`proxy::Shared::gate`).
-//! `limits` bounds what a client may take, `connection` drives one client, `tls` holds certificates that can be
-//! replaced while serving, `admin` is the operator's listener.
+//! `limits` bounds what a client may take, `connection` drives one client, `sniff` looks at its heads, `tls` holds
+//! certificates that can be replaced while serving, `admin` is the operator's listener.
 
 pub mod admin;
 mod connection;
@@ -11,6 +11,7 @@ mod drain;
 mod limits;
 mod listen;
 mod operator;
+mod sniff;
 mod tls;
 
 use std::io;

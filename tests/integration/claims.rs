@@ -5,6 +5,7 @@ mod drain;
 mod flows;
 mod hangups;
 mod identity;
+mod moves;
 mod once;
 mod races;
 mod refusals;

@@ -1,6 +1,7 @@
 //! The real binary in front of a fake forge, and agents that talk to it over real sockets.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -36,7 +37,12 @@ pub const LABELS: [&str; 9] = [
 
 /// A forge with a repository, its labels and these accounts, who may all write.
 pub async fn forge(logins: &[&str]) -> FakeForge {
-    let forge = FakeForge::start(Options::default()).await.expect("a free port");
+    forge_with(Options::default(), logins).await
+}
+
+/// Such a forge of another version.
+pub async fn forge_with(options: Options, logins: &[&str]) -> FakeForge {
+    let forge = FakeForge::start(options).await.expect("a free port");
     forge.add_user("acme", "token-of-acme");
     forge.add_repo("acme", "app");
     for login in logins {
@@ -47,6 +53,12 @@ pub async fn forge(logins: &[&str]) -> FakeForge {
         forge.add_label(REPO, label);
     }
     forge
+}
+
+/// A file that only its owner may read, as a secret must be.
+pub fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 /// An account's token.

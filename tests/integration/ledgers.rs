@@ -60,6 +60,7 @@ fn change(n: u8) -> Change {
         _ => Change {
             assignees: Some(SetChange::Remove([login(n)].into())),
             labels: Some(SetChange::Replace(names("blocked"))),
+            reviewers: Some(SetChange::Add([login(n)].into())),
             state: Some(OpenState::Closed),
         },
     }
@@ -528,7 +529,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ const FORBIDDEN_CRATES: [(&str, &[&str]); 2] = [
 const ONLY_IN: [(&str, &[&str]); 6] = [
     ("Permit::new(", &["src/admission/"]),
     ("upstream.send(", &["src/gate/section.rs", "src/gate/section/creation.rs", "src/gate/bulk/"]),
-    ("use moka", &["src/gate/reads.rs", "src/identity.rs"]),
+    ("use moka", &["src/gate/labels.rs", "src/gate/reads.rs", "src/identity.rs"]),
     ("println!(", &["src/cli/", "src/audit/"]),
     ("io::stdout()", &["src/cli/", "src/audit/"]),
     ("clippy::disallowed_methods", &["src/clock.rs", "src/cli/demo/"]),

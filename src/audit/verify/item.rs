@@ -199,6 +199,7 @@ impl Item {
                 same(before, after, line)
             };
         }
+        let own = |holder: &Agent| holder.is(&write.agent);
         match (&before.holder, &after.holder) {
             (None, None) => Err("the fence rises, and nobody held it before or holds it now".to_owned()),
             (Some(holder), None) if !matches!(write.intent, Some(Intent::Release) | None) => {
@@ -211,7 +212,8 @@ impl Item {
             (Some(holder), _) if !(before.parked || write.may_take_from(holder)) => {
                 Err(self.overlap(holder, after.holder.as_ref(), write))
             }
-            (holder, _) if after.parked && !holder.as_ref().is_some_and(|holder| holder.is(&write.agent)) => {
+            // An account that adopts its item may move it on with the same write.
+            (holder, _) if after.parked && !holder.as_ref().or(after.holder.as_ref()).is_some_and(own) => {
                 Err(format!("{} parks an item that it did not hold", write.agent))
             }
             _ => Ok(()),

@@ -64,8 +64,12 @@ pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
 }
 
 /// One page of the repository's labels.
-pub fn list_labels(address: &Address, page: usize, credential: &Credential) -> WireRequest {
-    let path = join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"]);
+pub fn list_labels(address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
+    let path = if of_owner {
+        join(&["api", "v1", "orgs", &address.owner, "labels"])
+    } else {
+        join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"])
+    };
     get(format!("{path}?limit=50&page={page}"), credential)
 }
 
@@ -121,10 +125,13 @@ pub fn method(form: WriteForm) -> Method {
         | WriteForm::CreatePull
         | WriteForm::AddAssignees
         | WriteForm::AddLabels
+        | WriteForm::AddReviewers
         | WriteForm::CreateReview
         | WriteForm::SubmitReview(_) => Method::POST,
         WriteForm::ReplaceLabels => Method::PUT,
-        WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel => Method::DELETE,
+        WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::RemoveReviewers => {
+            Method::DELETE
+        }
     }
 }
 
@@ -142,6 +149,9 @@ pub fn path(intent: &Intent) -> String {
         }
         (Scope::Item(address), WriteForm::RemoveLabel) => {
             item_path("issues", address, &["labels", &removed_label(&intent.change)])
+        }
+        (Scope::Item(address), WriteForm::AddReviewers | WriteForm::RemoveReviewers) => {
+            item_path("pulls", address, &["requested_reviewers"])
         }
         (Scope::Item(address), WriteForm::CreateReview) => item_path("pulls", address, &["reviews"]),
         (Scope::Item(address), WriteForm::SubmitReview(id)) => {

@@ -92,8 +92,12 @@ impl Dialect for Forgejo {
         emit::relabel(address, change)
     }
 
-    fn list_labels(&self, address: &Address, page: usize, credential: &Credential) -> WireRequest {
-        emit::list_labels(address, page, credential)
+    fn list_labels(&self, address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
+        emit::list_labels(address, of_owner, page, credential)
+    }
+
+    fn defines_labels(&self, head: &Head<'_>) -> bool {
+        routes::defines_labels(head)
     }
 
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>> {

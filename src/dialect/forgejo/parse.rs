@@ -80,7 +80,10 @@ pub fn label_in_path(text: &str) -> Result<LabelRef, ParseError> {
 /// Whether nothing guarded would change, whatever the item shows.
 fn is_idle(change: &Change) -> bool {
     let adds_none = |change: &SetChange<LabelRef>| matches!(change, SetChange::Add(set) if set.is_empty());
-    change.assignees.is_none() && change.state.is_none() && change.labels.as_ref().is_none_or(adds_none)
+    change.assignees.is_none()
+        && change.state.is_none()
+        && change.reviewers.is_none()
+        && change.labels.as_ref().is_none_or(adds_none)
 }
 
 // === Bodies to members ===
@@ -240,6 +243,7 @@ fn fields(form: WriteForm) -> &'static [(&'static str, Kind)] {
             ("team_reviewers", Texts),
         ],
         WriteForm::AddAssignees | WriteForm::RemoveAssignees => &[("assignees", Texts)],
+        WriteForm::AddReviewers | WriteForm::RemoveReviewers => &[("reviewers", Texts), ("team_reviewers", Texts)],
         WriteForm::AddLabels | WriteForm::ReplaceLabels => &[("labels", Numbers), ("updated_at", Pointer)],
         WriteForm::ClearLabels | WriteForm::RemoveLabel => &[],
         WriteForm::CreateReview | WriteForm::SubmitReview(_) => {
@@ -286,6 +290,8 @@ fn change(form: WriteForm, head: &Head<'_>, members: &mut Members) -> Result<Cha
         WriteForm::ReplaceLabels => {
             change.labels = Some(SetChange::Replace(labels(form, members)?.unwrap_or_default()));
         }
+        WriteForm::AddReviewers => change.reviewers = Some(SetChange::Add(reviewers(members)?)),
+        WriteForm::RemoveReviewers => change.reviewers = Some(SetChange::Remove(reviewers(members)?)),
         WriteForm::ClearLabels => change.labels = Some(SetChange::Replace(BTreeSet::new())),
         WriteForm::RemoveLabel => {
             let name = head.target.segments().last().map_or("", String::as_str);
@@ -332,6 +338,18 @@ fn login(name: &str) -> Result<Login, ParseError> {
     plain
         .then(|| Login::new(&folded))
         .ok_or_else(|| refuse(format!("`{}` is no login that the tracker gives (an empty list clears)", shorten(name))))
+}
+
+/// People and teams by their names, for the record; they are sent on as they came.
+fn reviewers(members: &Members) -> Result<BTreeSet<Login>, ParseError> {
+    let mut all = BTreeSet::new();
+    for (field, before) in [("reviewers", ""), ("team_reviewers", "team ")] {
+        let value = members.0.iter().find(|member| member.name == field).map(|member| member.value.get());
+        let names: Option<Vec<String>> =
+            serde_json::from_str(value.unwrap_or("null")).map_err(|_| wrong(field, "a list of names"))?;
+        all.extend(names.unwrap_or_default().iter().map(|name| Login::new(&format!("{before}{}", shorten(name)))));
+    }
+    Ok(all)
 }
 
 /// The tracker takes anything but `closed` to mean open.

@@ -122,6 +122,7 @@ fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, S
         assignees: assignees(issue)?,
         labels: list(issue, "labels")?.iter().map(label).collect::<Result<_, _>>()?,
         state: state(issue)?,
+        author: issue.get("user").and_then(Value::as_object).and_then(|user| login(user).ok()),
     })
 }
 
@@ -155,7 +156,8 @@ fn list<'a>(issue: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], St
 fn label(value: &Value) -> Result<Label, String> {
     let label = value.as_object().ok_or_else(|| odd("labels"))?;
     let name = label.get("name").and_then(Value::as_str).ok_or_else(|| odd("labels"))?;
-    Ok(Label { id: number(label, "id")?, name: name.to_owned() })
+    let exclusive = label.get("exclusive").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Label { id: number(label, "id")?, name: name.to_owned(), exclusive })
 }
 
 fn user(value: &Value) -> Result<Login, String> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The success answer, from a read of the item. Clients compare exact status codes.
 pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
     match intent.form {
-        WriteForm::ClearLabels | WriteForm::RemoveLabel => {
+        WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::RemoveReviewers => {
             WireResponse { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() }
         }
         WriteForm::AddLabels | WriteForm::ReplaceLabels => {
@@ -26,7 +26,8 @@ pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
         | WriteForm::EditPull
         | WriteForm::CreateIssue
         | WriteForm::CreatePull
-        | WriteForm::AddAssignees => answer(StatusCode::CREATED, read.body.clone()),
+        | WriteForm::AddAssignees
+        | WriteForm::AddReviewers => answer(StatusCode::CREATED, read.body.clone()),
     }
 }
 

@@ -31,6 +31,11 @@ pub fn item_of(head: &Head<'_>) -> Option<Address> {
     }
 }
 
+/// Whether a request may change what labels there are: any that writes below something called `labels`.
+pub fn defines_labels(head: &Head<'_>) -> bool {
+    !head.method.is_safe() && head.target.readings().any(|reading| reading.iter().any(|segment| segment == "labels"))
+}
+
 /// Which guarded route a write came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteForm {
@@ -54,6 +59,10 @@ pub enum WriteForm {
     ClearLabels,
     /// DELETE of one label.
     RemoveLabel,
+    /// POST of requested reviewers.
+    AddReviewers,
+    /// DELETE of requested reviewers.
+    RemoveReviewers,
     /// POST of a review.
     CreateReview,
     /// POST to a review that is a draft yet, by its id.
@@ -271,8 +280,8 @@ const RESERVED: &[&str] = &[
 
 use Act::{Guard, Once, Pass, Refuse, Web};
 use WriteForm::{
-    AddAssignees, AddLabels, ClearLabels, CreateIssue, CreatePull, CreateReview, EditIssue, EditPull, RemoveAssignees,
-    RemoveLabel, ReplaceLabels, SubmitReview,
+    AddAssignees, AddLabels, AddReviewers, ClearLabels, CreateIssue, CreatePull, CreateReview, EditIssue, EditPull,
+    RemoveAssignees, RemoveLabel, RemoveReviewers, ReplaceLabels, SubmitReview,
 };
 
 /// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI. `{}` is one segment,
@@ -312,7 +321,8 @@ const ROUTES: &[Row] = &[
     Row("POST|DELETE", "R/issues/{n}/times", Pass),
     Row("DELETE", "R/issues/{n}/times/{}", Pass),
     Row("PUT|DELETE", "R/issues/{n}/subscriptions/{}", Pass),
-    Row("POST|DELETE", "R/pulls/{n}/requested_reviewers", Pass),
+    Row("POST", "R/pulls/{n}/requested_reviewers", Guard(AddReviewers)),
+    Row("DELETE", "R/pulls/{n}/requested_reviewers", Guard(RemoveReviewers)),
     Row("POST", "R/pulls/{n}/reviews", Once(CreateReview)),
     Row("POST", "R/pulls/{n}/reviews/{}", Once(SubmitReview(0))),
     Row("DELETE", "R/pulls/{n}/reviews/{}", Pass),
@@ -455,6 +465,8 @@ mod tests {
         check("POST /api/v1/repos/O/r/issues", "CreateIssue o/r");
         check("POST /api/v1/repos/o/r/pulls", "CreatePull o/r");
         check("POST /api/v1/repos/o/r/issues/7/assignees", "AddAssignees o/r#7");
+        check("POST /api/v1/repos/o/r/pulls/7/requested_reviewers", "AddReviewers o/r#7 as a pull");
+        check("DELETE /api/v1/repos/o/r/pulls/7/requested_reviewers", "RemoveReviewers o/r#7 as a pull");
         check("DELETE /api/v1/repos/o/r/issues/7/assignees", "RemoveAssignees o/r#7");
         check("POST /api/v1/repos/o/r/issues/7/labels", "AddLabels o/r#7");
         check("PUT /api/v1/repos/o/r/issues/7/labels", "ReplaceLabels o/r#7");
@@ -474,7 +486,6 @@ mod tests {
             "POST /api/v1/repos/o/r/pulls/7/merge",
             "POST /api/v1/repos/o/r/pulls/comments/7/resolve",
             "POST /api/v1/repos/o/r/pulls/7/comments/9/replies",
-            "POST /api/v1/repos/o/r/pulls/7/requested_reviewers",
             "POST /api/v1/repos/o/r/labels",
             "DELETE /api/v1/repos/o/r/labels/3",
             "POST /api/v1/repos/o/r/contents/a%20b.txt",

@@ -119,14 +119,10 @@ pub fn changes(bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Cha
     vec![one; seen.len()]
 }
 
-/// As the tracker toggles: detached if any has it. A label with a scope is always attached, which detaches its rivals.
+/// As the tracker toggles: detached if any has it. One that is exclusive is always attached, which detaches its rivals.
 fn toggled_on(label: u64, seen: &[&Snapshot]) -> bool {
-    match seen.iter().flat_map(|item| &item.labels).find(|carried| carried.id == label) {
-        Some(carried) => {
-            carried.name.rsplit_once('/').is_some_and(|(scope, rest)| !scope.is_empty() && !rest.is_empty())
-        }
-        None => true,
-    }
+    let carried = seen.iter().flat_map(|item| &item.labels).find(|carried| carried.id == label);
+    carried.is_none_or(|carried| carried.rivals().is_some())
 }
 
 fn label_change(label: u64, joins: bool) -> Change {
@@ -796,13 +792,17 @@ mod tests {
         );
     }
 
-    fn snapshot(assignees: &[&str], labels: &[(u64, &str)]) -> Snapshot {
+    fn snapshot(assignees: &[&str], labels: &[(u64, &str, bool)]) -> Snapshot {
         Snapshot {
             key: key(7),
             locator: Locator::new("o", "r", 7),
             assignees: assignees.iter().map(|name| Login::new(name)).collect(),
-            labels: labels.iter().map(|(id, name)| Label { id: *id, name: (*name).to_owned() }).collect(),
+            labels: labels
+                .iter()
+                .map(|(id, name, exclusive)| Label { id: *id, name: (*name).to_owned(), exclusive: *exclusive })
+                .collect(),
             state: OpenState::Open,
+            author: None,
         }
     }
 
@@ -828,12 +828,13 @@ mod tests {
         assert_eq!(assignee("&action=attach", std::slice::from_ref(&bobs)), format!("assignees+=[bob] {on}"));
         assert_eq!(assignee("&action=detach", &[free]), format!("assignees-=[bob] {off}"));
         let label = |seen: &[Snapshot]| spelled("/o/r/issues/labels", "issue_ids=7&id=3&action=toggle", seen);
-        let (bare, todo, scoped) =
-            (snapshot(&[], &[]), snapshot(&[], &[(3, "todo")]), snapshot(&[], &[(3, "status/todo")]));
+        let (bare, todo) = (snapshot(&[], &[]), snapshot(&[], &[(3, "todo", false)]));
+        let (scoped, named) = (snapshot(&[], &[(3, "status/todo", true)]), snapshot(&[], &[(3, "status/todo", false)]));
         let (on, off) = ("issue_ids=7&id=3&action=attach", "issue_ids=7&id=3&action=detach");
         assert_eq!(label(std::slice::from_ref(&bare)), format!("labels+=[#3] {on}"));
         assert_eq!(label(&[bare.clone(), todo]), format!("labels-=[#3] {off}"));
-        assert_eq!(label(&[bare, scoped]), format!("labels+=[#3] {on}"));
+        assert_eq!(label(&[bare.clone(), scoped]), format!("labels+=[#3] {on}"));
+        assert_eq!(label(&[bare, named]), format!("labels-=[#3] {off}"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A form whose items are read, decided and read back: steps 8 to 12 of DESIGN section 4, for each of them at once.
 
-use super::{BulkSection, Ended, Fresh, Stop, Ticket, some_of};
-use crate::admission::{self, Answer, Noop, Outcome, Permit, Question, Refused, Rules, Step, Verdict};
+use super::{BulkSection, Ended, Fresh, Stop, Ticket, is_session, some_of};
+use crate::admission::{self, Answer, Mode, Noop, Outcome, Permit, Question, Refused, Rules, Step, Verdict};
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
 use crate::gate::section::first_allowed;
 use crate::gate::{Answered, Observation, Reply, Turn, refusal};
 use crate::model::{
-    Attempt, AttemptState, Caller, Change, Code, ItemRecord, Locator, Login, Ownership, Reach, Rejection, ResourceKey,
+    Actor, Attempt, AttemptState, Caller, Change, Code, ItemRecord, Label, Locator, Login, Ownership, Reach, Rejection,
+    ResourceKey,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -236,7 +237,8 @@ impl BulkSection {
             // What changed outside the gate is judged first, and takes its own step.
             let record = self.gate.account_for(record, &item.fresh.seen, rules).await;
             let record = record.map_err(|error| self.no_ledger(&error))?;
-            courses.push(self.decide(caller, rules, item, ticket.clone(), &record));
+            let labels = self.labels(&item, reader).await?;
+            courses.push(self.decide(caller, rules, item, ticket.clone(), &record, &labels));
         }
         Ok(courses)
     }
@@ -254,10 +256,25 @@ impl BulkSection {
         Ok(())
     }
 
-    fn decide(&self, caller: &Caller, rules: &Rules, item: Item, ticket: Ticket, record: &ItemRecord) -> Course {
-        let seen = &item.fresh.seen;
-        let question = Question { rules, caller, change: &item.change, record, seen, now: self.gate.ports.clock.now() };
-        let (verdict, observed) = admission::decide(&question);
+    /// What the labels that the change names are called.
+    async fn labels(&self, item: &Item, reader: &Credential) -> Result<Vec<Label>, Stop> {
+        let Some(change) = &item.change.labels else { return Ok(Vec::new()) };
+        let labels = self.gate.named_labels(change.members(), &item.fresh.seen, &item.address, reader).await;
+        labels.map_err(|stop| Stop::Refuse(refusal::unreadable(&item.fresh.seen.locator, &stop.to_string())))
+    }
+
+    fn decide(
+        &self,
+        caller: &Caller,
+        rules: &Rules,
+        item: Item,
+        ticket: Ticket,
+        record: &ItemRecord,
+        labels: &[Label],
+    ) -> Course {
+        let (change, seen, now) = (&item.change, &item.fresh.seen, self.gate.ports.clock.now());
+        let question = Question { rules, caller, change, record, seen, labels, now };
+        let (verdict, observed) = decide_for(&question);
         let verdict = match verdict {
             // A toggle that is sent where it is true already would undo it.
             Verdict::Admit(permit) if item.change.goal(seen).reach(seen) == Reach::Full => {
@@ -266,7 +283,10 @@ impl BulkSection {
             }
             verdict => verdict,
         };
-        let by_holder = record.holding.as_ref().is_some_and(|held| held.actor.same_agent(&caller.actor));
+        let own = |actor: &Actor| actor.same_agent(&caller.actor);
+        let becomes = matches!(&verdict, Verdict::Admit(permit)
+            if matches!(&permit.plan().ownership, Ownership::Becomes(actor) if own(actor)));
+        let by_holder = becomes || record.holding.as_ref().is_some_and(|held| own(&held.actor));
         Course { item, ticket, by_holder, verdict, observed }
     }
 
@@ -444,6 +464,9 @@ impl BulkSection {
         let outcomes: Vec<(Locator, Outcome)> =
             settled.iter().map(|one| (one.course.ticket.locator.clone(), one.outcome.clone())).collect();
         for (one, record) in settled.into_iter().zip(records) {
+            if matches!(one.outcome, Outcome::Committed { .. }) {
+                self.gate.put_back_soon(&one.course.ticket.locator, record.stray.as_ref());
+            }
             if let Some(back) = one.back {
                 let record = ItemRecord { live: None, ..record };
                 one.course.item.turn.publish(Observation { began: back.began, seen: back.seen, record });
@@ -589,6 +612,28 @@ impl Course {
 
 fn tickets(courses: &[Course]) -> Vec<Ticket> {
     courses.iter().map(|course| course.ticket.clone()).collect()
+}
+
+/// Decides; but a session whose account nobody knows is made no holder: a later one of the same person could not release.
+fn decide_for(question: &Question<'_>) -> (Verdict, Option<Code>) {
+    let actor = &question.caller.actor;
+    let claims = |permit: &Permit| matches!(&permit.plan().ownership, Ownership::Becomes(next) if next == actor);
+    match admission::decide(question) {
+        (Verdict::Admit(permit), _) if is_session(actor) && claims(&permit) => {
+            if question.rules.workflow.mode == Mode::Observe {
+                let caller = Caller { overrider: true, ..question.caller.clone() };
+                let (verdict, _) = admission::decide(&Question { caller: &caller, ..*question });
+                return (verdict, Some(Code::NotHolder));
+            }
+            let locator = &question.seen.locator;
+            let message = format!(
+                "{locator}: only a holder may set this, and the tracker does not say whose session it is; assign the \
+                 item first"
+            );
+            (Verdict::Reject(*refusal::plain(Code::NotHolder, locator, message)), None)
+        }
+        decided => decided,
+    }
 }
 
 /// Forms are answered with a redirect also where they were carried out: what shows decides.

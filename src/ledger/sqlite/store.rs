@@ -75,11 +75,12 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     FIRST,
     // Version 2 is kept for what limits one agent.
     "",
     super::once::SCHEMA,
+    "ALTER TABLE item ADD COLUMN stray TEXT;",
 ];
 
 const FIRST: &str = "
@@ -296,10 +297,11 @@ impl Store {
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT(key) DO UPDATE SET locator = excluded.locator, fence = excluded.fence,
                        holder = excluded.holder, holding = excluded.holding, contested = excluded.contested,
-                       doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks";
+                       doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks,
+                       stray = excluded.stray";
         let holding = record.holding.as_ref();
         self.execute(
             sql,
@@ -313,6 +315,7 @@ impl Store {
                 codec::doubts(&record.doubts).to_string(),
                 record.doubt_until.map(|until| until.0),
                 codec::masks(&record.masks).to_string(),
+                record.stray.as_ref().map(|found| codec::statuses(found).to_string()),
             ],
         )
     }
@@ -396,24 +399,24 @@ impl Store {
     /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
     /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
     pub(super) fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item WHERE key = ?1";
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item WHERE key = ?1";
         Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
                    WHERE holding IS NOT NULL OR doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
     }
 
     pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
                    WHERE doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
     }
 
     pub(super) fn held_after(&self, key: &ResourceKey, limit: usize) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks FROM item
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
                    WHERE holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
         self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
     }
@@ -466,6 +469,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRecord> {
         doubts: json(&row.get::<_, String>(5)?, codec::read_doubts)?,
         doubt_until: row.get::<_, Option<i64>>(6)?.map(Time),
         masks: json(&row.get::<_, String>(7)?, codec::read_masks)?,
+        stray: row.get::<_, Option<String>>(8)?.map(|text| json(&text, codec::read_statuses)).transpose()?,
     })
 }
 

@@ -253,6 +253,81 @@ async fn forms_that_overlap_come_one_after_another() {
     world.log_is_sound().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn forms_that_wait_for_one_claim_never_wait_for_each_other() {
+    let world = World::with(|setup| {
+        setup.service = Some("admin");
+        setup.forge = Options::forgejo_15();
+        setup.settings.lanes.timeout = 60 * SECOND;
+    });
+    world.slow_forge(0, 5_000, 0);
+    let later = |numbers: &'static [u64]| {
+        let world = &world;
+        async move {
+            world.wait(SECOND).await;
+            world.assigns("dev-2", numbers).await
+        }
+    };
+    // Each has its first turn before the claim of the one in the middle is through.
+    let all =
+        futures_util::future::join4(world.claim("dev-1", 2), later(&[1, 2, 3]), later(&[3, 2, 1]), later(&[2, 3, 1]));
+    let (claimed, one, two, three) = tokio::time::timeout(40 * SECOND, all).await.expect("no two wait for each other");
+    claimed.wins();
+    assert!([one, two, three].iter().all(Told::is_success));
+}
+
+// === moves ===
+
+#[tokio::test(start_paused = true)]
+async fn where_rules_are_enforced_moves_of_a_form_are_judged() {
+    let world = enforcing();
+    world.claim("dev-1", 2).await.wins();
+    let close = format!("issue_ids={}&action=close", world.ids(&[1, 2]));
+    world.form("gardener", "issues/status", &close).await.loses("not_holder");
+    let label = |label: &str, action: &str, numbers: &[u64]| {
+        let id = world.forge.label_id(REPO, label);
+        format!("issue_ids={}&id={id}&action={action}", world.ids(numbers))
+    };
+    world.form("gardener", "issues/labels", &label("backlog", "detach", &[1, 2])).await.loses("not_holder");
+    assert_eq!(world.forms(), 0);
+    // A session is nobody's name: it takes nothing up.
+    let told = world.form("gardener", "issues/labels", &label("in-progress", "attach", &[1])).await;
+    assert!(told.loses("not_holder").body["message"].as_str().unwrap().contains("assign the item first"));
+    world.is_held_by_nobody(1).await;
+    world.form("gardener", "issues/labels", &label("todo", "toggle", &[1, 3])).await.wins();
+    assert_eq!(world.forge.issue(REPO, 3).labels, ["backlog", "todo"]);
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_moves_what_nobody_holds_is_made_no_holder_where_rules_observe() {
+    let world = World::with(|setup| {
+        setup.service = Some("admin");
+        setup.forge = Options::forgejo_15();
+        setup.settings.web = Web::Enforce;
+        setup.rules.workflow.mode = Mode::Observe;
+    });
+    let id = world.forge.label_id(REPO, "in-progress");
+    let attach = format!("issue_ids={}&id={id}&action=attach", world.ids(&[1]));
+    world.form("gardener", "issues/labels", &attach).await.is(200, "not_holder");
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-1", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_form_takes_from_a_holder_half_way_is_put_back() {
+    let world = with_reads();
+    world.claim("dev-1", 1).await.wins();
+    world.add_label("dev-1", 1, "in-progress").await.wins();
+    world.remove_label("dev-1", 1, "backlog").await.wins();
+    let clear = format!("issue_ids={}&id=0&action=clear", world.ids(&[1]));
+    world.form("gardener", "issues/assignee", &clear).await.wins();
+    world.is_held_by_nobody(1).await;
+    world.wait(SECOND).await;
+    assert_eq!(world.forge.issue(REPO, 1).labels, ["backlog"], "as the claim found it");
+    world.log_is_sound().await;
+}
+
 // === doubt and crashes ===
 
 #[tokio::test(start_paused = true)]
@@ -472,5 +547,28 @@ async fn another_repositorys_items_are_refused() {
     let form = format!("issue_ids={},{}&id={}", world.ids(&[1]), other.id, world.forge.user_id("dev-2"));
     let told = world.form("gardener", "issues/assignee", &form).await.is(400, "ambiguous_request");
     assert!(told.body["message"].as_str().unwrap().contains(&other.id.to_string()), "{told:?}");
+    world.shows(1, &[]);
+    // Not either where the gate knows where it is.
+    world.forge.grant_write("dev-1", "root/other");
+    let claim = serde_json::json!({"assignees": ["dev-1"]});
+    world.write("dev-1", "PATCH", "/api/v1/repos/root/other/issues/1", claim).await.wins();
+    world.form("gardener", "issues/assignee", &form).await.is(400, "ambiguous_request");
+    assert_eq!(world.forms(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_another_item_has_taken_is_not_written_to() {
+    let world = with_reads();
+    world.claim("dev-1", 1).await.wins();
+    world.release("dev-1", 1).await.wins();
+    let form = format!("issue_ids={}&id={}&action=attach", world.ids(&[1]), world.forge.user_id("dev-2"));
+    world.forge.rename_repo(REPO, "old");
+    world.forge.add_repo("root", "work");
+    for login in ["gardener", "dev-2"] {
+        world.forge.grant_write(login, REPO);
+    }
+    world.forge.add_issue(REPO, "another first", &[], &[]);
+    world.form("gardener", "issues/assignee", &form).await.is(502, "upstream_unreadable");
+    assert_eq!(world.forms(), 0);
     world.shows(1, &[]);
 }

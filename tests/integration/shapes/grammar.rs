@@ -7,10 +7,8 @@ use std::collections::BTreeSet;
 
 /// Where the items are. `k` and `i` have look-alikes that trackers fold.
 pub const REPO: &str = "acme/skit";
-/// The item that is held, for shapes about judged fields.
+/// The item that is held.
 pub const HELD: u64 = 1;
-/// Held as well, for the others.
-pub const ASIDE: u64 = 2;
 
 /// How many shapes are chosen blindly.
 const BLIND: usize = 2_000;
@@ -36,16 +34,15 @@ pub struct Shape {
     pub told: String,
 }
 
-/// All of them, each once, with one in `every` pair. Those about fields that are not judged are about another item.
-pub fn shapes(every: usize, judged: impl Fn(Field) -> bool) -> Vec<Shape> {
+/// All of them, each once, with one in `every` pair.
+pub fn shapes(every: usize) -> Vec<Shape> {
     let mut seen = BTreeSet::new();
     let mut shapes = Vec::new();
     for choice in choices(every) {
-        let number = if fields(&choice).into_iter().all(&judged) { HELD } else { ASIDE };
-        if seen.insert(bytes(&choice, number, 0)) {
+        if seen.insert(bytes(&choice, HELD, 0)) {
             let id = shapes.len();
             let breaks_off = FRAMINGS[choice[FRAMING]] == Framing::TooShort;
-            shapes.push(Shape { id, bytes: bytes(&choice, number, id), breaks_off, told: tell(&choice, id) });
+            shapes.push(Shape { id, bytes: bytes(&choice, HELD, id), breaks_off, told: tell(&choice, id) });
         }
     }
     shapes
@@ -212,53 +209,53 @@ const KINDS: [(&[&str], Writing); 31] = [
 ];
 
 /// A body as JSON (`V` is the value) and the same as a form (`V` likewise), and what it is about.
-const MEMBERS: [(&str, &str, Field); 46] = [
-    (r#"{"assignees":V}"#, "assignees=V", Field::Assignees),
-    (r#"{"assignee":V}"#, "assignee=V", Field::Assignees),
-    (r#"{"assignee":V,"assignees":V}"#, "assignee=V&assignees=V", Field::Assignees),
-    (r#"{"ASSIGNEES":V}"#, "ASSIGNEES=V", Field::Assignees),
-    (r#"{"Assignees":V}"#, "assignees[]=V", Field::Assignees),
-    (r#"{"Assignee":V}"#, "assignees[0]=V", Field::Assignees),
-    ("{\"a\u{17F}\u{17F}ignees\":V}", "a%C5%BF%C5%BFignees=V", Field::Assignees),
-    (r#"{"a\u017f\u017fignees":V}"#, "a\u{17F}signees=V", Field::Assignees),
-    ("{\"as\u{17F}ignee\":V}", "as%c5%bfignee=V", Field::Assignees),
-    (r#"{"\u0061ssignees":V}"#, "%61ssignees=V", Field::Assignees),
-    (r#"{"\u0041SSIGNEES":V}"#, "%41ssignees=V", Field::Assignees),
-    (r#"{"assign_ees":V}"#, "assign_ees=V", Field::Assignees),
-    (r#"{"assign-ee":V}"#, "assign-ee=V", Field::Assignees),
-    (r#"{"assignees ":V}"#, "assignees+=V", Field::Assignees),
-    (r#"{" assignees":V}"#, "+assignees=V", Field::Assignees),
-    (r#"{"assignees\u0000":V}"#, "assignees%00=V", Field::Assignees),
-    (r#"{"title":"t","assignees":V}"#, "title=t&assignees=V", Field::Assignees),
-    (r#"{"assignees":V,"title":"t"}"#, "assignees=V&title=t", Field::Assignees),
-    (r#"{"title":1,"assignees":V}"#, "title=t;assignees=V", Field::Assignees),
-    (r#"{"assignees":V,"title":[}"#, "title=%zz&assignees=V", Field::Assignees),
-    (r#"{"assignees":null,"assignees":V}"#, "assignees=&assignees=V", Field::Assignees),
-    (r#"{"assignees":V,"assignees":null}"#, "assignees=V&assignees=", Field::Assignees),
-    (r#"{"assignees":null,"ASSIGNEES":V}"#, "x=1&&assignees=V", Field::Assignees),
-    (r#"{"assignees":V,"ASSIGNEES":V}"#, "x&assignees=V", Field::Assignees),
-    (r#"{"x":{"assignees":V},"assignees":V}"#, "x=assignees=V&assignees=V", Field::Assignees),
-    (r#"{"x":{"assignees":V}}"#, "title=t&token=token-of-dev-b", Field::Assignees),
-    (r#"{"x":"}","assignees":V}"#, "x=%7D&assignees=V&_method=PATCH", Field::Assignees),
-    (r#"{"assignees":V}{"title":"t"}"#, "assignees=V&token=token-of-dev-b", Field::Assignees),
-    (r#"{"title":"t"}{"assignees":V}"#, "token=token-of-dev-b&assignees=V&token=no", Field::Assignees),
-    (r#"{"assignees":V} trailing"#, "assignees=V&sudo=kim", Field::Assignees),
-    (r#"{"assignees":V}]"#, "assignees=V#x", Field::Assignees),
-    (r#"{"assignees":V,}"#, "assignees=V\r\n", Field::Assignees),
-    ("  \r\n\t{ \"assignees\" :\tV }\n", "&assignees=V&", Field::Assignees),
-    ("\u{FEFF}{\"assignees\":V}", "\u{FEFF}assignees=V", Field::Assignees),
-    (r#"[{"assignees":V}]"#, "?assignees=V", Field::Assignees),
-    (r#"["t","b",V,"closed",1]"#, "t=b", Field::Assignees),
-    (r#"{"assignees":V"#, "assignees", Field::Assignees),
-    ("", "", Field::Assignees),
-    ("null", "null", Field::Assignees),
-    ("{}", "title=t", Field::Assignees),
-    (r#"{"title":"t"}"#, "body=t", Field::Assignees),
-    (r#"{"state":V}"#, "state=V", Field::State),
-    (r#"{"State":V}"#, "State=V", Field::State),
-    ("{\"\u{17F}tate\":V}", "%C5%BFtate=V", Field::State),
-    (r#"{"labels":V}"#, "labels=V", Field::Labels),
-    (r#"{"Labels":V}"#, "LABELS=V", Field::Labels),
+const MEMBERS: [(&str, &str); 46] = [
+    (r#"{"assignees":V}"#, "assignees=V"),
+    (r#"{"assignee":V}"#, "assignee=V"),
+    (r#"{"assignee":V,"assignees":V}"#, "assignee=V&assignees=V"),
+    (r#"{"ASSIGNEES":V}"#, "ASSIGNEES=V"),
+    (r#"{"Assignees":V}"#, "assignees[]=V"),
+    (r#"{"Assignee":V}"#, "assignees[0]=V"),
+    ("{\"a\u{17F}\u{17F}ignees\":V}", "a%C5%BF%C5%BFignees=V"),
+    (r#"{"a\u017f\u017fignees":V}"#, "a\u{17F}signees=V"),
+    ("{\"as\u{17F}ignee\":V}", "as%c5%bfignee=V"),
+    (r#"{"\u0061ssignees":V}"#, "%61ssignees=V"),
+    (r#"{"\u0041SSIGNEES":V}"#, "%41ssignees=V"),
+    (r#"{"assign_ees":V}"#, "assign_ees=V"),
+    (r#"{"assign-ee":V}"#, "assign-ee=V"),
+    (r#"{"assignees ":V}"#, "assignees+=V"),
+    (r#"{" assignees":V}"#, "+assignees=V"),
+    (r#"{"assignees\u0000":V}"#, "assignees%00=V"),
+    (r#"{"title":"t","assignees":V}"#, "title=t&assignees=V"),
+    (r#"{"assignees":V,"title":"t"}"#, "assignees=V&title=t"),
+    (r#"{"title":1,"assignees":V}"#, "title=t;assignees=V"),
+    (r#"{"assignees":V,"title":[}"#, "title=%zz&assignees=V"),
+    (r#"{"assignees":null,"assignees":V}"#, "assignees=&assignees=V"),
+    (r#"{"assignees":V,"assignees":null}"#, "assignees=V&assignees="),
+    (r#"{"assignees":null,"ASSIGNEES":V}"#, "x=1&&assignees=V"),
+    (r#"{"assignees":V,"ASSIGNEES":V}"#, "x&assignees=V"),
+    (r#"{"x":{"assignees":V},"assignees":V}"#, "x=assignees=V&assignees=V"),
+    (r#"{"x":{"assignees":V}}"#, "title=t&token=token-of-dev-b"),
+    (r#"{"x":"}","assignees":V}"#, "x=%7D&assignees=V&_method=PATCH"),
+    (r#"{"assignees":V}{"title":"t"}"#, "assignees=V&token=token-of-dev-b"),
+    (r#"{"title":"t"}{"assignees":V}"#, "token=token-of-dev-b&assignees=V&token=no"),
+    (r#"{"assignees":V} trailing"#, "assignees=V&sudo=kim"),
+    (r#"{"assignees":V}]"#, "assignees=V#x"),
+    (r#"{"assignees":V,}"#, "assignees=V\r\n"),
+    ("  \r\n\t{ \"assignees\" :\tV }\n", "&assignees=V&"),
+    ("\u{FEFF}{\"assignees\":V}", "\u{FEFF}assignees=V"),
+    (r#"[{"assignees":V}]"#, "?assignees=V"),
+    (r#"["t","b",V,"closed",1]"#, "t=b"),
+    (r#"{"assignees":V"#, "assignees"),
+    ("", ""),
+    ("null", "null"),
+    ("{}", "title=t"),
+    (r#"{"title":"t"}"#, "body=t"),
+    (r#"{"state":V}"#, "state=V"),
+    (r#"{"State":V}"#, "State=V"),
+    ("{\"\u{17F}tate\":V}", "%C5%BFtate=V"),
+    (r#"{"labels":V}"#, "labels=V"),
+    (r#"{"Labels":V}"#, "LABELS=V"),
 ];
 
 /// A value in JSON, and in a form.
@@ -473,19 +470,6 @@ fn draw(state: &mut u64, end: usize) -> usize {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("below a usize")
-}
-
-/// Every field that some part of the shape is about.
-fn fields(choice: &Choice) -> BTreeSet<Field> {
-    let (path, query) = (PATHS[choice[PATH]], QUERIES[choice[QUERY]]);
-    let mut fields = BTreeSet::from([MEMBERS[choice[MEMBER]].2]);
-    if path.contains("abels") || query.contains("labels") {
-        fields.insert(Field::Labels);
-    }
-    if path.contains("status") || query.contains("state") {
-        fields.insert(Field::State);
-    }
-    fields
 }
 
 fn tell(choice: &Choice, id: usize) -> String {

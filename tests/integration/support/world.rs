@@ -93,6 +93,7 @@ fn rules() -> Rules {
             states: LABELS.map(Status::new).into(),
             working: statuses(["in-progress"]),
             consume: BTreeSet::new(),
+            put_back: true,
             moves: vec![starts, plans],
         },
         once: Vec::new(),
@@ -406,7 +407,7 @@ fn path(n: u64) -> String {
 }
 
 /// The forge numbers labels from 1, in the order in which they were made.
-fn label_id(name: &str) -> u64 {
+pub fn label_id(name: &str) -> u64 {
     let at = LABELS.iter().chain(&["bug"]).position(|label| *label == name);
     at.map_or_else(|| panic!("no label {name}"), |at| at as u64 + 1)
 }

@@ -1,0 +1,131 @@
+//! What labels there are: a request names them by id, a rule by name.
+//!
+//! Read with the caller's own credential and kept for a short while; read anew where a request names what is not known,
+//! and forgotten when a request that passes the gate may have changed what labels there are.
+
+use super::Gate;
+use super::refusal;
+use super::section::Stop;
+use crate::dialect::{Address, Credential};
+use crate::model::{Label, LabelRef, Project, Snapshot};
+use moka::sync::Cache;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The labels of repositories, as lately read.
+#[derive(Debug)]
+pub(super) struct Labels {
+    known: Cache<Project, Arc<[Label]>>,
+    /// Rises when they are forgotten: a list that was asked for before is not kept.
+    version: AtomicU64,
+}
+
+/// A label made outside the gate, or changed there, is known after this time.
+const KEPT: Duration = Duration::from_secs(30);
+const MOST_PROJECTS: u64 = 10_000;
+/// Pages of labels that are looked through.
+const MOST_PAGES: usize = 40;
+
+// === impl Labels ===
+
+impl Default for Labels {
+    fn default() -> Self {
+        let known = Cache::builder().max_capacity(MOST_PROJECTS).time_to_live(KEPT).build();
+        Self { known, version: AtomicU64::new(0) }
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// A request has passed that may have changed what labels there are.
+    pub fn forget_labels(&self) {
+        self.labels.version.fetch_add(1, Ordering::AcqRel);
+        self.labels.known.invalidate_all();
+    }
+
+    /// What these name besides the labels that the item carries, as far as is known without asking.
+    pub(super) fn known_labels(&self, refs: &BTreeSet<LabelRef>, seen: &Snapshot) -> Option<Vec<Label>> {
+        let known = self.labels.known.get(&seen.locator.project).unwrap_or_default();
+        named(refs, seen, &known)
+    }
+
+    /// What these name. A name that is no label's is taken at its word.
+    pub(super) async fn named_labels(
+        &self,
+        refs: &BTreeSet<LabelRef>,
+        seen: &Snapshot,
+        address: &Address,
+        credential: &Credential,
+    ) -> Result<Vec<Label>, Stop> {
+        if let Some(labels) = self.known_labels(refs, seen) {
+            return Ok(labels);
+        }
+        let version = self.labels.version.load(Ordering::Acquire);
+        let mut all = Vec::new();
+        for of_owner in [false, true] {
+            if named(refs, seen, &all).is_none() {
+                all.extend(self.list_labels(address, of_owner, credential).await?);
+            }
+        }
+        let labels = named(refs, seen, &all).unwrap_or_else(|| taken_at_word(refs, &all));
+        if self.labels.version.load(Ordering::Acquire) == version {
+            self.labels.known.insert(seen.locator.project.clone(), all.into());
+        }
+        Ok(labels)
+    }
+
+    /// Every label of a repository, or of the organisation that owns it.
+    pub(super) async fn list_labels(
+        &self,
+        address: &Address,
+        of_owner: bool,
+        credential: &Credential,
+    ) -> Result<Vec<Label>, Stop> {
+        let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&address.locator(), why));
+        let mut all = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let request = self.ports.dialect.list_labels(address, of_owner, page, credential);
+            let answer = self.ports.upstream.read(request).await;
+            let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+            match response.status.as_u16() {
+                // The owner is a person, or the caller may not see what the organisation has.
+                401 | 403 | 404 if of_owner => break,
+                401 | 403 | 404 | 429 => return Err(Stop::Tracker(Box::new(response))),
+                _ => {}
+            }
+            let labels = self.ports.dialect.labels(&response);
+            let labels = labels.ok_or_else(|| unreadable("the list of labels could not be read"))?;
+            let none_more = labels.is_empty();
+            all.extend(labels);
+            if none_more {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The labels that these name, besides those that the item carries; `None` where one of them is not known.
+fn named(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<Vec<Label>> {
+    let is_named = |label: &Label| refs.iter().any(|wanted| means(wanted, label));
+    let is_known = |wanted: &LabelRef| seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
+    refs.iter().all(is_known).then(|| known.iter().filter(|label| is_named(label)).cloned().collect())
+}
+
+fn taken_at_word(refs: &BTreeSet<LabelRef>, known: &[Label]) -> Vec<Label> {
+    let names = refs.iter().filter_map(|wanted| match wanted {
+        LabelRef::Name(name) => Some(Label { id: 0, name: name.clone(), exclusive: false }),
+        LabelRef::Id(_) => None,
+    });
+    let is_named = |label: &&Label| refs.iter().any(|wanted| means(wanted, label));
+    known.iter().filter(is_named).cloned().chain(names).collect()
+}
+
+/// On newer trackers a number in a path is a name first.
+fn means(wanted: &LabelRef, label: &Label) -> bool {
+    let shadows = matches!(wanted, LabelRef::Id(id) if label.name == id.to_string());
+    shadows || wanted.names(label.id, &label.name)
+}

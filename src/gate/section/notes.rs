@@ -1,0 +1,86 @@
+//! What a section says: to the ledger, to the audit, and about itself.
+
+use super::super::refusal;
+use super::{Entered, Section};
+use crate::admission::{By, Step};
+use crate::dialect::{Address, Intent, Scope};
+use crate::effect::{Authority, Command, Decision, Note};
+use crate::model::{Actor, Caller, Code, Fingerprint, Locator, Rejection, ResourceKey};
+use std::time::Duration;
+
+impl Section {
+    pub(super) fn intent_at(&self, address: &Address) -> Intent {
+        match &self.ask.intent.scope {
+            Scope::Item(asked) if asked.locator() == address.locator() => self.ask.intent.clone(),
+            _ => self.gate.ports.dialect.relocate(&self.ask.intent, address),
+        }
+    }
+
+    pub(super) fn locator(&self) -> Locator {
+        match &self.ask.intent.scope {
+            Scope::Item(address) => address.locator(),
+            Scope::Create(project) => Locator { project: project.clone(), number: 0 },
+        }
+    }
+
+    pub(super) fn command(&self, key: &ResourceKey, locator: &Locator, step: Step, note: Option<Box<Note>>) -> Command {
+        let (key, locator) = (key.clone(), locator.clone());
+        Command { key, locator, step, note, now: self.gate.ports.clock.now() }
+    }
+
+    pub(super) fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
+        let mut note = self.note_of(at.attempt.as_str().to_owned(), decision, code);
+        note.waited = at.waited;
+        note.authority = match at.rules.assignment.release_by {
+            _ if at.caller.overrider => Some(Authority::Overrider),
+            By::Anyone => Some(Authority::Anyone),
+            By::Holder => None,
+        };
+        Box::new(note)
+    }
+
+    /// A line that is no attempt's, with a name of its own.
+    pub(super) fn bare_note(&self, decision: Decision, code: Option<Code>) -> Note {
+        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+        self.note_of(id.as_str().to_owned(), decision, code)
+    }
+
+    pub(super) fn note_of(&self, id: String, decision: Decision, code: Option<Code>) -> Note {
+        let mut note = Note::of_gate(id, None);
+        note.decision = decision;
+        note.code = code;
+        note.change = self.asked();
+        note.took = self.took();
+        note.resource = Some(self.locator());
+        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
+        note.agent = self.actor(&print).map(|actor| (actor, print));
+        self.ask.about.fill(&mut note);
+        note
+    }
+
+    pub(super) fn actor(&self, print: &Fingerprint) -> Option<Actor> {
+        let account = self.gate.ports.identify.known(print)?;
+        Some(Actor { account, instance: self.ask.instance.clone() })
+    }
+
+    pub(super) fn took(&self) -> Duration {
+        Duration::from_micros(self.gate.ports.clock.boot().0.saturating_sub(self.ask.arrived.0))
+    }
+
+    pub(super) fn doubt_period(&self) -> Duration {
+        self.gate.settings.doubt_period
+    }
+
+    pub(super) fn nameless(&self, caller: &Caller) -> Box<Rejection> {
+        let message = format!(
+            "the account {} is shared by several agents, so the request must say which one it is: use the base URL \
+             /as/<agent>/ or the header Claimgate-Agent",
+            caller.actor.account
+        );
+        refusal::plain(Code::IdentityRequired, &self.locator(), message)
+    }
+
+    pub(super) fn still_moving(&self) -> Box<Rejection> {
+        refusal::unreadable(&self.locator(), "the path named another item each time it was read")
+    }
+}

@@ -1,0 +1,558 @@
+//! The first look at what a client sends over HTTP/1, before hyper makes it look better than it is.
+//!
+//! hyper takes a bare LF for the end of a line, deletes a `Content-Length` that stands beside a `Transfer-Encoding`, cuts
+//! a `#` off the target, and answers what it cannot read with an empty body. [`Sniffer`] sees each head whole and says
+//! what is wrong with it; [`SniffIo`] keeps a head from hyper until it is whole. In the place of a refused one hyper
+//! gets a plain request, by whose number the connection's service knows what to answer; then the connection closes.
+//!
+//! Heads are followed for as long as it is certain where the next one begins: after requests without a body or with a
+//! `Content-Length`. After a chunked body nothing is looked at any more. What hyper hides there cannot reach the tracker
+//! either, since every request upstream is written anew from what hyper understood: a line that ended in LF ends in
+//! CRLF, a length beside a coding is gone (and hyper closes after it), a fragment is not sent.
+//! The bytes of bodies are counted, never looked at, and copied only where they came with the rest of a divided head.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use http::Uri;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Limits;
+use crate::proxy::{Alarm, Coarse, Fault};
+
+/// A client's socket whose heads are looked at.
+pub(super) struct SniffIo<T> {
+    io: T,
+    sniffer: Sniffer,
+    /// The beginning of a head.
+    held: Vec<u8>,
+    /// Bytes that were held, or stand in for a refused head, on their way to hyper.
+    released: Bytes,
+    refusal: Arc<Refusal>,
+    clock: Arc<Coarse>,
+    leave: Leave,
+    client_ended: bool,
+}
+
+/// Which request of a connection was refused, and why. It is the last one.
+#[derive(Default)]
+pub(super) struct Refusal(OnceLock<(u64, Fault)>);
+
+/// Follows the heads of one connection.
+struct Sniffer {
+    max_head: usize,
+    max_headers: usize,
+    next: Next,
+    search: Search,
+    /// How many heads were good.
+    heads: u64,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Head,
+    /// The rest of a body.
+    Body(u64),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// How far the end of the current head has been looked for.
+#[derive(Default)]
+struct Search {
+    searched: usize,
+    line_start: usize,
+    begun: bool,
+    /// Empty lines before the first that is not.
+    blanks: usize,
+}
+
+/// How many of some bytes may go on, and what is with the others.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    All,
+    /// After so many a head begins that is not whole.
+    Partial(usize),
+    /// After so many a head begins that is refused.
+    Refused(usize, Fault),
+}
+
+/// How a socket is left: what the client still sends is taken in for a moment, because a socket that is closed over
+/// unread bytes is reset, and the answer with it.
+enum Leave {
+    NotYet,
+    Lingering { until: Alarm, taken: usize },
+    Left,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Why the request with this number, counted from 0, is refused.
+    pub(super) fn of(&self, number: u64) -> Option<Fault> {
+        self.0.get().filter(|(refused, _)| *refused == number).map(|(_, fault)| fault.clone())
+    }
+}
+
+// === impl Sniffer ===
+
+impl Sniffer {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            max_head: limits.max_head_bytes,
+            max_headers: limits.max_headers,
+            next: Next::Head,
+            search: Search::default(),
+            heads: 0,
+        }
+    }
+
+    /// Looks at bytes that follow the ones before; a head that was partial must come again with more.
+    fn look(&mut self, bytes: &[u8]) -> Seen {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.next {
+                Next::Unknown => return Seen::All,
+                Next::Body(left) => {
+                    let here = left.min((bytes.len() - at) as u64);
+                    self.next = if here == left { Next::Head } else { Next::Body(left - here) };
+                    at += usize::try_from(here).unwrap_or(usize::MAX);
+                }
+                Next::Head => match self.head(&bytes[at..]) {
+                    Ok(Some(length)) => at += length,
+                    Ok(None) => return Seen::Partial(at),
+                    Err(fault) => return Seen::Refused(at, fault),
+                },
+            }
+        }
+        Seen::All
+    }
+
+    /// The length of the head that begins here, once it is whole.
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+        let before = self.search.line_start;
+        let end = self.search.end(bytes)?;
+        if end.unwrap_or(bytes.len()) > self.max_head {
+            return Err(if self.search.line_start == 0 { Fault::TargetTooLong } else { Fault::HeadTooLarge });
+        }
+        let Some(end) = end else {
+            // What is wrong already is told at once, but not looked for again with each byte of a long line.
+            if self.search.line_start != before || bytes.len() < SHORT {
+                read(bytes, self.max_headers)?;
+            }
+            return Ok(None);
+        };
+        self.search = Search::default();
+        let Some(next) = read(&bytes[..end], self.max_headers)? else {
+            return Err(Fault::BadRequest("the head has no end"));
+        };
+        self.next = next;
+        self.heads += 1;
+        Ok(Some(end))
+    }
+
+    /// Whether the client may have sent more than was read.
+    fn is_within_body(&self) -> bool {
+        self.next != Next::Head
+    }
+}
+
+impl Search {
+    /// Where the head ends: after an empty line that is not the first. Each line must end in CRLF (RFC 9112, 2.2).
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+        while let Some(found) = bytes[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let feed = self.searched + found;
+            if feed == 0 || bytes[feed - 1] != b'\r' {
+                return Err(Fault::BadRequest("a line of the head ends in LF without CR"));
+            }
+            let is_empty = feed - 1 == self.line_start;
+            self.searched = feed + 1;
+            self.line_start = self.searched;
+            if is_empty && self.begun {
+                return Ok(Some(self.searched));
+            }
+            self.begun |= !is_empty;
+            self.blanks += usize::from(is_empty);
+            if self.blanks > MOST_BLANKS {
+                return Err(Fault::BadRequest("too many empty lines before the request"));
+            }
+        }
+        self.searched = bytes.len();
+        Ok(None)
+    }
+}
+
+/// What follows this head; `None` if it is not whole, and has nothing wrong so far.
+fn read(bytes: &[u8], max_headers: usize) -> Result<Option<Next>, Fault> {
+    if max_headers > ON_STACK {
+        let mut room = vec![httparse::EMPTY_HEADER; max_headers];
+        let mut request = httparse::Request::new(&mut room);
+        return match request.parse(bytes).map_err(unreadable)? {
+            httparse::Status::Complete(_) => next(&request).map(Some),
+            httparse::Status::Partial => Ok(None),
+        };
+    }
+    let mut room = [const { MaybeUninit::uninit() }; ON_STACK];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut room[..max_headers]).map_err(unreadable)? {
+        httparse::Status::Complete(_) => next(&request).map(Some),
+        httparse::Status::Partial => Ok(None),
+    }
+}
+
+fn unreadable(error: httparse::Error) -> Fault {
+    Fault::BadRequest(match error {
+        httparse::Error::TooManyHeaders => return Fault::HeadTooLarge,
+        httparse::Error::Version => "not HTTP/1.1 or HTTP/1.0",
+        httparse::Error::HeaderName => "malformed name of a header",
+        httparse::Error::HeaderValue => "malformed value of a header",
+        httparse::Error::NewLine => "malformed end of a line",
+        httparse::Error::Token | httparse::Error::Status => "malformed request line",
+    })
+}
+
+/// The rules on framing and target whose breach hyper hides or answers without a word.
+fn next(request: &httparse::Request<'_, '_>) -> Result<Next, Fault> {
+    target(request.path.unwrap_or_default())?;
+    let mut length = None;
+    let mut is_chunked = false;
+    for header in request.headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let this = digits(header.value).ok_or(Fault::BadRequest("malformed Content-Length"))?;
+            if length.is_some_and(|before| before != this) {
+                return Err(Fault::BadRequest("two different Content-Length"));
+            }
+            length = Some(this);
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            if is_chunked {
+                return Err(Fault::BadRequest("more than one Transfer-Encoding"));
+            }
+            if !header.value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Fault::BadRequest("a Transfer-Encoding other than chunked"));
+            }
+            is_chunked = true;
+        }
+    }
+    match (length, is_chunked) {
+        (Some(_), true) => Err(Fault::BadRequest("both Content-Length and Transfer-Encoding")),
+        (None, true) if request.version != Some(1) => Err(Fault::BadRequest("Transfer-Encoding in HTTP/1.0")),
+        (None, true) => Ok(Next::Unknown),
+        (None | Some(0), false) => Ok(Next::Head),
+        (Some(length), false) => Ok(Next::Body(length)),
+    }
+}
+
+fn target(text: &str) -> Result<(), Fault> {
+    if text.len() > LONGEST_TARGET {
+        return Err(Fault::TargetTooLong);
+    }
+    if text.contains('#') {
+        return Err(Fault::BadRequest("a `#` in the target"));
+    }
+    // Nearly all are plain, and then hyper can read them.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%?=&+:@,;!$'()*".contains(&byte);
+    if text.starts_with('/') && text.bytes().all(plain) {
+        return Ok(());
+    }
+    text.parse::<Uri>().map(drop).map_err(|_| Fault::BadRequest("malformed target"))
+}
+
+fn digits(value: &[u8]) -> Option<u64> {
+    let all = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let length: u64 = std::str::from_utf8(value).ok().filter(|_| all)?.parse().ok()?;
+    (length <= LONGEST_BODY).then_some(length)
+}
+
+// === impl SniffIo ===
+
+impl<T> SniffIo<T> {
+    pub(super) fn new(io: T, limits: &Limits, clock: Arc<Coarse>, refusal: Arc<Refusal>) -> Self {
+        Self {
+            io,
+            sniffer: Sniffer::new(limits),
+            held: Vec::new(),
+            released: Bytes::new(),
+            refusal,
+            clock,
+            leave: Leave::NotYet,
+            client_ended: false,
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refusal.0.get().is_some()
+    }
+
+    /// How many of these bytes may go on. What is left is a head that is not whole, or one that was refused.
+    fn judge(&mut self, bytes: &[u8]) -> usize {
+        match self.sniffer.look(bytes) {
+            Seen::All => bytes.len(),
+            Seen::Partial(passes) => passes,
+            Seen::Refused(passes, fault) => {
+                tracing::debug!(%fault, "head refused");
+                // A connection is refused once: what follows is not read.
+                let _ = self.refusal.0.set((self.sniffer.heads, fault));
+                self.released = Bytes::from_static(if bytes[passes..].starts_with(b"HEAD ") {
+                    IN_PLACE_OF_A_HEAD
+                } else {
+                    IN_PLACE
+                });
+                passes
+            }
+        }
+    }
+
+    /// How many bytes may go on as they came; the beginning of a head behind them is kept.
+    fn look(&mut self, bytes: &[u8]) -> usize {
+        let passes = self.judge(bytes);
+        if !self.is_refused() {
+            self.held.extend_from_slice(&bytes[passes..]);
+        }
+        passes
+    }
+
+    /// The rest of a head came: all that was held is looked at again, and not copied again while it is not whole.
+    fn look_again(&mut self, more: &[u8]) {
+        let mut bytes = mem::take(&mut self.held);
+        bytes.extend_from_slice(more);
+        let passes = self.judge(&bytes);
+        if !self.is_refused() {
+            if passes == 0 {
+                self.held = bytes;
+                return;
+            }
+            self.held.extend_from_slice(&bytes[passes..]);
+        }
+        bytes.truncate(passes);
+        bytes.extend_from_slice(&self.released);
+        self.released = Bytes::from(bytes);
+    }
+
+    fn release(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.released.len().min(buf.remaining());
+        buf.put_slice(&self.released[..length]);
+        self.released.advance(length);
+    }
+
+    fn may_send_more(&self) -> bool {
+        !self.client_ended && (self.is_refused() || self.sniffer.is_within_body())
+    }
+}
+
+impl<T: AsyncRead + Unpin> SniffIo<T> {
+    /// Takes in what still comes, for a bounded time and up to a bounded size.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4096];
+        while let Leave::Lingering { until, taken } = &mut self.leave {
+            let mut buf = ReadBuf::new(&mut scratch);
+            let is_over = until.poll(cx).is_ready() || *taken > LINGER_BYTES;
+            if !is_over && ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)).is_ok() && !buf.filled().is_empty() {
+                *taken += buf.filled().len();
+                continue;
+            }
+            self.leave = Leave::Left;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for SniffIo<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if !this.released.is_empty() {
+                this.release(buf);
+                return Poll::Ready(Ok(()));
+            }
+            if this.is_refused() {
+                // Not the end: hyper would leave before it has answered.
+                return Poll::Pending;
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            let came = &buf.filled()[before..];
+            if came.is_empty() {
+                this.client_ended = true;
+                return Poll::Ready(Ok(()));
+            }
+            if !this.held.is_empty() {
+                this.look_again(came);
+                buf.set_filled(before);
+                continue;
+            }
+            let passes = this.look(came);
+            buf.set_filled(before + passes);
+            if passes > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SniffIo<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Leave::NotYet = this.leave {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            this.leave = if this.may_send_more() {
+                Leave::Lingering { until: this.clock.alarm(LINGER), taken: 0 }
+            } else {
+                Leave::Left
+            };
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}
+
+/// What hyper reads in the place of a refused head: nothing of the client's is in it.
+const IN_PLACE: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
+const IN_PLACE_OF_A_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nconnection: close\r\n\r\n";
+
+/// As many headers are read without an allocation.
+const ON_STACK: usize = 128;
+/// Some clients send one after a body (RFC 9112, 2.2); each makes all before it be read again.
+const MOST_BLANKS: usize = 8;
+/// Up to here an unfinished line is read with each byte that comes.
+const SHORT: usize = 1024;
+/// hyper's own limit.
+const LONGEST_TARGET: usize = 65_534;
+/// hyper uses the last few numbers for itself.
+const LONGEST_BODY: u64 = u64::MAX / 2;
+
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sniffer() -> Sniffer {
+        Sniffer::new(&Limits { max_head_bytes: 4096, max_headers: 8, ..Limits::default() })
+    }
+
+    #[track_caller]
+    fn check(bytes: &str, expected: &Seen) {
+        assert_eq!(&sniffer().look(bytes.as_bytes()), expected, "{bytes:?}");
+        // Divided anywhere it is the same, but for what is told before the end.
+        for at in 1..bytes.len() {
+            let mut sniffer = sniffer();
+            let mut begin = match sniffer.look(&bytes.as_bytes()[..at]) {
+                Seen::All => at,
+                Seen::Partial(passes) => passes,
+                refused @ Seen::Refused(..) => {
+                    assert_eq!(&refused, expected, "{bytes:?} at {at}");
+                    continue;
+                }
+            };
+            let rest = sniffer.look(&bytes.as_bytes()[begin..]);
+            let rest = match rest {
+                Seen::All => Seen::All,
+                Seen::Partial(passes) => Seen::Partial({
+                    begin += passes;
+                    begin
+                }),
+                Seen::Refused(passes, fault) => Seen::Refused(
+                    {
+                        begin += passes;
+                        begin
+                    },
+                    fault,
+                ),
+            };
+            assert_eq!(&rest, expected, "{bytes:?} at {at}");
+        }
+    }
+
+    fn bad(why: &'static str) -> Fault {
+        Fault::BadRequest(why)
+    }
+
+    #[test]
+    fn heads_are_followed_while_their_ends_are_known() {
+        check("GET / HTTP/1.1\r\nhost: a\r\n\r\n", &Seen::All);
+        check("\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n", &Seen::All);
+        check(&format!("{}GET / HTTP/1.1\r\n\r\n", "\r\n".repeat(MOST_BLANKS)), &Seen::All);
+        check("GET / HTTP/1.1\r\nhost", &Seen::Partial(0));
+        check("GET / HTTP/1.1\r\n\r\nGET /", &Seen::Partial(18));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n\n\n#\r\rGET /", &Seen::Partial(43));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n\n\n#\r\rGET /#", &Seen::Partial(43));
+        check("POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 05\r\n\r\n12", &Seen::All);
+        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nanything\n", &Seen::All);
+    }
+
+    #[test]
+    fn what_hyper_hides_is_refused() {
+        let lf = || bad("a line of the head ends in LF without CR");
+        check("GET / HTTP/1.1\nhost: a\n\n", &Seen::Refused(0, lf()));
+        check("GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n", &Seen::Refused(0, lf()));
+        check("\nGET / HTTP/1.1\r\n\r\n", &Seen::Refused(0, lf()));
+        check("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\na: b\n\r\n", &Seen::Refused(18, lf()));
+        check("GET /a#b?c HTTP/1.1\r\n\r\n", &Seen::Refused(0, bad("a `#` in the target")));
+        let both = || Seen::Refused(0, bad("both Content-Length and Transfer-Encoding"));
+        check("POST / HTTP/1.1\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n", &both());
+        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n", &both());
+        let other = || Seen::Refused(0, bad("a Transfer-Encoding other than chunked"));
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", &other());
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", &other());
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", &other());
+        let twice = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n";
+        check(twice, &Seen::Refused(0, bad("more than one Transfer-Encoding")));
+        let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        check(old, &Seen::Refused(0, bad("Transfer-Encoding in HTTP/1.0")));
+    }
+
+    #[test]
+    fn empty_lines_do_not_go_on_for_ever() {
+        let blanks = "\r\n".repeat(MOST_BLANKS + 1);
+        let refused = Seen::Refused(0, bad("too many empty lines before the request"));
+        check(&format!("{blanks}GET / HTTP/1.1\r\n\r\n"), &refused);
+    }
+
+    #[test]
+    fn lengths_are_digits() {
+        for value in ["5, 5", "+5", "0x5", "-1", "", "18446744073709551616", "18446744073709551615", "5 5"] {
+            let head = format!("POST / HTTP/1.1\r\ncontent-length: {value}\r\n\r\n");
+            check(&head, &Seen::Refused(0, bad("malformed Content-Length")));
+        }
+        let differ = "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n";
+        check(differ, &Seen::Refused(0, bad("two different Content-Length")));
+    }
+
+    #[test]
+    fn sizes_are_limited() {
+        let long = "x".repeat(5000);
+        let seen = sniffer().look(format!("GET /{long}").as_bytes());
+        assert_eq!(seen, Seen::Refused(0, Fault::TargetTooLong));
+        let seen = sniffer().look(format!("GET / HTTP/1.1\r\nx: {long}").as_bytes());
+        assert_eq!(seen, Seen::Refused(0, Fault::HeadTooLarge));
+        let many = "x: 1\r\n".repeat(9);
+        let seen = sniffer().look(format!("GET / HTTP/1.1\r\n{many}\r\n").as_bytes());
+        assert_eq!(seen, Seen::Refused(0, Fault::HeadTooLarge));
+    }
+}
