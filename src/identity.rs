@@ -39,6 +39,8 @@ pub struct Directory {
     metrics: Metrics,
     key: SecretSlice<u8>,
     known: Cache<Fingerprint, Account>,
+    /// Whose each credential was when that was last asked. Enough to tell who was heard of, never to judge by.
+    last: Cache<Fingerprint, Account>,
 }
 
 /// A whoami that named nobody, shared by all who asked for the same credential at once.
@@ -48,6 +50,8 @@ enum Failed {
     Unreadable(Arc<str>),
 }
 
+/// An agent that only reads is told by what its last write found out, for as long as it goes on reading.
+const LAST_KNOWN_FOR: Duration = Duration::from_hours(24);
 const KEY_FILE: &str = "fingerprint.key";
 const KEY_BYTES: usize = 32;
 
@@ -74,7 +78,8 @@ impl Directory {
         limits: DirectoryLimits,
     ) -> Self {
         let known = Cache::builder().max_capacity(limits.capacity).expire_after(limits).build();
-        Self { dialect, upstream, metrics, key, known }
+        let last = Cache::builder().max_capacity(limits.capacity).time_to_idle(LAST_KNOWN_FOR).build();
+        Self { dialect, upstream, metrics, key, known, last }
     }
 
     async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
@@ -82,12 +87,14 @@ impl Directory {
         let answer = self.upstream.read(self.dialect.whoami(credential)).await;
         self.metrics.upstream_took("whoami", started.elapsed());
         let (response, _) = answer.map_err(|error| Failed::Unreadable(error.to_string().into()))?;
-        match self.dialect.account(&response) {
-            Whoami::Account(login) => Ok(Account::Named(login)),
-            Whoami::Forbidden => Ok(Account::Opaque(print.clone())),
-            Whoami::Refused => Err(Failed::Refused(Arc::new(response))),
-            Whoami::Unreadable(why) => Err(Failed::Unreadable(why.into())),
-        }
+        let account = match self.dialect.account(&response) {
+            Whoami::Account(login) => Account::Named(login),
+            Whoami::Forbidden => Account::Opaque(print.clone()),
+            Whoami::Refused => return Err(Failed::Refused(Arc::new(response))),
+            Whoami::Unreadable(why) => return Err(Failed::Unreadable(why.into())),
+        };
+        self.last.insert(print.clone(), account.clone()).await;
+        Ok(account)
     }
 }
 
@@ -110,11 +117,15 @@ impl Identify for Directory {
     }
 
     fn known(&self, print: &Fingerprint) -> Option<Account> {
-        futures_util::FutureExt::now_or_never(self.known.get(print)).flatten()
+        let now =
+            |cache: &Cache<Fingerprint, Account>| futures_util::FutureExt::now_or_never(cache.get(print)).flatten();
+        now(&self.known).or_else(|| now(&self.last))
     }
 
     fn forget(&self, print: &Fingerprint) {
-        futures_util::FutureExt::now_or_never(self.known.invalidate(print)).unwrap_or_default();
+        for cache in [&self.known, &self.last] {
+            futures_util::FutureExt::now_or_never(cache.invalidate(print)).unwrap_or_default();
+        }
     }
 }
 

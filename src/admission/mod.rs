@@ -9,18 +9,24 @@
 
 mod decide;
 mod expectation;
+mod limits;
 mod moves;
 pub mod once;
 mod outside;
 mod permit;
 mod rules;
+mod singleton;
+mod term;
 mod transition;
 mod verdict;
 
 pub use decide::{Question, decide};
 pub use expectation::{Expectation, StateTag, Stated, Tags};
+pub use limits::{Bound, Excess, Limits, Whose};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Mode, MoveRule, Outside, Rules, Workflow};
+pub use singleton::{Glob, Heard, Singleton, Take, renew};
+pub use term::{Barred, TenureStep, Term};
 pub use transition::{Applied, Event, Outcome, Refused, Stamp, Step, Verified, apply};
 pub use verdict::{Answer, Noop, Verdict, judge, parks};

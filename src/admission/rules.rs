@@ -1,6 +1,7 @@
 //! The rules as the configuration states them (DESIGN section 6).
 
 use super::once::OnceRule;
+use super::{Limits, Singleton};
 use crate::model::{Label, OpenState, Shown, Snapshot, Status, What};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,6 +89,10 @@ pub struct Rules {
     pub assignment: Assignment,
     /// Over where an item stands.
     pub workflow: Workflow,
+    /// Over how many items one agent may hold.
+    pub limits: Limits,
+    /// Over which agents work one at a time.
+    pub singletons: Vec<Singleton>,
     /// Over what may be created once.
     pub once: Vec<OnceRule>,
 }

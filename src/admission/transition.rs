@@ -4,7 +4,7 @@
 //! protocol is written once. A step that the record does not allow is refused
 //! and changes nothing; a final state is never left.
 
-use super::{OutsideEdit, Plan};
+use super::{Barred, OutsideEdit, Plan, Term};
 use crate::model::{
     Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Holding, ItemRecord, Kind, Masked,
     OpenState, Ownership, Settled, Shown, Status, Time,
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 /// One step, carried out in one transaction.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, never in long lists")]
 pub enum Step {
     /// T1: enter the attempt. Never judges who holds.
     Open(Attempt),
@@ -87,6 +88,9 @@ pub enum Step {
         /// The same agent, named.
         to: Actor,
     },
+    /// The batch that this stands in goes on only if the term holds. It stands before the step that it is for; the
+    /// ledger judges it, since it rests on more than this item's record.
+    Require(Term),
 }
 
 /// How a sent write ended.
@@ -143,7 +147,7 @@ pub struct Stamp {
 }
 
 /// Why a step was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Another attempt is OPEN or SENDING.
     #[error("another write of this item is under way")]
@@ -157,6 +161,9 @@ pub enum Refused {
     /// The record is no longer the one that the step was made for.
     #[error("the item's record has changed")]
     Stale,
+    /// A term of the step does not hold.
+    #[error("{0}")]
+    Barred(Box<Barred>),
 }
 
 /// What happened, for the audit.
@@ -231,6 +238,7 @@ pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Appl
         Step::Renew { actor, at } => renew(record, actor, *at),
         Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, &mut done),
         Step::Rebind { from, to } => rebind(record, from, to, &mut done)?,
+        Step::Require(_) => {}
     }
     prune(record, stamp);
     Ok(done)

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Verify, WebMode, Workflow,
-    show_duration, show_size,
+    self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton, Verify,
+    WebMode, Whose, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -54,6 +54,8 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     guarded(&mut out, config)?;
     assignment(&mut out, &config.assignment)?;
     workflow(&mut out, &config.workflow)?;
+    limits(&mut out, &config.limits)?;
+    config.singleton.iter().try_for_each(|rule| singleton(&mut out, rule))?;
     once(&mut out, &config.once)?;
     web(&mut out, config)?;
     identity(&mut out, config)?;
@@ -137,6 +139,27 @@ fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {
     writeln!(out, "  to any other status: by anyone while nobody holds the item, then by its holder")?;
     let fate = if rules.put_back { "are put back" } else { "stay" };
     writeln!(out, "  labels of a claim that ended half-way {fate}")
+}
+
+fn limits(out: &mut String, rules: &Limits) -> fmt::Result {
+    let (all, here) = (rules.items, rules.items_per_repository);
+    if all == 0 && here == 0 {
+        return writeln!(out, "\nLimits: none; an agent may hold any number of items");
+    }
+    let whose = match rules.of {
+        Whose::Agent => "an agent (account and instance)",
+        Whose::Account => "an account",
+    };
+    let most = |count: usize| if count == 0 { "any number".to_owned() } else { format!("at most {count}") };
+    writeln!(out, "\nLimits ({}):", mode(rules.mode))?;
+    writeln!(out, "  {whose} may hold {} items at once, {} in one repository", most(all), most(here))
+}
+
+fn singleton(out: &mut String, rule: &Singleton) -> fmt::Result {
+    let actions: Vec<&str> = rule.actions.iter().map(|action| action.as_str()).collect();
+    writeln!(out, "\nSingleton {} ({}):", rule.name(), mode(rule.mode))?;
+    writeln!(out, "  of the agents {} one at a time per {}", rule.agents.join(", "), rule.per)?;
+    writeln!(out, "  counting {}, until idle for {}", actions.join(", "), show_duration(rule.idle))
 }
 
 fn web(out: &mut String, config: &Config) -> fmt::Result {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
-use crate::admission::{self, Rules};
+use crate::admission::{self, Glob, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
@@ -16,7 +16,7 @@ use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{Gate, LaneLimits, Ports, Settings, Verify, Web};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
-use crate::model::{Login, Status, Time};
+use crate::model::{Kind, Login, Status, Time};
 use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
@@ -102,7 +102,32 @@ pub(super) fn rules(config: &Config) -> Rules {
                 .collect(),
             put_back: flow.put_back,
         },
+        limits: limits(&config.limits),
+        singletons: config.singleton.iter().map(singleton).collect(),
         once: config.once.iter().map(once).collect(),
+    }
+}
+
+fn limits(from: &config::Limits) -> admission::Limits {
+    admission::Limits {
+        mode: mode(from.mode),
+        items: from.items,
+        items_per_repository: from.items_per_repository,
+        of: match from.of {
+            config::Whose::Agent => admission::Whose::Agent,
+            config::Whose::Account => admission::Whose::Account,
+        },
+    }
+}
+
+fn singleton(from: &config::Singleton) -> admission::Singleton {
+    admission::Singleton {
+        name: from.name(),
+        mode: mode(from.mode),
+        // A pattern that does not parse has been refused with the configuration.
+        agents: from.agents.iter().filter_map(|glob| Glob::parse(glob).ok()).collect(),
+        actions: from.actions.iter().filter_map(|action| Kind::parse(action.as_str())).collect(),
+        idle: from.idle,
     }
 }
 

@@ -38,6 +38,10 @@ pub enum RuleChoice {
     Assignment,
     /// Moves between statuses
     Workflow,
+    /// Items that one agent may hold
+    Limits,
+    /// Classes of agents that work one at a time
+    Singleton,
     /// What may be created once
     Once,
 }

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use super::layers::Merged;
 use super::{Config, WebMode, Workflow, show_duration};
 
+mod singletons;
+
 /// States that every item has without a label, and which therefore no label may be called.
 const BUILT_IN_STATES: [&str; 3] = ["none", "open", "closed"];
 
@@ -22,6 +24,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     states(&config.workflow, out);
     moves(&config.workflow, out);
     expect_status(config, out);
+    singletons::check(config, out);
     super::once::check(config, out);
     outputs(config, out);
     web(config, out);

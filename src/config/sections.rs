@@ -16,6 +16,8 @@ use super::values::{address, choice, duration, optional_path, optional_text, or_
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Classes of agents that work one at a time (`[[singleton]]`).
+    pub singleton: Vec<Singleton>,
     /// What may be created once (`[[once]]`).
     pub once: Vec<Once>,
     /// Listeners, limits and time-outs towards clients.
@@ -32,6 +34,8 @@ pub struct Config {
     pub workflow: Workflow,
     /// The web interface.
     pub web: Web,
+    /// How many items one agent may hold.
+    pub limits: Limits,
     /// Where decisions are recorded.
     pub audit: Audit,
     /// The operational log.
@@ -277,6 +281,46 @@ pub struct Web {
     pub mode: WebMode,
 }
 
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Refuse, or only record.
+    pub mode: Mode,
+    /// Items held at once; 0: no limit.
+    pub items: usize,
+    /// The same in one repository.
+    pub items_per_repository: usize,
+    /// Whose items are counted together.
+    pub of: Whose,
+}
+
+/// `[[singleton]]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Singleton {
+    /// Under which it is kept and listed; none: made from the first pattern.
+    #[serde(default, with = "optional_text")]
+    pub name: Option<String>,
+    /// Patterns of logins and instances.
+    pub agents: Vec<String>,
+    /// Where one agent at a time works.
+    #[serde(default)]
+    pub per: Per,
+    /// The kinds of writes that count.
+    pub actions: Vec<Action>,
+    /// Silence after which an agent is no longer at work.
+    #[serde(with = "duration")]
+    pub idle: Duration,
+    /// Refuse, or only record.
+    #[serde(default = "enforce")]
+    pub mode: Mode,
+}
+
+fn enforce() -> Mode {
+    Mode::Enforce
+}
+
 /// `[audit]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -328,6 +372,46 @@ choice! {
         Override = "override",
         /// They are judged like the API's writes.
         Enforce = "enforce",
+    }
+}
+
+choice! {
+    /// Whose items are counted together.
+    Whose {
+        /// Those of an account and instance.
+        Agent = "agent",
+        /// Those of all instances of an account.
+        Account = "account",
+    }
+}
+
+choice! {
+    /// What a write does.
+    Action {
+        /// Takes a free item.
+        Claim = "claim",
+        /// Gives one up.
+        Release = "release",
+        /// Passes one on.
+        HandOver = "hand_over",
+        /// Changes labels, or open and closed.
+        Move = "move",
+        /// Takes what its own account is assigned already.
+        Adopt = "adopt",
+        /// Takes what has been silent for too long.
+        TakeOver = "take_over",
+        /// Makes a new item with a guarded field.
+        Create = "create",
+    }
+}
+
+choice! {
+    /// Where one agent at a time works.
+    #[derive(Default)]
+    Per {
+        /// In a repository.
+        #[default]
+        Repository = "repository",
     }
 }
 
@@ -400,6 +484,17 @@ choice! {
         Json = "json",
         /// For a person.
         Text = "text",
+    }
+}
+
+// === impl Singleton ===
+
+impl Singleton {
+    /// As it is called, or what its first pattern leaves without `*` and `?`.
+    pub fn name(&self) -> String {
+        let first = || self.agents.first().map_or("", String::as_str);
+        let made = |text: &str| text.replace(['*', '?'], "").trim_matches(['-', '_', '.', ' ']).to_lowercase();
+        self.name.clone().unwrap_or_else(|| made(first()))
     }
 }
 

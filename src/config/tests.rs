@@ -116,7 +116,7 @@ fn mistakes_in_one_value() {
         ("[upsteam]\nurl = \"http://h\"", "did you mean `upstream`?"),
         ("[server]\nlisen = \"127.0.0.1:1\"", "did you mean `listen`?"),
         ("[server]\ntracker = \"forgejo\"", "`tracker` belongs into `[upstream]`"),
-        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[web]` or `[workflow]`"),
+        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[limits]` or `[web]` or `[workflow]`"),
         ("[server]\nxyzzyx = 1", "known here: "),
         ("[server.tls]\ncert = \"x\"", "unknown key `server.tls.cert`"),
         ("[[server.listener]]\naddress = \"127.0.0.1:1\"\ntsl = true", "did you mean `tls`?"),
@@ -141,6 +141,12 @@ fn mistakes_in_one_value() {
         ("[assignment]\nrelease_by = \"nobody\"", "write `holder` or `anyone`"),
         ("[assignment]\nmode = \"off\"", "write `enforce` or `observe`"),
         ("[assignment]\ntakeover_after = \"soon\"", ", or \"off\""),
+        ("[[singleton]]\nagents = [\"a\"]\nactions = [\"moves\"]\nidle = \"1m\"", "write `claim`"),
+        ("[[singleton]]\nagents = [\"a\"]\nactions = [\"move\"]\nidle = \"0s\"", "longer than zero"),
+        ("[[singleton]]\nagents = [\"a\"]\nactions = [\"move\"]\nidel = \"1m\"\nidle = \"1m\"", "did you mean `idle`?"),
+        ("[[singleton]]\nagents = [\"a\"]\nactions = [\"move\"]\nidle = \"1m\"\nper = \"item\"", "write `repository`"),
+        ("[limits]\nitems = -1", "expected a whole number, not negative"),
+        ("[limits]\nof = \"team\"", "write `agent` or `account`"),
         ("[log]\nlevel = \"loud=very\"", "`log.level` is not understood"),
         ("[log]\nformat = \"xml\"", "write `json` or `text`"),
         ("[server\n", "this is not TOML"),
@@ -181,6 +187,17 @@ fn keys_that_do_not_fit_together() {
         ("[[workflow.move]]\nfrom = [\"new\"]\nto = \"todo\"\nby = \"anyone\"", "`new` is not among"),
         ("[[workflow.move]]\nfrom = [\"none\"]\nto = \"doing\"\nby = \"anyone\"", "`doing` is not among"),
         ("[[workflow.move]]\nfrom = []\nto = \"todo\"\nby = \"anyone\"", "can never happen"),
+        ("[[singleton]]\nagents = []\nactions = [\"move\"]\nidle = \"1m\"", "without agents"),
+        ("[[singleton]]\nagents = [\"a\"]\nactions = []\nidle = \"1m\"", "without actions"),
+        ("[[singleton]]\nagents = [\"a[bc]\"]\nactions = [\"move\"]\nidle = \"1m\"", "has a `[`"),
+        ("[[singleton]]\nagents = [\"b\", \"\"]\nactions = [\"move\"]\nidle = \"1m\"", "must not be empty"),
+        ("[[singleton]]\nagents = [\"*\"]\nactions = [\"move\"]\nidle = \"1m\"", "cannot name a singleton"),
+        ("[[singleton]]\nname = \"a/b\"\nagents = [\"b\"]\nactions = [\"move\"]\nidle = \"1m\"", "cannot name"),
+        (
+            "[[singleton]]\nagents = [\"a*\"]\nactions = [\"move\"]\nidle = \"1m\"\n[[singleton]]\nname = \"A\"\n\
+             agents = [\"b\"]\nactions = [\"claim\"]\nidle = \"1m\"",
+            "two singletons are called `A`",
+        ),
         ("[audit]\nstdout = false", "nothing would record"),
         ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{commit}\"", "needs {pull}"),
         ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull} {sha}\"", "`{sha}` is not known of a review"),
@@ -199,6 +216,27 @@ fn keys_that_do_not_fit_together() {
 }
 
 #[test]
+fn a_singleton_is_named_by_its_first_pattern() {
+    let config = check_accepted(
+        "[[singleton]]\nagents = [\"Backlog-Manager-*\", \"x\"]\nactions = [\"move\"]\nidle = \"10m\"",
+        &[("CLAIMGATE_LIMITS_ITEMS", "3")],
+    );
+    let rule = &config.singleton[0];
+    assert_eq!((rule.name().as_str(), rule.mode, rule.per), ("backlog-manager", Mode::Enforce, Per::Repository));
+    assert_eq!((config.limits.items, config.limits.of), (3, Whose::Agent));
+}
+
+/// The gate's own kinds of writes are what the file may name.
+#[test]
+fn every_kind_of_write_is_an_action() {
+    let words: Vec<&str> = Action::ALL.iter().map(|(word, _)| *word).collect();
+    for kind in crate::model::Kind::ALL {
+        assert!(words.contains(&kind.as_str()), "{}", kind.as_str());
+    }
+    assert_eq!(words.len(), crate::model::Kind::ALL.len());
+}
+
+#[test]
 fn a_key_without_a_certificate() {
     let key = tempfile::NamedTempFile::new().unwrap();
     check_refused(&format!("[server.tls]\nkey = {:?}", key.path()), &[], &["without `server.tls.certificate`"]);
@@ -213,6 +251,7 @@ fn combinations_that_are_fine() {
         "[[workflow.move]]\nfrom = [\"In-Progress\"]\nto = \"closed\"\nby = \"holder\"",
         "[upstream]\nurl = \"https://forge.example/sub\"\nca_file = \"Cargo.toml\"",
         "[workflow]\nmove = []",
+        "[[singleton]]\nname = \"all\"\nagents = [\"*\"]\nactions = [\"hand_over\", \"take_over\"]\nidle = \"1m\"\nmode = \"observe\"",
         "[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull} {commit} {class}\"\nanswer = \"first\"",
         "[[once]]\nname = \"p\"\nwhat = \"pull\"\nkey = \"{issue}\"\nby = \"holder\"\nmode = \"observe\"",
     ];

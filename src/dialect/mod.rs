@@ -96,6 +96,7 @@ pub enum Scope {
 
 /// A write whose body was read.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub enum Parsed {
     /// Touches no guarded field: goes on as it came.
     Unguarded,

@@ -18,7 +18,7 @@ pub trait Identify: Send + Sync + 'static {
     fn fingerprint(&self, credential: &Credential) -> Fingerprint;
     /// The account, asked of the tracker once and remembered for a while.
     fn account<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Account, IdentifyError>>;
-    /// The account if it is known already; asks nobody.
+    /// The account if it is known, or was when it was last asked for; asks nobody.
     fn known(&self, fingerprint: &Fingerprint) -> Option<Account>;
     /// The tracker answered 401: ask again next time.
     fn forget(&self, fingerprint: &Fingerprint);

@@ -1,8 +1,8 @@
 //! The record of who holds, as a port (DESIGN section 5).
 
 use super::{BoxFuture, Creations, Note};
-use crate::admission::{Refused, Step};
-use crate::model::{Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use crate::admission::{Refused, Step, TenureStep};
+use crate::model::{Account, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use tokio::sync::watch;
 
 /// One step on one item, with what the audit is to say of it.
@@ -59,6 +59,13 @@ pub trait Ledger: Creations + Send + Sync + 'static {
     fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// The first held items after this key, by key.
     fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// Every item that the account holds, and every one that a write which is sent or in doubt may make it hold; others
+    /// may be among them.
+    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// Who is at work by the singleton rules, those included who have been idle for too long.
+    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
+    /// Changes who is at work, apart from any item. Returns the tenures that changed, as they are then or were at their end.
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
     /// The final attempts of an item, newest first.
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub doubt: Gauge,
     /// Holdings whose holder is silent for longer than `assignment.stale_after`.
     pub stale: Gauge,
+    /// Agents at work by a singleton rule.
+    pub singletons: Gauge,
     /// Holdings that a late write or an outside edit contests.
     pub contested: Counter,
     /// Holdings that an outside edit ended.
@@ -59,6 +61,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             doubt: Gauge::default(),
             stale: Gauge::default(),
+            singletons: Gauge::default(),
             contested: Counter::default(),
             revoked: Counter::default(),
             unnamed_instances: Counter::default(),
@@ -78,6 +81,7 @@ impl Metrics {
         registry.register("connections", "Open client connections", self.connections.clone());
         registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
         registry.register("stale", "Holdings whose holder is silent for too long", self.stale.clone());
+        registry.register("singletons", "Agents at work by a singleton rule", self.singletons.clone());
         registry.register(
             "contested",
             "Writes seen that did not pass the gate and are not settled",

@@ -14,9 +14,11 @@ mod refusal;
 mod resolve;
 mod restore;
 mod section;
+mod singleton;
 mod watch;
 
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
 use crate::admission::{Expectation, Rules, StateTag};
@@ -107,6 +109,7 @@ pub struct Gate {
     /// Accounts of which that was said.
     warned: moka::sync::Cache<Login, ()>,
     renewals: watch::Renewals,
+    heard: singleton::Unwritten,
     hints: watch::Hints,
     under_way: AtomicUsize,
     quiet: Notify,
@@ -210,6 +213,7 @@ impl Gate {
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: watch::Renewals::default(),
+            heard: singleton::Unwritten::default(),
             hints: watch::Hints::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),

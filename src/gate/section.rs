@@ -21,6 +21,7 @@ use std::time::Duration;
 mod creation;
 mod notes;
 mod once;
+mod terms;
 
 pub(super) struct Section {
     gate: Arc<Gate>,
@@ -114,6 +115,7 @@ impl Section {
     async fn walk(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
         // Who asks, as the tracker sees it.
         let caller = self.identify().await?;
+        self.gate.hear(&caller.actor, &self.ask.intent.scope.project());
         // What some rule may allow only once.
         if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent) {
             return self.once(&creation, &caller, gone).await;
@@ -488,21 +490,23 @@ impl Section {
 
     async fn grant(&self, at: &Entered<'_>, fresh: Fresh, noop: Noop) -> Ended {
         let shown = at.rules.workflow.shown(&fresh.seen);
-        let (kind, ownership) = (noop.kind, noop.ownership);
+        let (kind, ownership) = (noop.kind, noop.ownership.clone());
         let step = Step::Grant { attempt: at.attempt.clone(), kind, ownership, shown: shown.clone() };
         let mut note = self.note(at, Decision::Noop, None);
         note.observed = Some(shown.clone());
         let command = self.command(at.key, &fresh.seen.locator, step, Some(note));
         let locator = fresh.seen.locator.clone();
-        match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
-            Ok(mut records) => {
+        match self.commit_on_terms(at, command, noop.kind, &noop.ownership).await {
+            Ok((record, observed)) => {
                 let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
-                if let Some(record) = records.pop() {
+                if let Some(record) = record {
                     Self::publish(at, fresh.began, fresh.seen, record);
                 }
+                let decision = if observed.is_some() { Decision::Observe } else { Decision::Noop };
                 let state = Some(StateTag::of(&shown));
-                Ok(Reply { state, ..self.reply(at, Decision::Noop, None, Answered::Tracker(response)) })
+                Ok(Reply { state, ..self.reply(at, decision, observed, Answered::Tracker(response)) })
             }
+            Err(LedgerError::Refused(Refused::Barred(barred))) => Ok(self.barred(at, fresh, &barred).await),
             // Nothing was sent, but whether the grant was recorded is not known.
             Err(LedgerError::Refused(_)) => Err(Stop::Refuse(refusal::unknown(&locator, self.doubt_period()))),
             Err(LedgerError::Unavailable(why)) => {
@@ -519,8 +523,10 @@ impl Section {
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
         let step = Step::Send { attempt: at.attempt.clone(), plan: permit.plan().clone() };
         let command = self.command(at.key, &locator, step, None);
-        let record = match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
-            Ok(mut records) => records.pop(),
+        let plan = permit.plan();
+        let (record, observed) = match self.commit_on_terms(at, command, plan.kind, &plan.ownership).await {
+            Ok((record, also)) => (record, observed.or(also)),
+            Err(LedgerError::Refused(Refused::Barred(barred))) => return Ok(self.barred(at, fresh, &barred).await),
             Err(error) => return self.not_sending(at, &locator, error).await,
         };
         failpoint::reach("t2.after");

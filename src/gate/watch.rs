@@ -96,13 +96,17 @@ impl Gate {
     ) {
         let print = self.ports.identify.fingerprint(credential);
         self.reads.learn_reader(&print, project);
-        if let (Some(account), Some(address)) = (self.ports.identify.known(&print), address) {
-            self.renewals.note(address.locator(), Actor { account, instance }, self.ports.clock.now());
+        let Some(account) = self.ports.identify.known(&print) else { return };
+        let actor = Actor { account, instance };
+        self.hear(&actor, project);
+        if let Some(address) = address {
+            self.renewals.note(address.locator(), actor, self.ports.clock.now());
         }
     }
 
     /// Writes down who was heard of since the last time.
     pub async fn flush_renewals(&self) {
+        self.flush_tenures().await;
         let heard = self.renewals.take();
         if heard.is_empty() {
             return;

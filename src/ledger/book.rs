@@ -4,12 +4,14 @@
 //! store: records, final attempts, audit lines. `undo` takes back everything
 //! since the last `keep`, for a store whose commit failed.
 
-use crate::admission::{self, Event, Stamp, Step};
+use super::tenures::{Changed, TenureRow, Tenures};
+use crate::admission::{self, Barred, Bound, Event, Refused, Stamp, Step, TenureStep, Term};
 use crate::effect::{Command, Decision, LedgerError, Line, Note};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, ResourceKey, Settled, Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, ResourceKey, Settled, Tenure,
+    Time,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// Records known so far; one that is missing is loaded.
@@ -17,6 +19,7 @@ use std::time::Duration;
 pub(super) struct Book {
     records: HashMap<ResourceKey, ItemRecord>,
     before: Vec<(ResourceKey, Option<ItemRecord>)>,
+    pub(super) tenures: Tenures,
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
     zombie_period: Duration,
@@ -35,12 +38,23 @@ pub(super) struct Changes {
     pub(super) settled: Vec<Settled>,
     /// Audit lines.
     pub(super) lines: Vec<Line>,
+    /// Who is at work now, or is no longer.
+    pub(super) tenures: Vec<TenureRow>,
     /// Whether anything but an OPEN attempt changed.
     pub(super) stored: bool,
 }
 
-/// Where a record comes from that the book does not have.
-pub(super) type Load<'a> = &'a mut dyn FnMut(&ResourceKey) -> Result<Option<ItemRecord>, LedgerError>;
+/// Where records come from that the book does not have.
+pub(super) trait Load {
+    /// One item.
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError>;
+    /// Every item that the account holds, and every one that a write which is sent or in doubt may make it hold; others
+    /// may be among them.
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError>;
+}
+
+/// The store behind a book; `None`: the book has everything.
+pub(super) type Behind<'a> = Option<&'a dyn Load>;
 
 /// Records kept in the book before idle ones are dropped; they can be loaded again.
 const MOST_RECORDS: usize = 50_000;
@@ -49,30 +63,42 @@ const MOST_RECORDS: usize = 50_000;
 
 impl Book {
     pub(super) fn new(gate: GateId, epoch: Epoch, zombie_period: Duration) -> Self {
-        Self { records: HashMap::new(), before: Vec::new(), gate, epoch, zombie_period }
+        Self { records: HashMap::new(), before: Vec::new(), tenures: Tenures::default(), gate, epoch, zombie_period }
     }
 
     /// Runs a batch; nothing has changed if it is refused.
-    pub(super) fn run(&mut self, commands: &[Command], load: Load<'_>) -> Result<Changes, LedgerError> {
-        let mark = self.before.len();
+    pub(super) fn run(&mut self, commands: &[Command], load: Behind<'_>) -> Result<Changes, LedgerError> {
+        let mark = (self.before.len(), self.tenures.mark());
         let mut changes = Changes::default();
         for command in commands {
-            if let Err(error) = self.step(command, load, &mut changes) {
-                self.take_back(mark);
+            if let Err(error) = self.step(command, load, mark.0, &mut changes) {
+                self.take_back(mark.0);
+                self.tenures.take_back(mark.1);
                 return Err(error);
             }
         }
         if !changes.stored {
             // An OPEN attempt is nowhere but here: there is nothing to take back should a group fail.
-            self.before.truncate(mark);
+            self.before.truncate(mark.0);
         }
         Ok(changes)
     }
 
-    fn step(&mut self, command: &Command, load: Load<'_>, changes: &mut Changes) -> Result<(), LedgerError> {
+    fn step(
+        &mut self,
+        command: &Command,
+        load: Behind<'_>,
+        batch: usize,
+        changes: &mut Changes,
+    ) -> Result<(), LedgerError> {
         let known = self.get(&command.key, load)?;
         let before = known.clone();
         let mut record = known.unwrap_or_else(|| ItemRecord::new(command.key.clone(), command.locator.clone()));
+        if let Step::Require(term) = &command.step {
+            changes.tenures.extend(self.require(term, &record, command.now, load, batch)?);
+            changes.records.push(record);
+            return Ok(());
+        }
         let stamp =
             Stamp { gate: self.gate.clone(), epoch: self.epoch, now: command.now, zombie_period: self.zombie_period };
         let applied = admission::apply(&mut record, &command.step, &stamp)?;
@@ -94,12 +120,56 @@ impl Book {
         Ok(())
     }
 
+    /// Whether the term holds; `batch` is where this batch's changes begin.
+    fn require(
+        &mut self,
+        term: &Term,
+        item: &ItemRecord,
+        now: Time,
+        load: Behind<'_>,
+        batch: usize,
+    ) -> Result<Option<TenureRow>, LedgerError> {
+        let barred = match term {
+            Term::Alone(take) => match self.tenures.take(take, now) {
+                Ok((row, _)) => return Ok(Some(row)),
+                Err(tenure) => Barred::Singleton(*tenure),
+            },
+            Term::Within(bound) => match self.judge(bound, item, load, batch)? {
+                Ok(()) => return Ok(None),
+                Err(excess) => Barred::Limit(*excess),
+            },
+        };
+        Err(Refused::Barred(Box::new(barred)).into())
+    }
+
+    fn judge(
+        &self,
+        bound: &Bound,
+        item: &ItemRecord,
+        load: Behind<'_>,
+        batch: usize,
+    ) -> Result<Result<(), Box<admission::Excess>>, LedgerError> {
+        let Some(load) = load else { return Ok(bound.judge(item, self.records.values())) };
+        // Rows are as new as the book but for this batch, which is not stored yet.
+        let loaded = load.of_account(&bound.actor.account)?;
+        let touched: BTreeMap<_, _> =
+            self.before[batch..].iter().filter_map(|(key, _)| Some((key, self.records.get(key)?))).collect();
+        let stored = loaded.iter().filter(|record| !touched.contains_key(&record.key));
+        Ok(bound.judge(item, stored.chain(touched.values().copied())))
+    }
+
+    /// Changes who is at work, apart from any item.
+    pub(super) fn change_tenure(&mut self, step: &TenureStep, now: Time) -> Result<Vec<Changed>, LedgerError> {
+        let barred = |tenure: Box<Tenure>| Refused::Barred(Box::new(Barred::Singleton(*tenure)));
+        Ok(self.tenures.step(step, now).map_err(barred)?)
+    }
+
     /// A record, loaded if need be.
-    pub(super) fn get(&mut self, key: &ResourceKey, load: Load<'_>) -> Result<Option<ItemRecord>, LedgerError> {
+    pub(super) fn get(&mut self, key: &ResourceKey, load: Behind<'_>) -> Result<Option<ItemRecord>, LedgerError> {
         if let Some(record) = self.records.get(key) {
             return Ok(Some(record.clone()));
         }
-        let loaded = load(key)?;
+        let loaded = load.map_or(Ok(None), |load| load.item(key))?;
         if let Some(record) = &loaded {
             self.records.insert(key.clone(), record.clone());
         }
@@ -114,6 +184,7 @@ impl Book {
     /// What was run since the last `keep` is stored.
     pub(super) fn keep(&mut self) {
         self.before.clear();
+        self.tenures.keep();
     }
 
     /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, stays:
@@ -122,6 +193,7 @@ impl Book {
         let of_group = |key: &ResourceKey| self.records.get(key)?.live.clone();
         let live: Vec<Attempt> = self.before.iter().filter_map(|(key, _)| of_group(key)).collect();
         self.take_back(0);
+        self.tenures.take_back(0);
         for attempt in live.into_iter().filter(|attempt| attempt.state == AttemptState::Open) {
             let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
             let record = self.records.entry(attempt.key.clone()).or_insert_with(new);
@@ -266,7 +338,7 @@ mod tests {
 
     fn run(book: &mut Book, step: Step) -> Result<Changes, LedgerError> {
         let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
-        book.run(&[Command { key, locator, step, note: None, now: Time(0) }], &mut |_| Ok(None))
+        book.run(&[Command { key, locator, step, note: None, now: Time(0) }], None)
     }
 
     /// The next attempt is answered while the refusal before it waits for its group. It is open still when that fails.

@@ -6,10 +6,13 @@
 mod once;
 
 use super::book::{Book, Changes};
-use crate::admission::Step;
+use super::tenures::Tenures;
+use crate::admission::{Step, TenureStep};
 use crate::effect::audit::GENESIS;
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
-use crate::model::{Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use crate::model::{
+    Account, Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -76,9 +79,10 @@ impl MemoryStore {
         let mut commands: Vec<Command> = inner.book.all().map(recover).collect();
         // In one order always, so that a simulation repeats.
         commands.sort_by(|one, other| one.key.cmp(&other.key));
-        if let Ok(changes) = inner.book.run(&commands, &mut |_| Ok(None)) {
+        if let Ok(changes) = inner.book.run(&commands, None) {
             inner.store(&changes);
         }
+        inner.book.tenures = Tenures::stored(inner.book.tenures.all(), now);
         inner.recover_once(&gate, epoch, doubt_until, now);
         self.newest.send_replace(inner.lines.len() as u64);
         MemoryLedger { store: Arc::clone(self), gate: gate.clone(), epoch }
@@ -135,7 +139,7 @@ impl MemoryLedger {
         inner.check()?;
         // A process that was replaced writes as what it was, and its rows no longer match.
         let current = std::mem::replace(&mut inner.book.epoch, self.epoch);
-        let changes = inner.book.run(commands, &mut |_| Ok(None));
+        let changes = inner.book.run(commands, None);
         inner.book.epoch = current;
         let changes = changes?;
         inner.store(&changes);
@@ -208,6 +212,24 @@ impl Ledger for MemoryLedger {
                 found.truncate(limit);
                 found
             })
+        })
+    }
+
+    fn of_account(&self, _account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        Box::pin(async move { self.read(|inner| inner.book.all().cloned().collect()) })
+    }
+
+    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        Box::pin(async move { self.read(|inner| inner.book.tenures.all()) })
+    }
+
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        Box::pin(async move {
+            let mut inner = self.store.lock();
+            inner.check()?;
+            let changed = inner.book.change_tenure(&step, now)?;
+            inner.book.keep();
+            Ok(changed.into_iter().map(|(_, tenure)| tenure).collect())
         })
     }
 

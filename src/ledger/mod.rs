@@ -9,6 +9,7 @@ mod codec;
 mod memory;
 mod once;
 mod sqlite;
+mod tenures;
 
 #[doc(hidden)]
 pub use codec::reread as reread_stored;

@@ -10,16 +10,17 @@ mod once;
 mod store;
 
 use super::book::{Book, bare_line};
-use crate::admission::Step;
+use super::tenures::{TenureRow, Tenures};
+use crate::admission::{Step, TenureStep};
 use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note, OnceCommand};
-use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Time};
+use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use store::Store;
+use store::{Recovered, Store};
 use tokio::sync::{oneshot, watch};
 
 pub use store::OpenError;
@@ -71,6 +72,7 @@ enum Job {
         reply: Reply<Vec<ItemRecord>>,
     },
     Record(Box<Line>),
+    Tenure(TenureStep, Time, Reply<Vec<Tenure>>),
     /// Answered with the group that it is in.
     Once(Vec<OnceCommand>, Reply<()>),
     /// The file could not be opened: try it again.
@@ -185,6 +187,19 @@ impl Ledger for SqliteLedger {
         Box::pin(self.query(move |store| store.held_after(&key, limit)))
     }
 
+    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        let account = account.clone();
+        Box::pin(self.query(move |store| store.of_account(&account)))
+    }
+
+    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        Box::pin(self.at_desk(|desk| Ok(desk.book.tenures.all())))
+    }
+
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        Box::pin(self.ask(move |reply| Job::Tenure(step, now, reply)))
+    }
+
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(self.query(move |store| store.history(&locator, limit)))
@@ -240,12 +255,12 @@ impl std::fmt::Debug for Shared {
 impl Desk {
     fn open(&mut self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        Ok(self.book.run(commands, &mut |key| loader.quiet_item(key))?.records)
+        Ok(self.book.run(commands, Some(&Recovered(loader)))?.records)
     }
 
     fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        self.book.get(key, &mut |key| loader.quiet_item(key))
+        self.book.get(key, Some(&Recovered(loader)))
     }
 
     fn settled(&mut self) {
@@ -269,6 +284,7 @@ struct Writer {
 struct Group {
     waiting: Vec<(Reply<Vec<ItemRecord>>, Vec<ItemRecord>)>,
     marks: Vec<Reply<()>>,
+    tenures: Vec<(Reply<Vec<Tenure>>, Vec<Tenure>)>,
     lines: Vec<Staged>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
@@ -307,6 +323,10 @@ impl Writer {
                 group.dirty = true;
                 group.lines.push(Staged { line: *line, answered: true });
             }
+            Job::Tenure(step, now, reply) => match self.stage_tenure(&step, now, group) {
+                Ok(tenures) => group.tenures.push((reply, tenures)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Job::Once(commands, reply) => match self.stage_once(&commands, group) {
                 Ok(()) => group.marks.push(reply),
                 Err(error) => drop(reply.send(Err(error))),
@@ -353,7 +373,7 @@ impl Writer {
         group: &mut Group,
     ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = self.shared.desk().book.run(commands, &mut |key| store.quiet_item(key))?;
+        let changes = self.shared.desk().book.run(commands, Some(&Recovered(store)))?;
         if changes.stored {
             let staged = self.begin(group).and_then(|store| store.put(&changes));
             if let Err(error) = staged {
@@ -364,6 +384,20 @@ impl Writer {
             group.lines.extend(changes.lines.into_iter().map(|line| Staged { line, answered }));
         }
         Ok((changes.records, changes.stored))
+    }
+
+    fn stage_tenure(&mut self, step: &TenureStep, now: Time, group: &mut Group) -> Result<Vec<Tenure>, LedgerError> {
+        self.store.as_ref().ok_or_else(not_open)?;
+        let changed = self.shared.desk().book.change_tenure(step, now)?;
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (rows, tenures): (Vec<TenureRow>, Vec<Tenure>) = changed.into_iter().unzip();
+        let staged = self.begin(group).and_then(|store| store.put_tenures(&rows));
+        if let Err(error) = staged {
+            group.failed.get_or_insert_with(|| error.to_string());
+        }
+        Ok(tenures)
     }
 
     /// The store, with a transaction open.
@@ -380,6 +414,7 @@ impl Writer {
 
     fn finish(&mut self, mut group: Group) {
         if !group.dirty && group.failed.is_none() && self.deferred.is_empty() {
+            group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
             return self.shared.desk().book.keep();
         }
         let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
@@ -394,6 +429,7 @@ impl Writer {
                 self.shared.newest.send_replace(newest);
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
                 self.restart_log();
             }
             Err(error) => self.fail(group, lines, &error),
@@ -421,6 +457,7 @@ impl Writer {
         self.deferred.extend(answered.take(MOST_DEFERRED));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         group.marks.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
+        group.tenures.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
     }
 
     /// Tries a file again that could not be opened.
@@ -440,7 +477,11 @@ impl Writer {
     fn adopt(&mut self, store: Option<Store>) {
         let Some(store) = store else { return };
         let loader = Store::open_to_read(&self.options).inspect_err(|error| tracing::warn!(ledger.error = %error)).ok();
-        let book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
+        let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
+        match store.tenures() {
+            Ok(stored) => book.tenures = Tenures::stored(stored, self.options.now),
+            Err(error) => return tracing::error!(ledger.error = %error, "the ledger does not say who is at work"),
+        }
         *self.shared.desk() = Desk { book, loader };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));

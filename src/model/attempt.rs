@@ -203,10 +203,12 @@ impl Kind {
         }
     }
 
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Claim, Self::Release, Self::HandOver, Self::Move, Self::Adopt, Self::TakeOver, Self::Create];
+
     /// Reads what `as_str` wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        const ALL: [Kind; 7] =
-            [Kind::Claim, Kind::Release, Kind::HandOver, Kind::Move, Kind::Adopt, Kind::TakeOver, Kind::Create];
-        ALL.into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }

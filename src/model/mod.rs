@@ -12,6 +12,7 @@ mod item;
 mod once;
 mod rejection;
 mod snapshot;
+mod tenure;
 mod time;
 
 pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
@@ -22,4 +23,5 @@ pub use item::{Locator, Project, ResourceKey};
 pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};
 pub use rejection::{Code, Rejection};
 pub use snapshot::{Label, Shown, Snapshot, Status};
+pub use tenure::Tenure;
 pub use time::{Boot, Time};

@@ -5,7 +5,7 @@
 
 use super::headers::host_of;
 use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
-use super::{own, reply, stated};
+use super::{own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
@@ -86,6 +86,9 @@ impl GateGuard {
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         let path = split_agent_prefix(request.head.uri.path()).1;
+        if singletons::is_here(path) {
+            return self.singletons(&request, path).await;
+        }
         if own::is_own(path) {
             return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
         }
@@ -183,6 +186,15 @@ impl GateGuard {
             self.dialect().credential(&request.head(), body).map_err(|error| Box::new(error.rejection()))?;
         let instance = self.instance(&request.head, &request.peer)?;
         Ok((credential, instance))
+    }
+
+    async fn singletons(&self, request: &Candidate, path: &str) -> Response<Body> {
+        match self.whose(request, b"") {
+            Ok((credential, instance)) => {
+                singletons::serve(&self.gate, &request.head.method, path, &credential, instance).await
+            }
+            Err(rejection) => self.refuse(request, &rejection),
+        }
     }
 
     async fn submit(&self, ask: Ask) -> Response<Body> {

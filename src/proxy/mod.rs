@@ -16,6 +16,7 @@ mod held;
 mod own;
 mod reply;
 mod rewrite;
+pub mod singletons;
 mod stated;
 
 use std::net::SocketAddr;

@@ -1,10 +1,11 @@
-//! What the admin listener adds for the operator: claims, history, release, mode.
+//! What the admin listener adds for the operator: claims, history, release, mode, singletons.
 
 use super::admin::AdminRoutes;
 use crate::admission::Mode;
 use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, ReleaseError};
 use crate::model::{AttemptState, ItemRecord, Kind, Locator, Settled, Time};
+use crate::proxy::singletons::{ended_text, list, named, tenure_json, told};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode, header};
@@ -21,6 +22,8 @@ type Answer = Result<Value, (StatusCode, String)>;
 
 /// Attempts that `history` shows at most.
 const MOST_HISTORY: usize = 1000;
+/// Before the name of one.
+const SINGLETON: &str = "/singletons/";
 
 // === impl Operator ===
 
@@ -63,6 +66,19 @@ impl Operator {
         }))
     }
 
+    async fn singletons(&self) -> Answer {
+        Ok(list(&self.gate.tenures().await.map_err(|error| unavailable(&error))?))
+    }
+
+    async fn end_singleton(&self, place: &str, query: Option<&str>) -> Answer {
+        let (rule, project) = named(place).ok_or_else(|| bad("a singleton is named NAME/OWNER/REPO"))?;
+        let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let reason = pairs.find(|(name, _)| name == "reason").map(|(_, value)| value.into_owned());
+        let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| "no reason given".to_owned());
+        let ended = self.gate.end_tenure(rule, &project, &reason).await.map_err(|error| told(&error))?;
+        Ok(json!({ "message": ended_text(&ended), "ended": tenure_json(&ended) }))
+    }
+
     fn mode(&self, body: &[u8]) -> Answer {
         let asked = object(body)?;
         let mode = match asked["mode"].as_str() {
@@ -73,13 +89,18 @@ impl Operator {
         let mut rules = (*self.gate.rules()).clone();
         match asked["rule"].as_str() {
             None => {
-                (rules.assignment.mode, rules.workflow.mode) = (mode, mode);
+                (rules.assignment.mode, rules.workflow.mode, rules.limits.mode) = (mode, mode, mode);
+                rules.singletons.iter_mut().for_each(|rule| rule.mode = mode);
                 rules.once.iter_mut().for_each(|rule| rule.mode = mode);
             }
             Some("assignment") => rules.assignment.mode = mode,
             Some("workflow") => rules.workflow.mode = mode,
+            Some("limits") => rules.limits.mode = mode,
+            Some("singleton") => rules.singletons.iter_mut().for_each(|rule| rule.mode = mode),
             Some("once") => rules.once.iter_mut().for_each(|rule| rule.mode = mode),
-            Some(_) => return Err(bad("rule must be \"assignment\", \"workflow\" or \"once\"")),
+            Some(_) => {
+                return Err(bad("rule must be \"assignment\", \"workflow\", \"limits\", \"singleton\" or \"once\""));
+            }
         }
         self.gate.set_rules(rules);
         let name = asked["mode"].as_str().unwrap_or_default();
@@ -103,7 +124,11 @@ impl AdminRoutes for Operator {
                 (&Method::GET, "/history") => self.history(query).await,
                 (&Method::POST, "/release") => self.release(&body).await,
                 (&Method::POST, "/mode") => self.mode(&body),
-                (_, "/claims" | "/history" | "/release" | "/mode") => {
+                (&Method::GET, "/singletons") => self.singletons().await,
+                (&Method::DELETE, _) if path.starts_with(SINGLETON) => {
+                    self.end_singleton(&path[SINGLETON.len() - 1..], query).await
+                }
+                (_, "/claims" | "/history" | "/release" | "/mode" | "/singletons") => {
                     Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} is not for {method}")))
                 }
                 _ => return None,

@@ -2,6 +2,7 @@
 //! audit, in memory and in a file; and what only a file can do.
 
 mod once;
+mod terms;
 
 use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Step, Verified};
 use claimgate::effect::audit::{GENESIS, hex};
@@ -529,7 +530,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 5, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -465,8 +465,8 @@ mod tests {
         check("POST /api/v1/repos/O/r/issues", "CreateIssue o/r");
         check("POST /api/v1/repos/o/r/pulls", "CreatePull o/r");
         check("POST /api/v1/repos/o/r/issues/7/assignees", "AddAssignees o/r#7");
-        check("POST /api/v1/repos/o/r/pulls/7/requested_reviewers", "AddReviewers o/r#7 as a pull");
-        check("DELETE /api/v1/repos/o/r/pulls/7/requested_reviewers", "RemoveReviewers o/r#7 as a pull");
+        check("POST /api/v1/repos/o/r/pulls/7/requested_reviewers", "AddReviewers o/r#7 pull");
+        check("DELETE /api/v1/repos/o/r/pulls/7/requested_reviewers", "RemoveReviewers o/r#7 pull");
         check("DELETE /api/v1/repos/o/r/issues/7/assignees", "RemoveAssignees o/r#7");
         check("POST /api/v1/repos/o/r/issues/7/labels", "AddLabels o/r#7");
         check("PUT /api/v1/repos/o/r/issues/7/labels", "ReplaceLabels o/r#7");

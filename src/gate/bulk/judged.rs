@@ -1,14 +1,16 @@
 //! A form whose items are read, decided and read back: steps 8 to 12 of DESIGN section 4, for each of them at once.
 
 use super::{BulkSection, Ended, Fresh, Stop, Ticket, is_session, some_of};
-use crate::admission::{self, Answer, Mode, Noop, Outcome, Permit, Question, Refused, Rules, Step, Verdict};
+use crate::admission::{
+    self, Answer, Barred, Mode, Noop, Outcome, Permit, Question, Refused, Rules, Step, Term, Verdict,
+};
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
 use crate::gate::section::first_allowed;
-use crate::gate::{Answered, Observation, Reply, Turn, refusal};
+use crate::gate::{Answered, Gate, Observation, Reply, Turn, refusal};
 use crate::model::{
-    Actor, Attempt, AttemptState, Caller, Change, Code, ItemRecord, Label, Locator, Login, Ownership, Reach, Rejection,
-    ResourceKey,
+    Actor, Attempt, AttemptState, Caller, Change, Code, ItemRecord, Kind, Label, Locator, Login, Ownership, Reach,
+    Rejection, ResourceKey,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -327,7 +329,7 @@ impl BulkSection {
 
     // === T2, the send, T3 ===
 
-    async fn carry_out(&self, caller: &Caller, reader: &Credential, rules: &Rules, courses: Vec<Course>) -> Ended {
+    async fn carry_out(&self, caller: &Caller, reader: &Credential, rules: &Rules, mut courses: Vec<Course>) -> Ended {
         let sent: Vec<(&Course, &Permit)> = courses.iter().filter_map(Course::permit).collect();
         let chosen: Vec<(ResourceKey, Change)> =
             sent.iter().map(|(course, _)| (course.ticket.key.clone(), course.item.change.clone())).collect();
@@ -338,9 +340,12 @@ impl BulkSection {
         failpoint::reach("t2.before");
         // T2: SENDING is durable for all of them before the first byte leaves, and the first byte must leave soon.
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
-        if let Err(stop) = self.sending(&sent).await {
-            return self.give_up(caller, &tickets(&courses), stop).await;
+        match self.sending(caller, rules, &sent).await {
+            Ok(None) => {}
+            Ok(also) => courses.iter_mut().for_each(|course| course.observed = course.observed.or(also)),
+            Err(stop) => return self.give_up(caller, &tickets(&courses), stop).await,
         }
+        let sent: Vec<(&Course, &Permit)> = courses.iter().filter_map(Course::permit).collect();
         failpoint::reach("t2.after");
         let (answer, response) = match self.emit(&chosen, emit_by).await {
             Ok(response) => (Answer::Complete(as_judged(&response)), Some(response)),
@@ -356,23 +361,40 @@ impl BulkSection {
         Ok(self.settle(caller, rules, &courses, settled, response).await)
     }
 
-    async fn sending(&self, sent: &[(&Course, &Permit)]) -> Result<(), Stop> {
+    /// Returns what a rule over agents that only observes would have refused with.
+    async fn sending(&self, caller: &Caller, rules: &Rules, sent: &[(&Course, &Permit)]) -> Result<Option<Code>, Stop> {
         let step = |course: &Course, permit: &Permit| {
-            let attempt = course.ticket.attempt.clone();
-            self.command(&course.ticket, Step::Send { attempt, plan: permit.plan().clone() }, None)
+            let (attempt, plan) = (course.ticket.attempt.clone(), permit.plan().clone());
+            let terms = self.terms(caller, rules, course, plan.kind, &plan.ownership);
+            (terms, self.command(&course.ticket, Step::Send { attempt, plan }, None))
         };
-        let commands: Vec<Command> = sent.iter().map(|(course, permit)| step(course, permit)).collect();
-        if commands.is_empty() {
-            return Ok(());
+        let steps: Vec<_> = sent.iter().map(|(course, permit)| step(course, permit)).collect();
+        if steps.is_empty() {
+            return Ok(None);
         }
-        match self.gate.ports.ledger.commit(commands, Durability::Awaited).await {
-            Ok(_) => Ok(()),
+        match self.gate.commit_on_terms(rules, steps).await {
+            Ok((_, observed)) => Ok(observed),
+            Err(LedgerError::Refused(Refused::Barred(barred))) => Err(self.barred(&barred)),
             Err(LedgerError::Refused(_)) => {
                 let message = "this gate was replaced while it worked; nothing was sent; try again".to_owned();
                 Err(Stop::Refuse(refusal::retry(Code::Fenced, &self.locator(), message, Duration::from_secs(1))))
             }
             Err(LedgerError::Unavailable(why)) => Err(Stop::Refuse(refusal::no_ledger(&self.locator(), &why))),
         }
+    }
+
+    /// A session that nobody knows is no agent of any class.
+    fn terms(&self, caller: &Caller, rules: &Rules, course: &Course, kind: Kind, ownership: &Ownership) -> Vec<Term> {
+        let mut terms =
+            self.gate.terms(rules, caller, kind, ownership, &course.item.change, &course.ticket.locator.project);
+        terms.retain(|term| matches!(term, Term::Within(_)) || !is_session(&caller.actor));
+        terms
+    }
+
+    fn barred(&self, barred: &Barred) -> Stop {
+        let rejection = Gate::refused_by(barred, &self.locator());
+        let message = format!("none of the form's items was changed: {}", rejection.message);
+        Stop::Refuse(Box::new(Rejection { message, ..rejection }))
     }
 
     async fn emit(
@@ -464,9 +486,6 @@ impl BulkSection {
         let outcomes: Vec<(Locator, Outcome)> =
             settled.iter().map(|one| (one.course.ticket.locator.clone(), one.outcome.clone())).collect();
         for (one, record) in settled.into_iter().zip(records) {
-            if matches!(one.outcome, Outcome::Committed { .. }) {
-                self.gate.put_back_soon(&one.course.ticket.locator, record.stray.as_ref());
-            }
             if let Some(back) = one.back {
                 let record = ItemRecord { live: None, ..record };
                 one.course.item.turn.publish(Observation { began: back.began, seen: back.seen, record });
@@ -494,13 +513,22 @@ impl BulkSection {
     }
 
     async fn grant_all(&self, caller: &Caller, rules: &Rules, courses: &[Course], response: WireResponse) -> Ended {
-        let commands: Vec<Command> = self.grants(caller, rules, courses).collect();
+        let terms = |course: &Course| match &course.verdict {
+            Verdict::Noop(noop) => Some(self.terms(caller, rules, course, noop.kind, &noop.ownership)),
+            Verdict::Admit(_) | Verdict::Reject(_) => None,
+        };
+        let terms = courses.iter().filter_map(terms);
+        let steps = terms.zip(self.grants(caller, rules, courses)).collect();
         for course in courses {
             course.item.turn.forget();
         }
         let id = courses.first().map_or("", |course| course.ticket.attempt.as_str());
-        match self.gate.ports.ledger.commit(commands, Durability::Awaited).await {
-            Ok(_) => Ok(self.nothing_to_send(id, response)),
+        match self.gate.commit_on_terms(rules, steps).await {
+            Ok((_, None)) => Ok(self.nothing_to_send(id, response)),
+            Ok((_, observed)) => Ok(self.decided(Decision::Observe, observed, id, Answered::Tracker(response))),
+            Err(LedgerError::Refused(Refused::Barred(barred))) => {
+                self.give_up(caller, &tickets(courses), self.barred(&barred)).await
+            }
             Err(error) => self.give_up(caller, &tickets(courses), self.no_ledger(&error)).await,
         }
     }

@@ -1,10 +1,11 @@
 //! Creations: a new item has no turn to take, since nobody can race for what is not there yet.
 
 use super::super::{Answered, Reply, refusal};
+use super::terms::Leave;
 use super::{Ended, Section, Stop};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Intent, WireResponse};
-use crate::effect::{CallError, Decision, Durability};
+use crate::effect::{CallError, Durability};
 use crate::model::{Caller, Code, Kind, Ownership, Rejection, Snapshot};
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ impl Section {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
         }
+        let leave = self.leave_to_create(caller).await?;
         match self.send_creation(&self.ask.intent, &|| true).await {
-            Ok(response) => Ok(self.finish(caller, response, None).await),
+            Ok(response) => Ok(self.finish(caller, &leave, response).await),
             Err(error) => Err(self.uncreated(&error)),
         }
     }
@@ -54,11 +56,10 @@ impl Section {
         Box::new(Rejection::of_request(Code::OutcomeUnknown, message))
     }
 
-    /// Answers with what the tracker said, and remembers what that means. `observed`: what a rule that only observes would
-    /// have refused with.
-    pub(super) async fn finish(&self, caller: &Caller, response: WireResponse, observed: Option<Code>) -> Reply {
+    /// Answers with what the tracker said, and remembers what that means.
+    pub(super) async fn finish(&self, caller: &Caller, leave: &Leave, response: WireResponse) -> Reply {
         let Some((address, seen)) = self.gate.ports.dialect.created(&self.ask.intent, &response) else {
-            return self.passed_on(caller, response, observed);
+            return self.passed_on(caller, leave, response);
         };
         let seen = match seen {
             Some(seen) => Some(seen),
@@ -67,30 +68,30 @@ impl Section {
         match seen {
             Some(seen) => {
                 let state = Some(StateTag::of(&self.gate.rules().workflow.shown(&seen)));
-                Reply { state, ..self.created(caller, &address, &seen, (response, observed)).await }
+                Reply { state, ..self.created(caller, leave, &address, &seen, response).await }
             }
-            None => self.passed_on(caller, response, observed),
+            None => self.passed_on(caller, leave, response),
         }
     }
 
     async fn created(
         &self,
         caller: &Caller,
+        leave: &Leave,
         address: &Address,
         seen: &Snapshot,
-        (response, observed): (WireResponse, Option<Code>),
+        response: WireResponse,
     ) -> Reply {
         self.learn(address, seen).await;
         let own =
             caller.actor.account.login().is_some_and(|own| seen.assignees.len() == 1 && seen.assignees.contains(own));
         if !own {
-            return self.passed_on(caller, response, observed);
+            return self.passed_on(caller, leave, response);
         }
         let attempt = self.attempt(&seen.key, address, caller);
         let rules = self.gate.rules();
         let id = attempt.id.clone();
-        let decision = decision_of(observed);
-        let mut note = self.bare_note(decision, observed);
+        let mut note = self.bare_note(leave.decision(), leave.observed);
         note.upstream_status = Some(response.status.as_u16());
         let grant = Step::Grant {
             attempt: id.clone(),
@@ -106,13 +107,12 @@ impl Section {
             // The item exists, and its assignee is a claim that the creator adopts with its next write.
             tracing::warn!(ledger.error = %error, "a creation left no holding");
         }
-        self.decided(decision, observed, id.as_str(), Answered::Tracker(response))
+        self.decided(leave.decision(), leave.observed, id.as_str(), Answered::Tracker(response))
     }
 
     /// A creation that leaves no holding.
-    fn passed_on(&self, caller: &Caller, response: WireResponse, observed: Option<Code>) -> Reply {
-        let decision = decision_of(observed);
-        let mut note = self.bare_note(decision, observed);
+    fn passed_on(&self, caller: &Caller, leave: &Leave, response: WireResponse) -> Reply {
+        let mut note = self.bare_note(leave.decision(), leave.observed);
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
         note.upstream_status = Some(response.status.as_u16());
         if !note.change.starts_with("create ") {
@@ -120,10 +120,6 @@ impl Section {
         }
         let id = note.id.clone();
         self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
-        self.decided(decision, observed, &id, Answered::Tracker(response))
+        self.decided(leave.decision(), leave.observed, &id, Answered::Tracker(response))
     }
-}
-
-fn decision_of(observed: Option<Code>) -> Decision {
-    if observed.is_some() { Decision::Observe } else { Decision::Admit }
 }

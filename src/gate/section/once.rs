@@ -7,6 +7,7 @@
 
 use super::super::restore::address_of;
 use super::super::{Answered, Reply, Turn, refusal};
+use super::terms::Leave;
 use super::{Ended, Fresh, Section, Stop};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
 use crate::admission::{self, By, OutsideEdit, Refused, Rules};
@@ -54,8 +55,8 @@ struct Closed {
 
 /// What a ruling makes of a request.
 enum Told {
-    /// It goes on; this is what an observing rule, or one that does not bind a person, would have refused with.
-    Sends(Option<Code>),
+    /// It goes on; what it remembers is what an observing rule, or one that does not bind a person, would have refused with.
+    Sends(Leave),
     /// The second caller gets the first.
     First(Box<Existing>),
     Refused(Rejection),
@@ -98,7 +99,7 @@ impl Section {
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
             Told::First(first) => Ok(self.answered_with(caller, &survey.intent, &first)),
-            Told::Sends(observed) => self.send_entered(&survey, caller, entered, observed).await,
+            Told::Sends(leave) => self.send_entered(&survey, caller, entered, &leave).await,
         }
     }
 
@@ -336,7 +337,7 @@ impl Section {
         let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
-            Err(_) if lenient => return Ok((Told::Sends(None), Vec::new())),
+            Err(_) if lenient => return Ok((Told::Sends(self.leave_to_create(caller).await?), Vec::new())),
             Err(stop) => return Err(stop),
         };
         let (mut commands, mut entered, mut observed) = (Vec::new(), Vec::new(), None);
@@ -362,10 +363,13 @@ impl Section {
         if let Some(told) = ended {
             return Ok((told, Vec::new()));
         }
+        // The rules over agents come last, so that nobody is at work by a creation that another rule refused.
+        let mut leave = self.leave_to_create(caller).await?;
+        leave.observed = observed.or(leave.observed);
         failpoint::reach("t2.before");
         match self.gate.ports.ledger.commit_once(commands).await {
-            Ok(()) => Ok((Told::Sends(observed), entered)),
-            Err(_) if lenient => Ok((Told::Sends(observed), Vec::new())),
+            Ok(()) => Ok((Told::Sends(leave), entered)),
+            Err(_) if lenient => Ok((Told::Sends(leave), Vec::new())),
             Err(error) => Err(Self::no_record(&self.locator(), &error)),
         }
     }
@@ -446,13 +450,7 @@ impl Section {
     // === the send ===
 
     /// Sends what is entered, settles it, and answers.
-    async fn send_entered(
-        &self,
-        survey: &Survey<'_>,
-        caller: &Caller,
-        entered: Entered,
-        observed: Option<Code>,
-    ) -> Ended {
+    async fn send_entered(&self, survey: &Survey<'_>, caller: &Caller, entered: Entered, leave: &Leave) -> Ended {
         failpoint::reach("t2.after");
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
         let clock = std::sync::Arc::clone(&self.gate.ports.clock);
@@ -466,7 +464,7 @@ impl Section {
         match answer {
             // Told only once it is recorded. Until then the entry stands as sent, and a read will tell.
             _ if settled.is_err() => Err(unknown()),
-            Ok(response) => Ok(self.finish(caller, response, observed).await),
+            Ok(response) => Ok(self.finish(caller, leave, response).await),
             Err(CallError::Unknown(_)) => Err(unknown()),
             Err(error) => Err(self.uncreated(&error)),
         }

@@ -1,14 +1,14 @@
 //! The tables, and the rows of one record.
 
-use super::super::book::Changes;
+use super::super::book::{Changes, Load};
 use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{Command, LedgerError, Line, failpoint};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, ResourceKey,
-    Settled, Shown, Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator,
+    ResourceKey, Settled, Shown, Time,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
@@ -18,6 +18,8 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+mod tenures;
 
 /// Why a ledger was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,9 @@ pub(super) struct Store {
     _lock: Option<File>,
 }
 
+/// The file once the start is over: what is under way is in the book.
+pub(super) struct Recovered<'a>(pub(super) &'a Store);
+
 /// The end of the audit chain.
 #[derive(Clone, Debug)]
 struct Tail {
@@ -75,12 +80,13 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     FIRST,
-    // Version 2 is kept for what limits one agent.
+    // Version 2 added nothing.
     "",
     super::once::SCHEMA,
     "ALTER TABLE item ADD COLUMN stray TEXT;",
+    tenures::SCHEMA,
 ];
 
 const FIRST: &str = "
@@ -163,7 +169,7 @@ impl Store {
                 now: options.now,
                 key,
             };
-            let changes = book.run(&[command], &mut |key| self.item(key))?;
+            let changes = book.run(&[command], Some(self))?;
             self.put(&changes)?;
             lines.extend(changes.lines);
         }
@@ -293,7 +299,8 @@ impl Store {
             .iter()
             .try_for_each(|settled| self.put_attempt(&settled.attempt, Some(settled.at), settled.shown.as_ref()))?;
         changes.unsettled.iter().try_for_each(|attempt| self.put_attempt(attempt, None, None))?;
-        changes.items.iter().try_for_each(|record| self.put_item(record))
+        changes.items.iter().try_for_each(|record| self.put_item(record))?;
+        self.put_tenures(&changes.tenures)
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
@@ -398,7 +405,7 @@ impl Store {
 
     /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
     /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
-    pub(super) fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+    fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item WHERE key = ?1";
         Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
     }
@@ -454,6 +461,26 @@ impl Store {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
         let rows = statement.query_map(params, read).map_err(ledger_error)?;
         rows.collect::<rusqlite::Result<_>>().map_err(ledger_error)
+    }
+}
+
+impl Load for Store {
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        Self::item(self, key)
+    }
+
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        Self::of_account(self, account)
+    }
+}
+
+impl Load for Recovered<'_> {
+    fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
+        self.0.quiet_item(key)
+    }
+
+    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        self.0.of_account(account)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One request that names several items: all of them, or none. Forms of the web interface are what sends such requests.
 
-use crate::support::{Moment, Q, REPO, Told, Trap, World};
+use crate::support::{Moment, Q, REPO, Told, Trap, World, label_id};
 use claimgate::admission::Mode;
 use claimgate::audit::verify::Verifier;
 use claimgate::effect::Ledger as _;
@@ -260,18 +260,18 @@ async fn forms_that_wait_for_one_claim_never_wait_for_each_other() {
         setup.forge = Options::forgejo_15();
         setup.settings.lanes.timeout = 60 * SECOND;
     });
-    world.slow_forge(0, 5_000, 0);
+    world.slow_forge(0, 1_000, 0);
     let later = |numbers: &'static [u64]| {
         let world = &world;
         async move {
-            world.wait(SECOND).await;
+            world.wait(SECOND / 2).await;
             world.assigns("dev-2", numbers).await
         }
     };
     // Each has its first turn before the claim of the one in the middle is through.
     let all =
         futures_util::future::join4(world.claim("dev-1", 2), later(&[1, 2, 3]), later(&[3, 2, 1]), later(&[2, 3, 1]));
-    let (claimed, one, two, three) = tokio::time::timeout(40 * SECOND, all).await.expect("no two wait for each other");
+    let (claimed, one, two, three) = tokio::time::timeout(20 * SECOND, all).await.expect("no two wait for each other");
     claimed.wins();
     assert!([one, two, three].iter().all(Told::is_success));
 }
@@ -285,7 +285,7 @@ async fn where_rules_are_enforced_moves_of_a_form_are_judged() {
     let close = format!("issue_ids={}&action=close", world.ids(&[1, 2]));
     world.form("gardener", "issues/status", &close).await.loses("not_holder");
     let label = |label: &str, action: &str, numbers: &[u64]| {
-        let id = world.forge.label_id(REPO, label);
+        let id = label_id(label);
         format!("issue_ids={}&id={id}&action={action}", world.ids(numbers))
     };
     world.form("gardener", "issues/labels", &label("backlog", "detach", &[1, 2])).await.loses("not_holder");
@@ -307,7 +307,7 @@ async fn a_session_that_moves_what_nobody_holds_is_made_no_holder_where_rules_ob
         setup.settings.web = Web::Enforce;
         setup.rules.workflow.mode = Mode::Observe;
     });
-    let id = world.forge.label_id(REPO, "in-progress");
+    let id = label_id("in-progress");
     let attach = format!("issue_ids={}&id={id}&action=attach", world.ids(&[1]));
     world.form("gardener", "issues/labels", &attach).await.is(200, "not_holder");
     world.is_held_by_nobody(1).await;
@@ -315,16 +315,41 @@ async fn a_session_that_moves_what_nobody_holds_is_made_no_holder_where_rules_ob
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_form_takes_from_a_holder_half_way_is_put_back() {
+async fn what_a_form_finds_left_half_way_is_put_back() {
     let world = with_reads();
     world.claim("dev-1", 1).await.wins();
     world.add_label("dev-1", 1, "in-progress").await.wins();
     world.remove_label("dev-1", 1, "backlog").await.wins();
+    world.forge.outside_assign("root", REPO, 1, &[]);
     let clear = format!("issue_ids={}&id=0&action=clear", world.ids(&[1]));
-    world.form("gardener", "issues/assignee", &clear).await.wins();
+    world.form("gardener", "issues/assignee", &clear).await.needs_no_write();
     world.is_held_by_nobody(1).await;
     world.wait(SECOND).await;
     assert_eq!(world.forge.issue(REPO, 1).labels, ["backlog"], "as the claim found it");
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_rules_are_enforced_a_form_gives_nobody_more_than_it_may_hold() {
+    let limited = |mode| {
+        World::with(|setup| {
+            setup.service = Some("admin");
+            setup.forge = Options::forgejo_15();
+            setup.settings.web = Web::Enforce;
+            setup.rules.limits.items = 2;
+            setup.rules.limits.mode = mode;
+        })
+    };
+    let world = limited(Mode::Enforce);
+    let told = world.assigns("dev-2", &[1, 2, 3]).await.loses("limit_reached");
+    assert!(told.body["message"].as_str().unwrap().contains("none of the form's items"), "{told:?}");
+    assert_eq!(world.forms(), 0);
+    world.assigns("dev-2", &[1, 2]).await.wins();
+    world.claim("dev-2", 3).await.loses("limit_reached");
+    world.log_is_sound().await;
+    let world = limited(Mode::Observe);
+    world.assigns("dev-2", &[1, 2, 3]).await.is(200, "limit_reached");
+    world.is_held_by(3, "dev-2").await;
     world.log_is_sound().await;
 }
 

@@ -99,7 +99,7 @@ const ROWS: &[Row] = &[
     row("a panic after the answer", |w| w.trap(Moment::Answered, Trap::Panic), UNKNOWN, TAKEN, Ends::Made),
 ];
 
-fn rule(what: What, key: &str) -> OnceRule {
+pub(super) fn rule(what: What, key: &str) -> OnceRule {
     OnceRule {
         name: what.as_str().into(),
         what,

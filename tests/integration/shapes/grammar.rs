@@ -514,7 +514,7 @@ fn bytes(choice: &Choice, number: u64, id: usize) -> Vec<u8> {
 }
 
 fn body(writing: Writing, choice: &Choice) -> Vec<u8> {
-    let (json, form, _) = MEMBERS[choice[MEMBER]];
+    let (json, form) = MEMBERS[choice[MEMBER]];
     let (as_json, as_form) = VALUES[choice[VALUE]];
     match writing {
         Nothing => Vec::new(),

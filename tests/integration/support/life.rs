@@ -1,13 +1,14 @@
 //! One life of a gate process: its clock, its ledger, and the traps that end, stop or starve it at a chosen step.
 
-use claimgate::admission::Step;
 use claimgate::admission::once::OnceStep;
+use claimgate::admission::{Step, TenureStep};
 use claimgate::effect::{
     BoxFuture, Clock, Command, Creations, Durability, Entropy, Ledger, LedgerError, Note, OnceCommand,
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
-    AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Standing, Time,
+    Account, AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Standing,
+    Tenure, Time,
 };
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -203,7 +204,9 @@ impl FaultyLedger {
 
 /// The moments before and after a step, where it has them.
 fn moments(commands: &[Command]) -> (Option<Moment>, Option<Moment>) {
-    match commands.first().map(|command| &command.step) {
+    // The terms of a step stand before it.
+    let step = commands.iter().map(|command| &command.step).find(|step| !matches!(step, Step::Require(_)));
+    match step {
         Some(Step::Open(_)) => (Some(Moment::BeforeT1), Some(Moment::AfterT1)),
         Some(Step::Send { .. }) => (Some(Moment::BeforeT2), Some(Moment::AfterT2)),
         Some(Step::Settle { .. } | Step::Grant { .. }) => (Some(Moment::BeforeT3), Some(Moment::AfterT3)),
@@ -296,6 +299,21 @@ impl Ledger for FaultyLedger {
 
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         self.inner.history(locator, limit)
+    }
+
+    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        self.inner.of_account(account)
+    }
+
+    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        self.inner.tenures()
+    }
+
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.change_tenure(step, now).await
+        })
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {

@@ -2,7 +2,7 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Expectation, Mode, MoveRule, Outside, Rules, Stated, Workflow};
+use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Workflow};
 use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -96,6 +96,8 @@ fn rules() -> Rules {
             put_back: true,
             moves: vec![starts, plans],
         },
+        limits: Limits::none(),
+        singletons: Vec::new(),
         once: Vec::new(),
     }
 }
@@ -183,7 +185,7 @@ impl World {
         self.forge.clear_log();
     }
 
-    fn credential(&self, token: &str) -> Credential {
+    pub fn credential(&self, token: &str) -> Credential {
         let (headers, target) = (headers_of(token), Target::parse("/api/v1/user"));
         let head = Head { method: &Method::GET, target: &target, headers: &headers };
         self.dialect.credential(&head, b"").expect("a plain token")

@@ -1,0 +1,74 @@
+//! What must hold beside an item's own record for a write of it to go on.
+//!
+//! A term is a step of its own in the same batch as the step that it is for: all or nothing, in one transaction.
+
+use super::{Bound, Excess, Heard, Take};
+use crate::model::{Project, Tenure, Time};
+use std::fmt;
+
+/// One term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// The agent may hold one item more.
+    Within(Bound),
+    /// The agent is the one of its class at work in the project; it is from now on.
+    Alone(Take),
+}
+
+/// A term that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// The agent holds as many items as it may.
+    Limit(Excess),
+    /// Another agent of the class is at work in the project.
+    Singleton(Tenure),
+}
+
+/// A change of who is at work that is no part of a write of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenureStep {
+    /// Before a write that has no item yet: all of them, or none.
+    Take(Vec<Take>),
+    /// The agents were heard of there.
+    Heard {
+        /// The rule's name.
+        rule: String,
+        /// Where.
+        project: Project,
+        /// Who, and when.
+        heard: Vec<Heard>,
+        /// From the rule.
+        idle: std::time::Duration,
+    },
+    /// It ends now, if it is still the one that began then.
+    End {
+        /// The rule's name.
+        rule: String,
+        /// Where.
+        project: Project,
+        /// When it began.
+        since: Time,
+    },
+}
+
+// === impl Term ===
+
+impl Term {
+    /// Whether this is the term that does not hold.
+    pub fn is(&self, barred: &Barred) -> bool {
+        match (self, barred) {
+            (Self::Within(bound), Barred::Limit(excess)) => *bound == excess.bound,
+            (Self::Alone(take), Barred::Singleton(tenure)) => take.rule == tenure.rule,
+            (Self::Within(_), Barred::Singleton(_)) | (Self::Alone(_), Barred::Limit(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Barred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limit(excess) => write!(f, "{} holds {} items already", excess.bound.actor, excess.held.len()),
+            Self::Singleton(tenure) => write!(f, "{} is at work in {}", tenure.actor, tenure.project),
+        }
+    }
+}

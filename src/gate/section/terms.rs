@@ -1,0 +1,270 @@
+//! The terms of a write beside its item: how many items its agent may hold, and who of a class is at work in the project.
+//!
+//! They are judged by the ledger, in the transaction of the step that they are for. A rule that only observes is left
+//! out when it would refuse, and the write goes on without it.
+
+use super::super::{Gate, LaneError, Reply, Turn, refusal};
+use super::{Entered, Fresh, Section, Stop};
+use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, TenureStep, Term};
+use crate::dialect::Scope;
+use crate::effect::{Command, Decision, Durability, LedgerError};
+use crate::model::{
+    Actor, Caller, Change, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
+};
+use std::time::Duration;
+
+/// What a new item may be made under.
+pub(super) struct Leave {
+    /// Keeps other creations of the agent out until its holding is in the ledger.
+    pub(super) turn: Option<Turn>,
+    /// What a rule that only observes would have said.
+    pub(super) observed: Option<Code>,
+}
+
+/// Items that a refusal names; of more it says how many.
+const MOST_NAMED: usize = 10;
+
+// === impl Leave ===
+
+impl Leave {
+    pub(super) fn decision(&self) -> Decision {
+        if self.observed.is_some() { Decision::Observe } else { Decision::Admit }
+    }
+}
+
+// === of an item ===
+
+impl Section {
+    /// Carries the step out under the terms of the write. Returns the record after it, and what a rule that only
+    /// observes would have refused with.
+    pub(super) async fn commit_on_terms(
+        &self,
+        at: &Entered<'_>,
+        command: Command,
+        kind: Kind,
+        ownership: &Ownership,
+    ) -> Result<(Option<ItemRecord>, Option<Code>), LedgerError> {
+        let change = &self.ask.intent.change;
+        let terms = self.gate.terms(at.rules, at.caller, kind, ownership, change, &command.locator.project);
+        let (mut records, observed) = self.gate.commit_on_terms(at.rules, vec![(terms, command)]).await?;
+        Ok((records.pop(), observed))
+    }
+
+    /// A term does not hold: the attempt is refused, nothing was sent.
+    pub(super) async fn barred(&self, at: &Entered<'_>, fresh: Fresh, barred: &Barred) -> Reply {
+        let mut rejection = Gate::refused_by(barred, &fresh.seen.locator);
+        rejection.observed = Some(at.rules.workflow.shown(&fresh.seen));
+        let record = ItemRecord::new(at.key.clone(), fresh.seen.locator.clone());
+        let record = self.gate.ports.ledger.item(at.key).await.ok().flatten().unwrap_or(record);
+        self.reject(at, &record, fresh, rejection).await
+    }
+}
+
+impl Gate {
+    /// What must hold beside the item's own record.
+    pub(in crate::gate) fn terms(
+        &self,
+        rules: &Rules,
+        caller: &Caller,
+        kind: Kind,
+        ownership: &Ownership,
+        change: &Change,
+        project: &Project,
+    ) -> Vec<Term> {
+        if caller.overrider {
+            return Vec::new();
+        }
+        let bounds = match ownership {
+            Ownership::Becomes(actor) if !self.is_overrider(actor) => rules.limits.bounds(actor, project),
+            Ownership::Becomes(_) | Ownership::Keep | Ownership::Ends => Vec::new(),
+        };
+        let alone = rules.singletons.iter().filter(|rule| rule.covers(&caller.actor) && rule.acts(kind, change));
+        let alone = alone.map(|rule| Term::Alone(self.take_by(rule, caller, project)));
+        bounds.into_iter().map(Term::Within).chain(alone).collect()
+    }
+
+    /// Carries out steps under their terms: all, or none. Returns the records after each, terms included, and what a rule
+    /// that only observes would have refused with.
+    pub(in crate::gate) async fn commit_on_terms(
+        &self,
+        rules: &Rules,
+        mut steps: Vec<(Vec<Term>, Command)>,
+    ) -> Result<(Vec<ItemRecord>, Option<Code>), LedgerError> {
+        let mut observed = None;
+        loop {
+            let with_terms = |(terms, command): &(Vec<Term>, Command)| -> Vec<Command> {
+                let require = |term| Command { step: Step::Require(term), note: None, ..command.clone() };
+                terms.iter().cloned().map(require).chain([command.clone()]).collect()
+            };
+            let batch: Vec<Command> = steps.iter().flat_map(with_terms).collect();
+            match self.ports.ledger.commit(batch, Durability::Awaited).await {
+                Ok(records) => return Ok((records, observed)),
+                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
+                    let code = *observed.get_or_insert(code(&barred));
+                    for (terms, command) in &mut steps {
+                        let before = terms.len();
+                        terms.retain(|term| !term.is(&barred));
+                        if let (true, Some(note)) = (terms.len() < before, &mut command.note) {
+                            (note.decision, note.code) = (Decision::Observe, note.code.or(Some(code)));
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What is said where a term does not hold.
+    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Locator) -> Rejection {
+        match barred {
+            Barred::Limit(excess) => limit_reached(excess, locator),
+            Barred::Singleton(tenure) => singleton_busy(tenure, locator),
+        }
+    }
+
+    fn is_overrider(&self, actor: &Actor) -> bool {
+        actor.account.login().is_some_and(|login| self.settings.overriders.contains(login))
+    }
+}
+
+// === of a new item ===
+
+impl Section {
+    /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
+    /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
+    pub(super) async fn leave_to_create(&self, caller: &Caller) -> Result<Leave, Stop> {
+        let rules = self.gate.rules();
+        let locator = self.locator();
+        let mut leave = Leave { turn: None, observed: None };
+        let mut terms = match &self.ask.intent.scope {
+            Scope::Create(project) => {
+                let (change, ownership) = (&self.ask.intent.change, self.ownership_of_new(caller));
+                self.gate.terms(&rules, caller, Kind::Create, &ownership, change, project)
+            }
+            Scope::Item(_) => Vec::new(),
+        };
+        let bound = terms.iter().find_map(|term| match term {
+            Term::Within(bound) => Some(bound),
+            Term::Alone(_) => None,
+        });
+        if let Some(bound) = bound {
+            leave.turn = Some(self.turn_to_create(bound, &locator).await?);
+        }
+        loop {
+            match self.hold_before(&terms).await {
+                Ok(()) => return Ok(leave),
+                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&rules, &barred) == Mode::Observe => {
+                    leave.observed.get_or_insert(code(&barred));
+                    terms.retain(|term| !term.is(&barred));
+                }
+                Err(LedgerError::Refused(Refused::Barred(barred))) => {
+                    return Err(Stop::Refuse(Box::new(Gate::refused_by(&barred, &locator))));
+                }
+                Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
+            }
+        }
+    }
+
+    /// Whether the terms hold; if one does not, nobody is at work who was not before.
+    async fn hold_before(&self, terms: &[Term]) -> Result<(), LedgerError> {
+        let mut takes = Vec::new();
+        for term in terms {
+            match term {
+                Term::Within(bound) => self.is_within(bound).await?,
+                Term::Alone(take) => takes.push(take.clone()),
+            }
+        }
+        if takes.is_empty() {
+            return Ok(());
+        }
+        self.gate.ports.ledger.change_tenure(TenureStep::Take(takes), self.gate.ports.clock.now()).await.map(drop)
+    }
+
+    /// A new item is its creator's if it is the only assignee.
+    fn ownership_of_new(&self, caller: &Caller) -> Ownership {
+        let assignees = self.ask.intent.change.assignees.as_ref().map(|change| change.apply(&[].into()));
+        let own = caller.actor.account.login();
+        match assignees {
+            Some(names) if names.len() == 1 && names.first() == own => Ownership::Becomes(caller.actor.clone()),
+            Some(_) | None => Ownership::Keep,
+        }
+    }
+
+    async fn turn_to_create(&self, bound: &Bound, locator: &Locator) -> Result<Turn, Stop> {
+        // No tracker's id of an item looks like this.
+        let key = ResourceKey::new(&format!("creations of {}", bound.actor.account).to_lowercase());
+        self.gate.lanes.enter(&key, self.gate.boot_clock()).await.map_err(|error| {
+            let message = match error {
+                LaneError::Full => "too many creations of the same agent are waiting; try again",
+                LaneError::Late => "other creations of the same agent took too long; try again",
+            };
+            let message = format!("{}: {message}", locator.project);
+            Stop::Refuse(refusal::retry(Code::LaneTimeout, locator, message, Duration::from_secs(1)))
+        })
+    }
+
+    async fn is_within(&self, bound: &Bound) -> Result<(), LedgerError> {
+        let items = self.gate.ports.ledger.of_account(&bound.actor.account).await?;
+        let new = ItemRecord::new(ResourceKey::new("new"), self.locator());
+        bound.judge(&new, &items).map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
+    }
+}
+
+// === what is told ===
+
+fn mode(rules: &Rules, barred: &Barred) -> Mode {
+    match barred {
+        Barred::Limit(_) => rules.limits.mode,
+        Barred::Singleton(tenure) => {
+            rules.singletons.iter().find(|rule| rule.name == tenure.rule).map_or(Mode::Enforce, |rule| rule.mode)
+        }
+    }
+}
+
+fn code(barred: &Barred) -> Code {
+    match barred {
+        Barred::Limit(_) => Code::LimitReached,
+        Barred::Singleton(_) => Code::SingletonBusy,
+    }
+}
+
+fn limit_reached(excess: &Excess, locator: &Locator) -> Rejection {
+    let Excess { bound, held } = excess;
+    let (key, place) = match &bound.within {
+        Some(project) => ("limits.items_per_repository", format!("in {project}")),
+        None => ("limits.items", "in all".to_owned()),
+    };
+    let mut names: Vec<String> = held.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    if held.len() > MOST_NAMED {
+        names.push(format!("and {} more", held.len() - MOST_NAMED));
+    }
+    let message = format!(
+        "{locator}: {} holds {} items {place}, and may hold {} ({key}): {}; finish or release one of them first",
+        bound.actor,
+        held.len(),
+        bound.most,
+        names.join(", ")
+    );
+    let mut rejection = *refusal::plain(Code::LimitReached, locator, message);
+    rejection.expected = format!("fewer than {} items held {place}", bound.most);
+    rejection
+}
+
+fn singleton_busy(tenure: &Tenure, locator: &Locator) -> Rejection {
+    let Tenure { rule, project, actor, since, until, .. } = tenure;
+    let message = format!(
+        "{locator}: {actor} is at work in {project} since {} (singleton {rule}), and one agent of its class works there \
+         at a time; unless it is heard of again, that ends at {}",
+        clock(*since),
+        clock(*until)
+    );
+    let mut rejection = *refusal::plain(Code::SingletonBusy, locator, message);
+    rejection.expected = format!("no other agent of singleton {rule} at work in {project}");
+    (rejection.holder, rejection.since) = (Some(actor.clone()), Some(*since));
+    rejection
+}
+
+/// To the second: for people and agents.
+fn clock(time: Time) -> String {
+    crate::effect::audit::rfc3339(Time(time.0 - time.0.rem_euclid(1_000_000))).replace(".000000", "")
+}

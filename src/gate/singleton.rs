@@ -1,0 +1,223 @@
+//! Who is at work by the singleton rules, apart from any one write: hearing of agents, listing, ending.
+//!
+//! Being heard of is noted in memory, without a wait, and written down now and then; a write of a rival carries what is
+//! not written down yet into its own transaction, so that nobody loses a project between two flushes.
+
+use super::Gate;
+use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
+use crate::dialect::{Credential, WireResponse};
+use crate::effect::{Decision, IdentifyError, LedgerError, Note};
+use crate::model::{Actor, Caller, Instance, Project, Tenure, Time};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Why it was not ended, or not listed.
+#[derive(Debug)]
+pub enum TenureError {
+    /// Nobody is at work there by that rule.
+    Nobody,
+    /// Somebody else is; the caller may not end it.
+    NotYours(Box<Tenure>),
+    /// The tracker refuses the credential; its own answer goes back.
+    Denied(Box<WireResponse>),
+    /// The tracker could not be asked who that is.
+    Unreadable(String),
+    /// The ledger failed.
+    Ledger(LedgerError),
+}
+
+/// Who was heard of in a project of which rule, since it was last written down.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten(Mutex<Places>);
+
+type Place = (String, Project);
+type Places = HashMap<Place, HashMap<Actor, Heard>>;
+
+/// Rules times projects of which this is kept.
+const MOST_PLACES: usize = 10_000;
+/// Agents of one class in one project.
+const MOST_AGENTS: usize = 100;
+
+// === impl Unwritten ===
+
+impl Unwritten {
+    fn note(&self, place: Place, actor: &Actor, at: Time, idle: Duration) {
+        // One that is being emptied is not waited for: the agent will be heard of again.
+        let Ok(mut places) = self.0.try_lock() else { return };
+        if places.len() >= MOST_PLACES && !places.contains_key(&place) {
+            return;
+        }
+        let agents = places.entry(place).or_default();
+        if let Some(heard) = agents.get_mut(actor) {
+            heard.again(at, idle);
+        } else if agents.len() < MOST_AGENTS {
+            agents.insert(actor.clone(), Heard::once(actor.clone(), at));
+        }
+    }
+
+    fn of(&self, place: &Place) -> Vec<Heard> {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(place).into_iter().flat_map(HashMap::values).cloned().collect()
+    }
+
+    fn all(&self) -> Places {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what has been written down, and nothing that was noted since.
+    fn forget(&self, written: &Places) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, agents) in written {
+            let Some(left) = places.get_mut(place) else { continue };
+            left.retain(|actor, heard| agents.get(actor) != Some(heard));
+            if left.is_empty() {
+                places.remove(place);
+            }
+        }
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// The agent was heard of in the project. Cheap: without a rule for it nothing is done, and no lock is waited for.
+    pub(super) fn hear(&self, actor: &Actor, project: &Project) {
+        let rules = self.rules();
+        for rule in rules.singletons.iter().filter(|rule| rule.covers(actor)) {
+            let place = (rule.name.clone(), project.clone());
+            self.heard.note(place, actor, self.ports.clock.now(), rule.idle);
+        }
+    }
+
+    /// What a write by this rule takes.
+    pub(super) fn take_by(&self, rule: &Singleton, caller: &Caller, project: &Project) -> Take {
+        Take {
+            rule: rule.name.clone(),
+            project: project.clone(),
+            actor: caller.actor.clone(),
+            credential: caller.credential.clone(),
+            idle: rule.idle,
+            heard: self.heard.of(&(rule.name.clone(), project.clone())),
+        }
+    }
+
+    /// Writes down who was heard of, and counts who is at work.
+    pub async fn flush_tenures(&self) {
+        let rules = self.rules();
+        if rules.singletons.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_heard(&rules).await {
+            return tracing::warn!(ledger.error = %error, "who is at work was not written down");
+        }
+        if let Ok(lasting) = self.lasting(&rules).await {
+            self.ports.metrics.singletons.set(i64::try_from(lasting.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    async fn write_heard(&self, rules: &Rules) -> Result<(), LedgerError> {
+        let heard = self.heard.all();
+        let (tenures, now) = (self.ports.ledger.tenures().await?, self.ports.clock.now());
+        for tenure in tenures {
+            let Some(rule) = rules.singletons.iter().find(|rule| rule.name == tenure.rule) else { continue };
+            let Some(agents) = heard.get(&(tenure.rule.clone(), tenure.project.clone())) else { continue };
+            // Most who are heard of are not the one at work.
+            let own = agents.values().filter(|one| one.actor.same_agent(&tenure.actor) && one.to > tenure.seen);
+            let own: Vec<Heard> = own.cloned().collect();
+            if !own.is_empty() {
+                let (idle, rule, project) = (rule.idle, tenure.rule, tenure.project);
+                self.ports.ledger.change_tenure(TenureStep::Heard { rule, project, heard: own, idle }, now).await?;
+            }
+        }
+        self.heard.forget(&heard);
+        Ok(())
+    }
+
+    async fn lasting(&self, rules: &Rules) -> Result<Vec<Tenure>, LedgerError> {
+        let now = self.ports.clock.now();
+        let in_force = |tenure: &Tenure| rules.singletons.iter().any(|rule| rule.name == tenure.rule);
+        let tenures = self.ports.ledger.tenures().await?;
+        Ok(tenures.into_iter().filter(|tenure| tenure.lasts(now) && in_force(tenure)).collect())
+    }
+
+    /// Who is at work, as of now.
+    pub async fn tenures(&self) -> Result<Vec<Tenure>, LedgerError> {
+        let rules = self.rules();
+        self.write_heard(&rules).await?;
+        self.lasting(&rules).await
+    }
+
+    /// The same, as far as it is this caller's to know: its own, and where it has lately been seen to read.
+    pub async fn tenures_for(
+        &self,
+        credential: &Credential,
+        instance: Option<Instance>,
+    ) -> Result<Vec<Tenure>, TenureError> {
+        let caller = self.known_caller(credential, instance).await?;
+        let mut tenures = self.tenures().await.map_err(TenureError::Ledger)?;
+        tenures.retain(|tenure| {
+            caller.overrider
+                || tenure.actor.same_agent(&caller.actor)
+                || self.reads.is_reader(&caller.credential, &tenure.project)
+        });
+        Ok(tenures)
+    }
+
+    /// The agent says that it is done; overriders may say so for it.
+    pub async fn end_tenure_as(
+        &self,
+        rule: &str,
+        project: &Project,
+        credential: &Credential,
+        instance: Option<Instance>,
+    ) -> Result<Tenure, TenureError> {
+        let caller = self.known_caller(credential, instance).await?;
+        let tenure = self.tenure(rule, project).await?;
+        if !caller.overrider && !tenure.actor.same_agent(&caller.actor) {
+            return Err(TenureError::NotYours(Box::new(tenure)));
+        }
+        let mut note = self.note_of_end(&tenure);
+        note.agent = Some((caller.actor, caller.credential));
+        self.end(tenure, note).await
+    }
+
+    /// The operator says so.
+    pub async fn end_tenure(&self, rule: &str, project: &Project, reason: &str) -> Result<Tenure, TenureError> {
+        let tenure = self.tenure(rule, project).await?;
+        let mut note = self.note_of_end(&tenure);
+        (note.operator, note.reason) = (true, Some(reason.to_owned()));
+        self.end(tenure, note).await
+    }
+
+    async fn tenure(&self, rule: &str, project: &Project) -> Result<Tenure, TenureError> {
+        let tenures = self.tenures().await.map_err(TenureError::Ledger)?;
+        let found = tenures.into_iter().find(|tenure| tenure.rule == rule && tenure.project == *project);
+        found.ok_or(TenureError::Nobody)
+    }
+
+    async fn end(&self, tenure: Tenure, note: Note) -> Result<Tenure, TenureError> {
+        let now = self.ports.clock.now();
+        let step = TenureStep::End { rule: tenure.rule, project: tenure.project, since: tenure.since };
+        let ended = self.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
+        let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
+        self.ports.ledger.record(note, now);
+        Ok(ended)
+    }
+
+    fn note_of_end(&self, tenure: &Tenure) -> Note {
+        let id = self.ports.entropy.attempt_id(self.ports.clock.now());
+        let mut note = Note::of_gate(id.as_str().to_owned(), None);
+        note.decision = Decision::Admit;
+        note.change = format!("end of singleton {} of {} in {}", tenure.rule, tenure.actor, tenure.project);
+        note
+    }
+
+    async fn known_caller(&self, credential: &Credential, instance: Option<Instance>) -> Result<Caller, TenureError> {
+        let account = self.ports.identify.account(credential).await.map_err(|error| match error {
+            IdentifyError::Refused(response) => TenureError::Denied(response),
+            IdentifyError::Unreadable(why) => TenureError::Unreadable(why),
+        })?;
+        Ok(self.caller(account, instance, credential))
+    }
+}

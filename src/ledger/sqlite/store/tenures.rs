@@ -1,0 +1,76 @@
+//! What the rules over agents rest on: who is at work where, and which items an account has.
+
+use super::super::super::tenures::TenureRow;
+use super::{Store, codec, json};
+use crate::effect::LedgerError;
+use crate::model::{Account, ItemRecord, Project, ResourceKey, Tenure, Time};
+use rusqlite::{Row, params};
+
+/// Version 5 of the schema. Of the holder an item row has text for people; what it is found by is computed from the holding itself, so that the
+/// two cannot differ.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE singleton(
+        rule TEXT NOT NULL, project TEXT NOT NULL, actor TEXT NOT NULL, since INTEGER NOT NULL, seen INTEGER NOT NULL,
+        until INTEGER NOT NULL, PRIMARY KEY (rule, project)) STRICT, WITHOUT ROWID;
+    ALTER TABLE item ADD COLUMN account TEXT GENERATED ALWAYS AS (coalesce(
+        lower(json_extract(holding, '$.actor.login')), 'credential:' || json_extract(holding, '$.actor.credential')))
+        VIRTUAL;
+    CREATE INDEX item_account ON item(account) WHERE account IS NOT NULL;
+";
+
+impl Store {
+    /// Items that the account holds, all in doubt, and those that a write of it which is sent would make it hold.
+    pub(in crate::ledger) fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+        let sql = "SELECT key FROM item WHERE account = ?1
+                   UNION SELECT key FROM item WHERE doubt_until IS NOT NULL
+                   UNION SELECT key FROM attempt WHERE state IN ('OPEN', 'SENDING') AND ?1 = coalesce(
+                       lower(json_extract(ownership, '$.login')),
+                       'credential:' || json_extract(ownership, '$.credential'))";
+        let keys = self.rows(sql, [column(account)], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))?;
+        keys.iter().filter_map(|key| self.item(key).transpose()).collect()
+    }
+
+    pub(in crate::ledger) fn tenures(&self) -> Result<Vec<Tenure>, LedgerError> {
+        self.rows("SELECT rule, project, actor, since, seen, until FROM singleton", [], read_tenure)
+    }
+
+    pub(in crate::ledger) fn put_tenures(&self, rows: &[TenureRow]) -> Result<(), LedgerError> {
+        rows.iter().try_for_each(|row| match row {
+            TenureRow::Put(tenure) => self.execute(
+                "INSERT OR REPLACE INTO singleton VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    tenure.rule,
+                    tenure.project.as_str(),
+                    codec::actor(&tenure.actor).to_string(),
+                    tenure.since.0,
+                    tenure.seen.0,
+                    tenure.until.0,
+                ],
+            ),
+            TenureRow::Remove { rule, project } => {
+                self.execute("DELETE FROM singleton WHERE rule = ?1 AND project = ?2", params![rule, project.as_str()])
+            }
+        })
+    }
+}
+
+fn read_tenure(row: &Row<'_>) -> rusqlite::Result<Tenure> {
+    let project: String = row.get(1)?;
+    let (owner, repo) = project.split_once('/').ok_or_else(|| super::unreadable("project"))?;
+    Ok(Tenure {
+        rule: row.get(0)?,
+        project: Project::new(owner, repo),
+        actor: json(&row.get::<_, String>(2)?, codec::read_actor)?,
+        since: Time(row.get(3)?),
+        seen: Time(row.get(4)?),
+        until: Time(row.get(5)?),
+    })
+}
+
+/// As the column spells it; logins are compared without regard to case.
+fn column(account: &Account) -> String {
+    match account {
+        Account::Named(login) => login.as_str().to_ascii_lowercase(),
+        Account::Opaque(print) => format!("credential:{}", print.as_str()),
+    }
+}
