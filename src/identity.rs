@@ -1,7 +1,7 @@
 //! Who is behind a credential: asked of the tracker, remembered under a keyed fingerprint.
 //!
-//! The tracker is asked once a credential (single flight) and again when it
-//! forgets it. A credential that may not ask (scoped tokens get 403) is an
+//! The tracker is asked once a credential (single flight, and about a bounded
+//! number at once) and again when it is forgotten. A credential that may not ask (scoped tokens get 403) is an
 //! account of its own, named by its fingerprint. The key of the fingerprint
 //! lives in the state directory, so that a holding survives a restart; no token
 //! is ever kept, logged or compared.
@@ -20,6 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How long accounts are remembered, and how many.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub struct DirectoryLimits {
     pub negative_lifetime: Duration,
     /// Credentials at most; beyond that the least used are asked for again.
     pub capacity: u64,
+    /// Credentials that the tracker is asked about at once.
+    pub concurrency: usize,
 }
 
 /// The tracker's accounts, by credential.
@@ -41,6 +44,7 @@ pub struct Directory {
     known: Cache<Fingerprint, Account>,
     /// Whose each credential was when that was last asked. Enough to tell who was heard of, never to judge by.
     last: Cache<Fingerprint, Account>,
+    asking: Semaphore,
 }
 
 /// A whoami that named nobody, shared by all who asked for the same credential at once.
@@ -54,6 +58,8 @@ enum Failed {
 const LAST_KNOWN_FOR: Duration = Duration::from_hours(24);
 const KEY_FILE: &str = "fingerprint.key";
 const KEY_BYTES: usize = 32;
+/// How long a credential may wait until the tracker is asked about it.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 // === impl DirectoryLimits ===
 
@@ -79,10 +85,16 @@ impl Directory {
     ) -> Self {
         let known = Cache::builder().max_capacity(limits.capacity).expire_after(limits).build();
         let last = Cache::builder().max_capacity(limits.capacity).time_to_idle(LAST_KNOWN_FOR).build();
-        Self { dialect, upstream, metrics, key, known, last }
+        let asking = Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS));
+        Self { dialect, upstream, metrics, key, known, last, asking }
     }
 
     async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
+        // Whoever sends tokens that nobody knows does not get the tracker to itself.
+        let turn = tokio::time::timeout(LONGEST_WAIT, self.asking.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Failed::Unreadable("too many unknown credentials at once".into()));
+        };
         let started = tokio::time::Instant::now();
         let answer = self.upstream.read(self.dialect.whoami(credential)).await;
         self.metrics.upstream_took("whoami", started.elapsed());

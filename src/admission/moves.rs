@@ -153,11 +153,13 @@ impl Question<'_> {
     fn follow(&self, moved: &Moved, role: &Role<'_>, plan: &Plan) -> Ruling<Option<Meaning>> {
         self.spend(moved)?;
         let mut meaning = self.takes_up(plan);
-        for status in &moved.set {
-            if !moved.before.contains(status) {
+        // Among all labels a status that stays says nothing.
+        for status in moved.set.iter().filter(|status| !(moved.whole && moved.before.contains(*status))) {
+            let taken_up = self.is_for_holder(status.as_str(), moved) && matches!(role, Role::Free);
+            if !moved.before.contains(status) || (!taken_up && self.comes_late(role)) {
                 self.leaves_its_source(status.as_str(), &moved.before)?;
             }
-            if self.is_for_holder(status.as_str(), moved) && matches!(role, Role::Free) {
+            if taken_up {
                 meaning = self.by_claim(status, moved, plan)?.or(meaning);
             }
         }
@@ -168,6 +170,12 @@ impl Question<'_> {
             }
         }
         Ok(meaning)
+    }
+
+    /// A status that is there already was set by somebody else: who would set it again has read too early. The holder
+    /// may repeat itself, and so may whoever does not know yet whether it was heard.
+    fn comes_late(&self, role: &Role<'_>) -> bool {
+        matches!(role, Role::Free) && self.record.doubts.is_empty()
     }
 
     /// Whether from where the item stands only its holder may set this.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
@@ -13,16 +12,13 @@ use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{Gate, LaneLimits, Ports, Settings, Verify, Web};
+use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify, Web};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
 use crate::model::{Kind, Login, Status, Time};
 use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
-
-/// How long the body of a guarded write may take as a whole.
-const GUARDED_BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
 pub(super) fn gate(
@@ -61,6 +57,7 @@ pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: usize) -> anyho
     let shared = Shared::new(guard, handle, upstream(config)?, pass(config)?)?;
     let mut listening = server(config, inherited);
     listening.limits.open = gate.ports().metrics.connections.clone();
+    listening.limits.turned_away = gate.ports().metrics.turned_away.clone();
     Ok(Server::bind(listening, shared)?)
 }
 
@@ -176,6 +173,7 @@ fn settings(config: &Config) -> Settings {
             config::Verify::ReadBack => Verify::ReadBack,
             config::Verify::Answer => Verify::Answer,
         },
+        crowd: CrowdLimits { all: config.assignment.max_waiting, per_agent: config.assignment.max_waiting_per_agent },
         lanes: LaneLimits { capacity: config.assignment.lane_capacity, timeout: config.assignment.lane_timeout },
         shared_accounts: logins(&config.identity.shared_accounts),
         overriders: logins(&config.assignment.overriders),
@@ -192,6 +190,7 @@ fn directory_limits(config: &Config) -> DirectoryLimits {
         lifetime: config.identity.whoami_lifetime,
         negative_lifetime: config.identity.whoami_negative_lifetime,
         capacity: config.identity.whoami_capacity,
+        concurrency: config.identity.whoami_concurrency,
     }
 }
 
@@ -203,7 +202,8 @@ fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
     };
     Ok(GuardConfig {
         max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
-        body_timeout: GUARDED_BODY_TIMEOUT,
+        body_timeout: config.server.guarded_body_timeout,
+        memory: usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX),
         sources: config.identity.sources.iter().map(source).collect(),
         webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
     })
@@ -267,13 +267,15 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
         instance: listener.instance.as_deref().map(Into::into),
         ..ListenerConfig::tcp(listener.address)
     }));
-    let per_address = if from.max_connections_per_client == 0 { usize::MAX } else { from.max_connections_per_client };
+    let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
     ServerConfig {
         listeners,
         workers: Some(from.workers).filter(|workers| *workers > 0),
         limits: Limits {
             max_connections: from.max_connections,
-            max_connections_per_address: per_address,
+            max_connections_per_client: or_none(from.max_connections_per_client),
+            max_requests: or_none(from.max_requests),
+            max_requests_per_client: or_none(from.max_requests_per_client),
             tls_handshake_timeout: from.handshake_timeout,
             header_read_timeout: from.header_read_timeout,
             keep_alive_timeout: from.idle_timeout,

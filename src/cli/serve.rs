@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::SecretSlice;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -35,6 +36,8 @@ const LAST_LINES: Duration = Duration::from_secs(10);
 /// Threads of the runtime on which guarded sections run. They wait for the tracker and the disk, and one that is not woken
 /// by another costs less than two that share.
 const GATE_THREADS: usize = 1;
+/// Files, pools and listeners.
+const GATES_OWN_DESCRIPTORS: u64 = 256;
 
 /// Runs until it is told to stop.
 pub fn run(args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -51,6 +54,7 @@ pub fn run(args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> anyhow::Result<ExitCode> {
+    raise_descriptors(config.server.max_connections);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let ledger: Arc<dyn Ledger> = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
         Ok(ledger) => Arc::new(ledger),
@@ -138,6 +142,22 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
 fn tell_manager(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// Takes as many file descriptors as the system lets this process have: two a connection, and some for the gate itself.
+fn raise_descriptors(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let wanted = (connections as u64).saturating_mul(2).saturating_add(GATES_OWN_DESCRIPTORS);
+    if let Some(most) = getrlimit(Resource::Nofile).current.filter(|most| *most < wanted) {
+        tracing::warn!(
+            most,
+            wanted,
+            "too few open files are allowed for server.max_connections (LimitNOFILE, ulimit -n)"
+        );
     }
 }
 

@@ -98,10 +98,18 @@ fn limits(config: &Config, out: &mut Merged<'_>) {
         ("server.max_h2_streams", server.max_h2_streams as usize),
         ("assignment.max_assignees", assignment.max_assignees),
         ("assignment.lane_capacity", assignment.lane_capacity),
+        ("assignment.max_waiting", assignment.max_waiting),
+        ("assignment.max_waiting_per_agent", assignment.max_waiting_per_agent),
+        ("identity.whoami_concurrency", config.identity.whoami_concurrency),
         ("identity.whoami_capacity", usize::try_from(config.identity.whoami_capacity).unwrap_or(usize::MAX)),
     ];
     for (path, _) in positive.iter().filter(|(_, value)| *value == 0) {
         out.report_at(&[path], format!("`{path}` must be at least 1: with 0 nothing would ever pass"), None);
+    }
+    if server.guarded_memory < server.max_guarded_body {
+        let message =
+            "`server.guarded_memory` is less than `server.max_guarded_body`: one such body would not fit".to_owned();
+        out.report_at(&["server.guarded_memory", "server.max_guarded_body"], message, None);
     }
 }
 

@@ -76,6 +76,10 @@ pub struct Server {
     pub max_connections: usize,
     /// At once from one address; 0: no limit.
     pub max_connections_per_client: usize,
+    /// Requests at once; 0: no limit.
+    pub max_requests: usize,
+    /// The same from one address; 0: no limit.
+    pub max_requests_per_client: usize,
     /// Fields of one head.
     pub max_headers: usize,
     /// Bytes of one head.
@@ -84,6 +88,12 @@ pub struct Server {
     /// Bytes of a guarded write.
     #[serde(with = "size")]
     pub max_guarded_body: u64,
+    /// For the body of a guarded write.
+    #[serde(with = "duration")]
+    pub guarded_body_timeout: Duration,
+    /// Bytes of all bodies that are read whole.
+    #[serde(with = "size")]
+    pub guarded_memory: u64,
     /// Of one HTTP/2 connection.
     pub max_h2_streams: u32,
     /// After SIGTERM.
@@ -207,6 +217,8 @@ pub struct Identity {
     pub whoami_negative_lifetime: Duration,
     /// Credentials remembered.
     pub whoami_capacity: u64,
+    /// Credentials asked about at once.
+    pub whoami_concurrency: usize,
 }
 
 /// `[assignment]`
@@ -240,6 +252,10 @@ pub struct Assignment {
     /// The longest wait in a lane.
     #[serde(with = "duration")]
     pub lane_timeout: Duration,
+    /// Guarded writes at once.
+    pub max_waiting: usize,
+    /// Those of one agent.
+    pub max_waiting_per_agent: usize,
 }
 
 /// `[workflow]`

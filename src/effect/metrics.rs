@@ -34,6 +34,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Connections open at the edge.
     pub connections: Gauge,
+    /// Connections and requests that were one too many.
+    pub turned_away: Counter,
     /// Items in doubt.
     pub doubt: Gauge,
     /// Holdings whose holder is silent for longer than `assignment.stale_after`.
@@ -59,6 +61,7 @@ impl Default for Metrics {
             upstream: Family::new_with_constructor(seconds),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            turned_away: Counter::default(),
             doubt: Gauge::default(),
             stale: Gauge::default(),
             singletons: Gauge::default(),
@@ -79,6 +82,7 @@ impl Metrics {
         registry.register_with_unit("upstream", "Guarded calls to the tracker", Unit::Seconds, self.upstream.clone());
         registry.register("in_flight", "Guarded sections under way", self.in_flight.clone());
         registry.register("connections", "Open client connections", self.connections.clone());
+        registry.register("turned_away", "Connections and requests over a limit of [server]", self.turned_away.clone());
         registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
         registry.register("stale", "Holdings whose holder is silent for too long", self.stale.clone());
         registry.register("singletons", "Agents at work by a singleton rule", self.singletons.clone());

@@ -12,6 +12,7 @@ mod unread;
 
 use super::restore::address_of;
 use super::section::{SETTLE_AGAIN, first_allowed};
+use super::shares::Share;
 use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, Web, refusal};
 use crate::admission::{Outcome, Step};
 use crate::dialect::{Address, Credential, Items, ReadOutcome, WireResponse};
@@ -98,6 +99,8 @@ impl BulkSection {
         // A stranger takes no turns, and is not told who works on what.
         self.prove_reader().await?;
         let who = self.who().await;
+        // No sender has more than its share of what all wait for.
+        let _share = self.share(&who.caller)?;
         // Which items, by their immutable ids.
         let found = self.find(&who).await?;
         // The turns of all of them.
@@ -152,6 +155,20 @@ impl BulkSection {
         let login = named.unwrap_or_else(|| Login::new(&format!("{SESSION}{session}")));
         let actor = Actor { account: Account::Named(login), instance: None };
         Who { caller: Caller { actor, credential: print, shared: false, overrider }, reader }
+    }
+
+    fn share(&self, caller: &Caller) -> Result<Share<'_>, Stop> {
+        let most = self.gate.settings.crowd.per_agent;
+        self.gate.shares.take(&caller.actor, most).ok_or_else(|| {
+            let message = format!("{} has {most} guarded writes under way, as many as it may; try again", caller.actor);
+            Stop::Refuse(refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
+        })
+    }
+
+    /// As many are under way as may be: nothing of this one is begun.
+    pub(super) fn crowded_out(&self) -> Reply {
+        let message = format!("{}: too many guarded writes are under way; try again", self.locator());
+        self.refused(*refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
     }
 
     // === which items ===

@@ -202,3 +202,19 @@ impl Drop for Turn {
         self.lane.past().ended = Some((self.ends)());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lanes_of_a_flood_of_items_are_forgotten() {
+        let lanes = Lanes::new(LaneLimits { capacity: 1, timeout: KEPT });
+        for number in 0..5 * SWEEP_EVERY as u64 {
+            let now = Boot(1) + KEPT * u32::try_from(number).unwrap();
+            drop(lanes.enter(&ResourceKey::new(&number.to_string()), Arc::new(move || now)).await.unwrap());
+        }
+        let kept = lanes.by_item.lock().unwrap().len();
+        assert!(kept <= SWEEP_EVERY, "{kept}");
+    }
+}

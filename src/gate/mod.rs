@@ -14,10 +14,12 @@ mod refusal;
 mod resolve;
 mod restore;
 mod section;
+mod shares;
 mod singleton;
 mod watch;
 
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use shares::CrowdLimits;
 pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
@@ -30,6 +32,7 @@ use bulk::BulkSection;
 use futures_util::FutureExt as _;
 use reads::Reads;
 use section::Section;
+use shares::Shares;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -66,6 +69,8 @@ pub struct Settings {
     pub verify: Verify,
     /// Waiters a lane, and how long they wait.
     pub lanes: LaneLimits,
+    /// Writes under way.
+    pub crowd: CrowdLimits,
     /// Accounts that several agents share: each request must name its instance.
     pub shared_accounts: BTreeSet<Login>,
     /// Accounts of people.
@@ -102,6 +107,7 @@ pub struct Gate {
     settings: Settings,
     rules: ArcSwap<Rules>,
     lanes: Lanes,
+    shares: Shares,
     reads: Reads,
     labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
@@ -133,6 +139,8 @@ pub struct Ask {
     pub operator: bool,
     /// The source state that the client states, if it does.
     pub expectation: Expectation,
+    /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
+    pub body: bytes::Bytes,
 }
 
 /// A form that names several items, as the edge hands it over: parsed, nothing decided.
@@ -145,6 +153,8 @@ pub struct BulkAsk {
     pub arrived: Boot,
     /// For the audit.
     pub about: About,
+    /// The body as it came, whose memory counts as taken until the write has ended.
+    pub body: bytes::Bytes,
 }
 
 /// Where a request came from, for the audit.
@@ -208,6 +218,7 @@ impl Gate {
             settings,
             rules: ArcSwap::from_pointee(rules),
             lanes,
+            shares: Shares::default(),
             reads: Reads::default(),
             labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
@@ -233,6 +244,9 @@ impl Gate {
     }
 
     async fn detach(self: &Arc<Self>, section: impl Guarded, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        if self.under_way.load(Ordering::Acquire) >= self.settings.crowd.all {
+            return Some(section.crowded_out());
+        }
         let (reply, answer) = oneshot::channel();
         let guard = InFlight::enter(Arc::clone(self));
         runtime.spawn(async move {
@@ -325,6 +339,8 @@ impl Gate {
 trait Guarded: Send + Sync + 'static {
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
     fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> impl Future<Output = Option<Reply>> + Send;
+    /// As many are under way as may be: nothing of this one is begun.
+    fn crowded_out(&self) -> Reply;
     /// It panicked: an attempt that may have been sent is in doubt, not forgotten.
     fn panicked(&self) -> impl Future<Output = Reply> + Send;
 }
@@ -345,6 +361,10 @@ async fn detached(section: impl Guarded, reply: oneshot::Sender<Reply>) {
 }
 
 impl Guarded for Section {
+    fn crowded_out(&self) -> Reply {
+        Self::crowded_out(self)
+    }
+
     async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
         Self::run(self, gone).await
     }
@@ -355,6 +375,10 @@ impl Guarded for Section {
 }
 
 impl Guarded for BulkSection {
+    fn crowded_out(&self) -> Reply {
+        Self::crowded_out(self)
+    }
+
     async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
         Self::run(self, gone).await
     }

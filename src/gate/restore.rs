@@ -141,6 +141,7 @@ impl Gate {
             about: About::default(),
             operator: true,
             expectation: Expectation::Implied,
+            body: bytes::Bytes::new(),
         };
         let section = Section::new(Arc::clone(self), ask);
         Box::pin(async move {

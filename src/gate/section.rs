@@ -6,6 +6,7 @@
 use super::lanes::KEPT;
 use super::refusal;
 use super::restore::Writer;
+use super::shares::Share;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
@@ -116,6 +117,8 @@ impl Section {
         // Who asks, as the tracker sees it.
         let caller = self.identify().await?;
         self.gate.hear(&caller.actor, &self.ask.intent.scope.project());
+        // No agent has more than its share of what all wait for.
+        let _share = self.share(&caller)?;
         // What some rule may allow only once.
         if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent) {
             return self.once(&creation, &caller, gone).await;
@@ -218,6 +221,23 @@ impl Section {
             return Err(Stop::Refuse(self.nameless(&caller)));
         }
         Ok(caller)
+    }
+
+    fn share(&self, caller: &Caller) -> Result<Option<Share<'_>>, Stop> {
+        if self.ask.operator {
+            return Ok(None);
+        }
+        let most = self.gate.settings.crowd.per_agent;
+        self.gate.shares.take(&caller.actor, most).map(Some).ok_or_else(|| {
+            let message = format!("{} has {most} guarded writes under way, as many as it may; try again", caller.actor);
+            Stop::Refuse(refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
+        })
+    }
+
+    /// As many are under way as may be: nothing of this one is begun.
+    pub(super) fn crowded_out(&self) -> Reply {
+        let message = format!("{}: too many guarded writes are under way; try again", self.locator());
+        self.refused(None, *refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
     }
 
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 
 use super::coarse::Alarm;
 use super::held::Held;
+use super::room::Room;
 use crate::upstream::{Lease, Pool};
 
 /// The body of an answer to a client.
@@ -42,6 +43,9 @@ pub enum CollectError {
     /// Longer than allowed; the rest was not read.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
+    /// Too many long ones are being read; the rest was not read.
+    #[error("there is no room for the body")]
+    NoRoom,
     /// It broke off.
     #[error(transparent)]
     Body(BodyError),
@@ -109,7 +113,24 @@ pub fn pass_on(head: Parts, body: Bytes) -> http::Response<Body> {
 
 /// Reads a body to its end, if it is no longer than `cap` bytes. One that announces more is not polled at all, so that
 /// `100 Continue` is not sent for it. Trailers are dropped.
-pub async fn collect_capped<B>(mut body: B, cap: usize) -> Result<Bytes, CollectError>
+pub async fn collect_capped<B>(body: B, cap: usize) -> Result<Bytes, CollectError>
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    collect(body, cap, |_| true).await
+}
+
+/// The same, as long as there is room; what it takes is given back with the last of its bytes.
+pub async fn collect_within<B>(body: B, cap: usize, room: &Arc<Room>) -> Result<Bytes, CollectError>
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let mut share = room.share();
+    let bytes = collect(body, cap, |length| share.grow_to(length)).await?;
+    Ok(share.with(bytes))
+}
+
+async fn collect<B>(mut body: B, cap: usize, mut has_room: impl FnMut(usize) -> bool) -> Result<Bytes, CollectError>
 where
     B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
 {
@@ -122,8 +143,12 @@ where
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| CollectError::Body(BodyError::Broken(e)))?;
         let Ok(data) = frame.into_data() else { continue };
-        if too_large(first.len() + rest.len() + data.len()) {
+        let length = first.len() + rest.len() + data.len();
+        if too_large(length) {
             return Err(CollectError::TooLarge(cap));
+        }
+        if !has_room(length) {
+            return Err(CollectError::NoRoom);
         }
         if first.is_empty() {
             first = data;

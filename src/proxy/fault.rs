@@ -24,6 +24,9 @@ pub enum Fault {
     /// An expectation other than `100-continue`.
     #[error("this expectation cannot be met")]
     Expectation,
+    /// One request more than may be under way.
+    #[error("too many requests are under way; try again")]
+    Busy,
     /// The client stopped sending.
     #[error("the body of the request did not arrive in time")]
     ClientStalled,
@@ -50,6 +53,7 @@ impl Fault {
             Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Fault::Method => StatusCode::METHOD_NOT_ALLOWED,
             Fault::Expectation => StatusCode::EXPECTATION_FAILED,
+            Fault::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Fault::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Fault::Unreachable(_) | Fault::BadAnswer(_) => StatusCode::BAD_GATEWAY,
             Fault::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -78,6 +82,9 @@ impl Fault {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
         headers.insert(header::VIA, VIA_VALUE);
+        if self == Fault::Busy {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self == Fault::Method {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }

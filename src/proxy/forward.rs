@@ -59,7 +59,12 @@ async fn forward(
             response
         }
         Err(fault) => {
-            tracing::warn!(status = fault.status().as_u16(), error = fault.detail(), "pass failed: {fault}");
+            // What a client does wrong is its own affair, and must not fill the log.
+            if fault.status().is_server_error() {
+                tracing::warn!(status = fault.status().as_u16(), error = fault.detail(), "pass failed: {fault}");
+            } else {
+                tracing::debug!(status = fault.status().as_u16(), "pass failed: {fault}");
+            }
             fault.into_response(&view)
         }
     }

@@ -4,7 +4,7 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::headers::host_of;
-use super::{Body, CollectError, Guard, Passed, Peer, Route, collect_capped, pass_on, split_agent_prefix};
+use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
 use super::{own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
@@ -29,6 +29,8 @@ pub struct GuardConfig {
     pub max_body: usize,
     /// How long such a body may take.
     pub body_timeout: Duration,
+    /// The memory that all such bodies may take together, bytes.
+    pub memory: usize,
     /// Where an instance may be named.
     pub sources: Vec<InstanceSource>,
     /// What the tracker's webhooks are signed with; none: they are off.
@@ -51,6 +53,7 @@ pub struct GateGuard {
     gate: Arc<Gate>,
     runtime: tokio::runtime::Handle,
     config: GuardConfig,
+    room: Arc<Room>,
 }
 
 /// One request under the guard, before it is understood.
@@ -70,7 +73,8 @@ const LONGEST_INSTANCE: usize = 64;
 impl GateGuard {
     /// Guards by this gate; guarded sections run on `runtime`.
     pub fn new(gate: Arc<Gate>, runtime: tokio::runtime::Handle, config: GuardConfig) -> Arc<Self> {
-        Arc::new(Self { gate, runtime, config })
+        let room = Room::new(config.memory);
+        Arc::new(Self { gate, runtime, config, room })
     }
 
     fn dialect(&self) -> &dyn Dialect {
@@ -90,7 +94,8 @@ impl GateGuard {
             return self.singletons(&request, path).await;
         }
         if own::is_own(path) {
-            return own::serve(&self.gate, self.config.webhook_secret.as_ref(), path, &request.head, body).await;
+            let secret = self.config.webhook_secret.as_ref();
+            return own::serve(&self.gate, secret, &self.room, path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
@@ -114,7 +119,7 @@ impl GateGuard {
         match self.understand(write, &request.head(), &body) {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, &body) {
+            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
                 Err(rejection) => self.refuse(&request, &rejection),
                 Ok(ask) => self.submit(ask).await,
             },
@@ -138,7 +143,7 @@ impl GateGuard {
                     head.headers.insert(header::HOST, host);
                 }
                 let headers = head.headers.clone();
-                let ask = BulkAsk { bulk: *bulk, headers: head.headers, arrived, about };
+                let ask = BulkAsk { bulk: *bulk, headers: head.headers, arrived, about, body };
                 match self.gate.submit_bulk(ask, &self.runtime).await {
                     Some(reply) => reply::form_decided(self.dialect(), reply, &headers),
                     None => reply::form_refused(self.dialect(), &unread("the request was abandoned"), "", &headers),
@@ -148,9 +153,11 @@ impl GateGuard {
     }
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, Rejection> {
-        match tokio::time::timeout(self.config.body_timeout, collect_capped(body, self.config.max_body)).await {
+        let collected = collect_within(body, self.config.max_body, &self.room);
+        match tokio::time::timeout(self.config.body_timeout, collected).await {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(CollectError::TooLarge(_))) => Err(self.too_large()),
+            Ok(Err(CollectError::NoRoom)) => Err(no_room()),
             Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
             Err(_) => Err(unread("the body did not arrive in time")),
         }
@@ -172,13 +179,13 @@ impl GateGuard {
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
-    fn ask(&self, request: &Candidate, intent: Intent, body: &[u8]) -> Result<Ask, Box<Rejection>> {
-        let (credential, instance) = self.whose(request, body)?;
+    fn ask(&self, request: &Candidate, intent: Intent, body: Bytes) -> Result<Ask, Box<Rejection>> {
+        let (credential, instance) = self.whose(request, &body)?;
         let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
         let headers = request.head.headers.clone();
         let (about, arrived) = (request.about(), request.arrived);
-        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation })
+        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, body })
     }
 
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
@@ -366,6 +373,11 @@ fn identity(message: &str) -> Box<Rejection> {
 
 fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
+}
+
+fn no_room() -> Rejection {
+    let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
+    Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }
 
 /// Clients choose these texts; the audit keeps only so much of them.

@@ -16,6 +16,7 @@ mod held;
 mod own;
 mod reply;
 mod rewrite;
+pub mod room;
 pub mod singletons;
 mod stated;
 
@@ -31,7 +32,9 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 pub use self::agent::split_agent_prefix;
-pub use self::body::{Body, BodyError, CollectError, Upload, boxed, collect_capped, empty, full, pass_on};
+pub use self::body::{
+    Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
+};
 pub use self::coarse::{Alarm, Coarse};
 pub use self::fault::Fault;
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
@@ -39,6 +42,7 @@ use self::headers::ClientView;
 pub use self::headers::Forwarded;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
+pub use self::room::Room;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
 /// What decides whether a request passes; the gate plugs in here.
@@ -153,6 +157,11 @@ pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) ->
         Route::Pass => forward::stream(worker, peer, head, body).await,
         Route::Guarded => guarded(worker, peer, head, body).await,
     }
+}
+
+/// The answer to a request that is one too many; the connection stays.
+pub fn turn_away() -> Response<Body> {
+    Fault::Busy.into_response(&ClientView::unknown())
 }
 
 /// The answer to a request whose head was refused before it could be read as one; the connection closes after it.

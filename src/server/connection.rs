@@ -6,8 +6,8 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,20 +20,22 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::limits::Place;
 use super::sniff::{Refusal, SniffIo};
 use super::{Drain, Limits};
 use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Peer, Worker};
 use crate::upstream::Io;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(io: Io, peer: Peer, worker: Arc<Worker>, limits: &Limits, drain: Drain) {
+pub(super) async fn serve(io: Io, peer: Peer, place: Place, worker: Arc<Worker>, limits: &Limits, drain: Drain) {
     let clock = Arc::clone(worker.clock());
     let watch = Arc::new(Watch::new(&clock, limits));
     let is_h2 = speaks_h2(&io);
     let io = Watched { io, watch: Arc::clone(&watch), clock: Arc::clone(&clock) };
     let alarm = clock.alarm(watch.patience);
     let refusal = Arc::new(Refusal::default());
-    let here = Arc::new(Here { worker, peer, watch: Arc::clone(&watch), refusal: Arc::clone(&refusal) });
+    let here = Here { worker, peer, place, watch: Arc::clone(&watch), refusal: Arc::clone(&refusal), is_h2 };
+    let here = Arc::new(here);
     let service = service_fn(move |request| Arc::clone(&here).answer(request));
     let outcome = if is_h2 {
         watch.head_since.store(NEVER, Relaxed);
@@ -52,8 +54,10 @@ pub(super) async fn serve(io: Io, peer: Peer, worker: Arc<Worker>, limits: &Limi
 struct Here {
     worker: Arc<Worker>,
     peer: Peer,
+    place: Place,
     watch: Arc<Watch>,
     refusal: Arc<Refusal>,
+    is_h2: bool,
 }
 
 /// What the alarm looks at. Only this worker's thread writes.
@@ -71,7 +75,13 @@ struct Watch {
     idle_ticks: u64,
     stall_ticks: u64,
     patience: Duration,
+    readers: Readers,
 }
+
+/// Since when each answer over HTTP/2 waits for its client to take what is there; [`WAITS`] if it is the client that waits,
+/// [`NEVER`] if the slot is free. Over HTTP/1 the socket shows that.
+#[derive(Default)]
+struct Readers(Mutex<Vec<u64>>);
 
 /// The socket, which notes what happens.
 struct Watched {
@@ -83,11 +93,14 @@ struct Watched {
 /// An answer's body, which notes its end.
 struct Tracked {
     body: Body,
-    _counted: Counted,
+    counted: Counted,
+    reader: Option<usize>,
 }
 
 struct Counted {
     here: Arc<Here>,
+    /// Whether it is one of those that may be under way.
+    has_place: bool,
 }
 
 /// The two kinds of connection, as far as their end is concerned.
@@ -104,9 +117,11 @@ impl Here {
         let number = self.watch.requests.fetch_add(1, Relaxed);
         let response = match self.refusal.of(number) {
             Some(fault) => proxy::refuse(fault),
+            None if !counted.has_place => proxy::turn_away(),
             None => proxy::handle(&self.worker, &self.peer, request).await,
         };
-        Ok(response.map(|body| Tracked { body, _counted: counted }))
+        let reader = self.is_h2.then(|| self.watch.readers.add(self.worker.clock().now()));
+        Ok(response.map(|body| Tracked { body, counted, reader }))
     }
 }
 
@@ -168,6 +183,7 @@ fn h2(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .initial_stream_window_size(limits.h2_stream_window)
         .initial_connection_window_size(limits.h2_connection_window)
         .max_header_list_size(limits.h2_max_header_list)
+        .max_send_buf_size(MOST_UNSENT)
         .max_pending_accept_reset_streams(limits.h2_max_pending_reset);
     builder
 }
@@ -210,13 +226,15 @@ impl Watch {
             idle_ticks: clock.ticks(limits.keep_alive_timeout),
             stall_ticks: clock.ticks(limits.write_stall_timeout),
             patience: shortest / 4,
+            readers: Readers::default(),
         }
     }
 
     /// Why the connection should be closed, if it should.
     fn overdue(&self, now: u64) -> Option<&'static str> {
         let late = |since: u64, ticks: u64| !matches!(since, 0 | NEVER) && now >= since.saturating_add(ticks);
-        if late(self.stalled_since.load(Relaxed), self.stall_ticks) {
+        let is_late = |since: &u64| late(*since, self.stall_ticks);
+        if is_late(&self.stalled_since.load(Relaxed)) || self.readers.lock().iter().any(is_late) {
             return Some("the client does not take its answer");
         }
         if self.in_flight.load(Relaxed) > 0 {
@@ -252,26 +270,68 @@ impl Counted {
         if here.watch.head_since.load(Relaxed) != NEVER {
             here.watch.head_since.store(0, Relaxed);
         }
-        Self { here }
+        Self { has_place: here.place.begin(), here }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        if self.has_place {
+            self.here.place.end();
+        }
         let watch = &self.here.watch;
         watch.idle_since.store(self.here.worker.clock().now(), Relaxed);
         watch.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
+// === impl Readers ===
+
+impl Readers {
+    /// A slot for one more, whose first bytes wait for the client's window.
+    fn add(&self, now: u64) -> usize {
+        let mut slots = self.lock();
+        let free = slots.iter().position(|since| *since == NEVER).unwrap_or(slots.len());
+        if free == slots.len() {
+            slots.push(NEVER);
+        }
+        slots[free] = now;
+        free
+    }
+
+    fn note(&self, slot: usize, since: u64) {
+        self.lock()[slot] = since;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 // === impl Tracked ===
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if let Some(slot) = self.reader {
+            self.counted.here.watch.readers.note(slot, NEVER);
+        }
+    }
+}
 
 impl HttpBody for Tracked {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let next = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(slot) = this.reader {
+            let here = &this.counted.here;
+            // The next is asked for once the client's window has room for more.
+            let since = if next.is_ready() { here.worker.clock().now() } else { WAITS };
+            here.watch.readers.note(slot, since);
+        }
+        next
     }
 
     fn is_end_stream(&self) -> bool {
@@ -333,5 +393,9 @@ impl AsyncWrite for Watched {
     }
 }
 
+/// Bytes of one HTTP/2 stream that wait for the client's window.
+const MOST_UNSENT: usize = 64 << 10;
+/// It is not the client who is waited for.
+const WAITS: u64 = 0;
 /// HTTP/2 has no head that could arrive slowly: frames are bounded, and pings would look like one.
 const NEVER: u64 = u64::MAX;

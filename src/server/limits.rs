@@ -1,8 +1,9 @@
-//! What a client may take: connections, time, sizes.
+//! What a client may take: connections, requests, time, sizes.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,8 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Limits {
     /// Connections at once, over all listeners. More wait in the listening sockets' queues.
     pub max_connections: usize,
-    /// Connections at once from one address. More are closed.
-    pub max_connections_per_address: usize,
+    /// Connections at once from one client. More are closed.
+    pub max_connections_per_client: usize,
+    /// Requests at once, to the end of their answers; more are answered 503.
+    pub max_requests: usize,
+    /// Requests at once from one client; more are answered 503.
+    pub max_requests_per_client: usize,
     /// How long the TLS handshake may take.
     pub tls_handshake_timeout: Duration,
     /// How long the head of a request may take, the first one from the accept.
@@ -40,19 +45,32 @@ pub struct Limits {
     pub h2_max_pending_reset: usize,
     /// Counts the connections that are open.
     pub open: prometheus_client::metrics::gauge::Gauge,
+    /// Counts the connections and requests that were one too many.
+    pub turned_away: prometheus_client::metrics::counter::Counter,
 }
 
-/// Counts connections against the limits.
+/// Counts connections and requests against the limits.
 pub(super) struct Gauge {
     pub(super) limits: Limits,
     all: Arc<Semaphore>,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    requests: AtomicUsize,
+    clients: Mutex<HashMap<IpAddr, Arc<Client>>>,
+}
+
+/// What one client has open.
+#[derive(Default)]
+struct Client {
+    /// Changed under the lock of all clients only.
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    was_told_of: AtomicBool,
 }
 
 /// One connection's place, given back when it is dropped.
 pub(super) struct Place {
     gauge: Arc<Gauge>,
-    address: Option<IpAddr>,
+    /// None for a unix socket, behind which is whoever may open it.
+    client: Option<(IpAddr, Arc<Client>)>,
     _one_of_all: OwnedSemaphorePermit,
 }
 
@@ -61,7 +79,7 @@ pub(super) struct Place {
 impl Gauge {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         let all = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { limits, all, by_address: Mutex::default() })
+        Arc::new(Self { limits, all, requests: AtomicUsize::new(0), clients: Mutex::default() })
     }
 
     /// Waits for a place among all connections.
@@ -76,32 +94,86 @@ impl Gauge {
         }
     }
 
-    /// A place for a connection from this address, unless it has too many.
+    /// A place for a connection from this address, unless its client has too many.
     pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, permit: OwnedSemaphorePermit) -> Option<Place> {
-        let address = address.map(|it| it.to_canonical());
-        if let Some(address) = address {
-            let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(address).or_insert(0);
-            if *count >= self.limits.max_connections_per_address {
-                return None;
-            }
-            *count += 1;
-        }
+        let client = match address.map(client_of) {
+            None => None,
+            Some(name) => Some((name, self.connected(name)?)),
+        };
         self.limits.open.inc();
-        Some(Place { gauge: Arc::clone(self), address, _one_of_all: permit })
+        Some(Place { gauge: Arc::clone(self), client, _one_of_all: permit })
     }
+
+    fn connected(&self, name: IpAddr) -> Option<Arc<Client>> {
+        let mut clients = self.clients();
+        let client = clients.entry(name).or_default();
+        if client.connections.load(Relaxed) < self.limits.max_connections_per_client {
+            client.connections.fetch_add(1, Relaxed);
+            return Some(Arc::clone(client));
+        }
+        self.limits.turned_away.inc();
+        // Once is enough: a client can come as often as it likes.
+        if !client.was_told_of.swap(true, Relaxed) {
+            tracing::warn!(client = %name, "too many connections from one client; more are closed");
+        }
+        None
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Client>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who comes from this address: whoever has an IPv6 address has a whole /64 network of them.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// One more request on this connection; false if that is one too many. One that was begun must be ended.
+    pub(super) fn begin(&self) -> bool {
+        let limits = &self.gauge.limits;
+        let fits = one_more(&self.gauge.requests, limits.max_requests);
+        let client = self.client.as_ref().map(|(_, client)| &client.requests);
+        if fits && client.is_none_or(|requests| one_more(requests, limits.max_requests_per_client)) {
+            return true;
+        }
+        if fits {
+            self.gauge.requests.fetch_sub(1, Relaxed);
+        }
+        limits.turned_away.inc();
+        false
+    }
+
+    /// One request less.
+    pub(super) fn end(&self) {
+        self.gauge.requests.fetch_sub(1, Relaxed);
+        if let Some((_, client)) = &self.client {
+            client.requests.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+fn one_more(count: &AtomicUsize, most: usize) -> bool {
+    let fits = count.fetch_add(1, Relaxed) < most;
+    if !fits {
+        count.fetch_sub(1, Relaxed);
+    }
+    fits
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.gauge.limits.open.dec();
-        let Some(address) = self.address else { return };
-        let mut counts = self.gauge.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&address);
-            }
+        let Some((name, client)) = &self.client else { return };
+        let mut clients = self.gauge.clients();
+        if client.connections.fetch_sub(1, Relaxed) == 1 {
+            clients.remove(name);
         }
     }
 }
@@ -110,7 +182,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
-            max_connections_per_address: 4_096,
+            max_connections_per_client: 4_096,
+            max_requests: 10_000,
+            max_requests_per_client: 4_096,
             tls_handshake_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
@@ -124,6 +198,47 @@ impl Default for Limits {
             h2_max_header_list: 16 << 10,
             h2_max_pending_reset: 20,
             open: prometheus_client::metrics::gauge::Gauge::default(),
+            turned_away: prometheus_client::metrics::counter::Counter::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_address_or_a_network_of_its_own() {
+        for (address, client) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ] {
+            assert_eq!(client_of(address.parse().unwrap()), client.parse::<IpAddr>().unwrap(), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_ends_makes_room() {
+        let gauge =
+            Gauge::new(Limits { max_requests: 3, max_requests_per_client: 2, max_connections: 9, ..Limits::default() });
+        let place = async |address: &str| gauge.admit(address.parse().ok(), gauge.one_of_all().await).unwrap();
+        let (one, same, other, socket) =
+            (place("::1").await, place("::2").await, place("1.1.1.1").await, place("").await);
+        assert!(one.begin() && same.begin() && !one.begin(), "two of one client");
+        assert!(other.begin() && !socket.begin() && !other.begin(), "three of all");
+        same.end();
+        assert!(socket.begin() && !one.begin());
+        socket.end();
+        assert!(one.begin() && !same.begin());
+        for ended in [&one, &one, &other] {
+            ended.end();
+        }
+        drop((one, same, other, socket));
+        assert!(gauge.clients().is_empty());
+        assert_eq!(gauge.requests.load(Relaxed), 0);
+        assert_eq!(gauge.limits.turned_away.get(), 5);
     }
 }

@@ -11,7 +11,7 @@ use listenfd::ListenFd;
 use tokio::sync::mpsc;
 
 use super::connection;
-use super::limits::Gauge;
+use super::limits::{Gauge, Place};
 use super::{BindError, Certificates, Drain, TlsFiles};
 use crate::proxy::{Peer, Worker};
 use crate::upstream::Io;
@@ -209,7 +209,6 @@ impl Acceptor {
                 }
             };
             let Some(place) = gauge.admit(address.map(|it| it.ip()), permit) else {
-                tracing::warn!(client = ?address.map(|it| it.ip()), "too many connections from one address, closed");
                 continue;
             };
             let peer = Peer::new(address, self.certificates.is_some(), self.instance.clone());
@@ -221,8 +220,8 @@ impl Acceptor {
             };
             let open = open.clone();
             tokio::spawn(async move {
-                client.serve(io, peer).await;
-                drop((place, open));
+                client.serve(io, peer, place).await;
+                drop(open);
             });
         }
     }
@@ -236,11 +235,11 @@ struct Client {
 }
 
 impl Client {
-    async fn serve(self, io: Io, peer: Peer) {
+    async fn serve(self, io: Io, peer: Peer, place: Place) {
         let limits = &self.gauge.limits;
         let secured = tokio::time::timeout(limits.tls_handshake_timeout, secure(io, self.certificates.as_deref()));
         match secured.await {
-            Ok(Ok(io)) => connection::serve(io, peer, self.worker, limits, self.drain).await,
+            Ok(Ok(io)) => connection::serve(io, peer, place, self.worker, limits, self.drain).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
         }

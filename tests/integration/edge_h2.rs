@@ -102,12 +102,17 @@ async fn ok(request: Request<Incoming>) -> Response<Body> {
 }
 
 async fn gate(at: &std::path::Path) -> (Gate, Tap, rcgen::CertifiedKey<rcgen::KeyPair>) {
+    let (plan, tap, made) = plan(at).await;
+    (plan.start(), tap, made)
+}
+
+async fn plan(at: &std::path::Path) -> (Plan, Tap, rcgen::CertifiedKey<rcgen::KeyPair>) {
     let made = certificate("gate.test");
     write(&made, &files(at));
     let tap = Tap::before(forge(ok).await).await;
     let mut plan = Plan::to(&tap.url());
     plan.server.listeners[0].tls = Some(files(at));
-    (plan.start(), tap, made)
+    (plan, tap, made)
 }
 
 impl Frames {
@@ -283,19 +288,49 @@ async fn limits_are_announced_and_held() {
         frames.send(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &block(&START)).await;
         frames.send(RESET, 0, number * 2 + 1, &8_u32.to_be_bytes()).await;
     }
-    let closed = tokio::time::timeout(Duration::from_secs(20), async {
-        while let Some((kind, ..)) = frames.read().await {
-            if kind == GO_AWAY {
-                return;
-            }
-        }
-    });
-    closed.await.expect("the connection is given up");
+    soon(ended(&mut frames)).await;
     assert!(tap.take().is_ok());
     // Honest requests still pass.
     let mut frames = Frames::open(gate.address, &made).await;
     frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&START)).await;
     assert_eq!(frames.outcome(1).await, Outcome::Status(200));
+}
+
+/// Reads until the connection is given up.
+async fn ended(frames: &mut Frames) {
+    while let Some((kind, ..)) = frames.read().await {
+        if kind == GO_AWAY {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_window_stays_shut_is_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut plan, _tap, made) = plan(dir.path()).await;
+    plan.server.limits.write_stall_timeout = Duration::from_millis(300);
+    let gate = plan.start();
+    let mut frames = Frames::open(gate.address, &made).await;
+    frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&START)).await;
+    assert_eq!(frames.outcome(1).await, Outcome::Status(200));
+    soon(ended(&mut frames)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_connection_are_requests_of_one_client() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut plan, tap, made) = plan(dir.path()).await;
+    plan.server.limits.max_requests_per_client = 2;
+    let gate = plan.start();
+    let mut frames = Frames::open(gate.address, &made).await;
+    frames.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    for (stream, expected) in [(1, 200), (3, 200), (5, 503)] {
+        frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(&START)).await;
+        assert_eq!(frames.outcome(stream).await, Outcome::Status(expected), "stream {stream}");
+    }
+    assert_eq!(tap.take().unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

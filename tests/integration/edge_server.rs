@@ -101,7 +101,7 @@ async fn slow_heads_and_idle_connections_are_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_limited_over_all_and_by_address() {
     let mut plan = Plan::to(&format!("http://{}", forge(echo).await));
-    plan.server.limits.max_connections_per_address = 2;
+    plan.server.limits.max_connections_per_client = 2;
     let gate = plan.start();
     let mut held = Vec::new();
     for _ in 0..2 {

@@ -272,10 +272,11 @@ async fn what_passes_is_what_the_edge_let_pass() {
     plan.guard = Arc::clone(&notes) as Arc<dyn Guard>;
     let gate = plan.start();
     send_all(gate.address, seed, Arc::new(vec![issue(1), issue(2)])).await;
+    // Some may still be on their way: what was answered first, then what left, then what was let pass.
+    let answered = counted(notes.answered.lock().unwrap().clone());
     let found = tap.take().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     let sent = counted(found.iter().map(Wire::line));
     let passing = counted(notes.passing.lock().unwrap().clone());
-    let answered = counted(notes.answered.lock().unwrap().clone());
     println!("{} requests left; {} were answered", found.len(), answered.values().sum::<usize>());
     assert_eq!(missing(&sent, &passing), Vec::<String>::new(), "seed {seed}: left without leave");
     assert_eq!(missing(&answered, &sent), Vec::<String>::new(), "seed {seed}: answered, and never left");

@@ -219,11 +219,13 @@ async fn a_move_starts_from_where_the_rules_say() {
     assert_eq!(claim["observed"]["statuses"], json!(["done"]), "{claim}");
     assert_eq!(claim["expected"], "status backlog or blocked or none or todo");
     add(&mut agents[0], number, "todo").await.refused(409, "wrong_source_state");
-    // Both managers want it in todo; the second finds it there, and finds no backlog to take away from.
+    // Two managers want it in todo: the second is told that it is there.
     let number = e2e::backlog_issue(&forge).number;
     add(&mut agents[0], number, "todo").await.granted();
     remove(&mut agents[0], number, "backlog").await.granted();
-    add(&mut agents[1], number, "todo").await.granted();
+    let late = add(&mut agents[1], number, "todo").await;
+    let claim = late.refused(409, "wrong_source_state").json()["claimgate"].clone();
+    assert_eq!(claim["observed"]["statuses"], json!(["todo"]), "{claim}");
     assert_eq!(forge.issue(REPO, number).labels, ["todo"]);
 }
 

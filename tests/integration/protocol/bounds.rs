@@ -40,6 +40,19 @@ fn message(told: &Told) -> &str {
     told.body["message"].as_str().unwrap_or_default()
 }
 
+// === the expected state alone ===
+
+#[tokio::test(start_paused = true)]
+async fn of_two_managers_who_picked_one_item_the_second_is_told_where_it_is() {
+    let world = World::new();
+    promotes(&world, "bot@manager-1", 1).await.wins();
+    world.wait(APART).await;
+    let told = promotes(&world, "bot@manager-2", 1).await.loses("wrong_source_state");
+    assert_eq!(told.body["claimgate"]["observed"]["statuses"], json!(["backlog", "todo"]), "{told:?}");
+    assert_eq!(world.writes(1), 1, "one change upstream");
+    promotes(&world, "bot@manager-2", 2).await.wins();
+}
+
 // === singletons ===
 
 #[tokio::test(start_paused = true)]

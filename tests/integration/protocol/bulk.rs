@@ -5,7 +5,7 @@ use claimgate::admission::Mode;
 use claimgate::audit::verify::Verifier;
 use claimgate::effect::Ledger as _;
 use claimgate::fake_forge::{Fault, Matcher, Options};
-use claimgate::gate::Web;
+use claimgate::gate::{CrowdLimits, Web};
 use claimgate::model::AttemptState;
 use std::time::Duration;
 
@@ -274,6 +274,26 @@ async fn forms_that_wait_for_one_claim_never_wait_for_each_other() {
     let (claimed, one, two, three) = tokio::time::timeout(20 * SECOND, all).await.expect("no two wait for each other");
     claimed.wins();
     assert!([one, two, three].iter().all(Told::is_success));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forms_have_their_share_of_the_places_and_no_more() {
+    for (all, per_agent, reason) in [(10, 1, "as many as it may"), (1, 10, "too many guarded writes")] {
+        let world = World::with(|setup| {
+            setup.service = Some("admin");
+            setup.forge = Options::forgejo_15();
+            setup.settings.crowd = CrowdLimits { all, per_agent };
+        });
+        world.slow_forge(0, 1_000, 0);
+        let (one, other) = tokio::join!(world.assigns("dev-1", &[1]), async {
+            world.wait(SECOND / 2).await;
+            world.assigns("dev-2", &[2]).await
+        });
+        one.wins();
+        let told = other.is(503, "lane_timeout");
+        assert!(told.body.to_string().contains(reason), "{told:?}");
+        world.assigns("dev-2", &[2]).await.wins();
+    }
 }
 
 // === moves ===

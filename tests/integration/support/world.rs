@@ -6,7 +6,7 @@ use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, 
 use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, BulkAsk, Gate, LaneLimits, Ports, Settings, Verify, Web};
+use claimgate::gate::{About, Ask, BulkAsk, CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify, Web};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -108,6 +108,7 @@ fn settings() -> Settings {
         emit_window: Duration::from_secs(5),
         verify: Verify::ReadBack,
         lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
+        crowd: CrowdLimits { all: 8192, per_agent: 256 },
         shared_accounts: BTreeSet::new(),
         overriders: ["supervisor"].map(Login::new).into(),
         stale_after: None,
@@ -228,6 +229,7 @@ fn begin(
         lifetime: Duration::from_mins(5),
         negative_lifetime: Duration::from_mins(5),
         capacity: 10_000,
+        concurrency: 64,
     };
     let metrics = Metrics::default();
     let key = vec![7; 32].into();
@@ -345,7 +347,7 @@ impl World {
         };
         let arrived = process.gate.ports().clock.boot();
         let about = About { method: "POST".to_owned(), path: path.clone(), ..About::default() };
-        let ask = BulkAsk { bulk: *bulk, headers, arrived, about };
+        let ask = BulkAsk { bulk: *bulk, headers, arrived, about, body: bytes::Bytes::new() };
         let runtime = tokio::runtime::Handle::current();
         tokio::select! {
             biased;
@@ -396,6 +398,7 @@ impl World {
             headers,
             operator: false,
             expectation,
+            body: text.into(),
         })
     }
 }
