@@ -28,7 +28,7 @@
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
 //! | F3 | [`audit`] | prints the ledger's audit lines, and verifies the promise from them alone |
 //! | F3 | [`clock`] | the system's clocks and randomness |
-//! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release |
+//! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release; the claims API, which only puts such writes in a row |
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |
 //! | F6 | [`config`] | one file is schema, defaults and their explanation; a wrong key is an error with its place |
 //! | F6 | [`telemetry`] | the operational log |

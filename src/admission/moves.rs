@@ -30,6 +30,8 @@ struct Moved {
     after: BTreeSet<Status>,
     /// All labels are replaced: what it says of a status is only what would change.
     whole: bool,
+    /// All labels are replaced, and others change: a status that stays among them says nothing.
+    about_others: bool,
     /// The state that it changes to.
     state: Option<OpenState>,
 }
@@ -68,11 +70,14 @@ impl Question<'_> {
             after: before.clone(),
             before,
             whole: matches!(self.change.labels, Some(SetChange::Replace(_))),
+            about_others: false,
             state: self.change.state.filter(|state| *state != self.seen.state),
         };
         if let Some(change) = &self.change.labels {
             let named = workflow.statuses(self.meant(change.members()));
-            moved.after = workflow.statuses(self.labels_after(change));
+            let after = self.labels_after(change);
+            moved.about_others = moved.whole && !after.iter().copied().eq(&self.seen.labels);
+            moved.after = workflow.statuses(after);
             match change {
                 SetChange::Remove(_) => moved.removed = named,
                 SetChange::Add(_) | SetChange::Replace(_) => moved.set = named,
@@ -153,8 +158,7 @@ impl Question<'_> {
     fn follow(&self, moved: &Moved, role: &Role<'_>, plan: &Plan) -> Ruling<Option<Meaning>> {
         self.spend(moved)?;
         let mut meaning = self.takes_up(plan);
-        // Among all labels a status that stays says nothing.
-        for status in moved.set.iter().filter(|status| !(moved.whole && moved.before.contains(*status))) {
+        for status in moved.set.iter().filter(|status| !(moved.about_others && moved.before.contains(*status))) {
             let taken_up = self.is_for_holder(status.as_str(), moved) && matches!(role, Role::Free);
             if !moved.before.contains(status) || (!taken_up && self.comes_late(role)) {
                 self.leaves_its_source(status.as_str(), &moved.before)?;

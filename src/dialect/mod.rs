@@ -6,6 +6,7 @@
 //! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
 
 mod bulk;
+mod claims;
 mod credential;
 mod forgejo;
 mod form;
@@ -16,6 +17,7 @@ mod target;
 mod wire;
 
 pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
+pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
 pub use credential::Credential;
 pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
@@ -165,7 +167,7 @@ pub struct Webhook {
 }
 
 /// One tracker's wire.
-pub trait Dialect: CreateOnce + Send + Sync + 'static {
+pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 

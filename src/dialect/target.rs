@@ -45,6 +45,11 @@ impl Target {
         self.raw.get(self.path_len + 1..)
     }
 
+    /// The query's pairs, in order; what two readers could take differently is refused.
+    pub fn pairs(&self) -> Result<Vec<(String, String)>, super::ParseError> {
+        super::form::read_query(self.query())
+    }
+
     /// Decoded once, case kept, empty ones dropped: what a canonical path is rebuilt from.
     pub fn segments(&self) -> &[String] {
         &self.segments

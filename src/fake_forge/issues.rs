@@ -66,7 +66,13 @@ pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
-    let rows = matching(&state, repo, &call.query, |issue| kind_matches(&call.query, issue));
+    let mut rows = matching(&state, repo, &call.query, |issue| kind_matches(&call.query, issue));
+    match call.query.first("sort").filter(|_| call.has(Feature::SortedLists)) {
+        Some("oldest") => rows.reverse(),
+        Some("recentupdate") => rows.sort_by_key(|issue| std::cmp::Reverse(issue.updated)),
+        Some("leastupdate") => rows.sort_by_key(|issue| issue.updated),
+        _ => {}
+    }
     Ok(page(&state, call, &rows, render::issue))
 }
 
@@ -92,6 +98,9 @@ pub(super) fn matching<'a>(
     let has_label = |issue: &Issue, name: &str| {
         issue.labels.iter().filter_map(|id| row.labels.get(id)).any(|label| label.name == name)
     };
+    // Names that are no label's are discarded.
+    let names: Vec<&str> =
+        names.into_iter().filter(|name| row.labels.values().any(|label| label.name == *name)).collect();
     let issues = row.numbers.values().rev().filter_map(|id| state.issues.get(id));
     issues
         .filter(|issue| match query.first("state") {
@@ -104,14 +113,19 @@ pub(super) fn matching<'a>(
         .collect()
 }
 
-/// One page of rows, with the headers that lead to the others.
-pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
+/// Which page is asked for, and how long it is.
+pub(super) fn page_asked(call: &Call) -> (usize, usize) {
     let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
     let size = match number("limit") {
         0 => DEFAULT_PAGE,
         limit => limit.min(LARGEST_PAGE),
     };
-    let at = number("page").max(1);
+    (number("page").max(1), size)
+}
+
+/// One page of rows, with the headers that lead to the others.
+pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
+    let (at, size) = page_asked(call);
     let shown: Vec<Value> = rows.iter().skip((at - 1) * size).take(size).map(|issue| show(state, issue)).collect();
     let link = links(&format!("{}{}", state.root, call.path.joined()), &call.query, at, rows.len().div_ceil(size));
     let total = rows.len().to_string();

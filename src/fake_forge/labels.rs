@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::body::{Fields, Kind, Schema};
 use super::call::{Call, Outcome, Part, Reply};
+use super::issues;
 use super::options::Feature;
 use super::render;
 use super::store::{By, Label};
@@ -32,7 +33,11 @@ const BY_ID_OR_NAME: Schema = Schema { name: "IssueLabelsOption", members: &[("l
 
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
-    Ok(Reply::ok(&render::repo_labels(&call.state().repos[&repo])))
+    let labels = render::repo_labels(&call.state().repos[&repo]);
+    let (page, size) = issues::page_asked(call);
+    let labels: Vec<Value> =
+        labels.as_array().into_iter().flatten().skip((page - 1) * size).take(size).cloned().collect();
+    Ok(Reply::ok(&Value::from(labels)))
 }
 
 pub(super) fn create(call: &Call) -> Outcome {

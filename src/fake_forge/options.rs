@@ -28,6 +28,8 @@ pub struct Options {
 pub enum Feature {
     /// Labels of an issue may be given by name (Forgejo 8).
     LabelNames,
+    /// A list of issues comes in the order that `sort` names (Forgejo 10).
+    SortedLists,
     /// `GET …/timeline` exists (Forgejo 7).
     Timeline,
     /// `POST` and `DELETE …/issues/{n}/assignees` exist (Gitea 1.27).
@@ -106,7 +108,7 @@ impl Options {
     pub fn forgejo_15() -> Self {
         use Feature::{
             CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, OriginCsrf, PullAssigneesReplace,
-            SessionOnWebOnly, StrictTokens, Timeline, WebChecksRepository,
+            SessionOnWebOnly, SortedLists, StrictTokens, Timeline, WebChecksRepository,
         };
         let features = BTreeSet::from([
             CollapseSlashes,
@@ -116,6 +118,7 @@ impl Options {
             OriginCsrf,
             PullAssigneesReplace,
             SessionOnWebOnly,
+            SortedLists,
             StrictTokens,
             Timeline,
             WebChecksRepository,

@@ -7,6 +7,7 @@
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
 mod bulk;
+mod claims;
 mod labels;
 mod lanes;
 mod reads;
@@ -18,6 +19,7 @@ mod shares;
 mod singleton;
 mod watch;
 
+pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use shares::CrowdLimits;
 pub use singleton::TenureError;
@@ -109,6 +111,7 @@ pub struct Gate {
     lanes: Lanes,
     shares: Shares,
     reads: Reads,
+    offers: claims::Offers,
     labels: labels::Labels,
     /// The address from which each account was first seen to claim without an instance.
     addresses: moka::sync::Cache<Login, String>,
@@ -220,6 +223,7 @@ impl Gate {
             lanes,
             shares: Shares::default(),
             reads: Reads::default(),
+            offers: claims::Offers::default(),
             labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),

@@ -5,13 +5,13 @@
 
 use super::headers::host_of;
 use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
-use super::{own, reply, singletons, stated};
+use super::{claims, own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
     Target, WireResponse, Write,
 };
-use crate::gate::{About, Ask, BulkAsk, Gate};
+use crate::gate::{About, Ask, BulkAsk, Gate, Sender};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -57,9 +57,9 @@ pub struct GateGuard {
 }
 
 /// One request under the guard, before it is understood.
-struct Candidate {
-    head: Parts,
-    target: Target,
+pub(super) struct Candidate {
+    pub(super) head: Parts,
+    pub(super) target: Target,
     peer: Peer,
     arrived: Boot,
 }
@@ -90,6 +90,9 @@ impl GateGuard {
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         let path = split_agent_prefix(request.head.uri.path()).1;
+        if claims::is_here(path) {
+            return self.claims(request, body).await;
+        }
         if singletons::is_here(path) {
             return self.singletons(&request, path).await;
         }
@@ -193,6 +196,37 @@ impl GateGuard {
             self.dialect().credential(&request.head(), body).map_err(|error| Box::new(error.rejection()))?;
         let instance = self.instance(&request.head, &request.peer)?;
         Ok((credential, instance))
+    }
+
+    /// A call of the gate's own, for whoever has the credential.
+    async fn claims(&self, request: Candidate, body: Incoming) -> Response<Body> {
+        let call = match claims::route(&request.head.method, &request.target) {
+            Ok(claims::Call::Describe) => return claims::describe(),
+            Ok(call) => call,
+            Err(response) => return *response,
+        };
+        match self.claim(call, &request, body).await {
+            Ok(response) => response,
+            Err(rejection) => self.refuse(&request, &rejection),
+        }
+    }
+
+    async fn claim(
+        &self,
+        call: claims::Call,
+        request: &Candidate,
+        body: Incoming,
+    ) -> Result<Response<Body>, Box<Rejection>> {
+        let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
+        let understood = claims::understand(self.dialect(), call, request, &body)?;
+        let (credential, instance) = self.whose(request, &body)?;
+        let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
+        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about };
+        match self.gate.claim(understood.call, sender, &self.runtime).await {
+            Some(claimed) => Ok(claims::answer(self.dialect(), call, claimed)),
+            // Only a client that has gone sees this.
+            None => Err(Box::new(unread("the request was abandoned"))),
+        }
     }
 
     async fn singletons(&self, request: &Candidate, path: &str) -> Response<Body> {
@@ -375,7 +409,7 @@ fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
 }
 
-fn no_room() -> Rejection {
+pub(super) fn no_room() -> Rejection {
     let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
     Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }

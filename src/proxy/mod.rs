@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod body;
+mod claims;
 pub mod coarse;
 pub mod fault;
 mod forward;

@@ -20,6 +20,20 @@ pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
     told(reply, |rejection, id| dialect.reject(rejection, id))
 }
 
+/// The headers that an answer to a guarded write has.
+pub(super) fn mark(
+    response: &mut Response<Body>,
+    decided: Decision,
+    code: Option<Code>,
+    id: &str,
+    shown: Option<&StateTag>,
+) {
+    response.headers_mut().insert(DECISION, decision(decided, code, id));
+    if let Some(tag) = shown.and_then(state) {
+        response.headers_mut().insert(STATE, tag);
+    }
+}
+
 /// A state's tag as a header has it.
 pub(super) fn state(tag: &StateTag) -> Option<HeaderValue> {
     HeaderValue::from_str(&tag.to_string()).ok()
@@ -41,16 +55,11 @@ pub(super) fn form_refused(dialect: &dyn Dialect, rejection: &Rejection, id: &st
 }
 
 fn told(reply: Reply, reject: impl FnOnce(&Rejection, &str) -> WireResponse) -> Response<Body> {
-    let value = decision(reply.decision, reply.code, &reply.id);
-    let tag = reply.state.as_ref().and_then(state);
-    let answer = match reply.answer {
+    let mut response = response(match reply.answer {
         Answered::Tracker(response) => response,
         Answered::Refused(rejection) => reject(&rejection, &reply.id),
-    };
-    let mut response = marked(answer, value);
-    if let Some(tag) = tag {
-        response.headers_mut().insert(STATE, tag);
-    }
+    });
+    mark(&mut response, reply.decision, reply.code, &reply.id, reply.state.as_ref());
     response
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod claims;
+mod claims_api;
 mod config;
 mod conformance;
 mod corpus;

@@ -4,6 +4,7 @@
 //! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface. Each cites the
 //! section that its facts come from.
 
+mod claims;
 mod credential;
 mod emit;
 mod explain;

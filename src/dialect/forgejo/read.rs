@@ -111,7 +111,7 @@ fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
     item_of(&head).filter(|new| new.number == address.number)
 }
 
-fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
+pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
     let id = number(issue, "id")?;
     if number(issue, "number")? != address.number {
         return Err("the tracker answered with another item".into());

@@ -6,7 +6,9 @@ use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, 
 use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, BulkAsk, CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify, Web};
+use claimgate::gate::{
+    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify, Web,
+};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -311,6 +313,22 @@ impl World {
 
     pub async fn create_if(&self, stated: Stated, who: &str, path: &str, body: Value) -> Told {
         self.write_if(Expectation::Stated(Box::new(stated)), who, "POST", path, body).await
+    }
+
+    /// A call of the claims API as the proxy would make it. Dropping the future is how its client hangs up.
+    pub async fn ask_for(&self, who: &str, call: ClaimCall) -> Option<Claimed> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
+        let gate = Arc::clone(&self.process().gate);
+        let sender = Sender {
+            credential: self.credential(token),
+            instance: instance.map(Instance::new),
+            named: None,
+            headers: headers_of(token),
+            arrived: gate.ports().clock.boot(),
+            about: About::default(),
+        };
+        gate.claim(call, sender, &tokio::runtime::Handle::current()).await
     }
 
     async fn write_if(&self, stated: Expectation, who: &str, method: &str, path: &str, body: Value) -> Told {

@@ -1,0 +1,77 @@
+//! What the gate asks of a tracker when it looks for work itself: the claims API.
+
+use super::{Address, Credential, Intent, ParseError, WireRequest, WireResponse};
+use crate::model::{Login, Project, Snapshot};
+use std::collections::BTreeSet;
+
+/// In which order items are looked at. A tracker sorts by no more than this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// First filed, first served.
+    #[default]
+    Oldest,
+    /// Last filed first.
+    Newest,
+    /// Last changed first.
+    Updated,
+    /// Longest untouched first.
+    LeastUpdated,
+}
+
+/// Which open items are listed. The tracker applies what it can of it; the rest is the gate's to check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// Of this repository.
+    pub project: Project,
+    /// With each of these labels, by name.
+    pub labels: BTreeSet<String>,
+    /// In this order.
+    pub order: Order,
+}
+
+/// One page of a list of items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenItems {
+    /// The items as they were listed, first to be looked at first. What is no issue, or cannot be read, is left out.
+    pub items: Vec<Snapshot>,
+    /// How many rows the page had.
+    pub rows: usize,
+    /// How many there are on all pages, where the tracker says so.
+    pub total: Option<usize>,
+    /// Whether the rows came the wrong way round, as from a tracker that does not sort: the last page is the first then.
+    pub reversed: bool,
+}
+
+/// What a read of such a page showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListOutcome {
+    /// The page.
+    Items(OpenItems),
+    /// 401, 403, 404 or 429: goes back unchanged.
+    Denied,
+    /// The repository is elsewhere on the same tracker.
+    Moved(Project),
+    /// No answer that can be used, and why.
+    Unreadable(String),
+}
+
+/// The part of a dialect that is about finding and taking work.
+pub trait FindWork {
+    /// A repository as a client of the gate's own calls names it: `owner/name`.
+    fn repository(&self, text: &str) -> Result<Project, ParseError>;
+
+    /// An item as such a client names it: `owner/name#7`.
+    fn item(&self, text: &str) -> Result<Address, ParseError>;
+
+    /// Whether a parameter of a query says who sends, and nothing else.
+    fn is_credential(&self, parameter: &str) -> bool;
+
+    /// A write that leaves exactly this account assigned.
+    fn assign(&self, address: &Address, login: &Login) -> Intent;
+
+    /// A read of one page of a repository's open issues; pages begin with 1.
+    fn list_open(&self, filter: &Filter, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What that read showed.
+    fn open_items(&self, filter: &Filter, response: &WireResponse) -> ListOutcome;
+}

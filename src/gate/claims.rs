@@ -1,0 +1,337 @@
+//! The claims API: what an agent would do in several requests, done as one.
+//!
+//! [`Gate::claim`] detaches a call as [`Gate::submit`] does a write. Each of its writes is a guarded write of the caller's
+//! own, made by the dialect and given to [`Gate::submit`]: judged, recorded and read back like any other. What is left for
+//! this module is to put them in a row, to undo what was done when a later one fails (`steps`), and to find an item that
+//! the caller may have (`next`, over the lists of `offers`).
+
+mod next;
+mod offers;
+mod steps;
+
+pub(super) use offers::Offers;
+
+use super::refusal;
+use super::{About, Answered, Ask, Gate, InFlight, Reply};
+use crate::admission::{Expectation, StateTag};
+use crate::dialect::{Address, Credential, Filter, Intent, WireResponse};
+use crate::effect::{Decision, IdentifyError};
+use crate::model::{Actor, Boot, Caller, Code, Fence, Instance, Locator, Login, Rejection, Time};
+use bytes::Bytes;
+use http::HeaderMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum ClaimCall {
+    /// Find a free item and claim it.
+    Next(Search),
+    /// Claim this one.
+    Take(Address, Relabelling),
+    /// Give this one up.
+    Release(Address, Relabelling),
+    /// Pass it on to another account.
+    HandOver(Address, Login),
+}
+
+/// Which item is looked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What the tracker is asked for.
+    pub filter: Filter,
+    /// Labels that it must not carry.
+    pub exclude: BTreeSet<String>,
+    /// How many items are looked at.
+    pub limit: usize,
+    /// What becomes of its labels.
+    pub labels: Relabelling,
+}
+
+/// Labels that go with a claim or a release, by name. One that is there already is not set, one that is not is not
+/// removed.
+#[derive(Clone, Debug, Default)]
+pub struct Relabelling {
+    /// These are set.
+    pub set: BTreeSet<String>,
+    /// These are removed.
+    pub remove: BTreeSet<String>,
+}
+
+/// Who asks, as the edge knows it.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// With which credential.
+    pub credential: Credential,
+    /// Which agent behind the account, where it said so.
+    pub instance: Option<Instance>,
+    /// The account's name, for a credential that may not ask for it.
+    pub named: Option<Login>,
+    /// The request's headers; the dialect keeps the allow-listed ones.
+    pub headers: HeaderMap,
+    /// When its head had been read.
+    pub arrived: Boot,
+    /// For the audit.
+    pub about: About,
+}
+
+/// What the caller is to be told.
+#[derive(Debug)]
+pub enum Claimed {
+    /// Somebody holds the item now.
+    Granted(Box<Grant>),
+    /// Nobody does.
+    Released(Box<Reply>),
+    /// Nothing is free.
+    Nothing,
+    /// It came to nothing: a refusal, or the tracker's own answer.
+    Ended(Box<Reply>),
+}
+
+/// An item that somebody holds.
+#[derive(Debug)]
+pub struct Grant {
+    /// As the tracker shows it; nothing where it could not be read once more.
+    pub item: Option<Bytes>,
+    /// Where it is.
+    pub resource: Locator,
+    /// Who holds it.
+    pub holder: Actor,
+    /// Since when.
+    pub since: Option<Time>,
+    /// The version of its ownership.
+    pub fence: Option<Fence>,
+    /// Names the decision.
+    pub id: String,
+    /// The decision, for the header.
+    pub decision: Decision,
+    /// The code, for the header.
+    pub code: Option<Code>,
+    /// The guarded fields as they were last read.
+    pub state: Option<StateTag>,
+}
+
+/// One call under way.
+struct Errand {
+    gate: Arc<Gate>,
+    sender: Sender,
+    runtime: Handle,
+}
+
+/// Why a call ends early.
+enum End {
+    /// The caller is told this.
+    Told(Box<Reply>),
+    /// There is nobody to be told.
+    Gone,
+}
+
+type Going<T> = Result<T, End>;
+
+// === impl Gate ===
+
+impl Gate {
+    /// Carries the call out in a task of its own on `runtime`, and waits for what came of it.
+    ///
+    /// A caller that has hung up before its item was found gets none, and one found for it is given back: nobody would
+    /// know that it holds it. `None` is for whoever has gone.
+    pub async fn claim(self: &Arc<Self>, call: ClaimCall, sender: Sender, runtime: &Handle) -> Option<Claimed> {
+        let (tell, told) = oneshot::channel();
+        let guard = InFlight::enter(Arc::clone(self));
+        let errand = Errand { gate: Arc::clone(self), sender, runtime: runtime.clone() };
+        runtime.spawn(async move {
+            let _guard = guard;
+            errand.run(call, tell).await;
+        });
+        told.await.ok()
+    }
+}
+
+// === impl Errand ===
+
+impl Errand {
+    async fn run(&self, call: ClaimCall, tell: oneshot::Sender<Claimed>) {
+        let gone = || tell.is_closed();
+        let done = match call {
+            ClaimCall::Next(search) => return self.run_next(&search, tell).await,
+            ClaimCall::Take(address, labels) => self.take_named(&address, &labels, &gone).await,
+            ClaimCall::Release(address, labels) => self.give_up(&address, &labels, &gone).await,
+            ClaimCall::HandOver(address, to) => self.hand_over(&address, &to).await,
+        };
+        // The caller may have gone: the same request again tells it where it stands.
+        match done {
+            Ok(claimed) => drop(tell.send(claimed)),
+            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(reply))),
+            Err(End::Gone) => {}
+        }
+    }
+
+    async fn run_next(&self, search: &Search, tell: oneshot::Sender<Claimed>) {
+        match self.next(search, &|| tell.is_closed()).await {
+            Ok(None) => drop(tell.send(Claimed::Nothing)),
+            Ok(Some(taken)) => {
+                let undo = taken.undo;
+                if let Err(Claimed::Granted(grant)) = tell.send(Claimed::Granted(Box::new(taken.grant)))
+                    && let Err(why) = self.undo(&taken.address, undo).await
+                {
+                    tracing::warn!(resource = %grant.resource, why, "claimed for a caller that has gone, and not given back");
+                }
+            }
+            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(reply))),
+            Err(End::Gone) => {}
+        }
+    }
+
+    async fn take_named(
+        &self,
+        address: &Address,
+        labels: &Relabelling,
+        gone: &(dyn Fn() -> bool + Sync),
+    ) -> Going<Claimed> {
+        let caller = self.caller().await?;
+        let login = self.login(&caller)?;
+        let labels = self.resolve(address, labels).await?;
+        if gone() {
+            return Err(End::Gone);
+        }
+        let taken = self.take(address, &login, &labels, Expectation::Implied).await;
+        let taken = taken.map_err(|failed| End::Told(failed.reply))?;
+        Ok(Claimed::Granted(Box::new(taken.grant)))
+    }
+
+    async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
+        let reply = self.submit(self.gate.ports.dialect.assign(address, to), Expectation::Implied).await;
+        let (reply, response) = succeeded(reply).map_err(End::Told)?;
+        let grant = self.grant(address, reply, Some(response.body)).await;
+        Ok(Claimed::Granted(Box::new(grant)))
+    }
+
+    // === who asks ===
+
+    async fn caller(&self) -> Going<Caller> {
+        let credential = &self.sender.credential;
+        let account = self.gate.ports.identify.account(credential).await.map_err(|error| match error {
+            IdentifyError::Refused(response) => self.denied(*response),
+            IdentifyError::Unreadable(why) => self.unreadable(&why),
+        })?;
+        Ok(self.gate.caller(account, self.sender.instance.clone(), credential))
+    }
+
+    /// Whom the tracker is to show as the assignee.
+    fn login(&self, caller: &Caller) -> Going<Login> {
+        match (caller.actor.account.login(), &self.sender.named) {
+            (Some(login), None) => Ok(login.clone()),
+            (Some(login), Some(named)) if login == named => Ok(login.clone()),
+            (Some(login), Some(named)) => Err(self.refuse(Rejection::of_request(
+                Code::AmbiguousRequest,
+                format!("`assignee` is {named}, but the credential is {login}'s: leave it out, or hand the item over"),
+            ))),
+            (None, Some(named)) => Ok(named.clone()),
+            (None, None) => Err(self.refuse(Rejection::of_request(
+                Code::IdentityRequired,
+                "this credential may not ask the tracker whose it is: name its account in `assignee`",
+            ))),
+        }
+    }
+
+    // === one write ===
+
+    /// A guarded write of the caller's own.
+    async fn submit(&self, intent: Intent, expectation: Expectation) -> Reply {
+        let ask = Ask {
+            intent,
+            credential: self.sender.credential.clone(),
+            instance: self.sender.instance.clone(),
+            headers: self.sender.headers.clone(),
+            arrived: self.gate.ports.clock.boot(),
+            about: self.sender.about.clone(),
+            body: Bytes::new(),
+            operator: false,
+            expectation,
+        };
+        match self.gate.submit(ask, &self.runtime).await {
+            Some(reply) => reply,
+            // Only a section whose client has gone answers nothing, and this one waits.
+            None => self.refusal(Rejection::of_request(Code::Busy, "the request was given up; try again")),
+        }
+    }
+
+    /// What the caller is told of an item that somebody holds now.
+    async fn grant(&self, address: &Address, reply: Reply, item: Option<Bytes>) -> Grant {
+        let resource = address.locator();
+        let record = match self.gate.reads.key(&resource).await {
+            Some(key) => self.gate.ports.ledger.item(&key).await.ok().flatten(),
+            None => None,
+        };
+        let held = record.and_then(|record| record.holding);
+        let print = self.gate.ports.identify.fingerprint(&self.sender.credential);
+        let caller = || Actor {
+            account: self.gate.ports.identify.known(&print).unwrap_or(crate::model::Account::Opaque(print)),
+            instance: self.sender.instance.clone(),
+        };
+        Grant {
+            item,
+            resource,
+            since: held.as_ref().map(|held| held.since),
+            fence: held.as_ref().map(|held| held.fence),
+            holder: held.map_or_else(caller, |held| held.actor),
+            id: reply.id,
+            decision: reply.decision,
+            code: reply.code,
+            state: reply.state,
+        }
+    }
+
+    // === ways out ===
+
+    fn refuse(&self, rejection: Rejection) -> End {
+        End::Told(Box::new(self.refusal(rejection)))
+    }
+
+    fn refusal(&self, rejection: Rejection) -> Reply {
+        let now = self.gate.ports.clock.boot();
+        let took = Duration::from_micros(now.0.saturating_sub(self.sender.arrived.0));
+        let id = self.gate.record_refusal(&rejection, &self.sender.about, took);
+        let code = Some(rejection.code);
+        Reply { id, decision: Decision::Reject, code, answer: Answered::Refused(Box::new(rejection)), state: None }
+    }
+
+    fn unreadable(&self, why: &str) -> End {
+        tracing::warn!(upstream.error = why, "claim refused: the tracker could not be read");
+        let message = "the tracker could not be read, so nothing was sent; try again";
+        self.refuse(Rejection::of_request(Code::UpstreamUnreadable, message))
+    }
+
+    /// The tracker's own refusal of a read goes back unchanged.
+    fn denied(&self, response: WireResponse) -> End {
+        let identify = &self.gate.ports.identify;
+        if response.status == http::StatusCode::UNAUTHORIZED {
+            identify.forget(&identify.fingerprint(&self.sender.credential));
+        }
+        let why = format!("the tracker answered {}", response.status);
+        let reply = self.refusal(Rejection::of_request(Code::UpstreamUnreadable, why));
+        End::Told(Box::new(Reply { answer: Answered::Tracker(response), ..reply }))
+    }
+}
+
+/// The tracker's answer of a write that went through; else the reply as it is.
+fn succeeded(reply: Reply) -> Result<(Reply, WireResponse), Box<Reply>> {
+    match &reply.answer {
+        Answered::Tracker(response) if response.status.is_success() => {
+            let response = response.clone();
+            Ok((reply, response))
+        }
+        _ => Err(Box::new(reply)),
+    }
+}
+
+/// Why a write did not go through, in a sentence.
+fn why(reply: &Reply) -> String {
+    match &reply.answer {
+        Answered::Refused(rejection) => rejection.message.clone(),
+        Answered::Tracker(response) => format!("the tracker answered {}", response.status),
+    }
+}

@@ -1,0 +1,252 @@
+//! Finding an item for a caller: a list, a candidate that nobody else tries, a claim; and again where that is lost.
+//!
+//! A list may be somebody else's and a moment old: what it offers is tried by a claim that reads for itself. But that
+//! nothing is free is said only by a list that was asked for after the caller came, and after every claim of the others
+//! under way has ended.
+
+use super::offers::{List, Reserved, Wanted};
+use super::steps::{Failed, Taken};
+use super::{End, Errand, Going, Search};
+use crate::admission::{Aims, Expectation, Mode, Offer, Question, Rules, Stated, offer};
+use crate::dialect::{Address, Filter, ListOutcome, OpenItems};
+use crate::model::{
+    Caller, Change, Code, ItemRecord, Login, OpenState, Project, Rejection, ResourceKey, SetChange, Snapshot, Status,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is known of the caller and its wish before any list is read.
+struct Hunt<'a> {
+    search: &'a Search,
+    caller: Caller,
+    login: Login,
+    /// The rules as they would be if all of them were enforced: nobody is offered what another has.
+    rules: Rules,
+    aims: Aims,
+    /// What this caller has tried already.
+    tried: BTreeSet<ResourceKey>,
+}
+
+/// What a list has for a caller.
+enum Pick<'a> {
+    /// This may be tried, and by nobody else meanwhile.
+    Try(Snapshot, Reserved<'a>),
+    /// Others are trying all that is left.
+    Wait,
+    Nothing,
+}
+
+/// A list of somebody else's, then one since the caller came.
+const ROUNDS: usize = 2;
+/// Pages of one list, however many items are looked at.
+const MOST_PAGES: usize = 40;
+
+impl Errand {
+    /// Claims some item that fits.
+    pub(super) async fn next(&self, search: &Search, gone: &(dyn Fn() -> bool + Sync)) -> Going<Option<Taken>> {
+        let mut hunt = self.hunt(search).await?;
+        let labels = self.resolve(&address(&search.filter.project, 1), &search.labels).await?;
+        let until = tokio::time::Instant::now() + self.gate.settings.lanes.timeout;
+        for round in 0..ROUNDS {
+            let list = self.offered(&hunt, round > 0).await?;
+            loop {
+                // Registered before looking, so that no end is missed in between.
+                let ended = self.gate.offers.ended().notified();
+                tokio::pin!(ended);
+                ended.as_mut().enable();
+                let (seen, reserved) = match self.pick(&list, &mut hunt).await? {
+                    Pick::Try(seen, reserved) => (seen, reserved),
+                    Pick::Nothing => break,
+                    Pick::Wait => {
+                        tokio::time::timeout_at(until, ended).await.map_err(|_| self.all_under_way())?;
+                        continue;
+                    }
+                };
+                if gone() {
+                    return Err(End::Gone);
+                }
+                hunt.tried.insert(seen.key.clone());
+                let address = address(&seen.locator.project, seen.locator.number);
+                let taken = self.take(&address, &hunt.login, &labels, as_listed(&hunt.rules, &seen)).await;
+                // What only this caller could not have is still there for those who wait.
+                if taken.as_ref().map_or_else(Failed::is_lost, |_| true) {
+                    list.set_gone(&seen.key);
+                }
+                drop(reserved);
+                match taken {
+                    Ok(taken) => return Ok(Some(taken)),
+                    Err(failed) if failed.is_lost() => tracing::trace!(resource = %seen.locator, "lost, going on"),
+                    Err(failed) => return Err(End::Told(failed.reply)),
+                }
+            }
+            if list.began >= self.sender.arrived {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn hunt<'a>(&self, search: &'a Search) -> Going<Hunt<'a>> {
+        let caller = self.caller().await?;
+        let login = self.login(&caller)?;
+        let mut rules = Rules::clone(&self.gate.rules());
+        rules.assignment.mode = Mode::Enforce;
+        let states = |names: &BTreeSet<String>| {
+            let names = names.iter().map(|name| Status::new(name));
+            names.filter(|name| rules.workflow.states.contains(name)).collect()
+        };
+        let aims = Aims { from: states(&search.filter.labels), to: states(&search.labels.set) };
+        let caller = Caller { overrider: false, ..caller };
+        Ok(Hunt { search, caller, login, rules, aims, tried: BTreeSet::new() })
+    }
+
+    // === the choice ===
+
+    async fn pick(&self, list: &List, hunt: &mut Hunt<'_>) -> Going<Pick<'_>> {
+        let mut waits = false;
+        for seen in &list.items {
+            if hunt.tried.contains(&seen.key) || list.is_gone(&seen.key) || !hunt.search.fits(seen) {
+                continue;
+            }
+            let Some(reserved) = self.gate.offers.reserve(&seen.key) else {
+                waits = true;
+                continue;
+            };
+            match self.judge(list, hunt, seen).await? {
+                Offer::Free => return Ok(Pick::Try(seen.clone(), reserved)),
+                Offer::Taken => list.set_gone(&seen.key),
+                Offer::Refused(_) => drop(hunt.tried.insert(seen.key.clone())),
+            }
+        }
+        Ok(if waits { Pick::Wait } else { Pick::Nothing })
+    }
+
+    async fn judge(&self, list: &List, hunt: &Hunt<'_>, seen: &Snapshot) -> Going<Offer> {
+        let record = self.gate.ports.ledger.item(&seen.key).await.map_err(|error| {
+            let rejection = super::refusal::no_ledger(&seen.locator, &error.to_string());
+            self.refuse(*rejection)
+        })?;
+        let record = record.unwrap_or_else(|| ItemRecord::new(seen.key.clone(), seen.locator.clone()));
+        let change = Change { assignees: Some(SetChange::Replace([hunt.login.clone()].into())), ..Change::default() };
+        let question = Question {
+            rules: &hunt.rules,
+            caller: &hunt.caller,
+            change: &change,
+            record: &record,
+            seen,
+            labels: &[],
+            now: self.gate.ports.clock.now(),
+        };
+        Ok(offer(&question, list.asked, &hunt.aims))
+    }
+
+    fn all_under_way(&self) -> End {
+        let message = "others are claiming all that is left, and it takes long; try again";
+        let rejection = Rejection::of_request(Code::LaneTimeout, message);
+        self.refuse(Rejection { retry_after: Some(Duration::from_secs(1)), ..rejection })
+    }
+
+    // === the list ===
+
+    /// A list that the caller may see. Of those who may read the repository one reads it for all; whose credential was
+    /// not seen to read there reads for itself, and is known from then on.
+    async fn offered(&self, hunt: &Hunt<'_>, since_arrival: bool) -> Going<Arc<List>> {
+        let wanted = Wanted { filter: hunt.search.filter.clone(), limit: hunt.search.limit };
+        let place = self.gate.offers.shelf(&wanted, self.gate.ports.clock.boot());
+        if !self.gate.reads.is_reader(&hunt.caller.credential, &wanted.filter.project) {
+            let list = self.read_list(&wanted).await?;
+            place.put(&list);
+            return Ok(list);
+        }
+        let usable = || {
+            let recent = || (!since_arrival).then(|| place.recent(self.gate.ports.clock.boot())).flatten();
+            place.since(self.sender.arrived).or_else(recent)
+        };
+        if let Some(list) = usable() {
+            return Ok(list);
+        }
+        let turn = tokio::time::timeout(self.gate.settings.lanes.timeout, place.turn.lock()).await;
+        let _turn = turn.map_err(|_| self.unreadable("a list that others wait for, too, does not come"))?;
+        if let Some(list) = usable() {
+            return Ok(list);
+        }
+        let list = self.read_list(&wanted).await?;
+        place.put(&list);
+        Ok(list)
+    }
+
+    async fn read_list(&self, wanted: &Wanted) -> Going<Arc<List>> {
+        let clock = &self.gate.ports.clock;
+        let (began, asked) = (clock.boot(), clock.now());
+        let mut filter = wanted.filter.clone();
+        let first = self.page(&mut filter, 1).await?;
+        let pages = first.total.map_or(MOST_PAGES, |total| total.div_ceil(first.rows.max(1)).max(1));
+        // A tracker that does not sort begins with the newest: the oldest are on the last page.
+        let backwards = first.reversed && first.total.is_some();
+        let mut first = Some(first);
+        let (mut items, mut looked) = (Vec::new(), 0);
+        for turn in 1..=pages.min(MOST_PAGES) {
+            let at = if backwards { pages + 1 - turn } else { turn };
+            let page = match first.take_if(|_| at == 1) {
+                Some(page) => page,
+                None => self.page(&mut filter, at).await?,
+            };
+            looked += page.rows;
+            items.extend(page.items);
+            if page.rows == 0 || looked >= wanted.limit {
+                break;
+            }
+        }
+        items.truncate(wanted.limit);
+        for seen in &items {
+            self.gate.reads.learn_key(&seen.locator, &seen.key).await;
+        }
+        let print = self.gate.ports.identify.fingerprint(&self.sender.credential);
+        self.gate.reads.learn_reader(&print, &wanted.filter.project);
+        Ok(List::new(began, asked, items))
+    }
+
+    /// One page; where the repository has moved, the filter follows it.
+    async fn page(&self, filter: &mut Filter, at: usize) -> Going<OpenItems> {
+        let ports = &self.gate.ports;
+        for _ in 0..2 {
+            let request = ports.dialect.list_open(filter, at, &self.sender.credential);
+            let started = tokio::time::Instant::now();
+            let answer = ports.upstream.read(request).await;
+            ports.metrics.upstream_took("list", started.elapsed());
+            let (response, _) = answer.map_err(|error| self.unreadable(&error.to_string()))?;
+            match ports.dialect.open_items(filter, &response) {
+                ListOutcome::Items(page) => return Ok(page),
+                ListOutcome::Denied => return Err(self.denied(response)),
+                ListOutcome::Moved(project) => filter.project = project,
+                ListOutcome::Unreadable(why) => return Err(self.unreadable(&why)),
+            }
+        }
+        Err(self.unreadable("the repository redirects more than once"))
+    }
+}
+
+// === impl Search ===
+
+impl Search {
+    /// Whether the item carries what it must and nothing that it must not. Label names are compared without regard to
+    /// case.
+    fn fits(&self, seen: &Snapshot) -> bool {
+        let carried: BTreeSet<String> = seen.labels.iter().map(|label| label.name.to_lowercase()).collect();
+        let shows = |name: &String| carried.contains(&name.to_lowercase());
+        self.filter.labels.iter().all(shows) && !self.exclude.iter().any(shows)
+    }
+}
+
+/// The claim's own condition: what was listed is what is claimed, whoever asks, and even where rules only observe.
+fn as_listed(rules: &Rules, seen: &Snapshot) -> Expectation {
+    let statuses = Some(rules.workflow.statuses(&seen.labels));
+    let (assignees, state) = (Some(BTreeSet::new()), Some(OpenState::Open));
+    Expectation::Stated(Box::new(Stated { tags: None, assignees, statuses, state }))
+}
+
+fn address(project: &Project, number: u64) -> Address {
+    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
+    Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false }
+}

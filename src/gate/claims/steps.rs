@@ -1,0 +1,303 @@
+//! A claim and its labels as one step: all of it is done, or none of it.
+//!
+//! The tracker has no such step, so it is made of several, each of them guarded and recorded. What fails half-way is
+//! undone in the reverse order by writes of the same kind. Between them others see the halves; but nobody else may
+//! write to the item meanwhile, because the claim comes first and the release last.
+
+use super::{Claimed, End, Errand, Going, Grant, Relabelling, refusal, succeeded, why};
+use crate::admission::Expectation;
+use crate::dialect::{Address, ReadOutcome, WireResponse};
+use crate::effect::Decision;
+use crate::gate::section::Stop;
+use crate::gate::{Answered, Reply};
+use crate::model::{Code, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot};
+use http::StatusCode;
+use std::collections::BTreeSet;
+
+/// Labels as the tracker knows them.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    set: BTreeSet<LabelRef>,
+    /// Names, in lower case.
+    remove: BTreeSet<String>,
+}
+
+/// An item that was claimed, and how to undo that.
+pub(super) struct Taken {
+    pub(super) address: Address,
+    pub(super) grant: Grant,
+    pub(super) undo: Undo,
+}
+
+/// What has been done so far, in the order in which it was done.
+#[derive(Debug, Default)]
+pub(super) struct Undo {
+    /// The caller became the holder.
+    claimed: bool,
+    /// What takes each change of labels back.
+    labels: Vec<SetChange<LabelRef>>,
+}
+
+/// A claim that came to nothing.
+pub(super) struct Failed {
+    pub(super) reply: Box<Reply>,
+    /// It was the claim itself that failed, and not what was to follow it.
+    pub(super) at_the_claim: bool,
+}
+
+impl Errand {
+    /// Claims the item and changes its labels.
+    pub(super) async fn take(
+        &self,
+        address: &Address,
+        login: &Login,
+        labels: &Resolved,
+        stated: Expectation,
+    ) -> Result<Taken, Failed> {
+        let reply = self.submit(self.gate.ports.dialect.assign(address, login), stated).await;
+        let (reply, response) = succeeded(reply).map_err(|reply| Failed { reply, at_the_claim: true })?;
+        // What the caller held before is not taken from it again.
+        let mut undo = Undo { claimed: reply.decision != Decision::Noop, labels: Vec::new() };
+        let item = match self.relabel_taken(address, labels, &response, &mut undo).await {
+            Ok(true) => self.look(address).await.ok().map(|(_, response)| response.body),
+            Ok(false) => Some(response.body),
+            Err(step) => {
+                let reply = self.undone(address, "its labels could not be changed", step, undo).await;
+                return Err(Failed { reply, at_the_claim: false });
+            }
+        };
+        Ok(Taken { address: address.clone(), grant: self.grant(address, reply, item).await, undo })
+    }
+
+    /// Changes labels, and leaves the item to nobody.
+    pub(super) async fn give_up(
+        &self,
+        address: &Address,
+        labels: &Relabelling,
+        gone: &(dyn Fn() -> bool + Sync),
+    ) -> Going<Claimed> {
+        let labels = self.resolve(address, labels).await?;
+        if gone() {
+            return Err(End::Gone);
+        }
+        let mut undo = Undo::default();
+        if !labels.is_empty() {
+            let (seen, _) = self.look(address).await.map_err(End::Told)?;
+            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo).await {
+                return Err(End::Told(self.undone(address, "its labels could not be changed", step, undo).await));
+            }
+        }
+        let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), Expectation::Implied).await;
+        match succeeded(reply) {
+            Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
+            Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
+            Err(step) => Err(End::Told(self.undone(address, "it could not be released", step, undo).await)),
+        }
+    }
+
+    // === labels ===
+
+    /// What the names mean, before anything is written. One that is to be set must exist.
+    pub(super) async fn resolve(&self, address: &Address, labels: &Relabelling) -> Going<Resolved> {
+        let remove = labels.remove.iter().map(|name| name.to_lowercase()).collect();
+        let mut set = BTreeSet::new();
+        if !labels.set.is_empty() {
+            let known = self.labels(address, &labels.set).await?;
+            for name in &labels.set {
+                let wanted = LabelRef::Name(name.clone());
+                // What a name is not found for is taken at its word, without an id.
+                let found = known.iter().find(|label| label.id != 0 && wanted.names(label.id, &label.name));
+                set.insert(LabelRef::Id(found.ok_or_else(|| self.no_label(address, name))?.id));
+            }
+        }
+        Ok(Resolved { set, remove })
+    }
+
+    async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<Vec<Label>> {
+        let (gate, credential) = (&self.gate, &self.sender.credential);
+        let print = gate.ports.identify.fingerprint(credential);
+        let read = if gate.reads.is_reader(&print, &address.project()) {
+            let refs = names.iter().map(|name| LabelRef::Name(name.clone())).collect();
+            gate.named_labels(&refs, &blank(address), address, credential).await
+        } else {
+            // What others have read is for those who may read there.
+            match gate.list_labels(address, false, credential).await {
+                Ok(of_repo) => gate.list_labels(address, true, credential).await.map(|all| [of_repo, all].concat()),
+                stop => stop,
+            }
+        };
+        read.map_err(|stop| match stop {
+            Stop::Refuse(rejection) => self.refuse(*rejection),
+            Stop::Tracker(response) => self.denied(*response),
+            Stop::Gone | Stop::Moved => End::Gone,
+        })
+    }
+
+    fn no_label(&self, address: &Address, name: &str) -> End {
+        let message = format!("{} has no label `{name}`; nothing was sent", address.project());
+        self.refuse(Rejection::of_request(Code::AmbiguousRequest, message))
+    }
+
+    /// Whether anything had to be changed.
+    async fn relabel_taken(
+        &self,
+        address: &Address,
+        labels: &Resolved,
+        claimed: &WireResponse,
+        undo: &mut Undo,
+    ) -> Result<bool, Box<Reply>> {
+        if labels.is_empty() {
+            return Ok(false);
+        }
+        // The answer to a claim shows the item as a read does.
+        let shown = WireResponse { status: StatusCode::OK, ..claimed.clone() };
+        let seen = match self.gate.ports.dialect.read(address, &shown) {
+            ReadOutcome::Item(seen) => seen,
+            _ => self.look(address).await?.0,
+        };
+        self.relabel(address, labels, &seen, undo).await
+    }
+
+    /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none.
+    async fn relabel(
+        &self,
+        address: &Address,
+        labels: &Resolved,
+        seen: &Snapshot,
+        undo: &mut Undo,
+    ) -> Result<bool, Box<Reply>> {
+        let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
+        let missing: BTreeSet<LabelRef> = labels.set.difference(&carried).cloned().collect();
+        let named = seen.labels.iter().filter(|label| labels.remove.contains(&label.name.to_lowercase()));
+        let removed: Vec<LabelRef> = named.map(|label| LabelRef::Id(label.id)).collect();
+        let changes = !missing.is_empty() || !removed.is_empty();
+        if !missing.is_empty() {
+            let response = self.relabel_once(address, SetChange::Add(missing.clone())).await?;
+            undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
+            // A label that is exclusive in its scope pushes others out.
+            if let Some(now) = self.gate.ports.dialect.labels(&response) {
+                let now: BTreeSet<LabelRef> = now.iter().map(|label| LabelRef::Id(label.id)).collect();
+                let pushed_out: BTreeSet<LabelRef> = carried.difference(&now).cloned().collect();
+                if !pushed_out.is_empty() {
+                    undo.labels.insert(0, SetChange::Add(pushed_out));
+                }
+            }
+        }
+        for label in removed {
+            self.relabel_once(address, SetChange::Remove([label.clone()].into())).await?;
+            undo.labels.push(SetChange::Add([label].into()));
+        }
+        Ok(changes)
+    }
+
+    async fn relabel_once(&self, address: &Address, change: SetChange<LabelRef>) -> Result<WireResponse, Box<Reply>> {
+        let reply = self.submit(self.gate.ports.dialect.relabel(address, change), Expectation::Implied).await;
+        succeeded(reply).map(|(_, response)| response)
+    }
+
+    /// One read of the item, with the caller's credential.
+    async fn look(&self, address: &Address) -> Result<(Snapshot, WireResponse), Box<Reply>> {
+        let ports = &self.gate.ports;
+        let unreadable = |why: &str| Box::new(self.refusal(*refusal::unreadable(&address.locator(), why)));
+        let mut at = address.clone();
+        for _ in 0..2 {
+            let answer = ports.upstream.read(ports.dialect.observe(&at, &self.sender.credential)).await;
+            let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+            match ports.dialect.read(&at, &response) {
+                ReadOutcome::Item(seen) => return Ok((seen, response)),
+                ReadOutcome::Moved(to) => at = to,
+                ReadOutcome::Denied => {
+                    let mut reply = unreadable(&format!("the tracker answered {}", response.status));
+                    reply.answer = Answered::Tracker(response);
+                    return Err(reply);
+                }
+                ReadOutcome::Unreadable(why) => return Err(unreadable(&why)),
+            }
+        }
+        Err(unreadable("it redirects more than once"))
+    }
+
+    // === undoing ===
+
+    /// Takes back what was done, newest first.
+    pub(super) async fn undo(&self, address: &Address, undo: Undo) -> Result<(), String> {
+        for change in undo.labels.into_iter().rev() {
+            self.relabel_once(address, change).await.map_err(|reply| why(&reply))?;
+        }
+        if undo.claimed {
+            let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), Expectation::Implied).await;
+            succeeded(reply).map_err(|reply| why(&reply))?;
+        }
+        Ok(())
+    }
+
+    /// What the caller is told of a step that failed, once what had been done was undone.
+    async fn undone(&self, address: &Address, what: &str, mut step: Box<Reply>, undo: Undo) -> Box<Reply> {
+        // Whether that step landed is not known, and so not what to undo: repeating the request goes on from here.
+        if step.code == Some(Code::OutcomeUnknown) {
+            return step;
+        }
+        let locator = address.locator();
+        let reason = why(&step);
+        let (code, rest) = match self.undo(address, undo).await {
+            Ok(()) => (Code::NotApplied, "what had been done was undone".to_owned()),
+            Err(why) => (Code::Partial, format!("what had been done was not all undone: {why}")),
+        };
+        let message = format!("{locator}: {what}: {reason}; {rest}");
+        match &mut step.answer {
+            Answered::Refused(rejection) => rejection.message = message,
+            // The tracker's own status, with a body that says what has become of the rest.
+            Answered::Tracker(response) => {
+                let mut told = self.gate.ports.dialect.reject(&refusal::plain(code, &locator, message), &step.id);
+                if response.status.is_client_error() || response.status.is_server_error() {
+                    told.status = response.status;
+                }
+                *response = told;
+                (step.decision, step.code) = (Decision::Reject, Some(code));
+            }
+        }
+        step
+    }
+}
+
+// === impl Resolved, Failed ===
+
+impl Resolved {
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+impl Failed {
+    /// Another has it, or it is not as the list showed it: there may be others.
+    pub(super) fn is_lost(&self) -> bool {
+        let missing =
+            matches!(&self.reply.answer, Answered::Tracker(response) if response.status == StatusCode::NOT_FOUND);
+        let beaten = matches!(
+            self.reply.code,
+            Some(
+                Code::AlreadyAssigned
+                    | Code::WrongSourceState
+                    | Code::NotHolder
+                    | Code::Contested
+                    | Code::InDoubt
+                    | Code::Busy
+                    | Code::PreconditionFailed
+                    | Code::LaneTimeout
+            )
+        );
+        self.at_the_claim && (missing || beaten)
+    }
+}
+
+/// An item of which nothing is known but where it is.
+fn blank(address: &Address) -> Snapshot {
+    Snapshot {
+        key: ResourceKey::new(""),
+        locator: address.locator(),
+        assignees: BTreeSet::new(),
+        labels: BTreeSet::new(),
+        state: OpenState::Open,
+        author: None,
+    }
+}

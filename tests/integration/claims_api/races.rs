@@ -1,0 +1,171 @@
+//! What needs a certain moment, in virtual time: races that are lost, claims that fail while others wait, callers that
+//! hang up.
+
+use crate::support::{Q, REPO, World};
+use claimgate::dialect::{Address, Filter, Order};
+use claimgate::fake_forge::{Fault, Matcher};
+use claimgate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
+use claimgate::model::Project;
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn next(labels: Relabelling) -> ClaimCall {
+    let filter = Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+    ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels })
+}
+
+fn any() -> ClaimCall {
+    next(Relabelling::default())
+}
+
+#[track_caller]
+fn granted(claimed: Option<Claimed>) -> Grant {
+    match claimed {
+        Some(Claimed::Granted(grant)) => *grant,
+        other => panic!("no grant: {other:?}"),
+    }
+}
+
+fn status(claimed: Option<&Claimed>) -> u16 {
+    match claimed {
+        Some(Claimed::Granted(_)) => 201,
+        Some(Claimed::Nothing | Claimed::Released(_)) => 204,
+        Some(Claimed::Ended(reply)) => match &reply.answer {
+            claimgate::gate::Answered::Tracker(response) => response.status.as_u16(),
+            claimgate::gate::Answered::Refused(rejection) => rejection.code.status(),
+        },
+        None => 0,
+    }
+}
+
+fn lists(world: &World) -> usize {
+    world.forge.requests().iter().filter(|request| request.target.contains("/issues?")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_race_is_run_again_on_the_next_item() {
+    let world = World::with(|setup| setup.issues = 4);
+    world.knows_readers(3).await;
+    assert_eq!(granted(world.ask_for("dev-1", any()).await).resource.number, 1);
+    // The list is a moment old: it still shows these as free.
+    world.forge.outside_assign("root", REPO, 2, &["gardener"]);
+    world.forge.outside_labels("root", REPO, 3, &["done"]);
+    let grant = granted(world.ask_for("dev-2", any()).await);
+    assert_eq!((grant.resource.number, lists(&world)), (4, 1), "by the same list");
+    assert_eq!(world.forge.issue(REPO, 2).assignees, ["gardener"]);
+    assert!(world.forge.issue(REPO, 3).assignees.is_empty(), "not as it was listed, so not as it was asked for");
+    // That nothing is free rests on a list of its own.
+    assert_eq!(status(world.ask_for("dev-3", any()).await.as_ref()), 204);
+    assert_eq!(lists(&world), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_free_only_by_a_list_since_the_caller_came() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(2).await;
+    assert_eq!(status(world.ask_for("dev-1", any()).await.as_ref()), 201);
+    world.forge.add_issue(REPO, "new work", &["backlog"], &[]);
+    assert_eq!(granted(world.ask_for("dev-2", any()).await).resource.number, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_at_once_share_the_list_and_the_work() {
+    let world = World::with(|setup| (setup.agents, setup.issues) = (64, 20));
+    world.knows_readers(64).await;
+    world.slow_forge(50, 50, 0);
+    let agents: Vec<String> = (1..=64).map(|n| format!("dev-{n}")).collect();
+    let told = join_all(agents.iter().map(|agent| world.ask_for(agent, any()))).await;
+    let numbers: BTreeSet<u64> = told
+        .iter()
+        .filter_map(|told| match told {
+            Some(Claimed::Granted(grant)) => Some(grant.resource.number),
+            _ => None,
+        })
+        .collect();
+    let count = |wanted| told.iter().filter(|told| status(told.as_ref()) == wanted).count();
+    assert_eq!((numbers.len(), count(201), count(204)), (20, 20, 44));
+    // All came at one moment, so the list that was begun then is everybody's.
+    assert_eq!((lists(&world), world.forge.requests().len()), (1, 1 + 3 * 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_the_item_that_another_could_not_have() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(3).await;
+    world.slow_forge(20, 20, 0);
+    // The forge refuses the first claim of all.
+    world.next_write(1, Fault::ErrorBeforeWrite(403));
+    let told = join_all((1..=3).map(|n| async move { n }).map(|n| {
+        let world = &world;
+        async move { world.ask_for(&format!("dev-{}", n.await), any()).await }
+    }))
+    .await;
+    let mut statuses: Vec<u16> = told.iter().map(|told| status(told.as_ref())).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 204, 403]);
+    assert_eq!(world.forge.issue(REPO, 1).assignees.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_claimed_for_a_caller_that_has_gone_is_given_back() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(2).await;
+    world.slow_forge(20, 100, 0);
+    let labels = Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
+    let hung_up = tokio::time::timeout(Duration::from_millis(150), world.ask_for("dev-1", next(labels))).await;
+    assert!(hung_up.is_err());
+    world.process().gate.drained().await;
+    let issue = world.forge.issue(REPO, 1);
+    assert_eq!((issue.assignees.len(), &issue.labels[..]), (0, &["backlog".to_owned()][..]));
+    assert!(world.forge.events(REPO, 1).len() >= 4, "it had been claimed and relabelled");
+    assert_eq!(status(world.ask_for("dev-2", any()).await.as_ref()), 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_early_claims_nothing() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(1).await;
+    world.slow_forge(50, 50, 0);
+    let hung_up = tokio::time::timeout(Duration::from_millis(20), world.ask_for("dev-1", any())).await;
+    assert!(hung_up.is_err());
+    world.process().gate.drained().await;
+    assert!(world.forge.events(REPO, 1).iter().all(|event| event.request.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_whose_outcome_is_unknown_is_not_undone_but_repeated() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(2).await;
+    let address = Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false };
+    let take =
+        || ClaimCall::Take(address.clone(), Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) });
+    world.forge.script(Fault::CutAfter, Matcher::new("POST", "/labels"));
+    assert_eq!(status(world.ask_for("dev-1", take()).await.as_ref()), 504);
+    assert_eq!(world.forge.issue(REPO, 1).assignees, ["dev-1"], "it goes on being the caller's");
+    assert_eq!(status(world.ask_for("dev-2", take()).await.as_ref()), 409);
+    assert_eq!(status(world.ask_for("dev-1", take()).await.as_ref()), 409, "in doubt, for another while");
+    world.wait(Q + Duration::from_secs(1)).await;
+    granted(world.ask_for("dev-1", take()).await);
+    assert_eq!(world.forge.issue(REPO, 1).labels, ["in-progress"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_claims_of_one_item_by_name_have_one_winner_and_no_stray_label() {
+    let world = World::with(|setup| (setup.agents, setup.issues) = (8, 1));
+    world.slow_forge(10, 10, 5);
+    let address = Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false };
+    let labels = Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
+    let take = || ClaimCall::Take(address.clone(), labels.clone());
+    let agents: Vec<String> = (1..=8).map(|n| format!("dev-{n}")).collect();
+    let told = join_all(agents.iter().map(|agent| world.ask_for(agent, take()))).await;
+    let won = told.iter().filter(|told| status(told.as_ref()) == 201).count();
+    let lost = told.iter().filter(|told| status(told.as_ref()) == 409).count();
+    assert_eq!((won, lost), (1, 7), "{told:?}");
+    let issue = world.forge.issue(REPO, 1);
+    assert_eq!((issue.assignees.len(), &issue.labels[..]), (1, &["in-progress".to_owned()][..]));
+}
