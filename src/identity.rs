@@ -16,7 +16,7 @@ use moka::future::Cache;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,22 @@ pub struct Directory {
 enum Failed {
     Refused(Arc<WireResponse>),
     Unreadable(Arc<str>),
+}
+
+/// Why the key of a state directory is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Whoever can read it can find out whose fingerprint is whose.
+    #[error("others than its owner may read or write {path} (mode {mode:o}); make it private: chmod 600 {path}")]
+    Exposed {
+        /// Which file.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It cannot be read, or not be made.
+    #[error(transparent)]
+    Unusable(#[from] std::io::Error),
 }
 
 /// An agent that only reads is told by what its last write found out, for as long as it goes on reading.
@@ -142,12 +158,18 @@ impl Identify for Directory {
 }
 
 /// The key of this state directory, made at the first start; mode 0600.
-pub fn fingerprint_key(dir: &Path) -> std::io::Result<SecretSlice<u8>> {
+pub fn fingerprint_key(dir: &Path) -> Result<SecretSlice<u8>, KeyError> {
     std::fs::create_dir_all(dir)?;
     let path = dir.join(KEY_FILE);
     let mut key = Vec::with_capacity(KEY_BYTES);
     match std::fs::File::open(&path) {
-        Ok(mut file) => file.read_to_end(&mut key).map(drop)?,
+        Ok(mut file) => {
+            let mode = file.metadata()?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(KeyError::Exposed { path: path.display().to_string(), mode });
+            }
+            file.read_to_end(&mut key)?;
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             key.extend(random_key()?);
             let mut options = std::fs::OpenOptions::new();
@@ -155,11 +177,11 @@ pub fn fingerprint_key(dir: &Path) -> std::io::Result<SecretSlice<u8>> {
             file.write_all(&key)?;
             file.sync_all()?;
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     if key.len() != KEY_BYTES {
         let text = format!("{} is not {KEY_BYTES} bytes long; remove it to have a new one made", path.display());
-        return Err(std::io::Error::other(text));
+        return Err(std::io::Error::other(text).into());
     }
     Ok(SecretSlice::from(key))
 }

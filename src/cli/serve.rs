@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Config, Loaded};
 use crate::effect::{Clock, Ledger, Metrics};
 use crate::gate::Gate;
-use crate::identity;
+use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
 use crate::server::admin::{Admin, AdminConfig};
 use crate::server::{Certificates, Drained, Operator, Server};
@@ -104,10 +104,14 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
 /// The key of the state directory; where that cannot be written, one for this life of the process, so that all but
 /// guarded writes goes on.
 fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
-    identity::fingerprint_key(&config.server.state_dir).or_else(|error| {
-        tracing::error!(%error, "the fingerprint key cannot be kept; fingerprints change with the next start");
-        Ok(SecretSlice::from(identity::random_key()?))
-    })
+    match identity::fingerprint_key(&config.server.state_dir) {
+        Ok(key) => Ok(key),
+        Err(error @ KeyError::Exposed { .. }) => Err(error.into()),
+        Err(KeyError::Unusable(error)) => {
+            tracing::error!(%error, "the fingerprint key cannot be kept; fingerprints change with the next start");
+            Ok(SecretSlice::from(identity::random_key()?))
+        }
+    }
 }
 
 fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) -> anyhow::Result<Option<Admin>> {

@@ -100,23 +100,30 @@ async fn long_bodies_share_a_bounded_memory_and_claims_go_on() {
     let config = "[server]\nmax_guarded_body = \"1MiB\"\nguarded_memory = \"1MiB\"\n";
     let gate = Setup::before(&forge.base_url()).config(config).start().await;
     let (slow, claimed) = (backlog_issue(&forge).number, backlog_issue(&forge).number);
-    let mut half = TcpStream::connect(gate.address).await.unwrap();
-    let head = format!(
-        "PATCH {} HTTP/1.1\r\nhost: a\r\nauthorization: token {}\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n",
-        issue(slow),
-        token("agent-0")
-    );
-    half.write_all(head.as_bytes()).await.unwrap();
-    half.write_all(&vec![b' '; 700_000]).await.unwrap();
+    let half_sent = || async {
+        let mut stream = TcpStream::connect(gate.address).await.unwrap();
+        let head = format!(
+            "PATCH {} HTTP/1.1\r\nhost: a\r\nauthorization: token {}\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n",
+            issue(slow),
+            token("agent-0")
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; 700_000]).await.unwrap();
+        stream
+    };
     let long = Bytes::from(format!("{{\"assignees\":[\"agent-1\"]}}{}", " ".repeat(700_000)));
     let json = [("content-type", "application/json")];
     let send = || async {
         let mut agent = gate.agent("agent-1");
         agent.send(Method::PATCH, &issue(slow), &json, long.clone()).await
     };
-    // As soon as the first one's bytes are there, the second does not fit.
-    let refused = || async { Some(send().await).filter(|answer| answer.status == 503) };
-    let refused = eventually(refused, Duration::from_secs(20)).await.expect("there is no room for both");
+    // The one whose bytes come second does not fit; where that is the unfinished one, both begin anew.
+    let refused = || async {
+        let half = half_sent().await;
+        tokio::task::yield_now().await;
+        Some((half, send().await)).filter(|(_, answer)| answer.status == 503)
+    };
+    let (half, refused) = eventually(refused, Duration::from_secs(20)).await.expect("there is no room for both");
     assert!(refused.headers["claimgate-decision"].to_str().unwrap().contains("code=lane_timeout"), "{refused:?}");
     assert_eq!(refused.headers["retry-after"], "1");
     assert_eq!(gate.agent("agent-1").claim(claimed).await.status, 201, "a short body needs no room");

@@ -22,6 +22,7 @@ mod edge_tls;
 mod edge_upstream;
 mod edge_vectors;
 mod edge_wire;
+mod exposure;
 mod ledgers;
 mod load;
 mod properties;

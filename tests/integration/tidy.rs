@@ -342,6 +342,25 @@ fn the_readmes_links_and_paths_exist() {
     assert_none(&found);
 }
 
+#[test]
+fn the_threat_models_claims_name_tests_that_exist() {
+    let security = text("SECURITY.md");
+    let (_, model) = security.split_once("## Threat model").expect("SECURITY.md has a threat model");
+    let all: Vec<Source> = ["src", "tests/integration"].into_iter().flat_map(sources).collect();
+    let mut found = Vec::new();
+    for claim in model.split("\n- ").skip(1) {
+        let claim = claim.split("\n\n").next().unwrap_or_default();
+        let tests: Vec<&str> = code_spans(claim).into_iter().filter(|span| span.contains("::")).collect();
+        if tests.is_empty() {
+            found.push(format!("SECURITY.md: no test for the claim: {claim}"));
+        }
+        let missing = tests.iter().filter(|test| !all.iter().any(|file| file.has_test(test)));
+        found.extend(missing.map(|test| format!("SECURITY.md: there is no test {test}")));
+    }
+    assert_none(&found);
+    assert!(model.matches("\n- ").count() > 25, "the claims are list items");
+}
+
 // === a source file ===
 
 struct Source {
@@ -360,6 +379,21 @@ impl Source {
     /// Its lines without comments, numbered from 1.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(at, line)| (at + 1, without_comment(line)))
+    }
+
+    /// Whether it has this test, named as `cargo test` does: by its modules.
+    fn has_test(&self, test: &str) -> bool {
+        let file = self.name.trim_start_matches("tests/integration/").trim_start_matches("src/");
+        let module = file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+        let Some(name) = test.strip_prefix(&module).and_then(|rest| rest.strip_prefix("::")) else { return false };
+        let name = name.trim_start_matches("tests::");
+        let head = format!("fn {name}(");
+        let mut lines = self.text.lines().map(str::trim).scan("", |before, line| {
+            let is_test = before.starts_with("#[test]") || before.starts_with("#[tokio::test");
+            *before = line;
+            Some((is_test, line.trim_start_matches("async ")))
+        });
+        lines.any(|(is_test, line)| is_test && line.starts_with(&head))
     }
 
     /// How many modules deep it is: `src/gate/mod.rs` is 1.

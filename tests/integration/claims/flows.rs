@@ -179,7 +179,21 @@ async fn with_one_account_and_items_with_a_history() {
     check(Accounts::One, Origin::History).await;
 }
 
+/// The one flow that must not go as without the gate: a bug in the wild.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dev_that_skips_an_item_of_another_is_refused() {
+    for origin in [Origin::Seeded, Origin::History] {
+        let stage = Stage::new(Accounts::OfRoles, true).await;
+        let flow = Flow { name: "skip", by: OtherDev, before: MINE, calls: &[&[Remove("in-progress")]] };
+        let outcome = stage.run(&flow, origin).await;
+        assert_eq!(outcome.statuses[0].1, 409);
+        assert_eq!(outcome.item.labels, ["in-progress"]);
+    }
+}
+
 // === running ===
+
+const NEWCOMER: &str = "dev-3";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Accounts {
@@ -219,6 +233,7 @@ async fn check(accounts: Accounts, origin: Origin) {
         }
     }
     assert!(differences.is_empty(), "{} flows differ\n{}", differences.len(), differences.join("\n"));
+    gated.leaves_nothing_out_of_reach().await;
     let gate = gated.gate.expect("it has one");
     e2e::stop_and_verify(gate, FLOWS.len()).await;
 }
@@ -234,6 +249,27 @@ impl Stage {
         let gate = if gated { Some(e2e::gate(&forge).await) } else { None };
         let address = gate.as_ref().map_or(forge.addr(), |gate| gate.address);
         Self { forge, address, accounts, gate }
+    }
+
+    /// Whatever is open and shows nobody can be claimed by an agent that took no part.
+    async fn leaves_nothing_out_of_reach(&self) {
+        self.forge.add_user(NEWCOMER, &e2e::token(NEWCOMER));
+        self.forge.grant_write(NEWCOMER, REPO);
+        let mut newcomer = Client::new(self.address, NEWCOMER);
+        let mut claimed = 0;
+        for number in 1.. {
+            let path = e2e::issue(number);
+            let item = newcomer.get(&path).await;
+            if item.status == 404 {
+                break;
+            }
+            let free = item.json()["state"] == "open" && item.json()["assignee"].is_null();
+            if free {
+                newcomer.claim(number).await.granted();
+                claimed += 1;
+            }
+        }
+        assert!(claimed > 5, "{claimed} were free");
     }
 
     async fn run(&self, flow: &Flow, origin: Origin) -> Outcome {
