@@ -66,6 +66,7 @@
 //! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
 //!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
 //!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.
+//!   The lists that claim-next offers from are hints: each of its claims is decided like any other.
 //! - **Nothing retries a send.** The port's `send` is called in two places, `gate/section.rs` and, for a new item,
 //!   `gate/section/creation.rs` (tidy); its adapter has no second attempt and takes no idle pooled connection.
 //! - **Nothing is answered before T3 is durable.** `Section::tell` runs after the commit of `Section::settle`; where that

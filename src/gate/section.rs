@@ -562,7 +562,7 @@ impl Section {
             Err(error) => return self.not_sent(at, &locator, &error).await,
         };
         failpoint::reach("answered");
-        let back = self.read_back(&fresh.address, status, response.as_ref()).await;
+        let back = self.read_back(&fresh.address, &fresh.seen.key, status, response.as_ref()).await;
         failpoint::reach("read-back");
         let outcome = admission::judge(
             permit.plan(),
@@ -618,12 +618,21 @@ impl Section {
         self.give_up(at, Stop::Refuse(rejection), Durability::Awaited).await
     }
 
-    async fn read_back(&self, address: &Address, answer: Answer, response: Option<&WireResponse>) -> Option<Fresh> {
+    async fn read_back(
+        &self,
+        address: &Address,
+        key: &ResourceKey,
+        answer: Answer,
+        response: Option<&WireResponse>,
+    ) -> Option<Fresh> {
         let Answer::Complete(status) = answer else { return None };
+        // A write's answer carries the item as a read's does, under a status of its own; a pull request's has another key.
+        let as_read = |response: &WireResponse| WireResponse { status: http::StatusCode::OK, ..response.clone() };
         if self.gate.settings.verify == Verify::Answer
             && (200..300).contains(&status)
             && let Some(response) = response
-            && let ReadOutcome::Item(seen) = self.gate.ports.dialect.read(address, response)
+            && let ReadOutcome::Item(seen) = self.gate.ports.dialect.read(address, &as_read(response))
+            && seen.key == *key
         {
             let (began, address, response) = (self.gate.ports.clock.boot(), address.clone(), response.clone());
             return Some(Fresh { began, seen, address, response, carrier: None });

@@ -220,8 +220,9 @@ impl GateGuard {
         let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
         let understood = claims::understand(self.dialect(), call, request, &body)?;
         let (credential, instance) = self.whose(request, &body)?;
+        let expectation = claims::stated(call, &request.head.headers, &self.gate.rules().workflow)?;
         let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
-        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about };
+        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about, expectation };
         match self.gate.claim(understood.call, sender, &self.runtime).await {
             Some(claimed) => Ok(claims::answer(self.dialect(), call, claimed)),
             // Only a client that has gone sees this.

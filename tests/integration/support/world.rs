@@ -327,6 +327,7 @@ impl World {
             headers: headers_of(token),
             arrived: gate.ports().clock.boot(),
             about: About::default(),
+            expectation: Expectation::Implied,
         };
         gate.claim(call, sender, &tokio::runtime::Handle::current()).await
     }
