@@ -12,7 +12,7 @@ use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
+use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify, Web};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
 use crate::model::{Kind, Login, Status, Time};
@@ -178,6 +178,10 @@ fn settings(config: &Config) -> Settings {
         shared_accounts: logins(&config.identity.shared_accounts),
         overriders: logins(&config.assignment.overriders),
         stale_after: config.assignment.stale_after,
+        web: match config.web.mode {
+            config::WebMode::Override => Web::Override,
+            config::WebMode::Enforce => Web::Enforce,
+        },
     }
 }
 

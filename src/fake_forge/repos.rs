@@ -39,6 +39,19 @@ pub(super) fn user(call: &Call) -> Outcome {
     Ok(Reply::ok(&render::user(&state, found, call.user() == Some(found.id))))
 }
 
+/// The user with the number `uid`; without one, those whose name has the text `q`.
+pub(super) fn search_users(call: &Call) -> Reply {
+    let state = call.state();
+    let uid = call.query.first("uid").and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
+    let text = call.query.first("q").unwrap_or("").to_lowercase();
+    let wanted = |user: &&super::store::User| match uid {
+        Some(id) => user.id == id,
+        None => user.login.to_lowercase().contains(&text),
+    };
+    let found: Vec<_> = state.users.values().filter(wanted).map(|found| render::user(&state, found, false)).collect();
+    Reply::ok(&json!({ "ok": true, "data": found }))
+}
+
 /// Tells even a token without `read:user` who it is, where the version has it.
 pub(super) fn userinfo(call: &Call) -> Outcome {
     let by = call.by()?;

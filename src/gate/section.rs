@@ -8,9 +8,7 @@ use super::refusal;
 use super::restore::Writer;
 use super::shares::Share;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
-use crate::admission::{
-    self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict,
-};
+use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
 use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, failpoint};
 use crate::model::{
@@ -80,7 +78,7 @@ impl std::fmt::Display for Stop {
 }
 
 /// A settlement that cannot be written is tried again this often.
-const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 /// Who comes while this runs shares the read after it.
 const GATHER: Duration = Duration::from_millis(15);
 /// Longest gathering.
@@ -472,20 +470,9 @@ impl Section {
     }
 
     async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
-        let mut record = self.rebind(at, record, seen).await?;
-        let now = self.gate.ports.clock.now();
-        while let Some(edit) = admission::outside_edit(&record, seen, at.rules, now) {
-            let harmless = matches!(edit, OutsideEdit::Harmless { .. });
-            let step = Step::Edit { edit: edit.clone(), fence: record.fence };
-            let command = self.command(at.key, &seen.locator, step, Some(self.gate.outside_note(seen)));
-            let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
-            let done = self.gate.ports.ledger.commit(vec![command], durability).await;
-            record =
-                done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
-            self.gate.count(&edit);
-            self.gate.put_back_soon(&seen.locator, record.stray.as_ref());
-        }
-        Ok(record)
+        let record = self.rebind(at, record, seen).await?;
+        let done = self.gate.account_for(record, seen, at.rules).await;
+        done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))
     }
 
     /// A holder that was known by its credential alone has got a name since: the same agent goes on under it.
@@ -827,7 +814,7 @@ fn is_nameless_self(holder: &Actor, caller: &Caller) -> bool {
 }
 
 /// Carries out the first of these that the record allows, however long the ledger is away.
-async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
+pub(super) async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
     for command in alternatives {
         loop {
             match ledger.commit(vec![command.clone()], Durability::Awaited).await {
