@@ -1,4 +1,4 @@
-//! A forge that answers at once: any issue exists, unassigned until a PATCH says otherwise.
+//! A forge that answers at once: any issue exists, unassigned until a PATCH says otherwise. `/big` is long.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -32,6 +32,9 @@ async fn serve(mut stream: TcpStream, assigned: Assigned) {
     stream.set_nodelay(true).expect("nodelay");
     let mut buffer = Vec::with_capacity(8 << 10);
     loop {
+        if buffer.starts_with(b"GET /big ") && buffer.ends_with(b"\r\n\r\n") {
+            return drop(big(&mut stream).await);
+        }
         while let Some((used, answer)) = answer(&buffer, &assigned) {
             buffer.drain(..used);
             if stream.write_all(answer.as_bytes()).await.is_err() {
@@ -42,6 +45,18 @@ async fn serve(mut stream: TcpStream, assigned: Assigned) {
             return;
         }
     }
+}
+
+/// Far more than sockets hold, from one piece of memory.
+async fn big(stream: &mut TcpStream) -> std::io::Result<()> {
+    static PIECE: [u8; 64 << 10] = [7; 64 << 10];
+    const PIECES: usize = 1024;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", PIECES * PIECE.len());
+    stream.write_all(head.as_bytes()).await?;
+    for _ in 0..PIECES {
+        stream.write_all(&PIECE).await?;
+    }
+    Ok(())
 }
 
 /// The answer to the first whole request in the buffer, and that request's length.

@@ -280,6 +280,7 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
             header_read_timeout: from.header_read_timeout,
             keep_alive_timeout: from.idle_timeout,
             write_stall_timeout: from.body_idle_timeout,
+            send_buffer: usize::try_from(from.send_buffer).unwrap_or(usize::MAX),
             max_headers: from.max_headers,
             max_head_bytes: usize::try_from(from.max_header_bytes).unwrap_or(usize::MAX),
             h2_max_streams: from.max_h2_streams,

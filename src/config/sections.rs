@@ -80,6 +80,9 @@ pub struct Server {
     pub max_requests: usize,
     /// The same from one address; 0: no limit.
     pub max_requests_per_client: usize,
+    /// Bytes of an answer that the system holds for one connection; 0: its own measure.
+    #[serde(with = "size")]
+    pub send_buffer: u64,
     /// Fields of one head.
     pub max_headers: usize,
     /// Bytes of one head.

@@ -27,6 +27,8 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
     /// How long a client may let the answer stand without taking a byte.
     pub write_stall_timeout: Duration,
+    /// What the system may hold of an answer that a client on TCP does not take; 0: as it likes, which is megabytes.
+    pub send_buffer: usize,
     /// Headers in one request; more are answered 431.
     pub max_headers: usize,
     /// Bytes of a request's head, and of the read buffer; more are answered 431.
@@ -189,6 +191,7 @@ impl Default for Limits {
             header_read_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
             write_stall_timeout: Duration::from_mins(1),
+            send_buffer: 128 << 10,
             max_headers: 100,
             max_head_bytes: 64 << 10,
             http2: true,

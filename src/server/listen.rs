@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::sync::mpsc;
 
 use super::connection;
 use super::limits::{Gauge, Place};
-use super::{BindError, Certificates, Drain, TlsFiles};
+use super::{BindError, Certificates, Drain, Limits, TlsFiles};
 use crate::proxy::{Peer, Worker};
 use crate::upstream::Io;
 
@@ -69,9 +70,9 @@ enum Live {
 }
 
 /// Opens all listeners, or none.
-pub(super) fn bind_all(configs: Vec<ListenerConfig>, http2: bool) -> Result<Vec<Bound>, BindError> {
+pub(super) fn bind_all(configs: Vec<ListenerConfig>, limits: &Limits) -> Result<Vec<Bound>, BindError> {
     let mut inherited = ListenFd::from_env();
-    configs.into_iter().map(|config| Bound::open(config, &mut inherited, http2)).collect()
+    configs.into_iter().map(|config| Bound::open(config, &mut inherited, limits)).collect()
 }
 
 // === impl ListenerConfig ===
@@ -96,11 +97,12 @@ impl std::fmt::Display for Bind {
 // === impl Bound ===
 
 impl Bound {
-    fn open(config: ListenerConfig, inherited: &mut ListenFd, http2: bool) -> Result<Self, BindError> {
-        let certificates = config.tls.map(|files| Certificates::load(files, http2)).transpose()?;
+    fn open(config: ListenerConfig, inherited: &mut ListenFd, limits: &Limits) -> Result<Self, BindError> {
+        let certificates = config.tls.map(|files| Certificates::load(files, limits.http2)).transpose()?;
         let wrong = |source| BindError::Listen { bind: config.bind.to_string(), source };
         let socket = open(&config.bind, inherited).map_err(wrong)?;
         socket.set_nonblocking().map_err(wrong)?;
+        socket.set_send_buffer(limits.send_buffer).map_err(wrong)?;
         let owned_path = match config.bind {
             Bind::Unix { path, .. } => Some(path),
             Bind::Tcp(_) | Bind::Inherited(_) => None,
@@ -136,6 +138,14 @@ impl Socket {
         match self {
             Socket::Tcp(listener) => listener.try_clone().map(Socket::Tcp),
             Socket::Unix(listener) => listener.try_clone().map(Socket::Unix),
+        }
+    }
+
+    /// Connections inherit it from their listening socket.
+    fn set_send_buffer(&self, bytes: usize) -> io::Result<()> {
+        match self {
+            Socket::Tcp(listener) if bytes > 0 => Ok(set_socket_send_buffer_size(listener, bytes)?),
+            Socket::Tcp(_) | Socket::Unix(_) => Ok(()),
         }
     }
 

@@ -96,7 +96,7 @@ impl Server {
         }
         let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         Ok(Self {
-            bound: listen::bind_all(config.listeners, config.limits.http2)?,
+            bound: listen::bind_all(config.listeners, &config.limits)?,
             workers: workers.max(1),
             limits: Gauge::new(config.limits),
             drain: Drain::new(),

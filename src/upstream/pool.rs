@@ -60,6 +60,10 @@ struct Idle<B> {
 
 struct OnDrop(AbortHandle);
 
+/// What is read at once, and the longest head of an answer. hyper's own measure is 400 KiB, and a client that does not take
+/// its answer would keep several of these.
+const MAX_BUFFER: usize = 64 << 10;
+
 // === impl Pool ===
 
 impl<B> Pool<B>
@@ -91,8 +95,11 @@ where
     /// Opens a connection.
     pub async fn open(&self) -> Result<Lease<B>, DialError> {
         let io = self.dialer.dial().await?;
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(io)).await.map_err(DialError::Handshake)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(DialError::Handshake)?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "upstream connection ended");

@@ -9,6 +9,7 @@ use claimgate::proxy::{Body, empty, full};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -128,6 +129,41 @@ async fn a_slow_reader_stops_the_upstream() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_does_not_take_is_held_in_kilobytes() {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    let upstream = raw_forge(move |_, mut stream| {
+        let counter = Arc::clone(&counter);
+        async move {
+            set_socket_send_buffer_size(&stream, 4 << 10).unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            while stream.write_all(&[7; 4 << 10]).await.is_ok() {
+                counter.fetch_add(4 << 10, Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    let gate = Gate::before(upstream);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut stream = socket.connect(gate.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: gate.test\r\n\r\n").await.unwrap();
+    read_head(&mut stream).await;
+    let mut last = u64::MAX;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = sent.load(Ordering::Relaxed);
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    println!("{} KiB", last >> 10);
+    assert!(last < 2 * MIB, "{} KiB between upstream and client", last >> 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
