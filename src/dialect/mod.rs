@@ -280,7 +280,7 @@ pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     fn list_items(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
 
     /// What that read showed; `None` where it cannot be used.
-    fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>>;
+    fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>>;
 
     /// A read of the user with this number.
     fn find_user(&self, user: u64, credential: &Credential) -> WireRequest;

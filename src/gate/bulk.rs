@@ -263,7 +263,7 @@ impl BulkSection {
         let answer = self.gate.ports.upstream.read(dialect.list_items(project, page, reader)).await;
         let items = answer.map_err(|error| error.to_string()).and_then(|(response, _)| {
             let unusable = || format!("the list of its items was answered {}", response.status);
-            dialect.items(project, &response).ok_or_else(unusable)
+            dialect.addresses(project, &response).ok_or_else(unusable)
         });
         items.map_err(|why| Stop::Refuse(refusal::unreadable(&self.locator(), &why)))
     }

@@ -150,8 +150,8 @@ impl Dialect for Forgejo {
         emit::list_items(project, page, credential)
     }
 
-    fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
-        read::items(project, response)
+    fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
+        read::addresses(project, response)
     }
 
     fn find_user(&self, user: u64, credential: &Credential) -> WireRequest {

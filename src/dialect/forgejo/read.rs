@@ -60,7 +60,7 @@ pub fn labels(response: &WireResponse) -> Option<Vec<Label>> {
 }
 
 /// One page of items: their keys, and where they are.
-pub fn items(project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
+pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
     let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
     let (owner, repo) = project.as_str().split_once('/')?;
     let place = |issue: &Value| {
