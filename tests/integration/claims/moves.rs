@@ -376,6 +376,9 @@ async fn an_exclusive_label_moves_an_item_out_of_work_too() {
     one.call(Method::POST, &labels(number), Some(set(working))).await.granted();
     assert_eq!(forge.issue(REPO, number).labels, ["status/doing"]);
     other.call(Method::POST, &labels(number), Some(set(waiting))).await.refused(409, "not_holder");
+    // No status itself, but of their scope: it would push the status out.
+    let aside = forge.add_exclusive_label(REPO, "status/aside");
+    other.call(Method::POST, &labels(number), Some(set(aside))).await.refused(409, "not_holder");
     one.call(Method::POST, &labels(number), Some(set(waiting))).await.granted();
     // Parked by that: it may be taken up by another, since nobody is assigned.
     other.call(Method::POST, &labels(number), Some(set(working))).await.granted();
