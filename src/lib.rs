@@ -26,7 +26,7 @@
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
-//! | F3 | [`audit`] | prints the ledger's audit lines, and verifies the promise from them alone |
+//! | F3 | [`audit`] | prints the ledger's audit lines, verifies the promise from them alone, and sums them up |
 //! | F3 | [`clock`] | the system's clocks and randomness |
 //! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release; the claims API, which only puts such writes in a row |
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |
@@ -66,6 +66,7 @@
 //! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
 //!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
 //!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.
+//!   The lists that claim-next offers from are hints: each of its claims is decided like any other.
 //! - **Nothing retries a send.** The port's `send` is called in two places, `gate/section.rs` and, for a new item,
 //!   `gate/section/creation.rs` (tidy); its adapter has no second attempt and takes no idle pooled connection.
 //! - **Nothing is answered before T3 is durable.** `Section::tell` runs after the commit of `Section::settle`; where that

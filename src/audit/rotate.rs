@@ -15,6 +15,16 @@ pub(super) struct RotatingFile {
     size: u64,
 }
 
+/// The files of an audit that are there, oldest first.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned()];
+    while let Some(older) = Some(old(path, files.len())).filter(|older| older.exists()) {
+        files.push(older);
+    }
+    files.reverse();
+    files
+}
+
 // === impl RotatingFile ===
 
 impl RotatingFile {
@@ -75,9 +85,7 @@ impl RotatingFile {
     }
 
     fn old(&self, number: usize) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+        old(&self.path, number)
     }
 }
 
@@ -91,6 +99,12 @@ impl Write for RotatingFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn old(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

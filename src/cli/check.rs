@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{ConfigArgs, refuse, warn};
 use crate::config::{
     self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton, Verify,
-    Whose, Workflow, show_duration, show_size,
+    WebMode, Whose, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -57,6 +57,7 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
     limits(&mut out, &config.limits)?;
     config.singleton.iter().try_for_each(|rule| singleton(&mut out, rule))?;
     once(&mut out, &config.once)?;
+    web(&mut out, config)?;
     identity(&mut out, config)?;
     ledger(&mut out, config)?;
     settings(&mut out, loaded)?;
@@ -159,6 +160,22 @@ fn singleton(out: &mut String, rule: &Singleton) -> fmt::Result {
     writeln!(out, "\nSingleton {} ({}):", rule.name(), mode(rule.mode))?;
     writeln!(out, "  of the agents {} one at a time per {}", rule.agents.join(", "), rule.per)?;
     writeln!(out, "  counting {}, until idle for {}", actions.join(", "), show_duration(rule.idle))
+}
+
+fn web(out: &mut String, config: &Config) -> fmt::Result {
+    let read = config.upstream.service_token_file.is_some();
+    let how = match (config.web.mode, read) {
+        (WebMode::Override, true) => "read before and after, refused by no rule: people are above them",
+        (WebMode::Override, false) => {
+            "refused only where they toggle what somebody holds; what they did is seen by the item's next guarded write"
+        }
+        (WebMode::Enforce, true) => "judged like the API's writes, all items of a form or none",
+        (WebMode::Enforce, false) => {
+            "refused where they change an assignee, a label or a state: there is no service token"
+        }
+    };
+    writeln!(out, "\nWeb interface ({}):", config.web.mode)?;
+    writeln!(out, "  its forms take the turns of all their items, and are recorded; {how}")
 }
 
 fn once(out: &mut String, rules: &[Once]) -> fmt::Result {

@@ -12,7 +12,7 @@ use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
+use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify, Web};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
 use crate::model::{Kind, Login, Status, Time};
@@ -178,6 +178,10 @@ fn settings(config: &Config) -> Settings {
         shared_accounts: logins(&config.identity.shared_accounts),
         overriders: logins(&config.assignment.overriders),
         stale_after: config.assignment.stale_after,
+        web: match config.web.mode {
+            config::WebMode::Override => Web::Override,
+            config::WebMode::Enforce => Web::Enforce,
+        },
     }
 }
 
@@ -214,7 +218,7 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
     }
 }
 
-fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
+pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     let from = &config.upstream;
     let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
     let public = from.public_url.as_deref().map(str::parse).transpose().context("upstream.public_url")?;
@@ -287,7 +291,7 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
 }
 
 /// The operator's own credential, from its file.
-fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
+pub(super) fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
     let Some(path) = &config.upstream.service_token_file else { return Ok(None) };
     let token = config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Some(Credential::service(token.expose_secret())))

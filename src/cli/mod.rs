@@ -14,6 +14,8 @@ pub mod health;
 pub mod history;
 pub mod mode;
 pub mod release;
+pub mod report;
+pub mod scan;
 pub mod serve;
 mod table;
 
@@ -52,6 +54,10 @@ pub enum Command {
     Release(release::ReleaseArgs),
     /// Work on audit files
     Audit(audit::AuditArgs),
+    /// List what a gate would meet in the tracker: double assignees, stray labels and the like
+    Scan(scan::ScanArgs),
+    /// Sum up what was decided: who got what, who was refused because of whom, who waited
+    Report(report::ReportArgs),
     /// Let the running gate enforce its rules, or only observe
     Mode(mode::ModeArgs),
     /// Ask the running gate whether it is well; for the health check of a container
@@ -98,6 +104,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Claims(args) => with_config(&args.config, |loaded| claims::run(args, loaded)),
         Command::History(args) => with_config(&args.config, |loaded| history::run(args, loaded)),
         Command::Release(args) => with_config(&args.config, |loaded| release::run(args, loaded)),
+        Command::Scan(args) => with_config(&args.config, |loaded| scan::run(args, loaded)),
+        Command::Report(args) => with_config(&args.config, |loaded| report::run(args, loaded)),
         Command::Mode(args) => with_config(&args.config, |loaded| mode::run(args, loaded)),
         Command::Health(args) => with_config(&args.config, |loaded| health::run(args, loaded)),
     }

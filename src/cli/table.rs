@@ -28,7 +28,8 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn render(rows: &[Value], columns: &[Column]) -> String {
+/// Rows below a heading, aligned.
+pub(super) fn render(rows: &[Value], columns: &[Column]) -> String {
     let heading: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
     let lines =
         std::iter::once(heading).chain(rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect()));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::layers::Merged;
-use super::{Config, Workflow, show_duration};
+use super::{Config, WebMode, Workflow, show_duration};
 
 mod singletons;
 
@@ -27,6 +27,18 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     singletons::check(config, out);
     super::once::check(config, out);
     outputs(config, out);
+    web(config, out);
+}
+
+/// Works, and refuses nearly all: said, not refused.
+fn web(config: &Config, out: &mut Merged<'_>) {
+    if config.web.mode == WebMode::Enforce && config.upstream.service_token_file.is_none() {
+        out.warn(
+            "web.mode = \"enforce\" without upstream.service_token_file: a session cannot be read with, so every form of \
+             the web interface that changes an assignee, a label or a state will be refused"
+                .to_owned(),
+        );
+    }
 }
 
 fn listeners(config: &Config, out: &mut Merged<'_>) {

@@ -268,6 +268,11 @@ impl<'t> Merged<'t> {
         self.push(Subject::Several, span.as_ref(), message, help);
     }
 
+    /// Says what works, and hardly as its writer wants it.
+    pub(super) fn warn(&mut self, message: String) {
+        self.warnings.push(LoadWarning(message));
+    }
+
     /// The configuration, if nothing is wrong.
     pub(super) fn finish(mut self, config: Option<Config>) -> Result<Loaded, ConfigErrors> {
         self.problems.sort_by_key(|problem| problem.at);

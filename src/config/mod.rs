@@ -23,8 +23,8 @@ pub use layers::environment_names;
 pub use once::{Once, OnceAnswer, OnceWhat};
 pub use sections::{
     Action, Assignment, Audit, By, Config, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Limits, Listener,
-    Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Upstream, Verify, Whose,
-    Workflow,
+    Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Upstream, Verify, Web, WebMode,
+    Whose, Workflow,
 };
 pub use source::{ConfigErrors, Place, Problem};
 pub use values::{parse_duration, parse_size, show_duration, show_size};

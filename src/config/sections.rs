@@ -32,6 +32,8 @@ pub struct Config {
     pub assignment: Assignment,
     /// The rules of statuses.
     pub workflow: Workflow,
+    /// The web interface.
+    pub web: Web,
     /// How many items one agent may hold.
     pub limits: Limits,
     /// Where decisions are recorded.
@@ -290,6 +292,14 @@ pub struct Move {
     pub by: By,
 }
 
+/// `[web]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// What its forms may do.
+    pub mode: WebMode,
+}
+
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -371,6 +381,16 @@ choice! {
         Enforce = "enforce",
         /// It is decided and recorded; nothing is refused.
         Observe = "observe",
+    }
+}
+
+choice! {
+    /// What forms of the web interface may do.
+    WebMode {
+        /// They take their turns and are recorded; no rule refuses them.
+        Override = "override",
+        /// They are judged like the API's writes.
+        Enforce = "enforce",
     }
 }
 

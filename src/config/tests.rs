@@ -116,7 +116,7 @@ fn mistakes_in_one_value() {
         ("[upsteam]\nurl = \"http://h\"", "did you mean `upstream`?"),
         ("[server]\nlisen = \"127.0.0.1:1\"", "did you mean `listen`?"),
         ("[server]\ntracker = \"forgejo\"", "`tracker` belongs into `[upstream]`"),
-        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[limits]` or `[workflow]`"),
+        ("[server]\nmode = \"observe\"", "`mode` belongs into `[assignment]` or `[limits]` or `[web]` or `[workflow]`"),
         ("[server]\nxyzzyx = 1", "known here: "),
         ("[server.tls]\ncert = \"x\"", "unknown key `server.tls.cert`"),
         ("[[server.listener]]\naddress = \"127.0.0.1:1\"\ntsl = true", "did you mean `tls`?"),

@@ -5,22 +5,27 @@
 //! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
 //! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
 
+mod bulk;
 mod claims;
 mod credential;
 mod forgejo;
 mod form;
 mod json;
+mod multipart;
 mod once;
 mod target;
 mod wire;
 
+pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
 pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
 pub use credential::Credential;
 pub use once::{CreateOnce, Creation, Listed};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
-use crate::model::{Change, Code, Label, LabelRef, Locator, Login, Project, Rejection, SetChange, Snapshot};
+use crate::model::{
+    Change, Code, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
+};
 use forgejo::routes::WriteForm;
 use http::{HeaderMap, Method};
 use json::Member;
@@ -65,6 +70,8 @@ pub enum Route {
     },
     /// May change a guarded field: its body must be read.
     Write(Write),
+    /// May change guarded fields of several items at once: its body must be read.
+    Bulk(BulkRoute),
     /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
     /// is a refusal.
     Once(Result<Write, ParseError>),
@@ -159,6 +166,21 @@ pub struct Webhook {
     pub item: Option<Locator>,
 }
 
+/// A list that the tracker answers page by page.
+#[derive(Clone, Copy, Debug)]
+pub enum Listing<'a> {
+    /// Every repository that the credential sees and that can be written to.
+    Repositories,
+    /// The open issues and pull requests of a repository.
+    OpenItems(&'a Project),
+    /// Its closed ones with this label, and perhaps others.
+    ClosedItems(&'a Project, &'a str),
+    /// Its own labels.
+    Labels(&'a Project),
+    /// The labels that it shares with others of its owner; the tracker may know of none by saying 404.
+    SharedLabels(&'a Project),
+}
+
 /// One tracker's wire.
 pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// Its name in the configuration.
@@ -223,8 +245,48 @@ pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// What that read showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
 
+    /// A read of one page of a list; pages begin with 1. A page beyond the last is empty.
+    fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What a page of repositories showed; `None` where it cannot be used.
+    fn repositories(&self, response: &WireResponse) -> Option<Vec<Project>>;
+
+    /// What a page of items showed; `None` where it cannot be used.
+    fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>>;
+
     /// What a webhook's payload says.
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook;
+
+    /// What a form that names several items wants, and who sends it.
+    fn parse_bulk(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkParsed, ParseError>;
+
+    /// The change of each item, spelled out from reads of all of them, in their order. `user` is the name of the user
+    /// whom the form gives by number.
+    fn changes(&self, bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Change>;
+
+    /// The form, written anew: only these items are named, and the change is spelled out where the form can say it.
+    fn emit_bulk(&self, bulk: &Bulk, chosen: &[(ResourceKey, Change)], head_headers: &HeaderMap) -> WireRequest;
+
+    /// The success answer where none of the items needed a write; `None` where the form must be sent for its own sake.
+    fn accept_bulk(&self, bulk: &Bulk) -> Option<WireResponse>;
+
+    /// A refusal of a form, for a script or for a person.
+    fn reject_bulk(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse;
+
+    /// Requests that all get a 2xx if the sender is signed in, and a reader of where the form stands.
+    fn prove_reader(&self, bulk: &Bulk) -> Vec<WireRequest>;
+
+    /// A read of one page of all items of a repository; pages begin with 1.
+    fn list_items(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
+
+    /// What that read showed; `None` where it cannot be used.
+    fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>>;
+
+    /// A read of the user with this number.
+    fn find_user(&self, user: u64, credential: &Credential) -> WireRequest;
+
+    /// What that read showed.
+    fn user(&self, user: u64, response: &WireResponse) -> Option<Login>;
 
     /// What an operator reads in `claimgate explain`.
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use http::HeaderMap;
 
 use super::body::{self, Pairs};
-use super::options::Options;
+use super::options::{Feature, Options};
 use super::store::{State, Token};
 
 /// Who a request is from.
@@ -27,8 +27,8 @@ pub(super) enum AuthError {
 }
 
 /// The API's way: parameter `token`, then `access_token`, then the header, then Basic, then the session cookie.
-pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, strict: bool) -> Result<Who, AuthError> {
-    let Some(who) = signed_in(state, headers, form, strict)? else {
+pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> Result<Who, AuthError> {
+    let Some(who) = signed_in(state, headers, form, options)? else {
         return Ok(Who::default());
     };
     let sudo = form.first("sudo").filter(|name| !name.is_empty()).or_else(|| text(headers, "sudo"));
@@ -45,6 +45,21 @@ pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
     Who { user: session(state, headers), scoped: false }
 }
 
+/// Whether a form is the user's own. Up to Forgejo 13 it carries the session's token, if the session was given one; from
+/// 14 on the browser says where it comes from.
+pub(super) fn is_own_form(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> bool {
+    if options.has(Feature::OriginCsrf) {
+        let host = text(headers, "host").unwrap_or("");
+        return match (text(headers, "sec-fetch-site"), text(headers, "origin")) {
+            (Some(site), _) => matches!(site, "same-origin" | "none"),
+            (None, Some(origin)) => origin.split_once("://").is_some_and(|(_, authority)| authority == host),
+            (None, None) => true,
+        };
+    }
+    let Some(expected) = session_value(state, headers).and_then(|session| state.csrf.get(session)) else { return true };
+    text(headers, "x-csrf-token").or_else(|| form.first("_csrf")) == Some(expected.as_str())
+}
+
 /// Query and urlencoded body as one list of parameters, body first.
 pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8], options: &Options) -> Pairs {
     let mut pairs = if body::is_urlencoded(headers) { body::pairs_of(body, options) } else { Pairs::default() };
@@ -52,7 +67,8 @@ pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8], option
     pairs
 }
 
-fn signed_in(state: &State, headers: &HeaderMap, form: &Pairs, strict: bool) -> Result<Option<Who>, AuthError> {
+fn signed_in(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> Result<Option<Who>, AuthError> {
+    let strict = options.has(Feature::StrictTokens);
     let by_parameter =
         ["token", "access_token"].iter().find_map(|key| form.first(key).filter(|token| !token.is_empty()));
     if let Some(token) = by_parameter.or_else(|| header_token(headers)) {
@@ -61,7 +77,8 @@ fn signed_in(state: &State, headers: &HeaderMap, form: &Pairs, strict: bool) -> 
     if let Some((name, password)) = basic(headers) {
         return checked(by_password(state, &name, &password), strict);
     }
-    let Some(user) = session(state, headers) else {
+    let by_session = session(state, headers).filter(|_| !options.has(Feature::SessionOnWebOnly));
+    let Some(user) = by_session else {
         return Ok(None);
     };
     if headers.contains_key("x-csrf-token") {
@@ -110,9 +127,13 @@ fn by_password(state: &State, name: &str, password: &str) -> Option<Who> {
 }
 
 fn session(state: &State, headers: &HeaderMap) -> Option<u64> {
+    session_value(state, headers).and_then(|value| state.sessions.get(value).copied())
+}
+
+fn session_value<'a>(state: &State, headers: &'a HeaderMap) -> Option<&'a str> {
     let cookies = headers.get_all("cookie").iter().filter_map(|line| line.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| state.sessions.get(value).copied().filter(|_| name == "i_like_gitea"))
+    pairs.find_map(|(name, value)| (name == "i_like_gitea" && state.sessions.contains_key(value)).then_some(value))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -19,7 +19,16 @@ pub(super) fn asks_for_it(call: &Call) -> bool {
         (Route::IssueLabels, "POST" | "PUT" | "DELETE")
         | (Route::IssueAssignees | Route::RequestedReviewers, "POST" | "DELETE")
         | (Route::Issue | Route::IssueLabel | Route::RepoLabel | Route::Collaborator | Route::Repo, "DELETE")
-        | (Route::PullMerge | Route::WebAssignee | Route::WebLabels | Route::WebStatus, "POST") => true,
+        | (
+            Route::PullMerge
+            | Route::WebAssignee
+            | Route::WebLabels
+            | Route::WebStatus
+            | Route::WebReview
+            | Route::WebDelete
+            | Route::WebDeleteOne,
+            "POST",
+        ) => true,
         _ => false,
     }
 }

@@ -237,8 +237,13 @@ pub(super) fn belongs(call: &Call, issue: u64, label: u64) -> bool {
     repo.is_some_and(|repo| repo.labels.contains_key(&label))
 }
 
-/// Whether any of these issues lacks the label: what the web's toggle decides on.
-pub(super) fn lacking(call: &Call, selection: &[u64], label: u64) -> bool {
+/// What the web's toggle does to these issues: it attaches if none has the label. One with an exclusive scope is always
+/// attached.
+pub(super) fn toggles_on(call: &Call, selection: &[u64], label: u64) -> bool {
     let state = call.state();
-    selection.iter().filter_map(|id| state.issues.get(id)).any(|row| !row.labels.contains(&label))
+    let mut rows = selection.iter().filter_map(|id| state.issues.get(id));
+    let scoped = state.repos.values().filter_map(|repo| repo.labels.get(&label)).any(|found| {
+        found.exclusive && call.has(Feature::ExclusiveLabels) && found.name.trim_matches('/').contains('/')
+    });
+    scoped || !rows.any(|row| row.labels.contains(&label))
 }

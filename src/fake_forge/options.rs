@@ -50,6 +50,10 @@ pub enum Feature {
     WebChecksRepository,
     /// Only `open` and `closed` are states; others are 412 (Gitea 1.26).
     StrictState,
+    /// The session cookie counts for nothing on the API (Forgejo 7).
+    SessionOnWebOnly,
+    /// A form proves itself by `Sec-Fetch-Site` or `Origin` against `Host`, not by a token (Forgejo 14).
+    OriginCsrf,
     /// `GET /login/oauth/userinfo` answers for any token (Forgejo 7 to 14).
     Userinfo,
     /// The web's `{type:issues|pulls}` is not anchored: `issuesX` and `Xpulls` will do (Forgejo 7 to 13).
@@ -103,15 +107,17 @@ impl Options {
     /// As Forgejo 15 (read in the source, not recorded).
     pub fn forgejo_15() -> Self {
         use Feature::{
-            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, PullAssigneesReplace, SortedLists, StrictTokens,
-            Timeline, WebChecksRepository,
+            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, OriginCsrf, PullAssigneesReplace,
+            SessionOnWebOnly, SortedLists, StrictTokens, Timeline, WebChecksRepository,
         };
         let features = BTreeSet::from([
             CollapseSlashes,
             DeleteIssue,
             ExclusiveLabels,
             LabelNames,
+            OriginCsrf,
             PullAssigneesReplace,
+            SessionOnWebOnly,
             SortedLists,
             StrictTokens,
             Timeline,

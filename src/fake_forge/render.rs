@@ -38,14 +38,19 @@ pub(super) fn user_of(state: &State, id: u64) -> Value {
     state.users.get(&id).map_or(Value::Null, |found| user(state, found, false))
 }
 
+/// The recorded version knows nothing of `exclusive`; newer ones always say it.
 pub(super) fn label(label: &Label) -> Value {
-    json!({
+    let mut value = json!({
         "id": label.id,
         "name": label.name,
         "color": label.color,
         "description": label.description,
         "url": "",
-    })
+    });
+    if label.exclusive {
+        value["exclusive"] = Value::Bool(true);
+    }
+    value
 }
 
 /// A repository's labels, by name.

@@ -1,17 +1,21 @@
 //! Routes about the forge itself, its users, repositories and collaborators.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::{Kind, Schema};
 use super::call::{Call, Outcome, Reply};
 use super::options::Feature;
 use super::render;
+use super::store::Repo;
 
 const EDIT_REPO: Schema = Schema {
     name: "EditRepoOption",
     members: &[("name", Kind::TextPointer), ("private", Kind::Flag), ("archived", Kind::Flag)],
 };
+
+/// As the real one is configured by default.
+const LARGEST_PAGE: usize = 50;
 
 const SCOPE: &str = "token does not have at least one of required scope(s): [read:user]";
 
@@ -35,6 +39,19 @@ pub(super) fn user(call: &Call) -> Outcome {
     Ok(Reply::ok(&render::user(&state, found, call.user() == Some(found.id))))
 }
 
+/// The user with the number `uid`; without one, those whose name has the text `q`.
+pub(super) fn search_users(call: &Call) -> Reply {
+    let state = call.state();
+    let uid = call.query.first("uid").and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
+    let text = call.query.first("q").unwrap_or("").to_lowercase();
+    let wanted = |user: &&super::store::User| match uid {
+        Some(id) => user.id == id,
+        None => user.login.to_lowercase().contains(&text),
+    };
+    let found: Vec<_> = state.users.values().filter(wanted).map(|found| render::user(&state, found, false)).collect();
+    Reply::ok(&json!({ "ok": true, "data": found }))
+}
+
 /// Tells even a token without `read:user` who it is, where the version has it.
 pub(super) fn userinfo(call: &Call) -> Outcome {
     let by = call.by()?;
@@ -50,6 +67,22 @@ pub(super) fn userinfo(call: &Call) -> Outcome {
         "picture": "",
         "groups": [],
     })))
+}
+
+/// What the caller may read, by id, page by page.
+pub(super) fn search(call: &Call) -> Reply {
+    let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let size = if number("limit") == 0 { LARGEST_PAGE } else { number("limit").min(LARGEST_PAGE) };
+    let state = call.state();
+    let archived = |repo: &Repo| match call.query.first("archived") {
+        Some("true") => repo.archived,
+        Some("false") => !repo.archived,
+        _ => true,
+    };
+    let seen = state.repos.values().filter(|repo| state.can_read(repo, call.user()) && archived(repo));
+    let page = seen.skip((number("page").max(1) - 1) * size).take(size);
+    let data: Vec<Value> = page.map(|repo| render::repository(&state, repo, call.user())).collect();
+    Reply::ok(&json!({ "ok": true, "data": data }))
 }
 
 pub(super) fn get(call: &Call) -> Outcome {

@@ -87,6 +87,23 @@ impl FakeForge {
         state.sessions.insert(cookie.to_owned(), id);
     }
 
+    /// A session whose forms must carry this token, as up to Forgejo 13.
+    pub fn add_session_with_token(&self, login: &str, cookie: &str, token: &str) {
+        self.add_session(login, cookie);
+        self.state().csrf.insert(cookie.to_owned(), token.to_owned());
+    }
+
+    /// A user's number.
+    pub fn user_id(&self, login: &str) -> u64 {
+        user(&self.state(), login)
+    }
+
+    /// The project and the column in which an issue's card is.
+    pub fn board(&self, repo: &str, number: u64) -> Option<(u64, u64)> {
+        let id = self.issue(repo, number).id;
+        self.state().issues.get(&id).and_then(|row| row.board)
+    }
+
     /// A public repository; its owner, who must exist, may write. Returns its id.
     pub fn add_repo(&self, owner: &str, name: &str) -> u64 {
         let mut state = self.state();

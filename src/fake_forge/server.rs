@@ -194,7 +194,7 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
             Ok(auth::on_web(&state, &parts.headers))
         } else {
             let form = auth::parameters(&parts.headers, &query, &body, options);
-            auth::on_api(&state, &parts.headers, &form, options.has(Feature::StrictTokens))
+            auth::on_api(&state, &parts.headers, &form, options)
         };
         let login = who.ok().and_then(|who| who.user).map(|user| state.login(user));
         if let Some(entry) = state.log.get_mut(seq) {
@@ -335,7 +335,9 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::Version, "GET") => Ok(repos::version(call)),
         (Route::Me, "GET") => repos::me(call),
         (Route::UserOf, "GET") => repos::user(call),
+        (Route::UserSearch, "GET") => Ok(repos::search_users(call)),
         (Route::Userinfo, "GET") => repos::userinfo(call),
+        (Route::Search, "GET") => Ok(repos::search(call)),
         (Route::Repo, "GET") => repos::get(call),
         (Route::Repo, "PATCH") => repos::edit(call),
         (Route::Repo, "DELETE") => repos::delete(call),
@@ -376,6 +378,13 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::WebLabels, "POST") => web::labels(call).await,
         (Route::WebStatus, "POST") => web::status(call),
         (Route::WebComments, "POST") => web::comment(call),
+        (Route::WebProjects, "POST") => web::projects(call),
+        (Route::WebReview, "POST") => web::request_review(call),
+        (Route::WebDelete, "POST") => web::delete(call),
+        (Route::WebDeleteOne, "POST") => web::delete_one(call),
+        (Route::WebMoveCards, "POST") => web::move_cards(call),
+        (Route::WebNew, "POST") => web::new(call),
+        (Route::WebSettings, "GET") => web::settings(call),
         (Route::WebPage, "GET" | "HEAD") => web::page(call),
         (Route::UnknownApi, _) => {
             let text = "404 page not found\n";
@@ -387,8 +396,26 @@ async fn dispatch(call: &Call) -> Outcome {
 }
 
 fn is_web(route: Route) -> bool {
-    use Route::{UnknownWeb, WebAssignee, WebComments, WebLabels, WebPage, WebStatus};
-    matches!(route, WebAssignee | WebLabels | WebStatus | WebComments | WebPage | UnknownWeb)
+    use Route::{
+        UnknownWeb, WebAssignee, WebComments, WebDelete, WebDeleteOne, WebLabels, WebMoveCards, WebNew, WebPage,
+        WebProjects, WebReview, WebSettings, WebStatus,
+    };
+    matches!(
+        route,
+        UnknownWeb
+            | WebAssignee
+            | WebComments
+            | WebDelete
+            | WebDeleteOne
+            | WebLabels
+            | WebMoveCards
+            | WebNew
+            | WebPage
+            | WebProjects
+            | WebReview
+            | WebSettings
+            | WebStatus
+    )
 }
 
 fn is_read(method: &Method) -> bool {

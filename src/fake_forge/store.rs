@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) users: BTreeMap<u64, User>,
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sessions: HashMap<String, u64>,
+    /// The tokens of sessions whose forms must carry one.
+    pub(super) csrf: HashMap<String, String>,
     pub(super) repos: BTreeMap<u64, Repo>,
     pub(super) issues: BTreeMap<u64, Issue>,
     pub(super) log: Log,
@@ -97,6 +99,8 @@ pub(super) struct Issue {
     pub(super) comments: Vec<Comment>,
     pub(super) events: Vec<Event>,
     pub(super) most_assignees: usize,
+    /// Project and column; no row of any timeline tells of it.
+    pub(super) board: Option<(u64, u64)>,
     pub(super) pull: Option<Pull>,
 }
 
@@ -152,6 +156,7 @@ impl State {
             users: BTreeMap::new(),
             tokens: HashMap::new(),
             sessions: HashMap::new(),
+            csrf: HashMap::new(),
             repos: BTreeMap::new(),
             issues: BTreeMap::new(),
             log: Log::new(options.log_capacity),
@@ -317,6 +322,7 @@ impl State {
             comments: Vec::new(),
             events: Vec::new(),
             most_assignees: 0,
+            board: None,
             pull: None,
         };
         self.issues.insert(id, issue);
@@ -441,6 +447,14 @@ impl State {
         row.updated = comment.created;
         self.mark_applied(by);
         Some(comment)
+    }
+
+    /// Puts a card into a column, or takes it off its board.
+    pub(super) fn set_board(&mut self, issue: u64, board: Option<(u64, u64)>, by: By) {
+        if let Some(row) = self.issues.get_mut(&issue) {
+            row.board = board;
+            self.mark_applied(by);
+        }
     }
 
     pub(super) fn next_row(&mut self) -> u64 {

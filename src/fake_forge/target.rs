@@ -17,7 +17,9 @@ pub(super) enum Route {
     Version,
     Me,
     UserOf,
+    UserSearch,
     Userinfo,
+    Search,
     Repo,
     RepoLabels,
     RepoLabel,
@@ -40,6 +42,13 @@ pub(super) enum Route {
     WebLabels,
     WebStatus,
     WebComments,
+    WebNew,
+    WebProjects,
+    WebReview,
+    WebDelete,
+    WebDeleteOne,
+    WebMoveCards,
+    WebSettings,
     WebPage,
     UnknownApi,
     UnknownWeb,
@@ -106,6 +115,11 @@ impl Path {
         self.get(8)
     }
 
+    /// Project and column of a board's path.
+    pub(super) fn column(&self) -> Option<(u64, u64)> {
+        index(self.get(3)).zip(index(self.get(4)))
+    }
+
     /// The decoded path, for a redirect.
     pub(super) fn joined(&self) -> String {
         format!("/{}", self.decoded.join("/"))
@@ -128,7 +142,9 @@ fn api_route(rest: &[&str], options: &Options) -> Route {
     match rest {
         ["version"] => Route::Version,
         ["user"] => Route::Me,
+        ["users", "search"] => Route::UserSearch,
         ["users", _] => Route::UserOf,
+        ["repos", "search"] => Route::Search,
         ["repos", _, _] => Route::Repo,
         ["repos", _, _, "labels"] => Route::RepoLabels,
         ["repos", _, _, "labels", _] => Route::RepoLabel,
@@ -160,11 +176,18 @@ fn web_route(rest: &[&str], options: &Options) -> Route {
     };
     match rest {
         ["login", "oauth", "userinfo"] => Route::Userinfo,
+        ["user", "settings"] => Route::WebSettings,
         [_, _, kind, "assignee"] if issues(kind) => Route::WebAssignee,
         [_, _, kind, "labels"] if issues(kind) => Route::WebLabels,
         [_, _, kind, "status"] if issues(kind) => Route::WebStatus,
+        [_, _, kind, "projects"] if issues(kind) => Route::WebProjects,
+        [_, _, kind, "request_review"] if issues(kind) => Route::WebReview,
+        [_, _, kind, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => Route::WebDelete,
+        [_, _, kind, _, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => Route::WebDeleteOne,
+        [_, _, kind, "new"] if issues(kind) => Route::WebNew,
         [_, _, kind, _, "comments"] if issues(kind) => Route::WebComments,
-        [_, _] | [_, _, "issues" | "pulls"] | [_, _, "issues" | "pulls", _] => Route::WebPage,
+        [_, _, "projects", _, _, "move"] => Route::WebMoveCards,
+        [_, _] | [_, _, "issues" | "pulls" | "projects"] | [_, _, "issues" | "pulls", _] => Route::WebPage,
         _ => Route::UnknownWeb,
     }
 }

@@ -193,6 +193,58 @@ async fn the_web_toggles_whatever_the_action_says() {
 }
 
 #[tokio::test]
+async fn the_webs_label_toggle_looks_at_the_whole_selection() {
+    let forge = forge();
+    let second = forge.add_issue("root/work", "another", &["doing"], &[]);
+    let ids = format!("{},{},999999", forge.issue("root/work", 1).id, second.id);
+    // The second of the labels.
+    let label = 2;
+    let cookie = [("cookie", "i_like_gitea=cookie-of-ann"), ("content-type", "application/x-www-form-urlencoded")];
+    // Detached where any has it, attached only where none has; what does not exist is passed over.
+    for (action, expected) in [("toggle", [0, 0]), ("toggle", [1, 1]), ("toggle-alt", [0, 0])] {
+        let body = format!("issue_ids={ids}&id={label}&action={action}");
+        let toggle = request("POST", "/root/work/issues/labels", &cookie, &body);
+        assert_eq!(forge.call(toggle).await.expect("an answer").status, 200);
+        let carried = [1, second.number]
+            .map(|n| forge.issue("root/work", n).labels.iter().filter(|name| *name == "doing").count());
+        assert_eq!(carried, expected, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_must_be_its_users_own() {
+    let old = forge();
+    old.add_session_with_token("ann", "guarded-cookie", "the-token");
+    let new = forge_with(Options::forgejo_15());
+    let form = "application/x-www-form-urlencoded";
+    for (forge, headers, expected) in [
+        (&old, vec![("cookie", "i_like_gitea=guarded-cookie")], 302),
+        (&old, vec![("cookie", "i_like_gitea=guarded-cookie"), ("x-csrf-token", "the-token")], 200),
+        (&new, vec![("cookie", "i_like_gitea=cookie-of-ann"), ("sec-fetch-site", "cross-site")], 403),
+        (&new, vec![("cookie", "i_like_gitea=cookie-of-ann"), ("sec-fetch-site", "same-origin")], 200),
+        (
+            &new,
+            vec![("cookie", "i_like_gitea=cookie-of-ann"), ("host", "f.test"), ("origin", "https://evil.test")],
+            403,
+        ),
+        (&new, vec![("cookie", "i_like_gitea=cookie-of-ann"), ("host", "f.test"), ("origin", "https://f.test")], 200),
+        (&new, vec![], 302),
+    ] {
+        let mut headers = headers.clone();
+        headers.push(("content-type", form));
+        let body = format!("issue_ids={}&action=close", forge.issue("root/work", 1).id);
+        let answer = forge.call(request("POST", "/root/work/issues/status", &headers, &body)).await;
+        assert_eq!(answer.expect("an answer").status, expected, "{headers:?}");
+    }
+    // The newer one does not take the cookie on the API.
+    let headers = [("cookie", "i_like_gitea=cookie-of-ann"), ("x-csrf-token", "any")];
+    for (forge, expected) in [(&old, 200), (&new, 401)] {
+        let me = forge.call(request("GET", "/api/v1/user", &headers, "")).await;
+        assert_eq!(me.expect("an answer").status, expected);
+    }
+}
+
+#[tokio::test]
 async fn history_tells_who_did_what_by_which_request() {
     let forge = forge();
     let labels = format!("{ISSUE}/labels");

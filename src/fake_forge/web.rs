@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
+use super::auth;
 use super::body::{self, Kind, Pairs, Schema};
 use super::call::{Call, Outcome, Part, Reply};
 use super::issues::{add_assignees, assigned, remove_assignees};
@@ -38,17 +39,23 @@ pub(super) async fn assignee(call: &Call) -> Outcome {
     Ok(Reply::ok(&json!({ "ok": true })))
 }
 
+/// The settings of whoever is signed in.
+pub(super) fn settings(call: &Call) -> Outcome {
+    let by = signed_in(call)?;
+    Ok(Reply::html(StatusCode::OK, &call.state().login(by.user)))
+}
+
 /// Attaches, detaches or clears; a toggle looks at the whole selection.
 pub(super) async fn labels(call: &Call) -> Outcome {
     let (by, form, selection) = bulk(call)?;
     let label = form.first("id").and_then(|id| id.parse::<u64>().ok()).unwrap_or(0);
-    let attach = labels::lacking(call, &selection, label);
+    let attach = labels::toggles_on(call, &selection, label);
     for issue in selection {
         let ids = if labels::belongs(call, issue, label) { vec![label] } else { Vec::new() };
         let change = match form.first("action").unwrap_or("") {
             "clear" => Change::Replace(&[]),
             "attach" => Change::Add(&ids),
-            "toggle" | "toggle-alt" if attach => Change::Add(&ids),
+            "toggle" if attach => Change::Add(&ids),
             "detach" | "toggle" | "toggle-alt" => Change::Remove(&ids),
             _ => {
                 return Err(Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
@@ -73,7 +80,7 @@ pub(super) fn status(call: &Call) -> Outcome {
 
 /// Comments, and closes or reopens on the way, also without a text.
 pub(super) fn comment(call: &Call) -> Outcome {
-    let by = signed_in(call)?;
+    let by = own_form(call)?;
     let repo = call.repo()?;
     let fields = call.bind(&COMMENT)?;
     let issue = call.issue(repo)?;
@@ -92,9 +99,92 @@ pub(super) fn comment(call: &Call) -> Outcome {
     Ok(Reply::redirect(302, &page))
 }
 
+/// Puts issues on a board, into its first column; 0 takes them off.
+pub(super) fn projects(call: &Call) -> Outcome {
+    let (by, form, selection) = bulk(call)?;
+    let project = form.first("id").and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
+    for issue in selection {
+        call.state().set_board(issue, project.map(|project| (project, 0)), by);
+    }
+    Ok(Reply::ok(&json!({ "ok": true })))
+}
+
+/// Requests a review of each pull request, or takes the request back.
+pub(super) fn request_review(call: &Call) -> Outcome {
+    let (by, form, selection) = bulk(call)?;
+    let Some(user) = form.first("id").and_then(|id| id.parse::<u64>().ok()) else {
+        return Err(Reply::html(StatusCode::FORBIDDEN, "Forbidden"));
+    };
+    let mut state = call.state();
+    for issue in selection {
+        let Some(pull) = state.issues.get_mut(&issue).and_then(|row| row.pull.as_mut()) else { continue };
+        pull.requested.retain(|other| *other != user);
+        if form.first("action") == Some("attach") {
+            pull.requested.push(user);
+        }
+        state.mark_applied(by);
+    }
+    Ok(Reply::ok(&json!({ "ok": true })))
+}
+
+/// Deletes the selection.
+pub(super) fn delete(call: &Call) -> Outcome {
+    let (by, _, selection) = bulk(call)?;
+    for issue in selection {
+        call.state().delete_issue(issue, by);
+    }
+    Ok(Reply::ok(&json!({ "ok": true })))
+}
+
+/// Deletes the issue of the path.
+pub(super) fn delete_one(call: &Call) -> Outcome {
+    let by = own_form(call)?;
+    let repo = call.repo()?;
+    let issue = call.issue(repo)?;
+    if !call.can_write(repo) {
+        return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
+    }
+    let mut state = call.state();
+    state.delete_issue(issue, by);
+    Ok(Reply::redirect(303, &format!("/{}/issues", state.full_name(&state.repos[&repo]))))
+}
+
+/// Moves cards into a column; the body is JSON with global ids.
+pub(super) fn move_cards(call: &Call) -> Outcome {
+    let by = own_form(call)?;
+    let repo = call.repo()?;
+    let moved: serde_json::Value = serde_json::from_slice(&call.body).unwrap_or_default();
+    let cards = moved["issues"].as_array().cloned().unwrap_or_default();
+    let (true, Some(column)) = (call.can_write(repo), call.path.column()) else {
+        return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
+    };
+    let mut state = call.state();
+    for id in cards.iter().filter_map(|card| card["issueID"].as_u64()) {
+        state.set_board(id, Some(column), by);
+    }
+    Ok(Reply::ok(&json!({ "ok": true })))
+}
+
+/// Files an issue, with whom the form assigns.
+pub(super) fn new(call: &Call) -> Outcome {
+    let by = own_form(call)?;
+    let repo = call.repo()?;
+    let form = body::web_values(&call.headers, &call.query, &call.body);
+    let mut state = call.state();
+    let issue = state.insert_issue(repo, form.first("title").unwrap_or(""), form.first("content").unwrap_or(""), by);
+    let ids =
+        [form.first("assignee_ids"), form.first("assignee_id")].into_iter().flatten().flat_map(|ids| ids.split(','));
+    let users: Vec<u64> = ids.filter_map(|id| id.parse().ok()).filter(|id| state.users.contains_key(id)).collect();
+    for user in users {
+        state.assign(issue, user, by);
+    }
+    let page = format!("/{}/issues/{}", state.full_name(&state.repos[&repo]), state.issues[&issue].number);
+    Ok(Reply::redirect(302, &page))
+}
+
 /// What the bulk routes share: the doer, the form, and the issues selected by global id.
 fn bulk(call: &Call) -> Result<(By, Pairs, Vec<u64>), Reply> {
-    let by = signed_in(call)?;
+    let by = own_form(call)?;
     let repo = call.repo()?;
     if !call.can_write(repo) {
         return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
@@ -114,6 +204,21 @@ fn selected(call: &Call, repo: u64, ids: &str) -> Result<Vec<u64>, Reply> {
         return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
     }
     Ok(rows.iter().map(|row| row.id).collect())
+}
+
+/// The doer of a form that is its user's own. Older versions send a forged one to the front page.
+fn own_form(call: &Call) -> Result<By, Reply> {
+    let by = signed_in(call)?;
+    let form = body::web_values(&call.headers, &call.query, &call.body);
+    let options = &call.forge.options;
+    if auth::is_own_form(&call.state(), &call.headers, &form, options) {
+        return Ok(by);
+    }
+    Err(if options.has(Feature::OriginCsrf) {
+        Reply::html(StatusCode::FORBIDDEN, "cross-origin request detected")
+    } else {
+        Reply::redirect(302, "/")
+    })
 }
 
 fn signed_in(call: &Call) -> Result<By, Reply> {

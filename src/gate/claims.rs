@@ -76,6 +76,8 @@ pub struct Sender {
     pub arrived: Boot,
     /// For the audit.
     pub about: About,
+    /// The source state that the client states for an item that it names, if it does.
+    pub expectation: Expectation,
 }
 
 /// What the caller is to be told.
@@ -197,14 +199,14 @@ impl Errand {
         if gone() {
             return Err(End::Gone);
         }
-        let taken = self.take(address, &login, &labels, Expectation::Implied).await;
+        let taken = self.take(address, &login, &labels, self.sender.expectation.clone()).await;
         let taken = taken.map_err(|failed| End::Told(failed.reply))?;
         Ok(Claimed::Granted(Box::new(taken.grant)))
     }
 
     async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
-        let reply = self.submit(self.gate.ports.dialect.assign(address, to), Expectation::Implied).await;
-        let (reply, response) = succeeded(reply).map_err(End::Told)?;
+        let reply = self.submit(self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone()).await;
+        let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))
     }
@@ -334,4 +336,21 @@ fn why(reply: &Reply) -> String {
         Answered::Refused(rejection) => rejection.message.clone(),
         Answered::Tracker(response) => format!("the tracker answered {}", response.status),
     }
+}
+
+/// A tracker that does not know the name may say that it failed, though it changed nothing and never will.
+fn not_assigned(address: &Address, to: &Login, mut reply: Box<Reply>) -> Box<Reply> {
+    if let Answered::Tracker(response) = &reply.answer
+        && response.status.is_server_error()
+    {
+        let locator = address.locator();
+        let message = format!(
+            "{locator}: the tracker answered {} and left the assignee as it was: {to} may be unknown there, or not \
+             assignable",
+            response.status
+        );
+        reply.code = Some(Code::NotApplied);
+        reply.answer = Answered::Refused(refusal::plain(Code::NotApplied, &locator, message));
+    }
+    reply
 }

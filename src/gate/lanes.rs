@@ -5,7 +5,7 @@
 //! observation is never what an admission rests on (DESIGN section 4).
 
 use crate::model::{Boot, ItemRecord, ResourceKey, Snapshot};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -94,6 +94,24 @@ impl Lanes {
         drop(place);
         let last_ended = lane.past().ended;
         Ok(Turn { lane, last_ended, ends: now, _permit: permit })
+    }
+
+    /// Waits for the turns of several items, in the order of their keys, until one deadline for all.
+    ///
+    // INVARIANT: whoever takes several turns takes them here, in this order: no two can each wait for what the other has.
+    pub async fn enter_all(
+        &self,
+        keys: &BTreeSet<ResourceKey>,
+        now: Arc<dyn Fn() -> Boot + Send + Sync>,
+    ) -> Result<Vec<Turn>, LaneError> {
+        let all = async {
+            let mut turns = Vec::with_capacity(keys.len());
+            for key in keys {
+                turns.push(self.enter(key, Arc::clone(&now)).await?);
+            }
+            Ok(turns)
+        };
+        tokio::time::timeout(self.limits.timeout, all).await.map_err(|_| LaneError::Late)?
     }
 
     fn lane(&self, key: &ResourceKey, now: Boot) -> Arc<Lane> {

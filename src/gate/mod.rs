@@ -2,9 +2,11 @@
 //!
 //! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that
 //! hangs up after the first durable one changes nothing. `Section::run` is the walk of DESIGN
-//! section 4, steps 8 to 12, in order. Nothing here knows HTTP or a tracker;
+//! section 4, steps 8 to 12, in order; `BulkSection::run` is the same walk for a request that names several items at
+//! once. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod bulk;
 mod claims;
 mod labels;
 mod lanes;
@@ -24,10 +26,11 @@ pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
 use crate::admission::{Expectation, Rules, StateTag};
-use crate::dialect::{Credential, Dialect, Intent, WireResponse};
+use crate::dialect::{Bulk, Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{Boot, Caller, Code, Holding, Instance, Login, Rejection, Time};
 use arc_swap::ArcSwap;
+use bulk::BulkSection;
 use futures_util::FutureExt as _;
 use reads::Reads;
 use section::Section;
@@ -46,6 +49,15 @@ pub enum Verify {
     ReadBack,
     /// The tracker's own answer, where it carries the state re-read after the write.
     Answer,
+}
+
+/// What forms of the web interface may do: people use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Web {
+    /// Serialized and recorded, refused by no rule.
+    Override,
+    /// Judged like any other write.
+    Enforce,
 }
 
 /// The gate's own settings; the rules are apart because they can be switched while it runs.
@@ -67,6 +79,8 @@ pub struct Settings {
     pub overriders: BTreeSet<Login>,
     /// A holder silent for longer is flagged; `None`: never.
     pub stale_after: Option<Duration>,
+    /// What forms of the web interface may do.
+    pub web: Web,
 }
 
 /// What the gate stands on.
@@ -129,6 +143,20 @@ pub struct Ask {
     /// The source state that the client states, if it does.
     pub expectation: Expectation,
     /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
+    pub body: bytes::Bytes,
+}
+
+/// A form that names several items, as the edge hands it over: parsed, nothing decided.
+pub struct BulkAsk {
+    /// What is asked, and by whom.
+    pub bulk: Bulk,
+    /// The request's headers; the dialect keeps the allow-listed ones.
+    pub headers: http::HeaderMap,
+    /// When its head had been read.
+    pub arrived: Boot,
+    /// For the audit.
+    pub about: About,
+    /// The body as it came, whose memory counts as taken until the write has ended.
     pub body: bytes::Bytes,
 }
 
@@ -211,33 +239,25 @@ impl Gate {
     ///
     /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
     pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        self.detach(Section::new(Arc::clone(self), ask), runtime).await
+    }
+
+    /// The same for a request that names several items.
+    pub async fn submit_bulk(self: &Arc<Self>, ask: BulkAsk, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        self.detach(BulkSection::new(Arc::clone(self), ask), runtime).await
+    }
+
+    async fn detach(self: &Arc<Self>, section: impl Guarded, runtime: &tokio::runtime::Handle) -> Option<Reply> {
         if self.under_way.load(Ordering::Acquire) >= self.settings.crowd.all {
-            return Some(Section::new(Arc::clone(self), ask).crowded_out());
+            return Some(section.crowded_out());
         }
         let (reply, answer) = oneshot::channel();
-        let gate = Arc::clone(self);
         let guard = InFlight::enter(Arc::clone(self));
         runtime.spawn(async move {
             let _guard = guard;
-            gate.detached(ask, reply).await;
+            detached(section, reply).await;
         });
         answer.await.ok()
-    }
-
-    /// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
-    async fn detached(self: Arc<Self>, ask: Ask, reply: oneshot::Sender<Reply>) {
-        let section = Section::new(Arc::clone(&self), ask);
-        let gone = || reply.is_closed();
-        let done = if let Ok(done) = AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
-            done
-        } else {
-            tracing::error!("guarded section panicked");
-            Some(section.panicked().await)
-        };
-        if let Some(done) = done {
-            // The client may have gone: what it would have been told is in the ledger.
-            drop(reply.send(done));
-        }
     }
 
     /// The rules in force.
@@ -316,6 +336,59 @@ impl Gate {
     fn boot_clock(self: &Arc<Self>) -> Arc<dyn Fn() -> Boot + Send + Sync> {
         let clock = Arc::clone(&self.ports.clock);
         Arc::new(move || clock.boot())
+    }
+}
+
+/// What is run detached.
+trait Guarded: Send + Sync + 'static {
+    /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
+    fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> impl Future<Output = Option<Reply>> + Send;
+    /// As many are under way as may be: nothing of this one is begun.
+    fn crowded_out(&self) -> Reply;
+    /// It panicked: an attempt that may have been sent is in doubt, not forgotten.
+    fn panicked(&self) -> impl Future<Output = Reply> + Send;
+}
+
+/// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
+async fn detached(section: impl Guarded, reply: oneshot::Sender<Reply>) {
+    let gone = || reply.is_closed();
+    let done = if let Ok(done) = AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
+        done
+    } else {
+        tracing::error!("guarded section panicked");
+        Some(section.panicked().await)
+    };
+    if let Some(done) = done {
+        // The client may have gone: what it would have been told is in the ledger.
+        drop(reply.send(done));
+    }
+}
+
+impl Guarded for Section {
+    fn crowded_out(&self) -> Reply {
+        Self::crowded_out(self)
+    }
+
+    async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
+        Self::run(self, gone).await
+    }
+
+    async fn panicked(&self) -> Reply {
+        Self::panicked(self).await
+    }
+}
+
+impl Guarded for BulkSection {
+    fn crowded_out(&self) -> Reply {
+        Self::crowded_out(self)
+    }
+
+    async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
+        Self::run(self, gone).await
+    }
+
+    async fn panicked(&self) -> Reply {
+        Self::panicked(self).await
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(super) struct Reads {
     /// Path to immutable id.
     keys: Cache<Locator, ResourceKey>,
+    /// The same the other way round, for requests that name items by id.
+    places: Cache<ResourceKey, Locator>,
     /// Credentials that lately got a 2xx on an issue or pull of a repository.
     readers: moka::sync::Cache<(Fingerprint, Project), tokio::time::Instant>,
 }
@@ -28,6 +30,7 @@ impl Default for Reads {
     fn default() -> Self {
         Self {
             keys: Cache::new(MOST_KEYS),
+            places: Cache::new(MOST_KEYS),
             readers: moka::sync::Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
         }
     }
@@ -50,7 +53,17 @@ impl Reads {
     pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey) {
         if self.keys.get(locator).await.as_ref() != Some(key) {
             self.keys.insert(locator.clone(), key.clone()).await;
+            self.places.insert(key.clone(), locator.clone()).await;
         }
+    }
+
+    /// Where an item was last seen.
+    pub(super) async fn place(&self, key: &ResourceKey) -> Option<Locator> {
+        self.places.get(key).await
+    }
+
+    pub(super) async fn forget_place(&self, key: &ResourceKey) {
+        self.places.invalidate(key).await;
     }
 
     pub(super) async fn forget_key(&self, locator: &Locator) {

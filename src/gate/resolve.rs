@@ -2,8 +2,9 @@
 
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
-use crate::effect::{Command, Durability, Note};
+use crate::effect::{Command, Durability, LedgerError, Note};
 use crate::model::{Doubt, ItemRecord, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Gate {
@@ -30,6 +31,31 @@ impl Gate {
         if let Err(error) = self.ports.ledger.commit(vec![command], Durability::Awaited).await {
             tracing::warn!(ledger.error = %error, resource = %record.locator, "doubt not ended");
         }
+    }
+
+    /// Records what changed outside the gate since the ledger's last look at the item, each edit as a step of its own.
+    pub(super) async fn account_for(
+        self: &Arc<Self>,
+        mut record: ItemRecord,
+        seen: &Snapshot,
+        rules: &Rules,
+    ) -> Result<ItemRecord, LedgerError> {
+        let now = self.ports.clock.now();
+        while let Some(edit) = admission::outside_edit(&record, seen, rules, now) {
+            let harmless = matches!(edit, OutsideEdit::Harmless { .. });
+            let command = Command {
+                key: record.key.clone(),
+                locator: seen.locator.clone(),
+                step: Step::Edit { edit: edit.clone(), fence: record.fence },
+                note: Some(self.outside_note(seen)),
+                now: self.ports.clock.now(),
+            };
+            let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
+            record = self.ports.ledger.commit(vec![command], durability).await?.pop().unwrap_or(record);
+            self.count(&edit);
+            self.put_back_soon(&seen.locator, record.stray.as_ref());
+        }
+        Ok(record)
     }
 
     pub(super) fn count(&self, edit: &OutsideEdit) {

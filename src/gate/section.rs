@@ -8,9 +8,7 @@ use super::refusal;
 use super::restore::Writer;
 use super::shares::Share;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
-use crate::admission::{
-    self, Answer, Noop, Outcome, OutsideEdit, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict,
-};
+use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
 use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, failpoint};
 use crate::model::{
@@ -80,7 +78,7 @@ impl std::fmt::Display for Stop {
 }
 
 /// A settlement that cannot be written is tried again this often.
-const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 /// Who comes while this runs shares the read after it.
 const GATHER: Duration = Duration::from_millis(15);
 /// Longest gathering.
@@ -472,20 +470,9 @@ impl Section {
     }
 
     async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
-        let mut record = self.rebind(at, record, seen).await?;
-        let now = self.gate.ports.clock.now();
-        while let Some(edit) = admission::outside_edit(&record, seen, at.rules, now) {
-            let harmless = matches!(edit, OutsideEdit::Harmless { .. });
-            let step = Step::Edit { edit: edit.clone(), fence: record.fence };
-            let command = self.command(at.key, &seen.locator, step, Some(self.gate.outside_note(seen)));
-            let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
-            let done = self.gate.ports.ledger.commit(vec![command], durability).await;
-            record =
-                done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop().unwrap_or(record);
-            self.gate.count(&edit);
-            self.gate.put_back_soon(&seen.locator, record.stray.as_ref());
-        }
-        Ok(record)
+        let record = self.rebind(at, record, seen).await?;
+        let done = self.gate.account_for(record, seen, at.rules).await;
+        done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))
     }
 
     /// A holder that was known by its credential alone has got a name since: the same agent goes on under it.
@@ -575,7 +562,7 @@ impl Section {
             Err(error) => return self.not_sent(at, &locator, &error).await,
         };
         failpoint::reach("answered");
-        let back = self.read_back(&fresh.address, status, response.as_ref()).await;
+        let back = self.read_back(&fresh.address, &fresh.seen.key, status, response.as_ref()).await;
         failpoint::reach("read-back");
         let outcome = admission::judge(
             permit.plan(),
@@ -631,12 +618,21 @@ impl Section {
         self.give_up(at, Stop::Refuse(rejection), Durability::Awaited).await
     }
 
-    async fn read_back(&self, address: &Address, answer: Answer, response: Option<&WireResponse>) -> Option<Fresh> {
+    async fn read_back(
+        &self,
+        address: &Address,
+        key: &ResourceKey,
+        answer: Answer,
+        response: Option<&WireResponse>,
+    ) -> Option<Fresh> {
         let Answer::Complete(status) = answer else { return None };
+        // A write's answer carries the item as a read's does, under a status of its own; a pull request's has another key.
+        let as_read = |response: &WireResponse| WireResponse { status: http::StatusCode::OK, ..response.clone() };
         if self.gate.settings.verify == Verify::Answer
             && (200..300).contains(&status)
             && let Some(response) = response
-            && let ReadOutcome::Item(seen) = self.gate.ports.dialect.read(address, response)
+            && let ReadOutcome::Item(seen) = self.gate.ports.dialect.read(address, &as_read(response))
+            && seen.key == *key
         {
             let (began, address, response) = (self.gate.ports.clock.boot(), address.clone(), response.clone());
             return Some(Fresh { began, seen, address, response, carrier: None });
@@ -818,7 +814,7 @@ fn is_nameless_self(holder: &Actor, caller: &Caller) -> bool {
 }
 
 /// Carries out the first of these that the record allows, however long the ledger is away.
-async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
+pub(super) async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
     for command in alternatives {
         loop {
             match ledger.commit(vec![command.clone()], Durability::Awaited).await {

@@ -6,6 +6,7 @@
 //! may merge T1 and T2"); what a crash takes of them was never sent. A file that
 //! cannot be written makes guarded writes fail and is tried again with each of them.
 
+mod beside;
 mod once;
 mod store;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use store::{Recovered, Store};
 use tokio::sync::{oneshot, watch};
 
+pub use beside::LedgerFile;
 pub use store::OpenError;
 
 /// Where the ledger is, and how it judges time.

@@ -53,8 +53,12 @@ pub struct Shown {
 impl Label {
     /// Whether this label, set, takes the other one away (Gitea from 1.19, Forgejo from 7: exclusive scoped labels).
     pub fn excludes(&self, other: &Self) -> bool {
-        let both = self.exclusive && other.exclusive && self.id != other.id;
-        both && self.scope().is_some() && self.scope() == other.scope()
+        self.id != other.id && self.rivals().is_some() && self.rivals() == other.rivals()
+    }
+
+    /// The scope of which an item carries one label at most, if this label has such a scope.
+    pub fn rivals(&self) -> Option<&str> {
+        self.scope().filter(|_| self.exclusive)
     }
 
     /// What comes before the last `/`, unless that stands at an end.

@@ -5,7 +5,8 @@
 //! have. Nothing is decided here.
 
 use super::guarded::{Candidate, no_room};
-use super::{Body, CollectError, Room, collect_within, empty, full, reply};
+use super::{Body, CollectError, Room, collect_within, empty, full, reply, stated};
+use crate::admission::{Expectation, Workflow};
 use crate::dialect::{Address, Dialect, Filter, Order, Target};
 use crate::effect::audit::rfc3339;
 use crate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
@@ -183,6 +184,17 @@ pub(super) fn understand(dialect: &dyn Dialect, call: Call, request: &Candidate,
             let labels = relabelling(names(set), names(remove))?;
             Ok(Understood { call: ClaimCall::Release(item(dialect, target)?, labels), named: None })
         }
+    }
+}
+
+/// What the client states of the item besides, as for any guarded write.
+pub(super) fn stated(call: Call, headers: &HeaderMap, workflow: &Workflow) -> Read<Expectation> {
+    match stated::read(headers, workflow) {
+        Err(why) => Err(unread(&why)),
+        Ok(Expectation::Stated(_)) if call == Call::Next => Err(unread(
+            "this call chooses the item: say what must hold in its body, without If-Match and Claimgate-Expect",
+        )),
+        Ok(expectation) => Ok(expectation),
     }
 }
 

@@ -3,14 +3,15 @@
 //! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
+use super::headers::host_of;
 use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::StateTag;
 use crate::dialect::{
-    self, Address, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Target, WireResponse,
-    Write,
+    self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
+    Target, WireResponse, Write,
 };
-use crate::gate::{About, Ask, Gate, Sender};
+use crate::gate::{About, Ask, BulkAsk, Gate, Sender};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -101,6 +102,7 @@ impl GateGuard {
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
+            dialect::Route::Bulk(route) => self.form(request, &route, body).await,
             dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
                 self.refuse(&request, &error.rejection())
             }
@@ -113,13 +115,9 @@ impl GateGuard {
     }
 
     async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
-        let collected = collect_within(body, self.config.max_body, &self.room);
-        let body = match tokio::time::timeout(self.config.body_timeout, collected).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(CollectError::TooLarge(_))) => return self.refuse(&request, &self.too_large()),
-            Ok(Err(CollectError::NoRoom)) => return self.refuse(&request, &no_room()),
-            Ok(Err(CollectError::Body(_))) => return self.refuse(&request, &unread("the body did not arrive whole")),
-            Err(_) => return self.refuse(&request, &unread("the body did not arrive in time")),
+        let body = match self.collect(body).await {
+            Ok(body) => body,
+            Err(rejection) => return self.refuse(&request, &rejection),
         };
         match self.understand(write, &request.head(), &body) {
             Err(error) => self.refuse(&request, &error.rejection()),
@@ -128,6 +126,43 @@ impl GateGuard {
                 Err(rejection) => self.refuse(&request, &rejection),
                 Ok(ask) => self.submit(ask).await,
             },
+        }
+    }
+
+    /// A form of the web interface, which may name several items.
+    async fn form(&self, request: Candidate, route: &BulkRoute, body: Incoming) -> Response<Body> {
+        let body = match self.collect(body).await {
+            Ok(body) => body,
+            Err(rejection) => return self.refuse_form(&request, &rejection),
+        };
+        match self.dialect().parse_bulk(route, &request.head(), &body) {
+            Err(error) => self.refuse_form(&request, &error.rejection()),
+            Ok(BulkParsed::Unguarded) => pass_on(request.head, body),
+            Ok(BulkParsed::Guarded(bulk)) => {
+                let about = request.about();
+                let Candidate { mut head, arrived, .. } = request;
+                // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
+                if let Some(Ok(host)) = host_of(&head.uri, &head.headers).map(HeaderValue::from_str) {
+                    head.headers.insert(header::HOST, host);
+                }
+                let headers = head.headers.clone();
+                let ask = BulkAsk { bulk: *bulk, headers: head.headers, arrived, about, body };
+                match self.gate.submit_bulk(ask, &self.runtime).await {
+                    Some(reply) => reply::form_decided(self.dialect(), reply, &headers),
+                    None => reply::form_refused(self.dialect(), &unread("the request was abandoned"), "", &headers),
+                }
+            }
+        }
+    }
+
+    async fn collect(&self, body: Incoming) -> Result<Bytes, Rejection> {
+        let collected = collect_within(body, self.config.max_body, &self.room);
+        match tokio::time::timeout(self.config.body_timeout, collected).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(CollectError::TooLarge(_))) => Err(self.too_large()),
+            Ok(Err(CollectError::NoRoom)) => Err(no_room()),
+            Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
+            Err(_) => Err(unread("the body did not arrive in time")),
         }
     }
 
@@ -185,8 +220,9 @@ impl GateGuard {
         let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
         let understood = claims::understand(self.dialect(), call, request, &body)?;
         let (credential, instance) = self.whose(request, &body)?;
+        let expectation = claims::stated(call, &request.head.headers, &self.gate.rules().workflow)?;
         let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
-        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about };
+        let sender = Sender { credential, instance, named: understood.named, headers, arrived, about, expectation };
         match self.gate.claim(understood.call, sender, &self.runtime).await {
             Some(claimed) => Ok(claims::answer(self.dialect(), call, claimed)),
             // Only a client that has gone sees this.
@@ -212,10 +248,17 @@ impl GateGuard {
     }
 
     fn refuse(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+        reply::refused(self.dialect(), rejection, &self.recorded(request, rejection))
+    }
+
+    fn refuse_form(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+        reply::form_refused(self.dialect(), rejection, &self.recorded(request, rejection), &request.head.headers)
+    }
+
+    fn recorded(&self, request: &Candidate, rejection: &Rejection) -> String {
         let now = self.gate.ports().clock.boot();
         let took = Duration::from_micros(now.0.saturating_sub(request.arrived.0));
-        let id = self.gate.record_refusal(rejection, &request.about(), took);
-        reply::refused(self.dialect(), rejection, &id)
+        self.gate.record_refusal(rejection, &request.about(), took)
     }
 
     fn too_large(&self) -> Rejection {
@@ -264,7 +307,10 @@ impl Guard for GateGuard {
             }
             // Where no rule is about them, reviews stream as they come.
             dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
-            dialect::Route::Write(_) | dialect::Route::Once(_) | dialect::Route::Refuse(_) => {
+            dialect::Route::Write(_)
+            | dialect::Route::Bulk(_)
+            | dialect::Route::Once(_)
+            | dialect::Route::Refuse(_) => {
                 tracing::trace!(client = ?peer.addr, "guarded");
                 Route::Guarded
             }

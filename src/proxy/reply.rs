@@ -6,8 +6,8 @@ use crate::dialect::{Dialect, WireResponse};
 use crate::effect::Decision;
 use crate::gate::{Answered, Reply};
 use crate::model::{Code, Rejection};
-use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response};
 
 /// On every response to a guarded write (DESIGN section 7).
 pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
@@ -17,13 +17,7 @@ pub const STATE: HeaderName = HeaderName::from_static("claimgate-state");
 
 /// The reply of a guarded section.
 pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
-    let answer = match reply.answer {
-        Answered::Tracker(response) => response,
-        Answered::Refused(rejection) => dialect.reject(&rejection, &reply.id),
-    };
-    let mut response = response(answer);
-    mark(&mut response, reply.decision, reply.code, &reply.id, reply.state.as_ref());
-    response
+    told(reply, |rejection, id| dialect.reject(rejection, id))
 }
 
 /// The headers that an answer to a guarded write has.
@@ -47,9 +41,31 @@ pub(super) fn state(tag: &StateTag) -> Option<HeaderValue> {
 
 /// A refusal that no section made.
 pub(super) fn refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str) -> Response<Body> {
-    let mut response = response(dialect.reject(rejection, id));
-    let value = decision(Decision::Reject, Some(rejection.code), id);
-    response.headers_mut().insert(DECISION, value);
+    marked(dialect.reject(rejection, id), decision(Decision::Reject, Some(rejection.code), id))
+}
+
+/// The reply to a form of the web interface.
+pub(super) fn form_decided(dialect: &dyn Dialect, reply: Reply, head: &HeaderMap) -> Response<Body> {
+    told(reply, |rejection, id| dialect.reject_bulk(rejection, id, head))
+}
+
+/// A refusal of such a form that no section made.
+pub(super) fn form_refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str, head: &HeaderMap) -> Response<Body> {
+    marked(dialect.reject_bulk(rejection, id, head), decision(Decision::Reject, Some(rejection.code), id))
+}
+
+fn told(reply: Reply, reject: impl FnOnce(&Rejection, &str) -> WireResponse) -> Response<Body> {
+    let mut response = response(match reply.answer {
+        Answered::Tracker(response) => response,
+        Answered::Refused(rejection) => reject(&rejection, &reply.id),
+    });
+    mark(&mut response, reply.decision, reply.code, &reply.id, reply.state.as_ref());
+    response
+}
+
+fn marked(answer: WireResponse, decision: HeaderValue) -> Response<Body> {
+    let mut response = response(answer);
+    response.headers_mut().insert(DECISION, decision);
     response
 }
 

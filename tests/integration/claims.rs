@@ -12,3 +12,4 @@ mod races;
 mod refusals;
 mod secrets;
 mod stated;
+mod web;

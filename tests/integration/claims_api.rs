@@ -2,11 +2,12 @@
 //!
 //! `races` in virtual time has what needs a certain moment, `document` holds `openapi.json` to what is answered.
 
+mod client;
 mod document;
 mod races;
 
 use crate::e2e::{self, Answer, Client, Gate, REPO, Setup};
-use claimgate::fake_forge::{FakeForge, Fault, Feature, Matcher, Options};
+use claimgate::fake_forge::{FakeForge, Fault, Feature, Logged, Matcher, Options};
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
@@ -207,6 +208,9 @@ async fn a_strangers_list_is_the_forges_to_refuse() {
             "the list of another is not hers"
         );
     }
+    let about_items =
+        |request: &&Logged| request.login.as_deref() == Some("eve") && request.target.contains("/issues/");
+    assert_eq!(forge.requests().iter().filter(about_items).count(), 0, "and nothing of it was tried for her");
     for labels in [json!(["quiet"]), json!(["loud"])] {
         let wish = json!({"item": "acme/secret#1", "set_labels": labels});
         assert_eq!(take(&mut eve, wish).await.status, 404);
@@ -344,6 +348,10 @@ async fn a_holder_hands_over_and_nobody_else_does() {
     assert_eq!(number(&next(&mut ann, json!({})).await), issue);
     let over = format!("{}/handover", claim(issue));
     eve.call(Method::POST, &over, Some(json!({"to": "eve"}))).await.refused(409, "already_assigned");
+    // A forge that does not know the name says that it failed.
+    let unknown = ann.call(Method::POST, &over, Some(json!({"to": "nobody"}))).await;
+    assert_eq!((unknown.status, &unknown.json()["claimgate"]["code"]), (403, &json!("not_applied")), "{unknown:?}");
+    assert_eq!(gate.holder(issue).await.as_deref(), Some("ann"));
     let answer = ann.call(Method::POST, &over, Some(json!({"to": "bob"}))).await;
     assert_eq!((answer.status, &answer.granted().json()["claim"]["holder"]["account"]), (200, &json!("bob")));
     assert_eq!(answer.json()["claim"]["fence"], 2);
@@ -364,11 +372,47 @@ async fn a_credential_that_may_not_ask_names_its_account() {
     let mut narrow = gate.agent("ann");
     narrow.authorization = Some("token narrow".to_owned());
     next(&mut narrow, json!({})).await.refused(409, "identity_required");
+    let unknown = next(&mut narrow, json!({"assignee": "nobody"})).await;
+    assert_eq!((unknown.status, &unknown.json()["claimgate"]["code"]), (403, &json!("not_applied")), "{unknown:?}");
     assert_eq!(number(&next(&mut narrow, json!({"assignee": "ann"})).await), issue);
     assert_eq!(forge.issue(REPO, issue).assignees, ["ann"]);
     let mut ann = gate.agent("ann");
     let other = take(&mut ann, json!({"item": format!("{REPO}#{issue}"), "assignee": "acme"})).await;
     other.refused(400, "ambiguous_request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_states_is_for_the_first_write() {
+    let forge = e2e::forge(&["ann"]).await;
+    let issue = e2e::backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    let tag = gate.agent("ann").get(&e2e::issue(issue)).await.headers["claimgate-state"].to_str().unwrap().to_owned();
+    let stating = || gate.agent("ann").with("if-match", &tag);
+    let labels = json!({"set_labels": ["in-progress"], "remove_labels": ["backlog"]});
+    let mut wish = labels.clone();
+    wish["item"] = json!(format!("{REPO}#{issue}"));
+    assert_eq!(number(&take(&mut stating(), wish).await), issue);
+    let back = format!("{}?set_labels=backlog&remove_labels=in-progress", claim(issue));
+    stating().send(Method::DELETE, &back, &[], "".into()).await.refused(412, "precondition_failed");
+    assert_eq!(shown(&forge, issue), r#"["ann"] ["in-progress"]"#);
+    let mut sure = gate.agent("ann").with("claimgate-expect", "assigned=ann, status=in-progress");
+    assert_eq!(sure.send(Method::DELETE, &back, &[], "".into()).await.granted().status, 204);
+    assert_eq!(shown(&forge, issue), r#"[] ["backlog"]"#);
+    next(&mut stating(), labels).await.refused(400, "ambiguous_request");
+    e2e::stop_and_verify(gate, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_as_many_as_it_may_is_told_so() {
+    let forge = e2e::forge(&["ann", "bob"]).await;
+    for _ in 0..3 {
+        e2e::backlog_issue(&forge);
+    }
+    let gate = Setup::before(&forge.base_url()).config("[limits]\nitems_per_repository = 1\n").start().await;
+    let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
+    assert_eq!(number(&next(&mut ann, json!({})).await), 1);
+    next(&mut ann, json!({})).await.refused(409, "limit_reached");
+    assert_eq!(number(&next(&mut bob, json!({})).await), 2, "what ann could not have is there for bob");
 }
 
 // === what is refused before anything is asked of the forge ===

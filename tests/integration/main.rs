@@ -25,6 +25,7 @@ mod edge_wire;
 mod exposure;
 mod ledgers;
 mod load;
+mod operating;
 mod properties;
 mod protocol;
 mod restart;

@@ -47,7 +47,7 @@ const FORBIDDEN_CRATES: [(&str, &[&str]); 2] = [
 /// Texts of the code, and the only files or folders in which each may stand.
 const ONLY_IN: [(&str, &[&str]); 6] = [
     ("Permit::new(", &["src/admission/"]),
-    ("upstream.send(", &["src/gate/section.rs", "src/gate/section/creation.rs"]),
+    ("upstream.send(", &["src/gate/section.rs", "src/gate/section/creation.rs", "src/gate/bulk/"]),
     ("use moka", &["src/gate/labels.rs", "src/gate/reads.rs", "src/identity.rs"]),
     ("println!(", &["src/cli/", "src/audit/"]),
     ("io::stdout()", &["src/cli/", "src/audit/"]),

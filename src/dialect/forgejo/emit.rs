@@ -5,7 +5,7 @@ use super::super::json::{Member, write_object};
 use super::super::target::join;
 use super::super::{Address, Credential, Intent, Scope, WireRequest};
 use super::routes::WriteForm;
-use crate::model::{Change, LabelRef, Login, SetChange};
+use crate::model::{Change, LabelRef, Login, Project, SetChange};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
@@ -71,6 +71,18 @@ pub fn list_labels(address: &Address, of_owner: bool, page: usize, credential: &
         join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"])
     };
     get(format!("{path}?limit=50&page={page}"), credential)
+}
+
+/// One page of all items of a repository, open or closed, issues and pull requests.
+pub fn list_items(project: &Project, page: usize, credential: &Credential) -> WireRequest {
+    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
+    let path = join(&["api", "v1", "repos", owner, repo, "issues"]);
+    get(format!("{path}?state=all&limit=50&page={page}"), credential)
+}
+
+/// The user with this number.
+pub fn find_user(user: u64, credential: &Credential) -> WireRequest {
+    get(format!("/api/v1/users/search?uid={user}&limit=1"), credential)
 }
 
 /// The body of a write; `None` where the call has none.

@@ -1,6 +1,6 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
-use super::super::{Dialect, Head, Intent, Parsed, Route, Scope};
+use super::super::{BulkParsed, BulkRoute, Dialect, Head, Intent, Items, Parsed, Route, Scope};
 use super::emit;
 use crate::model::{Change, LabelRef, Login, SetChange};
 use std::fmt::{Display, Write as _};
@@ -21,6 +21,7 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
             line(&mut text, "reason", error);
             return text;
         }
+        Route::Bulk(route) => return text + &form(dialect, &route, head, body),
         Route::Once(Ok(write)) => {
             let (form, project) = (write.form, write.scope.project());
             let what =
@@ -46,6 +47,29 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
     match dialect.parse(&write, head, body) {
         Ok(Parsed::Unguarded) => text.push_str("guarded: nothing (goes on as it came)\n"),
         Ok(Parsed::Guarded(intent)) => guarded(&mut text, &intent),
+        Err(error) => {
+            line(&mut text, "body", format_args!("refuse ({})", error.code().as_str()));
+            line(&mut text, "reason", error);
+        }
+    }
+    text
+}
+
+fn form(dialect: &dyn Dialect, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> String {
+    let mut text = String::new();
+    line(&mut text, "route", format_args!("form of the web interface ({:?}) in {}", route.form.act, route.project));
+    match dialect.parse_bulk(route, head, body) {
+        Ok(BulkParsed::Unguarded) => text.push_str("guarded: nothing (goes on as it came)\n"),
+        Ok(BulkParsed::Guarded(bulk)) => {
+            let items = match &bulk.items {
+                Items::Keys(keys) => format!("{} by id", keys.len()),
+                Items::At(address) => address.locator().to_string(),
+                Items::New => "a new one".to_owned(),
+            };
+            line(&mut text, "credential", bulk.sender.credential.kinds());
+            line(&mut text, "items", items);
+            line(&mut text, "guarded", bulk.wants.describe());
+        }
         Err(error) => {
             line(&mut text, "body", format_args!("refuse ({})", error.code().as_str()));
             line(&mut text, "reason", error);

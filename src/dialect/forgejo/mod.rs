@@ -1,24 +1,27 @@
 //! Forgejo 7 to 17 and Gitea from 1.15: one wire (`reference/forgejo.md`).
 //!
 //! `routes` says which calls are guarded, `parse` what they want, `credential` who sends them; `emit` writes requests,
-//! `read` reads answers, `reply` writes answers. Each cites the section that its facts come from.
+//! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface. Each cites the
+//! section that its facts come from.
 
 mod claims;
 mod credential;
 mod emit;
 mod explain;
+mod list;
 mod once;
 mod parse;
 mod read;
 mod reply;
 pub(in crate::dialect) mod routes;
+pub(in crate::dialect) mod web;
 mod webhook;
 
 use super::{
-    Address, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami, WireRequest,
-    WireResponse, Write,
+    Address, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, Listing, ParseError, Parsed, ReadOutcome,
+    Route, Webhook, Whoami, WireRequest, WireResponse, Write,
 };
-use crate::model::{Label, LabelRef, Rejection, SetChange, Snapshot};
+use crate::model::{Change, Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot};
 use http::HeaderMap;
 
 /// The dialect. It has no state.
@@ -103,8 +106,60 @@ impl Dialect for Forgejo {
         read::labels(response)
     }
 
+    fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest {
+        list::request(listing, page, credential)
+    }
+
+    fn repositories(&self, response: &WireResponse) -> Option<Vec<Project>> {
+        list::repositories(response)
+    }
+
+    fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>> {
+        list::items(project, response)
+    }
+
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook {
         webhook::read(headers, body)
+    }
+
+    fn parse_bulk(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkParsed, ParseError> {
+        web::parse(route, head, body)
+    }
+
+    fn changes(&self, bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Change> {
+        web::changes(bulk, seen, user)
+    }
+
+    fn emit_bulk(&self, bulk: &Bulk, chosen: &[(ResourceKey, Change)], head_headers: &HeaderMap) -> WireRequest {
+        web::emit(bulk, chosen, head_headers)
+    }
+
+    fn accept_bulk(&self, bulk: &Bulk) -> Option<WireResponse> {
+        web::accept(bulk)
+    }
+
+    fn reject_bulk(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse {
+        reply::reject_form(rejection, decision, head_headers)
+    }
+
+    fn prove_reader(&self, bulk: &Bulk) -> Vec<WireRequest> {
+        web::prove_reader(bulk)
+    }
+
+    fn list_items(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest {
+        emit::list_items(project, page, credential)
+    }
+
+    fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
+        read::addresses(project, response)
+    }
+
+    fn find_user(&self, user: u64, credential: &Credential) -> WireRequest {
+        emit::find_user(user, credential)
+    }
+
+    fn user(&self, user: u64, response: &WireResponse) -> Option<Login> {
+        read::user_numbered(user, response)
     }
 
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String {

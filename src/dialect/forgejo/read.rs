@@ -2,7 +2,7 @@
 
 use super::super::{Address, Head, Intent, ReadOutcome, Scope, Target, Whoami, WireResponse};
 use super::routes::{WriteForm, item_of};
-use crate::model::{Label, Login, OpenState, ResourceKey, Snapshot};
+use crate::model::{Label, Login, OpenState, Project, ResourceKey, Snapshot};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -59,6 +59,27 @@ pub fn labels(response: &WireResponse) -> Option<Vec<Label>> {
     answer.as_array()?.iter().map(|value| label(value).ok()).collect()
 }
 
+/// One page of items: their keys, and where they are.
+pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
+    let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
+    let (owner, repo) = project.as_str().split_once('/')?;
+    let place = |issue: &Value| {
+        let issue = issue.as_object()?;
+        let pull = issue.get("pull_request").is_some_and(|pull| !pull.is_null());
+        let (owner, repo) = (owner.to_owned(), repo.to_owned());
+        let address = Address { owner, repo, number: number(issue, "number").ok()?, pull };
+        Some((ResourceKey::new(&number(issue, "id").ok()?.to_string()), address))
+    };
+    answer.as_array()?.iter().map(place).collect()
+}
+
+/// The name of the user with this number.
+pub fn user_numbered(user: u64, response: &WireResponse) -> Option<Login> {
+    let answer = response.status.is_success().then(|| object(response).ok()).flatten()?;
+    let found = answer.get("data")?.as_array()?.iter().filter_map(Value::as_object);
+    found.filter(|found| number(found, "id") == Ok(user)).find_map(|found| login(found).ok())
+}
+
 /// The answer's JSON object.
 pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     match json(response)? {
@@ -67,6 +88,7 @@ pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// The answer's JSON.
 pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
     let header = |name| response.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
     let coding = header(CONTENT_ENCODING);
@@ -90,6 +112,7 @@ fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
     item_of(&head).filter(|new| new.number == address.number)
 }
 
+/// The item that this JSON is.
 pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
     let id = number(issue, "id")?;
     if number(issue, "number")? != address.number {

@@ -5,7 +5,7 @@ use super::read::object;
 use super::routes::WriteForm;
 use crate::model::{Actor, Login, Rejection, Shown, Status, Time};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -33,21 +33,39 @@ pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
 
 /// A refusal.
 pub fn reject(rejection: &Rejection, decision: &str) -> WireResponse {
-    let status = StatusCode::from_u16(rejection.code.status()).unwrap_or(StatusCode::CONFLICT);
-    let body = json!({
-        "message": rejection.message,
-        "url": "/api/swagger",
-        "claimgate": {
-            "code": rejection.code.as_str(),
-            "resource": rejection.resource.as_ref().map(ToString::to_string),
-            "expected": Some(&rejection.expected).filter(|text| !text.is_empty()),
-            "observed": rejection.observed.as_ref().map(observed),
-            "holder": rejection.holder.as_ref().map(holder),
-            "since": rejection.since.map(rfc3339),
-            "decision": decision,
-        },
-    });
-    let mut response = answer(status, body.to_string().into());
+    let body = json!({ "message": rejection.message, "url": "/api/swagger", "claimgate": own(rejection, decision) });
+    refusal(rejection, decision, answer(StatusCode::CONFLICT, body.to_string().into()))
+}
+
+/// A refusal of a form of the web interface. Its scripts show `errorMessage` or, in older versions, `error`; where the
+/// form was sent by the browser itself, the text is the page.
+pub fn reject_form(rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse {
+    let accept = head_headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+    if accept.starts_with(b"text/html") && !head_headers.contains_key(BY_SCRIPT) {
+        let mut page = answer(StatusCode::CONFLICT, rejection.message.clone().into());
+        page.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        return refusal(rejection, decision, page);
+    }
+    let text = &rejection.message;
+    let body = json!({ "error": text, "errorMessage": text, "message": text, "claimgate": own(rejection, decision) });
+    refusal(rejection, decision, answer(StatusCode::CONFLICT, body.to_string().into()))
+}
+
+fn own(rejection: &Rejection, decision: &str) -> Value {
+    json!({
+        "code": rejection.code.as_str(),
+        "resource": rejection.resource.as_ref().map(ToString::to_string),
+        "expected": Some(&rejection.expected).filter(|text| !text.is_empty()),
+        "observed": rejection.observed.as_ref().map(observed),
+        "holder": rejection.holder.as_ref().map(holder),
+        "since": rejection.since.map(rfc3339),
+        "decision": decision,
+    })
+}
+
+/// With the status and the headers of a refusal.
+fn refusal(rejection: &Rejection, decision: &str, mut response: WireResponse) -> WireResponse {
+    response.status = StatusCode::from_u16(rejection.code.status()).unwrap_or(StatusCode::CONFLICT);
     let verdict = format!("reject; code={}; id={decision}", rejection.code.as_str());
     if let Ok(verdict) = HeaderValue::from_str(&verdict) {
         response.headers.insert(DECISION, verdict);
@@ -86,6 +104,7 @@ fn rfc3339(time: Time) -> Option<String> {
     jiff::Timestamp::from_microsecond(time.0).ok().map(|time| format!("{time:.6}"))
 }
 
+const BY_SCRIPT: HeaderName = HeaderName::from_static("x-requested-with");
 const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
 #[cfg(test)]

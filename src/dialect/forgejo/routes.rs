@@ -6,6 +6,7 @@
 
 use super::super::target::fold_letters;
 use super::super::{Address, Head, ParseError, Route, Scope, Target, Write};
+use super::web::{self, WebAct};
 use crate::model::Project;
 use http::Method;
 
@@ -72,9 +73,8 @@ pub enum WriteForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Pass,
-    /// A form of the web UI that changes guarded fields. People are overriders: it passes, for now, and is told apart
-    /// so that it can be guarded.
-    Web,
+    /// A form of the web UI that changes guarded fields.
+    Web(WebAct),
     Guard(WriteForm),
     /// A creation that a rule may allow only once; elsewhere it passes.
     Once(WriteForm),
@@ -109,10 +109,11 @@ fn write(method: &Method, target: &Target) -> Route {
         (None, _) if is_below_a_path(method, target.shadow_segments()) => {
             Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
         }
-        (None, None | Some(Row(_, _, Act::Pass | Act::Web))) if is_once(method, target.shadow_segments()) => {
+        (None, None | Some(Row(_, _, Act::Pass | Act::Web(_)))) if is_once(method, target.shadow_segments()) => {
             Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
         }
-        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Web))) => Route::Pass,
+        (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Bulk),
+        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
             Ok(write) => Route::Write(write),
@@ -168,7 +169,7 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
 }
 
 /// Owner and repository with the letters folded that the tracker folds away; nothing that it could not have named so.
-fn names(owner: &str, repo: &str) -> Result<(String, String), ParseError> {
+pub fn names(owner: &str, repo: &str) -> Result<(String, String), ParseError> {
     let name = |text: &str| {
         let folded = fold_letters(text);
         let plain = folded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
@@ -372,24 +373,21 @@ const ROUTES: &[Row] = &[
     Row("*", "R/push_mirrors/**", Pass),
 
     // --- Web UI: guarded fields -----------------------------------------------------------------------------------
-    Row("POST", "W/{type}/new", Web),
-    Row("POST", "W/{type}/assignee", Web),
-    Row("POST", "W/{type}/labels", Web),
-    Row("POST", "W/{type}/status", Web),
-    Row("POST", "W/{type}/projects", Web),
-    Row("POST", "W/{type}/delete", Web),
-    Row("POST", "W/{type}/{n}/comments", Web),                          // may close or reopen
-    Row("POST", "W/{type}/{n}/delete", Web),
-    Row("POST", "W/compare/**", Web),                                   // opens a pull request
-    Row("POST", "W/pulls/{n}/merge", Web),
-    Row("POST", "W/projects/{n}/{n}/move", Web),
-    Row("POST", "W/projects/{n}/{n}/{n}", Web),                         // Gitea 1.15
-    Row("POST", "W/projects/{n}/delete", Web),
-    Row("DELETE", "W/projects/{n}/{n}", Web),
+    Row("POST", "W/{type}/new", Web(WebAct::New)),
+    Row("POST", "W/{type}/assignee", Web(WebAct::Assignee)),
+    Row("POST", "W/{type}/labels", Web(WebAct::Labels)),
+    Row("POST", "W/{type}/status", Web(WebAct::Status)),
+    Row("POST", "W/{type}/projects", Web(WebAct::Projects)),
+    Row("POST", "W/{type}/request_review", Web(WebAct::RequestReview)),
+    Row("POST", "W/{type}/delete", Web(WebAct::Delete)),
+    Row("POST", "W/{type}/{n}/comments", Web(WebAct::Comment)),         // may close or reopen
+    Row("POST", "W/{type}/{n}/delete", Web(WebAct::DeleteOne)),
+    Row("POST", "W/compare/**", Web(WebAct::Compare)),                  // opens a pull request
+    Row("POST", "W/projects/{n}/{n}/move", Web(WebAct::MoveCards)),
+    Row("POST", "W/projects/{n}/{n}/{n}", Web(WebAct::MoveCard)),       // Gitea 1.15
 
     // --- Web UI: all else about items -----------------------------------------------------------------------------
     Row("POST", "W/{type}/milestone", Pass),
-    Row("POST", "W/{type}/request_review", Pass),
     Row("POST", "W/{type}/dismiss_review", Pass),
     Row("POST", "W/{type}/resolve_conversation", Pass),
     Row("POST", "W/{type}/attachments/**", Pass),
@@ -409,6 +407,7 @@ const ROUTES: &[Row] = &[
     Row("POST", "W/{type}/{n}/dependency/{}", Pass),
     Row("POST", "W/{type}/{n}/times/**", Pass),
     Row("POST", "W/{type}/{n}/reactions/{}", Pass),
+    Row("POST", "W/pulls/{n}/merge", Pass),                             // as the API's
     Row("POST", "W/pulls/{n}/cancel_auto_merge", Pass),
     Row("POST", "W/pulls/{n}/update", Pass),
     Row("POST", "W/pulls/{n}/set_allow_maintainer_edit", Pass),
@@ -420,7 +419,7 @@ const ROUTES: &[Row] = &[
     Row("POST", "W/projects/{n}", Pass),
     Row("POST", "W/projects/{n}/move", Pass),                           // order of columns
     Row("POST", "W/projects/{n}/{}", Pass),                             // edit, open, close
-    Row("PUT", "W/projects/{n}/{n}", Pass),
+    Row("PUT|DELETE", "W/projects/{n}/{n}", Pass),
     Row("POST", "W/projects/{n}/{n}/default", Pass),
     Row("POST", "W/projects/{n}/{n}/unset_default", Pass),
     Row("*", "W/{type}/**", Refuse),
@@ -448,6 +447,7 @@ mod tests {
                 format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
             }
             Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
+            Route::Bulk(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
             Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.project()),
             Route::Once(Err(error)) => format!("once: {error}"),
             Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
@@ -455,12 +455,6 @@ mod tests {
             Route::Refuse(other) => format!("{other:?}"),
         };
         assert_eq!(shown, expected, "{request}");
-    }
-
-    fn marked(request: &str) -> Option<Act> {
-        let (method, target) = request.split_once(' ').unwrap();
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        find(&method, Target::parse(target).shadow_segments()).map(|Row(_, _, act)| *act)
     }
 
     #[test]
@@ -638,23 +632,37 @@ mod tests {
     }
 
     #[test]
-    fn web_forms_are_marked() {
+    fn web_forms_are_told_apart() {
+        for (request, expected) in [
+            ("POST /O/r/issues/assignee", "Assignee /O/r/issues/assignee"),
+            ("POST /o/r/pulls/labels?issue_ids=1", "Labels /o/r/pulls/labels"),
+            ("POST /o/r/issuesANYTHING/status", "Status /o/r/issues/status"),
+            ("POST /o/r/Xpulls/assignee/", "Assignee /o/r/pulls/assignee"),
+            ("POST /o/r/%69ssuespulls/assignee", "ambiguous"),
+            ("POST /o/r.git/issues/7/comments", "Comment /o/r/issues/7/comments"),
+            ("POST /o/r.rss/issues/7/comments", "ambiguous"),
+            ("POST /o/r.git.git/issues/assignee", "ambiguous"),
+            ("POST /o/r/Issues/assignee", "ambiguous"),
+            ("POST /o/r/issues/Assignee", "ambiguous"),
+            ("POST /o/sem%E2%84%AA/issues/assignee", "Assignee /o/semk/issues/assignee"),
+            ("POST /o/r/issues/new", "New /o/r/issues/new"),
+            ("POST /o/r/issues/projects", "Projects /o/r/issues/projects"),
+            ("POST /o/r/issues/delete", "Delete /o/r/issues/delete"),
+            ("POST /o/r/pulls/7/delete", "DeleteOne /o/r/pulls/7/delete"),
+            ("POST /o/r/pulls/request_review", "RequestReview /o/r/pulls/request_review"),
+            ("POST /o/r/compare/main...feature/X", "Compare /o/r/compare/main...feature/X"),
+            ("POST /o/r/projects/1/2/move", "MoveCards /o/r/projects/1/2/move"),
+            ("POST /acme/-/projects/1/2/move", "MoveCards /acme/-/projects/1/2/move"),
+            ("POST /o/r/projects/1/2/3", "MoveCard /o/r/projects/1/2/3"),
+        ] {
+            check(request, expected);
+        }
         for request in [
-            "POST /o/r/issues/assignee",
-            "POST /o/r/pulls/labels",
-            "POST /o/r/issuesANYTHING/status",
-            "POST /o/r/Xpulls/assignee",
-            "POST /o/r.git/issues/7/comments",
-            "POST /o/r/issues/new",
-            "POST /o/r/compare/main...x",
-            "POST /o/r/projects/1/2/move",
+            "POST /o/r/issues/7/title",
+            "DELETE /o/r/issues/unpin/7",
+            "POST /o/r/projects/1/close",
             "POST /o/r/pulls/7/merge",
         ] {
-            assert_eq!(marked(request), Some(Web), "{request}");
-            check(request, "pass");
-        }
-        for request in ["POST /o/r/issues/7/title", "DELETE /o/r/issues/unpin/7", "POST /o/r/projects/1/close"] {
-            assert_eq!(marked(request), Some(Pass), "{request}");
             check(request, "pass");
         }
     }

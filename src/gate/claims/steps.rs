@@ -4,7 +4,7 @@
 //! undone in the reverse order by writes of the same kind. Between them others see the halves; but nobody else may
 //! write to the item meanwhile, because the claim comes first and the release last.
 
-use super::{Claimed, End, Errand, Going, Grant, Relabelling, refusal, succeeded, why};
+use super::{Claimed, End, Errand, Going, Grant, Relabelling, not_assigned, refusal, succeeded, why};
 use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
@@ -55,7 +55,11 @@ impl Errand {
         stated: Expectation,
     ) -> Result<Taken, Failed> {
         let reply = self.submit(self.gate.ports.dialect.assign(address, login), stated).await;
-        let (reply, response) = succeeded(reply).map_err(|reply| Failed { reply, at_the_claim: true })?;
+        let (reply, response) = succeeded(reply).map_err(|reply| {
+            let named = self.sender.named.is_some();
+            let reply = if named { not_assigned(address, login, reply) } else { reply };
+            Failed { reply, at_the_claim: true }
+        })?;
         // What the caller held before is not taken from it again.
         let mut undo = Undo { claimed: reply.decision != Decision::Noop, labels: Vec::new() };
         let item = match self.relabel_taken(address, labels, &response, &mut undo).await {
@@ -80,14 +84,14 @@ impl Errand {
         if gone() {
             return Err(End::Gone);
         }
-        let mut undo = Undo::default();
+        let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
         if !labels.is_empty() {
             let (seen, _) = self.look(address).await.map_err(End::Told)?;
-            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo).await {
+            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated).await {
                 return Err(End::Told(self.undone(address, "its labels could not be changed", step, undo).await));
             }
         }
-        let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), Expectation::Implied).await;
+        let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), stated).await;
         match succeeded(reply) {
             Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
             Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
@@ -155,16 +159,18 @@ impl Errand {
             ReadOutcome::Item(seen) => seen,
             _ => self.look(address).await?.0,
         };
-        self.relabel(address, labels, &seen, undo).await
+        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied).await
     }
 
-    /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none.
+    /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none. What
+    /// is stated is for the first write alone, which changes what shows.
     async fn relabel(
         &self,
         address: &Address,
         labels: &Resolved,
         seen: &Snapshot,
         undo: &mut Undo,
+        stated: &mut Expectation,
     ) -> Result<bool, Box<Reply>> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
         let missing: BTreeSet<LabelRef> = labels.set.difference(&carried).cloned().collect();
@@ -172,7 +178,7 @@ impl Errand {
         let removed: Vec<LabelRef> = named.map(|label| LabelRef::Id(label.id)).collect();
         let changes = !missing.is_empty() || !removed.is_empty();
         if !missing.is_empty() {
-            let response = self.relabel_once(address, SetChange::Add(missing.clone())).await?;
+            let response = self.relabel_once(address, SetChange::Add(missing.clone()), std::mem::take(stated)).await?;
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
             if let Some(now) = self.gate.ports.dialect.labels(&response) {
@@ -184,14 +190,19 @@ impl Errand {
             }
         }
         for label in removed {
-            self.relabel_once(address, SetChange::Remove([label.clone()].into())).await?;
+            self.relabel_once(address, SetChange::Remove([label.clone()].into()), std::mem::take(stated)).await?;
             undo.labels.push(SetChange::Add([label].into()));
         }
         Ok(changes)
     }
 
-    async fn relabel_once(&self, address: &Address, change: SetChange<LabelRef>) -> Result<WireResponse, Box<Reply>> {
-        let reply = self.submit(self.gate.ports.dialect.relabel(address, change), Expectation::Implied).await;
+    async fn relabel_once(
+        &self,
+        address: &Address,
+        change: SetChange<LabelRef>,
+        stated: Expectation,
+    ) -> Result<WireResponse, Box<Reply>> {
+        let reply = self.submit(self.gate.ports.dialect.relabel(address, change), stated).await;
         succeeded(reply).map(|(_, response)| response)
     }
 
@@ -222,7 +233,7 @@ impl Errand {
     /// Takes back what was done, newest first.
     pub(super) async fn undo(&self, address: &Address, undo: Undo) -> Result<(), String> {
         for change in undo.labels.into_iter().rev() {
-            self.relabel_once(address, change).await.map_err(|reply| why(&reply))?;
+            self.relabel_once(address, change, Expectation::Implied).await.map_err(|reply| why(&reply))?;
         }
         if undo.claimed {
             let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), Expectation::Implied).await;
@@ -239,7 +250,9 @@ impl Errand {
         }
         let locator = address.locator();
         let reason = why(&step);
+        let untouched = !undo.claimed && undo.labels.is_empty();
         let (code, rest) = match self.undo(address, undo).await {
+            Ok(()) if untouched => (Code::NotApplied, "nothing else had been done".to_owned()),
             Ok(()) => (Code::NotApplied, "what had been done was undone".to_owned()),
             Err(why) => (Code::Partial, format!("what had been done was not all undone: {why}")),
         };

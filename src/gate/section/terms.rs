@@ -3,13 +3,13 @@
 //! They are judged by the ledger, in the transaction of the step that they are for. A rule that only observes is left
 //! out when it would refuse, and the write goes on without it.
 
-use super::super::{LaneError, Reply, Turn, refusal};
+use super::super::{Gate, LaneError, Reply, Turn, refusal};
 use super::{Entered, Fresh, Section, Stop};
 use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, TenureStep, Term};
 use crate::dialect::Scope;
 use crate::effect::{Command, Decision, Durability, LedgerError};
 use crate::model::{
-    Actor, Caller, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
+    Actor, Caller, Change, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
 };
 use std::time::Duration;
 
@@ -40,40 +40,37 @@ impl Section {
     pub(super) async fn commit_on_terms(
         &self,
         at: &Entered<'_>,
-        mut command: Command,
+        command: Command,
         kind: Kind,
         ownership: &Ownership,
     ) -> Result<(Option<ItemRecord>, Option<Code>), LedgerError> {
-        let project = command.locator.project.clone();
-        let mut terms = self.terms(at.rules, at.caller, kind, ownership, &project);
-        let mut observed = None;
-        loop {
-            let require = |term: &Term| self.command(at.key, &command.locator, Step::Require(term.clone()), None);
-            let batch: Vec<Command> = terms.iter().map(require).chain([command.clone()]).collect();
-            match self.gate.ports.ledger.commit(batch, Durability::Awaited).await {
-                Ok(mut records) => return Ok((records.pop(), observed)),
-                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(at.rules, &barred) == Mode::Observe => {
-                    let code = *observed.get_or_insert(code(&barred));
-                    terms.retain(|term| !term.is(&barred));
-                    if let Some(note) = &mut command.note {
-                        (note.decision, note.code) = (Decision::Observe, note.code.or(Some(code)));
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let change = &self.ask.intent.change;
+        let terms = self.gate.terms(at.rules, at.caller, kind, ownership, change, &command.locator.project);
+        let (mut records, observed) = self.gate.commit_on_terms(at.rules, vec![(terms, command)]).await?;
+        Ok((records.pop(), observed))
     }
 
     /// A term does not hold: the attempt is refused, nothing was sent.
     pub(super) async fn barred(&self, at: &Entered<'_>, fresh: Fresh, barred: &Barred) -> Reply {
-        let mut rejection = refused_by(barred, &fresh.seen.locator);
+        let mut rejection = Gate::refused_by(barred, &fresh.seen.locator);
         rejection.observed = Some(at.rules.workflow.shown(&fresh.seen));
         let record = ItemRecord::new(at.key.clone(), fresh.seen.locator.clone());
         let record = self.gate.ports.ledger.item(at.key).await.ok().flatten().unwrap_or(record);
         self.reject(at, &record, fresh, rejection).await
     }
+}
 
-    fn terms(&self, rules: &Rules, caller: &Caller, kind: Kind, ownership: &Ownership, project: &Project) -> Vec<Term> {
+impl Gate {
+    /// What must hold beside the item's own record.
+    pub(in crate::gate) fn terms(
+        &self,
+        rules: &Rules,
+        caller: &Caller,
+        kind: Kind,
+        ownership: &Ownership,
+        change: &Change,
+        project: &Project,
+    ) -> Vec<Term> {
         if caller.overrider {
             return Vec::new();
         }
@@ -81,14 +78,52 @@ impl Section {
             Ownership::Becomes(actor) if !self.is_overrider(actor) => rules.limits.bounds(actor, project),
             Ownership::Becomes(_) | Ownership::Keep | Ownership::Ends => Vec::new(),
         };
-        let change = &self.ask.intent.change;
         let alone = rules.singletons.iter().filter(|rule| rule.covers(&caller.actor) && rule.acts(kind, change));
-        let alone = alone.map(|rule| Term::Alone(self.gate.take_by(rule, caller, project)));
+        let alone = alone.map(|rule| Term::Alone(self.take_by(rule, caller, project)));
         bounds.into_iter().map(Term::Within).chain(alone).collect()
     }
 
+    /// Carries out steps under their terms: all, or none. Returns the records after each, terms included, and what a rule
+    /// that only observes would have refused with.
+    pub(in crate::gate) async fn commit_on_terms(
+        &self,
+        rules: &Rules,
+        mut steps: Vec<(Vec<Term>, Command)>,
+    ) -> Result<(Vec<ItemRecord>, Option<Code>), LedgerError> {
+        let mut observed = None;
+        loop {
+            let with_terms = |(terms, command): &(Vec<Term>, Command)| -> Vec<Command> {
+                let require = |term| Command { step: Step::Require(term), note: None, ..command.clone() };
+                terms.iter().cloned().map(require).chain([command.clone()]).collect()
+            };
+            let batch: Vec<Command> = steps.iter().flat_map(with_terms).collect();
+            match self.ports.ledger.commit(batch, Durability::Awaited).await {
+                Ok(records) => return Ok((records, observed)),
+                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
+                    let code = *observed.get_or_insert(code(&barred));
+                    for (terms, command) in &mut steps {
+                        let before = terms.len();
+                        terms.retain(|term| !term.is(&barred));
+                        if let (true, Some(note)) = (terms.len() < before, &mut command.note) {
+                            (note.decision, note.code) = (Decision::Observe, note.code.or(Some(code)));
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What is said where a term does not hold.
+    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Locator) -> Rejection {
+        match barred {
+            Barred::Limit(excess) => limit_reached(excess, locator),
+            Barred::Singleton(tenure) => singleton_busy(tenure, locator),
+        }
+    }
+
     fn is_overrider(&self, actor: &Actor) -> bool {
-        actor.account.login().is_some_and(|login| self.gate.settings.overriders.contains(login))
+        actor.account.login().is_some_and(|login| self.settings.overriders.contains(login))
     }
 }
 
@@ -102,7 +137,10 @@ impl Section {
         let locator = self.locator();
         let mut leave = Leave { turn: None, observed: None };
         let mut terms = match &self.ask.intent.scope {
-            Scope::Create(project) => self.terms(&rules, caller, Kind::Create, &self.ownership_of_new(caller), project),
+            Scope::Create(project) => {
+                let (change, ownership) = (&self.ask.intent.change, self.ownership_of_new(caller));
+                self.gate.terms(&rules, caller, Kind::Create, &ownership, change, project)
+            }
             Scope::Item(_) => Vec::new(),
         };
         let bound = terms.iter().find_map(|term| match term {
@@ -120,7 +158,7 @@ impl Section {
                     terms.retain(|term| !term.is(&barred));
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) => {
-                    return Err(Stop::Refuse(Box::new(refused_by(&barred, &locator))));
+                    return Err(Stop::Refuse(Box::new(Gate::refused_by(&barred, &locator))));
                 }
                 Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
             }
@@ -187,13 +225,6 @@ fn code(barred: &Barred) -> Code {
     match barred {
         Barred::Limit(_) => Code::LimitReached,
         Barred::Singleton(_) => Code::SingletonBusy,
-    }
-}
-
-fn refused_by(barred: &Barred, locator: &Locator) -> Rejection {
-    match barred {
-        Barred::Limit(excess) => limit_reached(excess, locator),
-        Barred::Singleton(tenure) => singleton_busy(tenure, locator),
     }
 }
 

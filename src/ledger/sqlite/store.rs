@@ -122,6 +122,10 @@ impl Store {
         Ok(store)
     }
 
+    pub(super) fn exists(options: &SqliteOptions) -> bool {
+        options.dir.join(FILE).exists()
+    }
+
     /// Opens the file for reading beside the writer.
     pub(super) fn open_to_read(options: &SqliteOptions) -> Result<Self, OpenError> {
         // Never makes the file: made here it would be open to others, and refused by the writer ever after.

@@ -248,6 +248,28 @@ async fn what_can_be_left_only_once_is_spent_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_grants_are_spent_by_two_executions_and_no_third() {
+    let (forge, _gate, mut agents) = stage(8, "[workflow]\nconsume = [\"todo\"]").await;
+    let grants = ["one", "another"].map(|title| forge.add_issue(REPO, title, &["todo"], &[]).number);
+    // Each takes the first grant that it gets, and half of them look from the other end.
+    let spent = join_all(agents.iter_mut().enumerate().map(async |(place, agent)| {
+        for grant in [grants[place % 2], grants[(place + 1) % 2]] {
+            match remove(agent, grant, "todo").await {
+                answer if answer.status == 204 => return Some(grant),
+                answer => {
+                    answer.refused(409, "wrong_source_state");
+                }
+            }
+        }
+        None
+    }))
+    .await;
+    let mut spent: Vec<u64> = spent.into_iter().flatten().collect();
+    spent.sort_unstable();
+    assert_eq!(spent, grants);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_that_only_observe_say_what_they_would_have_refused() {
     let (forge, gate, mut agents) = stage(2, "[workflow]\nmode = \"observe\"").await;
     let number = e2e::backlog_issue(&forge).number;
@@ -354,6 +376,9 @@ async fn an_exclusive_label_moves_an_item_out_of_work_too() {
     one.call(Method::POST, &labels(number), Some(set(working))).await.granted();
     assert_eq!(forge.issue(REPO, number).labels, ["status/doing"]);
     other.call(Method::POST, &labels(number), Some(set(waiting))).await.refused(409, "not_holder");
+    // No status itself, but of their scope: it would push the status out.
+    let aside = forge.add_exclusive_label(REPO, "status/aside");
+    other.call(Method::POST, &labels(number), Some(set(aside))).await.refused(409, "not_holder");
     one.call(Method::POST, &labels(number), Some(set(waiting))).await.granted();
     // Parked by that: it may be taken up by another, since nobody is assigned.
     other.call(Method::POST, &labels(number), Some(set(working))).await.granted();

@@ -180,6 +180,12 @@ async fn refused_as_it_stands(seen: &mut Seen, index: usize, operation: &Operati
     let missing =
         Operation { path: elsewhere(path), body, template: operation.template.clone(), method: method.clone() };
     seen.check(operation, &send(&mut ann, &missing).await, 404);
+    if index > 0 {
+        let mut doubting = gate.agent("ann").with("if-match", "\"00000000000000000000000000000000\"");
+        let unmet = send(&mut doubting, operation).await;
+        seen.check(operation, &unmet, 412);
+        unmet.refused(412, "precondition_failed");
+    }
     // The forge takes the write, and does not carry it out.
     forge.script(Fault::Ignore, Matcher::new("PATCH", "/issues/1"));
     let ignored = send(&mut ann, operation).await;

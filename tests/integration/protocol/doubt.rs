@@ -2,7 +2,7 @@
 
 use crate::support::{Moment, Q, Trap, World};
 use claimgate::fake_forge::{Fault, Matcher};
-use claimgate::model::AttemptState;
+use claimgate::model::{AttemptState, Status};
 use serde_json::json;
 use std::time::Duration;
 
@@ -46,6 +46,18 @@ async fn an_in_doubt_refusal_says_how_long_it_lasts() {
     world.wait(Duration::from_secs(20)).await;
     let told = world.claim("dev-2", 1).await.loses("in_doubt");
     assert!(told.body["message"].as_str().unwrap().contains("another 99 s"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_once_is_told_to_whoever_left_it_though_its_answer_was_lost() {
+    let world = World::with(|setup| setup.rules.workflow.consume = [Status::new("todo")].into());
+    world.set_labels("dev-3", 1, &["todo"]).await.wins();
+    world.forge.script(Fault::CutAfter, Matcher::new("DELETE", "/issues/1/labels"));
+    world.remove_label("dev-1", 1, "todo").await.is(504, "outcome_unknown");
+    world.remove_label("dev-2", 1, "todo").await.loses("in_doubt");
+    world.remove_label("dev-1", 1, "todo").await.wins();
+    world.wait(Q * 2).await;
+    world.remove_label("dev-2", 1, "todo").await.loses("wrong_source_state");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use crate::support::{REPO, World};
 use claimgate::admission::Outside;
 use claimgate::fake_forge::Fault;
+use claimgate::gate::Verify;
 use claimgate::model::{AttemptState, Locator};
 use serde_json::json;
 use std::time::Duration;
@@ -342,4 +343,19 @@ async fn the_old_and_the_new_name_of_a_repository_are_one_item() {
     assert_eq!(told.iter().filter(|told| told.is_success()).count(), 1, "{told:?}");
     assert_eq!(told.iter().filter(|told| told.code == "already_assigned").count(), 1, "{told:?}");
     assert_eq!(world.forge.max_assignees_ever("root/renamed", 1), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trackers_own_answer_can_stand_for_a_read_back() {
+    for (verify, requests) in [(Verify::ReadBack, 3), (Verify::Answer, 2)] {
+        let world = World::with(|setup| setup.settings.verify = verify);
+        world.claim("dev-1", 2).await.wins();
+        world.claim("dev-1", 1).await.wins();
+        let about = world.forge.requests_about(REPO, 1);
+        assert_eq!(about.len(), requests, "{verify:?}: {about:?}");
+        assert_eq!(world.holder(1).await.as_deref(), Some("dev-1"));
+        // An answer that does not carry the item is read back all the same.
+        world.add_label("dev-1", 1, "in-progress").await.wins();
+        assert_eq!(world.forge.issue(REPO, 1).labels, ["backlog", "in-progress"]);
+    }
 }

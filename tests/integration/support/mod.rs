@@ -12,4 +12,4 @@ mod world;
 pub use life::{Moment, Trap};
 pub use told::Told;
 pub use upstream::SimUpstream;
-pub use world::{Q, REPO, Setup, WRITE_TIMEOUT, World};
+pub use world::{Q, REPO, Setup, WRITE_TIMEOUT, World, label_id};

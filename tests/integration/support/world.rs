@@ -3,10 +3,12 @@
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
 use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Workflow};
-use claimgate::dialect::{self, Credential, Dialect, Head, Parsed, Route, Target};
+use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
-use claimgate::gate::{About, Ask, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify};
+use claimgate::gate::{
+    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify, Web,
+};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
@@ -30,6 +32,8 @@ pub struct Setup {
     pub rules: Rules,
     pub settings: Settings,
     pub forge: Options,
+    /// A user of the forge whose token is the gate's own.
+    pub service: Option<&'static str>,
 }
 
 /// A forge, agents, and a gate between them.
@@ -41,6 +45,7 @@ pub struct World {
     entropy: Arc<SimEntropy>,
     rules: Rules,
     settings: Settings,
+    service: Option<&'static str>,
     process: Mutex<Arc<Process>>,
 }
 
@@ -58,7 +63,7 @@ const LABELS: [&str; 5] = ["backlog", "todo", "in-progress", "blocked", "done"];
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { agents: 8, issues: 3, rules: rules(), settings: settings(), forge: Options::default() }
+        Self { agents: 8, issues: 3, rules: rules(), settings: settings(), forge: Options::default(), service: None }
     }
 }
 
@@ -109,6 +114,7 @@ fn settings() -> Settings {
         shared_accounts: BTreeSet::new(),
         overriders: ["supervisor"].map(Login::new).into(),
         stale_after: None,
+        web: Web::Override,
     }
 }
 
@@ -128,9 +134,9 @@ impl World {
         let store = MemoryStore::new("gate-1", setup.rules.assignment.zombie_period);
         let dialect = dialect::by_name("forgejo").expect("it is listed");
         let entropy = Arc::new(SimEntropy::default());
-        let Setup { rules, settings, .. } = setup;
-        let process = begin(&forge, &clock, &store, &dialect, &entropy, &rules, &settings);
-        Self { forge, clock, store, dialect, entropy, rules, settings, process: Mutex::new(Arc::new(process)) }
+        let Setup { rules, settings, service, .. } = setup;
+        let process = begin(&forge, &clock, &store, &dialect, &entropy, (&rules, &settings, service));
+        Self { forge, clock, store, dialect, entropy, rules, settings, service, process: Mutex::new(Arc::new(process)) }
     }
 
     /// The life that runs now.
@@ -142,8 +148,8 @@ impl World {
     pub fn restart(&self) -> Arc<Process> {
         let ended = self.process();
         ended.life.freeze();
-        let begun =
-            begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, &self.rules, &self.settings);
+        let how = (&self.rules, &self.settings, self.service);
+        let begun = begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, how);
         *self.process.lock().unwrap() = Arc::new(begun);
         ended
     }
@@ -197,6 +203,7 @@ fn populated(setup: &Setup) -> FakeForge {
     for login in people.into_iter().chain((1..=setup.agents).map(|n| format!("dev-{n}"))) {
         forge.add_user(&login, &login);
         forge.grant_write(&login, REPO);
+        forge.add_session(&login, &format!("session-of-{login}"));
     }
     forge.make_admin("admin");
     for label in LABELS.iter().chain(&["bug"]) {
@@ -214,8 +221,7 @@ fn begin(
     store: &Arc<MemoryStore>,
     dialect: &Arc<dyn Dialect>,
     entropy: &Arc<SimEntropy>,
-    rules: &Rules,
-    settings: &Settings,
+    (rules, settings, service): (&Rules, &Settings, Option<&str>),
 ) -> Process {
     let life = Life::new(Arc::clone(store), Arc::clone(clock));
     let upstream = SimUpstream::new(Arc::clone(forge), Arc::clone(&life), WRITE_TIMEOUT);
@@ -238,7 +244,7 @@ fn begin(
         clock,
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
         metrics,
-        service: None,
+        service: service.map(Credential::service),
     };
     let gate = Gate::new(ports, settings.clone(), rules.clone());
     Process { gate, life, ledger, upstream }
@@ -321,6 +327,7 @@ impl World {
             headers: headers_of(token),
             arrived: gate.ports().clock.boot(),
             about: About::default(),
+            expectation: Expectation::Implied,
         };
         gate.claim(call, sender, &tokio::runtime::Handle::current()).await
     }
@@ -340,6 +347,40 @@ impl World {
             }
             () = process.life.ended() => Told::nothing(),
         }
+    }
+
+    /// Sends a form of the web interface with this user's session, as the proxy would.
+    pub async fn form(&self, who: &str, path: &str, form: &str) -> Told {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let process = self.process();
+        let mut headers = HeaderMap::new();
+        let cookie = format!("lang=en; i_like_gitea=session-of-{who}");
+        headers.insert(header::COOKIE, cookie.parse().unwrap());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let path = format!("/{REPO}/{path}");
+        let target = Target::parse(&path);
+        let head = Head { method: &Method::POST, target: &target, headers: &headers };
+        let Route::Bulk(route) = self.dialect.classify(&head) else { panic!("{path} is no form") };
+        let Ok(BulkParsed::Guarded(bulk)) = self.dialect.parse_bulk(&route, &head, form.as_bytes()) else {
+            panic!("{path} {form} is no guarded form")
+        };
+        let arrived = process.gate.ports().clock.boot();
+        let about = About { method: "POST".to_owned(), path: path.clone(), ..About::default() };
+        let ask = BulkAsk { bulk: *bulk, headers, arrived, about, body: bytes::Bytes::new() };
+        let runtime = tokio::runtime::Handle::current();
+        tokio::select! {
+            biased;
+            reply = process.gate.submit_bulk(ask, &runtime) => {
+                reply.map_or_else(Told::nothing, |reply| Told::of(reply, &*self.dialect))
+            }
+            () = process.life.ended() => Told::nothing(),
+        }
+    }
+
+    /// The global ids of these issues, as forms name them.
+    pub fn ids(&self, numbers: &[u64]) -> String {
+        let ids = numbers.iter().map(|n| self.forge.issue(REPO, *n).id.to_string());
+        ids.collect::<Vec<_>>().join(",")
     }
 
     fn ask(
@@ -390,7 +431,7 @@ fn path(n: u64) -> String {
 }
 
 /// The forge numbers labels from 1, in the order in which they were made.
-fn label_id(name: &str) -> u64 {
+pub fn label_id(name: &str) -> u64 {
     let at = LABELS.iter().chain(&["bug"]).position(|label| *label == name);
     at.map_or_else(|| panic!("no label {name}"), |at| at as u64 + 1)
 }

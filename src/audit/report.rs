@@ -1,0 +1,374 @@
+//! The audit summed up for the day of an incident: by item, by agent, and who was in whose way.
+//!
+//! It counts what the lines say and judges nothing; whether the promise was kept is `verify`'s. Lines before the asked
+//! time are read too, since they say who held what when it began.
+
+use jiff::Timestamp;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, BufRead};
+use std::time::Duration;
+
+/// What to sum up.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only lines from this time on.
+    pub since: Option<Timestamp>,
+    /// Only lines about this item, `owner/repo#n`.
+    pub item: Option<String>,
+    /// A holder of whom the lines tell nothing for longer is marked as stale.
+    pub stale_after: Option<Duration>,
+}
+
+/// The sums so far.
+#[derive(Debug, Default)]
+pub struct Report {
+    scope: Scope,
+    /// Lines come at least once: by their hash, those that were counted.
+    seen: HashSet<String>,
+    lines: u64,
+    unreadable: u64,
+    last: Option<Timestamp>,
+    items: BTreeMap<String, Tally>,
+    agents: BTreeMap<String, Tally>,
+    overlaps: BTreeMap<(String, String, String), Overlap>,
+    waits: Vec<Wait>,
+    /// Who holds, by the last line that knew it.
+    holdings: HashMap<String, Holding>,
+}
+
+/// Of one item, or of one agent.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    grants: BTreeMap<String, u64>,
+    refusals: BTreeMap<String, u64>,
+    doubts: u64,
+    landed: u64,
+    contested: u64,
+    revoked: u64,
+    operator: u64,
+    longest_wait: f64,
+}
+
+/// One agent in the way of another on one item.
+#[derive(Clone, Debug)]
+struct Overlap {
+    count: u64,
+    codes: BTreeMap<String, u64>,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+struct Wait {
+    waited: f64,
+    time: Timestamp,
+    item: String,
+    agent: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug)]
+struct Holding {
+    item: String,
+    agent: String,
+    since: Option<String>,
+    heard: Timestamp,
+}
+
+/// The members of a line that are summed up. What is missing is as if it were null.
+#[derive(Debug, Deserialize)]
+struct Line {
+    #[serde(default)]
+    hash: Option<String>,
+    #[serde(deserialize_with = "time")]
+    time: Timestamp,
+    kind: String,
+    #[serde(default)]
+    decision: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    resource: Option<String>,
+    #[serde(default)]
+    resource_id: Option<String>,
+    #[serde(default)]
+    agent: Option<Agent>,
+    #[serde(default)]
+    intent: Option<String>,
+    #[serde(default)]
+    observed: Option<Observed>,
+    #[serde(default)]
+    result: Option<String>,
+    #[serde(default)]
+    fence: Option<u64>,
+    #[serde(default)]
+    holder: Option<Agent>,
+    #[serde(default)]
+    holding_since: Option<String>,
+    #[serde(default)]
+    waited_ms: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Agent {
+    account: String,
+    #[serde(default)]
+    instance: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Observed {
+    #[serde(default)]
+    assignees: Vec<String>,
+}
+
+/// The longest waits that are listed.
+const MOST_WAITS: usize = 10;
+const NOBODY: &str = "(not known)";
+const NO_ITEM: &str = "(no item)";
+/// Refusals for which somebody else is the reason.
+const IN_THE_WAY: [&str; 7] =
+    ["already_assigned", "not_holder", "in_doubt", "busy", "contested", "singleton_busy", "multiple_assignees"];
+
+// === impl Report ===
+
+impl Report {
+    /// Nothing yet.
+    pub fn new(scope: Scope) -> Self {
+        Self { scope, ..Self::default() }
+    }
+
+    /// Adds the lines of an audit.
+    pub fn read(&mut self, mut input: impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        while input.read_until(b'\n', &mut line)? > 0 {
+            self.add(&line);
+            line.clear();
+        }
+        Ok(())
+    }
+
+    /// Adds one line.
+    pub fn add(&mut self, line: &[u8]) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        match serde_json::from_slice::<Line>(line) {
+            Ok(line) if line.hash.as_ref().is_some_and(|hash| !self.seen.insert(hash.clone())) => {}
+            Ok(line) => self.take(&line),
+            Err(_) => self.unreadable += 1,
+        }
+    }
+
+    /// Lines that are no audit lines.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    fn take(&mut self, line: &Line) {
+        let item = line.resource.clone().unwrap_or_else(|| NO_ITEM.to_owned());
+        let wanted = self.scope.item.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(&item));
+        if !wanted {
+            return;
+        }
+        self.last = self.last.max(Some(line.time));
+        let in_time = self.scope.since.is_none_or(|since| line.time >= since);
+        if in_time {
+            self.lines += 1;
+            self.count(line, &item);
+            self.overlap(line, &item);
+        }
+        self.follow(line, item);
+    }
+
+    fn count(&mut self, line: &Line, item: &str) {
+        let agent = name(line.agent.as_ref());
+        self.items.entry(item.to_owned()).or_default().count(line);
+        self.agents.entry(agent.clone()).or_default().count(line);
+        if line.kind == "decision" && line.waited_ms > 0.0 {
+            let outcome = line.code.clone().or_else(|| line.decision.clone()).unwrap_or_default();
+            let (waited, time, item) = (line.waited_ms, line.time, item.to_owned());
+            self.waits.push(Wait { waited, time, item, agent, outcome });
+            self.waits.sort_by(|one, other| other.waited.total_cmp(&one.waited));
+            self.waits.truncate(MOST_WAITS);
+        }
+    }
+
+    /// Who was refused, and because of whom: the holder after the line or before it, else who is assigned.
+    fn overlap(&mut self, line: &Line, item: &str) {
+        let code = line.code.as_deref().filter(|code| IN_THE_WAY.contains(code));
+        let (Some(code), Some("reject" | "observe")) = (code, line.decision.as_deref()) else { return };
+        let agent = name(line.agent.as_ref());
+        let held = self.holdings.get(key(line, item)).map(|held| held.agent.clone());
+        let holder = line.holder.as_ref().map(|holder| name(Some(holder))).or(held);
+        let assigned = line.observed.as_ref().map(|seen| seen.assignees.join(", ")).filter(|names| !names.is_empty());
+        let Some(other) = holder.or(assigned).filter(|other| *other != agent) else { return };
+        let overlap = self.overlaps.entry((item.to_owned(), agent, other)).or_insert_with(|| Overlap {
+            count: 0,
+            codes: BTreeMap::new(),
+            first: line.time,
+            last: line.time,
+        });
+        overlap.count += 1;
+        *overlap.codes.entry(code.to_owned()).or_default() += 1;
+        overlap.last = line.time;
+    }
+
+    /// Keeps up with who holds the item. Only lines of an item's record know it.
+    fn follow(&mut self, line: &Line, item: String) {
+        let key = key(line, &item).to_owned();
+        let actor = name(line.agent.as_ref());
+        if line.fence.is_none() {
+            if let Some(held) = self.holdings.get_mut(&key).filter(|held| held.agent == actor) {
+                held.heard = line.time;
+            }
+            return;
+        }
+        let Some(holder) = line.holder.as_ref().map(|holder| name(Some(holder))) else {
+            self.holdings.remove(&key);
+            return;
+        };
+        let since = line.holding_since.clone();
+        let same = self.holdings.get(&key).filter(|held| held.agent == holder && held.since == since);
+        let heard = same.filter(|_| actor != holder).map_or(line.time, |held| held.heard);
+        self.holdings.insert(key, Holding { item, agent: holder, since, heard });
+    }
+
+    /// Everything, as JSON. `now` is for who has been silent.
+    pub fn to_json(&self, now: Timestamp) -> Value {
+        let by_name = |tallies: &BTreeMap<String, Tally>, of: &str| {
+            let rows = tallies.iter().map(|(name, tally)| tally.to_json(of, name));
+            rows.collect::<Vec<_>>()
+        };
+        let mut overlaps: Vec<_> = self.overlaps.iter().collect();
+        overlaps.sort_by_key(|(_, overlap)| std::cmp::Reverse(overlap.count));
+        let mut holdings: Vec<_> = self.holdings.values().collect();
+        holdings.sort_by(|one, other| one.item.cmp(&other.item));
+        json!({
+            "since": self.scope.since.map(|since| since.to_string()),
+            "until": self.last.map(|last| last.to_string()),
+            "lines": self.lines,
+            "unreadable": self.unreadable,
+            "items": by_name(&self.items, "item"),
+            "agents": by_name(&self.agents, "agent"),
+            "overlaps": overlaps.into_iter().map(|(pair, overlap)| overlap.to_json(pair)).collect::<Vec<_>>(),
+            "waits": self.waits.iter().map(Wait::to_json).collect::<Vec<_>>(),
+            "held": holdings.into_iter().map(|held| held.to_json(self.is_stale(held, now))).collect::<Vec<_>>(),
+        })
+    }
+
+    fn is_stale(&self, held: &Holding, now: Timestamp) -> bool {
+        let silent = Duration::try_from(now.duration_since(held.heard)).unwrap_or_default();
+        self.scope.stale_after.is_some_and(|limit| silent > limit)
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+fn name(agent: Option<&Agent>) -> String {
+    match agent {
+        Some(Agent { account, instance: Some(instance) }) => format!("{account} ({instance})"),
+        Some(Agent { account, instance: None }) => account.clone(),
+        None => NOBODY.to_owned(),
+    }
+}
+
+/// The item's immutable id where the line has it.
+fn key<'a>(line: &'a Line, item: &'a str) -> &'a str {
+    line.resource_id.as_deref().unwrap_or(item)
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn count(&mut self, line: &Line) {
+        self.longest_wait = self.longest_wait.max(line.waited_ms);
+        match line.kind.as_str() {
+            "decision" => self.decision(line),
+            "landed" => self.landed += 1,
+            "recovered" if line.result.as_deref() == Some("DOUBT") => self.doubts += 1,
+            "contested" => self.contested += 1,
+            "revoked" => self.revoked += 1,
+            "operator" => self.operator += 1,
+            _ => {}
+        }
+    }
+
+    fn decision(&mut self, line: &Line) {
+        match (line.result.as_deref(), line.code.as_deref()) {
+            (Some("DOUBT"), _) => self.doubts += 1,
+            (Some("COMMITTED"), _) => {
+                let intent = line.intent.clone().unwrap_or_else(|| "other".to_owned());
+                *self.grants.entry(intent).or_default() += 1;
+            }
+            (_, Some(code)) => {
+                self.contested += u64::from(code == "contested");
+                *self.refusals.entry(code.to_owned()).or_default() += 1;
+            }
+            (Some("REFUSED" | "PARTIAL"), None) => *self.refusals.entry("by_the_tracker".to_owned()).or_default() += 1,
+            _ => {}
+        }
+    }
+
+    fn to_json(&self, of: &str, name: &str) -> Value {
+        json!({
+            of: name,
+            "granted": self.grants.values().sum::<u64>(),
+            "refused": self.refusals.values().sum::<u64>(),
+            "grants": self.grants,
+            "refusals": self.refusals,
+            "doubts": self.doubts,
+            "landed": self.landed,
+            "contested": self.contested,
+            "revoked": self.revoked,
+            "operator": self.operator,
+            "longest_wait_ms": self.longest_wait,
+        })
+    }
+}
+
+// === impl Overlap, Wait, Holding ===
+
+impl Overlap {
+    fn to_json(&self, (item, refused, because_of): &(String, String, String)) -> Value {
+        json!({
+            "item": item,
+            "refused": refused,
+            "because_of": because_of,
+            "count": self.count,
+            "codes": self.codes,
+            "first": self.first.to_string(),
+            "last": self.last.to_string(),
+        })
+    }
+}
+
+impl Wait {
+    fn to_json(&self) -> Value {
+        json!({
+            "waited_ms": self.waited,
+            "item": self.item,
+            "agent": self.agent,
+            "outcome": self.outcome,
+            "time": self.time.to_string(),
+        })
+    }
+}
+
+impl Holding {
+    fn to_json(&self, stale: bool) -> Value {
+        json!({
+            "item": self.item,
+            "agent": self.agent,
+            "since": self.since,
+            "heard": self.heard.to_string(),
+            "stale": stale,
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! What a gate would stumble over, judged from one read of an item, the rules, and the ledger if there is one.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::admission::{OutsideEdit, Rules, outside_edit};
+use crate::model::{ItemRecord, Label, Login, OpenState, Project, ResourceKey, Shown, Snapshot, Status, Time};
+
+/// One thing that was found.
+#[derive(Debug)]
+pub(super) struct Finding {
+    kind: Kind,
+    /// `owner/repo#n`, or the repository.
+    resource: String,
+    number: u64,
+    detail: String,
+    shown: Option<Shown>,
+}
+
+/// What findings rest on beside the tracker.
+pub(super) struct Judge<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) shared: &'a BTreeSet<Login>,
+    /// What the ledger has of items that are held or in doubt.
+    pub(super) held: Vec<ItemRecord>,
+    pub(super) now: Time,
+}
+
+/// In the order in which they are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    SeveralAssignees,
+    WorkingUnassigned,
+    AssignedNotWorking,
+    SeveralStatuses,
+    ClosedWorking,
+    SharedAccount,
+    HeldOtherwise,
+    InDoubt,
+    MissingLabel,
+}
+
+// === impl Judge ===
+
+impl Judge<'_> {
+    /// About one item.
+    pub(super) fn item(&self, seen: &Snapshot) -> Vec<Finding> {
+        let shown = self.rules.workflow.shown(seen);
+        let record = self.record(&seen.key);
+        let held = record.and_then(|record| record.holding.as_ref()).is_some_and(|held| !held.parked);
+        let open = shown.state == OpenState::Open;
+        let is_working = shown.statuses.iter().any(|status| self.rules.workflow.working.contains(status));
+        let (assignees, statuses) = (names(shown.assignees.iter().map(Login::as_str)), status_names(&shown));
+        let checks = [
+            (shown.assignees.len() > 1, Kind::SeveralAssignees, format!("assigned to {assignees}")),
+            // A claim by its label alone is held by the ledger.
+            (
+                open && is_working && shown.assignees.is_empty() && !held,
+                Kind::WorkingUnassigned,
+                format!("{statuses}, and nobody is assigned"),
+            ),
+            (
+                open && !is_working && !shown.assignees.is_empty(),
+                Kind::AssignedNotWorking,
+                format!("assigned to {assignees}, and its status is {statuses}"),
+            ),
+            (open && shown.statuses.len() > 1, Kind::SeveralStatuses, format!("it carries {statuses}")),
+            (!open && is_working, Kind::ClosedWorking, format!("closed, and it still carries {statuses}")),
+            (
+                open && shown.assignees.iter().any(|login| self.shared.contains(login)),
+                Kind::SharedAccount,
+                format!("assigned to {assignees}: which agent that is, nobody can tell"),
+            ),
+            (
+                record.is_some_and(|record| !record.doubts.is_empty()),
+                Kind::InDoubt,
+                "a write of unknown fate".to_owned(),
+            ),
+        ];
+        let found = checks.into_iter().filter(|(is, ..)| *is).map(|(_, kind, detail)| (kind, detail));
+        let by_ledger = record.and_then(|record| self.against_ledger(record, seen));
+        found.chain(by_ledger).map(|(kind, detail)| Finding::of_item(kind, seen, shown.clone(), detail)).collect()
+    }
+
+    fn against_ledger(&self, record: &ItemRecord, seen: &Snapshot) -> Option<(Kind, String)> {
+        let holder = &record.holding.as_ref()?.actor;
+        let what = match outside_edit(record, seen, self.rules, self.now)? {
+            OutsideEdit::Takes { cause, .. } => cause,
+            OutsideEdit::Contested { .. } => "changed by a write that did not pass the gate",
+            OutsideEdit::Harmless { .. } => return None,
+        };
+        Some((Kind::HeldOtherwise, format!("the ledger says that {holder} holds it; {what}")))
+    }
+
+    /// Holdings of this repository whose items are not open any more.
+    pub(super) fn held_elsewhere(&self, project: &Project, open: &[Snapshot]) -> Vec<Finding> {
+        let open: BTreeSet<&ResourceKey> = open.iter().map(|item| &item.key).collect();
+        let gone = self.held.iter().filter(|record| record.locator.project == *project && !open.contains(&record.key));
+        let gone = gone.filter_map(|record| Some((record, record.holding.as_ref().filter(|held| !held.parked)?)));
+        let finding = |(record, held): (&ItemRecord, &crate::model::Holding)| Finding {
+            kind: Kind::HeldOtherwise,
+            resource: record.locator.to_string(),
+            number: record.locator.number,
+            detail: format!("the ledger says that {} holds it; it is not open in the tracker", held.actor),
+            shown: None,
+        };
+        gone.map(finding).collect()
+    }
+
+    /// About the labels that a repository has.
+    pub(super) fn labels(&self, project: &Project, labels: &[Label]) -> Option<Finding> {
+        let there: BTreeSet<Status> = labels.iter().map(|label| Status::new(&label.name)).collect();
+        let missing: Vec<&str> = self.rules.workflow.states.difference(&there).map(Status::as_str).collect();
+        let detail = format!("it has no label {}", missing.join(", "));
+        let resource = project.to_string();
+        (!missing.is_empty()).then_some(Finding { kind: Kind::MissingLabel, resource, number: 0, detail, shown: None })
+    }
+
+    /// Those of these labels that stand for work.
+    pub(super) fn working_labels<'l>(&self, labels: &'l [Label]) -> Vec<&'l str> {
+        let is_working = |label: &&Label| self.rules.workflow.working.contains(&Status::new(&label.name));
+        labels.iter().filter(is_working).map(|label| label.name.as_str()).collect()
+    }
+
+    fn record(&self, key: &ResourceKey) -> Option<&ItemRecord> {
+        self.held.iter().find(|record| record.key == *key)
+    }
+}
+
+fn status_names(shown: &Shown) -> String {
+    match names(shown.statuses.iter().map(Status::as_str)) {
+        none if none.is_empty() => "none".to_owned(),
+        statuses => statuses,
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+// === impl Finding ===
+
+impl Finding {
+    fn of_item(kind: Kind, seen: &Snapshot, shown: Shown, detail: String) -> Self {
+        let (resource, number) = (seen.locator.to_string(), seen.locator.number);
+        Self { kind, resource, number, detail, shown: Some(shown) }
+    }
+
+    /// By kind, then by place.
+    pub(super) fn order(&self) -> (u8, String, u64) {
+        let project = self.resource.split('#').next().unwrap_or_default().to_owned();
+        (self.kind as u8, project, self.number)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "kind": self.kind.as_str(),
+            "resource": self.resource,
+            "detail": self.detail,
+            "observed": self.shown.as_ref().map(crate::effect::audit::shown),
+        })
+    }
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SeveralAssignees => "several_assignees",
+            Self::WorkingUnassigned => "working_unassigned",
+            Self::AssignedNotWorking => "assigned_not_working",
+            Self::SeveralStatuses => "several_statuses",
+            Self::ClosedWorking => "closed_working",
+            Self::SharedAccount => "shared_account",
+            Self::HeldOtherwise => "held_otherwise",
+            Self::InDoubt => "in_doubt",
+            Self::MissingLabel => "missing_label",
+        }
+    }
+}

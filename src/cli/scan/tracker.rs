@@ -1,0 +1,174 @@
+//! Lists of the tracker, read one page after another and never faster than asked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::compose;
+use crate::config::Config;
+use crate::dialect::{Credential, Dialect, Listing, Whoami, WireResponse};
+use crate::effect::Upstream as _;
+use crate::model::{Label, Project, ResourceKey, Snapshot};
+use crate::upstream::HttpUpstream;
+
+/// The tracker, read with one credential.
+pub(super) struct Tracker {
+    dialect: Arc<dyn Dialect>,
+    upstream: HttpUpstream,
+    credential: Credential,
+    pace: Interval,
+}
+
+/// A whole list, or the status by which the tracker denies it.
+pub(super) enum Listed<T> {
+    All(T),
+    Denied(u16),
+}
+
+/// Pages of one list that are read at most.
+const MOST_PAGES: usize = 1000;
+
+// === impl Tracker ===
+
+impl Tracker {
+    /// Must be called on the runtime that will read.
+    pub(super) fn new(config: &Config, credential: Credential, rate: u32) -> anyhow::Result<Self> {
+        let upstream = HttpUpstream::new(&compose::upstream(config)?)?;
+        let mut pace = interval(Duration::from_secs(1) / rate);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { dialect: compose::dialect(config)?, upstream, credential, pace })
+    }
+
+    /// An unknown token is no error to some trackers: they answer as to a stranger, and much would be missing.
+    pub(super) async fn check_token(&mut self) -> anyhow::Result<()> {
+        self.pace.tick().await;
+        let answer = self.upstream.read(self.dialect.whoami(&self.credential)).await;
+        let (response, _) = answer.context("the tracker could not be read")?;
+        match self.dialect.account(&response) {
+            Whoami::Account(_) | Whoami::Forbidden => Ok(()),
+            Whoami::Refused => bail!(
+                "the tracker does not know the token of upstream.service_token_file: it answered {}",
+                response.status.as_u16()
+            ),
+            Whoami::Unreadable(why) => bail!("the tracker could not be asked whose token this is: {why}"),
+        }
+    }
+
+    pub(super) async fn repositories(&mut self, incomplete: &mut Vec<String>) -> anyhow::Result<Vec<Project>> {
+        let read = |dialect: &dyn Dialect, response: &WireResponse| dialect.repositories(response);
+        match self.list(Listing::Repositories, read, Project::clone, incomplete).await? {
+            Listed::All(projects) => Ok(projects),
+            Listed::Denied(status) => {
+                bail!(
+                    "the tracker answered {status} for its repositories: look at upstream.service_token_file, or name one with --repo"
+                )
+            }
+        }
+    }
+
+    /// The labels that can stand on the repository's items.
+    pub(super) async fn labels(
+        &mut self,
+        project: &Project,
+        incomplete: &mut Vec<String>,
+    ) -> anyhow::Result<Listed<Vec<Label>>> {
+        let read = |dialect: &dyn Dialect, response: &WireResponse| dialect.labels(response);
+        let mut labels = match self.list(Listing::Labels(project), read, |label| label.id, incomplete).await? {
+            Listed::All(labels) => labels,
+            Listed::Denied(status) => return Ok(Listed::Denied(status)),
+        };
+        // A person has none to share.
+        if let Listed::All(shared) =
+            self.list(Listing::SharedLabels(project), read, |label| label.id, incomplete).await?
+        {
+            labels.extend(shared);
+        }
+        Ok(Listed::All(labels))
+    }
+
+    pub(super) async fn open_items(
+        &mut self,
+        project: &Project,
+        incomplete: &mut Vec<String>,
+    ) -> anyhow::Result<Listed<Vec<Snapshot>>> {
+        self.items(Listing::OpenItems(project), project, incomplete).await
+    }
+
+    /// The closed items that carry one of these labels.
+    pub(super) async fn closed_items(
+        &mut self,
+        project: &Project,
+        labels: &[&str],
+        incomplete: &mut Vec<String>,
+    ) -> anyhow::Result<Vec<Snapshot>> {
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::<ResourceKey>::new());
+        for label in labels {
+            let Listed::All(items) = self.items(Listing::ClosedItems(project, label), project, incomplete).await?
+            else {
+                incomplete.push(format!("{project}: its closed items could not be listed"));
+                continue;
+            };
+            // A tracker that does not know the label may list every closed item.
+            let carries = |item: &Snapshot| item.labels.iter().any(|other| other.name == **label);
+            found.extend(items.into_iter().filter(carries).filter(|item| seen.insert(item.key.clone())));
+        }
+        Ok(found)
+    }
+
+    async fn items(
+        &mut self,
+        listing: Listing<'_>,
+        project: &Project,
+        incomplete: &mut Vec<String>,
+    ) -> anyhow::Result<Listed<Vec<Snapshot>>> {
+        let read = |dialect: &dyn Dialect, response: &WireResponse| dialect.items(project, response);
+        self.list(listing, read, |item| item.key.clone(), incomplete).await
+    }
+
+    /// Page by page, until one brings nothing new: how many entries a page has is the tracker's to say.
+    async fn list<T, K: Ord>(
+        &mut self,
+        listing: Listing<'_>,
+        read: impl Fn(&dyn Dialect, &WireResponse) -> Option<Vec<T>>,
+        key: impl Fn(&T) -> K,
+        incomplete: &mut Vec<String>,
+    ) -> anyhow::Result<Listed<Vec<T>>> {
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+        for page in 1..=MOST_PAGES {
+            let response = self.page(listing, page).await?;
+            match response.status.as_u16() {
+                status @ (401 | 403 | 404) => return Ok(Listed::Denied(status)),
+                200 => {}
+                status => bail!("the tracker answered {status} for {}", told(listing)),
+            }
+            let entries = read(&*self.dialect, &response)
+                .with_context(|| format!("the tracker's answer for {} cannot be read", told(listing)))?;
+            let before = all.len();
+            all.extend(entries.into_iter().filter(|entry| seen.insert(key(entry))));
+            if all.len() == before {
+                return Ok(Listed::All(all));
+            }
+        }
+        incomplete.push(format!("{}: only the first {MOST_PAGES} pages were looked through", told(listing)));
+        Ok(Listed::All(all))
+    }
+
+    async fn page(&mut self, listing: Listing<'_>, page: usize) -> anyhow::Result<WireResponse> {
+        self.pace.tick().await;
+        let answer = self.upstream.read(self.dialect.list(listing, page, &self.credential)).await;
+        Ok(answer.with_context(|| format!("the tracker could not be read for {}", told(listing)))?.0)
+    }
+}
+
+fn told(listing: Listing<'_>) -> String {
+    match listing {
+        Listing::Repositories => "its repositories".to_owned(),
+        Listing::OpenItems(project) => format!("the open items of {project}"),
+        Listing::ClosedItems(project, label) => format!("the closed items of {project} with `{label}`"),
+        Listing::Labels(project) => format!("the labels of {project}"),
+        Listing::SharedLabels(project) => format!("the labels that {project} shares"),
+    }
+}

@@ -1,0 +1,107 @@
+//! Lists, page by page: what `claimgate scan` looks through (`reference/forgejo.md` section 2).
+
+use super::super::target::join;
+use super::super::{Address, Credential, Listing, WireRequest, WireResponse};
+use super::emit::get;
+use super::read::{json, object, snapshot};
+use crate::model::{Project, Snapshot};
+use form_urlencoded::Serializer;
+use serde_json::{Map, Value};
+
+/// A read of one page. The tracker may give fewer entries than are asked for.
+pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest {
+    let (path, filter): (String, &[(&str, &str)]) = match listing {
+        Listing::Repositories => {
+            (join(&["api", "v1", "repos", "search"]), &[("archived", "false"), ("sort", "id"), ("order", "asc")])
+        }
+        // Without a type these are issues and pull requests alike.
+        Listing::OpenItems(project) => (below(project, "issues"), &[("state", "open")]),
+        Listing::ClosedItems(project, label) => (below(project, "issues"), &[("state", "closed"), ("labels", label)]),
+        Listing::Labels(project) => (below(project, "labels"), &[]),
+        Listing::SharedLabels(project) => (join(&["api", "v1", "orgs", owner(project), "labels"]), &[]),
+    };
+    let page = page.to_string();
+    let pairs = filter.iter().copied().chain([("limit", PAGE), ("page", page.as_str())]);
+    get(format!("{path}?{}", Serializer::new(String::new()).extend_pairs(pairs).finish()), credential)
+}
+
+/// One page of repositories.
+pub fn repositories(response: &WireResponse) -> Option<Vec<Project>> {
+    let answer = response.status.is_success().then(|| object(response).ok()).flatten()?;
+    answer.get("data")?.as_array()?.iter().map(|repository| project(repository.get("full_name")?.as_str()?)).collect()
+}
+
+/// One page of items, each as strictly read as a single one.
+pub fn items(project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>> {
+    let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
+    answer.as_array()?.iter().map(|value| value.as_object().and_then(|issue| item(project, issue))).collect()
+}
+
+fn item(project: &Project, issue: &Map<String, Value>) -> Option<Snapshot> {
+    let (owner, repo) = project.as_str().split_once('/')?;
+    let number = issue.get("number")?.as_u64()?;
+    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
+    snapshot(&address, issue).ok()
+}
+
+fn project(full_name: &str) -> Option<Project> {
+    let (owner, repo) = full_name.split_once('/')?;
+    Some(Project::new(owner, repo))
+}
+
+fn owner(project: &Project) -> &str {
+    project.as_str().split_once('/').map_or(project.as_str(), |(owner, _)| owner)
+}
+
+fn below(project: &Project, what: &str) -> String {
+    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
+    join(&["api", "v1", "repos", owner, repo, what])
+}
+
+/// The most that the tracker gives by default.
+const PAGE: &str = "50";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    fn response(status: u16, body: &str) -> WireResponse {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json;charset=utf-8"));
+        WireResponse { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_owned().into() }
+    }
+
+    #[test]
+    fn requests() {
+        let project = Project::new("O", "r");
+        for (listing, target) in [
+            (Listing::Repositories, "/api/v1/repos/search?archived=false&sort=id&order=asc&limit=50&page=2"),
+            (Listing::OpenItems(&project), "/api/v1/repos/o/r/issues?state=open&limit=50&page=2"),
+            (
+                Listing::ClosedItems(&project, "in progress, now"),
+                "/api/v1/repos/o/r/issues?state=closed&labels=in+progress%2C+now&limit=50&page=2",
+            ),
+            (Listing::Labels(&project), "/api/v1/repos/o/r/labels?limit=50&page=2"),
+            (Listing::SharedLabels(&project), "/api/v1/orgs/o/labels?limit=50&page=2"),
+        ] {
+            let request = request(listing, 2, &Credential::service("t"));
+            assert_eq!((request.method.as_str(), request.target.as_str()), ("GET", target));
+            assert_eq!(request.headers["authorization"], "token t");
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let found = repositories(&response(200, r#"{"ok":true,"data":[{"full_name":"A/b"},{"full_name":"c/d"}]}"#));
+        assert_eq!(found.unwrap(), [Project::new("a", "b"), Project::new("c", "d")]);
+        assert!(repositories(&response(200, r#"{"ok":true,"data":[{}]}"#)).is_none());
+        assert!(repositories(&response(401, r#"{"data":[]}"#)).is_none());
+        let issue = r#"{"id":67,"number":7,"state":"open","assignees":null,"labels":[]}"#;
+        let project = Project::new("o", "r");
+        let found = items(&project, &response(200, &format!("[{issue}]"))).unwrap();
+        assert_eq!((found[0].locator.to_string(), found[0].key.as_str()), ("o/r#7".to_owned(), "67"));
+        assert!(items(&project, &response(200, &format!("[{issue},{{}}]"))).is_none(), "never half a page");
+        assert!(items(&project, &response(404, "[]")).is_none());
+    }
+}

@@ -1,0 +1,37 @@
+//! The ledger file as somebody sees it who writes nothing: beside a running gate, or after it.
+
+use super::store::Store;
+use super::{LedgerError, SqliteOptions};
+use crate::model::{ItemRecord, Time};
+use std::path::Path;
+use std::time::Duration;
+
+/// A ledger file that is only read. Takes no lock and begins no epoch.
+pub struct LedgerFile {
+    store: Store,
+}
+
+// === impl LedgerFile ===
+
+impl LedgerFile {
+    /// The ledger of a state directory; none if there is no such file.
+    pub fn open(dir: &Path) -> Result<Option<Self>, LedgerError> {
+        let (zombie_period, doubt_period) = (Duration::ZERO, Duration::ZERO);
+        let options = SqliteOptions { dir: dir.to_owned(), zombie_period, doubt_period, now: Time(0) };
+        if !Store::exists(&options) {
+            return Ok(None);
+        }
+        let store = Store::open_to_read(&options).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        Ok(Some(Self { store }))
+    }
+
+    /// Every item that is held or in doubt.
+    pub fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
+        self.store.active()
+    }
+
+    /// Audit lines after this sequence number, in order.
+    pub fn lines(&self, after: u64, limit: usize) -> Result<Vec<(u64, String)>, LedgerError> {
+        self.store.lines(after, limit)
+    }
+}
