@@ -254,10 +254,12 @@ impl Gate {
         self.child.id().expect("it runs")
     }
 
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_raw(self.process().cast_signed()).expect("no process is 0")
+    }
+
     pub fn tell(&self, signal: rustix::process::Signal) {
-        let id = self.process().cast_signed();
-        let id = rustix::process::Pid::from_raw(id).expect("no process is 0");
-        rustix::process::kill_process(id, signal).expect("it can be told");
+        rustix::process::kill_process(self.pid(), signal).expect("it can be told");
     }
 
     /// `kill -9`, and the end.

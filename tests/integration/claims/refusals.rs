@@ -186,6 +186,9 @@ async fn without_a_ledger_guarded_writes_wait_and_all_else_flows() {
     let mut ann = gate.agent("ann");
     let (won, full) = claim_until_full(&forge, &mut ann).await;
     assert!(!won.is_empty(), "some were recorded");
+    // From now on none may grow at all: what moves from the log to the file makes no room again.
+    let none = rustix::process::Rlimit { current: Some(1), maximum: Some(1) };
+    rustix::process::prlimit(Some(gate.pid()), rustix::process::Resource::Fsize, none).expect("it can be limited");
     let refused = ann.claim(full).await;
     refused.refused(503, "ledger_unavailable");
     assert!(refused.headers.contains_key("retry-after"));
