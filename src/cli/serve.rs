@@ -54,6 +54,8 @@ pub fn run(args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> anyhow::Result<ExitCode> {
+    // Heard from the first moment: a signal that nobody hears yet ends the process at once.
+    let (stop, hup) = (told_to_stop()?, signal(SignalKind::hangup())?);
     raise_descriptors(config.server.max_connections);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let ledger: Arc<dyn Ledger> = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
@@ -76,12 +78,12 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
     );
     let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
     let reloading =
-        tokio::spawn(reload_on_hup(args.config.clone(), server.certificates(), Arc::clone(&gate), log.clone()));
+        tokio::spawn(reload_on_hup(hup, args.config.clone(), server.certificates(), Arc::clone(&gate), log.clone()));
     announce(config, &server, admin.as_ref());
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let admin = admin.map(|admin| tokio::spawn(admin.run(async move { drop(admin_stopped.await) })));
 
-    let drained = server.run(told_to_stop()?).await?;
+    let drained = server.run(stop).await?;
 
     tell_manager(sd_notify::NotifyState::Stopping);
     // What is in flight at the edge has ended; a section whose client has gone may go on for as long as a send may take.
@@ -180,13 +182,12 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
 
 /// SIGHUP: certificates, the log's level and the rules are read again; what does not read stays as it was.
 async fn reload_on_hup(
+    mut hup: Signal,
     args: ConfigArgs,
     certificates: Vec<Arc<Certificates>>,
     gate: Arc<Gate>,
     log: telemetry::Handle,
 ) {
-    let hup: std::io::Result<Signal> = signal(SignalKind::hangup());
-    let Ok(mut hup) = hup.inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be heard")) else { return };
     while hup.recv().await.is_some() {
         for certificate in &certificates {
             if let Err(error) = certificate.reload() {
