@@ -6,6 +6,7 @@
 //! in observe mode admits, and says what it would have said.
 
 use super::outside::is_zombie;
+use super::rules::NO_STATUS;
 use super::{By, Mode, Noop, Outside, Permit, Plan, Rules, Verdict};
 use crate::model::{
     Account, Actor, Caller, Code, Goal, Holding, ItemRecord, Kind, Label, Login, Ownership, Reach, Rejection,
@@ -109,9 +110,9 @@ impl Question<'_> {
 
     /// A foreign claim is its own account's to clear. Outside every working status it is treated as parked: the
     /// backlog keepers of `agent-flows.md` clear assignees that were there before the gate was.
-    fn may_clear_foreign(&self) -> bool {
+    pub(super) fn may_clear_foreign(&self) -> bool {
         let own = self.caller.actor.account.login().is_some_and(|login| self.seen.assignees.contains(login));
-        own || !self.rules.workflow.is_working(&self.rules.workflow.shown(self.seen))
+        own || !self.is_working()
     }
 
     // === assigning ===
@@ -141,9 +142,7 @@ impl Question<'_> {
     }
 
     fn assign_own(&self, holding: &Holding, after: &BTreeSet<Login>) -> Ruling {
-        if self.record.contested && self.rules.assignment.outside == Outside::Hold {
-            return Err(self.contested("the holder's release or an operator decides"));
-        }
+        self.undisputed()?;
         match self.claims_for_self(after) {
             true if *after == self.seen.assignees && self.only_assignees() => {
                 let ownership = if holding.parked { self.the_caller() } else { Ownership::Keep };
@@ -182,7 +181,7 @@ impl Question<'_> {
     pub(super) fn expect_status(&self) -> Result<(), Box<Rejection>> {
         let expected = &self.rules.assignment.expect_status;
         let statuses = self.rules.workflow.shown(self.seen).statuses;
-        let none = statuses.is_empty() && expected.contains(&Status::new("none"));
+        let none = statuses.is_empty() && expected.contains(&Status::new(NO_STATUS));
         let state = expected.contains(&Status::new(self.seen.state.as_str()));
         if expected.is_empty() || none || state || statuses.iter().any(|status| expected.contains(status)) {
             return Ok(());
@@ -195,13 +194,9 @@ impl Question<'_> {
     /// The account's own assignee without a holding: it becomes one, unless a late write of the gate's own put it there.
     fn adopt(&self) -> Ruling {
         let opaque = matches!(self.caller.actor.account, Account::Opaque(_));
-        let mut free = self.rules.workflow.shown(self.seen);
-        free.assignees.clear();
         match () {
             () if opaque => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),
-            () if is_zombie(self.record, &free, self.seen, self.rules, self.now) => {
-                Err(self.contested("a write of yours landed late: clear the assignee, then claim again"))
-            }
+            () if self.landed_late() => Err(self.late_landing()),
             () if self.only_assignees() => Ok(Verdict::Noop(Noop { kind: Kind::Adopt, ownership: self.the_caller() })),
             () => Ok(self.admit(Kind::Adopt, self.the_caller())),
         }
@@ -217,6 +212,25 @@ impl Question<'_> {
     }
 
     // === helpers ===
+
+    pub(super) fn is_working(&self) -> bool {
+        self.rules.workflow.is_working(&self.rules.workflow.shown(self.seen))
+    }
+
+    /// Whether the caller's own assignee is a late write of the gate's own.
+    pub(super) fn landed_late(&self) -> bool {
+        let mut free = self.rules.workflow.shown(self.seen);
+        free.assignees.clear();
+        is_zombie(self.record, &free, self.seen, self.rules, self.now)
+    }
+
+    /// Where outside edits do not win, one that was seen keeps the item as it is.
+    pub(super) fn undisputed(&self) -> Result<(), Box<Rejection>> {
+        if self.record.contested && self.rules.assignment.outside == Outside::Hold {
+            return Err(self.contested("the holder's release or an operator decides"));
+        }
+        Ok(())
+    }
 
     /// Whether the request names no guarded field but the assignees; the others, where named, already show.
     fn only_assignees(&self) -> bool {
@@ -280,7 +294,11 @@ impl Question<'_> {
         self.rejection(code, message, "nobody assigned", None)
     }
 
-    pub(super) fn contested(&self, advice: &str) -> Box<Rejection> {
+    pub(super) fn late_landing(&self) -> Box<Rejection> {
+        self.contested("a write of yours landed late: clear the assignee, then claim again")
+    }
+
+    fn contested(&self, advice: &str) -> Box<Rejection> {
         let message = format!("{} was changed by a write that did not pass the gate; {advice}", self.seen.locator);
         self.rejection(Code::Contested, message, "no outside edit", self.record.holding.as_ref())
     }

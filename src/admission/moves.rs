@@ -5,8 +5,8 @@
 //! makes a holder of the one who sets it on a free item: that is a claim, and goes to one.
 
 use super::decide::{Meaning, Question};
-use super::outside::is_zombie;
-use super::{By, MoveRule, Outside, Plan};
+use super::rules::NO_STATUS;
+use super::{By, MoveRule, Plan};
 use crate::model::{Code, Holding, Kind, Label, LabelRef, OpenState, Ownership, Rejection, SetChange, Status};
 use std::collections::BTreeSet;
 
@@ -38,9 +38,6 @@ struct Moved {
 
 type Ruling<T> = Result<T, Box<Rejection>>;
 
-/// A status label's place in `from` and `to` for an item without one.
-const NONE: &str = "none";
-
 // === impl Question ===
 
 impl Question<'_> {
@@ -50,10 +47,12 @@ impl Question<'_> {
         match self.role(plan) {
             Role::Outsider(holding) if moved.is_contained() => Err(self.contain(&moved, holding)),
             Role::Outsider(_) => Ok(None),
-            _ if self.is_disputed() && plan.kind != Kind::Release && moved.is_contained() => {
-                Err(self.contested("the holder's release or an operator decides"))
+            role => {
+                if plan.kind != Kind::Release && moved.is_contained() {
+                    self.undisputed()?;
+                }
+                self.follow(&moved, &role, plan)
             }
-            role => self.follow(&moved, &role, plan),
         }
     }
 
@@ -86,14 +85,10 @@ impl Question<'_> {
         Some(moved)
     }
 
-    /// Every label that these could mean: on newer trackers a number in a path is a name first.
+    /// Every label that these could mean.
     fn meant<'b>(&'b self, refs: &'b BTreeSet<LabelRef>) -> impl Iterator<Item = &'b Label> {
         let known = self.seen.labels.iter().chain(self.labels);
-        let is = |label: &Label, wanted: &LabelRef| match wanted {
-            LabelRef::Id(id) => label.id == *id || label.name == id.to_string(),
-            LabelRef::Name(_) => wanted.names(label.id, &label.name),
-        };
-        known.filter(move |label| refs.iter().any(|wanted| is(label, wanted)))
+        known.filter(|label| refs.iter().any(|wanted| wanted.may_mean(label)))
     }
 
     /// The labels after the change; one that is exclusive in its scope pushes the others of it out.
@@ -110,11 +105,11 @@ impl Question<'_> {
     }
 
     fn role(&self, plan: &Plan) -> Role<'_> {
-        let own = |actor: &crate::model::Actor| actor.same_agent(&self.caller.actor);
+        let caller = &self.caller.actor;
         match (&plan.ownership, &self.record.holding) {
-            (Ownership::Becomes(actor), _) if own(actor) => Role::Holder,
+            (ownership, _) if ownership.makes_holder(caller) => Role::Holder,
             (_, Some(holding)) if holding.parked => Role::Free,
-            (_, Some(holding)) if own(&holding.actor) => Role::Holder,
+            (_, Some(holding)) if holding.actor.same_agent(caller) => Role::Holder,
             // The rules let anyone release it.
             (Ownership::Ends, Some(_)) => Role::Free,
             (_, Some(holding)) => Role::Outsider(Some(holding)),
@@ -125,15 +120,9 @@ impl Question<'_> {
 
     /// A foreign claim in a working status stands like a holding; outside of work it is treated as parked.
     fn is_at_work_elsewhere(&self) -> bool {
-        let mine = self.caller.actor.account.login().is_some_and(|login| self.seen.assignees.contains(login));
         let cleared =
             self.change.assignees.as_ref().is_some_and(|change| change.apply(&self.seen.assignees).is_empty());
-        let working = self.rules.workflow.is_working(&self.rules.workflow.shown(self.seen));
-        !self.seen.assignees.is_empty() && !mine && !cleared && working
-    }
-
-    fn is_disputed(&self) -> bool {
-        self.record.contested && self.rules.assignment.outside == Outside::Hold
+        !self.seen.assignees.is_empty() && !cleared && !self.may_clear_foreign()
     }
 
     // === containment ===
@@ -215,9 +204,7 @@ impl Question<'_> {
 
     /// Whether the rule starts from what shows: every status label (or `none`), or the open or closed state.
     fn starts(&self, rule: &MoveRule, before: &BTreeSet<Status>) -> bool {
-        let from = |name: &str| rule.from.contains(&Status::new(name));
-        let labels = if before.is_empty() { from(NONE) } else { before.is_subset(&rule.from) };
-        labels || from(self.seen.state.as_str())
+        rule.starts_from(before) || rule.from.contains(&Status::new(self.seen.state.as_str()))
     }
 
     fn rules_to<'b>(&'b self, to: &'b str) -> impl Iterator<Item = &'b MoveRule> {
@@ -230,8 +217,7 @@ impl Question<'_> {
     fn takes_up(&self, plan: &Plan) -> Option<Meaning> {
         let own = self.caller.actor.account.login();
         let alone = own.is_some_and(|login| self.seen.assignees.iter().eq([login]));
-        let working = self.rules.workflow.is_working(&self.rules.workflow.shown(self.seen));
-        let unheld = working && self.record.holding.is_none() && plan.kind == Kind::Move;
+        let unheld = self.is_working() && self.record.holding.is_none() && plan.kind == Kind::Move;
         (alone && unheld && !self.landed_late()).then(|| (Kind::Adopt, self.the_caller()))
     }
 
@@ -245,9 +231,7 @@ impl Question<'_> {
                 self.expect_status().map(|()| Some((Kind::Claim, self.the_caller())))
             }
             () if !self.seen.assignees.iter().eq(own) => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),
-            () if self.landed_late() => {
-                Err(self.contested("a write of yours landed late: clear the assignee, then claim again"))
-            }
+            () if self.landed_late() => Err(self.late_landing()),
             () if self.record.holding.is_none() => Ok(Some((Kind::Adopt, self.the_caller()))),
             () => Ok(Some((Kind::Claim, self.the_caller()))),
         }
@@ -258,13 +242,6 @@ impl Question<'_> {
         let author = self.seen.author.as_ref().is_some_and(|author| self.caller.actor.account.login() == Some(author));
         let first = moved.before.iter().all(|before| before == status);
         author && first && self.caller.actor.instance.is_none() && !self.caller.shared
-    }
-
-    /// Whether the caller's own assignee is a late write of the gate's own.
-    fn landed_late(&self) -> bool {
-        let mut free = self.rules.workflow.shown(self.seen);
-        free.assignees.clear();
-        is_zombie(self.record, &free, self.seen, self.rules, self.now)
     }
 
     fn claim_it_first(&self, to: &str) -> Box<Rejection> {
@@ -278,7 +255,7 @@ impl Question<'_> {
 impl Moved {
     /// The targets that are no label: open, closed, and none left.
     fn without_label(&self) -> impl Iterator<Item = &'static str> {
-        let none = (self.after.is_empty() && !self.before.is_empty()).then_some(NONE);
+        let none = (self.after.is_empty() && !self.before.is_empty()).then_some(NO_STATUS);
         self.state.map(OpenState::as_str).into_iter().chain(none)
     }
 

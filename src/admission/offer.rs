@@ -65,9 +65,7 @@ fn can_be_taken_up(workflow: &Workflow, shown: &BTreeSet<Status>, aims: &Aims) -
     }
     let goals = if aims.to.is_empty() { &workflow.working } else { &aims.to };
     let mut rules = workflow.moves.iter().filter(|rule| goals.contains(&rule.to)).peekable();
-    let none = BTreeSet::from([Status::new("none")]);
-    let from = if shown.is_empty() { &none } else { shown };
-    rules.peek().is_none() || rules.any(|rule| from.is_subset(&rule.from))
+    rules.peek().is_none() || rules.any(|rule| rule.starts_from(shown))
 }
 
 #[cfg(test)]

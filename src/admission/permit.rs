@@ -1,6 +1,6 @@
 //! Proof that a decision was made.
 
-use crate::model::{Goal, Kind, Ownership};
+use crate::model::{Actor, Goal, Holding, Kind, Ownership};
 
 /// What an admitted write is to do, as the ledger records it before the send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,15 @@ pub struct Plan {
     pub goal: Goal,
     /// Who holds once it shows.
     pub ownership: Ownership,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether whoever moves the item by it is its holder, or becomes it.
+    pub fn is_by_holder(&self, agent: &Actor, held: Option<&Holding>) -> bool {
+        self.ownership.makes_holder(agent) || held.is_some_and(|held| held.actor.same_agent(agent))
+    }
 }
 
 /// Allows one send. Made only by `decide`, not `Clone`, consumed by the send.

@@ -111,6 +111,18 @@ impl Rules {
     }
 }
 
+/// Stands in `from` and `to` for an item without a status label.
+pub(super) const NO_STATUS: &str = "none";
+
+// === impl MoveRule ===
+
+impl MoveRule {
+    /// Whether it starts from these status labels: each of them, or none where there is none.
+    pub(super) fn starts_from(&self, shown: &BTreeSet<Status>) -> bool {
+        if shown.is_empty() { self.from.contains(&Status::new(NO_STATUS)) } else { shown.is_subset(&self.from) }
+    }
+}
+
 // === impl Workflow ===
 
 impl Workflow {

@@ -110,7 +110,7 @@ impl Gate {
 
 /// The labels that these name, besides those that the item carries; `None` where one of them is not known.
 fn named(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<Vec<Label>> {
-    let is_named = |label: &Label| refs.iter().any(|wanted| means(wanted, label));
+    let is_named = |label: &Label| refs.iter().any(|wanted| wanted.may_mean(label));
     let is_known = |wanted: &LabelRef| seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
     refs.iter().all(is_known).then(|| known.iter().filter(|label| is_named(label)).cloned().collect())
 }
@@ -120,12 +120,6 @@ fn taken_at_word(refs: &BTreeSet<LabelRef>, known: &[Label]) -> Vec<Label> {
         LabelRef::Name(name) => Some(Label { id: 0, name: name.clone(), exclusive: false }),
         LabelRef::Id(_) => None,
     });
-    let is_named = |label: &&Label| refs.iter().any(|wanted| means(wanted, label));
+    let is_named = |label: &&Label| refs.iter().any(|wanted| wanted.may_mean(label));
     known.iter().filter(is_named).cloned().chain(names).collect()
-}
-
-/// On newer trackers a number in a path is a name first.
-fn means(wanted: &LabelRef, label: &Label) -> bool {
-    let shadows = matches!(wanted, LabelRef::Id(id) if label.name == id.to_string());
-    shadows || wanted.names(label.id, &label.name)
 }

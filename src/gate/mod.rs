@@ -28,7 +28,10 @@ pub use watch::{ReleaseError, Released};
 use crate::admission::{Expectation, Rules, StateTag};
 use crate::dialect::{Bulk, Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
-use crate::model::{Boot, Caller, Code, Holding, Instance, Login, Rejection, Time};
+use crate::model::{
+    Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Holding, Instance, Locator, Login, Ownership,
+    Rejection, ResourceKey, Time,
+};
 use arc_swap::ArcSwap;
 use bulk::BulkSection;
 use futures_util::FutureExt as _;
@@ -330,6 +333,33 @@ impl Gate {
                 tracing::warn!(account = %login, first, second = client, "{SHARED}");
             }
             _ => drop(self.ports.metrics.unnamed_instances.inc()),
+        }
+    }
+
+    /// An attempt as it is entered (T1).
+    fn attempt(
+        &self,
+        id: AttemptId,
+        key: &ResourceKey,
+        locator: &Locator,
+        caller: &Caller,
+        change: &Change,
+    ) -> Attempt {
+        let (gate, epoch) = self.ports.ledger.identity();
+        Attempt {
+            id,
+            key: key.clone(),
+            locator: locator.clone(),
+            actor: caller.actor.clone(),
+            credential: caller.credential.clone(),
+            change: change.clone(),
+            goal: None,
+            kind: None,
+            ownership: Ownership::Keep,
+            state: AttemptState::Open,
+            gate,
+            epoch,
+            opened: self.ports.clock.now(),
         }
     }
 

@@ -103,7 +103,7 @@ pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now:
 
 /// Whether the write that landed parks its holder's item, as an answered one would have.
 fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) -> Option<bool> {
-    let becomes = matches!(&doubt.ownership, Ownership::Becomes(actor) if actor.same_agent(&doubt.actor));
+    let becomes = doubt.ownership.makes_holder(&doubt.actor);
     let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor));
     match own {
         Some(own) => admission::parks(&own.shown, shown, &rules.workflow),

@@ -12,8 +12,8 @@ use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refu
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
 use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, failpoint};
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, AttemptState, Boot, Caller, Code, Goal, Holding, ItemRecord, Label, Locator,
-    Ownership, Rejection, ResourceKey, Snapshot, Status,
+    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Goal, ItemRecord, Label, Locator, Rejection, ResourceKey,
+    Snapshot, Status,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -408,23 +408,8 @@ impl Section {
     }
 
     fn attempt(&self, key: &ResourceKey, address: &Address, caller: &Caller) -> Attempt {
-        let now = self.gate.ports.clock.now();
-        let (gate, epoch) = self.gate.ports.ledger.identity();
-        Attempt {
-            id: self.gate.ports.entropy.attempt_id(now),
-            key: key.clone(),
-            locator: address.locator(),
-            actor: caller.actor.clone(),
-            credential: caller.credential.clone(),
-            change: self.ask.intent.change.clone(),
-            goal: None,
-            kind: None,
-            ownership: Ownership::Keep,
-            state: AttemptState::Open,
-            gate,
-            epoch,
-            opened: now,
-        }
+        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+        self.gate.attempt(id, key, &address.locator(), caller, &self.ask.intent.change)
     }
 
     fn not_entered(locator: &Locator, error: &LedgerError) -> Box<Rejection> {
@@ -550,7 +535,9 @@ impl Section {
             Err(error) => return self.not_sending(at, &locator, error).await,
         };
         failpoint::reach("t2.after");
-        let by_holder = self.is_by_holder(at, permit.plan(), record.and_then(|record| record.holding).as_ref());
+        // What the gate itself puts back moves nothing.
+        let held = record.and_then(|record| record.holding);
+        let by_holder = !self.ask.operator && permit.plan().is_by_holder(&at.caller.actor, held.as_ref());
         // Sent at most once, on the connection that carried the read or on a new one.
         let answer = self.emit(&mut fresh, emit_by).await;
         let (status, response) = match answer {
@@ -573,13 +560,6 @@ impl Section {
             &at.rules.workflow,
         );
         Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
-    }
-
-    /// Whether whoever moves the item is its holder, or becomes it; what the gate itself puts back moves nothing.
-    fn is_by_holder(&self, at: &Entered<'_>, plan: &Plan, held: Option<&Holding>) -> bool {
-        let own = |actor: &Actor| actor.same_agent(&at.caller.actor);
-        let becomes = matches!(&plan.ownership, Ownership::Becomes(actor) if own(actor));
-        !self.ask.operator && (becomes || held.is_some_and(|held| own(&held.actor)))
     }
 
     async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {
@@ -654,9 +634,10 @@ impl Section {
         observed: Option<Code>,
     ) -> Reply {
         let decision = if observed.is_some() { Decision::Observe } else { Decision::Admit };
-        let mut note = self.note(at, decision, observed.or(outcome_code(&outcome, response.as_ref())));
+        let status = response.as_ref().map(|response| response.status.as_u16());
+        let mut note = self.note(at, decision, observed.or(outcome_code(&outcome, status)));
         note.observed = outcome.shown().cloned();
-        note.upstream_status = response.as_ref().map(|response| response.status.as_u16());
+        note.upstream_status = status;
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         let step = Step::Settle { attempt: at.attempt.clone(), outcome: outcome.clone(), doubt_until };
         let command = self.command(at.key, locator, step, Some(note));
@@ -706,7 +687,8 @@ impl Section {
         decision: Decision,
         observed: Option<Code>,
     ) -> Reply {
-        let code = observed.or(outcome_code(outcome, response.as_ref()));
+        let status = response.as_ref().map(|response| response.status.as_u16());
+        let code = observed.or(outcome_code(outcome, status));
         let answer = match (outcome, response) {
             (Outcome::Doubt, _) | (_, None) => Answered::Refused(refusal::unknown(locator, self.doubt_period())),
             (Outcome::Committed { .. }, Some(response)) => Answered::Tracker(self.success(response, back)),
@@ -826,10 +808,11 @@ pub(super) async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Com
     }
 }
 
-fn outcome_code(outcome: &Outcome, response: Option<&WireResponse>) -> Option<Code> {
+/// What is told of a write that was sent; `status` is the tracker's, where there was a whole answer.
+pub(super) fn outcome_code(outcome: &Outcome, status: Option<u16>) -> Option<Code> {
     match outcome {
         Outcome::Committed { .. } => None,
-        Outcome::Refused { .. } => response.filter(|response| response.status.is_success()).map(|_| Code::NotApplied),
+        Outcome::Refused { .. } => status.filter(|status| (200..300).contains(status)).map(|_| Code::NotApplied),
         Outcome::Partial { holds: true, .. } => Some(Code::Partial),
         Outcome::Partial { holds: false, .. } => Some(Code::Contested),
         Outcome::Doubt => Some(Code::OutcomeUnknown),

@@ -1,5 +1,6 @@
 //! Entries of "create once" under change, whatever keeps them.
 
+use super::book::bare_line;
 use crate::admission::once::{OnceStep, apply};
 use crate::effect::{LedgerError, Line, Note, OnceCommand};
 use crate::model::{Epoch, GateId, OnceEntry, OnceKey, Standing, Time};
@@ -56,17 +57,5 @@ fn line(said: &str, entry: &OnceEntry, command: &OnceCommand, gate: &GateId) -> 
     note.change = format!("once {}", entry.key);
     note.resource = Some(entry.about.clone());
     note.agent = Some((entry.actor.clone(), crate::model::Fingerprint::new("")));
-    Line {
-        time: command.now,
-        kind: "once",
-        id: note.id.clone(),
-        intent: None,
-        result: None,
-        fence: None,
-        holder: None,
-        parked: None,
-        holding_since: None,
-        note,
-        gate: gate.as_str().to_owned(),
-    }
+    Line { kind: "once", result: None, ..bare_line(note, command.now, gate) }
 }

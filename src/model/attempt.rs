@@ -115,6 +115,15 @@ pub struct Settled {
     pub shown: Option<Shown>,
 }
 
+// === impl Ownership ===
+
+impl Ownership {
+    /// Whether it makes a holder of this agent.
+    pub fn makes_holder(&self, agent: &Actor) -> bool {
+        matches!(self, Self::Becomes(actor) if actor.same_agent(agent))
+    }
+}
+
 // === impl AttemptId, GateId ===
 
 impl AttemptId {

@@ -1,6 +1,6 @@
 //! A guarded write once understood, and the value that it wants to reach.
 
-use super::{Login, Snapshot, Status};
+use super::{Label, Login, Snapshot, Status};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -100,6 +100,12 @@ impl LabelRef {
             Self::Id(wanted) => *wanted == id,
             Self::Name(wanted) => wanted.to_lowercase() == name.to_lowercase(),
         }
+    }
+
+    /// Whether this label could be meant: on newer trackers a number in a path is a name first (Forgejo from 13).
+    pub fn may_mean(&self, label: &Label) -> bool {
+        let shadows = matches!(self, Self::Id(id) if label.name == id.to_string());
+        shadows || self.names(label.id, &label.name)
     }
 }
 

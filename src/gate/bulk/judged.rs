@@ -6,11 +6,10 @@ use crate::admission::{
 };
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
-use crate::gate::section::first_allowed;
+use crate::gate::section::{first_allowed, outcome_code};
 use crate::gate::{Answered, Gate, Observation, Reply, Turn, refusal};
 use crate::model::{
-    Actor, Attempt, AttemptState, Caller, Change, Code, ItemRecord, Kind, Label, Locator, Login, Ownership, Reach,
-    Rejection, ResourceKey,
+    Attempt, Caller, Change, Code, ItemRecord, Kind, Label, Locator, Login, Ownership, Reach, Rejection, ResourceKey,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -174,22 +173,7 @@ impl BulkSection {
     }
 
     fn attempt(&self, caller: &Caller, item: &Item, ticket: &Ticket) -> Attempt {
-        let (gate, epoch) = self.gate.ports.ledger.identity();
-        Attempt {
-            id: ticket.attempt.clone(),
-            key: ticket.key.clone(),
-            locator: ticket.locator.clone(),
-            actor: caller.actor.clone(),
-            credential: caller.credential.clone(),
-            change: item.change.clone(),
-            goal: None,
-            kind: None,
-            ownership: Ownership::Keep,
-            state: AttemptState::Open,
-            gate,
-            epoch,
-            opened: self.gate.ports.clock.now(),
-        }
+        self.gate.attempt(ticket.attempt.clone(), &ticket.key, &ticket.locator, caller, &item.change)
     }
 
     /// Which of the items are in doubt, or under way elsewhere.
@@ -285,10 +269,8 @@ impl BulkSection {
             }
             verdict => verdict,
         };
-        let own = |actor: &Actor| actor.same_agent(&caller.actor);
-        let becomes = matches!(&verdict, Verdict::Admit(permit)
-            if matches!(&permit.plan().ownership, Ownership::Becomes(actor) if own(actor)));
-        let by_holder = becomes || record.holding.as_ref().is_some_and(|held| own(&held.actor));
+        let by_holder = matches!(&verdict, Verdict::Admit(permit)
+            if permit.plan().is_by_holder(&caller.actor, record.holding.as_ref()));
         Course { item, ticket, by_holder, verdict, observed }
     }
 
@@ -462,7 +444,7 @@ impl BulkSection {
         let ended = settled.iter().map(|settled| {
             let (ticket, outcome) = (&settled.course.ticket, settled.outcome.clone());
             let decision = if settled.course.observed.is_some() { Decision::Observe } else { Decision::Admit };
-            let mut note = self.note(caller, decision, settled.course.observed.or(code_of(&outcome, status)));
+            let mut note = self.note(caller, decision, settled.course.observed.or(outcome_code(&outcome, status)));
             note.observed = outcome.shown().cloned();
             note.upstream_status = status;
             let step = Step::Settle { attempt: ticket.attempt.clone(), outcome, doubt_until };
@@ -667,14 +649,4 @@ fn decide_for(question: &Question<'_>) -> (Verdict, Option<Code>) {
 /// Forms are answered with a redirect also where they were carried out: what shows decides.
 fn as_judged(response: &WireResponse) -> u16 {
     if response.status.is_redirection() { 200 } else { response.status.as_u16() }
-}
-
-fn code_of(outcome: &Outcome, status: Option<u16>) -> Option<Code> {
-    match outcome {
-        Outcome::Committed { .. } => None,
-        Outcome::Refused { .. } => status.filter(|status| (200..300).contains(status)).map(|_| Code::NotApplied),
-        Outcome::Partial { holds: true, .. } => Some(Code::Partial),
-        Outcome::Partial { holds: false, .. } => Some(Code::Contested),
-        Outcome::Doubt => Some(Code::OutcomeUnknown),
-    }
 }
