@@ -171,6 +171,8 @@ pub struct Webhook {
 pub enum Listing<'a> {
     /// Every repository that the credential sees and that can be written to.
     Repositories,
+    /// All issues and pull requests of a repository, open or closed.
+    AllItems(&'a Project),
     /// The open issues and pull requests of a repository.
     OpenItems(&'a Project),
     /// Its closed ones with this label, and perhaps others.
@@ -235,14 +237,10 @@ pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// A write that adds or removes labels; removals one at a time.
     fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent;
 
-    /// A read of one page of the labels that the item's repository has, or the organisation that owns it; pages begin
-    /// with 1.
-    fn list_labels(&self, address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest;
-
     /// Whether a request that passes may change what labels there are, or what they are called.
     fn defines_labels(&self, head: &Head<'_>) -> bool;
 
-    /// What that read showed; `None` where it cannot be used.
+    /// What a page of labels showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
 
     /// A read of one page of a list; pages begin with 1. A page beyond the last is empty.
@@ -276,10 +274,7 @@ pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
     /// Requests that all get a 2xx if the sender is signed in, and a reader of where the form stands.
     fn prove_reader(&self, bulk: &Bulk) -> Vec<WireRequest>;
 
-    /// A read of one page of all items of a repository; pages begin with 1.
-    fn list_items(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
-
-    /// What that read showed; `None` where it cannot be used.
+    /// Where the items of a page are; `None` where it cannot be used.
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>>;
 
     /// A read of the user with this number.

@@ -15,7 +15,7 @@ use super::section::{SETTLE_AGAIN, first_allowed};
 use super::shares::Share;
 use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, Web, refusal};
 use crate::admission::{Outcome, Step};
-use crate::dialect::{Address, Credential, Items, ReadOutcome, WireResponse};
+use crate::dialect::{Address, Credential, Items, Listing, ReadOutcome, WireResponse};
 use crate::effect::{Authority, Command, Decision, LedgerError, Note};
 use crate::model::{Account, Actor, AttemptId, Boot, Caller, Code, Locator, Login, Rejection, ResourceKey, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -260,7 +260,7 @@ impl BulkSection {
 
     async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, Stop> {
         let (dialect, project) = (&self.gate.ports.dialect, &self.ask.bulk.project);
-        let answer = self.gate.ports.upstream.read(dialect.list_items(project, page, reader)).await;
+        let answer = self.gate.ports.upstream.read(dialect.list(Listing::AllItems(project), page, reader)).await;
         let items = answer.map_err(|error| error.to_string()).and_then(|(response, _)| {
             let unusable = || format!("the list of its items was answered {}", response.status);
             dialect.addresses(project, &response).ok_or_else(unusable)

@@ -6,7 +6,7 @@
 use super::Gate;
 use super::refusal;
 use super::section::Stop;
-use crate::dialect::{Address, Credential};
+use crate::dialect::{Address, Credential, Listing};
 use crate::model::{Label, LabelRef, Project, Snapshot};
 use moka::sync::Cache;
 use std::collections::BTreeSet;
@@ -85,9 +85,11 @@ impl Gate {
         credential: &Credential,
     ) -> Result<Vec<Label>, Stop> {
         let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&address.locator(), why));
+        let project = address.project();
+        let listing = if of_owner { Listing::SharedLabels(&project) } else { Listing::Labels(&project) };
         let mut all = Vec::new();
         for page in 1..=MOST_PAGES {
-            let request = self.ports.dialect.list_labels(address, of_owner, page, credential);
+            let request = self.ports.dialect.list(listing, page, credential);
             let answer = self.ports.upstream.read(request).await;
             let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
             match response.status.as_u16() {

@@ -166,6 +166,7 @@ impl Tracker {
 fn told(listing: Listing<'_>) -> String {
     match listing {
         Listing::Repositories => "its repositories".to_owned(),
+        Listing::AllItems(project) => format!("the items of {project}"),
         Listing::OpenItems(project) => format!("the open items of {project}"),
         Listing::ClosedItems(project, label) => format!("the closed items of {project} with `{label}`"),
         Listing::Labels(project) => format!("the labels of {project}"),

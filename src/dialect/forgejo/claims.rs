@@ -4,13 +4,12 @@
 //! exist are left out of the filter by the tracker, older versions do not sort, and a page may be shorter than was asked
 //! for: so labels are compared again by the gate, the order is looked at, and the total says when the list ends.
 
-use super::super::target::join;
 use super::super::{
     Address, Credential, Filter, FindWork, Head, Intent, ListOutcome, OpenItems, Order, ParseError, Route, Scope,
-    Target, WireRequest, WireResponse,
+    WireRequest, WireResponse,
 };
 use super::routes::{self, WriteForm, plain_number};
-use super::{Forgejo, credential, emit, read};
+use super::{Forgejo, credential, emit, list, read};
 use crate::model::{Change, Login, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -49,8 +48,7 @@ impl FindWork for Forgejo {
     }
 
     fn list_open(&self, filter: &Filter, page: usize, credential: &Credential) -> WireRequest {
-        let (owner, repo) = filter.project.as_str().split_once('/').unwrap_or((filter.project.as_str(), ""));
-        let path = join(&["api", "v1", "repos", owner, repo, "issues"]);
+        let path = list::below(&filter.project, "issues");
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("state", "open").append_pair("type", "issues").append_pair("sort", sort(filter.order));
         // A comma separates names, so one that has a comma cannot be asked for.
@@ -107,21 +105,16 @@ fn page(filter: &Filter, response: &WireResponse) -> Result<OpenItems, String> {
 /// When it was changed last, and the issue.
 fn listed(filter: &Filter, row: &Map<String, Value>) -> Option<(String, Snapshot)> {
     let number = read::number(row, "number").ok()?;
-    let is_pull = row.get("pull_request").is_some_and(|pull| !pull.is_null());
     let (owner, repo) = filter.project.as_str().split_once('/')?;
     let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
-    let item = read::snapshot(&address, row).ok().filter(|_| !is_pull)?;
+    let item = read::snapshot(&address, row).ok().filter(|_| !read::is_pull(row))?;
     let updated = row.get("updated_at").and_then(Value::as_str).unwrap_or_default().to_owned();
     Some((updated, item))
 }
 
 fn moved(headers: &HeaderMap) -> Option<Project> {
-    let location = headers.get(http::header::LOCATION)?.to_str().ok()?;
-    // Only a path: what names a host could be another tracker, and a leading `//` names one.
-    if !location.starts_with('/') || location.starts_with("//") {
-        return None;
-    }
-    let head = Head { method: &Method::GET, target: &Target::parse(location), headers: &HeaderMap::new() };
+    let target = read::redirected(headers)?;
+    let head = Head { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
     match routes::classify(&head) {
         Route::Read { project, address: None } => Some(project),
         _ => None,

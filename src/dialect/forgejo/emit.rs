@@ -5,7 +5,7 @@ use super::super::json::{Member, write_object};
 use super::super::target::join;
 use super::super::{Address, Credential, Intent, Scope, WireRequest};
 use super::routes::WriteForm;
-use crate::model::{Change, LabelRef, Login, Project, SetChange};
+use crate::model::{Change, LabelRef, Login, SetChange};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
@@ -61,23 +61,6 @@ pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
     };
     let change = Change { labels: Some(change), ..Change::default() };
     Intent { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() }
-}
-
-/// One page of the repository's labels.
-pub fn list_labels(address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
-    let path = if of_owner {
-        join(&["api", "v1", "orgs", &address.owner, "labels"])
-    } else {
-        join(&["api", "v1", "repos", &address.owner, &address.repo, "labels"])
-    };
-    get(format!("{path}?limit=50&page={page}"), credential)
-}
-
-/// One page of all items of a repository, open or closed, issues and pull requests.
-pub fn list_items(project: &Project, page: usize, credential: &Credential) -> WireRequest {
-    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-    let path = join(&["api", "v1", "repos", owner, repo, "issues"]);
-    get(format!("{path}?state=all&limit=50&page={page}"), credential)
 }
 
 /// The user with this number.

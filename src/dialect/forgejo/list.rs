@@ -1,4 +1,4 @@
-//! Lists, page by page: what `claimgate scan` looks through (`reference/forgejo.md` section 2).
+//! Lists, page by page (`reference/forgejo.md` section 2).
 
 use super::super::target::join;
 use super::super::{Address, Credential, Listing, WireRequest, WireResponse};
@@ -14,6 +14,7 @@ pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> Wi
         Listing::Repositories => {
             (join(&["api", "v1", "repos", "search"]), &[("archived", "false"), ("sort", "id"), ("order", "asc")])
         }
+        Listing::AllItems(project) => (below(project, "issues"), &[("state", "all")]),
         // Without a type these are issues and pull requests alike.
         Listing::OpenItems(project) => (below(project, "issues"), &[("state", "open")]),
         Listing::ClosedItems(project, label) => (below(project, "issues"), &[("state", "closed"), ("labels", label)]),
@@ -53,7 +54,8 @@ fn owner(project: &Project) -> &str {
     project.as_str().split_once('/').map_or(project.as_str(), |(owner, _)| owner)
 }
 
-fn below(project: &Project, what: &str) -> String {
+/// The path of what lies below a repository.
+pub(super) fn below(project: &Project, what: &str) -> String {
     let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
     join(&["api", "v1", "repos", owner, repo, what])
 }

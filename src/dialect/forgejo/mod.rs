@@ -94,10 +94,6 @@ impl Dialect for Forgejo {
         emit::relabel(address, change)
     }
 
-    fn list_labels(&self, address: &Address, of_owner: bool, page: usize, credential: &Credential) -> WireRequest {
-        emit::list_labels(address, of_owner, page, credential)
-    }
-
     fn defines_labels(&self, head: &Head<'_>) -> bool {
         routes::defines_labels(head)
     }
@@ -144,10 +140,6 @@ impl Dialect for Forgejo {
 
     fn prove_reader(&self, bulk: &Bulk) -> Vec<WireRequest> {
         web::prove_reader(bulk)
-    }
-
-    fn list_items(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest {
-        emit::list_items(project, page, credential)
     }
 
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {

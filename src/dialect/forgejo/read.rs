@@ -65,9 +65,8 @@ pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(Reso
     let (owner, repo) = project.as_str().split_once('/')?;
     let place = |issue: &Value| {
         let issue = issue.as_object()?;
-        let pull = issue.get("pull_request").is_some_and(|pull| !pull.is_null());
         let (owner, repo) = (owner.to_owned(), repo.to_owned());
-        let address = Address { owner, repo, number: number(issue, "number").ok()?, pull };
+        let address = Address { owner, repo, number: number(issue, "number").ok()?, pull: is_pull(issue) };
         Some((ResourceKey::new(&number(issue, "id").ok()?.to_string()), address))
     };
     answer.as_array()?.iter().map(place).collect()
@@ -103,13 +102,21 @@ pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
 }
 
 fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
+    let target = redirected(headers)?;
+    let head = Head { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
+    item_of(&head).filter(|new| new.number == address.number)
+}
+
+/// Where a redirect on the same tracker leads.
+pub(super) fn redirected(headers: &HeaderMap) -> Option<Target> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     // Only a path: what names a host could be another tracker, and a leading `//` names one.
-    if !location.starts_with('/') || location.starts_with("//") {
-        return None;
-    }
-    let head = Head { method: &Method::GET, target: &Target::parse(location), headers: &HeaderMap::new() };
-    item_of(&head).filter(|new| new.number == address.number)
+    (location.starts_with('/') && !location.starts_with("//")).then(|| Target::parse(location))
+}
+
+/// Whether this row of a list of items is a pull request.
+pub(super) fn is_pull(row: &Map<String, Value>) -> bool {
+    row.get("pull_request").is_some_and(|pull| !pull.is_null())
 }
 
 /// The item that this JSON is.
