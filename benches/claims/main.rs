@@ -31,6 +31,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 /// How long each measurement runs.
 const FOR: Duration = Duration::from_secs(5);
@@ -138,6 +139,7 @@ fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
             let client = Client::connect(at, agent).await;
             idle.borrow_mut().push(client);
         }
+        let free = Rc::new(Semaphore::new(CONNECTIONS));
         let every = Duration::from_secs(1) / u32::try_from(rate).expect("a rate");
         let begun = Instant::now() + Duration::from_millis(50);
         let total = (FOR.as_secs_f64() * rate as f64) as u32;
@@ -145,15 +147,10 @@ fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
         for number in 0..total {
             let due = begun + every * number;
             tokio::time::sleep_until(due.into()).await;
-            let idle = Rc::clone(&idle);
+            let (idle, free) = (Rc::clone(&idle), Rc::clone(&free));
             running.push(tokio::task::spawn_local(async move {
-                let mut client = loop {
-                    let client = idle.borrow_mut().pop();
-                    match client {
-                        Some(client) => break client,
-                        None => tokio::task::yield_now().await,
-                    }
-                };
+                let _one = free.acquire().await.expect("a connection");
+                let mut client = idle.borrow_mut().pop().expect("one is idle");
                 claim(&mut client, NEXT.fetch_add(1, Ordering::Relaxed)).await;
                 idle.borrow_mut().push(client);
                 due.elapsed()
