@@ -11,18 +11,26 @@ use crate::model::{
     Account, Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, ResourceKey, Settled, Tenure,
     Time,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 /// Records known so far; one that is missing is loaded.
 #[derive(Debug)]
 pub(super) struct Book {
-    records: HashMap<ResourceKey, ItemRecord>,
+    records: Records,
     before: Vec<(ResourceKey, Option<ItemRecord>)>,
     pub(super) tenures: Tenures,
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
     zombie_period: Duration,
+}
+
+/// The records that are in memory.
+#[derive(Debug)]
+struct Records {
+    by_key: HashMap<ResourceKey, ItemRecord>,
+    /// Their keys, the oldest first; one that was dropped in between may stand here twice or for nothing.
+    order: VecDeque<ResourceKey>,
 }
 
 /// What a batch changed.
@@ -57,13 +65,15 @@ pub(super) trait Load {
 pub(super) type Behind<'a> = Option<&'a dyn Load>;
 
 /// Records kept in the book before idle ones are dropped; they can be loaded again.
-const MOST_RECORDS: usize = 50_000;
+const MOST_RECORDS: usize = 10_000;
+/// Most records that are looked at in one `shrink`: nobody waits for many of them. More than a group can add.
+const MOST_SHRUNK: usize = 2_000;
 
 // === impl Book ===
 
 impl Book {
     pub(super) fn new(gate: GateId, epoch: Epoch, zombie_period: Duration) -> Self {
-        Self { records: HashMap::new(), before: Vec::new(), tenures: Tenures::default(), gate, epoch, zombie_period }
+        Self { records: Records::new(), before: Vec::new(), tenures: Tenures::default(), gate, epoch, zombie_period }
     }
 
     /// Runs a batch; nothing has changed if it is refused.
@@ -116,7 +126,7 @@ impl Book {
         changes.stored |= stored;
         changes.records.push(record.clone());
         self.before.push((command.key.clone(), before));
-        self.records.insert(command.key.clone(), record);
+        self.records.put(command.key.clone(), record);
         Ok(())
     }
 
@@ -149,11 +159,11 @@ impl Book {
         load: Behind<'_>,
         batch: usize,
     ) -> Result<Result<(), Box<admission::Excess>>, LedgerError> {
-        let Some(load) = load else { return Ok(bound.judge(item, self.records.values())) };
+        let Some(load) = load else { return Ok(bound.judge(item, self.records.by_key.values())) };
         // Rows are as new as the book but for this batch, which is not stored yet.
         let loaded = load.of_account(&bound.actor.account)?;
         let touched: BTreeMap<_, _> =
-            self.before[batch..].iter().filter_map(|(key, _)| Some((key, self.records.get(key)?))).collect();
+            self.before[batch..].iter().filter_map(|(key, _)| Some((key, self.records.by_key.get(key)?))).collect();
         let stored = loaded.iter().filter(|record| !touched.contains_key(&record.key));
         Ok(bound.judge(item, stored.chain(touched.values().copied())))
     }
@@ -166,19 +176,19 @@ impl Book {
 
     /// A record, loaded if need be.
     pub(super) fn get(&mut self, key: &ResourceKey, load: Behind<'_>) -> Result<Option<ItemRecord>, LedgerError> {
-        if let Some(record) = self.records.get(key) {
+        if let Some(record) = self.records.by_key.get(key) {
             return Ok(Some(record.clone()));
         }
         let loaded = load.map_or(Ok(None), |load| load.item(key))?;
         if let Some(record) = &loaded {
-            self.records.insert(key.clone(), record.clone());
+            self.records.put(key.clone(), record.clone());
         }
         Ok(loaded)
     }
 
     /// Every record in the book.
     pub(super) fn all(&self) -> impl Iterator<Item = &ItemRecord> {
-        self.records.values()
+        self.records.by_key.values()
     }
 
     /// What was run since the last `keep` is stored.
@@ -190,37 +200,65 @@ impl Book {
     /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, stays:
     /// whoever came after an answered step found the item without that step's attempt.
     pub(super) fn undo(&mut self) {
-        let of_group = |key: &ResourceKey| self.records.get(key)?.live.clone();
+        let of_group = |key: &ResourceKey| self.records.by_key.get(key)?.live.clone();
         let live: Vec<Attempt> = self.before.iter().filter_map(|(key, _)| of_group(key)).collect();
         self.take_back(0);
         self.tenures.take_back(0);
         for attempt in live.into_iter().filter(|attempt| attempt.state == AttemptState::Open) {
             let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
-            let record = self.records.entry(attempt.key.clone()).or_insert_with(new);
-            record.live = Some(attempt);
+            let record = self.records.by_key.remove(&attempt.key).unwrap_or_else(new);
+            self.records.put(attempt.key.clone(), ItemRecord { live: Some(attempt), ..record });
         }
     }
 
     /// Forgets an attempt that was never sent, whatever became of its row.
     pub(super) fn close(&mut self, key: &ResourceKey, attempt: &AttemptId) {
-        if let Some(record) = self.records.get_mut(key) {
+        if let Some(record) = self.records.by_key.get_mut(key) {
             record.live.take_if(|live| live.id == *attempt);
         }
     }
 
-    /// Drops records that nothing is going on with, when there are many. For books whose records can be loaded again.
+    /// Drops the oldest records that nothing is going on with, when there are many. For books whose records can be loaded
+    /// again.
     pub(super) fn shrink(&mut self) {
-        if self.records.len() > MOST_RECORDS {
-            self.records.retain(|_, record| record.live.is_some());
-        }
+        self.records.shrink();
     }
 
     fn take_back(&mut self, mark: usize) {
         for (key, record) in self.before.drain(mark..).rev() {
             match record {
-                Some(record) => self.records.insert(key, record),
-                None => self.records.remove(&key),
-            };
+                Some(record) => self.records.put(key, record),
+                None => drop(self.records.by_key.remove(&key)),
+            }
+        }
+    }
+}
+
+// === impl Records ===
+
+impl Records {
+    fn new() -> Self {
+        // Room for all of them at once: a table that moves while it grows would make every claim wait.
+        Self { by_key: HashMap::with_capacity(MOST_RECORDS + MOST_SHRUNK), order: VecDeque::new() }
+    }
+
+    fn put(&mut self, key: ResourceKey, record: ItemRecord) {
+        if self.by_key.insert(key.clone(), record).is_none() {
+            self.order.push_back(key);
+        }
+    }
+
+    fn shrink(&mut self) {
+        for _ in 0..MOST_SHRUNK {
+            if self.order.len() <= MOST_RECORDS {
+                return;
+            }
+            let Some(key) = self.order.pop_front() else { return };
+            if self.by_key.get(&key).is_some_and(|record| record.live.is_some()) {
+                self.order.push_back(key);
+            } else {
+                self.by_key.remove(&key);
+            }
         }
     }
 }
@@ -339,6 +377,26 @@ mod tests {
     fn run(book: &mut Book, step: Step) -> Result<Changes, LedgerError> {
         let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
         book.run(&[Command { key, locator, step, note: None, now: Time(0) }], None)
+    }
+
+    /// What is under way stays in memory however old it is; of the rest only the newest do.
+    #[test]
+    fn the_oldest_idle_records_are_dropped() {
+        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        run(&mut book, Step::Open(attempt("one"))).unwrap();
+        for number in 0..MOST_RECORDS + MOST_SHRUNK {
+            let key = ResourceKey::new(&format!("later {number}"));
+            book.records.put(key.clone(), ItemRecord::new(key, Locator::new("a", "b", 2)));
+            if number % 500 == 0 {
+                book.shrink();
+            }
+        }
+        book.shrink();
+        assert!(book.all().count() <= MOST_RECORDS, "{}", book.all().count());
+        assert!(book.get(&ResourceKey::new("1"), None).unwrap().unwrap().live.is_some());
+        assert!(book.get(&ResourceKey::new("later 0"), None).unwrap().is_none());
+        let last = format!("later {}", MOST_RECORDS + MOST_SHRUNK - 1);
+        assert!(book.get(&ResourceKey::new(&last), None).unwrap().is_some());
     }
 
     /// The next attempt is answered while the refusal before it waits for its group. It is open still when that fails.
