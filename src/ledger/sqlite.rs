@@ -52,8 +52,10 @@ struct Shared {
     identity: ArcSwap<(GateId, Epoch)>,
     /// The file does not hold together; found after the start, since looking takes a while.
     damaged: AtomicBool,
-    /// The write-ahead log's length when it was last looked at, pages.
-    log_pages: AtomicU64,
+    /// The write-ahead log's length after the last commit, pages.
+    log_pages: Arc<AtomicU64>,
+    /// The log is long and all but its last pages are in the file: it may begin anew.
+    log_moved: AtomicBool,
     newest: watch::Sender<u64>,
     /// The records as every durable and every staged step left them, and a connection that loads those not in it.
     desk: Mutex<Desk>,
@@ -86,10 +88,10 @@ enum Job {
 
 /// Most jobs in one group: bounds how long the first of them waits.
 const MOST_GROUPED: usize = 512;
-/// How often the write-ahead log is moved into the file.
+/// How often it is looked whether the write-ahead log is to be moved into the file.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 /// The log begins anew once it has this many pages (64 MiB).
-const LONGEST_LOG: u64 = 16 << 10;
+const LONG_LOG: u64 = 16 << 10;
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -110,7 +112,8 @@ impl SqliteLedger {
         let shared = Arc::new(Shared {
             identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
             damaged: AtomicBool::new(false),
-            log_pages: AtomicU64::new(0),
+            log_pages: Arc::default(),
+            log_moved: AtomicBool::new(false),
             newest: watch::channel(0).0,
             desk: Mutex::new(Desk { book: Book::new(GateId::new(""), Epoch(0), options.zombie_period), loader: None }),
         });
@@ -438,10 +441,13 @@ impl Writer {
         }
     }
 
+    /// Moves the last pages of a long log, so that the next commit finds none and begins it anew, in place. Beside the
+    /// traffic alone that never happens while there is any.
     fn restart_log(&self) {
-        if self.shared.log_pages.load(Ordering::Acquire) > LONGEST_LOG {
-            self.shared.log_pages.store(0, Ordering::Release);
-            self.store.as_ref().inspect(|store| store.restart_log());
+        if self.shared.log_moved.swap(false, Ordering::AcqRel)
+            && let Some(Err(error)) = self.store.as_ref().map(Store::checkpoint)
+        {
+            tracing::debug!(ledger.error = %error, "the ledger's log goes on");
         }
     }
 
@@ -477,7 +483,7 @@ impl Writer {
     }
 
     fn adopt(&mut self, store: Option<Store>) {
-        let Some(store) = store else { return };
+        let Some(mut store) = store else { return };
         let loader = Store::open_to_read(&self.options).inspect_err(|error| tracing::warn!(ledger.error = %error)).ok();
         let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
         match store.tenures() {
@@ -491,6 +497,8 @@ impl Writer {
         spawn("ledger-check", move || check_whole(&options, &shared));
         spawn("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
         self.shared.newest.send_replace(store.newest_line());
+        let pages = Arc::clone(&self.shared.log_pages);
+        store.watch_log(move |length| pages.store(length, Ordering::Release));
         self.store = Some(store);
     }
 }
@@ -506,23 +514,26 @@ fn check_whole(options: &SqliteOptions, shared: &Shared) {
     }
 }
 
-/// Moves what was committed from the log to the file, beside the traffic, for as long as somebody uses the ledger.
-/// In the writer that would make every hundredth commit wait.
+/// Moves what was committed from the log to the file, beside the traffic, for as long as somebody uses the ledger: when
+/// it is quiet, or when the log has become long. In the writer that would make every hundredth commit wait; done more
+/// often, the same pages would be written again and again, each time with a sync that commits wait for.
 fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
-    let (mut store, mut done) = (None, 0);
+    let (mut store, mut before, mut done) = (None, 0, 0);
     loop {
         std::thread::sleep(CHECKPOINT_EVERY);
         let Some(shared) = shared.upgrade() else { return };
         let newest = *shared.newest.borrow();
-        if newest == done {
+        let quiet = std::mem::replace(&mut before, newest) == newest;
+        let long = shared.log_pages.load(Ordering::Acquire) > LONG_LOG;
+        if newest == done || !(quiet || long) {
             continue;
         }
         if store.is_none() {
             store = Store::open_to_read(options).ok();
         }
         match store.as_ref().map(Store::checkpoint) {
-            Some(Ok(pages)) => {
-                shared.log_pages.store(pages, Ordering::Release);
+            Some(Ok(())) => {
+                shared.log_moved.store(long, Ordering::Release);
                 done = newest;
             }
             Some(Err(error)) => tracing::debug!(ledger.error = %error, "the ledger's log was not moved into its file"),

@@ -10,6 +10,7 @@ use crate::model::{
     Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator,
     ResourceKey, Settled, Shown, Time,
 };
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
@@ -283,10 +284,15 @@ impl Store {
         Ok(newest)
     }
 
-    /// Begins the write-ahead log anew, in place. Under load one that is only moved beside the traffic never ends.
-    pub(super) fn restart_log(&self) {
-        let restarted = self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
-        tracing::debug!(busy = ?restarted, "the ledger's log begins anew");
+    /// Tells the write-ahead log's length, pages, after each commit.
+    pub(super) fn watch_log(&mut self, mut tell: impl FnMut(u64) + Send + 'static) {
+        let watching = self.db.wal_hook(Some(move |_: &mut Wal, pages| {
+            tell(u64::try_from(pages).unwrap_or(0));
+            Ok(())
+        }));
+        if let Err(error) = watching {
+            tracing::error!(ledger.error = %error, "the length of the ledger's log is not watched");
+        }
     }
 
     pub(super) fn rollback(&self) {
@@ -432,10 +438,9 @@ impl Store {
         self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
     }
 
-    /// Moves what no reader needs from the write-ahead log to the file; holds nobody up. Returns the log's length, pages.
-    pub(super) fn checkpoint(&self) -> Result<u64, LedgerError> {
-        let log = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
-        log.map(|pages| u64::try_from(pages).unwrap_or(0)).map_err(ledger_error)
+    /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
+    pub(super) fn checkpoint(&self) -> Result<(), LedgerError> {
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(ledger_error)
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
