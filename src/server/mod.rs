@@ -29,6 +29,8 @@ pub use self::limits::Limits;
 use self::listen::{Acceptor, Bound};
 pub use self::listen::{Bind, ListenerConfig};
 pub use self::operator::Operator;
+#[doc(hidden)]
+pub use self::sniff::sniff;
 pub use self::tls::{Certificates, TlsError, TlsFiles};
 use crate::proxy::{Shared, Worker};
 

@@ -91,6 +91,22 @@ enum Leave {
     Left,
 }
 
+/// What is seen of a client's bytes that come in these pieces: how many heads were good, and whether the next one was
+/// refused. For those who test this from outside.
+#[doc(hidden)]
+pub fn sniff(pieces: &[&[u8]]) -> (u64, bool) {
+    let (mut sniffer, mut held) = (Sniffer::new(&Limits::default()), Vec::new());
+    for piece in pieces {
+        held.extend_from_slice(piece);
+        match sniffer.look(&held) {
+            Seen::All => held.clear(),
+            Seen::Partial(passes) => drop(held.drain(..passes)),
+            Seen::Refused(..) => return (sniffer.heads, true),
+        }
+    }
+    (sniffer.heads, false)
+}
+
 // === impl Refusal ===
 
 impl Refusal {

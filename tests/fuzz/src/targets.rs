@@ -5,8 +5,12 @@
 
 use claimgate::audit::verify::Verifier;
 use claimgate::config::{self, Layers};
-use claimgate::dialect::{self, Dialect, Head, Intent, Parsed, Route, Target, Write};
+use claimgate::dialect::{
+    self, BulkParsed, BulkRoute, Dialect, Head, Intent, Items, Parsed, Route, Target, Wants, Write,
+};
 use claimgate::ledger;
+use claimgate::model::{Change, ResourceKey};
+use claimgate::server;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
@@ -17,7 +21,8 @@ use std::sync::Arc;
 pub type Run = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in the corpus.
-pub const ALL: [(&str, Run); 7] = [
+pub const ALL: [(&str, Run); 8] = [
+    ("head", head),
     ("request", request),
     ("target", target),
     ("json", json),
@@ -27,6 +32,31 @@ pub const ALL: [(&str, Run); 7] = [
     ("audit", audit),
 ];
 
+/// What a client sends over HTTP/1: the same is seen of it whatever pieces it comes in, and a head that goes on has one
+/// reading.
+pub fn head(data: &[u8]) {
+    let (heads, refused) = server::sniff(&[data]);
+    assert_eq!((heads, refused), server::sniff(&data.chunks(1).collect::<Vec<_>>()));
+    if heads == 0 {
+        return;
+    }
+    let text = String::from_utf8_lossy(data);
+    let (first, _) = text.trim_start_matches("\r\n").split_once("\r\n\r\n").expect("it has an end");
+    let (mut lengths, mut codings) = (Vec::new(), 0);
+    for line in first.split("\r\n") {
+        assert!(!line.contains(['\r', '\n']), "{line:?}");
+        match line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value)) {
+            Some((name, value)) if name == "content-length" => lengths.push(value.trim().to_owned()),
+            Some((name, _)) if name == "transfer-encoding" => codings += 1,
+            _ => {}
+        }
+    }
+    let number = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok());
+    assert!(lengths.iter().all(|length| number(length).flatten().is_some()), "{first:?}");
+    assert!(lengths.windows(2).all(|two| number(&two[0]) == number(&two[1])), "{first:?}");
+    assert!(codings == 0 || (codings == 1 && lengths.is_empty()), "{first:?}");
+}
+
 /// A head and a body: what is understood as guarded is written so that it is understood the same again, and what is not
 /// holds nothing guarded. The input is `METHOD target`, header lines, an empty line, the body.
 pub fn request(data: &[u8]) {
@@ -34,7 +64,11 @@ pub fn request(data: &[u8]) {
     let (dialect, target) = (forgejo(), Target::parse(target));
     let head = Head { method: &method, target: &target, headers: &headers };
     let _ = dialect.explain(&head, body);
-    let Route::Write(write) = dialect.classify(&head) else { return };
+    let write = match dialect.classify(&head) {
+        Route::Write(write) | Route::Once(Ok(write)) => write,
+        Route::Bulk(route) => return form_means_the_same(&*dialect, &route, &head, body),
+        _ => return,
+    };
     let (parsed, credential) = (dialect.parse(&write, &head, body), dialect.credential(&head, body));
     match (parsed, credential) {
         (Ok(Parsed::Guarded(intent)), Ok(credential)) => {
@@ -176,7 +210,10 @@ fn means_the_same(dialect: &dyn Dialect, intent: &Intent, sent: &dialect::WireRe
     let target = Target::parse(&sent.target);
     assert_eq!((target.ambiguity(), target.query()), (None, None), "{}", sent.target);
     let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
-    let Route::Write(write) = dialect.classify(&head) else { panic!("{} is no guarded write", sent.target) };
+    let write = match dialect.classify(&head) {
+        Route::Write(write) | Route::Once(Ok(write)) => write,
+        other => panic!("{} is no guarded write but {other:?}", sent.target),
+    };
     assert_eq!(write.scope, intent.scope);
     let again = match dialect.parse(&write, &head, &sent.body) {
         Ok(Parsed::Guarded(again)) => again,
@@ -190,6 +227,30 @@ fn means_the_same(dialect: &dyn Dialect, intent: &Intent, sent: &dialect::WireRe
     if !sent.body.is_empty() {
         let body: Value = serde_json::from_slice(&sent.body).expect("what is sent is JSON");
         assert!(body.is_object());
+    }
+}
+
+/// A form of the web interface that is written anew asks for the same of the same items.
+fn form_means_the_same(dialect: &dyn Dialect, route: &BulkRoute, head: &Head<'_>, body: &[u8]) {
+    let Ok(BulkParsed::Guarded(bulk)) = dialect.parse_bulk(route, head, body) else { return };
+    let chosen: Vec<_> = match &bulk.items {
+        Items::Keys(keys) => keys.iter().map(|key| (key.clone(), Change::default())).collect(),
+        Items::At(_) | Items::New => match &bulk.wants {
+            Wants::Change(change) => vec![(ResourceKey::new("1"), change.clone())],
+            _ => Vec::new(),
+        },
+    };
+    let sent = dialect.emit_bulk(&bulk, &chosen, head.headers);
+    let target = Target::parse(&sent.target);
+    assert_eq!(target.ambiguity(), None, "{}", sent.target);
+    let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
+    let Route::Bulk(route) = dialect.classify(&head) else { panic!("{} is no form", sent.target) };
+    assert_eq!(route.project, bulk.project);
+    match dialect.parse_bulk(&route, &head, &sent.body) {
+        Ok(BulkParsed::Guarded(again)) => {
+            assert_eq!((&again.items, &again.wants), (&bulk.items, &bulk.wants));
+        }
+        other => panic!("{other:?} from {}", String::from_utf8_lossy(&sent.body)),
     }
 }
 
