@@ -4,6 +4,8 @@
 //! GET), measured in the same run with the same client, so that the figures can be read as a ratio on any machine.
 //! First as many claims as so many clients can make, each waiting for its answer; then claims that arrive at a fixed
 //! rate whatever the answers do, each timed from the moment at which it was due (no coordinated omission).
+//! The last column is how much of the processors' time a hypervisor gave to others meanwhile: with more than a percent or
+//! two of it the high percentiles say more about the machine than about the gate.
 //! `CLAIMGATE_BENCH_CLIENTS=8 CLAIMGATE_BENCH_RATES=2000` choose other rows.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
@@ -66,7 +68,7 @@ fn main() {
 }
 
 fn heading(what: &str) {
-    println!("{what:<34} {:>9} {:>9} {:>9} {:>9}", "claims/s", "p50 ms", "p99 ms", "max ms");
+    println!("{what:<34} {:>9} {:>9} {:>9} {:>9} {:>9}", "claims/s", "p50 ms", "p99 ms", "max ms", "stolen %");
 }
 
 /// A list from the environment, or this one.
@@ -80,6 +82,8 @@ fn chosen(variable: &str, otherwise: &[usize]) -> Vec<usize> {
 struct Measured {
     latencies: Vec<Duration>,
     took: Duration,
+    /// Of the processors' time, percent.
+    stolen: f64,
 }
 
 impl Measured {
@@ -93,8 +97,23 @@ impl Measured {
     }
 
     fn print(&self, what: &str) {
-        println!("{what:<34} {:>9.0} {:>9.2} {:>9.2} {:>9.2}", self.rate(), self.at(0.5), self.at(0.99), self.at(1.0));
+        let (p50, p99, max) = (self.at(0.5), self.at(0.99), self.at(1.0));
+        println!("{what:<34} {:>9.0} {p50:>9.2} {p99:>9.2} {max:>9.2} {:>9.1}", self.rate(), self.stolen);
     }
+}
+
+/// The processors' time so far, and what of it went to other machines (`proc_stat(5)`, ticks).
+fn processor_time() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let first = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = first.split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
+    // The last two count guests' time that the others hold already.
+    (ticks.iter().take(8).sum(), ticks.get(7).copied().unwrap_or(0))
+}
+
+fn stolen_since(before: (u64, u64)) -> f64 {
+    let now = processor_time();
+    100.0 * (now.1 - before.1) as f64 / (now.0 - before.0).max(1) as f64
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -105,7 +124,7 @@ fn measure(at: SocketAddr, clients: usize, claim: Claim) -> Measured {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
-        let begun = Instant::now();
+        let (begun, processors) = (Instant::now(), processor_time());
         let until = begun + FOR;
         let run = |agent: usize| async move {
             let mut client = Client::connect(at, agent).await;
@@ -125,7 +144,7 @@ fn measure(at: SocketAddr, clients: usize, claim: Claim) -> Measured {
         }
         let took = begun.elapsed();
         latencies.sort_unstable();
-        Measured { latencies, took }
+        Measured { latencies, took, stolen: stolen_since(processors) }
     })
 }
 
@@ -141,6 +160,7 @@ fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
         }
         let free = Rc::new(Semaphore::new(CONNECTIONS));
         let every = Duration::from_secs(1) / u32::try_from(rate).expect("a rate");
+        let processors = processor_time();
         let begun = Instant::now() + Duration::from_millis(50);
         let total = (FOR.as_secs_f64() * rate as f64) as u32;
         let mut running = Vec::new();
@@ -162,7 +182,7 @@ fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
         }
         let took = begun.elapsed();
         latencies.sort_unstable();
-        Measured { latencies, took }
+        Measured { latencies, took, stolen: stolen_since(processors) }
     })
 }
 
