@@ -93,6 +93,8 @@ mod tests {
                 assign_others: false,
                 release_by: By::Holder,
                 outside: Outside::Wins,
+                overriders: BTreeSet::new(),
+                stale_after: None,
                 takeover_after: Some(Duration::from_mins(1)),
                 zombie_period: Duration::from_mins(20),
             },
@@ -107,6 +109,8 @@ mod tests {
             limits: crate::admission::Limits::none(),
             singletons: Vec::new(),
             once: Vec::new(),
+            shared_accounts: BTreeSet::new(),
+            web: crate::admission::Web::Override,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::once::OnceRule;
 use super::{Limits, Singleton};
-use crate::model::{Label, OpenState, Shown, Snapshot, Status, What};
-use std::collections::BTreeSet;
+use crate::model::{Holding, Label, Login, OpenState, Shown, Snapshot, Status, Time, What};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Whether a rule refuses, or only records what it would have refused.
@@ -33,6 +33,15 @@ pub enum Outside {
     Hold,
 }
 
+/// What forms of the web interface may do: people use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Web {
+    /// Serialized and recorded, refused by no rule.
+    Override,
+    /// Judged like any other write.
+    Enforce,
+}
+
 /// Rules over who is assigned.
 #[derive(Clone, Debug)]
 pub struct Assignment {
@@ -46,8 +55,12 @@ pub struct Assignment {
     pub assign_others: bool,
     /// Who may clear the assignee of a held item.
     pub release_by: By,
+    /// Accounts of people, whom no rule refuses.
+    pub overriders: BTreeSet<Login>,
     /// What an outside edit does.
     pub outside: Outside,
+    /// A holder silent for longer is flagged; `None`: never.
+    pub stale_after: Option<Duration>,
     /// How long a holder must have been silent for the next claim to take the item over; `None`: never.
     pub takeover_after: Option<Duration>,
     /// How long after its settlement an attempt's late second landing is told from an outside edit.
@@ -82,7 +95,7 @@ pub struct Workflow {
     pub put_back: bool,
 }
 
-/// All rules of one gate.
+/// All rules of one gate, so that they are replaced in one step.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Over who is assigned.
@@ -95,11 +108,54 @@ pub struct Rules {
     pub singletons: Vec<Singleton>,
     /// Over what may be created once.
     pub once: Vec<OnceRule>,
+    /// Accounts that several agents share: each request must name its instance.
+    pub shared_accounts: BTreeSet<Login>,
+    /// What forms of the web interface may do.
+    pub web: Web,
 }
+
+/// The parts of the rules that have a mode of their own, by section of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// `[assignment]`
+    Assignment,
+    /// `[workflow]`
+    Workflow,
+    /// `[limits]`
+    Limits,
+    /// `[[singleton]]`, all of them.
+    Singleton,
+    /// `[[once]]`, all of them.
+    Once,
+}
+
+/// The modes that an operator switched while the gate runs; they go over those of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switched(BTreeMap<Part, Mode>);
 
 // === impl Rules ===
 
 impl Rules {
+    /// Whether this account is of a person whom no rule refuses.
+    pub fn is_overrider(&self, login: &Login) -> bool {
+        self.assignment.overriders.contains(login)
+    }
+
+    /// Whether a holder was silent for longer than `stale_after`.
+    pub fn is_stale(&self, held: &Holding, now: Time) -> bool {
+        self.assignment.stale_after.is_some_and(|limit| now.since(held.renewed) > limit)
+    }
+
+    fn set_mode(&mut self, part: Part, mode: Mode) {
+        match part {
+            Part::Assignment => self.assignment.mode = mode,
+            Part::Workflow => self.workflow.mode = mode,
+            Part::Limits => self.limits.mode = mode,
+            Part::Singleton => self.singletons.iter_mut().for_each(|rule| rule.mode = mode),
+            Part::Once => self.once.iter_mut().for_each(|rule| rule.mode = mode),
+        }
+    }
+
     /// Whether some rule is about what may be created once.
     pub fn is_ruled(&self, what: What) -> bool {
         self.once.iter().any(|rule| rule.what == what)
@@ -108,6 +164,72 @@ impl Rules {
     /// Whether some rule counts reviews with this verdict.
     pub fn counts(&self, event: &str) -> bool {
         self.once.iter().any(|rule| rule.what == What::Review && rule.events.contains(event))
+    }
+}
+
+// === impl Mode ===
+
+impl Mode {
+    /// As the configuration and the command line spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+
+    /// The reverse.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Enforce, Self::Observe].into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Assignment, Self::Workflow, Self::Limits, Self::Singleton, Self::Once];
+
+    /// As the configuration and the command line spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Assignment => "assignment",
+            Self::Workflow => "workflow",
+            Self::Limits => "limits",
+            Self::Singleton => "singleton",
+            Self::Once => "once",
+        }
+    }
+
+    /// The reverse.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.as_str() == text)
+    }
+}
+
+// === impl Switched ===
+
+impl Switched {
+    /// Notes the operator's word; the last one about a part counts.
+    pub fn switch(&mut self, parts: &[Part], mode: Mode) {
+        self.0.extend(parts.iter().map(|part| (*part, mode)));
+    }
+
+    /// Puts what was switched over the rules.
+    pub fn apply(&self, rules: &mut Rules) {
+        self.0.iter().for_each(|(part, mode)| rules.set_mode(*part, *mode));
+    }
+
+    /// Whether nothing was switched.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Switched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let said = self.0.iter().map(|(part, mode)| format!("{} {}", mode.as_str(), part.as_str()));
+        f.write_str(&said.collect::<Vec<_>>().join(", "))
     }
 }
 

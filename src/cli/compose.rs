@@ -12,7 +12,7 @@ use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify, Web};
+use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
 use crate::model::{Kind, Login, Status, Time};
@@ -80,6 +80,8 @@ pub(super) fn rules(config: &Config) -> Rules {
                 config::Outside::Wins => admission::Outside::Wins,
                 config::Outside::Hold => admission::Outside::Hold,
             },
+            overriders: logins(&from.overriders),
+            stale_after: from.stale_after,
             takeover_after: from.takeover_after,
             zombie_period: config.ledger.zombie_period,
         },
@@ -102,6 +104,11 @@ pub(super) fn rules(config: &Config) -> Rules {
         limits: limits(&config.limits),
         singletons: config.singleton.iter().map(singleton).collect(),
         once: config.once.iter().map(once).collect(),
+        shared_accounts: logins(&config.identity.shared_accounts),
+        web: match config.web.mode {
+            config::WebMode::Override => admission::Web::Override,
+            config::WebMode::Enforce => admission::Web::Enforce,
+        },
     }
 }
 
@@ -150,6 +157,10 @@ fn statuses(names: &[String]) -> std::collections::BTreeSet<Status> {
     names.iter().map(|name| Status::new(name)).collect()
 }
 
+fn logins(names: &[String]) -> std::collections::BTreeSet<Login> {
+    names.iter().map(|name| Login::new(name)).collect()
+}
+
 fn by(by: config::By) -> admission::By {
     match by {
         config::By::Holder => admission::By::Holder,
@@ -165,7 +176,6 @@ pub(super) fn mode(mode: config::Mode) -> admission::Mode {
 }
 
 fn settings(config: &Config) -> Settings {
-    let logins = |names: &[String]| names.iter().map(|name| Login::new(name)).collect();
     Settings {
         doubt_period: config.ledger.doubt_period,
         emit_window: config.ledger.emit_window,
@@ -175,13 +185,6 @@ fn settings(config: &Config) -> Settings {
         },
         crowd: CrowdLimits { all: config.assignment.max_waiting, per_agent: config.assignment.max_waiting_per_agent },
         lanes: LaneLimits { capacity: config.assignment.lane_capacity, timeout: config.assignment.lane_timeout },
-        shared_accounts: logins(&config.identity.shared_accounts),
-        overriders: logins(&config.assignment.overriders),
-        stale_after: config.assignment.stale_after,
-        web: match config.web.mode {
-            config::WebMode::Override => Web::Override,
-            config::WebMode::Enforce => Web::Enforce,
-        },
     }
 }
 

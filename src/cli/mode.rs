@@ -1,4 +1,5 @@
-//! `claimgate mode`: enforce, or only observe, from now until the next start.
+//! `claimgate mode`: enforce, or only observe, from now until the next start or the opposite word, whatever the
+//! configuration says meanwhile.
 
 use std::process::ExitCode;
 

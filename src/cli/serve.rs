@@ -31,6 +31,16 @@ pub struct ServeArgs {
     pub config: ConfigArgs,
 }
 
+/// What SIGHUP reads again: the rules, the certificates and the log's level. What does not read stays as it was.
+struct Reload {
+    args: ConfigArgs,
+    /// The configuration as it is in force.
+    running: Config,
+    certificates: Vec<Arc<Certificates>>,
+    gate: Arc<Gate>,
+    log: telemetry::Handle,
+}
+
 /// How long the audit may take to be printed at the end.
 const LAST_LINES: Duration = Duration::from_secs(10);
 /// Threads of the runtime on which guarded sections run. They wait for the tracker and the disk, and one that is not woken
@@ -77,8 +87,14 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
         },
     );
     let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
-    let reloading =
-        tokio::spawn(reload_on_hup(hup, args.config.clone(), server.certificates(), Arc::clone(&gate), log.clone()));
+    let reload = Reload {
+        args: args.config.clone(),
+        running: config.clone(),
+        certificates: server.certificates(),
+        gate: Arc::clone(&gate),
+        log: log.clone(),
+    };
+    let reloading = tokio::spawn(reload.on(hup));
     announce(config, &server, admin.as_ref());
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let admin = admin.map(|admin| tokio::spawn(admin.run(async move { drop(admin_stopped.await) })));
@@ -180,29 +196,36 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// SIGHUP: certificates, the log's level and the rules are read again; what does not read stays as it was.
-async fn reload_on_hup(
-    mut hup: Signal,
-    args: ConfigArgs,
-    certificates: Vec<Arc<Certificates>>,
-    gate: Arc<Gate>,
-    log: telemetry::Handle,
-) {
-    while hup.recv().await.is_some() {
-        for certificate in &certificates {
-            if let Err(error) = certificate.reload() {
-                tracing::error!(%error, "certificate not reloaded; the old one stays");
-            }
-        }
-        match config::load(&args.layers()) {
-            Err(errors) => tracing::error!(%errors, "configuration not reloaded; the old one stays"),
-            Ok(loaded) => {
-                gate.set_rules(compose::rules(&loaded.config));
-                if let Err(error) = log.reload(&loaded.config.log) {
-                    tracing::error!(%error, "log level not reloaded");
+// === impl Reload ===
+
+impl Reload {
+    async fn on(mut self, mut hup: Signal) {
+        while hup.recv().await.is_some() {
+            for certificate in &self.certificates {
+                if let Err(error) = certificate.reload() {
+                    tracing::error!(%error, "certificate not reloaded; the old one stays");
                 }
-                tracing::info!("rules, certificates and log level reloaded");
+            }
+            match config::load(&self.args.layers()) {
+                Err(errors) => tracing::error!(%errors, "configuration not reloaded; the old one stays"),
+                Ok(loaded) => self.take(&loaded.config),
             }
         }
+    }
+
+    fn take(&mut self, read: &Config) {
+        self.running = self.running.reloaded(read);
+        let switched = self.gate.set_rules(compose::rules(&self.running));
+        if let Err(error) = self.log.reload(&self.running.log) {
+            tracing::error!(%error, "log level not reloaded");
+        }
+        let waiting = self.running.differences(read);
+        if !waiting.is_empty() {
+            tracing::warn!(keys = waiting.join(", "), "changed keys that take effect with a restart only");
+        }
+        if !switched.is_empty() {
+            tracing::warn!(%switched, "modes that `claimgate mode` switched stay, whatever the configuration says");
+        }
+        tracing::info!("rules and log level reloaded");
     }
 }

@@ -12,6 +12,7 @@ mod checks;
 mod files;
 mod layers;
 mod once;
+mod reload;
 mod sections;
 mod source;
 mod values;

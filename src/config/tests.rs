@@ -303,3 +303,40 @@ fn a_secret_that_everybody_can_read_is_refused() {
         assert_eq!(read_text(&text, &[], &[]).is_ok(), good, "{mode:o}");
     }
 }
+
+#[test]
+fn a_reload_takes_what_judges_and_names_all_else() {
+    let running = Config::defaults();
+    let followed = "[assignment]\nmode = \"observe\"\nexpect_status = [\"none\"]\nmax_assignees = 2\nassign_others = true\n\
+                    release_by = \"anyone\"\noverriders = [\"a\"]\noutside = \"hold\"\nstale_after = \"3h\"\n\
+                    takeover_after = \"4h\"\n[identity]\nshared_accounts = [\"b\"]\n[workflow]\nmode = \"observe\"\n\
+                    states = [\"x\"]\nworking = [\"x\"]\nconsume = [\"x\"]\nput_back = false\nmove = []\n[web]\n\
+                    mode = \"enforce\"\n[limits]\nmode = \"observe\"\nitems = 2\nitems_per_repository = 1\nof = \"account\"\n\
+                    [log]\nlevel = \"debug\"\n[[singleton]]\nagents = [\"c\"]\nactions = [\"move\"]\nidle = \"1m\"\n[[once]]\n\
+                    name = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"";
+    let followed = check_accepted(followed, &[]);
+    assert_eq!(running.reloaded(&followed), followed, "{:?}", running.reloaded(&followed).differences(&followed));
+    assert_eq!(running.differences(&followed).len(), 24, "{:?}", running.differences(&followed));
+
+    let waiting = "[server]\nlisten = \"127.0.0.1:1\"\nstate_dir = \"/s\"\n[[server.listener]]\naddress = \"127.0.0.1:2\"\n\
+                   [upstream]\nurl = \"http://other\"\n[ledger]\nzombie_period = \"2h\"\n[identity]\nsources = [\"path\"]\n\
+                   [assignment]\nverify = \"answer\"\nlane_timeout = \"1s\"\n[audit]\nkeep = 3\n[log]\nformat = \"text\"\n\
+                   [metrics]\nenabled = false";
+    let waiting = check_accepted(waiting, &[]);
+    assert_eq!(running.reloaded(&waiting), running);
+    let named = [
+        "server.listen",
+        "server.state_dir",
+        "server.listener",
+        "upstream.url",
+        "ledger.zombie_period",
+        "identity.sources",
+        "assignment.verify",
+        "assignment.lane_timeout",
+        "audit.keep",
+        "log.format",
+        "metrics.enabled",
+    ];
+    assert_eq!(running.differences(&waiting), named);
+    assert_eq!(waiting.differences(&running), named);
+}

@@ -13,8 +13,8 @@ mod unread;
 use super::restore::address_of;
 use super::section::{SETTLE_AGAIN, first_allowed};
 use super::shares::Share;
-use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, Web, refusal};
-use crate::admission::{Outcome, Step};
+use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, refusal};
+use crate::admission::{Outcome, Rules, Step, Web};
 use crate::dialect::{Address, Credential, Items, Listing, ReadOutcome, WireResponse};
 use crate::effect::{Authority, Command, Decision, LedgerError, Note};
 use crate::model::{Account, Actor, AttemptId, Boot, Caller, Code, Locator, Login, Rejection, ResourceKey, Snapshot};
@@ -24,6 +24,8 @@ use std::time::Duration;
 
 pub(super) struct BulkSection {
     gate: Arc<Gate>,
+    /// Those in force when it began: one form is judged by one set of rules.
+    rules: Arc<Rules>,
     ask: BulkAsk,
     /// What to settle should the section panic.
     entered: Mutex<Vec<Ticket>>,
@@ -82,7 +84,7 @@ const MOST_NAMES: usize = 5;
 
 impl BulkSection {
     pub(super) fn new(gate: Arc<Gate>, ask: BulkAsk) -> Self {
-        Self { gate, ask, entered: Mutex::default() }
+        Self { rules: gate.rules(), gate, ask, entered: Mutex::default() }
     }
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
@@ -149,8 +151,8 @@ impl BulkSection {
         let account = identify.account(&sender.credential).await.ok();
         let named = account.as_ref().and_then(Account::login).cloned();
         let reader = self.gate.ports.service.clone().or_else(|| named.as_ref().map(|_| sender.credential.clone()));
-        let overrider = self.gate.settings.web == Web::Override
-            || named.as_ref().is_some_and(|login| self.gate.settings.overriders.contains(login));
+        let overrider =
+            self.rules.web == Web::Override || named.as_ref().is_some_and(|login| self.rules.is_overrider(login));
         let session: String = print.as_str().chars().take(12).collect();
         let login = named.unwrap_or_else(|| Login::new(&format!("{SESSION}{session}")));
         let actor = Actor { account: Account::Named(login), instance: None };

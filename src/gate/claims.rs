@@ -219,7 +219,7 @@ impl Errand {
             IdentifyError::Refused(response) => self.denied(*response),
             IdentifyError::Unreadable(why) => self.unreadable(&why),
         })?;
-        Ok(self.gate.caller(account, self.sender.instance.clone(), credential))
+        Ok(self.gate.caller(&self.gate.rules(), account, self.sender.instance.clone(), credential))
     }
 
     /// Whom the tracker is to show as the assignee.

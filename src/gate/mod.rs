@@ -25,12 +25,12 @@ pub use shares::CrowdLimits;
 pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
-use crate::admission::{Expectation, Rules, StateTag};
+use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{Bulk, Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Holding, Instance, Locator, Login, Ownership,
-    Rejection, ResourceKey, Time,
+    Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Instance, Locator, Login, Ownership, Rejection,
+    ResourceKey,
 };
 use arc_swap::ArcSwap;
 use bulk::BulkSection;
@@ -40,8 +40,8 @@ use section::Section;
 use shares::Shares;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
@@ -54,16 +54,7 @@ pub enum Verify {
     Answer,
 }
 
-/// What forms of the web interface may do: people use it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Web {
-    /// Serialized and recorded, refused by no rule.
-    Override,
-    /// Judged like any other write.
-    Enforce,
-}
-
-/// The gate's own settings; the rules are apart because they can be switched while it runs.
+/// What holds for the life of a gate. Whatever judges a write is in the [`Rules`], which can be replaced while it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a write without a certain answer keeps its item closed (Q).
@@ -76,14 +67,6 @@ pub struct Settings {
     pub lanes: LaneLimits,
     /// Writes under way.
     pub crowd: CrowdLimits,
-    /// Accounts that several agents share: each request must name its instance.
-    pub shared_accounts: BTreeSet<Login>,
-    /// Accounts of people.
-    pub overriders: BTreeSet<Login>,
-    /// A holder silent for longer is flagged; `None`: never.
-    pub stale_after: Option<Duration>,
-    /// What forms of the web interface may do.
-    pub web: Web,
 }
 
 /// What the gate stands on.
@@ -111,6 +94,8 @@ pub struct Gate {
     ports: Ports,
     settings: Settings,
     rules: ArcSwap<Rules>,
+    /// Locked by whoever replaces the rules, so that none of two is lost.
+    switched: Mutex<Switched>,
     lanes: Lanes,
     shares: Shares,
     reads: Reads,
@@ -204,15 +189,6 @@ const MOST_ACCOUNTS: u64 = 10_000;
 const SHARED: &str =
     "one account claims from two addresses: if these are two agents, list it in identity.shared_accounts and name each";
 
-// === impl Settings ===
-
-impl Settings {
-    /// Whether a holder was silent for longer than `stale_after`.
-    pub fn is_stale(&self, held: &Holding, now: Time) -> bool {
-        self.stale_after.is_some_and(|limit| now.since(held.renewed) > limit)
-    }
-}
-
 // === impl Gate ===
 
 impl Gate {
@@ -223,6 +199,7 @@ impl Gate {
             ports,
             settings,
             rules: ArcSwap::from_pointee(rules),
+            switched: Mutex::default(),
             lanes,
             shares: Shares::default(),
             reads: Reads::default(),
@@ -268,8 +245,21 @@ impl Gate {
         self.rules.load_full()
     }
 
-    /// Puts other rules in force; writes under way go on by the old ones.
-    pub fn set_rules(&self, rules: Rules) {
+    /// Puts other rules in force, all in one step; writes under way go on by the old ones. The modes that the operator
+    /// switched stay, and are returned.
+    pub fn set_rules(&self, mut rules: Rules) -> Switched {
+        let switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
+        switched.apply(&mut rules);
+        self.rules.store(Arc::new(rules));
+        switched.clone()
+    }
+
+    /// Switches the mode of these rules, until the next start or the opposite word.
+    pub fn switch(&self, parts: &[admission::Part], mode: Mode) {
+        let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
+        switched.switch(parts, mode);
+        let mut rules = Rules::clone(&self.rules());
+        switched.apply(&mut rules);
         self.rules.store(Arc::new(rules));
     }
 
@@ -310,11 +300,17 @@ impl Gate {
         id
     }
 
-    fn caller(&self, account: crate::model::Account, instance: Option<Instance>, credential: &Credential) -> Caller {
+    fn caller(
+        &self,
+        rules: &Rules,
+        account: crate::model::Account,
+        instance: Option<Instance>,
+        credential: &Credential,
+    ) -> Caller {
         let listed = |list: &BTreeSet<Login>| account.login().is_some_and(|login| list.contains(login));
         Caller {
-            shared: listed(&self.settings.shared_accounts),
-            overrider: listed(&self.settings.overriders),
+            shared: listed(&rules.shared_accounts),
+            overrider: listed(&rules.assignment.overriders),
             credential: self.ports.identify.fingerprint(credential),
             actor: crate::model::Actor { account, instance },
         }

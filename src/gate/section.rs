@@ -26,6 +26,8 @@ mod terms;
 
 pub(super) struct Section {
     gate: Arc<Gate>,
+    /// Those in force when it began: one write is judged by one set of rules.
+    rules: Arc<Rules>,
     ask: Ask,
     /// What to settle should the section panic.
     entered: Mutex<Option<(ResourceKey, Locator, AttemptId)>>,
@@ -88,7 +90,7 @@ const HERD: Duration = Duration::from_secs(2);
 
 impl Section {
     pub(super) fn new(gate: Arc<Gate>, ask: Ask) -> Self {
-        Self { gate, ask, entered: Mutex::new(None), stray: Mutex::new(None) }
+        Self { rules: gate.rules(), gate, ask, entered: Mutex::new(None), stray: Mutex::new(None) }
     }
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
@@ -139,12 +141,12 @@ impl Section {
         let (key, mut fresh) = self.resolve(address, caller).await?;
         // Its turn, first come, first served.
         let turn = self.enter(&key, address).await?;
-        let rules = self.gate.rules();
+        let rules = &*self.rules;
         let waited = self.took();
         self.gate.ports.metrics.waited(waited);
         // A refusal may rest on what somebody else has just seen.
-        self.gather(&turn, caller, &rules).await;
-        if let Some(reply) = self.shared_refusal(&turn, caller, &rules, waited) {
+        self.gather(&turn, caller, rules).await;
+        if let Some(reply) = self.shared_refusal(&turn, caller, rules, waited) {
             return Ok(reply);
         }
         // An abandoned release must not strike a later claim.
@@ -153,9 +155,9 @@ impl Section {
         }
         failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
-        let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh, &rules).await?;
+        let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh, rules).await?;
         failpoint::reach("t1.after");
-        let entered = Entered { turn: &turn, caller, rules: &rules, key: &key, attempt, waited };
+        let entered = Entered { turn: &turn, caller, rules, key: &key, attempt, waited };
         let ended = self.entered(&entered, record, fresh, address).await;
         self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
         ended
@@ -214,7 +216,7 @@ impl Section {
             IdentifyError::Refused(response) => Stop::Tracker(response),
             IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.locator(), &why)),
         })?;
-        let mut caller = self.gate.caller(account, self.ask.instance.clone(), &self.ask.credential);
+        let mut caller = self.gate.caller(&self.rules, account, self.ask.instance.clone(), &self.ask.credential);
         caller.overrider |= self.ask.operator;
         self.gate.notice_addresses(&caller, &self.ask);
         if caller.shared && caller.actor.instance.is_none() && !caller.overrider {

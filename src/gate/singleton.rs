@@ -218,6 +218,6 @@ impl Gate {
             IdentifyError::Refused(response) => TenureError::Denied(response),
             IdentifyError::Unreadable(why) => TenureError::Unreadable(why),
         })?;
-        Ok(self.caller(account, instance, credential))
+        Ok(self.caller(&self.rules(), account, instance, credential))
     }
 }

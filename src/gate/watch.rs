@@ -219,7 +219,9 @@ impl Gate {
     async fn look(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
         let ledger = &self.ports.ledger;
         let started = tokio::time::Instant::now();
-        if self.settings.stale_after.is_some() && started >= round.flag_again {
+        // Once more after it was switched off: what was counted is taken back.
+        let flags = self.rules().assignment.stale_after.is_some() || !round.flagged.is_empty();
+        if flags && started >= round.flag_again {
             self.flag_stale(&ledger.active().await?, &mut round.flagged);
             // All holdings are read for it: however many there are, it takes a small share of the time.
             round.flag_again = started + started.elapsed() * FLAGGING_SHARE;
@@ -242,9 +244,9 @@ impl Gate {
     /// Counts the holdings that are silent for too long, and names each in the log when it becomes so. `flagged`: those
     /// of the round before, by the attempt that began them.
     fn flag_stale(&self, active: &[ItemRecord], flagged: &mut HashSet<AttemptId>) {
-        let now = self.ports.clock.now();
+        let (now, rules) = (self.ports.clock.now(), self.rules());
         let held = active.iter().filter_map(|record| Some((record, record.holding.as_ref()?)));
-        let stale: Vec<(&ItemRecord, &Holding)> = held.filter(|(_, held)| self.settings.is_stale(held, now)).collect();
+        let stale: Vec<(&ItemRecord, &Holding)> = held.filter(|(_, held)| rules.is_stale(held, now)).collect();
         for (record, held) in stale.iter().filter(|(_, held)| !flagged.contains(&held.attempt)) {
             let silent_s = now.since(held.renewed).as_secs();
             tracing::warn!(resource = %record.locator, agent = %held.actor, silent_s, "holding is stale");

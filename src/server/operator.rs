@@ -1,7 +1,7 @@
 //! What the admin listener adds for the operator: claims, history, release, mode, singletons.
 
 use super::admin::AdminRoutes;
-use crate::admission::Mode;
+use crate::admission::{Mode, Part};
 use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, ReleaseError};
 use crate::model::{AttemptState, ItemRecord, Kind, Locator, Settled, Time};
@@ -24,6 +24,8 @@ type Answer = Result<Value, (StatusCode, String)>;
 const MOST_HISTORY: usize = 1000;
 /// Before the name of one.
 const SINGLETON: &str = "/singletons/";
+const NO_MODE: &str = "mode must be \"enforce\" or \"observe\"";
+const NO_PART: &str = "rule must be \"assignment\", \"workflow\", \"limits\", \"singleton\" or \"once\"";
 
 // === impl Operator ===
 
@@ -36,8 +38,8 @@ impl Operator {
     async fn claims(&self) -> Answer {
         let now = self.gate.ports().clock.now();
         let active = self.gate.ports().ledger.active().await.map_err(|error| unavailable(&error))?;
-        let settings = self.gate.settings();
-        let stale = |record: &ItemRecord| record.holding.as_ref().is_some_and(|held| settings.is_stale(held, now));
+        let rules = self.gate.rules();
+        let stale = |record: &ItemRecord| record.holding.as_ref().is_some_and(|held| rules.is_stale(held, now));
         let claims = active.iter().map(|record| claim(record, stale(record), now));
         Ok(json!({ "claims": claims.collect::<Vec<_>>() }))
     }
@@ -81,32 +83,15 @@ impl Operator {
 
     fn mode(&self, body: &[u8]) -> Answer {
         let asked = object(body)?;
-        let mode = match asked["mode"].as_str() {
-            Some("enforce") => Mode::Enforce,
-            Some("observe") => Mode::Observe,
-            _ => return Err(bad("mode must be \"enforce\" or \"observe\"")),
+        let mode = asked["mode"].as_str().and_then(Mode::parse).ok_or_else(|| bad(NO_MODE))?;
+        let parts = match asked["rule"].as_str() {
+            None => Part::ALL.to_vec(),
+            Some(name) => vec![Part::parse(name).ok_or_else(|| bad(NO_PART))?],
         };
-        let mut rules = (*self.gate.rules()).clone();
-        match asked["rule"].as_str() {
-            None => {
-                (rules.assignment.mode, rules.workflow.mode, rules.limits.mode) = (mode, mode, mode);
-                rules.singletons.iter_mut().for_each(|rule| rule.mode = mode);
-                rules.once.iter_mut().for_each(|rule| rule.mode = mode);
-            }
-            Some("assignment") => rules.assignment.mode = mode,
-            Some("workflow") => rules.workflow.mode = mode,
-            Some("limits") => rules.limits.mode = mode,
-            Some("singleton") => rules.singletons.iter_mut().for_each(|rule| rule.mode = mode),
-            Some("once") => rules.once.iter_mut().for_each(|rule| rule.mode = mode),
-            Some(_) => {
-                return Err(bad("rule must be \"assignment\", \"workflow\", \"limits\", \"singleton\" or \"once\""));
-            }
-        }
-        self.gate.set_rules(rules);
-        let name = asked["mode"].as_str().unwrap_or_default();
+        self.gate.switch(&parts, mode);
         let rule = asked["rule"].as_str().unwrap_or("all rules");
-        self.gate.record_operator(&format!("mode {name} for {rule}"));
-        Ok(json!({ "message": format!("{rule}: {name}, until the next start or reload") }))
+        self.gate.record_operator(&format!("mode {} for {rule}", mode.as_str()));
+        Ok(json!({ "message": switched_text(rule, mode) }))
     }
 }
 
@@ -136,6 +121,15 @@ impl AdminRoutes for Operator {
             Some(response(answer))
         })
     }
+}
+
+fn switched_text(rule: &str, mode: Mode) -> String {
+    let (does, opposite) = match mode {
+        Mode::Enforce => ("also where the configuration only observes", Mode::Observe),
+        Mode::Observe => ("whatever the configuration says", Mode::Enforce),
+    };
+    let (mode, opposite) = (mode.as_str(), opposite.as_str());
+    format!("{rule}: {mode}, {does}, until the next start or `mode {opposite}`; SIGHUP leaves it so")
 }
 
 fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {

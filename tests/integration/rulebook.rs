@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use claimgate::admission::{
-    Assignment, By, Limits, Mode, MoveRule, Outside, Question, Rules, Verdict, Workflow, decide,
+    Assignment, By, Limits, Mode, MoveRule, Outside, Question, Rules, Verdict, Web, Workflow, decide,
 };
 use claimgate::model::{
     Account, Actor, AttemptId, Caller, Change, Fence, Fingerprint, Holding, Instance, ItemRecord, Kind, Label,
@@ -213,6 +213,8 @@ fn rules(situation: &str) -> Rules {
             assign_others: false,
             release_by: By::Holder,
             outside: if situation.contains("contested") { Outside::Hold } else { Outside::Wins },
+            overriders: BTreeSet::new(),
+            stale_after: None,
             takeover_after: situation.contains("silent").then_some(Duration::from_hours(1)),
             zombie_period: Duration::from_mins(20),
         },
@@ -230,5 +232,7 @@ fn rules(situation: &str) -> Rules {
         once: Vec::new(),
         singletons: Vec::new(),
         limits: Limits::none(),
+        shared_accounts: BTreeSet::new(),
+        web: Web::Override,
     }
 }

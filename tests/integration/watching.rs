@@ -431,7 +431,12 @@ async fn the_mode_is_switched_at_run_time() {
 
     let said = claimgate(&gate, &["mode", "observe"]).await;
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.out.contains("all rules: observe, until the next start or reload"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("all rules: observe, whatever the configuration says, until the next start or `mode enforce`"),
+        "{}",
+        said.out
+    );
     let passed = bob.claim(number).await;
     assert_eq!(passed.status, 201, "{passed:?}");
     assert!(passed.decision().starts_with("observe; code=already_assigned; id="), "{}", passed.decision());
@@ -472,7 +477,7 @@ async fn a_hangup_reloads_the_rules_and_a_bad_file_keeps_the_old_ones() {
     ann.assign(number, &["ann", "bob"]).await.refused(409, "multiple_assignees");
 
     std::fs::write(&file, "[assignment]\nrelease_by = \"anyone\"\nmax_assignees = 2").expect("written");
-    gate.reloads("rules, certificates and log level reloaded").await;
+    gate.reloads("rules and log level reloaded").await;
     ann.assign(number, &["ann", "bob"]).await.granted();
     bob.release(number).await.granted();
     ann.claim(number).await.granted();
@@ -487,8 +492,94 @@ async fn a_hangup_reloads_the_rules_and_a_bad_file_keeps_the_old_ones() {
     assert_eq!(forge.issue(REPO, number).assignees, Vec::<String>::new());
 
     std::fs::write(&file, "").expect("written");
-    gate.reloads("rules, certificates and log level reloaded").await;
+    gate.reloads("rules and log level reloaded").await;
     ann.claim(number).await.granted();
     bob.release(number).await.refused(409, "not_holder");
     stop_and_verify(gate, 8).await;
+}
+
+impl Client {
+    /// A form of the web interface that assigns somebody.
+    async fn assign_by_form(&mut self, id: u64, user: u64) -> u16 {
+        let path = format!("/{REPO}/issues/assignee");
+        let headers =
+            [("cookie", "i_like_gitea=session-of-bob"), ("content-type", "application/x-www-form-urlencoded")];
+        let body = format!("issue_ids={id}&id={user}&action=attach");
+        self.send(Method::POST, &path, &headers, body.into()).await.status
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_replaces_every_key_that_judges_and_names_those_that_wait() {
+    let forge = forge().await;
+    forge.add_session("bob", "session-of-bob");
+    let [first, second] = std::array::from_fn(|_| backlog_issue(&forge));
+    let setup = Setup::before(&forge.base_url());
+    let gate = setup.start().await;
+    let file = setup.dir().join("gate.toml");
+    let (mut ann, mut bob, mut web) = (gate.agent("ann"), gate.agent("bob"), gate.anonymous());
+    let waits = "changed keys that take effect with a restart only";
+    let done = "rules and log level reloaded";
+    ann.claim(first.number).await.granted();
+    bob.release(first.number).await.refused(409, "not_holder");
+
+    let changed = "[server]\nmax_headers = 90\n[server.tls]\n[assignment]\noverriders = [\"bob\"]\nstale_after = \"1ms\"\n\
+                   lane_capacity = 7\n[identity]\nshared_accounts = [\"ann\"]\n[web]\nmode = \"enforce\"\n\
+                   [ledger]\nzombie_period = \"1h\"\n[log]\nformat = \"text\"";
+    std::fs::write(&file, changed).expect("written");
+    gate.reloads(done).await;
+    let said = gate.logged(waits);
+    assert_eq!(said.len(), 1, "one line: {said:?}");
+    let keys = "server.max_headers, ledger.zombie_period, assignment.lane_capacity, log.format";
+    assert_eq!((&said[0]["keys"], &said[0]["level"]), (&json!(keys), &json!("WARN")));
+    ann.claim(first.number).await.refused(409, "identity_required");
+    gate.shows(first.number, "stale", json!(true)).await;
+    gate.counts("claimgate_stale", 1.0).await;
+    let form = web.assign_by_form(first.id, forge.user_id("bob")).await;
+    assert_eq!(form, 502, "a session cannot be read with");
+    bob.release(first.number).await.granted();
+
+    // All of it is taken back.
+    std::fs::write(&file, "[assignment]\nstale_after = \"off\"").expect("written");
+    gate.reloads(done).await;
+    assert_eq!(gate.logged(waits).len(), 1, "nothing waits any more");
+    for issue in [&first, &second] {
+        ann.claim(issue.number).await.granted();
+    }
+    bob.release(first.number).await.refused(409, "not_holder");
+    gate.counts("claimgate_stale", 0.0).await;
+    assert_eq!(gate.claim(first.number).await["stale"], json!(false));
+    let form = web.assign_by_form(second.id, forge.user_id("bob")).await;
+    assert_ne!(form, 502);
+    stop_and_verify(gate, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hangup_leaves_the_mode_that_the_operator_switched() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let setup = Setup::before(&forge.base_url());
+    let gate = setup.start().await;
+    let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
+    ann.claim(number).await.granted();
+    let said = claimgate(&gate, &["mode", "observe", "assignment"]).await;
+    assert!(said.out.contains("until the next start or `mode enforce`; SIGHUP leaves it so"), "{}", said.out);
+    let stays = "modes that `claimgate mode` switched stay";
+    let said = gate.reloads(stays).await;
+    assert_eq!(said["switched"], "observe assignment", "{said}");
+    let passed = bob.claim(number).await;
+    assert_eq!(passed.status, 201, "{passed:?}");
+
+    // Enforced, although the file now says otherwise, and before as well as after the file is read.
+    let file = setup.dir().join("gate.toml");
+    std::fs::write(&file, "[assignment]\nmode = \"observe\"\n[workflow]\nmode = \"observe\"").expect("written");
+    let said = claimgate(&gate, &["mode", "enforce"]).await;
+    let words = "all rules: enforce, also where the configuration only observes, until the next start";
+    assert!(said.out.contains(words), "{}", said.out);
+    ann.claim(number).await.refused(409, "already_assigned");
+    gate.reloads(stays).await;
+    ann.claim(number).await.refused(409, "already_assigned");
+    let changes: Vec<Value> = gate.lines("operator", 2).await.iter().map(|line| line["change"].clone()).collect();
+    assert_eq!(changes, ["mode observe for assignment", "mode enforce for all rules"]);
+    stop_and_verify(gate, 4).await;
 }

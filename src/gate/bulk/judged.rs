@@ -133,7 +133,7 @@ impl BulkSection {
 
     /// The rules in force. Assigning others is what the web interface is for; beside a holder it is refused all the same.
     fn rules(&self, caller: &Caller) -> Rules {
-        let mut rules = Rules::clone(&self.gate.rules());
+        let mut rules = Rules::clone(&self.rules);
         rules.assignment.assign_others |= !caller.overrider;
         rules
     }

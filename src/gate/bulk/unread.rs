@@ -104,7 +104,7 @@ impl BulkSection {
 
     /// Whether it was the workflow's refusal, and that only observes. What a toggle would do no mode can tell.
     fn is_observing(&self) -> bool {
-        matches!(self.ask.bulk.wants, Wants::Beside { .. }) && self.gate.rules().workflow.mode == Mode::Observe
+        matches!(self.ask.bulk.wants, Wants::Beside { .. }) && self.rules.workflow.mode == Mode::Observe
     }
 
     /// One line an item, durable before anything is sent. Returns the first one's name.

@@ -67,7 +67,7 @@ impl Section {
         };
         match seen {
             Some(seen) => {
-                let state = Some(StateTag::of(&self.gate.rules().workflow.shown(&seen)));
+                let state = Some(StateTag::of(&self.rules.workflow.shown(&seen)));
                 Reply { state, ..self.created(caller, leave, &address, &seen, response).await }
             }
             None => self.passed_on(caller, leave, response),
@@ -89,7 +89,6 @@ impl Section {
             return self.passed_on(caller, leave, response);
         }
         let attempt = self.attempt(&seen.key, address, caller);
-        let rules = self.gate.rules();
         let id = attempt.id.clone();
         let mut note = self.bare_note(leave.decision(), leave.observed);
         note.upstream_status = Some(response.status.as_u16());
@@ -97,7 +96,7 @@ impl Section {
             attempt: id.clone(),
             kind: Kind::Create,
             ownership: Ownership::Becomes(caller.actor.clone()),
-            shown: rules.workflow.shown(seen),
+            shown: self.rules.workflow.shown(seen),
         };
         let commands = vec![
             self.command(&seen.key, &address.locator(), Step::Open(attempt), None),

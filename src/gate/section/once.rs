@@ -71,7 +71,7 @@ const MOST_PAGES: usize = 100;
 impl Section {
     /// A creation: judged where a rule is about it, else only sent.
     pub(super) async fn once(&self, creation: &Creation, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
-        let rules = self.gate.rules();
+        let rules = &*self.rules;
         if !rules.is_ruled(creation.what()) {
             return self.create(caller).await;
         }
@@ -80,9 +80,9 @@ impl Section {
         }
         let surveyed = match creation {
             Creation::Review { pull, commit, event, submits } => {
-                self.survey_reviews(&rules, caller, pull, commit.as_deref(), (event, *submits)).await
+                self.survey_reviews(rules, caller, pull, commit.as_deref(), (event, *submits)).await
             }
-            Creation::Pull { project, closes } => self.survey_pulls(&rules, caller, project, closes).await,
+            Creation::Pull { project, closes } => self.survey_pulls(rules, caller, project, closes).await,
         };
         let survey = match surveyed {
             Ok(survey) => survey,

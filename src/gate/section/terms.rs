@@ -75,7 +75,7 @@ impl Gate {
             return Vec::new();
         }
         let bounds = match ownership {
-            Ownership::Becomes(actor) if !self.is_overrider(actor) => rules.limits.bounds(actor, project),
+            Ownership::Becomes(actor) if !is_overrider(rules, actor) => rules.limits.bounds(actor, project),
             Ownership::Becomes(_) | Ownership::Keep | Ownership::Ends => Vec::new(),
         };
         let alone = rules.singletons.iter().filter(|rule| rule.covers(&caller.actor) && rule.acts(kind, change));
@@ -121,10 +121,10 @@ impl Gate {
             Barred::Singleton(tenure) => singleton_busy(tenure, locator),
         }
     }
+}
 
-    fn is_overrider(&self, actor: &Actor) -> bool {
-        actor.account.login().is_some_and(|login| self.settings.overriders.contains(login))
-    }
+fn is_overrider(rules: &Rules, actor: &Actor) -> bool {
+    actor.account.login().is_some_and(|login| rules.is_overrider(login))
 }
 
 // === of a new item ===
@@ -133,13 +133,13 @@ impl Section {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
     /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
     pub(super) async fn leave_to_create(&self, caller: &Caller) -> Result<Leave, Stop> {
-        let rules = self.gate.rules();
+        let rules = &*self.rules;
         let locator = self.locator();
         let mut leave = Leave { turn: None, observed: None };
         let mut terms = match &self.ask.intent.scope {
             Scope::Create(project) => {
                 let (change, ownership) = (&self.ask.intent.change, self.ownership_of_new(caller));
-                self.gate.terms(&rules, caller, Kind::Create, &ownership, change, project)
+                self.gate.terms(rules, caller, Kind::Create, &ownership, change, project)
             }
             Scope::Item(_) => Vec::new(),
         };
@@ -153,7 +153,7 @@ impl Section {
         loop {
             match self.hold_before(&terms).await {
                 Ok(()) => return Ok(leave),
-                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&rules, &barred) == Mode::Observe => {
+                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
                     leave.observed.get_or_insert(code(&barred));
                     terms.retain(|term| !term.is(&barred));
                 }

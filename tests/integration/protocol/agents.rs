@@ -1,12 +1,14 @@
 //! Who counts as whom: accounts, the instances behind them, and credentials that may not say who they are.
 
-use crate::support::{REPO, World};
-use claimgate::admission::Mode;
+use crate::support::{Moment, REPO, Trap, World};
+use claimgate::admission::{By, Mode, Part, Rules};
 use claimgate::effect::Decision;
 use claimgate::model::Login;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 fn with_shared_bot() -> World {
-    World::with(|setup| setup.settings.shared_accounts = ["bot"].map(Login::new).into())
+    World::with(|setup| setup.rules.shared_accounts = ["bot"].map(Login::new).into())
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,4 +141,60 @@ async fn observing_refuses_nothing_and_says_what_it_would_have() {
     let told = world.release("dev-1", 1).await.wins();
     assert_eq!((told.decision, told.code), (Some(Decision::Observe), "not_holder"));
     world.shows(1, &[]);
+}
+
+/// Puts changed rules in force.
+fn replace_rules(world: &World, change: impl FnOnce(&mut Rules)) {
+    let gate = world.process().gate.clone();
+    let mut rules = Rules::clone(&gate.rules());
+    change(&mut rules);
+    gate.set_rules(rules);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_under_way_goes_on_by_the_rules_that_it_began_with() {
+    let second = Duration::from_secs(1);
+    let world = World::with(|setup| setup.rules.assignment.release_by = By::Anyone);
+    for (who, n) in [("dev-1", 1), ("dev-2", 2), ("dev-3", 3)] {
+        world.claim(who, n).await.wins();
+    }
+    // While one write takes long, another one waits for its turn, and so does a person's.
+    world.trap(Moment::AfterT1, Trap::Slow(5 * second));
+    let replaced = async {
+        world.wait(2 * second).await;
+        replace_rules(&world, |rules| {
+            rules.assignment.release_by = By::Holder;
+            rules.assignment.overriders = BTreeSet::new();
+        });
+    };
+    let waiting = async {
+        world.wait(second).await;
+        world.release("dev-4", 1).await
+    };
+    let (slow, waited, ()) = tokio::join!(world.add_label("dev-1", 1, "in-progress"), waiting, replaced);
+    slow.wins();
+    waited.wins();
+    // Who comes later is judged by the new ones, in all of which they differ.
+    world.release("dev-4", 2).await.loses("not_holder");
+    world.release("supervisor", 2).await.loses("not_holder");
+    replace_rules(&world, |rules| rules.shared_accounts = [Login::new("dev-3")].into());
+    world.release("dev-3", 3).await.loses("identity_required");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_switched_lies_over_every_rule_that_comes_after() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    let gate = world.process().gate.clone();
+    gate.switch(&[Part::Assignment], Mode::Observe);
+    for _ in 0..2 {
+        world.release("dev-2", 1).await.wins();
+        world.claim("dev-1", 1).await.wins();
+        replace_rules(&world, |rules| rules.assignment.mode = Mode::Enforce);
+    }
+    // The opposite word is one, too.
+    gate.switch(&Part::ALL, Mode::Enforce);
+    replace_rules(&world, |rules| (rules.assignment.mode, rules.workflow.mode) = (Mode::Observe, Mode::Observe));
+    world.release("dev-2", 1).await.loses("not_holder");
+    assert_eq!(gate.rules().workflow.mode, Mode::Enforce);
 }

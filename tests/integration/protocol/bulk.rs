@@ -2,10 +2,11 @@
 
 use crate::support::{Moment, Q, REPO, Told, Trap, World, label_id};
 use claimgate::admission::Mode;
+use claimgate::admission::Web;
 use claimgate::audit::verify::Verifier;
 use claimgate::effect::Ledger as _;
 use claimgate::fake_forge::{Fault, Matcher, Options};
-use claimgate::gate::{CrowdLimits, Web};
+use claimgate::gate::CrowdLimits;
 use claimgate::model::AttemptState;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ fn enforcing() -> World {
     World::with(|setup| {
         setup.service = Some("admin");
         setup.forge = Options::forgejo_15();
-        setup.settings.web = Web::Enforce;
+        setup.rules.web = Web::Enforce;
     })
 }
 
@@ -32,7 +33,7 @@ fn enforcing() -> World {
 fn without_reads(web: Web) -> World {
     World::with(|setup| {
         setup.forge = Options::forgejo_15();
-        setup.settings.web = web;
+        setup.rules.web = web;
     })
 }
 
@@ -184,7 +185,7 @@ async fn what_no_read_shows_takes_its_turns_and_is_recorded() {
     let relaxed = World::with(|setup| {
         setup.service = Some("admin");
         setup.forge = Options::forgejo_15();
-        setup.settings.web = Web::Enforce;
+        setup.rules.web = Web::Enforce;
         setup.rules.workflow.mode = Mode::Observe;
     });
     relaxed.claim("dev-1", 2).await.wins();
@@ -324,7 +325,7 @@ async fn a_session_that_moves_what_nobody_holds_is_made_no_holder_where_rules_ob
     let world = World::with(|setup| {
         setup.service = Some("admin");
         setup.forge = Options::forgejo_15();
-        setup.settings.web = Web::Enforce;
+        setup.rules.web = Web::Enforce;
         setup.rules.workflow.mode = Mode::Observe;
     });
     let id = label_id("in-progress");
@@ -355,7 +356,7 @@ async fn where_rules_are_enforced_a_form_gives_nobody_more_than_it_may_hold() {
         World::with(|setup| {
             setup.service = Some("admin");
             setup.forge = Options::forgejo_15();
-            setup.settings.web = Web::Enforce;
+            setup.rules.web = Web::Enforce;
             setup.rules.limits.items = 2;
             setup.rules.limits.mode = mode;
         })
@@ -558,7 +559,7 @@ async fn unread_and_enforced_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn an_old_forge_tells_of_a_session_and_lets_it_read() {
-    let world = World::with(|setup| setup.settings.web = Web::Enforce);
+    let world = World::with(|setup| setup.rules.web = Web::Enforce);
     let form = format!("_csrf=t&issue_ids={}&id={}&action=attach", world.ids(&[1]), world.forge.user_id("gardener"));
     world.form("gardener", "issues/assignee", &form).await.wins();
     world.is_held_by(1, "gardener").await;

@@ -2,12 +2,14 @@
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::{SimUpstream, Told};
-use claimgate::admission::{Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Workflow};
+use claimgate::admission::{
+    Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
+};
 use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
-    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify, Web,
+    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify,
 };
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
@@ -87,6 +89,8 @@ fn rules() -> Rules {
             assign_others: false,
             release_by: By::Holder,
             outside: Outside::Wins,
+            overriders: ["supervisor"].map(Login::new).into(),
+            stale_after: None,
             takeover_after: None,
             zombie_period: Q * 10,
         },
@@ -101,6 +105,8 @@ fn rules() -> Rules {
         limits: Limits::none(),
         singletons: Vec::new(),
         once: Vec::new(),
+        shared_accounts: BTreeSet::new(),
+        web: Web::Override,
     }
 }
 
@@ -111,10 +117,6 @@ fn settings() -> Settings {
         verify: Verify::ReadBack,
         lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
         crowd: CrowdLimits { all: 8192, per_agent: 256 },
-        shared_accounts: BTreeSet::new(),
-        overriders: ["supervisor"].map(Login::new).into(),
-        stale_after: None,
-        web: Web::Override,
     }
 }
 
