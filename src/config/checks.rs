@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::layers::Merged;
-use super::{Config, WebMode, Workflow, show_duration};
+use super::{Config, Mode, WebMode, Workflow, show_duration};
 
 mod singletons;
 
@@ -28,6 +28,28 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     super::once::check(config, out);
     outputs(config, out);
     web(config, out);
+    first_day(config, out);
+}
+
+/// Who only observes claims means to refuse nothing yet; what refuses all the same is said.
+fn first_day(config: &Config, out: &mut Merged<'_>) {
+    let limited = config.limits.items > 0 || config.limits.items_per_repository > 0;
+    let modes = [
+        ("assignment", config.assignment.mode),
+        ("workflow", config.workflow.mode),
+        ("limits", if limited { config.limits.mode } else { Mode::Observe }),
+    ];
+    let singletons = config.singleton.iter().map(|rule| ("singleton", rule.mode));
+    let once = config.once.iter().map(|rule| ("once", rule.mode));
+    let all = modes.into_iter().chain(singletons).chain(once);
+    let mut enforced: Vec<&str> = all.filter(|(_, mode)| *mode == Mode::Enforce).map(|(name, _)| name).collect();
+    enforced.dedup();
+    if config.assignment.mode == Mode::Observe && !enforced.is_empty() {
+        out.warn(format!(
+            "assignment.mode is \"observe\", and still \"enforce\" is the mode of {}: writes are refused by that",
+            enforced.join(", ")
+        ));
+    }
 }
 
 /// Works, and refuses nearly all: said, not refused.

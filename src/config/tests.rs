@@ -340,3 +340,19 @@ fn a_reload_takes_what_judges_and_names_all_else() {
     assert_eq!(running.differences(&waiting), named);
     assert_eq!(waiting.differences(&running), named);
 }
+
+#[test]
+fn who_only_observes_claims_is_told_what_still_refuses() {
+    let observed = "[assignment]\nmode = \"observe\"\n";
+    let warned = |text: &str| read_text(text, &[], &[]).unwrap_or_else(|errors| panic!("{text}\n{errors}")).warnings;
+    let rules = "[limits]\nitems = 1\n[[singleton]]\nagents = [\"a\"]\nactions = [\"move\"]\nidle = \"1m\"\n[[once]]\n\
+                 name = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\n[[once]]\nname = \"s\"\nwhat = \"review\"\nkey = \"{pull}\"";
+    for (more, still) in [("", "of workflow:"), (rules, "of workflow, limits, singleton, once:")] {
+        let warnings = warned(&format!("{observed}{more}"));
+        assert!(matches!(&warnings[..], [one] if one.0.contains(still)), "{warnings:?}");
+    }
+    let workflow = "[workflow]\nmode = \"observe\"\n";
+    assert_eq!(warned(&format!("{observed}{workflow}")), [], "the first day");
+    assert_eq!(warned(workflow), [], "claims are what matters most");
+    assert_eq!(warned(rules), [], "all refuse");
+}

@@ -150,7 +150,9 @@ fn the_pods_configuration_is_accepted() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), map["data"]["claimgate.toml"].as_str().unwrap()).unwrap();
     let loaded = read(&Layers { file: Some(file.path().to_owned()), ..Layers::default() });
-    let config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings, [], "a first day refuses nothing");
+    let config = loaded.config;
     assert_eq!(config.server.listen.port(), 8480);
     assert!(config.server.admin.unwrap().ip().is_loopback());
 }
