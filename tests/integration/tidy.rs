@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use claimgate::cli::Cli;
 use claimgate::config::{Layers, read};
+use claimgate::effect::{Decision, Metrics};
 use clap::CommandFactory as _;
+use prometheus_client::registry::Registry;
 
 /// Modules and the floor that each is on. A module imports only from floors below its own.
 const FLOORS: [(&str, u8); 15] = [
@@ -331,6 +333,30 @@ fn the_readme_shows_what_is_printed() {
             }
         }
     }
+    assert!(seen > 1);
+}
+
+#[test]
+fn the_metrics_that_operators_are_told_of_exist() {
+    let (metrics, mut registry) = (Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    metrics.decided(Decision::Admit, None);
+    metrics.upstream_took("send", std::time::Duration::ZERO);
+    let mut served = String::new();
+    prometheus_client::encoding::text::encode(&mut served, &registry).unwrap();
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let served: BTreeSet<&str> = served.split(|c| !is_of_name(c)).collect();
+    let (mut found, mut seen) = (Vec::new(), 0);
+    for file in ["README.md", "CHANGELOG.md", "SECURITY.md", "config/claimgate.toml", "deploy/README.md"] {
+        let text = text(file);
+        for name in text.split(|c| !is_of_name(c)).filter(|word| word.starts_with("claimgate_")) {
+            seen += 1;
+            if !served.contains(name) {
+                found.push(format!("{file}: there is no metric {name}"));
+            }
+        }
+    }
+    assert_none(&found);
     assert!(seen > 1);
 }
 
