@@ -200,6 +200,28 @@ fn the_service_is_hardened_and_drains() {
     }
 }
 
+/// The lines of a unit as they are once its operator takes the example in.
+fn uncommented(name: &str) -> String {
+    text(name).replace("\n#LoadCredential=", "\nLoadCredential=")
+}
+
+#[test]
+fn a_secret_reaches_the_service() {
+    let unit = uncommented("claimgate.service");
+    let given = unit.lines().find_map(|line| line.strip_prefix("LoadCredential=")).expect("an example");
+    let (name, from) = given.split_once(':').expect("a name and a file");
+    assert!(from.starts_with("/etc/claimgate/"), "{from}");
+    let path = format!("/run/credentials/claimgate.service/{name}");
+    let key = format!("service_token_file = {path:?}");
+    assert!(unit.contains(&format!("#   {key}\n")), "the unit says what to write: {key}");
+    assert!(text("README.md").contains(&format!("`{path}`")));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("[upstream]\n{key}\n")).unwrap();
+    let loaded = read(&Layers { file: Some(file.path().to_owned()), ..Layers::default() });
+    let token = loaded.unwrap_or_else(|errors| panic!("{errors}")).config.upstream.service_token_file;
+    assert_eq!(token, Some(PathBuf::from(path)));
+}
+
 #[test]
 fn the_socket_listens_where_the_gate_would() {
     let socket: BTreeMap<_, _> = unit("claimgate.socket").remove("Socket").unwrap().into_iter().collect();
@@ -211,7 +233,7 @@ fn systemd_accepts_the_units() {
     let directory = tempfile::tempdir().unwrap();
     let unit = directory.path().join("claimgate.service");
     // The installed program does not exist here; any other does for the check.
-    std::fs::write(&unit, text("claimgate.service").replace(BINARY, "/bin/true")).unwrap();
+    std::fs::write(&unit, uncommented("claimgate.service").replace(BINARY, "/bin/true")).unwrap();
     std::fs::write(directory.path().join("claimgate.socket"), text("claimgate.socket")).unwrap();
     let output = std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
     match output {
