@@ -257,6 +257,7 @@ fn the_image_is_small_and_not_root() {
     assert_eq!(stages.len(), 2);
     assert!(stages[0].ends_with(" AS build") && stages[1].contains("distroless") && stages[1].ends_with(":nonroot"));
     assert_eq!(of("USER"), ["65532:65532"]);
+    assert!(!of("RUN").iter().any(|run| run.contains("cmake")), "the README says that it is not needed");
     let health = of("HEALTHCHECK")[0];
     check_command(&exec_form(&health[health.find('[').unwrap()..])[1..]);
     assert_eq!(exec_form(of("ENTRYPOINT")[0]), [BINARY]);
