@@ -110,7 +110,12 @@ fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
         Ok(key) => Ok(key),
         Err(error @ KeyError::Exposed { .. }) => Err(error.into()),
         Err(KeyError::Unusable(error)) => {
-            tracing::error!(%error, "the fingerprint key cannot be kept; fingerprints change with the next start");
+            tracing::error!(
+                %error,
+                state_dir = %config.server.state_dir.display(),
+                "the fingerprint key cannot be kept, and fingerprints change with the next start: server.state_dir must be \
+                 a directory that this user may write to"
+            );
             Ok(SecretSlice::from(identity::random_key()?))
         }
     }

@@ -40,6 +40,44 @@ async fn a_second_gate_on_the_same_state_names_the_first() {
     first.agent("ann").claim(number).await.granted();
 }
 
+/// Passing goes on, each guarded write is refused, and the log says once why, and what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_directory_that_cannot_be_used_is_said_once() {
+    let forge = e2e::forge(&["ann"]).await;
+    let number = e2e::backlog_issue(&forge).number;
+    for in_it in [None, Some("ledger.sqlite")] {
+        let setup = Setup::before(&forge.base_url());
+        let spoiled = match in_it {
+            None => setup.state().to_owned(),
+            Some(name) => {
+                std::fs::create_dir(setup.state()).expect("a directory");
+                setup.state().join(name)
+            }
+        };
+        e2e::write_private(&spoiled, &"no database ".repeat(1000));
+        let mut gate = setup.start().await;
+        for _ in 0..20 {
+            assert_eq!(gate.agent("ann").claim(number).await.status, 503);
+            assert_eq!(gate.operator().get("/claims").await.status, 503);
+        }
+        gate.tell(Signal::TERM);
+        assert!(gate.ended().await.success(), "{}", gate.stderr());
+        let stopped = || async { gate.stderr().contains("\"stopped\"").then_some(()) };
+        e2e::eventually(stopped, Duration::from_secs(5)).await.expect("it says so");
+
+        let log = gate.stderr();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        // What is refused is told of each write; too few open files are not about this.
+        let of_ledger = lines.filter(|line| line["message"] != "guarded write refused" && line["most"].is_null());
+        let complaints: Vec<_> = of_ledger.filter(|line| line["level"] == "ERROR" || line["level"] == "WARN").collect();
+        let says = |line: &serde_json::Value, what: &str| line["message"].as_str().unwrap_or_default().contains(what);
+        assert!(complaints.iter().all(|line| says(line, " ")), "each says something: {log}");
+        assert!(says(&complaints[0], "server.state_dir"), "{log}");
+        assert!(!log.contains("not printed to its end"), "there was nothing to print: {log}");
+        assert!(complaints.len() <= 6, "{} complaints: {log}", complaints.len());
+    }
+}
+
 #[tokio::test]
 async fn holdings_outlive_the_process_that_granted_them() {
     let forge = e2e::forge(&["ann", "bob"]).await;
