@@ -13,6 +13,7 @@ pub mod explain;
 pub mod health;
 pub mod history;
 pub mod mode;
+mod output;
 pub mod release;
 pub mod report;
 pub mod scan;
@@ -88,7 +89,7 @@ pub struct ConfigArgs {
 /// The process, from arguments to exit code.
 pub fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        output::say(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
@@ -124,13 +125,13 @@ fn with_config(args: &ConfigArgs, then: impl FnOnce(&Loaded) -> anyhow::Result<E
 /// Prints what is wrong with a configuration.
 fn refuse(errors: &config::ConfigErrors) -> ExitCode {
     warn(&errors.warnings);
-    eprint!("{errors}");
+    output::say(errors.to_string().trim_end());
     ExitCode::from(2)
 }
 
 fn warn(warnings: &[config::LoadWarning]) {
     for warning in warnings {
-        eprintln!("warning: {}", warning.0);
+        output::say(format_args!("warning: {}", warning.0));
     }
 }
 
