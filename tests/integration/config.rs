@@ -126,6 +126,58 @@ fn check_prints_json_that_a_file_would_accept() {
     );
 }
 
+/// The reader of the pipe has gone before anything is written.
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let (address, request) = answer_once(200, r#"[{"kind":"decision"}]"#);
+    let cases: [&[&str]; 7] = [
+        &["check", "--json"],
+        &["check"],
+        &["explain", "GET", "/"],
+        &["explain", "GET", "/_claimgate/v1"],
+        &["demo", "--agents", "1", "--issues", "1"],
+        &["history", "o/r#1", "--admin", &address],
+        &["report", "gate.toml"],
+    ];
+    for arguments in cases {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("gate.toml"), "").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+        command.args(arguments).current_dir(directory.path()).env_clear().stdout(writer);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(0), ""), "{arguments:?}");
+    }
+    request.join().unwrap();
+}
+
+/// Errors too: nobody is left who could be told.
+#[test]
+fn a_closed_pipe_leaves_the_exit_code_as_it_is() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+    command.args(["check", "--config", "/nowhere.toml"]).env_clear().stderr(writer);
+    assert_eq!(command.status().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_path_of_the_gates_own_is_explained_as_that() {
+    let cases = [
+        ("POST", "/_claimgate/v1/claims", "route: claims API; answered by the gate itself, never forwarded"),
+        ("POST", "/as/one/_claimgate/v1/claims/next", "route: claims API;"),
+        ("POST", "/_claimgate/v1/webhooks/forgejo", "route: webhooks;"),
+        ("GET", "/_claimgate/v1/singletons?x=1", "route: singletons;"),
+        ("GET", "/_claimgate/v2", "route: nothing (404);"),
+        ("GET", "/_claimgatex", "route: pass"),
+    ];
+    for (method, path, expected) in cases {
+        check_printed(&["explain", method, path, "{}"], "", &[], &[expected]);
+    }
+}
+
 #[test]
 fn without_a_gate_the_clients_say_so() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -143,11 +195,18 @@ fn without_a_gate_the_clients_say_so() {
 #[test]
 fn what_the_gate_answers_is_printed() {
     let claims = r#"{"claims":[{"resource":"o/r#7","agent":{"account":"bot","instance":"a1"},"since":"2026-11-21T09:00:00Z","state":"active"}]}"#;
-    let cases: [(&[&str], u16, &str, &str, i32); 6] = [
+    let cases: [(&[&str], u16, &str, &str, i32); 7] = [
         (&["claims"], 200, claims, "o/r#7  bot      a1        2026-11-21T09:00:00Z  -          active", 0),
         (&["claims", "--json"], 200, claims, "\"account\": \"bot\"", 0),
         (&["release", "o/r#7", "--reason", "stuck"], 200, "", "released", 0),
         (&["release", "o/r#7"], 404, r#"{"message":"nobody holds o/r#7"}"#, "404 Not Found: nobody holds o/r#7", 1),
+        (
+            &["claims"],
+            401,
+            "Unauthorized\n",
+            "the gate wants its admin token (server.admin_token_file): Unauthorized\n",
+            1,
+        ),
         (&["health"], 200, "ok", "", 0),
         (&["health", "--ready"], 503, "draining", "503 Service Unavailable: draining", 1),
     ];
