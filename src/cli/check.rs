@@ -28,7 +28,7 @@ pub struct CheckArgs {
 
 /// Prints the rules, or what is wrong with them.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let loaded = match config::load(&args.config.layers()) {
+    let loaded = match config::rehearse(&args.config.layers()) {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(refuse(&errors)),
     };

@@ -89,9 +89,22 @@ pub struct ConfigArgs {
 /// The process, from arguments to exit code.
 pub fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
-        output::say(format_args!("error: {error:#}"));
+        output::say(format_args!("error: {}", in_full(&error)));
         ExitCode::FAILURE
     })
+}
+
+/// An error and its causes; one that is quoted by what it caused is not said again.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Does what the arguments say.

@@ -91,6 +91,51 @@ error: `server.listen`: `here` is not an address and a port: write them as \"127
     );
 }
 
+/// What a start would stumble over: each at its key, with the file, and said once.
+#[test]
+fn check_reads_what_a_start_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        crate::e2e::write_private(&path, text);
+        path.to_str().unwrap().to_owned()
+    };
+    let made = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
+    let (cert, key) = (file("cert.pem", &made.cert.pem()), file("key.pem", &made.signing_key.serialize_pem()));
+    let other = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
+    let other = file("other.pem", &other.signing_key.serialize_pem());
+    let (empty, token, none) = (file("empty", " \n"), file("token", "hush\n"), file("none.pem", "no PEM\n"));
+    let tls = |cert: &str, key: &str| format!("[server.tls]\ncertificate = {cert:?}\nkey = {key:?}\n");
+    let ca = |file: &str| format!("[upstream]\nurl = \"https://h\"\nca_file = {file:?}\n");
+    let missing = directory.path().join("missing/audit.log");
+    let cases = [
+        (
+            format!("[server]\nadmin_token_file = {empty:?}\n"),
+            "`server.admin_token_file`: ",
+            "empty: the file is empty",
+        ),
+        (format!("[upstream]\nservice_token_file = {empty:?}\n"), "`upstream.service_token_file`: ", "is empty"),
+        (format!("[upstream]\nwebhook_secret_file = {empty:?}\n"), "`upstream.webhook_secret_file`: ", "is empty"),
+        (tls(&none, &key), "`server.tls.certificate`: ", "none.pem holds no certificate in PEM"),
+        (tls(&cert, &none), "`server.tls.key`: ", "none.pem holds no private key in PEM"),
+        (tls(&cert, &other), "`server.tls.certificate`: ", "cannot use the certificate"),
+        (ca(&none), "`upstream.ca_file`: ", "no certificate in it"),
+        (format!("[audit]\nfile = {missing:?}\n"), "`audit.file`: ", "missing is not a directory"),
+        (format!("[audit]\nfile = {:?}\n", directory.path()), "`audit.file`: ", "is a directory"),
+    ];
+    for (text, of, what) in cases {
+        let output = claimgate(&WITH_FILE, &text, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}: {said}");
+        assert_eq!((said.matches("error: ").count(), said.matches(what).count()), (1, 1), "{what}: {said}");
+        assert!(said.contains(&format!("error: {of}")) && said.contains("--> gate.toml:"), "{said}");
+    }
+    let good =
+        format!("{}[upstream]\nservice_token_file = {token:?}\n[audit]\nfile = \"audit.log\"\n", tls(&cert, &key));
+    check_printed(&WITH_FILE, &good, &[], &["listens on https://"]);
+    check_printed(&WITH_FILE, &ca(&cert), &[], &["https://h"]);
+}
+
 #[test]
 fn a_missing_file_is_an_error() {
     let expected = "error: cannot read the configuration /nowhere.toml: No such file or directory (os error 2)\n";

@@ -30,7 +30,8 @@ const FLOORS: [(&str, u8); 15] = [
 ];
 
 /// Imports that are allowed beside the floors, with the reason.
-const BESIDE_THE_FLOORS: [(&str, &str, &str); 2] = [
+const BESIDE_THE_FLOORS: [(&str, &str, &str); 3] = [
+    ("config", "server", "a certificate is checked as the listener will read it; the server knows nothing of config"),
     ("telemetry", "config", "the log takes its own section of the configuration; config knows nothing of the log"),
     ("cli", "fake_forge", "the demo runs against it"),
 ];

@@ -79,6 +79,40 @@ async fn a_state_directory_that_cannot_be_used_is_said_once() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_taken_is_named_once_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for (key, config, listen) in [
+        ("server.listen", String::new(), address.as_str()),
+        ("[[server.listener]]", format!("[[server.listener]]\naddress = {address:?}\n"), "127.0.0.1:0"),
+    ] {
+        let setup = Setup::before("http://127.0.0.1:1").config(&config).listen(listen);
+        let (status, said) = setup.refused_to_start().await;
+        assert!(!status.success());
+        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        let wanted = format!("error: {key}: cannot listen on {address}: Address already in use (os error 98)");
+        assert_eq!(error, wanted, "{said}");
+    }
+}
+
+/// The audit's lines wait in the ledger for a file that cannot be made; one that has none holds up nothing.
+#[tokio::test]
+async fn an_audit_file_that_cannot_be_made_is_named_and_holds_up_no_stop() {
+    let setup = Setup::before("http://127.0.0.1:1");
+    let file = setup.dir().join("missing/audit.log");
+    let setup = setup.config(&format!("[audit]\nfile = {file:?}\n"));
+    let mut gate = setup.start().await;
+    let said = || async { gate.stderr().contains("(audit.file)").then_some(()) };
+    e2e::eventually(said, Duration::from_secs(10)).await.expect("it says so");
+    assert!(gate.stderr().contains("missing/audit.log"), "{}", gate.stderr());
+    gate.tell(Signal::TERM);
+    assert!(gate.ended().await.success(), "{}", gate.stderr());
+    let stopped = || async { gate.stderr().contains("\"stopped\"").then_some(()) };
+    e2e::eventually(stopped, Duration::from_secs(5)).await.expect("it says so");
+    assert!(!gate.stderr().contains("not printed to its end"), "{}", gate.stderr());
+}
+
+#[tokio::test]
 async fn holdings_outlive_the_process_that_granted_them() {
     let forge = e2e::forge(&["ann", "bob"]).await;
     let setup = Setup::before(&forge.base_url());
