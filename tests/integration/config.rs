@@ -81,6 +81,7 @@ fn a_flag_and_a_variable_are_named() {
   |
   | CLAIMGATE_SERVER_WORKERS=many
   |                          ^^^^
+  = help: write a number, such as 0
 
 error: `server.listen`: `here` is not an address and a port: write them as \"127.0.0.1:8480\", \"0.0.0.0:8480\" or \"[::1]:8480\"
  --> command line
