@@ -1,4 +1,4 @@
-//! `claimgate history`: what the gate decided about one item.
+//! `claimgate history`: the audit's lines about one item, newest first.
 
 use std::process::ExitCode;
 
@@ -24,19 +24,21 @@ pub struct HistoryArgs {
 }
 
 /// The columns, with where in an audit line their text is.
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 9] = [
     ("TIME", &["/time"]),
     ("KIND", &["/kind"]),
     ("DECISION", &["/decision"]),
     ("CODE", &["/code"]),
     ("ACCOUNT", &["/agent/account"]),
     ("INSTANCE", &["/agent/instance"]),
+    ("CHANGE", &["/change"]),
     ("RESULT", &["/result"]),
+    ("HOLDER", &["/holder/account"]),
 ];
 
 /// Prints a table, or the JSON of the gate.
 pub fn run(args: &HistoryArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let answer = Admin::of(&loaded.config)?.get(&format!("/history?item={}", encode(&args.item)))?;
-    print(&answer, "history", &COLUMNS, args.json, "the gate has decided nothing about it")?;
+    print(&answer, "history", &COLUMNS, args.json, "the gate has recorded nothing about it")?;
     Ok(ExitCode::SUCCESS)
 }

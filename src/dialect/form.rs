@@ -3,10 +3,17 @@
 use super::ParseError;
 use percent_encoding::percent_decode;
 
+/// Most pairs of a query or form: what is kept of one is many times as long as it is.
+pub const MOST_PAIRS: usize = 1_000;
+
 /// Reads the pairs in order. What two readers could take differently (`;`, broken escapes, text that is not UTF-8) is
 /// refused.
 pub fn read_pairs(raw: &[u8]) -> Result<Vec<(String, String)>, ParseError> {
-    raw.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(read_pair).collect()
+    let pieces = || raw.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
+    if pieces().nth(MOST_PAIRS).is_some() {
+        return Err(refuse(&format!("the query or form has more than {MOST_PAIRS} fields")));
+    }
+    pieces().map(read_pair).collect()
 }
 
 /// The pairs of a query; none where there is no query.
@@ -82,5 +89,7 @@ mod tests {
         check(b"a=%ff", Err("UTF-8"));
         check(b"a=\xff", Err("UTF-8"));
         check(b"a=%00", Err("NUL"));
+        assert_eq!(read_pairs("a&".repeat(MOST_PAIRS).as_bytes()).unwrap().len(), MOST_PAIRS);
+        check("a&".repeat(MOST_PAIRS + 1).as_bytes(), Err("more than 1000 fields"));
     }
 }

@@ -1,12 +1,16 @@
 //! A strict reader of JSON objects: what it accepts has one reading, whoever reads it.
 //!
 //! Trackers read JSON leniently and not alike: names without regard to case (by Unicode simple folding, and lately
-//! without regard to `_` and `-`), the last of two equal members, text after the document. Whatever two readers could
-//! take differently is refused here. Members that nobody asks for keep their bytes.
+//! without regard to `_` and `-`), the last of two equal members, text after the document. One of them (goccy/go-json to
+//! v0.10.5, in Forgejo 7 to 15 and Gitea 1.16 to 1.25) loses its place at a name with an escape: it takes the beginning
+//! of a name for the whole, or what is in a string for members. Whatever two readers could take differently is refused
+//! here. Members that nobody asks for keep their bytes.
 
 use super::ParseError;
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -31,7 +35,8 @@ pub fn read_object(body: &[u8], watched: &[&str]) -> Result<Vec<Member>, ParseEr
     let members = reader.deserialize_map(Members).map_err(|error| malformed(&error))?;
     reader.end().map_err(|error| malformed(&error))?;
     check_names(&members, watched)?;
-    members.iter().try_for_each(|member| check_value(&member.value))?;
+    let values = Cell::new(0);
+    members.iter().try_for_each(|member| check_value(&member.value, &values))?;
     Ok(members)
 }
 
@@ -71,14 +76,19 @@ fn refuse(text: impl Into<String>) -> ParseError {
 }
 
 fn malformed(error: &serde_json::Error) -> ParseError {
-    refuse(format!("the body is not one well-formed JSON object: {error}"))
+    refuse(match error.classify() {
+        // What this reader refuses; the library's own errors are of other kinds.
+        Category::Data => format!("the body can be read in two ways: {error}"),
+        _ => format!("the body is not one well-formed JSON object: {error}"),
+    })
 }
 
 fn check_names(members: &[Member], watched: &[&str]) -> Result<(), ParseError> {
     let mut seen = BTreeSet::new();
+    let watched: Vec<(&str, String)> = watched.iter().map(|exact| (*exact, fold_name(exact))).collect();
     for Member { name, .. } in members {
         let folded = fold_name(name);
-        if let Some(exact) = watched.iter().find(|exact| **exact != name && fold_name(exact) == folded) {
+        if let Some((exact, _)) = watched.iter().find(|(exact, fold)| *exact != name && *fold == folded) {
             let name = shorten(name);
             return Err(refuse(format!("the member `{name}` may be read as `{exact}`: spell it exactly")));
         }
@@ -89,9 +99,9 @@ fn check_names(members: &[Member], watched: &[&str]) -> Result<(), ParseError> {
     Ok(())
 }
 
-fn check_value(value: &RawValue) -> Result<(), ParseError> {
+fn check_value(value: &RawValue, values: &Cell<usize>) -> Result<(), ParseError> {
     let mut reader = serde_json::Deserializer::from_str(value.get());
-    Strict { depth: 1 }.deserialize(&mut reader).map_err(|error| malformed(&error))
+    Strict { depth: 1, values }.deserialize(&mut reader).map_err(|error| malformed(&error))
 }
 
 /// A name from a request, short enough for a message.
@@ -124,6 +134,37 @@ fn only(letter: char, mut mapped: impl Iterator<Item = char>) -> char {
     }
 }
 
+/// A name without any escape, as every client writes it.
+struct PlainName<'de>(&'de str);
+
+impl<'de> Deserialize<'de> for PlainName<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Plain).map(PlainName)
+    }
+}
+
+struct Plain;
+
+impl<'de> Visitor<'de> for Plain {
+    type Value = &'de str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<&'de str, E> {
+        Ok(name)
+    }
+
+    /// Only a name with an escape cannot be borrowed.
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<&'de str, E> {
+        Err(E::custom(format!(
+            "the name of the member `{}` is written with an escape: write it plainly",
+            shorten(name)
+        )))
+    }
+}
+
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
@@ -135,8 +176,11 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some((name, value)) = map.next_entry()? {
-            members.push(Member { name, value });
+        while let Some((PlainName(name), value)) = map.next_entry()? {
+            if members.len() == MOST_MEMBERS {
+                return Err(A::Error::custom(format!("it has more than {MOST_MEMBERS} members")));
+            }
+            members.push(Member { name: name.to_owned(), value });
         }
         Ok(members)
     }
@@ -144,25 +188,40 @@ impl<'de> Visitor<'de> for Members {
 
 /// Walks a value that is kept verbatim, so that nothing in it has two readings either.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'a> {
     depth: usize,
+    /// How many there were so far in the whole body.
+    values: &'a Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth < MAX_DEPTH { Ok(Self { depth: self.depth + 1 }) } else { Err(E::custom("nested too deeply")) }
+        if self.depth < MAX_DEPTH {
+            Ok(Self { depth: self.depth + 1, ..self })
+        } else {
+            Err(E::custom("nested too deeply"))
+        }
+    }
+
+    fn count<E: serde::de::Error>(self) -> Result<(), E> {
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MOST_VALUES {
+            return Err(E::custom(format!("it has more than {MOST_VALUES} values")));
+        }
+        Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.count()?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,9 +261,9 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let inner = self.inner()?;
         let mut seen = BTreeSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if !seen.insert(fold_name(&name)) {
-                return Err(A::Error::custom(format!("the member `{}` occurs twice", shorten(&name))));
+        while let Some(PlainName(name)) = map.next_key()? {
+            if !seen.insert(fold_name(name)) {
+                return Err(A::Error::custom(format!("the member `{}` occurs twice", shorten(name))));
             }
             map.next_value_seed(inner)?;
         }
@@ -214,6 +273,10 @@ impl<'de> Visitor<'de> for Strict {
 
 /// Deep enough for any tracker's body, far from any reader's limit.
 const MAX_DEPTH: usize = 32;
+/// Most members of the body; trackers know some twenty.
+const MOST_MEMBERS: usize = 256;
+/// Most values in the body, those within others counted: what is kept of them is many times as long as they are.
+const MOST_VALUES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -235,10 +298,9 @@ mod tests {
     fn reads_one_object_one_way() {
         check(br#"{"assignees":["a"]}"#, Ok(r#"{"assignees":["a"]}"#));
         check(b" \r\n\t{ } \n", Ok("{}"));
-        check(br#"{"\u0061ssignees":["a"]}"#, Ok(r#"{"assignees":["a"]}"#));
         check(br#"{"x":1e2, "y" : [ 1 , {"a":null} ]}"#, Ok(r#"{"x":1e2,"y":[ 1 , {"a":null} ]}"#));
         check(br#"{"x":18446744073709551616}"#, Ok(r#"{"x":18446744073709551616}"#));
-        check("{\"ä\\\"\":\"\\ud83d\\ude00\"}".as_bytes(), Ok("{\"ä\\\"\":\"\\ud83d\\ude00\"}"));
+        check("{\"ä\":\"\\ud83d\\ude00\"}".as_bytes(), Ok("{\"ä\":\"\\ud83d\\ude00\"}"));
         // Two readings.
         check(br#"{"x":1,"x":1}"#, Err("occurs twice"));
         check(br#"{"x":1,"X":1}"#, Err("occurs twice"));
@@ -248,11 +310,17 @@ mod tests {
         check(br#"{"ASSIGNEES":[]}"#, Err("`ASSIGNEES` may be read as `assignees`"));
         check(br#"{"assignees":[],"ASSIGNEES":[]}"#, Err("spell it exactly"));
         check("{\"aſſignees\":[]}".as_bytes(), Err("spell it exactly"));
-        check(br#"{"a\u017f\u017fignees":[]}"#, Err("spell it exactly"));
         check("{\"\u{17F}tate\":1}".as_bytes(), Err("may be read as `state`"));
         check("{\"to\u{212A}en\":1}".as_bytes(), Err("may be read as `token`"));
         check(br#"{"DueDate":1}"#, Err("may be read as `due_date`"));
         check(br#"{"assign-ees":1}"#, Err("may be read as `assignees`"));
+        // Names with an escape, which goccy/go-json reads as others, or as the end of a string.
+        check(br#"{"\u0061ssignees":["a"]}"#, Err("`assignees` is written with an escape"));
+        check(br#"{"\u0061ssigne":"eve"}"#, Err("with an escape"));
+        check(br#"{"st\u0061t":"closed"}"#, Err("with an escape"));
+        check(br#"{"a\u017f\u017fignees":[]}"#, Err("with an escape"));
+        check(br#"{"\\":":0,",":0,":{":0,":[":[\""],"state":"closed"}}"#, Err("with an escape"));
+        check(br#"{"x":[{"a\"":1}]}"#, Err("with an escape"));
         // Not one object.
         check(b"", Err("empty"));
         check(b"  ", Err("empty"));
@@ -281,8 +349,23 @@ mod tests {
         let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(read_object(nested(MAX_DEPTH - 1).as_bytes(), &[]).is_ok());
         for depth in [MAX_DEPTH, 200, 20_000] {
-            let error = read_object(nested(depth).as_bytes(), &[]).unwrap_err();
-            assert!(error.to_string().contains("well-formed"), "{depth}: {error}");
+            let error = read_object(nested(depth).as_bytes(), &[]).unwrap_err().to_string();
+            assert!(error.contains("nested too deeply") || error.contains("recursion limit"), "{depth}: {error}");
+        }
+    }
+
+    #[test]
+    fn members_and_values_are_bounded() {
+        let members =
+            |count: usize| format!("{{{}}}", (0..count).map(|n| format!("\"{n}x\":1")).collect::<Vec<_>>().join(","));
+        assert_eq!(read_object(members(MOST_MEMBERS).as_bytes(), &[]).unwrap().len(), MOST_MEMBERS);
+        let error = read_object(members(MOST_MEMBERS + 1).as_bytes(), &[]).unwrap_err();
+        assert!(error.to_string().contains("more than 256 members"), "{error}");
+        let within = |count: usize| format!("{{\"x\":[1{}],\"y\":2}}", ",1".repeat(count - 3));
+        assert!(read_object(within(MOST_VALUES).as_bytes(), &[]).is_ok());
+        for body in [within(MOST_VALUES + 1), format!("{{\"x\":{}}}", members(MOST_VALUES))] {
+            let error = read_object(body.as_bytes(), &[]).unwrap_err();
+            assert!(error.to_string().contains("more than 10000 values"), "{error}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! not in the one plain form that browsers write is refused; files are refused too, since nothing guarded has one.
 
 use super::ParseError;
+use super::form::MOST_PAIRS;
 
 /// The boundary, if the content type is multipart. The essence is compared without case.
 pub fn boundary(content_type: &str) -> Option<&str> {
@@ -32,6 +33,9 @@ pub fn read_fields(boundary: &str, body: &[u8]) -> Result<Vec<(String, String)>,
         }
         let part = rest.strip_prefix("\r\n").ok_or_else(|| refuse("a boundary does not stand on a line of its own"))?;
         let (part, after) = part.split_once(inner.as_str()).ok_or_else(|| refuse("it has no end"))?;
+        if fields.len() == MOST_PAIRS {
+            return Err(refuse("it has more than 1000 fields"));
+        }
         fields.push(field(part)?);
         rest = after;
     }
@@ -86,6 +90,10 @@ mod tests {
         check(&format!("--X{A}1"), Err("no end"));
         check(&format!(" --X{A}1|--X--"), Err("begin"));
         check(&format!("--X{A}1|--X--|more"), Err("of its own"));
+        check(
+            &format!("--X{}|--X--", format!("{A}1|--X").repeat(MOST_PAIRS + 1).trim_end_matches("|--X")),
+            Err("more than 1000"),
+        );
         check("--X|Content-Disposition: form-data; name=\"a\"; filename=\"f\"||1|--X--", Err("plain field"));
         check("--X|Content-Disposition: form-data; name=\"a\"|Content-Type: text/plain||1|--X--", Err("plain field"));
         check("--X|Content-Disposition: form-data; name=\"a%22b\"||1|--X--", Err("two ways"));

@@ -70,6 +70,8 @@ pub trait Ledger: Creations + Send + Sync + 'static {
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>>;
+    /// Audit lines about an item, newest first, whatever it was called when they were written. Looks through all lines.
+    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>>;
     /// The sequence number of the newest durable audit line; changes as lines are added.
     fn newest_line(&self) -> watch::Receiver<u64>;
     /// The last line that was printed, as `mark_printed` recorded it.

@@ -7,7 +7,7 @@ use super::Gate;
 use super::refusal;
 use super::section::Stop;
 use crate::dialect::{Address, Credential, Listing};
-use crate::model::{Label, LabelRef, Project, Snapshot};
+use crate::model::{Code, Label, LabelRef, Project, Rejection, Snapshot};
 use moka::sync::Cache;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,7 +70,10 @@ impl Gate {
                 all.extend(self.list_labels(address, of_owner, credential).await?);
             }
         }
-        let labels = named(refs, seen, &all).unwrap_or_else(|| taken_at_word(refs, &all));
+        let labels = match named(refs, seen, &all) {
+            Some(labels) => labels,
+            None => taken_at_word(refs, seen, &all).map_err(|name| Stop::Refuse(no_such_label(name, seen)))?,
+        };
         if self.labels.version.load(Ordering::Acquire) == version {
             self.labels.known.insert(seen.locator.project.clone(), all.into());
         }
@@ -117,11 +120,25 @@ fn named(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<
     refs.iter().all(is_known).then(|| known.iter().filter(|label| is_named(label)).cloned().collect())
 }
 
-fn taken_at_word(refs: &BTreeSet<LabelRef>, known: &[Label]) -> Vec<Label> {
-    let names = refs.iter().filter_map(|wanted| match wanted {
-        LabelRef::Name(name) => Some(Label { id: 0, name: name.clone(), exclusive: false }),
-        LabelRef::Id(_) => None,
-    });
+/// Names that no label has are taken at their word: the tracker makes nothing of them. One with accents and the like is
+/// given back: some databases take it for a label without them.
+fn taken_at_word<'a>(refs: &'a BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Result<Vec<Label>, &'a str> {
+    let is_known = |wanted: &LabelRef| seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
+    let mut labels = Vec::new();
+    for wanted in refs {
+        match wanted {
+            LabelRef::Name(name) if !name.is_ascii() && !is_known(wanted) => return Err(name),
+            LabelRef::Name(name) => labels.push(Label { id: 0, name: name.clone(), exclusive: false }),
+            LabelRef::Id(_) => {}
+        }
+    }
     let is_named = |label: &&Label| refs.iter().any(|wanted| wanted.may_mean(label));
-    known.iter().filter(is_named).cloned().chain(names).collect()
+    labels.extend(known.iter().filter(is_named).cloned());
+    Ok(labels)
+}
+
+fn no_such_label(name: &str, seen: &Snapshot) -> Box<Rejection> {
+    let locator = &seen.locator;
+    let message = format!("{} has no label `{name}`: name one that it has, as it is written there", locator.project);
+    refusal::plain(Code::AmbiguousRequest, locator, message)
 }

@@ -8,9 +8,10 @@ use super::tenures::{Changed, TenureRow, Tenures};
 use crate::admission::{self, Barred, Bound, Event, Refused, Stamp, Step, TenureStep, Term};
 use crate::effect::{Command, Decision, LedgerError, Line, Note};
 use crate::model::{
-    Account, Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, ResourceKey, Settled, Tenure,
-    Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, Locator, ResourceKey, Settled,
+    Tenure, Time,
 };
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -335,6 +336,13 @@ pub(super) fn bare_line(note: Note, now: Time, gate: &GateId) -> Line {
         note,
         gate: gate.as_str().to_owned(),
     }
+}
+
+/// How an audit line says which item it is about: by its place, and by its key if that is known.
+pub(super) fn marks(locator: &Locator, key: Option<&ResourceKey>) -> [String; 2] {
+    let of_place = format!("\"resource\":{}", Value::from(locator.to_string()));
+    let of_key = key.map(|key| format!("\"resource_id\":{}", Value::from(key.as_str())));
+    [of_place.clone(), of_key.unwrap_or(of_place)]
 }
 
 fn name(event: &Event) -> (&'static str, Option<AttemptState>) {

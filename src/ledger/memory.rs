@@ -5,7 +5,7 @@
 
 mod once;
 
-use super::book::{Book, Changes};
+use super::book::{Book, Changes, marks};
 use super::tenures::Tenures;
 use crate::admission::{Step, TenureStep};
 use crate::effect::audit::GENESIS;
@@ -237,6 +237,18 @@ impl Ledger for MemoryLedger {
         Box::pin(async move {
             let skip = usize::try_from(after).unwrap_or(usize::MAX);
             self.read(|inner| (after + 1..).zip(inner.lines.iter().skip(skip).take(limit).cloned()).collect())
+        })
+    }
+
+    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
+        let locator = locator.clone();
+        Box::pin(async move {
+            self.read(|inner| {
+                let key = inner.book.all().find(|record| record.locator == locator).map(|record| record.key.clone());
+                let marks = marks(&locator, key.as_ref());
+                let about = |line: &&String| marks.iter().any(|mark| line.contains(mark));
+                inner.lines.iter().rev().filter(about).take(limit).cloned().collect()
+            })
         })
     }
 

@@ -46,6 +46,7 @@ pub struct SqliteLedger {
     jobs: Sender<Job>,
     reads: Sender<ReadJob>,
     shared: Arc<Shared>,
+    options: Arc<SqliteOptions>,
 }
 
 struct Shared {
@@ -123,8 +124,10 @@ impl SqliteLedger {
         writer.told = told;
         writer.adopt(store);
         spawn("ledger-writer", move || writer.run(&job_queue));
-        spawn("ledger-reader", move || read_loop(&options, &read_queue));
-        Ok(Self { jobs, reads, shared })
+        let options = Arc::new(options);
+        let of_reader = Arc::clone(&options);
+        spawn("ledger-reader", move || read_loop(&of_reader, &read_queue));
+        Ok(Self { jobs, reads, shared, options })
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, LedgerError> {
@@ -213,6 +216,19 @@ impl Ledger for SqliteLedger {
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
         Box::pin(self.query(move |store| store.lines(after, limit)))
+    }
+
+    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
+        let (options, locator) = (Arc::clone(&self.options), locator.clone());
+        Box::pin(async move {
+            // On a connection and a thread of its own: it takes a while, and the printing of the audit goes on.
+            let look = move || {
+                let store =
+                    Store::open_to_read(&options).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+                store.lines_about(&locator, limit)
+            };
+            tokio::task::spawn_blocking(look).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?
+        })
     }
 
     fn newest_line(&self) -> watch::Receiver<u64> {

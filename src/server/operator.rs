@@ -4,7 +4,7 @@ use super::admin::AdminRoutes;
 use crate::admission::Mode;
 use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, ReleaseError};
-use crate::model::{AttemptState, ItemRecord, Kind, Locator, Settled, Time};
+use crate::model::{ItemRecord, Locator, Time};
 use crate::proxy::singletons::{ended_text, list, named, tenure_json, told};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -20,7 +20,7 @@ pub struct Operator {
 
 type Answer = Result<Value, (StatusCode, String)>;
 
-/// Attempts that `history` shows at most.
+/// Audit lines that `history` shows at most.
 const MOST_HISTORY: usize = 1000;
 /// Before the name of one.
 const SINGLETON: &str = "/singletons/";
@@ -46,9 +46,10 @@ impl Operator {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let item = pairs.into_iter().find(|(name, _)| name == "item").map(|(_, value)| value.into_owned());
         let item = locator(item.as_deref())?;
-        let settled = self.gate.ports().ledger.history(&item, MOST_HISTORY).await;
-        let settled = settled.map_err(|error| unavailable(&error))?;
-        Ok(json!({ "history": settled.iter().map(attempt).collect::<Vec<_>>() }))
+        let lines = self.gate.ports().ledger.lines_about(&item, MOST_HISTORY).await;
+        let lines = lines.map_err(|error| unavailable(&error))?;
+        let lines: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Ok(json!({ "history": lines }))
     }
 
     async fn release(&self, body: &[u8]) -> Answer {
@@ -159,21 +160,6 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
         "fence": record.fence.0,
         "shown": held.map(|held| shown(&held.shown)),
         "doubt_left_s": (!record.doubts.is_empty()).then(|| record.doubt_left(now).as_secs()),
-    })
-}
-
-fn attempt(settled: &Settled) -> Value {
-    let attempt = &settled.attempt;
-    let decision = if attempt.state == AttemptState::Rejected { "reject" } else { "admit" };
-    json!({
-        "time": rfc3339(settled.at),
-        "id": attempt.id.as_str(),
-        "kind": attempt.kind.map_or("decision", Kind::as_str),
-        "decision": decision,
-        "agent": agent(&attempt.actor, Some(&attempt.credential)),
-        "change": attempt.change.to_string(),
-        "result": attempt.state.as_str(),
-        "observed": settled.shown.as_ref().map(shown),
     })
 }
 

@@ -9,6 +9,7 @@ mod identity;
 mod moves;
 mod once;
 mod races;
+mod readers;
 mod refusals;
 mod secrets;
 mod stated;

@@ -78,9 +78,12 @@ async fn sixty_four_callers_on_twenty_items() {
         }
         let log = forge.requests();
         let lists = log.iter().filter(|request| request.target.contains("/issues?")).count();
+        let labels = log.iter().filter(|request| request.target.contains("/labels?")).count();
         let whoami = log.iter().filter(|request| request.target == "/api/v1/user").count();
         assert!(whoami <= 64, "asked once a credential: {whoami}");
-        assert!(log.len() - lists - whoami <= 3 * 20, "{} requests about items", log.len() - lists - whoami);
+        let items = log.len() - lists - labels - whoami;
+        assert!(items <= 3 * 20, "{items} requests about items");
+        assert!(labels <= 2 * 44, "only who gets nothing asks which labels there are, once: {labels}");
         // Who may see it shares a list that began after it came, or the one before; all others read their own once.
         assert!(lists <= if known { 8 } else { 64 + 8 }, "{lists} lists");
         e2e::stop_and_verify(gate, 20).await;
@@ -400,6 +403,21 @@ async fn what_a_client_states_is_for_the_first_write() {
     assert_eq!(shown(&forge, issue), r#"[] ["backlog"]"#);
     next(&mut stating(), labels).await.refused(400, "ambiguous_request");
     e2e::stop_and_verify(gate, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mistyped_label_is_no_empty_queue() {
+    let forge = e2e::forge(&["ann"]).await;
+    e2e::backlog_issue(&forge);
+    let gate = e2e::gate(&forge).await;
+    let mut ann = gate.agent("ann");
+    let answer = next(&mut ann, json!({"labels": ["backlgo"]})).await;
+    answer.refused(400, "ambiguous_request");
+    assert!(answer.json()["message"].as_str().unwrap().contains("has no label `backlgo`"), "{answer:?}");
+    assert_eq!(next(&mut ann, json!({"labels": ["in-progress"]})).await.status, 204);
+    assert_eq!(next(&mut ann, json!({"labels": ["backlog"], "exclude_labels": ["blockd"]})).await.status, 201);
+    assert_eq!(next(&mut ann, json!({"labels": ["backlog"]})).await.status, 204);
+    e2e::stop_and_verify(gate, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

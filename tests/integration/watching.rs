@@ -178,7 +178,22 @@ async fn a_released_item_is_as_its_claim_found_it() {
 
     gate.agent("bob").claim(number).await.granted();
     ann.release(number).await.refused(409, "not_holder");
-    stop_and_verify(gate, 8).await;
+    forge.outside_assign("acme", REPO, number, &["ann"]);
+    gate.is_held_by(number, None).await;
+    let kinds = kinds_in_history(&gate, number).await;
+    assert_eq!(
+        (&kinds[..3], kinds.contains(&"operator".to_owned())),
+        (&["revoked", "decision", "decision"].map(str::to_owned)[..], true)
+    );
+    stop_and_verify(gate, 9).await;
+}
+
+/// What `history` tells of the item, newest first.
+async fn kinds_in_history(gate: &Gate, number: u64) -> Vec<String> {
+    let said = claimgate(gate, &["history", &item(number), "--json"]).await;
+    let said: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}", said.err));
+    let lines = said["history"].as_array().expect("a list");
+    lines.iter().map(|line| line["kind"].as_str().expect("a kind").to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -358,6 +373,7 @@ async fn doubt_ends_by_itself() {
     assert_eq!(gate.lines("not_landed", 1).await[0]["resource"], item(never));
     let history = claimgate(&gate, &["history", &item(never)]).await.out;
     assert!(history.contains("NOT_LANDED"), "{history}");
+    assert!(history.contains("in_doubt"), "what never became an attempt is told, too: {history}");
 
     gate.agent("bob").claim(lands).await.refused(409, "already_assigned");
     gate.agent("bob").claim(never).await.granted();
@@ -476,9 +492,16 @@ async fn the_mode_is_switched_at_run_time() {
 
     let history = claimgate(&gate, &["history", &item(number)]).await;
     let rows: Vec<Vec<&str>> = history.out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["TIME", "KIND", "DECISION", "CODE", "ACCOUNT", "INSTANCE", "RESULT"], "{}", history.out);
-    let results: Vec<&str> = rows[1..].iter().map(|row| *row.last().expect("a result")).collect();
-    assert_eq!(results, ["REJECTED", "COMMITTED", "REJECTED", "COMMITTED"], "newest first: {}", history.out);
+    let heading = ["TIME", "KIND", "DECISION", "CODE", "ACCOUNT", "INSTANCE", "CHANGE", "RESULT", "HOLDER"];
+    assert_eq!(rows[0], heading, "{}", history.out);
+    let told: Vec<[&str; 4]> = rows[1..].iter().map(|row| [row[2], row[3], row[7], row[8]]).collect();
+    let newest_first = [
+        ["reject", "already_assigned", "REJECTED", "bob"],
+        ["observe", "already_assigned", "COMMITTED", "bob"],
+        ["reject", "already_assigned", "REJECTED", "ann"],
+        ["admit", "-", "COMMITTED", "ann"],
+    ];
+    assert_eq!(told, newest_first, "{}", history.out);
     let claims = claimgate(&gate, &["claims", "--json"]).await.out;
     let claims: Value = serde_json::from_str(&claims).expect("JSON");
     assert_eq!(claims, gate.operator().get("/claims").await.json());

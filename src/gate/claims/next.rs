@@ -84,6 +84,8 @@ impl Errand {
                 break;
             }
         }
+        // To whoever has mistyped a label every queue is empty, and for ever.
+        self.expect_labels(&address(&search.filter.project, 1), &search.filter.labels).await?;
         Ok(None)
     }
 

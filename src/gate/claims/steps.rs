@@ -104,17 +104,24 @@ impl Errand {
     /// What the names mean, before anything is written. One that is to be set must exist.
     pub(super) async fn resolve(&self, address: &Address, labels: &Relabelling) -> Going<Resolved> {
         let remove = labels.remove.iter().map(|name| name.to_lowercase()).collect();
-        let mut set = BTreeSet::new();
-        if !labels.set.is_empty() {
-            let known = self.labels(address, &labels.set).await?;
-            for name in &labels.set {
-                let wanted = LabelRef::Name(name.clone());
-                // What a name is not found for is taken at its word, without an id.
-                let found = known.iter().find(|label| label.id != 0 && wanted.names(label.id, &label.name));
-                set.insert(LabelRef::Id(found.ok_or_else(|| self.no_label(address, name))?.id));
-            }
-        }
+        let set = self.expect_labels(address, &labels.set).await?;
         Ok(Resolved { set, remove })
+    }
+
+    /// The labels of these names, all of which must exist.
+    pub(super) async fn expect_labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<BTreeSet<LabelRef>> {
+        let mut all = BTreeSet::new();
+        if names.is_empty() {
+            return Ok(all);
+        }
+        let known = self.labels(address, names).await?;
+        for name in names {
+            let wanted = LabelRef::Name(name.clone());
+            // What a name is not found for is taken at its word, without an id.
+            let found = known.iter().find(|label| label.id != 0 && wanted.names(label.id, &label.name));
+            all.insert(LabelRef::Id(found.ok_or_else(|| self.no_label(address, name))?.id));
+        }
+        Ok(all)
     }
 
     async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<Vec<Label>> {

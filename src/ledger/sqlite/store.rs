@@ -1,6 +1,6 @@
 //! The tables, and the rows of one record.
 
-use super::super::book::{Changes, Load};
+use super::super::book::{Changes, Load, marks};
 use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
 use crate::admission::Step;
@@ -454,6 +454,16 @@ impl Store {
         self.rows(sql, params![stored(after), stored(limit as u64)], |row| {
             Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
         })
+    }
+
+    /// Without an index over the lines: only people ask, and each line written would pay for it.
+    pub(super) fn lines_about(&self, locator: &Locator, limit: usize) -> Result<Vec<String>, LedgerError> {
+        let keys = self.rows("SELECT key FROM item WHERE locator = ?1", [locator.to_string()], |row| {
+            Ok(ResourceKey::new(&row.get::<_, String>(0)?))
+        })?;
+        let [of_place, of_key] = marks(locator, keys.first());
+        let sql = "SELECT line FROM audit WHERE instr(line, ?1) OR instr(line, ?2) ORDER BY seq DESC LIMIT ?3";
+        self.rows(sql, params![of_place, of_key, stored(limit as u64)], |row| row.get(0))
     }
 
     pub(super) fn printed(&self) -> Result<u64, LedgerError> {

@@ -209,7 +209,7 @@ const KINDS: [(&[&str], Writing); 31] = [
 ];
 
 /// A body as JSON (`V` is the value) and the same as a form (`V` likewise), and what it is about.
-const MEMBERS: [(&str, &str); 46] = [
+const MEMBERS: [(&str, &str); 48] = [
     (r#"{"assignees":V}"#, "assignees=V"),
     (r#"{"assignee":V}"#, "assignee=V"),
     (r#"{"assignee":V,"assignees":V}"#, "assignee=V&assignees=V"),
@@ -221,6 +221,8 @@ const MEMBERS: [(&str, &str); 46] = [
     ("{\"as\u{17F}ignee\":V}", "as%c5%bfignee=V"),
     (r#"{"\u0061ssignees":V}"#, "%61ssignees=V"),
     (r#"{"\u0041SSIGNEES":V}"#, "%41ssignees=V"),
+    (r#"{"\u0061ssigne":V}"#, "assigne=V"),
+    (r#"{"\\":":0,",":0,":{":0,":[":[\""],"assignees":V}}"#, "x=1&y=%22&assignees=V"),
     (r#"{"assign_ees":V}"#, "assign_ees=V"),
     (r#"{"assign-ee":V}"#, "assign-ee=V"),
     (r#"{"assignees ":V}"#, "assignees+=V"),

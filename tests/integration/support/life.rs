@@ -320,6 +320,10 @@ impl Ledger for FaultyLedger {
         self.inner.lines(after, limit)
     }
 
+    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
+        self.inner.lines_about(locator, limit)
+    }
+
     fn newest_line(&self) -> watch::Receiver<u64> {
         self.inner.newest_line()
     }
