@@ -5,7 +5,7 @@
 //! follows what every sink has on disk, so that after a crash lines may come twice, and none is missing.
 
 use super::rotate::RotatingFile;
-use crate::effect::Ledger;
+use crate::effect::{Ledger, LedgerError};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
@@ -61,6 +61,10 @@ pub enum Sink {
 
 struct LedgerRef(Arc<dyn Ledger>);
 
+/// Why the ledger did not answer, as it was said last: it is asked again many times a second.
+#[derive(Default)]
+struct Trouble(Option<String>);
+
 /// A sink that was opened.
 enum Output {
     Stream(Box<dyn Write + Send>),
@@ -78,6 +82,8 @@ struct Printer {
     slot: usize,
     synced: Arc<watch::Sender<Vec<u64>>>,
     given_up: Arc<AtomicBool>,
+    /// How the log calls the sink.
+    sink: String,
 }
 
 /// Lines read from the ledger at once.
@@ -111,7 +117,8 @@ impl Projector {
         let mut feeding = JoinSet::new();
         for (slot, sink) in sinks.into_iter().enumerate() {
             let (jobs, queue) = mpsc::channel(1);
-            let printer = Printer { slot, synced: Arc::clone(&progress), given_up: Arc::clone(&given_up) };
+            let (synced, given_up) = (Arc::clone(&progress), Arc::clone(&given_up));
+            let printer = Printer { slot, synced, given_up, sink: sink.to_string() };
             let thread = std::thread::Builder::new().name("audit".to_owned());
             if let Err(error) = thread.spawn(move || printer.run(sink, queue)) {
                 tracing::error!(%error, "no thread to print the audit; its lines stay in the ledger");
@@ -131,6 +138,9 @@ impl Projector {
             Ok(Err(error)) => tracing::error!(ledger.error = %error, "the last audit lines were not recorded"),
             Err(_) => tracing::error!("the last audit lines were not recorded in time"),
         }
+        if self.has_all(timeout).await {
+            return 0;
+        }
         self.stopping.send_replace(true);
         let marked = tokio::time::timeout(timeout, &mut self.marking).await;
         let printed = self.synced.borrow().iter().min().copied();
@@ -141,6 +151,14 @@ impl Projector {
             return left.max(1);
         }
         0
+    }
+
+    /// Whether every line is printed and marked: a sink that cannot be written to, or a ledger that was never open, then
+    /// holds up nothing.
+    async fn has_all(&self, timeout: Duration) -> bool {
+        let newest = *self.ledger.0.newest_line().borrow();
+        let marked = || async { tokio::time::timeout(timeout, self.ledger.0.printed()).await };
+        newest == 0 || matches!(marked().await, Ok(Ok(marked)) if marked >= newest)
     }
 }
 
@@ -162,7 +180,8 @@ impl std::fmt::Debug for LedgerRef {
 /// Hands a sink's thread the lines, and says now and then that they are to be on disk.
 async fn feed(ledger: Arc<dyn Ledger>, jobs: mpsc::Sender<Job>, mut stopping: watch::Receiver<bool>) {
     let mut newest = ledger.newest_line();
-    let mut after = printed(&*ledger).await;
+    let mut trouble = Trouble::default();
+    let mut after = printed(&*ledger, &mut trouble).await;
     let mut sync_at: Option<Instant> = None;
     loop {
         if sync_at.is_some_and(|at| at <= Instant::now()) {
@@ -173,7 +192,7 @@ async fn feed(ledger: Arc<dyn Ledger>, jobs: mpsc::Sender<Job>, mut stopping: wa
         }
         let end = *newest.borrow_and_update();
         if after < end {
-            let lines = lines(&*ledger, after).await;
+            let lines = lines(&*ledger, after, &mut trouble).await;
             after = lines.last().map_or(after, |(seq, _)| *seq);
             sync_at.get_or_insert_with(|| Instant::now() + MARK_EACH);
             if !lines.is_empty() && jobs.send(Job::Print(lines)).await.is_err() {
@@ -196,22 +215,28 @@ async fn feed(ledger: Arc<dyn Ledger>, jobs: mpsc::Sender<Job>, mut stopping: wa
     }
 }
 
-async fn printed(ledger: &dyn Ledger) -> u64 {
+async fn printed(ledger: &dyn Ledger, trouble: &mut Trouble) -> u64 {
     loop {
         match ledger.printed().await {
-            Ok(seq) => return seq,
-            Err(error) => tracing::error!(ledger.error = %error, "how far the audit was printed cannot be read"),
+            Ok(seq) => {
+                trouble.over();
+                return seq;
+            }
+            Err(error) => trouble.tell(&error),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// The next lines; none, after a pause, if they cannot be had.
-async fn lines(ledger: &dyn Ledger, after: u64) -> Vec<(u64, String)> {
+async fn lines(ledger: &dyn Ledger, after: u64, trouble: &mut Trouble) -> Vec<(u64, String)> {
     match ledger.lines(after, BATCH).await {
-        Ok(lines) if !lines.is_empty() => return lines,
+        Ok(lines) if !lines.is_empty() => {
+            trouble.over();
+            return lines;
+        }
         Ok(_) => {}
-        Err(error) => tracing::error!(ledger.error = %error, "audit lines cannot be read"),
+        Err(error) => trouble.tell(&error),
     }
     tokio::time::sleep(PAUSE).await;
     Vec::new()
@@ -219,7 +244,7 @@ async fn lines(ledger: &dyn Ledger, after: u64) -> Vec<(u64, String)> {
 
 /// Writes down how far every sink has come, until the last thread has ended.
 async fn mark(ledger: Arc<dyn Ledger>, mut synced: watch::Receiver<Vec<u64>>) {
-    let mut marked = 0;
+    let (mut marked, mut trouble) = (0, Trouble::default());
     loop {
         let ended = synced.changed().await.is_err();
         loop {
@@ -228,15 +253,36 @@ async fn mark(ledger: Arc<dyn Ledger>, mut synced: watch::Receiver<Vec<u64>>) {
                 break;
             }
             match ledger.mark_printed(seq).await {
-                Ok(()) => marked = seq,
+                Ok(()) => {
+                    trouble.over();
+                    marked = seq;
+                }
                 Err(error) => {
-                    tracing::warn!(ledger.error = %error, "not marked how far the audit was printed");
+                    trouble.tell(&error);
                     tokio::time::sleep(MARK_EACH).await;
                 }
             }
         }
         if ended {
             return;
+        }
+    }
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    fn tell(&mut self, error: &LedgerError) {
+        let why = error.to_string();
+        if self.0.as_ref() != Some(&why) {
+            tracing::warn!(ledger.error = why, "the audit waits for the ledger");
+            self.0 = Some(why);
+        }
+    }
+
+    fn over(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!("the audit waits for the ledger no longer");
         }
     }
 }
@@ -287,7 +333,7 @@ impl Printer {
             match step() {
                 Ok(done) => {
                     if failures > 0 {
-                        tracing::info!(failures, "the audit is printed again");
+                        tracing::info!(failures, to = self.sink, "the audit is printed again");
                     }
                     return Some(done);
                 }
@@ -300,7 +346,7 @@ impl Printer {
                 }
                 Err(error) => {
                     if failures % SAID_EACH == 0 {
-                        tracing::error!(%error, "the audit cannot be printed; its lines wait in the ledger");
+                        tracing::error!(%error, to = self.sink, "the audit cannot be printed; its lines wait in the ledger");
                     }
                     failures += 1;
                     std::thread::sleep(PAUSE);
@@ -380,6 +426,16 @@ impl std::fmt::Debug for Sink {
             Self::Stdout => f.write_str("Stdout"),
             Self::File { path, .. } => write!(f, "File({})", path.display()),
             Self::Writer(_) => f.write_str("Writer"),
+        }
+    }
+}
+
+impl std::fmt::Display for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output (audit.stdout)"),
+            Self::File { path, .. } => write!(f, "{} (audit.file)", path.display()),
+            Self::Writer(_) => f.write_str("a writer"),
         }
     }
 }

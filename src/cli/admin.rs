@@ -130,11 +130,12 @@ fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
     let said =
         serde_json::from_slice::<Value>(body).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
     let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(300).collect());
+    let text = plain(text.trim());
     match status {
         StatusCode::UNAUTHORIZED => {
-            anyhow::anyhow!("the gate wants its admin token (server.admin_token_file): {}", plain(&text))
+            anyhow::anyhow!("the gate wants its admin token (server.admin_token_file): {text}")
         }
-        _ => anyhow::anyhow!("the gate answered {status}: {}", plain(text.trim())),
+        _ => anyhow::anyhow!("the gate answered {status}: {text}"),
     }
 }
 

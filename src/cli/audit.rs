@@ -1,12 +1,13 @@
 //! `claimgate audit verify`: checks the promise from the audit alone.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::output;
 use crate::audit::verify::{Finding, Pin, Verifier};
 
 /// `claimgate audit`
@@ -46,24 +47,23 @@ pub fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let mut verifier = Verifier::new();
     let mut shown = Ok(());
-    let mut out = io::stdout().lock();
     for path in &args.files {
         let mut report = |finding: &Finding| {
             if shown.is_ok() {
-                shown = writeln!(out, "{finding}");
+                shown = output::print_line(finding);
             }
         };
         let read = open(path).and_then(|input| verifier.read(&path.display().to_string(), input, &mut report));
         if let Err(error) = read {
-            eprintln!("error: cannot read {}: {error}", path.display());
+            output::say(format_args!("error: cannot read {}: {error}", path.display()));
             return Ok(ExitCode::from(2));
         }
     }
     for wrong in verifier.finish(args.expect_last.as_ref()) {
-        shown = shown.and_then(|()| writeln!(out, "{wrong}"));
+        shown = shown.and_then(|()| output::print_line(&wrong));
     }
     let summary = verifier.summary();
-    shown.and_then(|()| writeln!(out, "{summary}"))?;
+    shown.and_then(|()| output::print_line(&summary))?;
     Ok(if summary.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

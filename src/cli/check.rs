@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, refuse, warn};
+use super::{ConfigArgs, output, refuse, warn};
 use crate::config::{
     self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton, Verify,
     WebMode, Whose, Workflow, show_duration, show_size,
@@ -28,15 +28,15 @@ pub struct CheckArgs {
 
 /// Prints the rules, or what is wrong with them.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let loaded = match config::load(&args.config.layers()) {
+    let loaded = match config::rehearse(&args.config.layers()) {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(refuse(&errors)),
     };
     warn(&loaded.warnings);
     if args.json {
-        println!("{:#}", as_json(&loaded)?);
+        output::print_line(format_args!("{:#}", as_json(&loaded)?))?;
     } else {
-        print!("{}", as_text(&loaded)?);
+        output::print(as_text(&loaded)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use clap::Args;
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{ConfigArgs, compose};
+use super::{ConfigArgs, compose, output};
 use crate::config::Loaded;
 use crate::dialect::{Head, Target};
-use crate::proxy::split_agent_prefix;
+use crate::proxy::{own_path, split_agent_prefix};
 
 /// `claimgate explain`
 #[derive(Debug, Args)]
@@ -38,8 +38,15 @@ pub fn run(args: &ExplainArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     }
     let target = Target::parse(path);
     if let Some(agent) = agent {
-        println!("agent: {agent} (from the path prefix)");
+        output::print_line(format_args!("agent: {agent} (from the path prefix)"))?;
     }
-    println!("{}", dialect.explain(&Head { method: &method, target: &target, headers: &headers }, body.as_bytes()));
+    if let Some(what) = own_path(path) {
+        let request =
+            format_args!("request: {method} {path}\nroute: {what}; answered by the gate itself, never forwarded");
+        output::print_line(request)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let head = Head { method: &method, target: &target, headers: &headers };
+    output::print_line(dialect.explain(&head, body.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod health;
 pub mod history;
 pub mod mode;
+mod output;
 pub mod release;
 pub mod report;
 pub mod scan;
@@ -88,9 +89,22 @@ pub struct ConfigArgs {
 /// The process, from arguments to exit code.
 pub fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        output::say(format_args!("error: {}", in_full(&error)));
         ExitCode::FAILURE
     })
+}
+
+/// An error and its causes; one that is quoted by what it caused is not said again.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Does what the arguments say.
@@ -124,13 +138,13 @@ fn with_config(args: &ConfigArgs, then: impl FnOnce(&Loaded) -> anyhow::Result<E
 /// Prints what is wrong with a configuration.
 fn refuse(errors: &config::ConfigErrors) -> ExitCode {
     warn(&errors.warnings);
-    eprint!("{errors}");
+    output::say(errors.to_string().trim_end());
     ExitCode::from(2)
 }
 
 fn warn(warnings: &[config::LoadWarning]) {
     for warning in warnings {
-        eprintln!("warning: {}", warning.0);
+        output::say(format_args!("warning: {}", warning.0));
     }
 }
 

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::ConfigArgs;
 use super::admin::Admin;
 use super::table::plain;
+use super::{ConfigArgs, output};
 use crate::config::Loaded;
 
 /// `claimgate mode`
@@ -52,7 +52,7 @@ pub fn run(args: &ModeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let request = json!({ "mode": word(&args.mode), "rule": args.rule.as_ref().map(word) });
     let answer = Admin::of(&loaded.config)?.post("/mode", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());
-    println!("{}", plain(message.unwrap_or(&word(&args.mode))));
+    output::print_line(plain(message.unwrap_or(&word(&args.mode))))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::ConfigArgs;
 use super::admin::{Admin, check_item};
 use super::table::plain;
+use super::{ConfigArgs, output};
 use crate::config::Loaded;
 
 /// `claimgate release`
@@ -29,6 +29,6 @@ pub fn run(args: &ReleaseArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let request = json!({ "item": args.item, "reason": args.reason });
     let answer = Admin::of(&loaded.config)?.post("/release", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());
-    println!("{}", plain(message.unwrap_or("released")));
+    output::print_line(plain(message.unwrap_or("released")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `claimgate report`: the audit summed up, for the day of an incident.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::ConfigArgs;
 use super::admin::check_item;
 use super::table::{Column, plain, render};
+use super::{ConfigArgs, output};
 use crate::audit::report::{Report, Scope};
 use crate::clock::SystemClock;
 use crate::config::{Config, Loaded, parse_duration};
@@ -108,11 +108,11 @@ pub fn run(args: &ReportArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let mut report = Report::new(Scope { since, item: args.item.clone(), stale_after });
     read(&mut report, args, &loaded.config)?;
     if report.unreadable() > 0 {
-        eprintln!("warning: {} lines are no audit lines and were left out", report.unreadable());
+        output::say(format_args!("warning: {} lines are no audit lines and were left out", report.unreadable()));
     }
     let sums = report.to_json(now);
     let shown = if args.json { format!("{sums:#}\n") } else { as_text(&sums) };
-    io::stdout().lock().write_all(shown.as_bytes())?;
+    output::print(shown)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -20,7 +20,7 @@ use crate::gate::Gate;
 use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
 use crate::server::admin::{Admin, AdminConfig};
-use crate::server::{Certificates, Drained, Operator, Server};
+use crate::server::{BindError, Certificates, Drained, Operator, Server};
 use crate::telemetry;
 
 /// `claimgate serve`
@@ -75,7 +75,7 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
     };
     let metrics = Metrics::default();
     let gate = compose::gate(config, &clock, &ledger, &metrics, fingerprint_key(config)?)?;
-    let server = compose::edge(config, &gate, inherited())?;
+    let server = compose::edge(config, &gate, inherited()).map_err(|error| at_its_key(config, error))?;
     let admin = admin(config, &server, &gate, &metrics)?;
     let projector = Projector::start(
         Arc::clone(&ledger),
@@ -126,7 +126,12 @@ fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
         Ok(key) => Ok(key),
         Err(error @ KeyError::Exposed { .. }) => Err(error.into()),
         Err(KeyError::Unusable(error)) => {
-            tracing::error!(%error, "the fingerprint key cannot be kept; fingerprints change with the next start");
+            tracing::error!(
+                %error,
+                state_dir = %config.server.state_dir.display(),
+                "the fingerprint key cannot be kept, and fingerprints change with the next start: server.state_dir must be \
+                 a directory that this user may write to"
+            );
             Ok(SecretSlice::from(identity::random_key()?))
         }
     }
@@ -144,6 +149,13 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
     let admin = Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)
         .with_context(|| format!("cannot listen on server.admin = {bind}"))?;
     Ok(Some(admin))
+}
+
+/// A socket that could not be had, with the key that asks for it.
+fn at_its_key(config: &Config, error: anyhow::Error) -> anyhow::Error {
+    let Some(BindError::Listen { bind, .. }) = error.downcast_ref() else { return error };
+    let key = if *bind == config.server.listen.to_string() { "server.listen" } else { "[[server.listener]]" };
+    error.context(key)
 }
 
 /// Sockets that the service manager opened for us (`LISTEN_FDS`).

@@ -5,22 +5,22 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::output;
+
 /// A heading, and the JSON pointers at which its text may be; the first that is there counts.
 pub(super) type Column = (&'static str, &'static [&'static str]);
 
 /// Prints the list that is the answer, or its member `list`: as it is, or as a table.
 pub(super) fn print(answer: &Value, list: &str, columns: &[Column], json: bool, none: &str) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(answer)?);
-        return Ok(());
+        return output::print_line(serde_json::to_string_pretty(answer)?);
     }
     let rows = answer.as_array().or_else(|| answer.get(list)?.as_array()).context("the gate's answer is no list")?;
     if rows.is_empty() {
-        eprintln!("{none}");
-    } else {
-        print!("{}", render(rows, columns));
+        output::say(none);
+        return Ok(());
     }
-    Ok(())
+    output::print(render(rows, columns))
 }
 
 /// One line of text that a terminal cannot take for a command.

@@ -13,6 +13,9 @@ mod singletons;
 /// States that every item has without a label, and which therefore no label may be called.
 const BUILT_IN_STATES: [&str; 3] = ["none", "open", "closed"];
 
+/// Names of states, each with the path at which it stands.
+type Named<'a> = Vec<(String, &'a String)>;
+
 /// Reports everything that does not fit together.
 pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     listeners(config, out);
@@ -240,24 +243,20 @@ fn states(workflow: &Workflow, out: &mut Merged<'_>) {
         }
     }
     for (key, names) in [("working", &workflow.working), ("consume", &workflow.consume)] {
-        for (index, name) in names.iter().enumerate().filter(|(_, name)| !seen.contains(&fold(name))) {
-            let path = format!("workflow.{key}.{index}");
-            unknown_state(&[&path, &format!("workflow.{key}"), "workflow.states"], name, &workflow.states, out);
-        }
+        let unknown = names.iter().enumerate().filter(|(_, name)| !seen.contains(&fold(name)));
+        let unknown: Named<'_> = unknown.map(|(index, name)| (format!("workflow.{key}.{index}"), name)).collect();
+        unknown_states(&format!("workflow.{key}"), &unknown, &workflow.states, out);
     }
 }
 
 fn moves(workflow: &Workflow, out: &mut Merged<'_>) {
     let known = known_states(workflow);
-    let mut by_pair = BTreeMap::new();
+    let (mut by_pair, mut unknown) = (BTreeMap::new(), Named::new());
     for (index, rule) in workflow.moves.iter().enumerate() {
         let base = format!("workflow.move.{index}");
         let froms = rule.from.iter().enumerate().map(|(at, name)| (format!("{base}.from.{at}"), name));
-        for (path, name) in
-            froms.chain([(format!("{base}.to"), &rule.to)]).filter(|(_, name)| !known.contains(&fold(name)))
-        {
-            unknown_state(&[&path, "workflow.states"], name, &workflow.states, out);
-        }
+        let all = froms.chain([(format!("{base}.to"), &rule.to)]);
+        unknown.extend(all.filter(|(_, name)| !known.contains(&fold(name))));
         if rule.from.is_empty() {
             let path = format!("{base}.from");
             out.report_at(&[&path], format!("a move to `{}` from nowhere can never happen", rule.to), None);
@@ -273,20 +272,36 @@ fn moves(workflow: &Workflow, out: &mut Merged<'_>) {
             }
         }
     }
+    unknown_states("workflow.move", &unknown, &workflow.states, out);
 }
 
 fn expect_status(config: &Config, out: &mut Merged<'_>) {
     let known = known_states(&config.workflow);
-    let names = config.assignment.expect_status.iter().enumerate();
-    for (index, name) in names.filter(|(_, name)| !known.contains(&fold(name))) {
-        let path = format!("assignment.expect_status.{index}");
-        unknown_state(&[&path, "assignment.expect_status", "workflow.states"], name, &config.workflow.states, out);
-    }
+    let key = "assignment.expect_status";
+    let names = config.assignment.expect_status.iter().enumerate().filter(|(_, name)| !known.contains(&fold(name)));
+    let unknown: Named<'_> = names.map(|(index, name)| (format!("{key}.{index}"), name)).collect();
+    unknown_states(key, &unknown, &config.workflow.states, out);
 }
 
-fn unknown_state(paths: &[&str], name: &str, states: &[String], out: &mut Merged<'_>) {
-    let help = format!("there are: {}, and none, open, closed", states.join(", "));
-    out.report_at(paths, format!("`{name}` is not among `workflow.states`"), Some(help));
+/// Says each name once. One that a built-in key names is no mistake where it stands: whoever renames the states must
+/// write that key, too.
+fn unknown_states(key: &str, named: &Named<'_>, states: &[String], out: &mut Merged<'_>) {
+    let mut said = BTreeSet::new();
+    let first = named.iter().filter(|(_, name)| said.insert(fold(name)));
+    let first: Vec<_> = first.map(|(path, name)| (path, format!("`{name}`"))).collect();
+    if first.is_empty() {
+        return;
+    }
+    if out.is_built_in(key) {
+        let list: Vec<&str> = first.iter().map(|(_, name)| name.as_str()).collect();
+        let message = format!("`{key}` (built in) names {}: not among `workflow.states`", list.join(", "));
+        let help = "set workflow.working and [[workflow.move]], too".to_owned();
+        return out.report_at(&["workflow.states", key], message, Some(help));
+    }
+    for (path, name) in first {
+        let help = format!("there are: {}, and none, open, closed", states.join(", "));
+        out.report_at(&[path, key, "workflow.states"], format!("{name} is not among `workflow.states`"), Some(help));
+    }
 }
 
 fn known_states(workflow: &Workflow) -> BTreeSet<String> {

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-use super::Config;
 use super::layers::Merged;
+use super::{Config, Tls};
+use crate::server::{TlsFiles, check_certificate};
+use crate::upstream::check_roots;
 
 /// Reports every named file that is missing, and every secret one that others can read or write.
 pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
@@ -27,6 +29,54 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
             out.report_at(&[key], format!("`{key}`: {message}"), help);
         }
     }
+}
+
+/// The same, and whether each file holds what a start reads from it.
+pub(super) fn check_contents(config: &Config, out: &mut Merged<'_>) {
+    check(config, out);
+    let (server, upstream) = (&config.server, &config.upstream);
+    let tokens = [
+        ("server.admin_token_file", &server.admin_token_file),
+        ("upstream.service_token_file", &upstream.service_token_file),
+        ("upstream.webhook_secret_file", &upstream.webhook_secret_file),
+    ];
+    for (key, path) in tokens.into_iter().filter_map(|(key, path)| Some((key, readable(path.as_deref(), true)?))) {
+        if let Err(error) = read_secret(path) {
+            out.report_at(&[key], format!("`{key}`: {}: {error}", path.display()), None);
+        }
+    }
+    certificate(&server.tls, out);
+    let roots = upstream.ca_file.as_deref().filter(|_| upstream.url.starts_with("https:"));
+    if let Some(Err(error)) = readable(roots, false).map(check_roots) {
+        out.report_at(&["upstream.ca_file"], format!("`upstream.ca_file`: {error}"), None);
+    }
+    if let Some(Err(message)) = config.audit.file.as_deref().map(can_be_made) {
+        let help = Some("make the directory; until then the audit waits in the ledger".to_owned());
+        out.report_at(&["audit.file"], format!("`audit.file`: {message}"), help);
+    }
+}
+
+fn certificate(tls: &Tls, out: &mut Merged<'_>) {
+    let files = readable(tls.certificate.as_deref(), false).zip(readable(tls.key.as_deref(), true));
+    let Some((cert, key)) = files.map(|(cert, key)| (cert.to_owned(), key.to_owned())) else { return };
+    let of_key = key.display().to_string();
+    if let Err(error) = check_certificate(&TlsFiles { cert, key }) {
+        let at = if error.path() == Some(&of_key) { "server.tls.key" } else { "server.tls.certificate" };
+        out.report_at(&[at], format!("`{at}`: {error}"), None);
+    }
+}
+
+/// The path, unless something was said of it already.
+fn readable(path: Option<&Path>, secret: bool) -> Option<&Path> {
+    path.filter(|path| problem(path, secret).is_none())
+}
+
+fn can_be_made(file: &Path) -> Result<(), String> {
+    if file.is_dir() {
+        return Err(format!("{} is a directory", file.display()));
+    }
+    let within = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if within.is_dir() { Ok(()) } else { Err(format!("{} is not a directory", within.display())) }
 }
 
 /// The token in a file, without the line end that editors add.

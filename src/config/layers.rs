@@ -238,11 +238,37 @@ impl<'t> Merged<'t> {
             };
             let span = error.span().unwrap_or(0..0);
             let path = find(&self.tree, "", &span)?;
-            self.report(&path, Some(&span), format!("`{path}`: {}", in_words(error.message())), None);
+            let help = error.message().starts_with("invalid type").then(|| self.example(&path)).flatten();
+            self.report(&path, Some(&span), format!("`{path}`: {}", in_words(error.message())), help);
             let built_in = locate(&self.defaults, &path)?.clone();
             replace(&mut self.tree, &path, built_in);
         }
         None
+    }
+
+    /// How a value of the right type is written, by the built-in one.
+    fn example(&self, path: &str) -> Option<String> {
+        let built_in = locate(&self.defaults, path)?;
+        let shown = DEFAULTS.get(built_in.span())?;
+        let is_tables = ELEMENT_KEYS.iter().any(|(of, _)| *of == path);
+        Some(match (built_in.get_ref(), locate(&self.tree, path)?.get_ref()) {
+            (DeValue::Array(_), DeValue::Array(_)) if is_tables => return None,
+            (DeValue::Array(_), _) if is_tables => {
+                format!("write `[[{path}]]` on a line of its own, and its keys below")
+            }
+            (DeValue::Array(_), DeValue::String(one)) => format!("write it as a list: [{one:?}]"),
+            (DeValue::Array(list), _) if list.is_empty() => "write it as a list: [\"one\", \"another\"]".to_owned(),
+            (DeValue::Array(_), _) => format!("write it as a list, such as {shown}"),
+            (DeValue::String(text), _) if text.is_empty() => "write it in quotes".to_owned(),
+            (DeValue::String(_), _) => format!("write it in quotes, such as {shown}"),
+            (DeValue::Boolean(_), _) => "write true or false, without quotes".to_owned(),
+            _ => format!("write a number, such as {shown}"),
+        })
+    }
+
+    /// Whether nobody set the key at a path.
+    pub(super) fn is_built_in(&self, path: &str) -> bool {
+        locate(&self.tree, path).is_some_and(|node| self.sources.is_built_in(node.span().start))
     }
 
     /// Notes a mistake in the key at a path; the empty path stands for the whole.
@@ -355,9 +381,9 @@ fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k s
     (distance <= 1 + word.chars().count() / 4).then_some(near)
 }
 
-/// Without the names of Rust types.
+/// Without the names of Rust and its libraries.
 fn in_words(message: &str) -> String {
-    ["usize", "u64", "u32"].iter().fold(message.to_owned(), |text, name| {
+    ["usize", "u64", "u32"].iter().fold(message.replace("a sequence", "a list"), |text, name| {
         text.replace(&format!("expected {name}"), "expected a whole number, not negative")
     })
 }

@@ -95,6 +95,12 @@ pub fn load(layers: &Layers) -> Result<Loaded, ConfigErrors> {
     read_with(layers, RENAMED, files::check)
 }
 
+/// As [`load`], and what the files hold as well: what would keep a gate from starting, and is not asked of somebody who
+/// may not read its secrets.
+pub fn rehearse(layers: &Layers) -> Result<Loaded, ConfigErrors> {
+    read_with(layers, RENAMED, files::check_contents)
+}
+
 /// Reads and checks a configuration without looking at the files that it names.
 pub fn read(layers: &Layers) -> Result<Loaded, ConfigErrors> {
     read_with(layers, RENAMED, |_, _| {})

@@ -122,7 +122,17 @@ fn mistakes_in_one_value() {
         ("[[server.listener]]\naddress = \"127.0.0.1:1\"\ntsl = true", "did you mean `tls`?"),
         ("[[workflow.move]]\nfrom = [\"none\"]\nto = \"todo\"\nbye = 1\nby = \"anyone\"", "did you mean `by`?"),
         ("upstream = \"http://h\"", "`upstream` is a section"),
-        ("[upstream]\nread_timeout = 5", "expected a string"),
+        ("[upstream]\nread_timeout = 5", "expected a string\n --> "),
+        ("[upstream]\nread_timeout = 5", "help: write it in quotes, such as \"30s\""),
+        ("[server]\nlisten = 8480", "help: write it in quotes, such as \"127.0.0.1:8480\""),
+        ("[server]\nworkers = \"many\"", "help: write a number, such as 0"),
+        ("[audit]\nstdout = \"yes\"", "help: write true or false"),
+        ("[audit]\nfile = 1", "help: write it in quotes"),
+        ("[assignment]\noverriders = \"alice\"", "expected a list\n --> "),
+        ("[assignment]\noverriders = \"alice\"", "help: write it as a list: [\"alice\"]"),
+        ("[assignment]\noverriders = [1]", "help: write it as a list: [\"one\", \"another\"]"),
+        ("[identity]\nsources = 1", "help: write it as a list, such as [\"listener\", \"path\", \"header\"]"),
+        ("singleton = 1", "help: write `[[singleton]]` on a line of its own"),
         ("[upstream]\nread_timeout = \"5\"", "is not a duration"),
         ("[upstream]\nread_timeout = \"off\"", "is not a duration"),
         ("[upstream]\nread_timeout = \"0s\"", "longer than zero"),
@@ -213,6 +223,20 @@ fn keys_that_do_not_fit_together() {
     for (text, fragment) in cases {
         check_refused(text, &[], &[fragment]);
     }
+}
+
+/// Renaming the states alone: each built-in key that names an old one is said once, with the names, and what to set.
+#[test]
+fn states_that_the_built_in_keys_name() {
+    let help = "help: set workflow.working and [[workflow.move]], too";
+    let working = "`workflow.working` (built in) names `in-progress`: not among `workflow.states`\n --> ";
+    check_refused("[workflow]\nstates = [\"a\", \"b\"]", &[], &[working, "`workflow.move` (built in) names `"]);
+    check_refused("[workflow]\nstates = [\"a\", \"b\"]", &[], &[help, help]);
+    check_refused("[workflow]\nstates = [\"a\"]\nworking = [\"a\"]", &[], &["`workflow.move` (built in) names `"]);
+    let own = "[workflow]\nstates = [\"a\"]\nworking = [\"a\"]\n[[workflow.move]]\nfrom = [\"b\", \"b\"]\nto = \"a\"\nby = \"anyone\"";
+    check_refused(own, &[], &["`b` is not among `workflow.states`"]);
+    let errors = read_text("[workflow]\nstates = [\"a\"]", &[], &[]).unwrap_err().to_string();
+    assert_eq!(errors.matches("`in-progress`").count(), 2, "{errors}");
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub struct Gate {
     renewals: watch::Renewals,
     heard: singleton::Unwritten,
     hints: watch::Hints,
+    sight: watch::Sight,
     under_way: AtomicUsize,
     quiet: Notify,
 }
@@ -210,6 +211,7 @@ impl Gate {
             renewals: watch::Renewals::default(),
             heard: singleton::Unwritten::default(),
             hints: watch::Hints::default(),
+            sight: watch::Sight::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
         })

@@ -1,15 +1,20 @@
 //! What the gate does without being asked: learn from passing traffic, and obey the operator.
 
+mod sight;
+
 use super::restore::address_of;
 use super::{Gate, LaneError};
 use crate::admission::{self, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Time};
+use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Snapshot, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+
+use sight::Blind;
+pub(super) use sight::Sight;
 
 /// What `claimgate release` did.
 #[derive(Debug)]
@@ -238,6 +243,9 @@ impl Gate {
         for record in doubtful.iter().chain(settled) {
             self.look_at(record).await;
         }
+        if last.is_none() {
+            self.sight.round_ended();
+        }
         Ok(())
     }
 
@@ -259,10 +267,11 @@ impl Gate {
     async fn look_at(self: &Arc<Self>, record: &ItemRecord) {
         let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else { return };
         let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return };
-        let answer = self.ports.upstream.read(self.ports.dialect.observe(&address, service)).await;
-        // 401, 403 and 404 are never evidence.
-        let Ok((response, _)) = answer else { return };
-        let ReadOutcome::Item(seen) = self.ports.dialect.read(&address, &response) else { return };
+        let seen = match self.watched(&address, service).await {
+            Ok(seen) => seen,
+            Err(why) => return self.sight.failed(&record.locator, &why),
+        };
+        self.sight.read(&record.locator);
         if seen.key != record.key {
             return;
         }
@@ -291,6 +300,20 @@ impl Gate {
             Err(error) => {
                 tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
             }
+        }
+    }
+    /// The item as the service token sees it. 401, 403 and 404 are never evidence.
+    async fn watched(&self, address: &Address, service: &Credential) -> Result<Snapshot, Blind> {
+        let answer = self.ports.upstream.read(self.ports.dialect.observe(address, service)).await;
+        let (response, _) = answer.map_err(|error| Blind::Everywhere(error.to_string()))?;
+        match self.ports.dialect.read(address, &response) {
+            ReadOutcome::Item(seen) => Ok(seen),
+            ReadOutcome::Denied if response.status == http::StatusCode::UNAUTHORIZED => {
+                Err(Blind::Everywhere(response.status.to_string()))
+            }
+            ReadOutcome::Denied => Err(Blind::Here(response.status.to_string())),
+            ReadOutcome::Moved(_) => Err(Blind::Here("the item has moved".to_owned())),
+            ReadOutcome::Unreadable(why) => Err(Blind::Here(why)),
         }
     }
 }

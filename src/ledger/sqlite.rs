@@ -103,12 +103,12 @@ impl SqliteLedger {
     ///
     /// A file that cannot be opened for a reason that may pass (read-only directory, full disk) is tried again later.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        let store = match Store::open(&options) {
+        let (store, told) = match Store::open(&options) {
             Err(OpenError::Unavailable(why)) => {
-                tracing::error!(ledger.error = %why, "ledger not available; guarded writes are refused");
-                None
+                not_available(&options, &why);
+                (None, Some(why))
             }
-            other => Some(other?),
+            other => (Some(other?), None),
         };
         let shared = Arc::new(Shared {
             identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
@@ -121,6 +121,7 @@ impl SqliteLedger {
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();
         let mut writer = Writer::new(options.clone(), Arc::clone(&shared));
+        writer.told = told;
         writer.adopt(store);
         spawn("ledger-writer", move || writer.run(&job_queue));
         let options = Arc::new(options);
@@ -298,6 +299,8 @@ struct Writer {
     store: Option<Store>,
     /// Lines whose group failed: their decisions were answered, so they must be written yet.
     deferred: Vec<Line>,
+    /// Why it could not be written, as it was said last.
+    told: Option<String>,
 }
 
 /// What one group has staged.
@@ -322,7 +325,7 @@ struct Staged {
 
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
-        Self { options, shared, store: None, deferred: Vec::new() }
+        Self { options, shared, store: None, deferred: Vec::new(), told: None }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -354,6 +357,10 @@ impl Writer {
             },
             // `run` has tried before this job was taken.
             Job::Reopen(reply) => drop(reply.send(self.store.as_ref().map(drop).ok_or_else(not_open))),
+            // A file that was never open owes nobody a line.
+            Job::Flush(reply) if self.store.is_none() && self.deferred.is_empty() && !group.dirty => {
+                drop(reply.send(Ok(())));
+            }
             Job::Flush(reply) => match self.begin(group) {
                 Ok(_) => group.marks.push(reply),
                 Err(error) => drop(reply.send(Err(error))),
@@ -452,6 +459,9 @@ impl Writer {
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
                 self.restart_log();
+                if self.told.take().is_some() {
+                    tracing::info!("ledger written again");
+                }
             }
             Err(error) => self.fail(group, lines, &error),
         }
@@ -469,9 +479,9 @@ impl Writer {
 
     /// Nothing of the group is on disk: the records go back, and only lines of decisions already answered are kept.
     fn fail(&mut self, group: Group, lines: Vec<Staged>, error: &LedgerError) {
-        tracing::error!(ledger.error = %error, "ledger group not written");
         if let Some(store) = &self.store {
             store.rollback();
+            self.tell(error);
         }
         let mut desk = self.shared.desk();
         desk.book.undo();
@@ -484,6 +494,20 @@ impl Writer {
         group.tenures.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
     }
 
+    /// Once for each reason: every write would say the same.
+    fn tell(&mut self, error: &LedgerError) {
+        let why = error.to_string();
+        if self.told.as_ref() != Some(&why) {
+            tracing::error!(
+                ledger.error = why,
+                state_dir = %self.options.dir.display(),
+                "the ledger was not written; guarded writes are refused until it can be: look at the disk of \
+                 server.state_dir"
+            );
+            self.told = Some(why);
+        }
+    }
+
     /// Tries a file again that could not be opened.
     fn reopen(&mut self) {
         if self.store.is_some() {
@@ -492,15 +516,25 @@ impl Writer {
         match Store::open(&self.options) {
             Ok(store) => {
                 tracing::info!("ledger available again");
+                self.told = None;
                 self.adopt(Some(store));
             }
-            Err(error) => tracing::debug!(ledger.error = %error, "ledger still not available"),
+            // Said when it was opened first; the next reason may be one that the operator made by mending that.
+            Err(error) => {
+                let why = error.to_string();
+                if self.told.as_ref().is_some_and(|told| *told != why) {
+                    not_available(&self.options, &why);
+                }
+                self.told = Some(why);
+            }
         }
     }
 
     fn adopt(&mut self, store: Option<Store>) {
         let Some(mut store) = store else { return };
-        let loader = Store::open_to_read(&self.options).inspect_err(|error| tracing::warn!(ledger.error = %error)).ok();
+        let loader = Store::open_to_read(&self.options)
+            .inspect_err(|error| tracing::error!(ledger.error = %error, "the ledger can be written and not be read"))
+            .ok();
         let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
         match store.tenures() {
             Ok(stored) => book.tenures = Tenures::stored(stored, self.options.now),
@@ -562,7 +596,9 @@ fn read_loop(options: &SqliteOptions, queue: &Receiver<ReadJob>) {
     let mut store = None;
     while let Ok(job) = queue.recv() {
         if store.is_none() {
-            store = Store::open_to_read(options).inspect_err(|error| tracing::warn!(ledger.error = %error)).ok();
+            // That it cannot be opened is the writer's to say: once, not with each question.
+            let opened = Store::open_to_read(options);
+            store = opened.inspect_err(|error| tracing::debug!(ledger.error = %error, "ledger not read")).ok();
         }
         if let Some(store) = &store {
             job(store);
@@ -581,6 +617,15 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(body) {
         tracing::error!(%error, thread = name, "thread not started");
     }
+}
+
+fn not_available(options: &SqliteOptions, why: &str) {
+    tracing::error!(
+        ledger.error = why,
+        state_dir = %options.dir.display(),
+        "no ledger: guarded writes are refused. server.state_dir must be a directory that this user may write to, and \
+         ledger.sqlite in it a ledger"
+    );
 }
 
 fn gone() -> LedgerError {

@@ -41,6 +41,7 @@ pub use self::fault::Fault;
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
 use self::headers::ClientView;
 pub use self::headers::Forwarded;
+pub use self::own::own_path;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
 pub use self::room::Room;

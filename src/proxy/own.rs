@@ -1,6 +1,6 @@
 //! What the gate itself answers on the public listener, under `/_claimgate/`: never forwarded.
 
-use super::{Body, Room, collect_within, full};
+use super::{Body, Room, claims, collect_within, full, singletons};
 use crate::gate::Gate;
 use hmac::{Hmac, Mac};
 use http::request::Parts;
@@ -23,6 +23,17 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Whether the gate itself answers at this path.
 pub(super) fn is_own(path: &str) -> bool {
     path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the gate has at a path of its own, in words for an operator; `None` for a path of the tracker.
+pub fn own_path(path: &str) -> Option<&'static str> {
+    let path = path.split('?').next().unwrap_or_default();
+    match path {
+        _ if claims::is_here(path) => Some("claims API"),
+        _ if singletons::is_here(path) => Some("singletons"),
+        _ if path.starts_with(WEBHOOKS) => Some("webhooks"),
+        _ => is_own(path).then_some("nothing (404)"),
+    }
 }
 
 /// Answers a request for one of the gate's own paths.

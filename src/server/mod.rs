@@ -31,7 +31,7 @@ pub use self::listen::{Bind, ListenerConfig};
 pub use self::operator::Operator;
 #[doc(hidden)]
 pub use self::sniff::sniff;
-pub use self::tls::{Certificates, TlsError, TlsFiles};
+pub use self::tls::{Certificates, TlsError, TlsFiles, check_certificate};
 use crate::proxy::{Shared, Worker};
 
 /// How to serve.

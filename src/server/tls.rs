@@ -2,11 +2,11 @@
 //!
 //! New connections take what is current; open ones keep what they began with. Files that cannot be used change nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -22,13 +22,21 @@ pub struct TlsFiles {
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds no PEM of the kind.
+    /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
         path: String,
         /// Why.
-        source: rustls_pki_types::pem::Error,
+        source: pem::Error,
+    },
+    /// A file holds no PEM of the kind.
+    #[error("{path} holds no {what} in PEM")]
+    Nothing {
+        /// The file.
+        path: String,
+        /// What it should hold.
+        what: &'static str,
     },
     /// Chain and key do not fit, or rustls does not take them.
     #[error("cannot use the certificate: {0}")]
@@ -76,14 +84,32 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
+impl TlsError {
+    fn of(path: &Path, what: &'static str, source: pem::Error) -> Self {
+        let path = path.display().to_string();
+        match source {
+            pem::Error::NoItemsFound => Self::Nothing { path, what },
+            source => Self::Read { path, source },
+        }
+    }
+
+    /// The file that is to blame, where one alone is.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Read { path, .. } | Self::Nothing { path, .. } => Some(path),
+            Self::Use(_) => None,
+        }
+    }
+}
+
+/// Whether a listener could begin with these files; the same reading as its own.
+pub fn check_certificate(files: &TlsFiles) -> Result<(), TlsError> {
+    read(files, true).map(drop)
+}
+
 fn read(files: &TlsFiles, http2: bool) -> Result<rustls::ServerConfig, TlsError> {
-    let path = files.cert.display();
-    let wrong = |source| TlsError::Read { path: path.to_string(), source };
-    let chain =
-        CertificateDer::pem_file_iter(&files.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(wrong)?;
-    let path = files.key.display();
-    let wrong = |source| TlsError::Read { path: path.to_string(), source };
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(wrong)?;
+    let chain = read_chain(&files.cert).map_err(|why| TlsError::of(&files.cert, "certificate", why))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|why| TlsError::of(&files.key, "private key", why))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -91,4 +117,10 @@ fn read(files: &TlsFiles, http2: bool) -> Result<rustls::ServerConfig, TlsError>
         .with_single_cert(chain, key)?;
     config.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     Ok(config)
+}
+
+/// At least one.
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
+    if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
 }

@@ -111,6 +111,11 @@ fn system_roots() -> Result<RootCertStore, DialError> {
     Ok(roots)
 }
 
+/// Whether the tracker's certificate could be checked by this file; the same reading as the dialer's.
+pub fn check_roots(path: &Path) -> Result<(), DialError> {
+    file_roots(path).map(drop)
+}
+
 fn file_roots(path: &Path) -> Result<RootCertStore, DialError> {
     let wrong = |e: &dyn std::fmt::Display| DialError::Roots(format!("{}: {e}", path.display()));
     let mut roots = RootCertStore::empty();

@@ -12,7 +12,7 @@ mod pool;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::dial::{DialError, Dialer};
+pub use self::dial::{DialError, Dialer, check_roots};
 pub use self::http::HttpUpstream;
 pub use self::io::Io;
 pub use self::origin::{Origin, OriginError, Place};

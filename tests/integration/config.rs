@@ -81,6 +81,7 @@ fn a_flag_and_a_variable_are_named() {
   |
   | CLAIMGATE_SERVER_WORKERS=many
   |                          ^^^^
+  = help: write a number, such as 0
 
 error: `server.listen`: `here` is not an address and a port: write them as \"127.0.0.1:8480\", \"0.0.0.0:8480\" or \"[::1]:8480\"
  --> command line
@@ -89,6 +90,51 @@ error: `server.listen`: `here` is not an address and a port: write them as \"127
   |          ^^^^
 ",
     );
+}
+
+/// What a start would stumble over: each at its key, with the file, and said once.
+#[test]
+fn check_reads_what_a_start_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        crate::e2e::write_private(&path, text);
+        path.to_str().unwrap().to_owned()
+    };
+    let made = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
+    let (cert, key) = (file("cert.pem", &made.cert.pem()), file("key.pem", &made.signing_key.serialize_pem()));
+    let other = rcgen::generate_simple_self_signed(["gate.test".to_owned()]).unwrap();
+    let other = file("other.pem", &other.signing_key.serialize_pem());
+    let (empty, token, none) = (file("empty", " \n"), file("token", "hush\n"), file("none.pem", "no PEM\n"));
+    let tls = |cert: &str, key: &str| format!("[server.tls]\ncertificate = {cert:?}\nkey = {key:?}\n");
+    let ca = |file: &str| format!("[upstream]\nurl = \"https://h\"\nca_file = {file:?}\n");
+    let missing = directory.path().join("missing/audit.log");
+    let cases = [
+        (
+            format!("[server]\nadmin_token_file = {empty:?}\n"),
+            "`server.admin_token_file`: ",
+            "empty: the file is empty",
+        ),
+        (format!("[upstream]\nservice_token_file = {empty:?}\n"), "`upstream.service_token_file`: ", "is empty"),
+        (format!("[upstream]\nwebhook_secret_file = {empty:?}\n"), "`upstream.webhook_secret_file`: ", "is empty"),
+        (tls(&none, &key), "`server.tls.certificate`: ", "none.pem holds no certificate in PEM"),
+        (tls(&cert, &none), "`server.tls.key`: ", "none.pem holds no private key in PEM"),
+        (tls(&cert, &other), "`server.tls.certificate`: ", "cannot use the certificate"),
+        (ca(&none), "`upstream.ca_file`: ", "no certificate in it"),
+        (format!("[audit]\nfile = {missing:?}\n"), "`audit.file`: ", "missing is not a directory"),
+        (format!("[audit]\nfile = {:?}\n", directory.path()), "`audit.file`: ", "is a directory"),
+    ];
+    for (text, of, what) in cases {
+        let output = claimgate(&WITH_FILE, &text, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}: {said}");
+        assert_eq!((said.matches("error: ").count(), said.matches(what).count()), (1, 1), "{what}: {said}");
+        assert!(said.contains(&format!("error: {of}")) && said.contains("--> gate.toml:"), "{said}");
+    }
+    let good =
+        format!("{}[upstream]\nservice_token_file = {token:?}\n[audit]\nfile = \"audit.log\"\n", tls(&cert, &key));
+    check_printed(&WITH_FILE, &good, &[], &["listens on https://"]);
+    check_printed(&WITH_FILE, &ca(&cert), &[], &["https://h"]);
 }
 
 #[test]
@@ -126,6 +172,58 @@ fn check_prints_json_that_a_file_would_accept() {
     );
 }
 
+/// The reader of the pipe has gone before anything is written.
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let (address, request) = answer_once(200, r#"[{"kind":"decision"}]"#);
+    let cases: [&[&str]; 7] = [
+        &["check", "--json"],
+        &["check"],
+        &["explain", "GET", "/"],
+        &["explain", "GET", "/_claimgate/v1"],
+        &["demo", "--agents", "1", "--issues", "1"],
+        &["history", "o/r#1", "--admin", &address],
+        &["report", "gate.toml"],
+    ];
+    for arguments in cases {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("gate.toml"), "").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+        command.args(arguments).current_dir(directory.path()).env_clear().stdout(writer);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(0), ""), "{arguments:?}");
+    }
+    request.join().unwrap();
+}
+
+/// Errors too: nobody is left who could be told.
+#[test]
+fn a_closed_pipe_leaves_the_exit_code_as_it_is() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+    command.args(["check", "--config", "/nowhere.toml"]).env_clear().stderr(writer);
+    assert_eq!(command.status().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_path_of_the_gates_own_is_explained_as_that() {
+    let cases = [
+        ("POST", "/_claimgate/v1/claims", "route: claims API; answered by the gate itself, never forwarded"),
+        ("POST", "/as/one/_claimgate/v1/claims/next", "route: claims API;"),
+        ("POST", "/_claimgate/v1/webhooks/forgejo", "route: webhooks;"),
+        ("GET", "/_claimgate/v1/singletons?x=1", "route: singletons;"),
+        ("GET", "/_claimgate/v2", "route: nothing (404);"),
+        ("GET", "/_claimgatex", "route: pass"),
+    ];
+    for (method, path, expected) in cases {
+        check_printed(&["explain", method, path, "{}"], "", &[], &[expected]);
+    }
+}
+
 #[test]
 fn without_a_gate_the_clients_say_so() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -143,11 +241,18 @@ fn without_a_gate_the_clients_say_so() {
 #[test]
 fn what_the_gate_answers_is_printed() {
     let claims = r#"{"claims":[{"resource":"o/r#7","agent":{"account":"bot","instance":"a1"},"since":"2026-11-21T09:00:00Z","state":"active"}]}"#;
-    let cases: [(&[&str], u16, &str, &str, i32); 6] = [
+    let cases: [(&[&str], u16, &str, &str, i32); 7] = [
         (&["claims"], 200, claims, "o/r#7  bot      a1        2026-11-21T09:00:00Z  -          active", 0),
         (&["claims", "--json"], 200, claims, "\"account\": \"bot\"", 0),
         (&["release", "o/r#7", "--reason", "stuck"], 200, "", "released", 0),
         (&["release", "o/r#7"], 404, r#"{"message":"nobody holds o/r#7"}"#, "404 Not Found: nobody holds o/r#7", 1),
+        (
+            &["claims"],
+            401,
+            "Unauthorized\n",
+            "the gate wants its admin token (server.admin_token_file): Unauthorized\n",
+            1,
+        ),
         (&["health"], 200, "ok", "", 0),
         (&["health", "--ready"], 503, "draining", "503 Service Unavailable: draining", 1),
     ];

@@ -89,6 +89,7 @@ pub struct Setup {
     state: PathBuf,
     config: String,
     shell: Option<&'static str>,
+    listen: String,
     keep: Arc<tempfile::TempDir>,
 }
 
@@ -120,7 +121,14 @@ impl Setup {
     pub fn before(upstream: &str) -> Self {
         let keep = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let state = keep.path().join("state");
-        Self { upstream: upstream.to_owned(), state, config: String::new(), shell: None, keep }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { upstream: upstream.to_owned(), state, config: String::new(), shell: None, listen, keep }
+    }
+
+    /// Another address than a free one.
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
     }
 
     /// More configuration, in TOML.
@@ -143,6 +151,7 @@ impl Setup {
             state: self.state.clone(),
             config: self.config.clone(),
             shell: None,
+            listen: self.listen.clone(),
             keep,
         }
     }
@@ -173,7 +182,7 @@ impl Setup {
             command.env_remove(name);
         }
         command.arg("serve").arg("--config").arg(config);
-        command.args(["--upstream", &self.upstream, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--upstream", &self.upstream, "--listen", &self.listen, "--admin", "127.0.0.1:0"]);
         command.arg("--state-dir").arg(&self.state);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use claimgate::fake_forge::{FakeForge, Fault, Matcher};
+use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options};
 use hmac::{Hmac, Mac};
 use http::Method;
 use rustix::process::Signal;
@@ -220,6 +220,33 @@ async fn without_a_service_token_a_release_says_what_is_left_to_do() {
 }
 
 // === outside edits, noticed without a request ===
+
+/// Blind is what the gate is with a token that the tracker refuses: said once, and once when it sees again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_token_that_is_refused_is_said_once() {
+    let forge = e2e::forge_with(Options::forgejo_15(), &["ann", SERVICE]).await;
+    let (first, second) = (backlog_issue(&forge).number, backlog_issue(&forge).number);
+    forge.revoke_token(&e2e::token(SERVICE));
+    let gate = with_service(&forge, "").start().await;
+    gate.agent("ann").claim(first).await.granted();
+    gate.agent("ann").claim(second).await.granted();
+    let said = |level: &str| {
+        let log = gate.stderr();
+        let lines = log.lines().filter(|line| line.contains("upstream.service_token_file") && line.contains(level));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = || forge.requests().iter().filter(|request| request.status == Some(401)).count();
+    let often = || async { (refused() >= 6).then_some(()) };
+    assert!(eventually(often, SOON).await.is_some(), "{} reads", refused());
+    let warned = said("WARN");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("401 Unauthorized"), "{warned:?}");
+
+    forge.add_token(SERVICE, &e2e::token(SERVICE), false);
+    let told = || async { (!said("INFO").is_empty()).then_some(()) };
+    assert!(eventually(told, SOON).await.is_some(), "{}", gate.stderr());
+    assert_eq!((said("WARN").len(), said("INFO").len()), (1, 1));
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outside_edits_end_holdings_without_any_request() {

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use race::{Plan, Tally};
+use self::race::{Plan, Tally};
+use super::output;
 
 /// `claimgate demo`
 #[derive(Debug, Args)]
@@ -29,16 +30,16 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan { agents: args.agents.into(), issues: args.issues.into() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("{}", introduction(plan));
+    output::print_line(introduction(plan))?;
     let (without, through) = runtime.block_on(both(plan))?;
-    println!("{}", table(&[("without the gate", &without), ("through the gate", &through)]));
+    output::print_line(table(&[("without the gate", &without), ("through the gate", &through)]))?;
     if through.is_clean(plan) {
-        println!("{}", what_next(&without));
+        output::print_line(what_next(&without))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
-        "The gate did not keep its promise: each issue should have exactly one winner, and the forge should agree."
-    );
+    output::print_line(
+        "The gate did not keep its promise: each issue should have exactly one winner, and the forge should agree.",
+    )?;
     Ok(ExitCode::FAILURE)
 }
 

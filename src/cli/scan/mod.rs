@@ -5,7 +5,6 @@
 mod findings;
 mod tracker;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use self::findings::{Finding, Judge};
 use self::tracker::{Listed, Tracker};
 use super::table::{Column, plain, render};
-use super::{ConfigArgs, compose};
+use super::{ConfigArgs, compose, output};
 use crate::clock::SystemClock;
 use crate::config::{Config, Loaded};
 use crate::dialect::Credential;
@@ -57,17 +56,17 @@ pub fn run(args: &ScanArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let scan = runtime.block_on(scan(args, &loaded.config))?;
     for why in &scan.incomplete {
-        eprintln!("warning: {}", plain(why));
+        output::say(format_args!("warning: {}", plain(why)));
     }
     let shown = if args.json { format!("{:#}\n", scan.to_json()) } else { scan.as_text() };
-    io::stdout().lock().write_all(shown.as_bytes())?;
+    output::print(shown)?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
     let service = compose::service(config)?;
     if service.is_none() {
-        eprintln!("warning: upstream.service_token_file is not set: only what everybody may read is looked through");
+        output::say("warning: upstream.service_token_file is not set: only what everybody may read is looked through");
     }
     let is_known = service.is_some();
     let mut tracker = Tracker::new(config, service.unwrap_or_else(Credential::default), args.rate)?;

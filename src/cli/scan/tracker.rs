@@ -17,6 +17,7 @@ use crate::upstream::HttpUpstream;
 /// The tracker, read with one credential.
 pub(super) struct Tracker {
     dialect: Arc<dyn Dialect>,
+    url: String,
     upstream: HttpUpstream,
     credential: Credential,
     pace: Interval,
@@ -39,14 +40,15 @@ impl Tracker {
         let upstream = HttpUpstream::new(&compose::upstream(config)?)?;
         let mut pace = interval(Duration::from_secs(1) / rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { dialect: compose::dialect(config)?, upstream, credential, pace })
+        let url = config.upstream.url.clone();
+        Ok(Self { dialect: compose::dialect(config)?, url, upstream, credential, pace })
     }
 
     /// An unknown token is no error to some trackers: they answer as to a stranger, and much would be missing.
     pub(super) async fn check_token(&mut self) -> anyhow::Result<()> {
         self.pace.tick().await;
         let answer = self.upstream.read(self.dialect.whoami(&self.credential)).await;
-        let (response, _) = answer.context("the tracker could not be read")?;
+        let (response, _) = answer.with_context(|| format!("the tracker at {} could not be read", self.url))?;
         match self.dialect.account(&response) {
             Whoami::Account(_) | Whoami::Forbidden => Ok(()),
             Whoami::Refused => bail!(
@@ -159,7 +161,8 @@ impl Tracker {
     async fn page(&mut self, listing: Listing<'_>, page: usize) -> anyhow::Result<WireResponse> {
         self.pace.tick().await;
         let answer = self.upstream.read(self.dialect.list(listing, page, &self.credential)).await;
-        Ok(answer.with_context(|| format!("the tracker could not be read for {}", told(listing)))?.0)
+        let failed = || format!("the tracker at {} could not be read for {}", self.url, told(listing));
+        Ok(answer.with_context(failed)?.0)
     }
 }
 

@@ -1,0 +1,94 @@
+//! Whether the watcher can see: told when that changes, not at each read.
+//!
+//! A service token that the tracker refuses leaves the gate blind to what happens outside it, and nothing else fails.
+//! One refused item must not be told again each time that its turn comes, nor a repository that answers for some items
+//! only: what is refused is told at once, that it is seen again after a whole round of reads without a refusal.
+
+use crate::model::{Locator, Project};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+/// What the reads of the watcher came to.
+#[derive(Debug, Default)]
+pub(in crate::gate) struct Sight(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// What was told as refused.
+    told: HashSet<Scope>,
+    /// Refused, and answered, since the round began.
+    refused: HashSet<Scope>,
+    answered: HashSet<Scope>,
+}
+
+/// What one refusal is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    /// Whatever is asked with the token.
+    All,
+    /// What is in a repository.
+    Of(Project),
+}
+
+/// Why a read showed nothing.
+pub(super) enum Blind {
+    /// There was no answer, or one that says that nobody knows the token.
+    Everywhere(String),
+    /// An answer that may be about this item or its repository alone.
+    Here(String),
+}
+
+// === impl Sight ===
+
+impl Sight {
+    pub(super) fn read(&self, item: &Locator) {
+        let mut seen = self.lock();
+        seen.answered.insert(Scope::All);
+        seen.answered.insert(Scope::Of(item.project.clone()));
+    }
+
+    pub(super) fn failed(&self, item: &Locator, why: &Blind) {
+        let (scope, said) = match why {
+            Blind::Everywhere(said) => (Scope::All, said),
+            Blind::Here(said) => (Scope::Of(item.project.clone()), said),
+        };
+        let mut seen = self.lock();
+        seen.refused.insert(scope.clone());
+        if seen.told.insert(scope) {
+            tracing::warn!(
+                resource = %item,
+                said,
+                "an item was not read with upstream.service_token_file: while that lasts, edits past the gate are not \
+                 noticed and doubts not ended early"
+            );
+        }
+    }
+
+    /// All that is held was looked at once.
+    pub(super) fn round_ended(&self) {
+        let mut seen = self.lock();
+        let Seen { told, refused, answered } = &mut *seen;
+        told.retain(|scope| {
+            let mended = answered.contains(scope) && !refused.contains(scope);
+            if mended {
+                tracing::info!(%scope, "items are read again with upstream.service_token_file");
+            }
+            !mended
+        });
+        refused.clear();
+        answered.clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Of(project) => project.fmt(f),
+        }
+    }
+}
