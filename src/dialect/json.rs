@@ -3,8 +3,9 @@
 //! Trackers read JSON leniently and not alike: names without regard to case (by Unicode simple folding, and lately
 //! without regard to `_` and `-`), the last of two equal members, text after the document. One of them (goccy/go-json to
 //! v0.10.5, in Forgejo 7 to 15 and Gitea 1.16 to 1.25) loses its place at a name with an escape: it takes the beginning
-//! of a name for the whole, or what is in a string for members. Whatever two readers could take differently is refused
-//! here. Members that nobody asks for keep their bytes.
+//! of a name for the whole, or what is in a string for members. Another (jsoniter, in Gitea 1.15) compares names by a hash
+//! that is easily made to collide. Whatever two readers could take differently is refused here. Members that nobody asks
+//! for keep their bytes.
 
 use super::ParseError;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
@@ -85,10 +86,12 @@ fn malformed(error: &serde_json::Error) -> ParseError {
 
 fn check_names(members: &[Member], watched: &[&str]) -> Result<(), ParseError> {
     let mut seen = BTreeSet::new();
-    let watched: Vec<(&str, String)> = watched.iter().map(|exact| (*exact, fold_name(exact))).collect();
+    let watched: Vec<_> = watched.iter().map(|exact| (*exact, fold_name(exact), jsoniter_hash(exact))).collect();
     for Member { name, .. } in members {
         let folded = fold_name(name);
-        if let Some((exact, _)) = watched.iter().find(|(exact, fold)| *exact != name && *fold == folded) {
+        let hash = jsoniter_hash(name);
+        let alike = |(exact, fold, of): &&(&str, String, u64)| *exact != name && (*fold == folded || *of == hash);
+        if let Some((exact, ..)) = watched.iter().find(alike) {
             let name = shorten(name);
             return Err(refuse(format!("the member `{name}` may be read as `{exact}`: spell it exactly")));
         }
@@ -97,6 +100,13 @@ fn check_names(members: &[Member], watched: &[&str]) -> Result<(), ParseError> {
         }
     }
     Ok(())
+}
+
+/// By this, and by nothing else, jsoniter knows the members of an object with up to ten (`reflect_struct_decoder.go`,
+/// v1.1.11: FNV-1a of 32 bits in 64).
+fn jsoniter_hash(name: &str) -> u64 {
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+    name.bytes().fold(0x811C_9DC5, add)
 }
 
 fn check_value(value: &RawValue, values: &Cell<usize>) -> Result<(), ParseError> {
@@ -314,6 +324,9 @@ mod tests {
         check("{\"to\u{212A}en\":1}".as_bytes(), Err("may be read as `token`"));
         check(br#"{"DueDate":1}"#, Err("may be read as `due_date`"));
         check(br#"{"assign-ees":1}"#, Err("may be read as `assignees`"));
+        // Names with the hash of another; jsoniter 1.1.11 takes each for the one that it is refused for.
+        check(br#"{"ovrtgx993z(t7:2[5":["eve"]}"#, Err("may be read as `assignees`"));
+        check(br#"{"nxgiiv1)58:h>6|9,":"closed"}"#, Err("may be read as `state`"));
         // Names with an escape, which goccy/go-json reads as others, or as the end of a string.
         check(br#"{"\u0061ssignees":["a"]}"#, Err("`assignees` is written with an escape"));
         check(br#"{"\u0061ssigne":"eve"}"#, Err("with an escape"));
