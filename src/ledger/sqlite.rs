@@ -221,6 +221,8 @@ impl Ledger for SqliteLedger {
     fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
         let (options, locator) = (Arc::clone(&self.options), locator.clone());
         Box::pin(async move {
+            // A refusal's line is written with the next group. What cannot be written is no reason to tell nothing.
+            drop(self.flushed().await);
             // On a connection and a thread of its own: it takes a while, and the printing of the audit goes on.
             let look = move || {
                 let store =
