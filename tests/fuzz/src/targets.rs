@@ -37,12 +37,14 @@ pub const ALL: [(&str, Run); 8] = [
 /// What a client sends over HTTP/1: the same is seen of it whatever pieces it comes in, and a head that goes on has one
 /// reading.
 pub fn head(data: &[u8]) {
-    let (heads, refused) = server::sniff(&[data]);
+    // What is wrong in a long line may be told only when the line has ended.
+    let data = [data, b"\r\n\r\n"].concat();
+    let (heads, refused) = server::sniff(&[&data]);
     assert_eq!((heads, refused), server::sniff(&data.chunks(1).collect::<Vec<_>>()));
     if heads == 0 {
         return;
     }
-    let text = String::from_utf8_lossy(data);
+    let text = String::from_utf8_lossy(&data);
     let (first, _) = text.trim_start_matches("\r\n").split_once("\r\n\r\n").expect("it has an end");
     let (mut lengths, mut codings) = (Vec::new(), 0);
     for line in first.split("\r\n") {
