@@ -28,6 +28,7 @@ mod load;
 mod operating;
 mod properties;
 mod protocol;
+mod readers;
 mod restart;
 mod rulebook;
 mod shapes;
