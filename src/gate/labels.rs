@@ -115,25 +115,28 @@ impl Gate {
 
 /// The labels that these name, besides those that the item carries; `None` where one of them is not known.
 fn named(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<Vec<Label>> {
-    let is_named = |label: &Label| refs.iter().any(|wanted| wanted.may_mean(label));
-    let is_known = |wanted: &LabelRef| seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
-    refs.iter().all(is_known).then(|| known.iter().filter(|label| is_named(label)).cloned().collect())
+    refs.iter().all(|wanted| is_known(wanted, seen, known)).then(|| meant(refs, known).collect())
+}
+
+fn is_known(wanted: &LabelRef, seen: &Snapshot, known: &[Label]) -> bool {
+    seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name))
+}
+
+fn meant(refs: &BTreeSet<LabelRef>, known: &[Label]) -> impl Iterator<Item = Label> {
+    known.iter().filter(|label| refs.iter().any(|wanted| wanted.may_mean(label))).cloned()
 }
 
 /// Names that no label has are taken at their word: the tracker makes nothing of them. One with accents and the like is
 /// given back: some databases take it for a label without them.
 fn taken_at_word<'a>(refs: &'a BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Result<Vec<Label>, &'a str> {
-    let is_known = |wanted: &LabelRef| seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
-    let mut labels = Vec::new();
+    let mut labels: Vec<Label> = meant(refs, known).collect();
     for wanted in refs {
         match wanted {
-            LabelRef::Name(name) if !name.is_ascii() && !is_known(wanted) => return Err(name),
+            LabelRef::Name(name) if !name.is_ascii() && !is_known(wanted, seen, known) => return Err(name),
             LabelRef::Name(name) => labels.push(Label { id: 0, name: name.clone(), exclusive: false }),
             LabelRef::Id(_) => {}
         }
     }
-    let is_named = |label: &&Label| refs.iter().any(|wanted| wanted.may_mean(label));
-    labels.extend(known.iter().filter(is_named).cloned());
     Ok(labels)
 }
 

@@ -60,7 +60,6 @@ struct Fresh {
 struct Entered<'a> {
     turn: &'a Turn,
     caller: &'a Caller,
-    rules: &'a Rules,
     key: &'a ResourceKey,
     attempt: AttemptId,
     waited: Duration,
@@ -141,12 +140,11 @@ impl Section {
         let (key, mut fresh) = self.resolve(address, caller).await?;
         // Its turn, first come, first served.
         let turn = self.enter(&key, address).await?;
-        let rules = &*self.rules;
         let waited = self.took();
         self.gate.ports.metrics.waited(waited);
         // A refusal may rest on what somebody else has just seen.
-        self.gather(&turn, caller, rules).await;
-        if let Some(reply) = self.shared_refusal(&turn, caller, rules, waited) {
+        self.gather(&turn, caller).await;
+        if let Some(reply) = self.shared_refusal(&turn, caller, waited) {
             return Ok(reply);
         }
         // An abandoned release must not strike a later claim.
@@ -155,9 +153,9 @@ impl Section {
         }
         failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
-        let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh, rules).await?;
+        let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh).await?;
         failpoint::reach("t1.after");
-        let entered = Entered { turn: &turn, caller, rules, key: &key, attempt, waited };
+        let entered = Entered { turn: &turn, caller, key: &key, attempt, waited };
         let ended = self.entered(&entered, record, fresh, address).await;
         self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
         ended
@@ -192,7 +190,7 @@ impl Section {
             Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
         let question = Question {
-            rules: at.rules,
+            rules: &self.rules,
             caller: at.caller,
             change: &self.ask.intent.change,
             record: &record,
@@ -324,11 +322,11 @@ impl Section {
     }
 
     /// While a herd comes at a held item, waits for it to gather, so that one read answers it.
-    async fn gather(&self, turn: &Turn, caller: &Caller, rules: &Rules) {
+    async fn gather(&self, turn: &Turn, caller: &Caller) {
         let herd = |seen: &Observation| {
             seen.began < self.ask.arrived
                 && self.gate.ports.clock.boot() < seen.began + HERD
-                && self.refusal_by(seen, caller, rules).is_some()
+                && self.refusal_by(seen, caller).is_some()
         };
         if !turn.observation().is_some_and(|seen| herd(&seen)) {
             return;
@@ -343,9 +341,9 @@ impl Section {
         }
     }
 
-    fn shared_refusal(&self, turn: &Turn, caller: &Caller, rules: &Rules, waited: Duration) -> Option<Reply> {
+    fn shared_refusal(&self, turn: &Turn, caller: &Caller, waited: Duration) -> Option<Reply> {
         let seen = turn.observation().filter(|seen| seen.began >= self.ask.arrived)?;
-        let rejection = self.refusal_by(&seen, caller, rules)?;
+        let rejection = self.refusal_by(&seen, caller)?;
         let mut reply = self.refused(Some(&seen.seen.key), *rejection);
         reply.decision = Decision::Reject;
         tracing::trace!(waited = ?waited, "refused on a shared observation");
@@ -353,19 +351,27 @@ impl Section {
     }
 
     /// What would be refused by an observation alone; never anything that contradicts the holding.
-    fn refusal_by(&self, seen: &Observation, caller: &Caller, rules: &Rules) -> Option<Box<Rejection>> {
+    fn refusal_by(&self, seen: &Observation, caller: &Caller) -> Option<Box<Rejection>> {
         let now = self.gate.ports.clock.now();
         let held = seen.record.holding.as_ref();
         let settled = seen.record.doubts.is_empty()
             && !held.is_some_and(|held| is_nameless_self(&held.actor, caller))
             && self.gate.reads.is_reader(&caller.credential, &seen.seen.locator.project)
-            && admission::outside_edit(&seen.record, &seen.seen, rules, now).is_none();
+            && admission::outside_edit(&seen.record, &seen.seen, &self.rules, now).is_none();
         let change = &self.ask.intent.change;
         let labels = match &change.labels {
             Some(change) => self.gate.known_labels(change.members(), &seen.seen)?,
             None => Vec::new(),
         };
-        let question = Question { rules, caller, change, record: &seen.record, seen: &seen.seen, labels: &labels, now };
+        let question = Question {
+            rules: &self.rules,
+            caller,
+            change,
+            record: &seen.record,
+            seen: &seen.seen,
+            labels: &labels,
+            now,
+        };
         match settled.then(|| admission::decide(&question)) {
             Some((Verdict::Reject(rejection), _)) => Some(Box::new(rejection)),
             _ => None,
@@ -381,7 +387,6 @@ impl Section {
         caller: &Caller,
         turn: &Turn,
         fresh: &mut Option<Fresh>,
-        rules: &Rules,
     ) -> Result<(AttemptId, ItemRecord), Stop> {
         for last in [false, true] {
             let attempt = self.attempt(key, address, caller);
@@ -400,7 +405,7 @@ impl Section {
                     if read.seen.key != *key {
                         return Err(Stop::Moved);
                     }
-                    self.gate.resolve_by(key, &read.seen, turn, rules).await;
+                    self.gate.resolve_by(key, &read.seen, turn, &self.rules).await;
                     *fresh = Some(read);
                 }
                 Err(error) => return Err(Stop::Refuse(Self::not_entered(&locator, &error))),
@@ -458,7 +463,7 @@ impl Section {
 
     async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
         let record = self.rebind(at, record, seen).await?;
-        let done = self.gate.account_for(record, seen, at.rules).await;
+        let done = self.gate.account_for(record, seen, &self.rules).await;
         done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))
     }
 
@@ -496,7 +501,7 @@ impl Section {
     }
 
     async fn grant(&self, at: &Entered<'_>, fresh: Fresh, noop: Noop) -> Ended {
-        let shown = at.rules.workflow.shown(&fresh.seen);
+        let shown = self.rules.workflow.shown(&fresh.seen);
         let (kind, ownership) = (noop.kind, noop.ownership.clone());
         let step = Step::Grant { attempt: at.attempt.clone(), kind, ownership, shown: shown.clone() };
         let mut note = self.note(at, Decision::Noop, None);
@@ -559,7 +564,7 @@ impl Section {
             &fresh.seen,
             back.as_ref().map(|back| &back.seen),
             by_holder,
-            &at.rules.workflow,
+            &self.rules.workflow,
         );
         Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
     }
@@ -655,7 +660,7 @@ impl Section {
         };
         failpoint::reach("t3.after");
         if let (Some(record), Some(back)) = (record, &back) {
-            if at.rules.workflow.put_back && !self.ask.operator && matches!(outcome, Outcome::Committed { .. }) {
+            if self.rules.workflow.put_back && !self.ask.operator && matches!(outcome, Outcome::Committed { .. }) {
                 let stray = record.stray.clone().map(|found| (back.address.clone(), found));
                 *self.stray.lock().unwrap_or_else(PoisonError::into_inner) = stray;
             }

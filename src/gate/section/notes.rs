@@ -31,7 +31,7 @@ impl Section {
     pub(super) fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
         let mut note = self.note_of(at.attempt.as_str().to_owned(), decision, code);
         note.waited = at.waited;
-        note.authority = match at.rules.assignment.release_by {
+        note.authority = match self.rules.assignment.release_by {
             _ if at.caller.overrider => Some(Authority::Overrider),
             By::Anyone => Some(Authority::Anyone),
             By::Holder => None,

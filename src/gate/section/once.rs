@@ -10,7 +10,7 @@ use super::super::{Answered, Reply, Turn, refusal};
 use super::terms::Leave;
 use super::{Ended, Fresh, Section, Stop};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
-use crate::admission::{self, By, OutsideEdit, Refused, Rules};
+use crate::admission::{self, By, OutsideEdit, Refused};
 use crate::dialect::{Address, Creation, Intent, Listed, WireRequest, WireResponse};
 use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, failpoint};
 use crate::model::{
@@ -71,8 +71,7 @@ const MOST_PAGES: usize = 100;
 impl Section {
     /// A creation: judged where a rule is about it, else only sent.
     pub(super) async fn once(&self, creation: &Creation, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
-        let rules = &*self.rules;
-        if !rules.is_ruled(creation.what()) {
+        if !self.rules.is_ruled(creation.what()) {
             return self.create(caller).await;
         }
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
@@ -80,14 +79,14 @@ impl Section {
         }
         let surveyed = match creation {
             Creation::Review { pull, commit, event, submits } => {
-                self.survey_reviews(rules, caller, pull, commit.as_deref(), (event, *submits)).await
+                self.survey_reviews(caller, pull, commit.as_deref(), (event, *submits)).await
             }
-            Creation::Pull { project, closes } => self.survey_pulls(rules, caller, project, closes).await,
+            Creation::Pull { project, closes } => self.survey_pulls(caller, project, closes).await,
         };
         let survey = match surveyed {
             Ok(survey) => survey,
             // What is only observed is never in the way.
-            Err(_) if !rules.once.iter().any(|rule| rule.what == creation.what() && rule.enforces(caller)) => {
+            Err(_) if !self.rules.once.iter().any(|rule| rule.what == creation.what() && rule.enforces(caller)) => {
                 return self.create(caller).await;
             }
             Err(stop) => return Err(stop),
@@ -116,8 +115,7 @@ impl Section {
     // === what it is about, and what stands ===
 
     async fn survey_reviews<'r>(
-        &self,
-        rules: &'r Rules,
+        &'r self,
         caller: &Caller,
         pull: &Address,
         commit: Option<&str>,
@@ -140,7 +138,7 @@ impl Section {
             Some(Want { rule, key, at: pull.locator(), about: about.clone(), held: None })
         };
         Ok(Survey {
-            wants: rules.once.iter().filter_map(want).collect(),
+            wants: self.rules.once.iter().filter_map(want).collect(),
             standing,
             intent: self.gate.ports.dialect.pinned(&self.ask.intent, &commit),
             from: Source::Reviews(pull.clone()),
@@ -149,8 +147,7 @@ impl Section {
     }
 
     async fn survey_pulls<'r>(
-        &self,
-        rules: &'r Rules,
+        &'r self,
         caller: &Caller,
         project: &Project,
         closes: &[Address],
@@ -170,7 +167,7 @@ impl Section {
         }
         let mut wants = Vec::new();
         for (issue, turn) in issues.into_iter().zip(&turns) {
-            self.wants_of(rules, caller, issue, turn, &mut wants).await?;
+            self.wants_of(caller, issue, turn, &mut wants).await?;
         }
         let mut standing = if wants.is_empty() { Vec::new() } else { self.standing_pulls(project).await? };
         standing.extend(self.recorded_elsewhere(&wants, project).await?);
@@ -190,8 +187,7 @@ impl Section {
 
     /// The rules' say over one issue, under its turn.
     async fn wants_of<'r>(
-        &self,
-        rules: &'r Rules,
+        &'r self,
         caller: &Caller,
         issue: Closed,
         turn: &Turn,
@@ -201,13 +197,13 @@ impl Section {
         let about = key.as_str().to_owned();
         let facts = Facts { what: What::Pull, actor: &caller.actor, about: &about, commit: "", event: "" };
         let mut fitting: Vec<Want<'r>> = Vec::new();
-        for rule in &rules.once {
+        for rule in &self.rules.once {
             if let Some(key) = rule.key(&facts) {
                 fitting.push(Want { rule, key, at: at.clone(), about: about.clone(), held: None });
             }
         }
         if fitting.iter().any(|want| want.rule.by == By::Holder) {
-            let held = self.held_by_another(rules, caller, &key, issue, turn).await?;
+            let held = self.held_by_another(caller, &key, issue, turn).await?;
             for want in fitting.iter_mut().filter(|want| want.rule.by == By::Holder) {
                 want.held.clone_from(&held);
             }
@@ -220,7 +216,6 @@ impl Section {
     /// one that an outside edit has ended.
     async fn held_by_another(
         &self,
-        rules: &Rules,
         caller: &Caller,
         key: &ResourceKey,
         issue: Closed,
@@ -237,7 +232,7 @@ impl Section {
         } else {
             self.read(&issue.address, "observe").await?
         };
-        let edit = admission::outside_edit(&record, &fresh.seen, rules, self.gate.ports.clock.now());
+        let edit = admission::outside_edit(&record, &fresh.seen, &self.rules, self.gate.ports.clock.now());
         if matches!(edit, Some(OutsideEdit::Takes { .. })) {
             return Ok(None);
         }
@@ -245,7 +240,7 @@ impl Section {
         let message = format!("{at} is held by {}; only the holder may open a pull request that closes it", held.actor);
         let mut rejection = *refusal::plain(Code::NotHolder, at, message);
         "the caller holds the issue, or nobody does".clone_into(&mut rejection.expected);
-        rejection.observed = Some(rules.workflow.shown(&fresh.seen));
+        rejection.observed = Some(self.rules.workflow.shown(&fresh.seen));
         rejection.holder = Some(held.actor);
         rejection.since = Some(held.since);
         Ok(Some(rejection))

@@ -45,15 +45,15 @@ impl Section {
         ownership: &Ownership,
     ) -> Result<(Option<ItemRecord>, Option<Code>), LedgerError> {
         let change = &self.ask.intent.change;
-        let terms = self.gate.terms(at.rules, at.caller, kind, ownership, change, &command.locator.project);
-        let (mut records, observed) = self.gate.commit_on_terms(at.rules, vec![(terms, command)]).await?;
+        let terms = self.gate.terms(&self.rules, at.caller, kind, ownership, change, &command.locator.project);
+        let (mut records, observed) = self.gate.commit_on_terms(&self.rules, vec![(terms, command)]).await?;
         Ok((records.pop(), observed))
     }
 
     /// A term does not hold: the attempt is refused, nothing was sent.
     pub(super) async fn barred(&self, at: &Entered<'_>, fresh: Fresh, barred: &Barred) -> Reply {
         let mut rejection = Gate::refused_by(barred, &fresh.seen.locator);
-        rejection.observed = Some(at.rules.workflow.shown(&fresh.seen));
+        rejection.observed = Some(self.rules.workflow.shown(&fresh.seen));
         let record = ItemRecord::new(at.key.clone(), fresh.seen.locator.clone());
         let record = self.gate.ports.ledger.item(at.key).await.ok().flatten().unwrap_or(record);
         self.reject(at, &record, fresh, rejection).await
@@ -133,13 +133,12 @@ impl Section {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
     /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
     pub(super) async fn leave_to_create(&self, caller: &Caller) -> Result<Leave, Stop> {
-        let rules = &*self.rules;
         let locator = self.locator();
         let mut leave = Leave { turn: None, observed: None };
         let mut terms = match &self.ask.intent.scope {
             Scope::Create(project) => {
                 let (change, ownership) = (&self.ask.intent.change, self.ownership_of_new(caller));
-                self.gate.terms(rules, caller, Kind::Create, &ownership, change, project)
+                self.gate.terms(&self.rules, caller, Kind::Create, &ownership, change, project)
             }
             Scope::Item(_) => Vec::new(),
         };
@@ -153,7 +152,7 @@ impl Section {
         loop {
             match self.hold_before(&terms).await {
                 Ok(()) => return Ok(leave),
-                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
+                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&self.rules, &barred) == Mode::Observe => {
                     leave.observed.get_or_insert(code(&barred));
                     terms.retain(|term| !term.is(&barred));
                 }
