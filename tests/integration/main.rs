@@ -36,3 +36,4 @@ mod subpath;
 mod support;
 mod tidy;
 mod watching;
+mod witness;

@@ -6,14 +6,15 @@
 //! that look like members. `CLAIMGATE_TEST_BODIES=1000000 CLAIMGATE_TEST_SEED=7` tries more, or the same again.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use claimgate::dialect::{self, Head, Parsed, Route, Target};
 use claimgate::model::SetChange;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
+
+use crate::witness;
 
 const NAMES: &[&str] = &[
     "assignee",
@@ -172,20 +173,8 @@ fn ask(bodies: &[Vec<u8>]) -> Option<Vec<BTreeMap<String, Value>>> {
         eprintln!("SKIPPED: no `go` here, or not the trackers' JSON libraries, so they were not asked: {why}");
         return None;
     }
-    let mut child = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
-    let mut framed = Vec::new();
-    for body in bodies {
-        framed.extend_from_slice(&u32::try_from(body.len()).expect("a small body").to_be_bytes());
-        framed.extend_from_slice(body);
-    }
-    // It reads to the end before it answers.
-    child.stdin.take().expect("piped").write_all(&framed).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "the readers failed");
-    let lines = String::from_utf8(output.stdout).expect("text");
-    let answers: Vec<_> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(answers.len(), bodies.len());
-    Some(answers)
+    let lines = witness::answers(&mut Command::new(&program), bodies);
+    Some(lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect())
 }
 
 #[test]
