@@ -5,7 +5,7 @@
 //! follows what every sink has on disk, so that after a crash lines may come twice, and none is missing.
 
 use super::rotate::RotatingFile;
-use crate::effect::{Ledger, LedgerError};
+use crate::effect::{Ledger, LedgerError, Said};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
@@ -61,9 +61,9 @@ pub enum Sink {
 
 struct LedgerRef(Arc<dyn Ledger>);
 
-/// Why the ledger did not answer, as it was said last: it is asked again many times a second.
+/// Why the ledger did not answer, where it did not.
 #[derive(Default)]
-struct Trouble(Option<String>);
+struct Trouble(Said);
 
 /// A sink that was opened.
 enum Output {
@@ -157,8 +157,11 @@ impl Projector {
     /// holds up nothing.
     async fn has_all(&self, timeout: Duration) -> bool {
         let newest = *self.ledger.0.newest_line().borrow();
-        let marked = || async { tokio::time::timeout(timeout, self.ledger.0.printed()).await };
-        newest == 0 || matches!(marked().await, Ok(Ok(marked)) if marked >= newest)
+        if newest == 0 {
+            return true;
+        }
+        let marked = tokio::time::timeout(timeout, self.ledger.0.printed()).await;
+        matches!(marked, Ok(Ok(marked)) if marked >= newest)
     }
 }
 
@@ -274,14 +277,13 @@ async fn mark(ledger: Arc<dyn Ledger>, mut synced: watch::Receiver<Vec<u64>>) {
 impl Trouble {
     fn tell(&mut self, error: &LedgerError) {
         let why = error.to_string();
-        if self.0.as_ref() != Some(&why) {
+        if self.0.is_news(&why) {
             tracing::warn!(ledger.error = why, "the audit waits for the ledger");
-            self.0 = Some(why);
         }
     }
 
     fn over(&mut self) {
-        if self.0.take().is_some() {
+        if self.0.is_over() {
             tracing::info!("the audit waits for the ledger no longer");
         }
     }
@@ -422,11 +424,7 @@ impl Write for Output {
 
 impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("Stdout"),
-            Self::File { path, .. } => write!(f, "File({})", path.display()),
-            Self::Writer(_) => f.write_str("Writer"),
-        }
+        std::fmt::Display::fmt(self, f)
     }
 }
 

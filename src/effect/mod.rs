@@ -11,6 +11,7 @@ pub mod identify;
 pub mod ledger;
 pub mod metrics;
 pub mod once;
+pub mod said;
 pub mod upstream;
 
 pub use audit::{Authority, Decision, Line, Note};
@@ -19,6 +20,7 @@ pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Ledger, LedgerError};
 pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};
+pub use said::Said;
 pub use upstream::{CallError, Carrier, Upstream};
 
 /// A boxed future, as the object-safe ports return it.

@@ -13,7 +13,7 @@ mod store;
 use super::book::{Book, bare_line};
 use super::tenures::{TenureRow, Tenures};
 use crate::admission::{Step, TenureStep};
-use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note, OnceCommand};
+use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note, OnceCommand, Said};
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ struct Shared {
     /// The file does not hold together; found after the start, since looking takes a while.
     damaged: AtomicBool,
     /// The write-ahead log's length after the last commit, pages.
-    log_pages: Arc<AtomicU64>,
+    log_pages: AtomicU64,
     /// The log is long and all but its last pages are in the file: it may begin anew.
     log_moved: AtomicBool,
     newest: watch::Sender<u64>,
@@ -103,17 +103,18 @@ impl SqliteLedger {
     ///
     /// A file that cannot be opened for a reason that may pass (read-only directory, full disk) is tried again later.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        let (store, told) = match Store::open(&options) {
+        let mut told = Said::default();
+        let store = match Store::open(&options) {
             Err(OpenError::Unavailable(why)) => {
-                not_available(&options, &why);
-                (None, Some(why))
+                not_available(&options, &why, &mut told);
+                None
             }
-            other => (Some(other?), None),
+            other => Some(other?),
         };
         let shared = Arc::new(Shared {
             identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
             damaged: AtomicBool::new(false),
-            log_pages: Arc::default(),
+            log_pages: AtomicU64::new(0),
             log_moved: AtomicBool::new(false),
             newest: watch::channel(0).0,
             desk: Mutex::new(Desk { book: Book::new(GateId::new(""), Epoch(0), options.zombie_period), loader: None }),
@@ -302,7 +303,7 @@ struct Writer {
     /// Lines whose group failed: their decisions were answered, so they must be written yet.
     deferred: Vec<Line>,
     /// Why it could not be written, as it was said last.
-    told: Option<String>,
+    told: Said,
 }
 
 /// What one group has staged.
@@ -327,7 +328,7 @@ struct Staged {
 
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
-        Self { options, shared, store: None, deferred: Vec::new(), told: None }
+        Self { options, shared, store: None, deferred: Vec::new(), told: Said::default() }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -461,7 +462,7 @@ impl Writer {
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
                 self.restart_log();
-                if self.told.take().is_some() {
+                if self.told.is_over() {
                     tracing::info!("ledger written again");
                 }
             }
@@ -499,14 +500,13 @@ impl Writer {
     /// Once for each reason: every write would say the same.
     fn tell(&mut self, error: &LedgerError) {
         let why = error.to_string();
-        if self.told.as_ref() != Some(&why) {
+        if self.told.is_news(&why) {
             tracing::error!(
                 ledger.error = why,
                 state_dir = %self.options.dir.display(),
                 "the ledger was not written; guarded writes are refused until it can be: look at the disk of \
                  server.state_dir"
             );
-            self.told = Some(why);
         }
     }
 
@@ -518,17 +518,11 @@ impl Writer {
         match Store::open(&self.options) {
             Ok(store) => {
                 tracing::info!("ledger available again");
-                self.told = None;
+                self.told = Said::default();
                 self.adopt(Some(store));
             }
             // Said when it was opened first; the next reason may be one that the operator made by mending that.
-            Err(error) => {
-                let why = error.to_string();
-                if self.told.as_ref().is_some_and(|told| *told != why) {
-                    not_available(&self.options, &why);
-                }
-                self.told = Some(why);
-            }
+            Err(error) => not_available(&self.options, &error.to_string(), &mut self.told),
         }
     }
 
@@ -549,8 +543,8 @@ impl Writer {
         spawn("ledger-check", move || check_whole(&options, &shared));
         spawn("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
         self.shared.newest.send_replace(store.newest_line());
-        let pages = Arc::clone(&self.shared.log_pages);
-        store.watch_log(move |length| pages.store(length, Ordering::Release));
+        let shared = Arc::clone(&self.shared);
+        store.watch_log(move |length| shared.log_pages.store(length, Ordering::Release));
         self.store = Some(store);
     }
 }
@@ -621,7 +615,10 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn not_available(options: &SqliteOptions, why: &str) {
+fn not_available(options: &SqliteOptions, why: &str, told: &mut Said) {
+    if !told.is_news(why) {
+        return;
+    }
     tracing::error!(
         ledger.error = why,
         state_dir = %options.dir.display(),

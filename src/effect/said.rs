@@ -1,0 +1,23 @@
+//! What the log was told last of something that is tried again many times a second.
+
+/// A trouble that lasts: each reason is said when it comes, not each time that it is met.
+#[derive(Debug, Default)]
+pub struct Said(Option<String>);
+
+// === impl Said ===
+
+impl Said {
+    /// Whether this is not what was said last; it is from now on.
+    pub fn is_news(&mut self, why: &str) -> bool {
+        let news = self.0.as_deref() != Some(why);
+        if news {
+            self.0 = Some(why.to_owned());
+        }
+        news
+    }
+
+    /// Whether there was a trouble; from now on there is none.
+    pub fn is_over(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
