@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -43,9 +44,12 @@ const ELEMENT_KEYS: [(&str, &[&str]); 4] = [
     ("once", &["name", "what", "agents", "events", "key", "by", "answer", "mode"]),
 ];
 
+/// The built-in file, which knows every key.
+static BUILT_IN: LazyLock<Table<'static>> =
+    LazyLock::new(|| DeTable::parse(DEFAULTS).expect("the built-in file is TOML").into_inner());
+
 /// The tree so far, with what was wrong on the way.
 pub(super) struct Merged<'t> {
-    defaults: Table<'static>,
     tree: Table<'t>,
     pub(super) sources: Sources,
     pub(super) problems: Vec<Problem>,
@@ -59,9 +63,7 @@ impl<'t> Merged<'t> {
     pub(super) fn new() -> Self {
         let mut sources = Sources::default();
         sources.add_file(DEFAULTS_NAME, DEFAULTS);
-        let defaults = DeTable::parse(DEFAULTS).expect("the built-in file is TOML").into_inner();
-        let tree = defaults.clone();
-        Self { defaults, tree, sources, problems: Vec::new(), warnings: Vec::new() }
+        Self { tree: BUILT_IN.clone(), sources, problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// Lays an operator's file over what is there.
@@ -75,8 +77,7 @@ impl<'t> Merged<'t> {
         }
         if errors.is_empty() {
             let file = shift_table(table.into_inner(), base);
-            let defaults = self.defaults.clone();
-            let file = self.known_only("", file, &defaults, renamed);
+            let file = self.known_only("", file, &BUILT_IN, renamed);
             merge(&mut self.tree, file);
         }
     }
@@ -114,7 +115,7 @@ impl<'t> Merged<'t> {
 
     fn add_scalar(&mut self, source: &str, shown: &str, value: &'t str, path: &str) {
         let span = self.sources.add_value(source, shown, value);
-        let wanted_text = locate(&self.defaults, path).is_some_and(|node| node.get_ref().is_str());
+        let wanted_text = locate(&BUILT_IN, path).is_some_and(|node| node.get_ref().is_str());
         let value = if wanted_text { text_node(value, span) } else { scalar_node(value, span) };
         replace(&mut self.tree, path, value);
     }
@@ -123,7 +124,7 @@ impl<'t> Merged<'t> {
     /// Kubernetes sets `CLAIMGATE_PORT_8480_TCP` for a Service called claimgate.
     fn unknown_variable(&mut self, name: &str, names: &BTreeMap<String, String>) {
         let begins = |section: &str| name.starts_with(&format!("{PREFIX}{}_", section.to_uppercase()));
-        let ours = self.defaults.keys().any(|section| begins(section.get_ref()));
+        let ours = BUILT_IN.keys().any(|section| begins(section.get_ref()));
         if is_service_link(name) {
             return;
         }
@@ -214,18 +215,10 @@ impl<'t> Merged<'t> {
         }
         let help = match nearest(key.get_ref(), known.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => self.elsewhere(key.get_ref()).unwrap_or_else(|| format!("known here: {}", known.join(", "))),
+            None => elsewhere(key.get_ref()).unwrap_or_else(|| format!("known here: {}", known.join(", "))),
         };
         let sort = if path.contains('.') { "key" } else { "section" };
         self.report(path, Some(&key.span()), format!("unknown {sort} `{path}`"), Some(help));
-    }
-
-    /// A key that exists, but in other sections.
-    fn elsewhere(&self, key: &str) -> Option<String> {
-        let has = |node: &Node<'_>| node.get_ref().as_table().is_some_and(|table| table.contains_key(key));
-        let sections = self.defaults.iter().filter(|(_, node)| has(node));
-        let names: Vec<_> = sections.map(|(section, _)| format!("`[{}]`", section.get_ref())).collect();
-        (!names.is_empty()).then(|| format!("`{key}` belongs into {}", names.join(" or ")))
     }
 
     /// Reads the tree. Each mistake is reported, and the built-in value used in its place.
@@ -240,7 +233,7 @@ impl<'t> Merged<'t> {
             let path = find(&self.tree, "", &span)?;
             let help = error.message().starts_with("invalid type").then(|| self.example(&path)).flatten();
             self.report(&path, Some(&span), format!("`{path}`: {}", in_words(error.message())), help);
-            let built_in = locate(&self.defaults, &path)?.clone();
+            let built_in = locate(&BUILT_IN, &path)?.clone();
             replace(&mut self.tree, &path, built_in);
         }
         None
@@ -248,7 +241,7 @@ impl<'t> Merged<'t> {
 
     /// How a value of the right type is written, by the built-in one.
     fn example(&self, path: &str) -> Option<String> {
-        let built_in = locate(&self.defaults, path)?;
+        let built_in = locate(&BUILT_IN, path)?;
         let shown = DEFAULTS.get(built_in.span())?;
         let is_tables = ELEMENT_KEYS.iter().any(|(of, _)| *of == path);
         Some(match (built_in.get_ref(), locate(&self.tree, path)?.get_ref()) {
@@ -341,9 +334,8 @@ impl Problem {
 
 /// Every variable that is understood, with the key that it sets.
 pub fn environment_names() -> BTreeMap<String, String> {
-    let defaults = DeTable::parse(DEFAULTS).expect("the built-in file is TOML").into_inner();
     let mut names = BTreeMap::new();
-    scalar_names(&defaults, "", &mut names);
+    scalar_names(&BUILT_IN, "", &mut names);
     names.extend(SHORT_NAMES.map(|(name, path)| (name.to_owned(), path.to_owned())));
     names
 }
@@ -359,6 +351,14 @@ fn scalar_names(table: &Table<'_>, path: &str, names: &mut BTreeMap<String, Stri
             }
         }
     }
+}
+
+/// A key that exists, but in other sections.
+fn elsewhere(key: &str) -> Option<String> {
+    let has = |node: &Node<'_>| node.get_ref().as_table().is_some_and(|table| table.contains_key(key));
+    let sections = BUILT_IN.iter().filter(|(_, node)| has(node));
+    let names: Vec<_> = sections.map(|(section, _)| format!("`[{}]`", section.get_ref())).collect();
+    (!names.is_empty()).then(|| format!("`{key}` belongs into {}", names.join(" or ")))
 }
 
 /// `CLAIMGATE_SERVER_LISTEN` for `server.listen`.
