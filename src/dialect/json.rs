@@ -96,7 +96,10 @@ fn check_names(members: &[Member], watched: &[&str]) -> Result<(), ParseError> {
             return Err(refuse(format!("the member `{name}` may be read as `{exact}`: spell it exactly")));
         }
         if !seen.insert(folded) {
-            return Err(refuse(format!("the member `{}` occurs twice, perhaps in another spelling", shorten(name))));
+            return Err(refuse(format!(
+                "the member `{}` occurs twice, perhaps in another spelling: send it once",
+                shorten(name)
+            )));
         }
     }
     Ok(())
@@ -162,7 +165,10 @@ impl<'de> Visitor<'de> for Plain {
         f.write_str("a name")
     }
 
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<&'de str, E> {
+    fn visit_borrowed_str<E: serde::de::Error>(self, name: &'de str) -> Result<&'de str, E> {
+        if name.starts_with(PRIVATE) {
+            return Err(E::custom(format!("the member `{}` is an instruction to the reader", shorten(name))));
+        }
         Ok(name)
     }
 
@@ -273,7 +279,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut seen = BTreeSet::new();
         while let Some(PlainName(name)) = map.next_key()? {
             if !seen.insert(fold_name(name)) {
-                return Err(A::Error::custom(format!("the member `{}` occurs twice", shorten(name))));
+                return Err(A::Error::custom(format!("the member `{}` occurs twice: send it once", shorten(name))));
             }
             map.next_value_seed(inner)?;
         }
@@ -281,6 +287,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
+/// `serde_json` takes what follows such a name for the value itself, in text.
+const PRIVATE: &str = "$serde_json::private::";
 /// Deep enough for any tracker's body, far from any reader's limit.
 const MAX_DEPTH: usize = 32;
 /// Most members of the body; trackers know some twenty.
@@ -327,6 +335,9 @@ mod tests {
         // Names with the hash of another; jsoniter 1.1.11 takes each for the one that it is refused for.
         check(br#"{"ovrtgx993z(t7:2[5":["eve"]}"#, Err("may be read as `assignees`"));
         check(br#"{"nxgiiv1)58:h>6|9,":"closed"}"#, Err("may be read as `state`"));
+        // Names that the library, asked for any value, would take for an instruction.
+        check(br#"{"$serde_json::private::RawValue":"{}"}"#, Err("an instruction to the reader"));
+        check(br#"{"state":{"$serde_json::private::RawValue":"null"}}"#, Err("an instruction to the reader"));
         // Names with an escape, which goccy/go-json reads as others, or as the end of a string.
         check(br#"{"\u0061ssignees":["a"]}"#, Err("`assignees` is written with an escape"));
         check(br#"{"\u0061ssigne":"eve"}"#, Err("with an escape"));
