@@ -23,6 +23,8 @@ pub struct Question<'a> {
     pub caller: &'a Caller,
     /// What for.
     pub change: &'a crate::model::Change,
+    /// Whether the request asks for more than that, such as another title: then it cannot be answered without a send.
+    pub asks_more: bool,
     /// What the ledger knows of the item.
     pub record: &'a ItemRecord,
     /// The item as the tracker shows it.
@@ -52,8 +54,10 @@ pub fn decide(question: &Question<'_>) -> (Verdict, Option<Code>) {
         return (Verdict::Admit(permit), observed);
     }
     match question.judge_moves(permit.plan()) {
-        Ok(None) => (Verdict::Admit(permit), observed),
-        Ok(Some(meaning)) => (Verdict::Admit(question.permit(meaning)), observed),
+        Ok(meaning) => {
+            let permit = meaning.map_or(permit, |meaning| question.permit(meaning));
+            (question.spare(permit), observed)
+        }
         Err(rejection) if workflow.mode == Mode::Observe => (Verdict::Admit(permit), observed.or(Some(rejection.code))),
         Err(rejection) => (Verdict::Reject(*rejection), None),
     }
@@ -187,8 +191,9 @@ impl Question<'_> {
             return Ok(());
         }
         let names: Vec<&str> = expected.iter().map(Status::as_str).collect();
-        let expected = format!("nobody assigned, status {}", names.join(" or "));
-        Err(self.refuse(Code::WrongSourceState, "it cannot be claimed from this status; pick another item", &expected))
+        let names = names.join(" or ");
+        let why = format!("it may be claimed from {names}, and there is {}; pick another item", self.stands());
+        Err(self.refuse(Code::WrongSourceState, &why, &format!("nobody assigned, status {names}")))
     }
 
     /// The account's own assignee without a holding: it becomes one, unless a late write of the gate's own put it there.
@@ -207,8 +212,19 @@ impl Question<'_> {
         if after.len() <= most {
             return Ok(());
         }
-        let message = format!("at most {most} may be assigned, this would make {}", after.len());
+        let message = format!("at most {most} may be assigned, this would make {}; name fewer", after.len());
         Err(self.refuse(Code::MultipleAssignees, &message, &format!("at most {most} assigned")))
+    }
+
+    /// Labels and states that show already need no send. A claim by such a one does: whether the caller may write at all,
+    /// only the tracker knows; so it does of a label that is not known here, and of an own write in doubt.
+    fn spare(&self, permit: Permit) -> Verdict {
+        let plan = permit.plan();
+        let moves_alone = self.change.assignees.is_none() && !self.asks_more && plan.ownership == Ownership::Keep;
+        if moves_alone && self.shows_already() && self.record.doubts.is_empty() {
+            return Verdict::Noop(Noop { kind: plan.kind, ownership: Ownership::Keep });
+        }
+        Verdict::Admit(permit)
     }
 
     // === helpers ===
@@ -232,10 +248,10 @@ impl Question<'_> {
         Ok(())
     }
 
-    /// Whether the request names no guarded field but the assignees; the others, where named, already show.
+    /// Whether the request is about the assignees alone; other guarded fields, where named, already show.
     fn only_assignees(&self) -> bool {
         let rest = crate::model::Change { assignees: None, ..self.change.clone() };
-        rest.goal(self.seen).reach(self.seen) == Reach::Full
+        !self.asks_more && rest.goal(self.seen).reach(self.seen) == Reach::Full
     }
 
     /// An opaque account may name one assignee, whose name nobody can check.
@@ -274,8 +290,13 @@ impl Question<'_> {
 
     // === refusals ===
 
+    /// Where the item stands, for a sentence.
+    pub(super) fn stands(&self) -> String {
+        self.rules.workflow.shown(self.seen).to_string()
+    }
+
     pub(super) fn held(&self, holding: &Holding) -> Box<Rejection> {
-        let message = format!("{} is held by {}; pick another item", self.seen.locator, holding.actor);
+        let message = format!("{} is held by {holding}; pick another item", self.seen.locator);
         self.rejection(Code::AlreadyAssigned, message, "nobody assigned", Some(holding))
     }
 
@@ -284,7 +305,7 @@ impl Question<'_> {
             SetChange::Remove(_) => "unassign",
             SetChange::Replace(_) | SetChange::Add(_) => "release",
         };
-        let message = format!("{} is held by {}; only the holder may {what} it", self.seen.locator, holding.actor);
+        let message = format!("{} is held by {holding}; only the holder may {what} it", self.seen.locator);
         self.rejection(Code::NotHolder, message, "the caller holds the item", Some(holding))
     }
 

@@ -85,6 +85,18 @@ impl Question<'_> {
         Some(moved)
     }
 
+    /// Whether the labels and the state that the request wants are there.
+    pub(super) fn shows_already(&self) -> bool {
+        let same = |change| self.knows_all(change) && self.labels_after(change).into_iter().eq(&self.seen.labels);
+        self.change.labels.as_ref().is_none_or(same) && self.change.state.is_none_or(|state| state == self.seen.state)
+    }
+
+    /// Whether all that the change names are labels of the tracker's.
+    fn knows_all(&self, change: &SetChange<LabelRef>) -> bool {
+        let labels = || self.seen.labels.iter().chain(self.labels).filter(|label| label.id != 0);
+        change.members().iter().all(|wanted| labels().any(|label| wanted.names(label.id, &label.name)))
+    }
+
     /// Every label that these could mean.
     fn meant<'b>(&'b self, refs: &'b BTreeSet<LabelRef>) -> impl Iterator<Item = &'b Label> {
         let known = self.seen.labels.iter().chain(self.labels);
@@ -133,8 +145,7 @@ impl Question<'_> {
         match (holding, claims) {
             (Some(holding), true) => self.held(holding),
             (Some(holding), false) => {
-                let message =
-                    format!("{} is held by {}; only the holder may move it", self.seen.locator, holding.actor);
+                let message = format!("{} is held by {holding}; only the holder may move it", self.seen.locator);
                 self.rejection(Code::NotHolder, message, "the caller holds the item", Some(holding))
             }
             (None, true) => self.foreign(Code::AlreadyAssigned, "pick another item"),
@@ -184,7 +195,9 @@ impl Question<'_> {
         let gone = |status: &&Status| self.rules.workflow.consume.contains(status) && !moved.before.contains(status);
         match moved.removed.iter().find(gone) {
             Some(status) if self.record.doubts.is_empty() => {
-                let why = format!("{status} is not there any more; it can be left only once, and another request has");
+                let why = format!(
+                    "{status} is not there any more; it can be left only once, and another request has; pick another item"
+                );
                 Err(self.refuse(Code::WrongSourceState, &why, &format!("status {status}")))
             }
             _ => Ok(()),
@@ -198,7 +211,8 @@ impl Question<'_> {
         }
         let names: BTreeSet<&str> = rules.flat_map(|rule| rule.from.iter().map(Status::as_str)).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(" or ");
-        let why = format!("it cannot go to {to} from where it stands; read it again, or pick another item");
+        let stands = self.stands();
+        let why = format!("it goes to {to} from {names}, and there is {stands}; read it again, or pick another item");
         Err(self.refuse(Code::WrongSourceState, &why, &format!("status {names}")))
     }
 

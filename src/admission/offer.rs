@@ -150,8 +150,16 @@ mod tests {
         let change = Change { assignees: Some(SetChange::Replace([login].into())), ..Change::default() };
         let record = ItemRecord { holding, ..ItemRecord::new(seen.key.clone(), seen.locator.clone()) };
         let now = Time(100_000_000);
-        let question =
-            Question { rules: &rules, caller: &caller, change: &change, record: &record, seen, labels: &[], now };
+        let question = Question {
+            rules: &rules,
+            caller: &caller,
+            change: &change,
+            asks_more: false,
+            record: &record,
+            seen,
+            labels: &[],
+            now,
+        };
         offer(&question, Time(99_000_000), aims)
     }
 

@@ -327,6 +327,13 @@ impl Scope {
 
 // === impl Intent ===
 
+impl Intent {
+    /// Whether the request asks for more than the guarded fields: another title, say.
+    pub fn asks_more(&self) -> bool {
+        !self.rest.is_empty()
+    }
+}
+
 impl fmt::Debug for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Intent")

@@ -193,6 +193,7 @@ impl Section {
             rules: &self.rules,
             caller: at.caller,
             change: &self.ask.intent.change,
+            asks_more: self.ask.intent.asks_more(),
             record: &record,
             seen: &fresh.seen,
             labels: &labels,
@@ -367,6 +368,7 @@ impl Section {
             rules: &self.rules,
             caller,
             change,
+            asks_more: self.ask.intent.asks_more(),
             record: &seen.record,
             seen: &seen.seen,
             labels: &labels,
@@ -423,7 +425,8 @@ impl Section {
         match error {
             LedgerError::Refused(Refused::InDoubt(left)) => {
                 let message = format!(
-                    "a write of {locator} was sent and its outcome is not known yet; it is closed for another {} s",
+                    "a write of {locator} was sent and its outcome is not known yet; it is closed for another {} s: come back then, \
+                     or pick another item",
                     left.as_secs()
                 );
                 refusal::retry(Code::InDoubt, locator, message, *left)

@@ -92,6 +92,7 @@ fn told(situation: &str, asked: &str, actor: &str) -> String {
         rules: &rules,
         caller: &caller,
         change: &change,
+        asks_more: false,
         record: &record,
         seen: &seen,
         labels: &labels,

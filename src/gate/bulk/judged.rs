@@ -259,7 +259,7 @@ impl BulkSection {
         labels: &[Label],
     ) -> Course {
         let (change, seen, now) = (&item.change, &item.fresh.seen, self.gate.ports.clock.now());
-        let question = Question { rules, caller, change, record, seen, labels, now };
+        let question = Question { rules, caller, change, asks_more: false, record, seen, labels, now };
         let (verdict, observed) = decide_for(&question);
         let verdict = match verdict {
             // A toggle that is sent where it is true already would undo it.

@@ -130,11 +130,13 @@ impl Errand {
             self.refuse(*rejection)
         })?;
         let record = record.unwrap_or_else(|| ItemRecord::new(seen.key.clone(), seen.locator.clone()));
+        let record = self.gate.renewed(record);
         let change = Change { assignees: Some(SetChange::Replace([hunt.login.clone()].into())), ..Change::default() };
         let question = Question {
             rules: &hunt.rules,
             caller: &hunt.caller,
             change: &change,
+            asks_more: false,
             record: &record,
             seen,
             labels: &[],
