@@ -12,6 +12,7 @@ mod labels;
 mod lanes;
 mod reads;
 mod refusal;
+mod renewals;
 mod resolve;
 mod restore;
 mod section;
@@ -36,6 +37,7 @@ use arc_swap::ArcSwap;
 use bulk::BulkSection;
 use futures_util::FutureExt as _;
 use reads::Reads;
+use renewals::Renewals;
 use section::Section;
 use shares::Shares;
 use std::collections::BTreeSet;
@@ -105,7 +107,7 @@ pub struct Gate {
     addresses: moka::sync::Cache<Login, String>,
     /// Accounts of which that was said.
     warned: moka::sync::Cache<Login, ()>,
-    renewals: watch::Renewals,
+    renewals: Renewals,
     heard: singleton::Unwritten,
     hints: watch::Hints,
     sight: watch::Sight,
@@ -208,7 +210,7 @@ impl Gate {
             labels: labels::Labels::default(),
             addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
-            renewals: watch::Renewals::default(),
+            renewals: Renewals::default(),
             heard: singleton::Unwritten::default(),
             hints: watch::Hints::default(),
             sight: watch::Sight::default(),

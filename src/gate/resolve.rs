@@ -34,6 +34,7 @@ impl Gate {
     }
 
     /// Records what changed outside the gate since the ledger's last look at the item, each edit as a step of its own.
+    /// What there is to judge by comes back.
     pub(super) async fn account_for(
         self: &Arc<Self>,
         mut record: ItemRecord,
@@ -55,7 +56,7 @@ impl Gate {
             self.count(&edit);
             self.put_back_soon(&seen.locator, record.stray.as_ref());
         }
-        Ok(record)
+        Ok(self.renewed(record))
     }
 
     pub(super) fn count(&self, edit: &OutsideEdit) {

@@ -7,8 +7,8 @@ use super::{Gate, LaneError};
 use crate::admission::{self, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Snapshot, Time};
-use std::collections::{HashMap, HashSet};
+use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Snapshot};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -41,10 +41,6 @@ pub enum ReleaseError {
     Ledger(#[from] LedgerError),
 }
 
-/// Who was heard of about which item, since it was last written down.
-#[derive(Debug, Default)]
-pub(super) struct Renewals(Mutex<HashMap<Locator, (Actor, Time)>>);
-
 /// Where the watcher is.
 struct Round {
     /// Holdings after this one are looked at next.
@@ -62,30 +58,12 @@ pub(super) struct Hints {
     given: Notify,
 }
 
-const MOST_RENEWALS: usize = 100_000;
 const MOST_HINTS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
 /// Counting the stale holdings may take one part in this many of the time.
 const FLAGGING_SHARE: u32 = 20;
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
-
-// === impl Renewals ===
-
-impl Renewals {
-    fn note(&self, item: Locator, actor: Actor, at: Time) {
-        // One that is being emptied is not waited for: the holder will be heard of again.
-        if let Ok(mut heard) = self.0.try_lock()
-            && (heard.len() < MOST_RENEWALS || heard.contains_key(&item))
-        {
-            heard.insert(item, (actor, at));
-        }
-    }
-
-    fn take(&self) -> HashMap<Locator, (Actor, Time)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 // === impl Gate ===
 
@@ -106,37 +84,6 @@ impl Gate {
         self.hear(&actor, project);
         if let Some(address) = address {
             self.renewals.note(address.locator(), actor, self.ports.clock.now());
-        }
-    }
-
-    /// Writes down who was heard of since the last time.
-    pub async fn flush_renewals(&self) {
-        self.flush_tenures().await;
-        let heard = self.renewals.take();
-        if heard.is_empty() {
-            return;
-        }
-        let active = match self.ports.ledger.active().await {
-            Ok(active) => active,
-            Err(error) => return tracing::warn!(ledger.error = %error, "renewals not written"),
-        };
-        let now = self.ports.clock.now();
-        let renew = |record: ItemRecord| {
-            let (actor, at) = heard.get(&record.locator)?.clone();
-            let held = record.holding.as_ref().is_some_and(|held| held.actor.same_agent(&actor));
-            held.then_some(Command {
-                key: record.key,
-                locator: record.locator,
-                step: Step::Renew { actor, at },
-                note: None,
-                now,
-            })
-        };
-        let commands: Vec<Command> = active.into_iter().filter_map(renew).collect();
-        if !commands.is_empty()
-            && let Err(error) = self.ports.ledger.commit(commands, Durability::NextGroup).await
-        {
-            tracing::warn!(ledger.error = %error, "renewals not written");
         }
     }
 
@@ -227,7 +174,7 @@ impl Gate {
         // Once more after it was switched off: what was counted is taken back.
         let flags = self.rules().assignment.stale_after.is_some() || !round.flagged.is_empty();
         if flags && started >= round.flag_again {
-            self.flag_stale(&ledger.active().await?, &mut round.flagged);
+            self.flag_stale(&self.active().await?, &mut round.flagged);
             // All holdings are read for it: however many there are, it takes a small share of the time.
             round.flag_again = started + started.elapsed() * FLAGGING_SHARE;
         }

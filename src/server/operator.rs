@@ -37,7 +37,7 @@ impl Operator {
 
     async fn claims(&self) -> Answer {
         let now = self.gate.ports().clock.now();
-        let active = self.gate.ports().ledger.active().await.map_err(|error| unavailable(&error))?;
+        let active = self.gate.active().await.map_err(|error| unavailable(&error))?;
         let rules = self.gate.rules();
         let stale = |record: &ItemRecord| record.holding.as_ref().is_some_and(|held| rules.is_stale(held, now));
         let claims = active.iter().map(|record| claim(record, stale(record), now));

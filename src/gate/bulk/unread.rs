@@ -89,7 +89,7 @@ impl BulkSection {
         let held = record.held_by_another(&caller.actor).filter(|held| !held.parked)?;
         let message = match &self.ask.bulk.wants {
             Wants::Beside { moves: true, .. } if !caller.overrider => {
-                format!("{locator} is held by {}; only the holder may move it", held.actor)
+                format!("{locator} is held by {held}; only the holder may move it")
             }
             Wants::Assignee { .. } | Wants::ToggleLabel(_) => format!(
                 "{locator} is held by {}, and this form toggles: without upstream.service_token_file the gate cannot \

@@ -237,7 +237,7 @@ impl Section {
             return Ok(None);
         }
         let at = &fresh.seen.locator;
-        let message = format!("{at} is held by {}; only the holder may open a pull request that closes it", held.actor);
+        let message = format!("{at} is held by {held}; only the holder may open a pull request that closes it");
         let mut rejection = *refusal::plain(Code::NotHolder, at, message);
         "the caller holds the issue, or nobody does".clone_into(&mut rejection.expected);
         rejection.observed = Some(self.rules.workflow.shown(&fresh.seen));

@@ -1,0 +1,147 @@
+//! Who was heard of about which item: what keeps a silent holder from being one.
+//!
+//! Noted by every request that passes, so nothing is waited for and nobody is asked; written down now and then. What is
+//! not written yet counts as much as what is.
+
+use super::Gate;
+use crate::admission::Step;
+use crate::effect::{Command, Durability, LedgerError};
+use crate::model::{Actor, ItemRecord, Locator, Time};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Who was heard of since it was last written down.
+#[derive(Debug, Default)]
+pub(super) struct Renewals(Mutex<Heard>);
+
+/// Of each item all that were heard of about it: a holder is not forgotten because others read its item.
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    of: HashMap<Locator, Vec<(Actor, Time)>>,
+    entries: usize,
+}
+
+const MOST_RENEWALS: usize = 100_000;
+/// Agents of one account about one item; an account invents them at will.
+const MOST_INSTANCES: usize = 16;
+
+// === impl Renewals ===
+
+impl Renewals {
+    pub(super) fn note(&self, item: Locator, actor: Actor, at: Time) {
+        // One that is being read is not waited for: the holder will be heard of again.
+        if let Ok(mut heard) = self.0.try_lock() {
+            heard.note(item, actor, at);
+        }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Heard ===
+
+impl Heard {
+    fn note(&mut self, item: Locator, actor: Actor, at: Time) {
+        if self.entries >= MOST_RENEWALS && !self.of.contains_key(&item) {
+            return;
+        }
+        let of_item = self.of.entry(item).or_default();
+        if let Some((_, last)) = of_item.iter_mut().find(|(known, _)| *known == actor) {
+            *last = at;
+        } else if of_item.iter().filter(|(known, _)| known.account == actor.account).count() < MOST_INSTANCES {
+            of_item.push((actor, at));
+            self.entries += 1;
+        }
+    }
+
+    /// When the holder was last heard of about its item.
+    fn of_holder(&self, record: &ItemRecord) -> Option<(Actor, Time)> {
+        let holder = &record.holding.as_ref()?.actor;
+        let of_item = self.of.get(&record.locator)?;
+        of_item.iter().filter(|(actor, _)| holder.same_agent(actor)).max_by_key(|(_, at)| *at).cloned()
+    }
+
+    /// Forgets what has been written: all that is no newer.
+    fn forget(&mut self, written: &Self) {
+        for (item, of_item) in &written.of {
+            let Some(left) = self.of.get_mut(item) else { continue };
+            let before = left.len();
+            left.retain(|(actor, at)| !of_item.iter().any(|(known, until)| known == actor && at <= until));
+            self.entries -= before - left.len();
+            if left.is_empty() {
+                self.of.remove(item);
+            }
+        }
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Every item that is held or in doubt, each holder as lately as it was heard of.
+    pub async fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
+        let active = self.ports.ledger.active().await?;
+        Ok(active.into_iter().map(|record| self.renewed(record)).collect())
+    }
+
+    /// The record with what was heard of its holder and is not written yet.
+    pub(super) fn renewed(&self, mut record: ItemRecord) -> ItemRecord {
+        let heard = self.renewals.heard().of_holder(&record);
+        if let (Some(holding), Some((_, at))) = (&mut record.holding, heard) {
+            holding.renewed = holding.renewed.max(at);
+        }
+        record
+    }
+
+    /// Writes down who was heard of since the last time.
+    pub async fn flush_renewals(&self) {
+        self.flush_tenures().await;
+        let heard = self.renewals.heard().clone();
+        if heard.entries == 0 {
+            return;
+        }
+        match self.write_renewals(&heard).await {
+            Ok(()) => self.renewals.heard().forget(&heard),
+            Err(error) => tracing::warn!(ledger.error = %error, "renewals not written"),
+        }
+    }
+
+    async fn write_renewals(&self, heard: &Heard) -> Result<(), LedgerError> {
+        let now = self.ports.clock.now();
+        let renew = |record: ItemRecord| {
+            let (actor, at) = heard.of_holder(&record)?;
+            let step = Step::Renew { actor, at };
+            Some(Command { key: record.key, locator: record.locator, step, note: None, now })
+        };
+        let commands: Vec<Command> = self.ports.ledger.active().await?.into_iter().filter_map(renew).collect();
+        if !commands.is_empty() {
+            self.ports.ledger.commit(commands, Durability::NextGroup).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Account, Login};
+
+    fn actor(login: &str) -> Actor {
+        Actor { account: Account::Named(Login::new(login)), instance: None }
+    }
+
+    #[test]
+    fn what_is_newer_than_what_was_written_stays() {
+        let (item, mut heard) = (Locator::new("a", "b", 1), Heard::default());
+        heard.note(item.clone(), actor("ann"), Time(1));
+        heard.note(item.clone(), actor("bob"), Time(2));
+        let written = heard.clone();
+        heard.note(item.clone(), actor("bob"), Time(3));
+        heard.forget(&written);
+        assert_eq!((heard.of[&item].as_slice(), heard.entries), ([(actor("bob"), Time(3))].as_slice(), 1));
+        heard.forget(&heard.clone());
+        assert!(heard.of.is_empty() && heard.entries == 0);
+    }
+}
