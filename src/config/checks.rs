@@ -187,12 +187,12 @@ fn periods(config: &Config, out: &mut Merged<'_>) {
     let sent_by = upstream.write_timeout + ledger.emit_window;
     if ledger.doubt_period < sent_by {
         let message = format!(
-            "`ledger.doubt_period` ({}) is shorter than upstream.write_timeout + ledger.emit_window ({}): an item would open \
-             again while its write may still land",
+            "`ledger.doubt_period` ({}) is shorter than upstream.write_timeout + ledger.emit_window ({}): an item may open \
+             again while a write of it may still land; raise it, or shorten the others",
             show_duration(ledger.doubt_period),
             show_duration(sent_by),
         );
-        out.report_at(&["ledger.doubt_period", "upstream.write_timeout", "ledger.emit_window"], message, None);
+        out.warn(message);
     }
     if ledger.zombie_period < ledger.doubt_period {
         let message = "`ledger.zombie_period` is shorter than `ledger.doubt_period`".to_owned();

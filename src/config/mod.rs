@@ -35,6 +35,8 @@ use layers::Merged;
 /// The built-in file: every key, explained, with its default.
 pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
 
+/// How many doubt periods the zombie period is, unless it is set (DESIGN section 5).
+const ZOMBIE_PERIODS: u32 = 10;
 /// How the built-in file is called in messages.
 const DEFAULTS_NAME: &str = "built-in defaults";
 
@@ -118,8 +120,11 @@ fn read_with(layers: &Layers, renamed: &[Renamed], also: fn(&Config, &mut Merged
     }
     merged.add_environment(&layers.environment);
     merged.add_flags(&layers.flags);
-    let config = merged.read();
-    if let Some(config) = &config {
+    let mut config = merged.read();
+    if let Some(config) = &mut config {
+        if merged.is_built_in("ledger.zombie_period") {
+            config.ledger.zombie_period = config.ledger.doubt_period * ZOMBIE_PERIODS;
+        }
         checks::check(config, &mut merged);
         also(config, &mut merged);
     }

@@ -2,6 +2,7 @@
 
 use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, Ownership, ResourceKey, Shown, Status, Time};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 /// The version of an item's ownership: rises with every change of it, never falls.
@@ -27,6 +28,13 @@ pub struct Holding {
     pub parked: bool,
     /// When the holder was last heard of about this item.
     pub renewed: Time,
+}
+
+/// Who, and since when.
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} since {}", self.actor, self.since)
+    }
 }
 
 /// A write that was sent and of which nobody knows whether it landed.

@@ -1,5 +1,6 @@
 //! Two clocks: one that people read, one that counts suspends and never jumps.
 
+use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -15,6 +16,16 @@ impl Time {
     /// How long after `earlier`; nothing if the clock stepped back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// RFC 3339, UTC, whole seconds: for sentences.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(at) => write!(f, "{at:.0}"),
+            Err(_) => write!(f, "{} µs", self.0),
+        }
     }
 }
 

@@ -262,7 +262,10 @@ impl GateGuard {
     }
 
     fn too_large(&self) -> Rejection {
-        let message = format!("the body of a guarded write may have {} bytes at most", self.config.max_body);
+        let message = format!(
+            "the body of a guarded write may have {} bytes at most (server.max_guarded_body): send less at a time",
+            self.config.max_body
+        );
         Rejection::of_request(Code::BodyTooLarge, message)
     }
 

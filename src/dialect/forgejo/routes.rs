@@ -191,7 +191,8 @@ fn bent(why: &str) -> ParseError {
 fn unknown(method: &Method, target: &Target) -> ParseError {
     let path = super::super::json::shorten(target.path());
     ParseError::UnknownRoute(format!(
-        "{method} {path} is not a call that the gate knows, and it stands where guarded fields can be changed"
+        "{method} {path} is not a call that the gate knows, and it stands where guarded fields can be changed: use one of \
+         the tracker's documented calls"
     ))
 }
 
