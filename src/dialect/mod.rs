@@ -29,6 +29,7 @@ use crate::model::{
 use forgejo::routes::WriteForm;
 use http::{HeaderMap, Method};
 use json::Member;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -331,6 +332,21 @@ impl Intent {
     /// Whether the request asks for more than the guarded fields: another title, say.
     pub fn asks_more(&self) -> bool {
         !self.rest.is_empty()
+    }
+
+    /// With the labels to be there named by id, as far as they are known: a tracker looks names up in its own way, and
+    /// drops those of an organisation (Forgejo 8 and 9). Names of no label, of which it makes nothing, go with it.
+    #[must_use]
+    pub fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
+        if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
+            let is_named = |label: &Label| refs.contains(&LabelRef::Name(label.name.clone()));
+            let ids: BTreeSet<LabelRef> =
+                known.filter(|label| label.id != 0 && is_named(label)).map(|label| LabelRef::Id(label.id)).collect();
+            if !ids.is_empty() {
+                *refs = ids;
+            }
+        }
+        self
     }
 }
 

@@ -7,7 +7,7 @@ use super::Gate;
 use super::refusal;
 use super::section::Stop;
 use crate::dialect::{Address, Credential, Listing};
-use crate::model::{Code, Label, LabelRef, Project, Rejection, Snapshot};
+use crate::model::{Code, Label, LabelRef, Locator, Project, Rejection, SetChange, Snapshot};
 use moka::sync::Cache;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,27 +52,48 @@ impl Gate {
         named(refs, seen, &known)
     }
 
-    /// What these name. A name that is no label's is taken at its word.
+    /// What the change names, besides the labels that the item carries. A name that is no label's is taken at its word.
     pub(super) async fn named_labels(
         &self,
-        refs: &BTreeSet<LabelRef>,
+        change: &SetChange<LabelRef>,
         seen: &Snapshot,
         address: &Address,
         credential: &Credential,
     ) -> Result<Vec<Label>, Stop> {
-        if let Some(labels) = self.known_labels(refs, seen) {
-            return Ok(labels);
+        let refs = change.members();
+        let labels = match self.known_labels(refs, seen) {
+            Some(labels) => labels,
+            None => self.listed_labels(change, seen, address, credential).await?,
+        };
+        match change {
+            SetChange::Remove(_) => Ok(labels),
+            SetChange::Add(_) | SetChange::Replace(_) => match rivals(refs, seen, &labels) {
+                Some(pair) => Err(Stop::Refuse(exclusive(pair, &seen.locator))),
+                None => Ok(labels),
+            },
         }
+    }
+
+    async fn listed_labels(
+        &self,
+        change: &SetChange<LabelRef>,
+        seen: &Snapshot,
+        address: &Address,
+        credential: &Credential,
+    ) -> Result<Vec<Label>, Stop> {
+        let refs = change.members();
         let version = self.labels.version.load(Ordering::Acquire);
         let mut all = Vec::new();
-        for of_owner in [false, true] {
+        // The organisation's labels may be closed to the caller, and open to the service token.
+        let service = self.ports.service.as_ref().map(|service| (true, service));
+        for (of_owner, reader) in [(false, credential), (true, credential)].into_iter().chain(service) {
             if named(refs, seen, &all).is_none() {
-                all.extend(self.list_labels(address, of_owner, credential).await?);
+                all.extend(self.list_labels(address, of_owner, reader).await?);
             }
         }
         let labels = match named(refs, seen, &all) {
             Some(labels) => labels,
-            None => taken_at_word(refs, seen, &all).map_err(|name| Stop::Refuse(no_such_label(name, seen)))?,
+            None => taken_at_word(change, seen, &all).map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?,
         };
         if self.labels.version.load(Ordering::Acquire) == version {
             self.labels.known.insert(seen.locator.project.clone(), all.into());
@@ -119,29 +140,68 @@ fn named(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<
 }
 
 fn is_known(wanted: &LabelRef, seen: &Snapshot, known: &[Label]) -> bool {
-    seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name))
+    seen.labels.iter().chain(known).any(|label| is_exactly(wanted, label))
+}
+
+/// As it is written: trackers drop a name in another case, or take it for the label, as their database compares.
+fn is_exactly(wanted: &LabelRef, label: &Label) -> bool {
+    match wanted {
+        LabelRef::Id(id) => *id == label.id,
+        LabelRef::Name(name) => *name == label.name,
+    }
 }
 
 fn meant(refs: &BTreeSet<LabelRef>, known: &[Label]) -> impl Iterator<Item = Label> {
     known.iter().filter(|label| refs.iter().any(|wanted| wanted.may_mean(label))).cloned()
 }
 
-/// Names that no label has are taken at their word: the tracker makes nothing of them. One with accents and the like is
-/// given back: some databases take it for a label without them.
-fn taken_at_word<'a>(refs: &'a BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Result<Vec<Label>, &'a str> {
+/// Names that no label has are taken at their word: the tracker makes nothing of them. One that differs from a label's in
+/// case, accents and the like is given back: some databases take it for that label. So is an id to be set that is none of
+/// those that could be read: what it sets nobody knows.
+fn taken_at_word<'a>(
+    change: &'a SetChange<LabelRef>,
+    seen: &Snapshot,
+    known: &[Label],
+) -> Result<Vec<Label>, &'a LabelRef> {
+    let refs = change.members();
     let mut labels: Vec<Label> = meant(refs, known).collect();
-    for wanted in refs {
+    for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
+        let alike = || seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
         match wanted {
-            LabelRef::Name(name) if !name.is_ascii() && !is_known(wanted, seen, known) => return Err(name),
+            LabelRef::Name(name) if !name.is_ascii() || alike() => return Err(wanted),
             LabelRef::Name(name) => labels.push(Label { id: 0, name: name.clone(), exclusive: false }),
-            LabelRef::Id(_) => {}
+            LabelRef::Id(_) if matches!(change, SetChange::Remove(_)) => {}
+            LabelRef::Id(_) => return Err(wanted),
         }
     }
     Ok(labels)
 }
 
-fn no_such_label(name: &str, seen: &Snapshot) -> Box<Rejection> {
+/// Two of the labels to be there that exclude each other: which of them stays is the tracker's secret.
+fn rivals(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<[String; 2]> {
+    let wanted = || seen.labels.iter().chain(known).filter(|label| refs.iter().any(|wanted| is_exactly(wanted, label)));
+    wanted().find_map(|one| {
+        let other = wanted().find(|other| one.excludes(other))?;
+        Some([one.name.clone(), other.name.clone()])
+    })
+}
+
+fn exclusive([one, other]: [String; 2], at: &Locator) -> Box<Rejection> {
+    let message = format!("{at}: the labels `{one}` and `{other}` exclude each other: name one of them");
+    refusal::plain(Code::AmbiguousRequest, at, message)
+}
+
+fn no_such_label(wanted: &LabelRef, seen: &Snapshot) -> Box<Rejection> {
     let locator = &seen.locator;
-    let message = format!("{} has no label `{name}`: name one that it has, as it is written there", locator.project);
+    let message = match wanted {
+        LabelRef::Name(name) => {
+            format!("{} has no label `{name}`: name one that it has, as it is written there", locator.project)
+        }
+        LabelRef::Id(id) => format!(
+            "{} has no label {id} that this token may list: name one that it may (one of an organisation takes the scope \
+             read:organization)",
+            locator.project
+        ),
+    };
     refusal::plain(Code::AmbiguousRequest, locator, message)
 }

@@ -203,7 +203,7 @@ impl Section {
         match self.ask.expectation.hold(admission::decide(&question), &question) {
             (Verdict::Reject(rejection), _) => Ok(self.reject(at, &record, fresh, rejection).await),
             (Verdict::Noop(noop), _) => self.grant(at, fresh, noop).await,
-            (Verdict::Admit(permit), observed) => self.send(at, fresh, permit, observed).await,
+            (Verdict::Admit(permit), observed) => self.send(at, fresh, &labels, permit, observed).await,
         }
     }
 
@@ -461,7 +461,7 @@ impl Section {
     /// What the labels that the request names are called.
     async fn labels(&self, seen: &Snapshot, address: &Address) -> Result<Vec<Label>, Stop> {
         let Some(change) = &self.ask.intent.change.labels else { return Ok(Vec::new()) };
-        self.gate.named_labels(change.members(), seen, address, &self.ask.credential).await
+        self.gate.named_labels(change, seen, address, &self.ask.credential).await
     }
 
     async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
@@ -531,7 +531,14 @@ impl Section {
         }
     }
 
-    async fn send(&self, at: &Entered<'_>, mut fresh: Fresh, permit: Permit, observed: Option<Code>) -> Ended {
+    async fn send(
+        &self,
+        at: &Entered<'_>,
+        mut fresh: Fresh,
+        labels: &[Label],
+        permit: Permit,
+        observed: Option<Code>,
+    ) -> Ended {
         let locator = fresh.seen.locator.clone();
         failpoint::reach("t2.before");
         // T2: SENDING is durable before the first byte leaves, and the first byte must leave soon.
@@ -549,7 +556,7 @@ impl Section {
         let held = record.and_then(|record| record.holding);
         let by_holder = !self.ask.operator && permit.plan().is_by_holder(&at.caller.actor, held.as_ref());
         // Sent at most once, on the connection that carried the read or on a new one.
-        let answer = self.emit(&mut fresh, emit_by).await;
+        let answer = self.emit(&mut fresh, labels, emit_by).await;
         let (status, response) = match answer {
             Ok(response) => (Answer::Complete(response.status.as_u16()), Some(response)),
             Err(CallError::Unknown(why)) => {
@@ -585,8 +592,8 @@ impl Section {
         }
     }
 
-    async fn emit(&self, fresh: &mut Fresh, emit_by: Boot) -> Result<WireResponse, CallError> {
-        let intent = self.intent_at(&fresh.address);
+    async fn emit(&self, fresh: &mut Fresh, labels: &[Label], emit_by: Boot) -> Result<WireResponse, CallError> {
+        let intent = self.intent_at(&fresh.address).with_label_ids(fresh.seen.labels.iter().chain(labels));
         let request = self.gate.ports.dialect.emit(&intent, &self.ask.headers, &self.ask.credential);
         let clock = Arc::clone(&self.gate.ports.clock);
         let in_time = move || clock.boot() <= emit_by;

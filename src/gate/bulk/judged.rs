@@ -245,7 +245,7 @@ impl BulkSection {
     /// What the labels that the change names are called.
     async fn labels(&self, item: &Item, reader: &Credential) -> Result<Vec<Label>, Stop> {
         let Some(change) = &item.change.labels else { return Ok(Vec::new()) };
-        let labels = self.gate.named_labels(change.members(), &item.fresh.seen, &item.address, reader).await;
+        let labels = self.gate.named_labels(change, &item.fresh.seen, &item.address, reader).await;
         labels.map_err(|stop| Stop::Refuse(refusal::unreadable(&item.fresh.seen.locator, &stop.to_string())))
     }
 

@@ -116,9 +116,8 @@ impl Errand {
         }
         let known = self.labels(address, names).await?;
         for name in names {
-            let wanted = LabelRef::Name(name.clone());
             // What a name is not found for is taken at its word, without an id.
-            let found = known.iter().find(|label| label.id != 0 && wanted.names(label.id, &label.name));
+            let found = known.iter().find(|label| label.id != 0 && label.name == *name);
             all.insert(LabelRef::Id(found.ok_or_else(|| self.no_label(address, name))?.id));
         }
         Ok(all)
@@ -128,8 +127,8 @@ impl Errand {
         let (gate, credential) = (&self.gate, &self.sender.credential);
         let print = gate.ports.identify.fingerprint(credential);
         let read = if gate.reads.is_reader(&print, &address.project()) {
-            let refs = names.iter().map(|name| LabelRef::Name(name.clone())).collect();
-            gate.named_labels(&refs, &blank(address), address, credential).await
+            let names = SetChange::Remove(names.iter().map(|name| LabelRef::Name(name.clone())).collect());
+            gate.named_labels(&names, &blank(address), address, credential).await
         } else {
             // What others have read is for those who may read there.
             match gate.list_labels(address, false, credential).await {

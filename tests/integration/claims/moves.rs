@@ -384,3 +384,68 @@ async fn an_exclusive_label_moves_an_item_out_of_work_too() {
     other.call(Method::POST, &labels(number), Some(set(working))).await.granted();
     assert_eq!(gate.holder(number).await.as_deref(), Some("agent-1"));
 }
+
+/// Of two that exclude each other a tracker keeps the one that it likes: a held item's status could go that way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_that_exclude_each_other_are_not_set_together() {
+    let options = Options::default().with(Feature::ExclusiveLabels);
+    let forge = e2e::forge_with(options, &["agent-0", "agent-1"]).await;
+    let doing = forge.add_exclusive_label(REPO, "status/doing");
+    let config = "[workflow]\nstates = [\"status/doing\"]\nworking = [\"status/doing\"]\n[[workflow.move]]\n\
+                  from = [\"none\"]\nto = \"status/doing\"\nby = \"holder\"";
+    let gate = Setup::before(&forge.base_url()).config(config).start().await;
+    let (mut one, mut other) = (gate.agent("agent-0"), gate.agent("agent-1"));
+    let number = forge.add_issue(REPO, "a piece of work", &[], &[]).number;
+    one.call(Method::POST, &labels(number), Some(json!({ "labels": [doing] }))).await.granted();
+    let last = forge.add_exclusive_label(REPO, "status/zzz");
+    let both = json!({ "labels": [doing, last] });
+    let refused = other.call(Method::PUT, &labels(number), Some(both.clone())).await;
+    refused.refused(400, "ambiguous_request");
+    assert!(refused.text().contains("`status/doing` and `status/zzz` exclude each other"), "{refused:?}");
+    other.call(Method::POST, &labels(number), Some(both)).await.refused(400, "ambiguous_request");
+    assert_eq!(
+        (forge.issue(REPO, number).labels, gate.holder(number).await),
+        (vec!["status/doing".into()], Some("agent-0".into()))
+    );
+}
+
+// === names and ids ===
+
+/// A tracker drops a name that it does not know as it is written, and what it drops a PUT removes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_in_another_case_does_not_take_a_status_away() {
+    let options = Options::default().with(Feature::LabelNames);
+    let forge = e2e::forge_with(options, &["agent-0", "agent-1"]).await;
+    let gate = Setup::before(&forge.base_url()).start().await;
+    let (mut one, mut other) = (gate.agent("agent-0"), gate.agent("agent-1"));
+    let number = e2e::backlog_issue(&forge).number;
+    one.call(Method::PUT, &labels(number), Some(json!({ "labels": ["in-progress"] }))).await.granted();
+    for put in [json!(["IN-PROGRESS", "priority"]), json!(["In-Progress"])] {
+        let refused = other.call(Method::PUT, &labels(number), Some(json!({ "labels": put }))).await;
+        refused.refused(400, "ambiguous_request");
+        assert!(refused.text().contains("as it is written there"), "{refused:?}");
+    }
+    assert_eq!(forge.issue(REPO, number).labels, ["in-progress"]);
+    assert_eq!(gate.holder(number).await.as_deref(), Some("agent-0"));
+    // As they are written they are sent by id, so that no tracker looks them up in a way of its own.
+    one.call(Method::PUT, &labels(number), Some(json!({ "labels": ["in-progress", "priority"] }))).await.granted();
+    assert_eq!(forge.issue(REPO, number).labels, ["in-progress", "priority"]);
+    let journal = forge.requests();
+    let put = journal.iter().rfind(|request| request.method == Method::PUT).expect("it was sent");
+    let body: Value = serde_json::from_slice(&put.body).expect("JSON");
+    assert_eq!(body["labels"], json!([id("in-progress"), id("priority")]));
+}
+
+/// What an id sets that nobody could look up is not known: it may be the status of an organisation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_cannot_be_looked_up_is_not_set() {
+    let (forge, gate, mut agents) = stage(2, "").await;
+    let number = e2e::backlog_issue(&forge).number;
+    for method in [Method::POST, Method::PUT] {
+        let refused = agents[1].call(method, &labels(number), Some(json!({ "labels": [4711] }))).await;
+        refused.refused(400, "ambiguous_request");
+        assert!(refused.text().contains("has no label 4711 that this token may list"), "{refused:?}");
+    }
+    assert_eq!(forge.issue(REPO, number).labels, ["backlog"]);
+    drop(gate);
+}
