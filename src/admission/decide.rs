@@ -113,10 +113,11 @@ impl Question<'_> {
     }
 
     /// A foreign claim is its own account's to clear. Outside every working status it is treated as parked: the
-    /// backlog keepers of `agent-flows.md` clear assignees that were there before the gate was.
+    /// backlog keepers of `agent-flows.md` clear assignees that were there before the gate was. Whom somebody outside the
+    /// gate gave a held item to, keeps it.
     pub(super) fn may_clear_foreign(&self) -> bool {
         let own = self.caller.actor.account.login().is_some_and(|login| self.seen.assignees.contains(login));
-        own || !self.is_working()
+        own || (!self.is_working() && !self.record.reassigned)
     }
 
     // === assigning ===

@@ -329,6 +329,7 @@ fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut 
 
 /// Makes the attempt's effect on ownership true. Every change of the holder or of what it shows is a new version.
 fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
+    record.reassigned &= !shown.assignees.is_empty() && attempt.ownership == Ownership::Keep;
     match &attempt.ownership {
         Ownership::Keep => {
             keep(record, attempt, shown, stamp);
@@ -398,6 +399,7 @@ fn edited(record: &mut ItemRecord, edit: &OutsideEdit, fence: Fence, done: &mut 
             let half_way = shown.state == OpenState::Open && shown.statuses != held.found;
             record.stray = half_way.then_some(held.found);
             let holder = held.actor;
+            record.reassigned = shown.assignees.iter().any(|other| holder.account.login() != Some(other));
             record.fence.0 += 1;
             record.contested = false;
             record.masks.clear();

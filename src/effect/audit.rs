@@ -4,7 +4,7 @@
 //! line's bytes with the member `hash` left out; `prev_hash` is the hash of the line
 //! before. `claimgate audit verify` checks this with code of its own.
 
-use crate::model::{Actor, Code, Fence, Fingerprint, Kind, Locator, ResourceKey, Shown, Status, Time};
+use crate::model::{Actor, Code, Fence, Fingerprint, Holding, Kind, Locator, ResourceKey, Shown, Status, Time};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -59,7 +59,9 @@ pub struct Note {
     pub observed: Option<Shown>,
     /// The tracker's status.
     pub upstream_status: Option<u16>,
-    /// In the lane.
+    /// Where no step says it: the item's version, and who held it.
+    pub stood: Option<Box<(Fence, Option<Holding>)>>,
+    /// For the item's turn.
     pub waited: Duration,
     /// From the request's arrival to this line.
     pub took: Duration,
@@ -149,6 +151,7 @@ impl Note {
             expected: String::new(),
             observed: None,
             upstream_status: None,
+            stood: None,
             waited: Duration::ZERO,
             took: Duration::ZERO,
             method: String::new(),

@@ -10,7 +10,9 @@ use super::shares::Share;
 use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
-use crate::effect::{CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, failpoint};
+use crate::effect::{
+    CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
+};
 use crate::model::{
     Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Goal, ItemRecord, Label, Locator, Rejection, ResourceKey,
     Snapshot, Status,
@@ -98,10 +100,10 @@ impl Section {
         self.put_back().await;
         match ended {
             Ok(reply) => Some(reply),
-            Err(Stop::Refuse(rejection)) => Some(self.refused(None, *rejection)),
+            Err(Stop::Refuse(rejection)) => Some(self.refused(*rejection)),
             Err(Stop::Tracker(response)) => Some(self.denied(*response)),
             Err(Stop::Gone) => None,
-            Err(Stop::Moved) => Some(self.refused(None, *self.still_moving())),
+            Err(Stop::Moved) => Some(self.refused(*self.still_moving())),
         }
     }
 
@@ -139,11 +141,12 @@ impl Section {
         // Which item: by its immutable id, never by its path.
         let (key, mut fresh) = self.resolve(address, caller).await?;
         // Its turn, first come, first served.
+        let queued = tokio::time::Instant::now();
         let turn = self.enter(&key, address).await?;
-        let waited = self.took();
-        self.gate.ports.metrics.waited(waited);
         // A refusal may rest on what somebody else has just seen.
         self.gather(&turn, caller).await;
+        let waited = queued.elapsed();
+        self.gate.ports.metrics.waited(waited);
         if let Some(reply) = self.shared_refusal(&turn, caller, waited) {
             return Ok(reply);
         }
@@ -238,7 +241,7 @@ impl Section {
     /// As many are under way as may be: nothing of this one is begun.
     pub(super) fn crowded_out(&self) -> Reply {
         let message = format!("{}: too many guarded writes are under way; try again", self.locator());
-        self.refused(None, *refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
+        self.refused(*refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
     }
 
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
@@ -344,11 +347,12 @@ impl Section {
 
     fn shared_refusal(&self, turn: &Turn, caller: &Caller, waited: Duration) -> Option<Reply> {
         let seen = turn.observation().filter(|seen| seen.began >= self.ask.arrived)?;
-        let rejection = self.refusal_by(&seen, caller)?;
-        let mut reply = self.refused(Some(&seen.seen.key), *rejection);
-        reply.decision = Decision::Reject;
-        tracing::trace!(waited = ?waited, "refused on a shared observation");
-        Some(reply)
+        let rejection = *self.refusal_by(&seen, caller)?;
+        let mut note = self.refusal_note(&rejection);
+        note.resource_id = Some(seen.seen.key.clone());
+        note.waited = waited;
+        note.stood = Some(Box::new((seen.record.fence, seen.record.holding.clone())));
+        Some(self.record_refusal(note, rejection))
     }
 
     /// What would be refused by an observation alone; never anything that contradicts the holding.
@@ -739,7 +743,7 @@ impl Section {
     pub(super) async fn panicked(&self) -> Reply {
         let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unknown = refusal::unknown(&self.locator(), self.doubt_period());
-        let Some((key, locator, attempt)) = entered else { return self.refused(None, *unknown) };
+        let Some((key, locator, attempt)) = entered else { return self.refused(*unknown) };
         let note = self.note_of(attempt.as_str().to_owned(), Decision::Reject, Some(Code::OutcomeUnknown));
         let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
@@ -773,12 +777,19 @@ impl Section {
     }
 
     /// A refusal that is not an attempt's: recorded as a line of its own.
-    fn refused(&self, key: Option<&ResourceKey>, rejection: Rejection) -> Reply {
+    fn refused(&self, rejection: Rejection) -> Reply {
+        self.record_refusal(self.refusal_note(&rejection), rejection)
+    }
+
+    fn refusal_note(&self, rejection: &Rejection) -> Note {
         let mut note = self.bare_note(Decision::Reject, Some(rejection.code));
         note.resource.clone_from(&rejection.resource);
-        note.resource_id = key.cloned();
         note.expected.clone_from(&rejection.expected);
         note.observed.clone_from(&rejection.observed);
+        note
+    }
+
+    fn record_refusal(&self, note: Note, rejection: Rejection) -> Reply {
         let id = note.id.clone();
         self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
         self.decided(Decision::Reject, Some(rejection.code), &id, Answered::Refused(Box::new(rejection)))

@@ -319,20 +319,22 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.doubt_until == other.doubt_until
         && one.masks == other.masks
         && one.stray == other.stray
+        && one.reassigned == other.reassigned
 }
 
 /// The line of a decision that never became an attempt, or of the operator's word.
-pub(super) fn bare_line(note: Note, now: Time, gate: &GateId) -> Line {
+pub(super) fn bare_line(mut note: Note, now: Time, gate: &GateId) -> Line {
+    let (fence, held) = note.stood.take().map_or((None, None), |stood| (Some(stood.0), stood.1));
     Line {
         time: now,
         kind: if note.operator { "operator" } else { "decision" },
         id: note.id.clone(),
         intent: None,
         result: (note.decision == Decision::Reject).then_some(AttemptState::Rejected.as_str()),
-        fence: None,
-        holder: None,
-        parked: None,
-        holding_since: None,
+        fence,
+        holder: held.as_ref().map(|held| held.actor.clone()),
+        parked: held.as_ref().map(|held| held.parked),
+        holding_since: held.as_ref().map(|held| held.since),
         note,
         gate: gate.as_str().to_owned(),
     }

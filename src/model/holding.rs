@@ -84,6 +84,8 @@ pub struct ItemRecord {
     pub masks: Vec<Masked>,
     /// A holding ended half-way: where its claim had found the item, until a write has put that right.
     pub stray: Option<BTreeSet<Status>>,
+    /// Somebody outside the gate gave the item to another than its holder, and nobody has held it since.
+    pub reassigned: bool,
 }
 
 impl ItemRecord {
@@ -100,6 +102,7 @@ impl ItemRecord {
             doubt_until: None,
             masks: Vec::new(),
             stray: None,
+            reassigned: false,
         }
     }
 

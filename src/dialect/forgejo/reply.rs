@@ -87,7 +87,7 @@ fn answer(status: StatusCode, body: Bytes) -> WireResponse {
 fn observed(shown: &Shown) -> Value {
     json!({
         "assignees": shown.assignees.iter().map(Login::as_str).collect::<Vec<_>>(),
-        "statuses": shown.statuses.iter().map(Status::as_str).collect::<Vec<_>>(),
+        "status": shown.statuses.iter().map(Status::as_str).collect::<Vec<_>>(),
         "state": shown.state.as_str(),
     })
 }
@@ -148,7 +148,7 @@ mod tests {
                     "code": "already_assigned",
                     "resource": "o/r#7",
                     "expected": "nobody assigned",
-                    "observed": {"assignees": ["ann"], "statuses": ["in-progress"], "state": "open"},
+                    "observed": {"assignees": ["ann"], "status": ["in-progress"], "state": "open"},
                     "holder": {"account": "ann", "instance": "i1"},
                     "since": "2023-11-14T22:13:20.000001Z",
                     "decision": "0190-x",

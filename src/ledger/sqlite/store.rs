@@ -81,13 +81,14 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     FIRST,
     // Version 2 added nothing.
     "",
     super::once::SCHEMA,
     "ALTER TABLE item ADD COLUMN stray TEXT;",
     tenures::SCHEMA,
+    "ALTER TABLE item ADD COLUMN reassigned INTEGER NOT NULL DEFAULT 0;",
 ];
 
 const FIRST: &str = "
@@ -314,11 +315,11 @@ impl Store {
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                    ON CONFLICT(key) DO UPDATE SET locator = excluded.locator, fence = excluded.fence,
                        holder = excluded.holder, holding = excluded.holding, contested = excluded.contested,
                        doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks,
-                       stray = excluded.stray";
+                       stray = excluded.stray, reassigned = excluded.reassigned";
         let holding = record.holding.as_ref();
         self.execute(
             sql,
@@ -333,6 +334,7 @@ impl Store {
                 record.doubt_until.map(|until| until.0),
                 codec::masks(&record.masks).to_string(),
                 record.stray.as_ref().map(|found| codec::statuses(found).to_string()),
+                record.reassigned,
             ],
         )
     }
@@ -416,24 +418,27 @@ impl Store {
     /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
     /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
     fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item WHERE key = ?1";
+        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item WHERE key = ?1";
         Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
+        let sql =
+            "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item
                    WHERE holding IS NOT NULL OR doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
     }
 
     pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
+        let sql =
+            "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item
                    WHERE doubt_until IS NOT NULL";
         self.rows(sql, [], read_item)
     }
 
     pub(super) fn held_after(&self, key: &ResourceKey, limit: usize) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray FROM item
+        let sql =
+            "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item
                    WHERE holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
         self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
     }
@@ -516,6 +521,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRecord> {
         doubt_until: row.get::<_, Option<i64>>(6)?.map(Time),
         masks: json(&row.get::<_, String>(7)?, codec::read_masks)?,
         stray: row.get::<_, Option<String>>(8)?.map(|text| json(&text, codec::read_statuses)).transpose()?,
+        reassigned: row.get(9)?,
     })
 }
 

@@ -216,7 +216,7 @@ async fn a_move_starts_from_where_the_rules_say() {
     let number = forge.add_issue(REPO, "done already", &["done"], &[]).number;
     let refused = add(&mut agents[0], number, "in-progress").await;
     let claim = refused.refused(409, "wrong_source_state").json()["claimgate"].clone();
-    assert_eq!(claim["observed"]["statuses"], json!(["done"]), "{claim}");
+    assert_eq!(claim["observed"]["status"], json!(["done"]), "{claim}");
     assert_eq!(claim["expected"], "status backlog or blocked or none or todo");
     add(&mut agents[0], number, "todo").await.refused(409, "wrong_source_state");
     // Two managers want it in todo: the second is told that it is there.
@@ -225,7 +225,7 @@ async fn a_move_starts_from_where_the_rules_say() {
     remove(&mut agents[0], number, "backlog").await.granted();
     let late = add(&mut agents[1], number, "todo").await;
     let claim = late.refused(409, "wrong_source_state").json()["claimgate"].clone();
-    assert_eq!(claim["observed"]["statuses"], json!(["todo"]), "{claim}");
+    assert_eq!(claim["observed"]["status"], json!(["todo"]), "{claim}");
     assert_eq!(forge.issue(REPO, number).labels, ["todo"]);
 }
 

@@ -24,7 +24,7 @@ async fn a_refusal_says_all_that_an_agent_needs() {
     assert!(body["url"].is_string());
     assert_eq!(told["resource"], format!("{REPO}#{number}"));
     assert_eq!(told["expected"], "nobody assigned");
-    assert_eq!(told["observed"], json!({ "assignees": ["ann"], "statuses": ["backlog"], "state": "open" }));
+    assert_eq!(told["observed"], json!({ "assignees": ["ann"], "status": ["backlog"], "state": "open" }));
     assert_eq!(told["holder"], json!({ "account": "ann", "instance": null }));
     assert!(told["since"].as_str().is_some_and(|since| since.ends_with('Z') && since.len() == 27), "{told}");
     assert_eq!(answer.decision(), format!("reject; code=already_assigned; id={}", told["decision"].as_str().unwrap()));

@@ -105,7 +105,7 @@ async fn if_match_holds_a_write_to_what_was_read() {
     let refused = ann.claim_if(number, ("if-match", &seen)).await;
     refused.refused(412, "precondition_failed");
     let body = refused.json();
-    assert_eq!(body["claimgate"]["observed"]["statuses"], json!(["blocked"]), "{body}");
+    assert_eq!(body["claimgate"]["observed"]["status"], json!(["blocked"]), "{body}");
     assert_eq!(body["claimgate"]["expected"], "the state that If-Match names");
     assert!(body["message"].as_str().is_some_and(|message| message.contains("status blocked")), "{body}");
     let fresh = refused.state().expect("what was read instead").to_owned();

@@ -48,7 +48,7 @@ async fn of_two_managers_who_picked_one_item_the_second_is_told_where_it_is() {
     promotes(&world, "bot@manager-1", 1).await.wins();
     world.wait(APART).await;
     let told = promotes(&world, "bot@manager-2", 1).await.loses("wrong_source_state");
-    assert_eq!(told.body["claimgate"]["observed"]["statuses"], json!(["todo"]), "{told:?}");
+    assert_eq!(told.body["claimgate"]["observed"]["status"], json!(["todo"]), "{told:?}");
     assert_eq!(world.writes(1), 1, "one change upstream");
     world.add_label("bot@manager-2", 1, "todo").await.loses("wrong_source_state");
     promotes(&world, "bot@manager-2", 2).await.wins();

@@ -52,6 +52,23 @@ async fn an_edit_that_takes_the_item_ends_the_holding() {
     }
 }
 
+/// A claim without a label, given to a person by hand: not even where backlog keepers clear assignees.
+#[tokio::test(start_paused = true)]
+async fn whom_somebody_gave_a_held_item_keeps_it() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+    world.release("dev-1", 1).await.loses("not_holder");
+    world.release("dev-2", 1).await.loses("not_holder");
+    world.set_labels("dev-1", 1, &["blocked"]).await.loses("not_holder");
+    assert_eq!(world.forge.issue(REPO, 1).assignees, ["dev-3"]);
+    // Its own account may, and then the item is as free as any.
+    world.release("dev-3", 1).await.wins();
+    world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+    world.release("dev-2", 1).await.wins();
+    world.claim("dev-2", 1).await.wins();
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_old_holder_learns_of_it_at_its_next_write() {
     let world = at_work().await;

@@ -35,7 +35,7 @@ async fn what_shows_is_granted_and_what_does_not_is_never_sent() {
     let world = World::new();
     world.forge.outside_labels("root", "root/work", 1, &["todo"]);
     let told = world.claim_if(if_match(&free()), "dev-1").await.is(412, "precondition_failed");
-    assert_eq!(told.body["claimgate"]["observed"]["statuses"], json!(["todo"]));
+    assert_eq!(told.body["claimgate"]["observed"]["status"], json!(["todo"]));
     assert_eq!(told.body["claimgate"]["expected"], "the state that If-Match names");
     assert_eq!((world.writes(1), world.states(1).await), (0, vec![AttemptState::Rejected]));
     world.is_held_by_nobody(1).await;
