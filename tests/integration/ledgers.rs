@@ -530,7 +530,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 5, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 6, .. }), "{error}");
 }
 
 #[tokio::test]
