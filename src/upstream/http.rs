@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::origin::path_within;
-use super::{DialError, Dialer, Lease, Origin, Pool, SendError, UpstreamConfig};
+use super::{DialError, Dialer, Gathered, Lease, Origin, Pool, SendError, UpstreamConfig};
 use crate::dialect::{WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Upstream};
 
@@ -140,16 +140,13 @@ impl HttpUpstream {
         if head.headers.get_all(header::CONTENT_ENCODING).iter().any(|it| it != "identity") {
             return Err("the upstream compressed its answer though it was asked not to".to_owned());
         }
-        let mut bytes = BytesMut::new();
+        let mut answer = Gathered::new(self.max_answer, is_json(&head.headers));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| format!("the answer broke off: {e}"))?;
             let Ok(data) = frame.into_data() else { continue };
-            if bytes.len() + data.len() > self.max_answer {
-                return Err(format!("the answer is longer than {} bytes", self.max_answer));
-            }
-            bytes.extend_from_slice(&data);
+            answer.push(&data).map_err(|error| error.to_string())?;
         }
-        Ok(WireResponse { status: head.status, headers: head.headers, body: bytes.freeze() })
+        Ok(WireResponse { status: head.status, headers: head.headers, body: answer.done() })
     }
 
     /// A redirect to the tracker itself, however it names itself, becomes a path as the dialect writes them. One that leads
@@ -218,6 +215,11 @@ impl Drop for Carried {
 
 fn carried_lease(carrier: Carrier) -> Option<Lease<Out>> {
     carrier.0.downcast::<Carried>().ok()?.lease.take()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    kind.split(|byte| *byte == b';').next().is_some_and(|it| it.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
 /// The headers as they go out: framing is ours, and the answer must come as it is.

@@ -4,6 +4,7 @@
 //! [`Pool`] directly, one for each edge worker; the gate uses [`HttpUpstream`], which has a pool of its own.
 
 mod dial;
+mod gathered;
 mod http;
 mod io;
 mod origin;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::dial::{DialError, Dialer, check_roots};
+pub use self::gathered::{CUT, Gathered, LONGEST_ANSWER, TooLong};
 pub use self::http::HttpUpstream;
 pub use self::io::Io;
 pub use self::origin::{Origin, OriginError, Place};
@@ -33,7 +35,7 @@ pub struct UpstreamConfig {
     pub read_timeout: Duration,
     /// Limit on one whole send of the gate, from the first byte.
     pub write_timeout: Duration,
-    /// The longest answer that the gate collects.
+    /// The longest answer that the gate keeps. Of a longer one that is JSON, long texts are cut.
     pub max_answer: usize,
     /// Idle connections.
     pub pool: PoolConfig,
@@ -49,7 +51,7 @@ impl UpstreamConfig {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
-            max_answer: 4 << 20,
+            max_answer: LONGEST_ANSWER,
             pool: PoolConfig::default(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use claimgate::dialect::{WireRequest, WireResponse};
 use claimgate::effect::{CallError, Upstream};
-use claimgate::upstream::{HttpUpstream, UpstreamConfig};
+use claimgate::upstream::{CUT, HttpUpstream, UpstreamConfig};
 use http::{HeaderMap, Method};
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
@@ -147,6 +147,33 @@ async fn what_is_no_certain_answer_is_unknown_and_sent_once() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let expected = if bytes == "hang" { 101 } else { 1 };
         assert_eq!(requests.load(Ordering::SeqCst), expected, "{shown}");
+    }
+}
+
+/// A tracker's JSON is read whatever the length of the texts in it, by a read and as the answer to a send.
+#[tokio::test]
+async fn long_texts_are_cut_and_all_else_is_there() {
+    let text = "\\u003c".repeat(100_000);
+    let json = format!(r#"{{"id":7,"body":"{text}","state":"open"}}"#);
+    for (kind, is_read) in [("application/json;charset=utf-8", true), ("text/html", false)] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", json.len());
+        let bytes: &str = Box::leak(format!("{head}{json}").into_boxed_str());
+        let at = raw_forge(move |_, mut stream| async move {
+            while read_head(&mut stream).await.ends_with("\r\n\r\n") {
+                let _ = stream.write_all(bytes.as_bytes()).await;
+            }
+        })
+        .await;
+        let tracker = tracker(at);
+        let read = soon(tracker.read(request(Method::GET, ""))).await.map(|(answer, _)| answer);
+        let sent = soon(tracker.send(request(Method::POST, ""), None, &|| true)).await;
+        for answer in [read, sent] {
+            assert_eq!(answer.is_ok(), is_read, "{kind}: {answer:?}");
+            let Ok(answer) = answer else { continue };
+            let item: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((&item["id"], &item["state"]), (&7.into(), &"open".into()));
+            assert!(item["body"].as_str().is_some_and(|text| text.starts_with("<<<") && text.ends_with(CUT)));
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use claimgate::dialect::{WireRequest, WireResponse};
 use claimgate::effect::{BoxFuture, CallError, Carrier, Upstream};
 use claimgate::fake_forge::{Answer, Cut, FakeForge};
-use http::StatusCode;
+use claimgate::upstream::{Gathered, LONGEST_ANSWER};
+use http::{StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl SimUpstream {
     async fn call(&self, request: WireRequest, limit: Duration) -> Result<WireResponse, CallError> {
         let answer = tokio::time::timeout(limit, self.forge.call(wire(request))).await;
         match answer {
-            Ok(Ok(answer)) => Ok(response(answer)),
+            Ok(Ok(answer)) => gathered(answer),
             Ok(Err(Cut)) => Err(CallError::Unknown("the connection was cut".to_owned())),
             Err(_) => Err(CallError::Unknown("time-out".to_owned())),
         }
@@ -87,7 +88,12 @@ fn wire(request: WireRequest) -> http::Request<Bytes> {
     built.body(request.body).expect("a legal request")
 }
 
-fn response(answer: Answer) -> WireResponse {
+/// As much of it as the real one keeps.
+fn gathered(answer: Answer) -> Result<WireResponse, CallError> {
+    let kind = answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let mut body = Gathered::new(LONGEST_ANSWER, kind.is_some_and(|kind| kind.starts_with("application/json")));
+    let read = answer.body.chunks(64 << 10).try_for_each(|data| body.push(data));
+    read.map_err(|error| CallError::Unknown(error.to_string()))?;
     let status = StatusCode::from_u16(answer.status).expect("a status");
-    WireResponse { status, headers: answer.headers, body: answer.body }
+    Ok(WireResponse { status, headers: answer.headers, body: body.done() })
 }
