@@ -217,15 +217,20 @@ impl Question<'_> {
         Err(self.refuse(Code::MultipleAssignees, &message, &format!("at most {most} assigned")))
     }
 
-    /// Labels and states that show already need no send. A claim by such a one does: whether the caller may write at all,
-    /// only the tracker knows; so it does of a label that is not known here, and of an own write in doubt.
+    /// What need not be sent. A claim must be: whether the caller may write at all, only the tracker knows.
     fn spare(&self, permit: Permit) -> Verdict {
         let plan = permit.plan();
-        let moves_alone = self.change.assignees.is_none() && !self.asks_more && plan.ownership == Ownership::Keep;
-        if moves_alone && self.shows_already() && self.record.doubts.is_empty() {
+        if plan.ownership == Ownership::Keep && self.is_spared() {
             return Verdict::Noop(Noop { kind: plan.kind, ownership: Ownership::Keep });
         }
         Verdict::Admit(permit)
+    }
+
+    /// Labels and states alone that show already. What becomes of a label that is not known here, and what an own write
+    /// in doubt may have left, is the tracker's to say.
+    pub(super) fn is_spared(&self) -> bool {
+        let moves_alone = self.change.assignees.is_none() && !self.asks_more;
+        moves_alone && self.shows_already() && self.record.doubts.is_empty()
     }
 
     // === helpers ===

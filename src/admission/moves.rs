@@ -45,7 +45,9 @@ impl Question<'_> {
     pub(super) fn judge_moves(&self, plan: &Plan) -> Ruling<Option<Meaning>> {
         let Some(moved) = self.moved() else { return Ok(None) };
         match self.role(plan) {
-            Role::Outsider(holding) if moved.is_contained() => Err(self.contain(&moved, holding)),
+            Role::Outsider(holding) if moved.is_contained() || self.sends_a_state() => {
+                Err(self.contain(&moved, holding))
+            }
             Role::Outsider(_) => Ok(None),
             role => {
                 if plan.kind != Kind::Release && moved.is_contained() {
@@ -138,6 +140,12 @@ impl Question<'_> {
     }
 
     // === containment ===
+
+    /// A state that shows already moves nothing, but where more is asked it is sent along: by the time that the tracker
+    /// takes it the holder's own may show, and an answer that does not come would keep the holder out.
+    fn sends_a_state(&self) -> bool {
+        self.change.state.is_some() && !self.is_spared()
+    }
 
     /// While another is at work nobody else moves, closes or relabels the status of the item.
     fn contain(&self, moved: &Moved, holding: Option<&Holding>) -> Box<Rejection> {

@@ -3,8 +3,8 @@
 //!
 //! One file a group: `faults` is the matrix of what can go wrong in one claim, `doubt` what follows a write of unknown
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `bounds` the rules over agents, `herd` many at
-//! once, `bulk` one request for several items, `once` what may be created once, `stated` what a client says must hold,
-//! `crowd` those who ask for too much.
+//! once, `long` texts that no answer would hold, `bulk` one request for several items, `once` what may be created once,
+//! `stated` what a client says must hold, `crowd` those who ask for too much.
 
 mod agents;
 mod bounds;
@@ -13,6 +13,7 @@ mod crowd;
 mod doubt;
 mod faults;
 mod herd;
+mod long;
 mod once;
 mod outside;
 mod stated;

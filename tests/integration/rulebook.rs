@@ -20,7 +20,7 @@ const BOOK: &str = include_str!("rulebook.txt");
 /// Who asks: ann, ann's account in another process, ben, sue who overrides, somebody whose token does not say who it is.
 const ACTORS: [&str; 5] = ["ann", "ann#2", "ben", "sue", "token"];
 
-const ASKED: [&str; 13] = [
+const ASKED: [&str; 15] = [
     "assign itself",
     "assign cid",
     "clear assignees",
@@ -33,6 +33,8 @@ const ASKED: [&str; 13] = [
     "put the same, and priority",
     "set priority",
     "close",
+    "leave open",
+    "leave open, and a text",
     "clear and close",
 ];
 
@@ -92,7 +94,7 @@ fn told(situation: &str, asked: &str, actor: &str) -> String {
         rules: &rules,
         caller: &caller,
         change: &change,
-        asks_more: false,
+        asks_more: asked.ends_with("and a text"),
         record: &record,
         seen: &seen,
         labels: &labels,
@@ -192,6 +194,7 @@ fn change(asked: &str, by: &str) -> Change {
         Some(("clear", _)) => Change { assignees: assign(&[]), state: Some(OpenState::Closed), ..Change::default() },
         Some(("set", name)) => Change { labels: Some(SetChange::Add(refs(name))), ..Change::default() },
         Some(("remove", name)) => Change { labels: Some(SetChange::Remove(refs(name))), ..Change::default() },
+        Some(("leave", _)) => Change { state: Some(OpenState::Open), ..Change::default() },
         Some(("put", _)) => put(["todo"].into_iter()),
         _ => Change { state: Some(OpenState::Closed), ..Change::default() },
     }
