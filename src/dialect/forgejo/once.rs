@@ -11,12 +11,15 @@ use super::{Forgejo, emit, parse, read, reply};
 use crate::model::{Account, Actor, Existing, Login, Made, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// What Forgejo takes before an issue's number to mean that merging closes it, unless it is configured otherwise.
 const KEYWORDS: [&str; 9] = ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
 const VERDICTS: [&str; 4] = ["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING"];
 /// More issues than one pull request would sensibly close.
 const MOST_CLOSED: usize = 20;
+/// A pull request that was opened elsewhere may close more; so many are looked at.
+const MOST_LOOKED_AT: usize = 1_000;
 const PAGE: usize = 50;
 
 impl CreateOnce for Forgejo {
@@ -30,7 +33,10 @@ impl CreateOnce for Forgejo {
         match (&intent.scope, intent.form) {
             (Scope::Create(project), WriteForm::CreatePull) => {
                 let (title, body) = (text(intent, "title"), text(intent, "body"));
-                Some(Creation::Pull { project: project.clone(), closes: closes(project, &title, &body) })
+                Some(Creation::Pull {
+                    project: project.clone(),
+                    closes: closes(project, &title, &body, MOST_CLOSED + 1),
+                })
             }
             (Scope::Item(pull), WriteForm::CreateReview) => {
                 let commit = Some(text(intent, "commit_id")).filter(|commit| !commit.is_empty());
@@ -124,8 +130,7 @@ fn check(intent: &Intent) -> Result<(), ParseError> {
                 Some(Creation::Pull { closes, .. }) => closes.len(),
                 _ => 0,
             };
-            let message =
-                || format!("a pull request that closes {closed} issues is not taken; {MOST_CLOSED} are the most");
+            let message = || format!("a pull request that closes more than {MOST_CLOSED} issues is not taken");
             if closed > MOST_CLOSED { refuse(message()) } else { Ok(()) }
         }
         _ => Ok(()),
@@ -143,18 +148,17 @@ fn verdict(intent: &Intent) -> String {
 }
 
 /// The issues that a title or a text says it closes: a keyword, perhaps a colon, and `#n`, `owner/repo#n` or a link.
-fn closes(project: &Project, title: &str, body: &str) -> Vec<Address> {
-    let mut found: Vec<Address> = Vec::new();
-    for part in [title, body] {
-        let words: Vec<&str> = part.split_whitespace().collect();
-        let named = words.windows(2).filter(|pair| is_keyword(pair[0])).filter_map(|pair| issue_of(project, pair[1]));
-        for address in named {
-            if !found.iter().any(|known| known.locator() == address.locator()) {
-                found.push(address);
-            }
-        }
-    }
-    found
+/// No more than so many: a text can name millions.
+fn closes(project: &Project, title: &str, body: &str, most: usize) -> Vec<Address> {
+    let mut known = BTreeSet::new();
+    let all = [title, body].into_iter().flat_map(|part| named(project, part));
+    all.filter(|address| known.insert(address.locator())).take(most).collect()
+}
+
+fn named<'a>(project: &'a Project, text: &'a str) -> impl Iterator<Item = Address> + 'a {
+    let mut words = text.split_whitespace().peekable();
+    std::iter::from_fn(move || Some((words.next()?, *words.peek()?)))
+        .filter_map(|(word, next)| is_keyword(word).then(|| issue_of(project, next)).flatten())
 }
 
 fn is_keyword(word: &str) -> bool {
@@ -220,7 +224,7 @@ fn review(pull: &Address, row: &Map<String, Value>) -> Option<Existing> {
 
 fn open_pull(project: &Project, row: &Map<String, Value>) -> Option<Existing> {
     let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default();
-    let closes = closes(project, text("title"), text("body"));
+    let closes = closes(project, text("title"), text("body"), MOST_LOOKED_AT);
     Some(Existing {
         made: pull_made(project, row)?,
         author: author(row)?,
@@ -298,10 +302,22 @@ mod tests {
             ("fixes a#7", ""),
             ("fixes the bug of #7", ""),
         ] {
-            let found: Vec<String> = closes(&project, "", text).iter().map(|one| one.locator().to_string()).collect();
+            let found: Vec<String> =
+                closes(&project, "", text, 9).iter().map(|one| one.locator().to_string()).collect();
             assert_eq!(found.join(" "), expected, "{text}");
         }
-        assert_eq!(closes(&project, "fixes #7", "fixes #7").len(), 1);
+        assert_eq!(closes(&project, "fixes #7", "fixes #7", 9).len(), 1);
+    }
+
+    #[test]
+    fn a_text_that_closes_millions_is_not_read_to_its_end() {
+        let text = (1..=1_000_000).map(|n| format!("fixes #{n}")).collect::<Vec<_>>().join(" ");
+        let pull = json!({ "head": "h", "base": "b", "title": "x", "body": text });
+        let told = understood("/api/v1/repos/o/r/pulls", &pull).unwrap_err().to_string();
+        assert!(told.contains("closes more than 20 issues"), "{told}");
+        let row = json!({ "id": 1, "number": 2, "user": { "login": "ann" }, "title": "x", "body": text });
+        let pull = open_pull(&Project::new("o", "r"), row.as_object().unwrap()).unwrap();
+        assert_eq!(pull.closes.len(), MOST_LOOKED_AT);
     }
 
     #[test]
@@ -324,7 +340,7 @@ mod tests {
         check(reviews, json!({"EVENT": "APPROVED"}), "spell it exactly");
         check("/api/v1/repos/o/r/pulls", json!({"title": "fixes #7", "body": "closes a/b#1"}), "[o/r#7, a/b#1]");
         let many: Vec<String> = (1..=21).map(|number| format!("fixes #{number}")).collect();
-        check("/api/v1/repos/o/r/pulls", json!({"title": "t", "body": many.join(" ")}), "closes 21 issues");
+        check("/api/v1/repos/o/r/pulls", json!({"title": "t", "body": many.join(" ")}), "closes more than 20 issues");
     }
 
     #[test]
