@@ -381,6 +381,12 @@ fn labels(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<Labe
     let Some(value) = members.take("labels") else { return Ok(None) };
     let expected = if form == WriteForm::EditPull { "a list of label ids" } else { "a list of label ids, or of names" };
     let list = value.as_array().ok_or_else(|| wrong("labels", expected))?;
+    if list.len() > MOST_LABELS {
+        return Err(refuse(format!(
+            "`labels` names {} labels, and {MOST_LABELS} are the most: name fewer",
+            list.len()
+        )));
+    }
     let label = |value: &Value| match value {
         Value::Number(id) => id.as_u64().map(LabelRef::Id).ok_or_else(|| wrong("labels", expected)),
         Value::String(name) if !name.is_empty() => label_name(name),
@@ -408,6 +414,8 @@ fn unsupported(text: &str) -> ParseError {
     ParseError::UnsupportedEncoding(text.to_owned())
 }
 
+/// More than an item would sensibly carry. Each is compared with every label that there is.
+const MOST_LABELS: usize = 100;
 const SEND_JSON: &str = "send one JSON object with `Content-Type: application/json`";
 
 #[cfg(test)]
@@ -537,6 +545,12 @@ mod tests {
         add(r#"{"labels":["in-progress"]}"#, r#"POST r/issues/7/labels {"labels":["in-progress"]}"#);
         add(r#"{"labels":[]}"#, "unguarded");
         add("{}", "unguarded");
+        let many = |most: usize| (1..=most).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        let most = format!("{{\"labels\":[{}]}}", many(100));
+        add(&most, &format!("POST r/issues/7/labels {most}"));
+        for list in [many(101), vec!["\"x\""; 5_000].join(",")] {
+            add(&format!("{{\"labels\":[{list}]}}"), "400: 100 are the most");
+        }
         for odd in ["[1,\"a\"]", "[2.7]", "[1e2]", "[-1]", "[\"\"]", "[null]", "[[1]]", "[99999999999999999999]", "1"] {
             add(&format!("{{\"labels\":{odd}}}"), "400: `labels` must be");
         }
