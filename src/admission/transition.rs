@@ -220,6 +220,10 @@ pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Appl
             let attempt = take_live(record, id, &[AttemptState::Open, AttemptState::Sending], stamp)?;
             done.close(attempt, AttemptState::Aborted, None, stamp);
         }
+        // Somebody has had the item since it was made: its creator is not the first, and may be nothing to it any more.
+        Step::Grant { kind: Kind::Create, .. } if record.fence != Fence::default() || record.holding.is_some() => {
+            return Err(Refused::Stale);
+        }
         Step::Grant { attempt, kind, ownership, shown } => {
             let mut attempt = take_live(record, attempt, &[AttemptState::Open], stamp)?;
             attempt.kind = Some(*kind);

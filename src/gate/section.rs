@@ -126,7 +126,7 @@ impl Section {
         if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent) {
             return self.once(&creation, &caller, gone).await;
         }
-        let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller).await };
+        let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller, gone).await };
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
             match self.item(address, &caller, gone).await {

@@ -5,10 +5,13 @@
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `bounds` the rules over agents, `herd` many at
 //! once, `long` texts that no answer would hold, `bulk` one request for several items, `once` what may be created once,
 //! `stated` what a client says must hold, `crowd` those who ask for too much.
+//! once, `bulk` one request for several items, `once` what may be created once, `stated` what a client says must hold,
+//! `creation` new items, `crowd` those who ask for too much.
 
 mod agents;
 mod bounds;
 mod bulk;
+mod creation;
 mod crowd;
 mod doubt;
 mod faults;

@@ -1,21 +1,33 @@
-//! Creations: a new item has no turn to take, since nobody can race for what is not there yet.
+//! Creations: nobody can race for what is not there yet, so that the send takes no turn. The item is there before its
+//! creator is told, though: the holding takes its turn like any other write.
 
-use super::super::{Answered, Reply, refusal};
+use super::super::lanes::KEPT;
+use super::super::{Answered, Reply, Turn, refusal};
 use super::terms::Leave;
 use super::{Ended, Section, Stop};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Intent, WireResponse};
 use crate::effect::{CallError, Durability};
-use crate::model::{Caller, Code, Kind, Ownership, Rejection, Snapshot};
+use crate::model::{Caller, Code, Kind, Locator, Ownership, Rejection, ResourceKey, Snapshot};
 use std::time::Duration;
+
+/// The item that an answer names. Its id is known once it was read.
+struct New {
+    at: Locator,
+    key: Option<ResourceKey>,
+}
 
 impl Section {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
-    pub(super) async fn create(&self, caller: &Caller) -> Ended {
+    pub(super) async fn create(&self, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
         }
-        let leave = self.leave_to_create(caller).await?;
+        let leave = self.leave_to_create(caller, gone).await?;
+        // Nobody would learn of the new item, and who repeats the request would have two.
+        if gone() {
+            return Err(Stop::Gone);
+        }
         match self.send_creation(&self.ask.intent, &|| true).await {
             Ok(response) => Ok(self.finish(caller, &leave, response).await),
             Err(error) => Err(self.uncreated(&error)),
@@ -59,35 +71,38 @@ impl Section {
     /// Answers with what the tracker said, and remembers what that means.
     pub(super) async fn finish(&self, caller: &Caller, leave: &Leave, response: WireResponse) -> Reply {
         let Some((address, seen)) = self.gate.ports.dialect.created(&self.ask.intent, &response) else {
-            return self.passed_on(caller, leave, response);
+            return self.passed_on(caller, leave, None, response);
         };
         let seen = match seen {
             Some(seen) => Some(seen),
             None => self.read(&address, "read_back").await.ok().map(|fresh| fresh.seen),
         };
-        match seen {
-            Some(seen) => {
-                let state = Some(StateTag::of(&self.rules.workflow.shown(&seen)));
-                Reply { state, ..self.created(caller, leave, &address, &seen, response).await }
-            }
-            None => self.passed_on(caller, leave, response),
-        }
+        let new = New { at: address.locator(), key: seen.as_ref().map(|seen| seen.key.clone()) };
+        let Some(seen) = seen else { return self.passed_on(caller, leave, Some(new), response) };
+        self.learn(&address, &seen).await;
+        let state = Some(StateTag::of(&self.rules.workflow.shown(&seen)));
+        let reply = match self.hold(caller, leave, &address, seen, &response).await {
+            Some(id) => self.decided(leave.decision(), leave.observed, &id, Answered::Tracker(response)),
+            None => self.passed_on(caller, leave, Some(new), response),
+        };
+        Reply { state, ..reply }
     }
 
-    async fn created(
+    /// Makes the creator the holder, under the item's turn: it was there for all before the answer came. Returns the
+    /// attempt, if it does.
+    async fn hold(
         &self,
         caller: &Caller,
         leave: &Leave,
         address: &Address,
-        seen: &Snapshot,
-        response: WireResponse,
-    ) -> Reply {
-        self.learn(address, seen).await;
-        let own =
-            caller.actor.account.login().is_some_and(|own| seen.assignees.len() == 1 && seen.assignees.contains(own));
-        if !own {
-            return self.passed_on(caller, leave, response);
+        seen: Snapshot,
+        response: &WireResponse,
+    ) -> Option<String> {
+        if !is_own(caller, &seen) {
+            return None;
         }
+        let turn = self.enter(&seen.key, address).await.ok()?;
+        let seen = self.still_own(caller, address, seen, &turn).await?;
         let attempt = self.attempt(&seen.key, address, caller);
         let id = attempt.id.clone();
         let mut note = self.bare_note(leave.decision(), leave.observed);
@@ -96,24 +111,42 @@ impl Section {
             attempt: id.clone(),
             kind: Kind::Create,
             ownership: Ownership::Becomes(caller.actor.clone()),
-            shown: self.rules.workflow.shown(seen),
+            shown: self.rules.workflow.shown(&seen),
         };
         let commands = vec![
             self.command(&seen.key, &address.locator(), Step::Open(attempt), None),
             self.command(&seen.key, &address.locator(), grant, Some(Box::new(note))),
         ];
-        if let Err(error) = self.gate.ports.ledger.commit(commands, Durability::Awaited).await {
-            // The item exists, and its assignee is a claim that the creator adopts with its next write.
-            tracing::warn!(ledger.error = %error, "a creation left no holding");
+        turn.forget();
+        match self.gate.ports.ledger.commit(commands, Durability::Awaited).await {
+            Ok(_) => Some(id.as_str().to_owned()),
+            Err(error) => {
+                // The item exists, and its assignee is a claim that the creator adopts with its next write.
+                tracing::warn!(ledger.error = %error, "a creation left no holding");
+                None
+            }
         }
-        self.decided(leave.decision(), leave.observed, id.as_str(), Answered::Tracker(response))
+    }
+
+    /// The item under its turn, while it is its creator's alone. What the answer showed stands as long as nobody else had
+    /// a turn since the request came.
+    async fn still_own(&self, caller: &Caller, address: &Address, seen: Snapshot, turn: &Turn) -> Option<Snapshot> {
+        let recent = self.gate.ports.clock.boot() < self.ask.arrived + KEPT;
+        if turn.last_ended.is_none() && recent && self.gate.ports.ledger.exclusive() {
+            return Some(seen);
+        }
+        let fresh = self.read(address, "observe").await.ok()?.seen;
+        (fresh.key == seen.key && is_own(caller, &fresh)).then_some(fresh)
     }
 
     /// A creation that leaves no holding.
-    fn passed_on(&self, caller: &Caller, leave: &Leave, response: WireResponse) -> Reply {
+    fn passed_on(&self, caller: &Caller, leave: &Leave, new: Option<New>, response: WireResponse) -> Reply {
         let mut note = self.bare_note(leave.decision(), leave.observed);
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
         note.upstream_status = Some(response.status.as_u16());
+        if let Some(new) = new {
+            (note.resource, note.resource_id) = (Some(new.at), new.key);
+        }
         if !note.change.starts_with("create ") {
             note.change.insert_str(0, "create ");
         }
@@ -121,4 +154,9 @@ impl Section {
         self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
         self.decided(leave.decision(), leave.observed, &id, Answered::Tracker(response))
     }
+}
+
+/// Whether exactly the caller is assigned.
+fn is_own(caller: &Caller, seen: &Snapshot) -> bool {
+    caller.actor.account.login().is_some_and(|own| seen.assignees.len() == 1 && seen.assignees.contains(own))
 }

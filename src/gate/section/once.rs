@@ -72,7 +72,7 @@ impl Section {
     /// A creation: judged where a rule is about it, else only sent.
     pub(super) async fn once(&self, creation: &Creation, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
         if !self.rules.is_ruled(creation.what()) {
-            return self.create(caller).await;
+            return self.create(caller, gone).await;
         }
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
@@ -87,18 +87,18 @@ impl Section {
             Ok(survey) => survey,
             // What is only observed is never in the way.
             Err(_) if !self.rules.once.iter().any(|rule| rule.what == creation.what() && rule.enforces(caller)) => {
-                return self.create(caller).await;
+                return self.create(caller, gone).await;
             }
             Err(stop) => return Err(stop),
         };
         if gone() {
             return Err(Stop::Gone);
         }
-        let (told, entered) = self.rule(&survey, caller).await?;
+        let (told, entered) = self.rule(&survey, caller, gone).await?;
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
             Told::First(first) => Ok(self.answered_with(caller, &survey.intent, &first)),
-            Told::Sends(leave) => self.send_entered(&survey, caller, entered, &leave).await,
+            Told::Sends(leave) => self.send_entered(survey, caller, entered, &leave).await,
         }
     }
 
@@ -328,11 +328,16 @@ impl Section {
     }
 
     /// Judges by every rule. Where it may go on, all of its keys are in the ledger when this returns.
-    async fn rule(&self, survey: &Survey<'_>, caller: &Caller) -> Result<(Told, Entered), Stop> {
+    async fn rule(
+        &self,
+        survey: &Survey<'_>,
+        caller: &Caller,
+        gone: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(Told, Entered), Stop> {
         let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
-            Err(_) if lenient => return Ok((Told::Sends(self.leave_to_create(caller).await?), Vec::new())),
+            Err(_) if lenient => return Ok((Told::Sends(self.leave_to_create(caller, gone).await?), Vec::new())),
             Err(stop) => return Err(stop),
         };
         let (mut commands, mut entered, mut observed) = (Vec::new(), Vec::new(), None);
@@ -359,7 +364,7 @@ impl Section {
             return Ok((told, Vec::new()));
         }
         // The rules over agents come last, so that nobody is at work by a creation that another rule refused.
-        let mut leave = self.leave_to_create(caller).await?;
+        let mut leave = self.leave_to_create(caller, gone).await?;
         leave.observed = observed.or(leave.observed);
         failpoint::reach("t2.before");
         match self.gate.ports.ledger.commit_once(commands).await {
@@ -445,16 +450,18 @@ impl Section {
     // === the send ===
 
     /// Sends what is entered, settles it, and answers.
-    async fn send_entered(&self, survey: &Survey<'_>, caller: &Caller, entered: Entered, leave: &Leave) -> Ended {
+    async fn send_entered(&self, survey: Survey<'_>, caller: &Caller, entered: Entered, leave: &Leave) -> Ended {
         failpoint::reach("t2.after");
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
         let clock = std::sync::Arc::clone(&self.gate.ports.clock);
         let answer = self.send_creation(&survey.intent, &move || clock.boot() <= emit_by).await;
         failpoint::reach("answered");
-        let (step, answer) = self.judge_answer(survey, &entered, answer).await;
+        let (step, answer) = self.judge_answer(&survey, &entered, answer).await;
         failpoint::reach("t3.before");
         let settled = self.settle_once(&entered, step).await;
         failpoint::reach("t3.after");
+        // What it was judged by is settled; whoever waits for these turns may hold the one that the new item takes next.
+        drop(survey);
         let unknown = || Stop::Refuse(self.unknown_creation());
         match answer {
             // Told only once it is recorded. Until then the entry stands as sent, and a read will tell.

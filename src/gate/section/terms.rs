@@ -132,7 +132,11 @@ fn is_overrider(rules: &Rules, actor: &Actor) -> bool {
 impl Section {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
     /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
-    pub(super) async fn leave_to_create(&self, caller: &Caller) -> Result<Leave, Stop> {
+    pub(super) async fn leave_to_create(
+        &self,
+        caller: &Caller,
+        gone: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Leave, Stop> {
         let locator = self.locator();
         let mut leave = Leave { turn: None, observed: None };
         let mut terms = match &self.ask.intent.scope {
@@ -148,6 +152,10 @@ impl Section {
         });
         if let Some(bound) = bound {
             leave.turn = Some(self.turn_to_create(bound, &locator).await?);
+        }
+        // Nobody is at work by what was given up while it waited.
+        if gone() {
+            return Err(Stop::Gone);
         }
         loop {
             match self.hold_before(&terms).await {
