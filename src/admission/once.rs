@@ -227,7 +227,8 @@ pub fn apply(
             if entry.as_ref().map(|entry| &entry.attempt) != replaces.as_ref() {
                 return Err(Refused::Busy);
             }
-            *entry = Some(new.clone());
+            // Whoever enters it settles it, as with an attempt.
+            *entry = Some(OnceEntry { gate: gate.clone(), epoch, ..new.clone() });
             // What is sent is told with how that ended.
             Ok(matches!(new.standing, Standing::Made(_)).then_some("found"))
         }

@@ -259,7 +259,8 @@ fn open(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) -> Result<(),
         return Err(Refused::InDoubt(record.doubt_left(stamp.now)));
     }
     record.locator = attempt.locator.clone();
-    record.live = Some(attempt.clone());
+    // Whoever enters it completes it. An attempt that was made out while the ledger was not open yet names nobody.
+    record.live = Some(Attempt { gate: stamp.gate.clone(), epoch: stamp.epoch, ..attempt.clone() });
     Ok(())
 }
 

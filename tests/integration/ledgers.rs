@@ -4,7 +4,7 @@
 mod once;
 mod terms;
 
-use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Step, Verified};
+use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
 use claimgate::effect::audit::{GENESIS, hex};
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
 use claimgate::ledger::{MemoryLedger, MemoryStore, OpenError, SqliteLedger, SqliteOptions};
@@ -462,19 +462,19 @@ async fn an_older_epoch_completes_nothing() {
     assert_eq!(done.unwrap_err(), LedgerError::Refused(Refused::Fenced));
 }
 
-#[tokio::test]
-async fn a_row_of_another_epoch_or_gate_is_not_this_process_s_to_complete() {
-    type Foreign = fn(&mut Attempt);
-    let foreign: [Foreign; 2] = [|attempt| attempt.epoch = Epoch(0), |attempt| attempt.gate = GateId::new("another")];
-    for (n, alter) in (0..).zip(foreign) {
-        for bench in [Bench::memory(), Bench::file()] {
-            let mut attempt = bench.attempt(1, n, START);
-            alter(&mut attempt);
-            bench.commit(n, Step::Open(attempt), START).await.unwrap();
-            for next in [Next::Reject, Next::Abort, Next::Grant, Next::Send] {
-                let done = bench.commit(n, step(attempt_id(1), next, 0, START), START).await;
-                assert_eq!(done.unwrap_err(), LedgerError::Refused(Refused::Fenced), "{next:?}");
-            }
+#[test]
+fn a_row_of_another_epoch_or_gate_is_not_this_process_s_to_complete() {
+    type Foreign = fn(&mut Stamp);
+    let own = Stamp { gate: GateId::new("gate"), epoch: Epoch(2), now: START, zombie_period: ZOMBIE_PERIOD };
+    let foreign: [Foreign; 2] = [|stamp| stamp.epoch = Epoch(1), |stamp| stamp.gate = GateId::new("another")];
+    for alter in foreign {
+        let mut theirs = own.clone();
+        alter(&mut theirs);
+        let mut record = ItemRecord::new(key(0), locator(0));
+        apply(&mut record, &Step::Open(Bench::memory().attempt(1, 0, START)), &theirs).unwrap();
+        for next in [Next::Reject, Next::Abort, Next::Grant, Next::Send] {
+            let done = apply(&mut record.clone(), &step(attempt_id(1), next, 0, START), &own);
+            assert_eq!(done.unwrap_err(), Refused::Fenced, "{next:?}");
         }
     }
 }
@@ -628,6 +628,19 @@ async fn a_file_that_cannot_be_opened_yet_is_opened_later_and_serves() {
     sending(&bench, 1, 0, START).await;
     bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
     assert_eq!(bench.ledger().active().await.unwrap().len(), 1);
+}
+
+/// The first write to come opens the file in its T1, after its attempt was made out.
+#[tokio::test]
+async fn the_write_that_finds_the_file_mended_is_carried_through() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("ledger.sqlite")).unwrap();
+    let ledger = SqliteLedger::open(options(dir.path(), START)).expect("a reason that may pass");
+    std::fs::remove_dir(dir.path().join("ledger.sqlite")).unwrap();
+    let bench = Bench::File(dir, Some(ledger));
+    sending(&bench, 1, 0, START).await;
+    bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
+    assert!(item(&bench, 0).await.is_some_and(|record| record.live.is_none() && record.holding.is_some()));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::{Bench, Q, START, actor, execute, locator, terms};
 use claimgate::admission::Refused;
 use claimgate::admission::once::OnceStep;
 use claimgate::effect::{LedgerError, Note, OnceCommand};
-use claimgate::model::{AttemptId, Made, OnceEntry, OnceKey, Standing, Time};
+use claimgate::model::{AttemptId, Epoch, GateId, Made, OnceEntry, OnceKey, Standing, Time};
 use std::time::Duration;
 
 fn key(n: u8) -> OnceKey {
@@ -131,4 +131,15 @@ async fn a_file_from_before_has_room_for_them() {
     assert_eq!(standing(&bench, 1).await, None);
     run(&bench, 1, put(&bench, 1, 1, None)).await.unwrap();
     assert!(standing(&bench, 1).await.is_some());
+}
+
+/// The entry was made out while the file could not be opened yet: no ledger had said who it is.
+#[tokio::test]
+async fn an_entry_is_settled_by_whoever_entered_it() {
+    for bench in [Bench::memory(), Bench::file()] {
+        let entry = OnceEntry { gate: GateId::new(""), epoch: Epoch(0), ..sent(&bench, 1, 1) };
+        run(&bench, 1, OnceStep::Put { entry, replaces: None }).await.unwrap();
+        run(&bench, 1, OnceStep::Made { attempt: attempt(1), made: made() }).await.unwrap();
+        assert_eq!(standing(&bench, 1).await, Some(Standing::Made(made())));
+    }
 }
