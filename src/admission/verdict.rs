@@ -52,8 +52,9 @@ pub fn judge(
     match plan.goal.reach(after) {
         // A redirect says that the request was not taken; what shows is somebody else's doing.
         _ if (300..400).contains(&status) => Outcome::Refused { shown },
-        // Nothing to be seen: there the tracker's word is all there is.
-        _ if plan.goal.is_empty() && status >= 400 => Outcome::Refused { shown },
+        // What showed before the send is no sign of it (and neither is a goal that names nothing): there the tracker's word
+        // is all there is.
+        Reach::Full if status >= 400 && plan.goal.reach(before) == Reach::Full => Outcome::Refused { shown },
         Reach::Full => {
             let parked = by_holder.then(|| parks(&workflow.shown(before), &shown, workflow)).flatten();
             Outcome::Committed { shown, parked }

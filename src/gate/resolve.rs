@@ -88,11 +88,11 @@ impl Gate {
 }
 
 /// What a read says of the item's doubt, if it may be ended now: early only if exactly one emission is doubtful, the
-/// holder is not its target, and the tracker shows the target; else when its time has come.
+/// holder is not its target, and the tracker shows the target, which it did not before; else when its time has come.
 pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now: Time) -> Option<Verified> {
     let doubt = record.doubts.first().filter(|_| record.live.is_none())?;
     let landed = doubt.goal.reach(seen) == Reach::Full;
-    let early = record.doubts.len() == 1 && landed && !holds_already(record, doubt);
+    let early = record.doubts.len() == 1 && landed && !doubt.goal.already && !holds_already(record, doubt);
     let due = record.doubt_until.is_none_or(|until| until <= now);
     let shown = rules.workflow.shown(seen);
     match (early || due, landed) {

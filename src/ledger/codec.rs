@@ -179,6 +179,9 @@ pub(super) fn goal(goal: &Goal) -> Value {
     if !goal.found.is_empty() {
         value["found"] = statuses(&goal.found);
     }
+    if goal.already {
+        value["already"] = json!(true);
+    }
     value
 }
 
@@ -195,6 +198,10 @@ pub(super) fn read_goal(value: &Value) -> Read<Goal> {
         state: read_state(&value["state"])?,
         // Written only where there is one.
         found: some(&value["found"]).map(|members| read_statuses(&members)).transpose()?.unwrap_or_default(),
+        already: match &value["already"] {
+            Value::Null => false,
+            already => already.as_bool().ok_or(Unreadable("goal"))?,
+        },
     })
 }
 

@@ -66,6 +66,8 @@ pub struct Goal {
     pub state: Option<OpenState>,
     /// The statuses that the item stood in before; never compared.
     pub found: BTreeSet<Status>,
+    /// Whether the item showed all of it before, so that a read which shows it proves nothing; never compared.
+    pub already: bool,
 }
 
 /// How far a read shows a goal to be reached.
@@ -157,12 +159,13 @@ impl Change {
 
     /// The value that the change reaches from what the item shows now.
     pub fn goal(&self, now: &Snapshot) -> Goal {
-        Goal {
+        let goal = Goal {
             assignees: self.assignees.as_ref().map(|change| change.apply(&now.assignees)),
             labels: self.labels.as_ref().map(SetChange::goal),
             state: self.state,
-            found: BTreeSet::new(),
-        }
+            ..Goal::default()
+        };
+        Goal { already: goal.reach(now) == Reach::Full, ..goal }
     }
 }
 

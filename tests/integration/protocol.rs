@@ -6,7 +6,7 @@
 //! once, `long` texts that no answer would hold, `bulk` one request for several items, `once` what may be created once,
 //! `stated` what a client says must hold, `crowd` those who ask for too much.
 //! once, `bulk` one request for several items, `once` what may be created once, `stated` what a client says must hold,
-//! `creation` new items, `crowd` those who ask for too much.
+//! `creation` new items, `orphans` what was left half-way, `crowd` those who ask for too much.
 
 mod agents;
 mod bounds;
@@ -18,5 +18,6 @@ mod faults;
 mod herd;
 mod long;
 mod once;
+mod orphans;
 mod outside;
 mod stated;
