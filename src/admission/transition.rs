@@ -6,7 +6,7 @@
 
 use super::{Barred, OutsideEdit, Plan, Term};
 use crate::model::{
-    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Holding, ItemRecord, Kind, Masked,
+    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind, Masked,
     OpenState, Ownership, Settled, Shown, Status, Time,
 };
 use std::collections::BTreeSet;
@@ -206,6 +206,9 @@ pub struct Applied {
     /// The refusal code of a decision, where the transition knows it.
     pub code: Option<Code>,
 }
+
+/// Masks that one item keeps: they are in its row, which is written with each step.
+const MOST_MASKS: usize = 32;
 
 /// Carries a step out on a record, or refuses and leaves the record as it was.
 pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Applied, Refused> {
@@ -565,9 +568,14 @@ fn take_live(
 }
 
 fn mask(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) {
-    if let Some(goal) = attempt.goal.clone().filter(|goal| !goal.is_empty()) {
-        record.masks.push(Masked { goal, settled: stamp.now });
-    }
+    let Some(goal) = attempt.goal.as_ref().filter(|goal| !goal.is_empty()).map(Goal::value) else { return };
+    // One that is masked already is masked anew.
+    record.masks.retain(|mask| mask.goal.value() != goal);
+    // The newest stand last. Of too many the oldest goes, whose late landing is the least likely. Without its mask that
+    // landing is an outside edit: at worst it takes the item from its holder, on the record.
+    let surplus = (record.masks.len() + 1).saturating_sub(MOST_MASKS);
+    record.masks.drain(..surplus);
+    record.masks.push(Masked { goal, settled: stamp.now });
 }
 
 fn prune(record: &mut ItemRecord, stamp: &Stamp) {

@@ -196,6 +196,12 @@ impl Goal {
         self.assignees.is_none() && self.labels.is_none() && self.state.is_none()
     }
 
+    /// The value alone, without how it was come by.
+    #[must_use]
+    pub fn value(&self) -> Self {
+        Self { found: BTreeSet::new(), already: false, ..self.clone() }
+    }
+
     /// How far this read shows the goal reached.
     pub fn reach(&self, read: &Snapshot) -> Reach {
         let assignees = self.assignees.as_ref().is_none_or(|wanted| *wanted == read.assignees);

@@ -397,6 +397,38 @@ async fn an_old_release_masks_an_outside_clear_only_for_the_zombie_period() {
     world.claim("dev-2", 1).await.wins();
 }
 
+/// A tracker that is read-only refuses one claim after another.
+#[tokio::test(start_paused = true)]
+async fn the_same_refusal_again_renews_its_mask() {
+    let world = World::new();
+    world.forge.script(Fault::ErrorBeforeWrite(500), Matcher::new("PATCH", "/issues/1").times(400));
+    for n in 0..400 {
+        assert_eq!(world.claim(&format!("dev-{}", n % 2 + 1), 1).await.status, 500);
+    }
+    assert_eq!(world.record(1).await.masks.len(), 2);
+    world.claim("dev-3", 1).await.wins();
+    // The newest counts: almost a period later the claim of dev-2 may still land.
+    world.wait(Q * 10 - SECOND * 5).await;
+    world.forge.outside_assign("root", "root/work", 1, &["dev-2"]);
+    world.claim("dev-4", 1).await.loses("already_assigned");
+    world.is_held_by(1, "dev-3").await;
+}
+
+/// Each is another one: the oldest go.
+#[tokio::test(start_paused = true)]
+async fn masks_are_bounded() {
+    let world = World::new();
+    world.forge.script(Fault::ErrorBeforeWrite(500), Matcher::new("PATCH", "/issues/1").times(100));
+    for n in 0..100 {
+        let name = format!("dev-{}", n + 100);
+        assert_eq!(world.claim_for("supervisor", &name, 1).await.status, 500);
+    }
+    let masks = world.record(1).await.masks;
+    assert_eq!(masks.len(), 32);
+    let newest = masks.last().and_then(|mask| mask.goal.assignees.clone()).expect("a claim");
+    assert_eq!(newest, [claimgate::model::Login::new("dev-199")].into());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_attempt_leaves_what_was_shown_and_swallows_no_outside_edit() {
     let world = World::new();
