@@ -72,7 +72,7 @@ pub enum Step {
         /// When.
         at: Time,
     },
-    /// The live attempt's process has ended: OPEN -> ABORTED, SENDING -> DOUBT.
+    /// The live attempt's process has ended: OPEN -> ABORTED, SENDING -> DOUBT. Its clock may have been ahead.
     Recover {
         /// The gate whose attempts these are.
         gate: GateId,
@@ -510,6 +510,13 @@ fn recover(
     // sent before now, so a whole period from now is enough.
     if !record.doubts.is_empty() {
         record.doubt_until = Some(doubt_until);
+    }
+    // Nor does anything else that it wrote last longer than if it were written now.
+    for mask in &mut record.masks {
+        mask.settled = mask.settled.min(stamp.now);
+    }
+    if let Some(holding) = &mut record.holding {
+        holding.renewed = holding.renewed.min(stamp.now);
     }
     let ended = |attempt: &&mut Attempt| attempt.gate == *gate && attempt.epoch < before;
     let Some(state) = record.live.as_mut().filter(ended).map(|attempt| attempt.state) else { return };

@@ -450,6 +450,26 @@ async fn what_an_ended_process_left_is_recovered() {
     }
 }
 
+/// The clock was a day ahead, and is right again.
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_has_written_lasts_no_longer_than_if_it_were_written_now() {
+    for mut bench in [Bench::memory(), Bench::file()] {
+        let ahead = START + Duration::from_hours(24);
+        // Item 0 has a mask, item 1 a holder.
+        for (n, with) in [(0, 2), (1, 0)] {
+            sending(&bench, u64::from(n) + 1, n, ahead).await;
+            let id = attempt_id(u64::from(n) + 1);
+            bench.commit(n, step(id, Next::Settle, with, ahead), ahead).await.unwrap();
+        }
+        bench.reopen(START);
+        let (masked, held) = (item(&bench, 0).await.unwrap(), item(&bench, 1).await.unwrap());
+        assert_eq!(masked.masks.iter().map(|mask| mask.settled).collect::<Vec<_>>(), [START]);
+        assert_eq!(held.holding.map(|held| held.renewed), Some(START));
+        let active = bench.ledger().active().await.unwrap();
+        assert!(active.iter().all(|record| record.holding.as_ref().is_some_and(|held| held.renewed == START)));
+    }
+}
+
 #[tokio::test]
 async fn an_older_epoch_completes_nothing() {
     let bench = Bench::memory();
@@ -693,9 +713,10 @@ async fn whatever_is_stored_reads_back_the_same() {
             expected.insert(key.clone(), done.unwrap());
         }
     }
-    bench.reopen(START);
+    let later = START + Duration::from_mins(1);
+    bench.reopen(later);
     for (key, mut record) in expected {
-        record.doubt_until = record.doubt_until.map(|_| START + Q);
+        record.doubt_until = record.doubt_until.map(|_| later + Q);
         assert_eq!(bench.ledger().item(&key).await.unwrap(), Some(record));
     }
 }

@@ -158,11 +158,12 @@ impl Store {
         Ok(())
     }
 
-    /// What an ended process left: its SENDING become DOUBT, and every doubt lasts from now (clocks may have jumped).
+    /// What an ended process left: its SENDING become DOUBT, and every doubt, mask and sign of life lasts from now at most
+    /// (clocks may have jumped).
     fn recover(&self, options: &SqliteOptions) -> Result<Vec<Line>, LedgerError> {
         let mut book = super::super::book::Book::new(self.gate.clone(), self.epoch, options.zombie_period);
         let mut lines = Vec::new();
-        for key in self.unsettled()? {
+        for key in self.unsettled(options.now)? {
             let Some(record) = self.item(&key)? else { continue };
             let command = Command {
                 locator: record.locator,
@@ -182,10 +183,16 @@ impl Store {
         Ok(lines)
     }
 
-    fn unsettled(&self) -> Result<Vec<ResourceKey>, LedgerError> {
+    /// What was under way or in doubt, and what a clock that was ahead has written.
+    fn unsettled(&self, now: Time) -> Result<Vec<ResourceKey>, LedgerError> {
+        // CASE: what is no JSON makes its own item unreadable, and not the ledger.
         let sql = "SELECT key FROM attempt WHERE state IN ('OPEN', 'SENDING')
-                   UNION SELECT key FROM item WHERE doubt_until IS NOT NULL";
-        self.rows(sql, [], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))
+                   UNION SELECT key FROM item WHERE doubt_until IS NOT NULL
+                   UNION SELECT key FROM item WHERE holding IS NOT NULL
+                       AND CASE WHEN json_valid(holding) THEN holding ->> 'renewed' > ?1 END
+                   UNION SELECT key FROM item WHERE masks <> '[]' AND CASE WHEN json_valid(masks)
+                       THEN EXISTS (SELECT 1 FROM json_each(masks) WHERE value ->> 'settled' > ?1) END";
+        self.rows(sql, [now.0], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))
     }
 }
 
