@@ -249,18 +249,23 @@ impl Gate {
             }
         }
     }
-    /// The item as the service token sees it. 401, 403 and 404 are never evidence.
+
+    /// The item as the service token sees it; a same-origin redirect is followed once. 401, 403 and 404 are never evidence.
     async fn watched(&self, address: &Address, service: &Credential) -> Result<Snapshot, Blind> {
-        let answer = self.ports.upstream.read(self.ports.dialect.observe(address, service)).await;
-        let (response, _) = answer.map_err(|error| Blind::Everywhere(error.to_string()))?;
-        match self.ports.dialect.read(address, &response) {
-            ReadOutcome::Item(seen) => Ok(seen),
-            ReadOutcome::Denied if response.status == http::StatusCode::UNAUTHORIZED => {
-                Err(Blind::Everywhere(response.status.to_string()))
+        let mut address = address.clone();
+        for _ in 0..2 {
+            let answer = self.ports.upstream.read(self.ports.dialect.observe(&address, service)).await;
+            let (response, _) = answer.map_err(|error| Blind::Everywhere(error.to_string()))?;
+            match self.ports.dialect.read(&address, &response) {
+                ReadOutcome::Item(seen) => return Ok(seen),
+                ReadOutcome::Denied if response.status == http::StatusCode::UNAUTHORIZED => {
+                    return Err(Blind::Everywhere(response.status.to_string()));
+                }
+                ReadOutcome::Denied => return Err(Blind::Here(response.status.to_string())),
+                ReadOutcome::Moved(to) => address = to,
+                ReadOutcome::Unreadable(why) => return Err(Blind::Here(why)),
             }
-            ReadOutcome::Denied => Err(Blind::Here(response.status.to_string())),
-            ReadOutcome::Moved(_) => Err(Blind::Here("the item has moved".to_owned())),
-            ReadOutcome::Unreadable(why) => Err(Blind::Here(why)),
         }
+        Err(Blind::Here("it redirects more than once".to_owned()))
     }
 }

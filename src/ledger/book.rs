@@ -12,7 +12,7 @@ use crate::model::{
     Tenure, Time,
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// Records known so far; one that is missing is loaded.
@@ -20,6 +20,8 @@ use std::time::Duration;
 pub(super) struct Book {
     records: Records,
     before: Vec<(ResourceKey, Option<ItemRecord>)>,
+    /// Items that may stand at another place than the store says: an OPEN attempt tells where, and is not stored.
+    moved: HashSet<ResourceKey>,
     pub(super) tenures: Tenures,
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
@@ -74,7 +76,8 @@ const MOST_SHRUNK: usize = 2_000;
 
 impl Book {
     pub(super) fn new(gate: GateId, epoch: Epoch, zombie_period: Duration) -> Self {
-        Self { records: Records::new(), before: Vec::new(), tenures: Tenures::default(), gate, epoch, zombie_period }
+        let (records, before, moved) = (Records::new(), Vec::new(), HashSet::new());
+        Self { records, before, moved, tenures: Tenures::default(), gate, epoch, zombie_period }
     }
 
     /// Runs a batch; nothing has changed if it is refused.
@@ -121,7 +124,10 @@ impl Book {
         }
         changes.settled.extend(applied.settled);
         let stored = !matches!(command.step, Step::Open(_));
-        if stored && !is_row_enough(before.as_ref(), &record, &command.step) {
+        if !stored && before.as_ref().is_some_and(|before| before.locator != record.locator) {
+            self.moved.insert(command.key.clone());
+        }
+        if stored && (self.moved.remove(&command.key) || !is_row_enough(before.as_ref(), &record, &command.step)) {
             changes.items.push(record.clone());
         }
         changes.stored |= stored;
@@ -227,6 +233,8 @@ impl Book {
 
     fn take_back(&mut self, mark: usize) {
         for (key, record) in self.before.drain(mark..).rev() {
+            // Whether its place was among what is not stored now is not kept: it is stored with the next step.
+            self.moved.insert(key.clone());
             match record {
                 Some(record) => self.records.put(key, record),
                 None => drop(self.records.by_key.remove(&key)),

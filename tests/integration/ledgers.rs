@@ -470,6 +470,23 @@ async fn what_a_clock_that_was_ahead_has_written_lasts_no_longer_than_if_it_were
     }
 }
 
+/// Its repository was renamed, and the write that found it so was never sent.
+#[tokio::test]
+async fn where_an_item_has_moved_is_stored_with_whatever_ends_the_attempt_that_found_it() {
+    for next in [Next::Reject, Next::Abort, Next::Send] {
+        for mut bench in [Bench::memory(), Bench::file()] {
+            sending(&bench, 1, 0, START).await;
+            bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
+            let renamed = Locator::new("root", "renamed", 7);
+            let attempt = Attempt { locator: renamed.clone(), ..bench.attempt(2, 0, START) };
+            bench.commit(0, Step::Open(attempt), START).await.unwrap();
+            bench.commit(0, step(attempt_id(2), next, 0, START), START).await.unwrap();
+            bench.reopen(START);
+            assert_eq!(item(&bench, 0).await.unwrap().locator, renamed, "{next:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_older_epoch_completes_nothing() {
     let bench = Bench::memory();
