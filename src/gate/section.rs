@@ -638,7 +638,8 @@ impl Section {
             let (began, address, response) = (self.gate.ports.clock.boot(), address.clone(), response.clone());
             return Some(Fresh { began, seen, address, response, carrier: None });
         }
-        self.read(address, "read_back").await.ok()
+        // What is not the same item any more is no evidence of this one.
+        self.read(address, "read_back").await.ok().filter(|back| back.seen.key == *key)
     }
 
     // === T3 ===

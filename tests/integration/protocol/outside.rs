@@ -1,6 +1,6 @@
 //! Edits past the gate: what they do to a holding, and what they never do.
 
-use crate::support::{REPO, World};
+use crate::support::{Moment, REPO, Trap, World};
 use claimgate::admission::Outside;
 use claimgate::fake_forge::Fault;
 use claimgate::gate::Verify;
@@ -360,6 +360,36 @@ async fn the_old_and_the_new_name_of_a_repository_are_one_item() {
     assert_eq!(told.iter().filter(|told| told.is_success()).count(), 1, "{told:?}");
     assert_eq!(told.iter().filter(|told| told.code == "already_assigned").count(), 1, "{told:?}");
     assert_eq!(world.forge.max_assignees_ever("root/renamed", 1), 1);
+}
+
+/// Between the write and its read-back the repository is renamed, and another one gets its name.
+#[tokio::test(start_paused = true)]
+async fn another_item_at_the_same_place_is_no_evidence() {
+    let world = World::new();
+    world.trap(Moment::Answered, Trap::Slow(Duration::from_secs(4)));
+    let (told, ()) = tokio::join!(world.claim("dev-1", 1), async {
+        world.wait(Duration::from_secs(1)).await;
+        world.forge.rename_repo(REPO, "renamed");
+        world.forge.add_repo("root", "work");
+        world.forge.add_issue(REPO, "another", &[], &["dev-1"]);
+    });
+    told.is(504, "outcome_unknown");
+}
+
+/// The watcher finds what happened to a held item where its repository is now.
+#[tokio::test(start_paused = true)]
+async fn the_watcher_follows_an_item_once() {
+    let world = World::with(|setup| setup.service = Some("admin"));
+    world.claim("dev-1", 1).await.wins();
+    let gate = world.process().gate.clone();
+    let held = || async { gate.ports().ledger.active().await.unwrap().iter().any(|record| record.holding.is_some()) };
+    assert!(held().await);
+    world.forge.rename_repo(REPO, "renamed");
+    world.forge.outside_assign("root", "root/renamed", 1, &["dev-2"]);
+    let watch = tokio::spawn(gate.clone().watch(Duration::from_mins(1)));
+    world.wait(Duration::from_secs(30)).await;
+    watch.abort();
+    assert!(!held().await, "the edit took it from its holder");
 }
 
 #[tokio::test(start_paused = true)]
