@@ -103,27 +103,14 @@ impl SqliteLedger {
     ///
     /// A file that cannot be opened for a reason that may pass (read-only directory, full disk) is tried again later.
     pub fn open(options: SqliteOptions) -> Result<Self, OpenError> {
-        let mut told = Said::default();
-        let store = match Store::open(&options) {
-            Err(OpenError::Unavailable(why)) => {
-                not_available(&options, &why, &mut told);
-                None
-            }
-            other => Some(other?),
-        };
-        let shared = Arc::new(Shared {
-            identity: ArcSwap::from_pointee((GateId::new(""), Epoch(0))),
-            damaged: AtomicBool::new(false),
-            log_pages: AtomicU64::new(0),
-            log_moved: AtomicBool::new(false),
-            newest: watch::channel(0).0,
-            desk: Mutex::new(Desk { book: Book::new(GateId::new(""), Epoch(0), options.zombie_period), loader: None }),
-        });
+        let shared = Arc::new(Shared::new(options.zombie_period));
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();
         let mut writer = Writer::new(options.clone(), Arc::clone(&shared));
-        writer.told = told;
-        writer.adopt(store);
+        match Store::open(&options).and_then(|store| writer.adopt(store)) {
+            Err(OpenError::Unavailable(why)) => not_available(&options, &why, &mut writer.told),
+            other => other?,
+        }
         spawn("ledger-writer", move || writer.run(&job_queue));
         let options = Arc::new(options);
         let of_reader = Arc::clone(&options);
@@ -262,6 +249,19 @@ impl Ledger for SqliteLedger {
 // === impl Shared, Desk ===
 
 impl Shared {
+    /// Before the file is open.
+    fn new(zombie_period: Duration) -> Self {
+        let (gate, epoch) = (GateId::new(""), Epoch(0));
+        Self {
+            identity: ArcSwap::from_pointee((gate.clone(), epoch)),
+            damaged: AtomicBool::new(false),
+            log_pages: AtomicU64::new(0),
+            log_moved: AtomicBool::new(false),
+            newest: watch::channel(0).0,
+            desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None }),
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.desk().loader.is_some()
     }
@@ -515,27 +515,22 @@ impl Writer {
         if self.store.is_some() {
             return;
         }
-        match Store::open(&self.options) {
-            Ok(store) => {
+        match Store::open(&self.options).and_then(|store| self.adopt(store)) {
+            Ok(()) => {
                 tracing::info!("ledger available again");
                 self.told = Said::default();
-                self.adopt(Some(store));
             }
             // Said when it was opened first; the next reason may be one that the operator made by mending that.
             Err(error) => not_available(&self.options, &error.to_string(), &mut self.told),
         }
     }
 
-    fn adopt(&mut self, store: Option<Store>) {
-        let Some(mut store) = store else { return };
-        let loader = Store::open_to_read(&self.options)
-            .inspect_err(|error| tracing::error!(ledger.error = %error, "the ledger can be written and not be read"))
-            .ok();
+    /// Takes a file that has been opened into use: all of it, or nothing, so that it is tried again.
+    fn adopt(&mut self, mut store: Store) -> Result<(), OpenError> {
+        let loader = Some(Store::open_to_read(&self.options)?);
         let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
-        match store.tenures() {
-            Ok(stored) => book.tenures = Tenures::stored(stored, self.options.now),
-            Err(error) => return tracing::error!(ledger.error = %error, "the ledger does not say who is at work"),
-        }
+        let stored = store.tenures().map_err(|error| OpenError::Unavailable(error.to_string()))?;
+        book.tenures = Tenures::stored(stored, self.options.now);
         *self.shared.desk() = Desk { book, loader };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
@@ -546,6 +541,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         store.watch_log(move |length| shared.log_pages.store(length, Ordering::Release));
         self.store = Some(store);
+        Ok(())
     }
 }
 
@@ -633,4 +629,30 @@ fn gone() -> LedgerError {
 
 fn not_open() -> LedgerError {
     LedgerError::Unavailable("the file could not be opened".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It can be opened to be written, and then not to be read.
+    #[test]
+    fn a_file_that_is_open_by_half_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions {
+            dir: dir.path().to_owned(),
+            zombie_period: Duration::ZERO,
+            doubt_period: Duration::ZERO,
+            now: Time(0),
+        };
+        let shared = Arc::new(Shared::new(options.zombie_period));
+        let mut writer = Writer::new(options.clone(), Arc::clone(&shared));
+        let (file, aside) = (dir.path().join("ledger.sqlite"), dir.path().join("aside"));
+        let store = Store::open(&options).unwrap();
+        std::fs::rename(&file, &aside).unwrap();
+        assert!(writer.adopt(store).is_err());
+        std::fs::rename(&aside, &file).unwrap();
+        writer.reopen();
+        assert!(shared.is_open());
+    }
 }
