@@ -6,8 +6,8 @@
 
 use super::{Barred, OutsideEdit, Plan, Term};
 use crate::model::{
-    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind, Masked,
-    OpenState, Ownership, Settled, Shown, Status, Time,
+    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind,
+    Masked, OpenState, Ownership, Settled, Shown, Status, Time,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -20,6 +20,8 @@ use std::time::Duration;
 pub(super) struct Book {
     records: Records,
     before: Vec<(ResourceKey, Option<ItemRecord>)>,
+    /// Attempts opened on items that the group had changed before: whoever opened one has been told.
+    opened: Vec<Attempt>,
     /// Items that may stand at another place than the store says: an OPEN attempt tells where, and is not stored.
     moved: HashSet<ResourceKey>,
     pub(super) tenures: Tenures,
@@ -76,8 +78,16 @@ const MOST_SHRUNK: usize = 2_000;
 
 impl Book {
     pub(super) fn new(gate: GateId, epoch: Epoch, zombie_period: Duration) -> Self {
-        let (records, before, moved) = (Records::new(), Vec::new(), HashSet::new());
-        Self { records, before, moved, tenures: Tenures::default(), gate, epoch, zombie_period }
+        Self {
+            records: Records::new(),
+            before: Vec::new(),
+            opened: Vec::new(),
+            moved: HashSet::new(),
+            tenures: Tenures::default(),
+            gate,
+            epoch,
+            zombie_period,
+        }
     }
 
     /// Runs a batch; nothing has changed if it is refused.
@@ -93,7 +103,12 @@ impl Book {
         }
         if !changes.stored {
             // An OPEN attempt is nowhere but here: there is nothing to take back should a group fail.
-            self.before.truncate(mark.0);
+            let opened = self.before.split_off(mark.0);
+            for (key, _) in opened {
+                let in_group = self.before.iter().any(|(other, _)| *other == key);
+                let live = self.records.by_key.get(&key).filter(|_| in_group).and_then(|record| record.live.clone());
+                self.opened.extend(live);
+            }
         }
         Ok(changes)
     }
@@ -201,17 +216,16 @@ impl Book {
     /// What was run since the last `keep` is stored.
     pub(super) fn keep(&mut self) {
         self.before.clear();
+        self.opened.clear();
         self.tenures.keep();
     }
 
-    /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, stays:
-    /// whoever came after an answered step found the item without that step's attempt.
+    /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, is OPEN
+    /// again, whatever the group made of it: whoever opened it has yet to end it.
     pub(super) fn undo(&mut self) {
-        let of_group = |key: &ResourceKey| self.records.by_key.get(key)?.live.clone();
-        let live: Vec<Attempt> = self.before.iter().filter_map(|(key, _)| of_group(key)).collect();
         self.take_back(0);
         self.tenures.take_back(0);
-        for attempt in live.into_iter().filter(|attempt| attempt.state == AttemptState::Open) {
+        for attempt in std::mem::take(&mut self.opened) {
             let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
             let record = self.records.by_key.remove(&attempt.key).unwrap_or_else(new);
             self.records.put(attempt.key.clone(), ItemRecord { live: Some(attempt), ..record });
@@ -371,8 +385,8 @@ fn name(event: &Event) -> (&'static str, Option<AttemptState>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Step;
-    use crate::model::{Account, Actor, Change, Locator, Login, Ownership, Time};
+    use crate::admission::{Plan, Step};
+    use crate::model::{Account, Actor, Change, Goal, Kind, Locator, Login, Ownership, Time};
 
     fn attempt(id: &str) -> Attempt {
         Attempt {
@@ -428,5 +442,32 @@ mod tests {
         book.close(&ResourceKey::new("1"), &AttemptId::new("one"));
         let live = book.all().next().unwrap().live.clone();
         assert_eq!(live.map(|live| live.id), Some(AttemptId::new("two")));
+    }
+
+    /// The item's group is written for another step, and fails with the T2 of an attempt that was opened beside it.
+    #[test]
+    fn an_attempt_whose_send_was_in_a_group_that_failed_is_open_again() {
+        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        let actor = Actor { account: Account::Named(Login::new("dev")), instance: None };
+        run(&mut book, Step::Renew { actor, at: Time(0) }).unwrap();
+        run(&mut book, Step::Open(attempt("one"))).unwrap();
+        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep };
+        run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
+        book.undo();
+        let changes = run(&mut book, Step::Abort(AttemptId::new("one"))).unwrap();
+        assert_eq!(changes.lines.len(), 1);
+    }
+
+    /// It was opened and granted in one step: nobody knows of it who could end it.
+    #[test]
+    fn an_attempt_that_was_opened_within_a_group_that_failed_is_gone() {
+        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
+        let command = |step| Command { key: key.clone(), locator: locator.clone(), step, note: None, now: Time(0) };
+        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep };
+        let send = Step::Send { attempt: AttemptId::new("one"), plan };
+        book.run(&[command(Step::Open(attempt("one"))), command(send)], None).unwrap();
+        book.undo();
+        assert!(book.all().all(|record| record.live.is_none()));
     }
 }
