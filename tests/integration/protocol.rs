@@ -4,9 +4,7 @@
 //! One file a group: `faults` is the matrix of what can go wrong in one claim, `doubt` what follows a write of unknown
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `bounds` the rules over agents, `herd` many at
 //! once, `long` texts that no answer would hold, `bulk` one request for several items, `once` what may be created once,
-//! `stated` what a client says must hold, `crowd` those who ask for too much.
-//! once, `bulk` one request for several items, `once` what may be created once, `stated` what a client says must hold,
-//! `creation` new items, `orphans` what was left half-way, `crowd` those who ask for too much.
+//! `creation` new items, `stated` what a client says must hold, `crowd` those who ask for too much.
 
 mod agents;
 mod bounds;
