@@ -11,6 +11,7 @@ mod judged;
 mod unread;
 
 use super::restore::address_of;
+use super::section::notes::authority;
 use super::section::{SETTLE_AGAIN, first_allowed};
 use super::shares::Share;
 use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, refusal};
@@ -37,6 +38,9 @@ struct Ticket {
     key: ResourceKey,
     locator: Locator,
     attempt: AttemptId,
+    /// As the log has it, should nothing more be known of the attempt than that it may have been sent.
+    decision: Decision,
+    authority: Option<Authority>,
 }
 
 /// Why the section ends: what the client is told.
@@ -316,12 +320,14 @@ impl BulkSection {
         for ticket in entered {
             let attempt = ticket.attempt.clone();
             let doubt = Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until };
-            let ending = |step| {
-                let mut note = self.bare_note(Decision::Reject, Some(Code::OutcomeUnknown));
+            let ending = |step, decision| {
+                let mut note = self.bare_note(decision, Some(Code::OutcomeUnknown));
+                note.authority = ticket.authority;
                 attempt.as_str().clone_into(&mut note.id);
                 self.command(&ticket, step, Some(Box::new(note)))
             };
-            let alternatives = vec![ending(doubt), ending(Step::Abort(attempt.clone()))];
+            let abort = Step::Abort(attempt.clone());
+            let alternatives = vec![ending(doubt, ticket.decision), ending(abort, Decision::Reject)];
             let ended = tokio::spawn(first_allowed(Arc::clone(&self.gate.ports.ledger), alternatives));
             drop(tokio::time::timeout(SETTLE_AGAIN, ended).await);
         }
@@ -380,7 +386,7 @@ impl BulkSection {
     fn note(&self, caller: &Caller, decision: Decision, code: Option<Code>) -> Note {
         let mut note = self.bare_note(decision, code);
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
-        note.authority = caller.overrider.then_some(Authority::Overrider);
+        note.authority = authority(&self.rules, caller);
         note
     }
 

@@ -11,7 +11,7 @@ use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
 use crate::effect::{
-    CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
 };
 use crate::model::{
     Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Goal, ItemRecord, Label, Locator, Rejection, ResourceKey,
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod creation;
-mod notes;
+pub(super) mod notes;
 mod once;
 mod terms;
 
@@ -32,9 +32,18 @@ pub(super) struct Section {
     rules: Arc<Rules>,
     ask: Ask,
     /// What to settle should the section panic.
-    entered: Mutex<Option<(ResourceKey, Locator, AttemptId)>>,
+    entered: Mutex<Option<Entry>>,
     /// Where the item is, and where it stood before a holding that ended half-way: to be put right before the answer.
     stray: Mutex<Option<(Address, BTreeSet<Status>)>>,
+}
+
+/// An attempt that is not settled yet, with what the log must say of it whatever happens.
+struct Entry {
+    key: ResourceKey,
+    locator: Locator,
+    attempt: AttemptId,
+    decision: Decision,
+    authority: Option<Authority>,
 }
 
 /// Why the section ends before a send: what the client is told.
@@ -400,8 +409,7 @@ impl Section {
             let command = self.command(key, &locator, Step::Open(attempt), None);
             match self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await {
                 Ok(mut records) => {
-                    *self.entered.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some((key.clone(), locator.clone(), id.clone()));
+                    self.note_entry(key, &locator, &id, caller);
                     let record = records.pop().unwrap_or_else(|| ItemRecord::new(key.clone(), locator));
                     return Ok((id, record));
                 }
@@ -418,6 +426,13 @@ impl Section {
             }
         }
         unreachable!("the second round returns")
+    }
+
+    fn note_entry(&self, key: &ResourceKey, locator: &Locator, attempt: &AttemptId, caller: &Caller) {
+        let (key, locator, attempt) = (key.clone(), locator.clone(), attempt.clone());
+        let authority = notes::authority(&self.rules, caller);
+        let entry = Entry { key, locator, attempt, decision: Decision::Admit, authority };
+        *self.entered.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
     }
 
     fn attempt(&self, key: &ResourceKey, address: &Address, caller: &Caller) -> Attempt {
@@ -556,6 +571,10 @@ impl Section {
             Err(error) => return self.not_sending(at, &locator, error).await,
         };
         failpoint::reach("t2.after");
+        if let (Some(_), Some(entry)) = (observed, self.entered.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+        {
+            entry.decision = Decision::Observe;
+        }
         // What the gate itself puts back moves nothing.
         let held = record.and_then(|record| record.holding);
         let by_holder = !self.ask.operator && permit.plan().is_by_holder(&at.caller.actor, held.as_ref());
@@ -742,15 +761,20 @@ impl Section {
 
     /// The section panicked: what may have been sent is in doubt, what was not is aborted.
     pub(super) async fn panicked(&self) -> Reply {
-        let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let entry = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unknown = refusal::unknown(&self.locator(), self.doubt_period());
-        let Some((key, locator, attempt)) = entered else { return self.refused(*unknown) };
-        let note = self.note_of(attempt.as_str().to_owned(), Decision::Reject, Some(Code::OutcomeUnknown));
-        let ending = |step| self.command(&key, &locator, step, Some(Box::new(note.clone())));
+        let Some(Entry { key, locator, attempt, decision, authority }) = entry else {
+            return self.refused(*unknown);
+        };
+        let ending = |step, decision| {
+            let mut note = self.note_of(attempt.as_str().to_owned(), decision, Some(Code::OutcomeUnknown));
+            note.authority = authority;
+            self.command(&key, &locator, step, Some(Box::new(note)))
+        };
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
-        // What was not sent cannot be in doubt; and what was settled, stays so.
-        let doubt = ending(Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until });
-        let abort = ending(Step::Abort(attempt.clone()));
+        // What was not sent cannot be in doubt; and what was settled, stays so. What may have been sent had been let through.
+        let doubt = Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until };
+        let (doubt, abort) = (ending(doubt, decision), ending(Step::Abort(attempt.clone()), Decision::Reject));
         let ended = tokio::spawn(first_allowed(Arc::clone(&self.gate.ports.ledger), vec![doubt, abort]));
         drop(tokio::time::timeout(SETTLE_AGAIN, ended).await);
         self.decided(Decision::Reject, Some(Code::OutcomeUnknown), attempt.as_str(), Answered::Refused(unknown))

@@ -6,6 +6,7 @@ use crate::admission::{
 };
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
+use crate::gate::section::notes::authority;
 use crate::gate::section::{first_allowed, outcome_code};
 use crate::gate::{Answered, Gate, Observation, Reply, Turn, refusal};
 use crate::model::{
@@ -147,7 +148,7 @@ impl BulkSection {
         rules: &Rules,
     ) -> Result<(Vec<Ticket>, Vec<ItemRecord>), Stop> {
         for last in [false, true] {
-            let tickets: Vec<Ticket> = items.iter().map(|item| self.ticket(item)).collect();
+            let tickets: Vec<Ticket> = items.iter().map(|item| self.ticket(caller, item)).collect();
             let each = items.iter().zip(&tickets);
             let opens =
                 each.map(|(item, ticket)| self.command(ticket, Step::Open(self.attempt(caller, item, ticket)), None));
@@ -167,9 +168,10 @@ impl BulkSection {
         unreachable!("the second round returns")
     }
 
-    fn ticket(&self, item: &Item) -> Ticket {
+    fn ticket(&self, caller: &Caller, item: &Item) -> Ticket {
         let attempt = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
-        Ticket { key: item.fresh.seen.key.clone(), locator: item.fresh.seen.locator.clone(), attempt }
+        let (key, locator) = (item.fresh.seen.key.clone(), item.fresh.seen.locator.clone());
+        Ticket { key, locator, attempt, decision: Decision::Admit, authority: authority(&self.rules, caller) }
     }
 
     fn attempt(&self, caller: &Caller, item: &Item, ticket: &Ticket) -> Attempt {
@@ -329,6 +331,7 @@ impl BulkSection {
         }
         let sent: Vec<(&Course, &Permit)> = courses.iter().filter_map(Course::permit).collect();
         failpoint::reach("t2.after");
+        self.note_observed(&courses);
         let (answer, response) = match self.emit(&chosen, emit_by).await {
             Ok(response) => (Answer::Complete(as_judged(&response)), Some(response)),
             Err(CallError::Unknown(why)) => {
@@ -341,6 +344,17 @@ impl BulkSection {
         let settled = self.read_back(reader, rules, &sent, answer).await;
         failpoint::reach("read-back");
         Ok(self.settle(caller, rules, &courses, settled, response).await)
+    }
+
+    /// Should the section panic, the log says of these that a rule only observed.
+    fn note_observed(&self, courses: &[Course]) {
+        let observed = |ticket: &Ticket| {
+            courses.iter().any(|course| course.observed.is_some() && course.ticket.attempt == ticket.attempt)
+        };
+        let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        for ticket in entered.iter_mut().filter(|ticket| observed(ticket)) {
+            ticket.decision = Decision::Observe;
+        }
     }
 
     /// Returns what a rule over agents that only observes would have refused with.

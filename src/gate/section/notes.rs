@@ -2,11 +2,20 @@
 
 use super::super::refusal;
 use super::{Entered, Section};
-use crate::admission::{By, Step};
+use crate::admission::{By, Rules, Step};
 use crate::dialect::{Address, Intent, Scope};
 use crate::effect::{Authority, Command, Decision, Note};
 use crate::model::{Actor, Caller, Code, Fingerprint, Locator, Rejection, ResourceKey};
 use std::time::Duration;
+
+/// Why a write of this caller may pass the holder of its item by.
+pub(in crate::gate) fn authority(rules: &Rules, caller: &Caller) -> Option<Authority> {
+    match rules.assignment.release_by {
+        _ if caller.overrider => Some(Authority::Overrider),
+        By::Anyone => Some(Authority::Anyone),
+        By::Holder => None,
+    }
+}
 
 impl Section {
     pub(super) fn intent_at(&self, address: &Address) -> Intent {
@@ -31,11 +40,7 @@ impl Section {
     pub(super) fn note(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>) -> Box<Note> {
         let mut note = self.note_of(at.attempt.as_str().to_owned(), decision, code);
         note.waited = at.waited;
-        note.authority = match self.rules.assignment.release_by {
-            _ if at.caller.overrider => Some(Authority::Overrider),
-            By::Anyone => Some(Authority::Anyone),
-            By::Holder => None,
-        };
+        note.authority = authority(&self.rules, at.caller);
         Box::new(note)
     }
 

@@ -1,10 +1,7 @@
 //! One request that names several items: all of them, or none. Forms of the web interface are what sends such requests.
 
 use crate::support::{Moment, Q, REPO, Told, Trap, World, label_id};
-use claimgate::admission::Mode;
-use claimgate::admission::Web;
-use claimgate::audit::verify::Verifier;
-use claimgate::effect::Ledger as _;
+use claimgate::admission::{By, Mode, Web};
 use claimgate::fake_forge::{Fault, Matcher, Options};
 use claimgate::gate::CrowdLimits;
 use claimgate::model::AttemptState;
@@ -57,15 +54,6 @@ impl World {
     /// Forms that reached the forge.
     fn forms(&self) -> usize {
         self.forge.requests().iter().filter(|entry| entry.method == "POST").count()
-    }
-
-    /// What the log alone says is sound.
-    async fn log_is_sound(&self) {
-        let lines = self.process().ledger.lines(0, usize::MAX).await.unwrap();
-        let text: String = lines.into_iter().map(|(_, line)| line + "\n").collect();
-        let (mut verifier, mut found) = (Verifier::new(), Vec::new());
-        verifier.read("log", text.as_bytes(), &mut |finding| found.push(finding.what.clone())).expect("it is text");
-        assert!(found.is_empty(), "{found:#?}\n{text}");
     }
 }
 
@@ -452,6 +440,52 @@ async fn a_panic_leaves_doubts_behind_and_no_gap() {
         let record = world.record(n).await;
         assert_eq!((record.doubts.len(), record.live), (1, None));
     }
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_before_t2_sends_nothing_and_the_log_says_so() {
+    let world = with_reads();
+    world.trap(Moment::BeforeT2, Trap::Panic);
+    world.assigns("dev-2", &[1, 2]).await.is(504, "outcome_unknown");
+    assert_eq!(world.states(1).await, [AttemptState::Aborted]);
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_a_clear_that_passes_the_holder_by_leaves_a_true_log() {
+    for anyone in [false, true] {
+        let world = World::with(|setup| {
+            setup.service = Some("admin");
+            setup.forge = Options::forgejo_15();
+            setup.rules.web = if anyone { Web::Enforce } else { Web::Override };
+            setup.rules.assignment.release_by = if anyone { By::Anyone } else { By::Holder };
+        });
+        world.claim("dev-1", 1).await.wins();
+        world.trap(Moment::Answered, Trap::Panic);
+        let clear = format!("issue_ids={}&id=0&action=clear", world.ids(&[1]));
+        world.form("gardener", "issues/assignee", &clear).await.is(504, "outcome_unknown");
+        world.wait(Q + SECOND).await;
+        world.claim("dev-2", 1).await.wins();
+        assert!(world.lines().await.iter().any(|line| line["kind"] == "landed"), "the doubt ended");
+        world.log_is_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_anyone_may_release_a_form_may_and_the_log_is_true() {
+    let world = World::with(|setup| {
+        setup.service = Some("admin");
+        setup.forge = Options::forgejo_15();
+        setup.rules.web = Web::Enforce;
+        setup.rules.assignment.release_by = By::Anyone;
+    });
+    world.claim("dev-1", 1).await.wins();
+    let clear = format!("issue_ids={}&id=0&action=clear", world.ids(&[1]));
+    world.form("gardener", "issues/assignee", &clear).await.wins();
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-2", 1).await.wins();
+    world.log_is_sound().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -333,6 +333,7 @@ async fn check(row: &Row) {
     world.shows(1, &["dev-2"]);
     world.is_held_by(1, "dev-2").await;
     all_final(&world).await;
+    world.log_is_sound().await;
 }
 
 /// The supervisor starts a dead gate again; an administrator brings the ledger and the network back.

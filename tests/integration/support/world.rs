@@ -5,6 +5,7 @@ use super::{SimUpstream, Told};
 use claimgate::admission::{
     Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
 };
+use claimgate::audit::verify::Verifier;
 use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -508,6 +509,15 @@ impl World {
     pub async fn lines(&self) -> Vec<Value> {
         let lines = self.process().ledger.lines(0, usize::MAX).await.unwrap();
         lines.into_iter().map(|(_, line)| serde_json::from_str(&line).unwrap()).collect()
+    }
+
+    /// What the log alone says is sound.
+    pub async fn log_is_sound(&self) {
+        let lines = self.process().ledger.lines(0, usize::MAX).await.unwrap();
+        let text: String = lines.into_iter().map(|(_, line)| line + "\n").collect();
+        let (mut verifier, mut found) = (Verifier::new(), Vec::new());
+        verifier.read("log", text.as_bytes(), &mut |finding| found.push(finding.what.clone())).expect("it is text");
+        assert!(found.is_empty(), "{found:#?}\n{text}");
     }
 
     /// How many guarded writes of the item reached the forge.
