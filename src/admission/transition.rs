@@ -63,8 +63,11 @@ pub enum Step {
         /// What the read showed.
         verified: Verified,
     },
-    /// The operator ends the holding. A doubt stays until it is known.
-    Release,
+    /// The operator ends the holding, at this version of the item. A doubt stays until it is known.
+    Release {
+        /// The version that was meant.
+        fence: Fence,
+    },
     /// The holder was heard of about this item.
     Renew {
         /// Who.
@@ -241,7 +244,7 @@ pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Appl
         }
         Step::Edit { edit, fence } => edited(record, edit, *fence, &mut done)?,
         Step::Resolve { doubts, verified } => resolve(record, doubts, verified, stamp, &mut done)?,
-        Step::Release => release(record, &mut done),
+        Step::Release { fence } => release(record, *fence, &mut done)?,
         Step::Renew { actor, at } => renew(record, actor, *at),
         Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, &mut done),
         Step::Rebind { from, to } => rebind(record, from, to, &mut done)?,
@@ -483,13 +486,17 @@ fn doubtful_attempt(record: &ItemRecord, doubt: Doubt, stamp: &Stamp) -> Attempt
     }
 }
 
-fn release(record: &mut ItemRecord, done: &mut Applied) {
+fn release(record: &mut ItemRecord, fence: Fence, done: &mut Applied) -> Result<(), Refused> {
+    if record.fence != fence {
+        return Err(Refused::Stale);
+    }
     let holder = record.holding.take().map(|holding| holding.actor);
     if holder.is_some() {
         record.fence.0 += 1;
     }
     record.contested = false;
     done.events.push((Event::Released { holder }, None));
+    Ok(())
 }
 
 fn renew(record: &mut ItemRecord, actor: &Actor, at: Time) {

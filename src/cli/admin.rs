@@ -55,16 +55,38 @@ impl Admin {
 
     /// Changes something; an answer without a body is `null`.
     pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let answer = self.ask(Method::POST, path, body.to_string().into())?;
+        self.post_within(PATIENCE, "", path, body)
+    }
+
+    /// The same of what takes longer; `then` is said when even that was not long enough.
+    pub(super) fn post_within(
+        &self,
+        patience: Duration,
+        then: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
+        let answer = self.ask_within(patience, then, Method::POST, path, body.to_string().into())?;
         if answer.is_empty() { Ok(Value::Null) } else { read_json(&answer) }
     }
 
     fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        self.ask_within(PATIENCE, "", method, path, body)
+    }
+
+    fn ask_within(
+        &self,
+        patience: Duration,
+        then: &str,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let answer = async { tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await };
+        let answer = async { tokio::time::timeout(patience, self.exchange(method, path, body)).await };
         let (status, body) = match runtime.block_on(answer) {
             Ok(answer) => answer?,
-            Err(_) => bail!("the gate at {} did not answer within {} s", self.address, PATIENCE.as_secs()),
+            Err(_) => bail!("the gate at {} did not answer within {} s{then}", self.address, patience.as_secs()),
         };
         if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
     }

@@ -244,6 +244,26 @@ impl Gate {
         answer.await.ok()
     }
 
+    /// Carries out what must not be cut in half: on `runtime`, whether or not it is waited for to its end. A shutdown
+    /// waits for it, too.
+    async fn whole<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = T> + Send + 'static,
+        runtime: &tokio::runtime::Handle,
+    ) -> T {
+        let guard = InFlight::enter(Arc::clone(self));
+        let task = runtime.spawn(async move {
+            let _guard = guard;
+            work.await
+        });
+        match task.await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The process ends.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> Arc<Rules> {
         self.rules.load_full()
@@ -380,15 +400,16 @@ trait Guarded: Send + Sync + 'static {
 }
 
 /// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
+async fn guarded(section: &impl Guarded, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
+    if let Ok(done) = AssertUnwindSafe(section.run(gone)).catch_unwind().await {
+        return done;
+    }
+    tracing::error!("guarded section panicked");
+    Some(section.panicked().await)
+}
+
 async fn detached(section: impl Guarded, reply: oneshot::Sender<Reply>) {
-    let gone = || reply.is_closed();
-    let done = if let Ok(done) = AssertUnwindSafe(section.run(&gone)).catch_unwind().await {
-        done
-    } else {
-        tracing::error!("guarded section panicked");
-        Some(section.panicked().await)
-    };
-    if let Some(done) = done {
+    if let Some(done) = guarded(&section, &|| reply.is_closed()).await {
         // The client may have gone: what it would have been told is in the ledger.
         drop(reply.send(done));
     }

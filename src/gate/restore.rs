@@ -4,7 +4,7 @@
 //! name of whoever comes next.
 
 use super::section::Section;
-use super::{About, Answered, Ask, Gate};
+use super::{About, Answered, Ask, Gate, InFlight, guarded};
 use crate::admission::Expectation;
 use crate::dialect::{Address, Credential, Intent, ReadOutcome};
 use crate::model::{Holding, Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
@@ -95,7 +95,11 @@ impl Gate {
             return;
         }
         let (gate, by, found) = (Arc::clone(self), Writer::service(service), found.clone());
-        tokio::spawn(async move { gate.put_back(&address, &found, &by).await });
+        let guard = InFlight::enter(Arc::clone(self));
+        tokio::spawn(async move {
+            let _guard = guard;
+            gate.put_back(&address, &found, &by).await;
+        });
     }
 
     async fn label_ids(
@@ -145,7 +149,7 @@ impl Gate {
         };
         let section = Section::new(Arc::clone(self), ask);
         Box::pin(async move {
-            match section.run(&|| false).await.map(|reply| reply.answer) {
+            match guarded(&section, &|| false).await.map(|reply| reply.answer) {
                 Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),
                 Some(Answered::Tracker(response)) => Err(format!("the tracker answered {}", response.status)),
                 Some(Answered::Refused(rejection)) => Err(rejection.message),

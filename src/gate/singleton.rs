@@ -9,8 +9,9 @@ use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note};
 use crate::model::{Actor, Caller, Instance, Project, Tenure, Time};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// Why it was not ended, or not listed.
 #[derive(Debug)]
@@ -164,13 +165,14 @@ impl Gate {
         Ok(tenures)
     }
 
-    /// The agent says that it is done; overriders may say so for it.
+    /// The agent says that it is done; overriders may say so for it. Once begun it is carried through on `runtime`.
     pub async fn end_tenure_as(
-        &self,
+        self: &Arc<Self>,
         rule: &str,
         project: &Project,
         credential: &Credential,
         instance: Option<Instance>,
+        runtime: &Handle,
     ) -> Result<Tenure, TenureError> {
         let caller = self.known_caller(credential, instance).await?;
         let tenure = self.tenure(rule, project).await?;
@@ -179,15 +181,20 @@ impl Gate {
         }
         let mut note = self.note_of_end(&tenure);
         note.agent = Some((caller.actor, caller.credential));
-        self.end(tenure, note).await
+        self.end(tenure, note, runtime).await
     }
 
     /// The operator says so.
-    pub async fn end_tenure(&self, rule: &str, project: &Project, reason: &str) -> Result<Tenure, TenureError> {
+    pub async fn end_tenure(
+        self: &Arc<Self>,
+        rule: &str,
+        project: &Project,
+        reason: &str,
+    ) -> Result<Tenure, TenureError> {
         let tenure = self.tenure(rule, project).await?;
         let mut note = self.note_of_end(&tenure);
         (note.operator, note.reason) = (true, Some(reason.to_owned()));
-        self.end(tenure, note).await
+        self.end(tenure, note, &Handle::current()).await
     }
 
     async fn tenure(&self, rule: &str, project: &Project) -> Result<Tenure, TenureError> {
@@ -196,13 +203,18 @@ impl Gate {
         found.ok_or(TenureError::Nobody)
     }
 
-    async fn end(&self, tenure: Tenure, note: Note) -> Result<Tenure, TenureError> {
-        let now = self.ports.clock.now();
-        let step = TenureStep::End { rule: tenure.rule, project: tenure.project, since: tenure.since };
-        let ended = self.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
-        let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
-        self.ports.ledger.record(note, now);
-        Ok(ended)
+    async fn end(self: &Arc<Self>, tenure: Tenure, note: Note, runtime: &Handle) -> Result<Tenure, TenureError> {
+        let gate = Arc::clone(self);
+        let ending = async move {
+            let now = gate.ports.clock.now();
+            let step = TenureStep::End { rule: tenure.rule, project: tenure.project, since: tenure.since };
+            let ended = gate.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
+            let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
+            gate.ports.ledger.record(note, now);
+            Ok(ended)
+        };
+        // None ends without its line because whoever asked has gone.
+        self.whole(ending, runtime).await
     }
 
     fn note_of_end(&self, tenure: &Tenure) -> Note {

@@ -3,8 +3,8 @@
 mod sight;
 
 use super::restore::address_of;
-use super::{Gate, LaneError};
-use crate::admission::{self, Step};
+use super::{Gate, LaneError, Turn};
+use crate::admission::{self, Refused, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
 use crate::effect::{Command, Durability, LedgerError, Note};
 use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Snapshot};
@@ -33,6 +33,16 @@ pub enum ReleaseError {
     /// The ledger knows no holding there.
     #[error("nobody holds {0}")]
     NotHeld(Locator),
+    /// Another holding has begun meanwhile.
+    #[error("{meant} does not hold {item} any more; {now} does now, and goes on: nothing was done")]
+    Another {
+        /// The item.
+        item: Locator,
+        /// Whose holding was to end.
+        meant: Actor,
+        /// Who holds it.
+        now: Actor,
+    },
     /// Its turn did not come.
     #[error("{0}")]
     Lane(#[from] LaneError),
@@ -88,32 +98,58 @@ impl Gate {
     }
 
     /// Ends a holding by the operator's word; audited like any decision. With a service token its assignee is cleared
-    /// too, as a guarded write of its own.
+    /// too, as a guarded write of its own. Once begun it is carried through, whether or not it is waited for.
     pub async fn release(self: &Arc<Self>, item: &Locator, reason: &str) -> Result<Released, ReleaseError> {
+        let (gate, item, reason) = (Arc::clone(self), item.clone(), reason.to_owned());
+        let release = async move { gate.release_whole(&item, &reason).await };
+        self.whole(release, &tokio::runtime::Handle::current()).await
+    }
+
+    async fn release_whole(self: &Arc<Self>, item: &Locator, reason: &str) -> Result<Released, ReleaseError> {
         let active = self.ports.ledger.active().await?;
         let record = active
             .into_iter()
             .find(|record| record.locator == *item && record.holding.is_some())
             .ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
+        let meant = record.holding.clone().ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
         let turn = self.lanes.enter(&record.key, self.boot_clock()).await?;
-        let now = self.ports.clock.now();
-        let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
-        let command = Command {
-            key: record.key.clone(),
-            locator: record.locator.clone(),
-            step: Step::Release,
-            note: Some(Box::new(Note::of_gate(id, Some(reason.to_owned())))),
-            now,
-        };
-        turn.forget();
-        let after = self.ports.ledger.commit(vec![command], Durability::Awaited).await?.pop();
+        let (held, after) = self.end_holding(&record, &meant, reason, &turn).await?;
         drop(turn);
-        let holder = record.holding.as_ref().map(|holding| holding.actor.clone());
-        let tracker = match &record.holding {
-            Some(held) => self.restore(item, held).await,
-            None => String::new(),
-        };
-        Ok(Released { holder, record: after.unwrap_or(record), tracker })
+        let tracker = self.restore(item, &held).await;
+        Ok(Released { holder: Some(held.actor), record: after, tracker })
+    }
+
+    /// Under the turn: ends the holding that is meant, as it is by now, and no other.
+    async fn end_holding(
+        &self,
+        record: &ItemRecord,
+        meant: &Holding,
+        reason: &str,
+        turn: &Turn,
+    ) -> Result<(Holding, ItemRecord), ReleaseError> {
+        let item = &record.locator;
+        loop {
+            let current = self.ports.ledger.item(&record.key).await?;
+            let (fence, held) = current
+                .and_then(|current| Some((current.fence, current.holding?)))
+                .ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
+            if held.attempt != meant.attempt {
+                let (item, meant, now) = (item.clone(), meant.actor.clone(), held.actor);
+                return Err(ReleaseError::Another { item, meant, now });
+            }
+            let now = self.ports.clock.now();
+            let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
+            let note = Some(Box::new(Note::of_gate(id, Some(reason.to_owned()))));
+            let step = Step::Release { fence };
+            let command = Command { key: record.key.clone(), locator: item.clone(), step, note, now };
+            turn.forget();
+            match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+                Ok(mut records) => return Ok((held, records.pop().unwrap_or_else(|| record.clone()))),
+                // Another gate has written in between: once more.
+                Err(LedgerError::Refused(Refused::Stale)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Records what the operator did beside the items.

@@ -233,7 +233,8 @@ impl GateGuard {
     async fn singletons(&self, request: &Candidate, path: &str) -> Response<Body> {
         match self.whose(request, b"") {
             Ok((credential, instance)) => {
-                singletons::serve(&self.gate, &request.head.method, path, &credential, instance).await
+                let gate = (&self.gate, &self.runtime);
+                singletons::serve(gate, &request.head.method, path, &credential, instance).await
             }
             Err(rejection) => self.refuse(request, &rejection),
         }

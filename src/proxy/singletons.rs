@@ -8,6 +8,8 @@ use crate::gate::{Gate, TenureError};
 use crate::model::{Instance, Project, Tenure};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// The list; one of them is `…/NAME/OWNER/REPO`.
 pub(super) const ROOT: &str = "/_claimgate/v1/singletons";
@@ -19,7 +21,7 @@ pub(super) fn is_here(path: &str) -> bool {
 
 /// Answers a caller whose credential was found.
 pub(super) async fn serve(
-    gate: &Gate,
+    (gate, runtime): (&Arc<Gate>, &Handle),
     method: &Method,
     path: &str,
     credential: &Credential,
@@ -31,7 +33,7 @@ pub(super) async fn serve(
             gate.tenures_for(credential, instance).await.map(|tenures| list(&tenures))
         }
         (&Method::DELETE, Some((rule, project))) => {
-            let ended = gate.end_tenure_as(rule, &project, credential, instance).await;
+            let ended = gate.end_tenure_as(rule, &project, credential, instance, runtime).await;
             ended.map(|tenure| json!({ "message": ended_text(&tenure), "ended": tenure_json(&tenure) }))
         }
         (_, None) if !place.is_empty() => return say(StatusCode::NOT_FOUND, "a singleton is named NAME/OWNER/REPO"),

@@ -60,6 +60,7 @@ impl Operator {
         let reason = asked["reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
         let released = self.gate.release(&item, reason).await.map_err(|error| match error {
             ReleaseError::NotHeld(_) => (StatusCode::NOT_FOUND, error.to_string()),
+            ReleaseError::Another { .. } => (StatusCode::CONFLICT, error.to_string()),
             ReleaseError::Lane(_) | ReleaseError::Ledger(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         })?;
         let holder = released.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.to_string());

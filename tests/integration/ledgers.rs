@@ -315,7 +315,10 @@ async fn carry_out(bench: &mut Bench, op: &Op, at: u64, now: Time) -> String {
             };
             bench.commit(*n, Step::Resolve { doubts, verified }, now).await
         }
-        Op::Release(n) => bench.commit(*n, Step::Release, now).await,
+        Op::Release(n) => {
+            let fence = item(bench, *n).await.map_or(Fence(0), |record| record.fence);
+            bench.commit(*n, Step::Release { fence }, now).await
+        }
         Op::Renew(n, with) => bench.commit(*n, Step::Renew { actor: actor(*with), at: now }, now).await,
         Op::Rebind(n) => bench.commit(*n, Step::Rebind { from: actor(0), to: actor(1) }, now).await,
         Op::Reopen => {

@@ -198,7 +198,8 @@ impl Story {
     }
 
     fn operator(&mut self, item: u64) {
-        self.step(item, Step::Release, Some(Note::of_gate("0190-op".to_owned(), Some("stuck".to_owned()))));
+        let fence = self.record(item).fence;
+        self.step(item, Step::Release { fence }, Some(Note::of_gate("0190-op".to_owned(), Some("stuck".to_owned()))));
     }
 
     /// The process ends and starts again.

@@ -132,7 +132,8 @@ async fn what_is_held_sent_and_in_doubt_counts_also_after_a_start() {
         bench.reopen(at(1));
         assert_eq!(held(bench.sends(5, "dev", within("dev", 3), at(1)).await), [1, 2, 3]);
         bench.rejects(5, at(1)).await;
-        bench.ledger().commit(vec![command(1, Step::Release, at(1))], Durability::Awaited).await.unwrap();
+        let fence = item(&bench, 1).await.unwrap().fence;
+        bench.ledger().commit(vec![command(1, Step::Release { fence }, at(1))], Durability::Awaited).await.unwrap();
         bench.sends(5, "dev", within("dev", 3), at(1)).await.unwrap();
         bench.settles(5, committed(Some(true)), at(1)).await;
         // Parked, it does not count.

@@ -1,6 +1,6 @@
 //! Rules over agents rather than items: one of a class at a time in a project, and so many items an agent.
 
-use crate::support::{REPO, Setup, Told, World};
+use crate::support::{Moment, REPO, Setup, Told, Trap, World};
 use claimgate::admission::once::AgentPattern;
 use claimgate::admission::{Glob, Mode, Singleton, Whose};
 use claimgate::effect::Decision;
@@ -160,7 +160,10 @@ async fn who_is_done_says_so_and_nobody_else_may() {
     let end = |who: &str, instance: Option<&str>| {
         let (gate, credential) = (gate.clone(), world.credential(who));
         let instance = instance.map(claimgate::model::Instance::new);
-        async move { gate.end_tenure_as("managers", &project(), &credential, instance).await }
+        async move {
+            let runtime = tokio::runtime::Handle::current();
+            gate.end_tenure_as("managers", &project(), &credential, instance, &runtime).await
+        }
     };
     assert!(matches!(end("bot", Some("manager-2")).await, Err(TenureError::NotYours(_))));
     assert!(matches!(end("dev-1", None).await, Err(TenureError::NotYours(_))));
@@ -179,6 +182,19 @@ async fn who_is_done_says_so_and_nobody_else_may() {
         .collect();
     assert_eq!(ends.len(), 3);
     assert_eq!(ends[2]["kind"], "operator");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_ends_it_and_hangs_up_leaves_its_line() {
+    let world = with_managers(Mode::Enforce);
+    promotes(&world, "bot@manager-1", 1).await.wins();
+    world.trap(Moment::AfterTenure, Trap::Slow(Duration::from_secs(20)));
+    let (gate, project) = (world.process().gate.clone(), project());
+    let hung_up = tokio::time::timeout(Duration::from_secs(10), gate.end_tenure("managers", &project, "done")).await;
+    assert!(hung_up.is_err());
+    gate.drained().await;
+    let ends = world.lines().await.iter().filter(|line| line["kind"] == "operator").count();
+    assert_eq!((ends, at_work(&world).await), (1, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,6 +33,8 @@ pub enum Moment {
     BeforeClose,
     /// The resolver has read, and is about to settle.
     BeforeResolve,
+    /// It is written who is at work by a singleton rule.
+    AfterTenure,
 }
 
 /// What happens there, once.
@@ -312,7 +314,9 @@ impl Ledger for FaultyLedger {
     fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
         Box::pin(async move {
             self.life.alive().await;
-            self.inner.change_tenure(step, now).await
+            let done = self.inner.change_tenure(step, now).await;
+            self.life.reach(Moment::AfterTenure).await;
+            done
         })
     }
 
