@@ -350,6 +350,7 @@ impl Question<'_> {
             since: holding.map(|holding| holding.since),
             message,
             retry_after: None,
+            of_item: false,
         })
     }
 }

@@ -11,8 +11,9 @@ mod steps;
 
 pub(super) use offers::Offers;
 
+use super::proviso::Waiter;
 use super::refusal;
-use super::{About, Answered, Ask, Gate, InFlight, Reply};
+use super::{About, Answered, Ask, Awaited, Gate, InFlight, Proviso, Reply};
 use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, Credential, Filter, Intent, WireResponse};
 use crate::effect::{Decision, IdentifyError};
@@ -121,6 +122,8 @@ struct Errand {
     gate: Arc<Gate>,
     sender: Sender,
     runtime: Handle,
+    /// Whether the caller waits for what comes of it.
+    awaited: Awaited,
 }
 
 /// Why a call ends early.
@@ -142,13 +145,17 @@ impl Gate {
     /// know that it holds it. `None` is for whoever has gone.
     pub async fn claim(self: &Arc<Self>, call: ClaimCall, sender: Sender, runtime: &Handle) -> Option<Claimed> {
         let (tell, told) = oneshot::channel();
+        let waiter = Waiter::default();
         let guard = InFlight::enter(Arc::clone(self));
-        let errand = Errand { gate: Arc::clone(self), sender, runtime: runtime.clone() };
+        let (gate, runtime, awaited) = (Arc::clone(self), runtime.clone(), waiter.awaited());
+        let errand = Errand { gate, sender, runtime: runtime.clone(), awaited };
         runtime.spawn(async move {
             let _guard = guard;
             errand.run(call, tell).await;
         });
-        told.await.ok()
+        let told = told.await.ok();
+        drop(waiter);
+        told
     }
 }
 
@@ -156,11 +163,10 @@ impl Gate {
 
 impl Errand {
     async fn run(&self, call: ClaimCall, tell: oneshot::Sender<Claimed>) {
-        let gone = || tell.is_closed();
         let done = match call {
             ClaimCall::Next(search) => return self.run_next(&search, tell).await,
-            ClaimCall::Take(address, labels) => self.take_named(&address, &labels, &gone).await,
-            ClaimCall::Release(address, labels) => self.give_up(&address, &labels, &gone).await,
+            ClaimCall::Take(address, labels) => self.take_named(&address, &labels).await,
+            ClaimCall::Release(address, labels) => self.give_up(&address, &labels).await,
             ClaimCall::HandOver(address, to) => self.hand_over(&address, &to).await,
         };
         // The caller may have gone: the same request again tells it where it stands.
@@ -172,7 +178,7 @@ impl Errand {
     }
 
     async fn run_next(&self, search: &Search, tell: oneshot::Sender<Claimed>) {
-        match self.next(search, &|| tell.is_closed()).await {
+        match self.next(search).await {
             Ok(None) => drop(tell.send(Claimed::Nothing)),
             Ok(Some(taken)) => {
                 let undo = taken.undo;
@@ -187,25 +193,18 @@ impl Errand {
         }
     }
 
-    async fn take_named(
-        &self,
-        address: &Address,
-        labels: &Relabelling,
-        gone: &(dyn Fn() -> bool + Sync),
-    ) -> Going<Claimed> {
+    async fn take_named(&self, address: &Address, labels: &Relabelling) -> Going<Claimed> {
         let caller = self.caller().await?;
         let login = self.login(&caller)?;
         let labels = self.resolve(address, labels).await?;
-        if gone() {
-            return Err(End::Gone);
-        }
         let taken = self.take(address, &login, &labels, self.sender.expectation.clone()).await;
-        let taken = taken.map_err(|failed| End::Told(failed.reply))?;
+        let taken = taken.map_err(|failed| failed.end)?;
         Ok(Claimed::Granted(Box::new(taken.grant)))
     }
 
     async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
-        let reply = self.submit(self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone()).await;
+        let (intent, stated) = (self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone());
+        let reply = self.submit(intent, stated, self.awaited()).await?;
         let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))
@@ -241,8 +240,13 @@ impl Errand {
 
     // === one write ===
 
+    /// That the caller is there when the write is entered: one that was abandoned must not strike what it was told since.
+    fn awaited(&self) -> Proviso {
+        Proviso::Awaited(self.awaited.clone())
+    }
+
     /// A guarded write of the caller's own.
-    async fn submit(&self, intent: Intent, expectation: Expectation) -> Reply {
+    async fn submit(&self, intent: Intent, expectation: Expectation, proviso: Proviso) -> Going<Reply> {
         let ask = Ask {
             intent,
             credential: self.sender.credential.clone(),
@@ -253,12 +257,10 @@ impl Errand {
             body: Bytes::new(),
             operator: false,
             expectation,
+            proviso,
         };
-        match self.gate.submit(ask, &self.runtime).await {
-            Some(reply) => reply,
-            // Only a section whose client has gone answers nothing, and this one waits.
-            None => self.refusal(Rejection::of_request(Code::Busy, "the request was given up; try again")),
-        }
+        // Only a section whose client has gone answers nothing.
+        self.gate.submit(ask, &self.runtime).await.ok_or(End::Gone)
     }
 
     /// What the caller is told of an item that somebody holds now.

@@ -10,6 +10,7 @@ mod bulk;
 mod claims;
 mod labels;
 mod lanes;
+mod proviso;
 mod reads;
 mod refusal;
 mod renewals;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use proviso::{Awaited, Proviso};
 pub use shares::CrowdLimits;
 pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
@@ -133,6 +135,8 @@ pub struct Ask {
     pub operator: bool,
     /// The source state that the client states, if it does.
     pub expectation: Expectation,
+    /// What else must hold when it is entered.
+    pub proviso: Proviso,
     /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
     pub body: bytes::Bytes,
 }

@@ -4,7 +4,7 @@
 //! name of whoever comes next.
 
 use super::section::Section;
-use super::{About, Answered, Ask, Gate, InFlight, guarded};
+use super::{About, Answered, Ask, Gate, InFlight, Proviso, guarded};
 use crate::admission::Expectation;
 use crate::dialect::{Address, Credential, Intent, ReadOutcome};
 use crate::model::{Holding, Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
@@ -145,6 +145,7 @@ impl Gate {
             about: About::default(),
             operator: true,
             expectation: Expectation::Implied,
+            proviso: Proviso::Always,
             body: bytes::Bytes::new(),
         };
         let section = Section::new(Arc::clone(self), ask);

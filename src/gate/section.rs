@@ -7,7 +7,7 @@ use super::lanes::KEPT;
 use super::refusal;
 use super::restore::Writer;
 use super::shares::Share;
-use super::{Answered, Ask, Gate, LaneError, Observation, Reply, Turn, Verify};
+use super::{Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn, Verify};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
 use crate::effect::{
@@ -105,7 +105,7 @@ impl Section {
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
     pub(super) async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-        let ended = self.walk(gone).await;
+        let ended = self.walk(&|| gone() || self.ask.proviso.is_gone()).await;
         self.put_back().await;
         match ended {
             Ok(reply) => Some(reply),
@@ -186,16 +186,11 @@ impl Section {
             Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
         failpoint::reach("reconciled");
-        // The operator puts back what nobody holds; whoever has claimed it since is left alone.
-        if self.ask.operator
-            && let Some(held) = record.held_by_another(&at.caller.actor)
-        {
-            let rejection = refusal::plain(
-                Code::AlreadyAssigned,
-                &fresh.seen.locator,
-                format!("{} is held by {} again, so it was left as it is", fresh.seen.locator, held.actor),
-            );
-            return Ok(self.reject(at, &record, fresh, *rejection).await);
+        // What the gate puts back or undoes by itself is left alone where somebody has come since.
+        match self.superseded(at, &record).await {
+            Ok(None) => {}
+            Ok(Some(rejection)) => return Ok(self.reject(at, &record, fresh, *rejection).await),
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         }
         let labels = match self.labels(&fresh.seen, &fresh.address).await {
             Ok(labels) => labels,
@@ -217,6 +212,19 @@ impl Section {
             (Verdict::Noop(noop), _) => self.grant(at, fresh, noop).await,
             (Verdict::Admit(permit), observed) => self.send(at, fresh, &labels, permit, observed).await,
         }
+    }
+
+    async fn superseded(&self, at: &Entered<'_>, record: &ItemRecord) -> Result<Option<Box<Rejection>>, Stop> {
+        let locator = &record.locator;
+        let left = |code, why| refusal::plain(code, locator, format!("{locator} {why}, so it was left as it is"));
+        if let Some(held) = record.held_by_another(&at.caller.actor).filter(|_| self.ask.operator) {
+            return Ok(Some(left(Code::AlreadyAssigned, format!("is held by {} again", held.actor))));
+        }
+        let Proviso::UnconfirmedSince(ours) = &self.ask.proviso else { return Ok(None) };
+        let confirmed = self.gate.is_confirmed_since(ours, locator, &at.caller.actor).await;
+        let confirmed = confirmed.map_err(|error| Stop::Refuse(Self::not_entered(locator, &error)))?;
+        let why = || format!("was written by {} once more since", at.caller.actor);
+        Ok(confirmed.then(|| left(Code::PreconditionFailed, why())))
     }
 
     // === before the turn ===
@@ -330,7 +338,8 @@ impl Section {
                 LaneError::Full => format!("{locator}: too many writes of this item are waiting; try again"),
                 LaneError::Late => format!("{locator}: the item's turn did not come in time; try again"),
             };
-            Stop::Refuse(refusal::retry(Code::LaneTimeout, &locator, message, Duration::from_secs(1)))
+            let rejection = refusal::retry(Code::LaneTimeout, &locator, message, Duration::from_secs(1));
+            Stop::Refuse(Box::new(Rejection { of_item: true, ..*rejection }))
         })
     }
 

@@ -71,6 +71,8 @@ pub struct Rejection {
     pub message: String,
     /// When a repetition makes sense; none on a final refusal.
     pub retry_after: Option<Duration>,
+    /// It is one item's turn that did not come, and not the place for any write: another item may do.
+    pub of_item: bool,
 }
 
 // === impl Code ===
@@ -132,6 +134,7 @@ impl Rejection {
             since: None,
             message: message.into(),
             retry_after: None,
+            of_item: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
     Target, WireResponse, Write,
 };
-use crate::gate::{About, Ask, BulkAsk, Gate, Sender};
+use crate::gate::{About, Ask, BulkAsk, Gate, Proviso, Sender};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -188,7 +188,8 @@ impl GateGuard {
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
         let headers = request.head.headers.clone();
         let (about, arrived) = (request.about(), request.arrived);
-        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, body })
+        let proviso = Proviso::Always;
+        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, proviso, body })
     }
 
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {

@@ -133,6 +133,7 @@ mod tests {
             since: Some(Time(1_700_000_000_000_001)),
             message: "o/r#7 is ann's.".into(),
             retry_after: None,
+            of_item: false,
         };
         let response = reject(&rejection, "0190-x");
         assert_eq!(response.status, 409);

@@ -44,7 +44,7 @@ const MOST_PAGES: usize = 40;
 
 impl Errand {
     /// Claims some item that fits.
-    pub(super) async fn next(&self, search: &Search, gone: &(dyn Fn() -> bool + Sync)) -> Going<Option<Taken>> {
+    pub(super) async fn next(&self, search: &Search) -> Going<Option<Taken>> {
         let mut hunt = self.hunt(search).await?;
         let labels = self.resolve(&address(&search.filter.project, 1), &search.labels).await?;
         let until = tokio::time::Instant::now() + self.gate.settings.lanes.timeout;
@@ -63,21 +63,21 @@ impl Errand {
                         continue;
                     }
                 };
-                if gone() {
+                if self.awaited.is_gone() {
                     return Err(End::Gone);
                 }
                 hunt.tried.insert(seen.key.clone());
                 let address = address(&seen.locator.project, seen.locator.number);
                 let taken = self.take(&address, &hunt.login, &labels, as_listed(&hunt.rules, &seen)).await;
                 // What only this caller could not have is still there for those who wait.
-                if taken.as_ref().map_or_else(Failed::is_lost, |_| true) {
+                if taken.as_ref().map_or_else(Failed::is_beaten, |_| true) {
                     list.set_gone(&seen.key);
                 }
                 drop(reserved);
                 match taken {
                     Ok(taken) => return Ok(Some(taken)),
                     Err(failed) if failed.is_lost() => tracing::trace!(resource = %seen.locator, "lost, going on"),
-                    Err(failed) => return Err(End::Told(failed.reply)),
+                    Err(failed) => return Err(failed.end),
                 }
             }
             if list.began >= self.sender.arrived {

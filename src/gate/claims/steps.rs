@@ -9,8 +9,8 @@ use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
 use crate::gate::section::Stop;
-use crate::gate::{Answered, Reply};
-use crate::model::{Code, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot};
+use crate::gate::{Answered, Proviso, Reply};
+use crate::model::{AttemptId, Code, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot};
 use http::StatusCode;
 use std::collections::BTreeSet;
 
@@ -36,11 +36,13 @@ pub(super) struct Undo {
     claimed: bool,
     /// What takes each change of labels back.
     labels: Vec<SetChange<LabelRef>>,
+    /// The writes that did it, and those that undo it.
+    ours: BTreeSet<AttemptId>,
 }
 
 /// A claim that came to nothing.
 pub(super) struct Failed {
-    pub(super) reply: Box<Reply>,
+    pub(super) end: End,
     /// It was the claim itself that failed, and not what was to follow it.
     pub(super) at_the_claim: bool,
 }
@@ -54,48 +56,45 @@ impl Errand {
         labels: &Resolved,
         stated: Expectation,
     ) -> Result<Taken, Failed> {
-        let reply = self.submit(self.gate.ports.dialect.assign(address, login), stated).await;
+        let failed = |end| Failed { end, at_the_claim: true };
+        let assign = self.gate.ports.dialect.assign(address, login);
+        let reply = self.submit(assign, stated, self.awaited()).await.map_err(failed)?;
         let (reply, response) = succeeded(reply).map_err(|reply| {
             let named = self.sender.named.is_some();
-            let reply = if named { not_assigned(address, login, reply) } else { reply };
-            Failed { reply, at_the_claim: true }
+            failed(End::Told(if named { not_assigned(address, login, reply) } else { reply }))
         })?;
         // What the caller held before is not taken from it again.
-        let mut undo = Undo { claimed: reply.decision != Decision::Noop, labels: Vec::new() };
+        let mut undo = Undo { claimed: reply.decision != Decision::Noop, ..Undo::default() };
+        undo.did(&reply);
         let item = match self.relabel_taken(address, labels, &response, &mut undo).await {
             Ok(true) => self.look(address).await.ok().map(|(_, response)| response.body),
             Ok(false) => Some(response.body),
             Err(step) => {
-                let reply = self.undone(address, "its labels could not be changed", step, undo).await;
-                return Err(Failed { reply, at_the_claim: false });
+                let end = self.undone(address, "its labels could not be changed", step, undo).await;
+                return Err(Failed { end, at_the_claim: false });
             }
         };
         Ok(Taken { address: address.clone(), grant: self.grant(address, reply, item).await, undo })
     }
 
-    /// Changes labels, and leaves the item to nobody.
-    pub(super) async fn give_up(
-        &self,
-        address: &Address,
-        labels: &Relabelling,
-        gone: &(dyn Fn() -> bool + Sync),
-    ) -> Going<Claimed> {
+    /// Changes labels, and leaves the item to nobody. Whose caller goes meanwhile stops where it is, and nothing is undone:
+    /// the same request again goes on from there.
+    pub(super) async fn give_up(&self, address: &Address, labels: &Relabelling) -> Going<Claimed> {
         let labels = self.resolve(address, labels).await?;
-        if gone() {
-            return Err(End::Gone);
-        }
         let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
         if !labels.is_empty() {
             let (seen, _) = self.look(address).await.map_err(End::Told)?;
-            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated).await {
-                return Err(End::Told(self.undone(address, "its labels could not be changed", step, undo).await));
+            let proviso = self.awaited();
+            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, &proviso).await {
+                return Err(self.undone(address, "its labels could not be changed", step, undo).await);
             }
         }
-        let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), stated).await;
+        let clear = self.gate.ports.dialect.clear_assignees(address);
+        let reply = self.submit(clear, stated, self.awaited()).await?;
         match succeeded(reply) {
             Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
             Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
-            Err(step) => Err(End::Told(self.undone(address, "it could not be released", step, undo).await)),
+            Err(step) => Err(self.undone(address, "it could not be released", End::Told(step), undo).await),
         }
     }
 
@@ -155,7 +154,7 @@ impl Errand {
         labels: &Resolved,
         claimed: &WireResponse,
         undo: &mut Undo,
-    ) -> Result<bool, Box<Reply>> {
+    ) -> Going<bool> {
         if labels.is_empty() {
             return Ok(false);
         }
@@ -163,9 +162,9 @@ impl Errand {
         let shown = WireResponse { status: StatusCode::OK, ..claimed.clone() };
         let seen = match self.gate.ports.dialect.read(address, &shown) {
             ReadOutcome::Item(seen) => seen,
-            _ => self.look(address).await?.0,
+            _ => self.look(address).await.map_err(End::Told)?.0,
         };
-        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied).await
+        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, &Proviso::Always).await
     }
 
     /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none. What
@@ -177,14 +176,17 @@ impl Errand {
         seen: &Snapshot,
         undo: &mut Undo,
         stated: &mut Expectation,
-    ) -> Result<bool, Box<Reply>> {
+        proviso: &Proviso,
+    ) -> Going<bool> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
         let missing: BTreeSet<LabelRef> = labels.set.difference(&carried).cloned().collect();
         let named = seen.labels.iter().filter(|label| labels.remove.contains(&label.name.to_lowercase()));
         let removed: Vec<LabelRef> = named.map(|label| LabelRef::Id(label.id)).collect();
         let changes = !missing.is_empty() || !removed.is_empty();
         if !missing.is_empty() {
-            let response = self.relabel_once(address, SetChange::Add(missing.clone()), std::mem::take(stated)).await?;
+            let change = SetChange::Add(missing.clone());
+            let (reply, response) = self.relabel_once(address, change, std::mem::take(stated), proviso.clone()).await?;
+            undo.did(&reply);
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
             if let Some(now) = self.gate.ports.dialect.labels(&response) {
@@ -196,7 +198,9 @@ impl Errand {
             }
         }
         for label in removed {
-            self.relabel_once(address, SetChange::Remove([label.clone()].into()), std::mem::take(stated)).await?;
+            let change = SetChange::Remove([label.clone()].into());
+            let (reply, _) = self.relabel_once(address, change, std::mem::take(stated), proviso.clone()).await?;
+            undo.did(&reply);
             undo.labels.push(SetChange::Add([label].into()));
         }
         Ok(changes)
@@ -207,9 +211,10 @@ impl Errand {
         address: &Address,
         change: SetChange<LabelRef>,
         stated: Expectation,
-    ) -> Result<WireResponse, Box<Reply>> {
-        let reply = self.submit(self.gate.ports.dialect.relabel(address, change), stated).await;
-        succeeded(reply).map(|(_, response)| response)
+        proviso: Proviso,
+    ) -> Going<(Reply, WireResponse)> {
+        let reply = self.submit(self.gate.ports.dialect.relabel(address, change), stated, proviso).await?;
+        succeeded(reply).map_err(End::Told)
     }
 
     /// One read of the item, with the caller's credential.
@@ -236,23 +241,31 @@ impl Errand {
 
     // === undoing ===
 
-    /// Takes back what was done, newest first.
-    pub(super) async fn undo(&self, address: &Address, undo: Undo) -> Result<(), String> {
-        for change in undo.labels.into_iter().rev() {
-            self.relabel_once(address, change, Expectation::Implied).await.map_err(|reply| why(&reply))?;
+    /// Takes back what was done, newest first; unless the agent was told meanwhile, by another of its requests, that the
+    /// item is its own.
+    pub(super) async fn undo(&self, address: &Address, mut undo: Undo) -> Result<(), String> {
+        let told = |end: End| match end {
+            End::Told(reply) => why(&reply),
+            End::Gone => "it was given up".to_owned(),
+        };
+        for change in std::mem::take(&mut undo.labels).into_iter().rev() {
+            let done = self.relabel_once(address, change, Expectation::Implied, undo.proviso()).await;
+            undo.did(&done.map_err(told)?.0);
         }
         if undo.claimed {
-            let reply = self.submit(self.gate.ports.dialect.clear_assignees(address), Expectation::Implied).await;
+            let clear = self.gate.ports.dialect.clear_assignees(address);
+            let reply = self.submit(clear, Expectation::Implied, undo.proviso()).await.map_err(told)?;
             succeeded(reply).map_err(|reply| why(&reply))?;
         }
         Ok(())
     }
 
     /// What the caller is told of a step that failed, once what had been done was undone.
-    async fn undone(&self, address: &Address, what: &str, mut step: Box<Reply>, undo: Undo) -> Box<Reply> {
+    async fn undone(&self, address: &Address, what: &str, step: End, undo: Undo) -> End {
+        let End::Told(mut step) = step else { return step };
         // Whether that step landed is not known, and so not what to undo: repeating the request goes on from here.
         if step.code == Some(Code::OutcomeUnknown) {
-            return step;
+            return End::Told(step);
         }
         let locator = address.locator();
         let reason = why(&step);
@@ -275,11 +288,11 @@ impl Errand {
                 (step.decision, step.code) = (Decision::Reject, Some(code));
             }
         }
-        step
+        End::Told(step)
     }
 }
 
-// === impl Resolved, Failed ===
+// === impl Resolved, Undo, Failed ===
 
 impl Resolved {
     fn is_empty(&self) -> bool {
@@ -287,13 +300,36 @@ impl Resolved {
     }
 }
 
+impl Undo {
+    fn did(&mut self, reply: &Reply) {
+        self.ours.insert(AttemptId::new(&reply.id));
+    }
+
+    fn proviso(&self) -> Proviso {
+        Proviso::UnconfirmedSince(self.ours.clone())
+    }
+}
+
 impl Failed {
-    /// Another has it, or it is not as the list showed it: there may be others.
+    /// There may be others for this caller.
     pub(super) fn is_lost(&self) -> bool {
-        let missing =
-            matches!(&self.reply.answer, Answered::Tracker(response) if response.status == StatusCode::NOT_FOUND);
+        self.is_hidden() || self.is_beaten()
+    }
+
+    /// The tracker does not show it to this caller.
+    fn is_hidden(&self) -> bool {
+        let End::Told(reply) = &self.end else { return false };
+        let hidden = matches!(&reply.answer, Answered::Tracker(response) if response.status == StatusCode::NOT_FOUND);
+        self.at_the_claim && hidden
+    }
+
+    /// Another has it, or it is not as the list showed it: it is not to be had for anybody.
+    pub(super) fn is_beaten(&self) -> bool {
+        let End::Told(reply) = &self.end else { return false };
+        // Where there is no place for any write, another item is no way out.
+        let crowded = matches!(&reply.answer, Answered::Refused(rejection) if !rejection.of_item);
         let beaten = matches!(
-            self.reply.code,
+            reply.code,
             Some(
                 Code::AlreadyAssigned
                     | Code::WrongSourceState
@@ -302,10 +338,9 @@ impl Failed {
                     | Code::InDoubt
                     | Code::Busy
                     | Code::PreconditionFailed
-                    | Code::LaneTimeout
             )
         );
-        self.at_the_claim && (missing || beaten)
+        self.at_the_claim && (beaten || reply.code == Some(Code::LaneTimeout) && !crowded)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What needs a certain moment, in virtual time: races that are lost, claims that fail while others wait, callers that
 //! hang up.
 
-use crate::support::{Q, REPO, World};
+use crate::support::{Moment, Q, REPO, Trap, World};
 use claimgate::dialect::{Address, Filter, Order};
 use claimgate::fake_forge::{Fault, Matcher};
-use claimgate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
-use claimgate::model::Project;
+use claimgate::gate::{Answered, ClaimCall, Claimed, CrowdLimits, Grant, Relabelling, Search};
+use claimgate::model::{Code, Login, Project};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,8 +36,8 @@ fn status(claimed: Option<&Claimed>) -> u16 {
         Some(Claimed::Granted(_)) => 201,
         Some(Claimed::Nothing | Claimed::Released(_)) => 204,
         Some(Claimed::Ended(reply)) => match &reply.answer {
-            claimgate::gate::Answered::Tracker(response) => response.status.as_u16(),
-            claimgate::gate::Answered::Refused(rejection) => rejection.code.status(),
+            Answered::Tracker(response) => response.status.as_u16(),
+            Answered::Refused(rejection) => rejection.code.status(),
         },
         None => 0,
     }
@@ -168,4 +168,160 @@ async fn two_claims_of_one_item_by_name_have_one_winner_and_no_stray_label() {
     assert_eq!((won, lost), (1, 7), "{told:?}");
     let issue = world.forge.issue(REPO, 1);
     assert_eq!((issue.assignees.len(), &issue.labels[..]), (1, &["in-progress".to_owned()][..]));
+}
+
+// === callers that go while their call is under way ===
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn first() -> Address {
+    Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false }
+}
+
+fn in_progress() -> Relabelling {
+    Relabelling { set: names(&["in-progress"]), remove: BTreeSet::new() }
+}
+
+/// `dev-1` makes the call, whose first writes but `before` take a second, and is cut in the middle of the next.
+async fn cut(world: &World, before: usize, call: ClaimCall) {
+    for _ in 0..before {
+        world.trap(Moment::Answered, Trap::Slow(Duration::from_millis(1)));
+    }
+    world.trap(Moment::Answered, Trap::Slow(SECOND));
+    let hung_up = tokio::time::timeout(SECOND / 2, world.ask_for("dev-1", call)).await;
+    assert!(hung_up.is_err(), "{hung_up:?}");
+}
+
+/// `dev-1` was told so after its earlier call was cut, and nobody else is told otherwise.
+async fn goes_on_holding(world: &World) {
+    world.claim("dev-1", 1).await.needs_no_write();
+    world.process().gate.drained().await;
+    world.is_held_by(1, "dev-1").await;
+    world.shows(1, &["dev-1"]);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_abandoned_at_its_labels_strikes_no_later_claim() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.claim("dev-1", 1).await.wins();
+    cut(&world, 0, ClaimCall::Release(first(), in_progress())).await;
+    goes_on_holding(&world).await;
+    assert_eq!(world.forge.issue(REPO, 1).labels, ["backlog", "in-progress"], "repeated, it goes on from here");
+    let again = world.ask_for("dev-1", ClaimCall::Release(first(), in_progress())).await;
+    assert_eq!(status(again.as_ref()), 204);
+    world.claim("dev-2", 1).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_abandoned_before_its_turn_is_not_carried_out() {
+    let calls = [
+        ClaimCall::Release(first(), Relabelling::default()),
+        ClaimCall::Release(first(), in_progress()),
+        ClaimCall::HandOver(first(), Login::new("dev-2")),
+    ];
+    for call in calls {
+        let world = World::with(|setup| setup.issues = 1);
+        world.claim("dev-1", 1).await.wins();
+        world.add_label("dev-1", 1, "todo").await;
+        world.trap(Moment::Answered, Trap::Slow(SECOND));
+        let what = format!("{call:?}");
+        let (patched, hung_up) = tokio::join!(world.remove_label("dev-1", 1, "backlog"), async {
+            world.wait(Duration::from_millis(100)).await;
+            tokio::time::timeout(SECOND / 2, world.ask_for("dev-1", call)).await
+        });
+        patched.wins();
+        assert!(hung_up.is_err(), "{what}: {hung_up:?}");
+        goes_on_holding(&world).await;
+        assert!(!world.forge.issue(REPO, 1).labels.contains(&"in-progress".to_owned()), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_its_gone_caller_has_claimed_by_name_since_is_not_given_back() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(2).await;
+    cut(&world, 1, next(in_progress())).await;
+    goes_on_holding(&world).await;
+    assert!(world.forge.issue(REPO, 1).labels.contains(&"in-progress".to_owned()), "nor are its labels");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_do_to_its_labels_does_not_keep_an_item_for_a_caller_that_has_gone() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(2).await;
+    cut(&world, 1, next(in_progress())).await;
+    world.add_label("supervisor", 1, "todo").await.wins();
+    world.process().gate.drained().await;
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-2", 1).await.wins();
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_labels_fail_is_not_undone_once_it_was_made_again() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.forge.script(Fault::ErrorBeforeWrite(403), Matcher::new("POST", "/labels"));
+    world.trap(Moment::Answered, Trap::Slow(Duration::from_millis(1)));
+    world.trap(Moment::Answered, Trap::Slow(SECOND));
+    let (taken, again) = tokio::join!(world.ask_for("dev-1", ClaimCall::Take(first(), in_progress())), async {
+        world.wait(SECOND / 2).await;
+        world.claim("dev-1", 1).await
+    });
+    again.needs_no_write();
+    assert_eq!(status(taken.as_ref()), 403);
+    let Some(Claimed::Ended(reply)) = taken else { panic!("{taken:?}") };
+    assert_eq!(reply.code.map(Code::as_str), Some("partial"));
+    goes_on_holding(&world).await;
+}
+
+// === what is no reason to say that nothing is free ===
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_for_its_claim_is_told_so_and_takes_nothing_from_others() {
+    let world = World::with(|setup| {
+        setup.issues = 3;
+        setup.settings.crowd = CrowdLimits { all: 100, per_agent: 1 };
+    });
+    world.knows_readers(2).await;
+    world.trap(Moment::Answered, Trap::Slow(SECOND));
+    let (busy, (crowded, other)) = tokio::join!(world.claim("dev-1", 3), async {
+        world.wait(SECOND / 2).await;
+        tokio::join!(world.ask_for("dev-1", any()), world.ask_for("dev-2", any()))
+    });
+    busy.wins();
+    assert_eq!((status(crowded.as_ref()), status(other.as_ref())), (503, 201), "{crowded:?}");
+    let Some(Claimed::Ended(reply)) = crowded else { panic!("{crowded:?}") };
+    let Answered::Refused(rejection) = &reply.answer else { panic!("{reply:?}") };
+    assert!(rejection.retry_after.is_some(), "{rejection:?}");
+    granted(world.ask_for("dev-1", any()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_whose_turns_are_all_taken_is_passed_over() {
+    let world = World::with(|setup| {
+        setup.issues = 2;
+        setup.settings.lanes.capacity = 1;
+    });
+    world.knows_readers(2).await;
+    world.trap(Moment::Answered, Trap::Slow(SECOND));
+    let (first, second, found) =
+        tokio::join!(world.add_label("gardener", 1, "todo"), world.add_label("gardener", 1, "blocked"), async {
+            world.wait(SECOND / 2).await;
+            world.ask_for("dev-1", any()).await
+        });
+    assert_eq!(granted(found).resource.number, 2, "{first:?} {second:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_tracker_hides_from_one_caller_is_there_for_the_other() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.knows_readers(2).await;
+    world.slow_forge(20, 20, 0);
+    world.next_write(1, Fault::ErrorBeforeWrite(404));
+    let (one, other) = tokio::join!(world.ask_for("dev-1", any()), world.ask_for("dev-2", any()));
+    let mut told = [status(one.as_ref()), status(other.as_ref())];
+    told.sort_unstable();
+    assert_eq!(told, [201, 204], "one of them was shown nothing");
 }

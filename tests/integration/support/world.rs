@@ -10,7 +10,7 @@ use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Ro
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
-    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Sender, Settings, Verify,
+    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Proviso, Sender, Settings, Verify,
 };
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
@@ -420,6 +420,7 @@ impl World {
             headers,
             operator: false,
             expectation,
+            proviso: Proviso::Always,
             body: text.into(),
         })
     }

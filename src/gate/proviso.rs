@@ -1,0 +1,79 @@
+//! Under which condition a write of an errand is entered, beside its connection, which the errand itself keeps open.
+//!
+//! The writes of one call come one after another, and between two of them its caller may go, ask again and be told
+//! something else. A write that would then take from it what it was told must not be made.
+
+use super::Gate;
+use crate::effect::LedgerError;
+use crate::model::{Actor, AttemptId, AttemptState, Locator, Ownership, Settled};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+
+/// The condition.
+#[derive(Clone, Debug, Default)]
+pub enum Proviso {
+    /// None.
+    #[default]
+    Always,
+    /// Somebody waits for what comes of it.
+    Awaited(Awaited),
+    /// Since the last of these writes, which this one undoes, nothing else has told the agent that the item is its own.
+    UnconfirmedSince(BTreeSet<AttemptId>),
+}
+
+/// Whoever waits for an answer, for as long as this lives.
+#[derive(Debug, Default)]
+pub(super) struct Waiter(Arc<()>);
+
+/// Whether somebody waits.
+#[derive(Clone, Debug)]
+pub struct Awaited(Weak<()>);
+
+/// Ended attempts of one item that are looked through for one's own.
+const MOST: usize = 1000;
+
+// === impl Proviso, Waiter, Awaited ===
+
+impl Proviso {
+    /// Whether there is nobody any more who would be told.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Awaited(awaited) if awaited.is_gone())
+    }
+}
+
+impl Waiter {
+    pub(super) fn awaited(&self) -> Awaited {
+        Awaited(Arc::downgrade(&self.0))
+    }
+}
+
+impl Awaited {
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Whether the agent was told by another write than these, after the last of them, where it stands with the item.
+    /// Where they are too long ago to be found, it may have been.
+    pub(super) async fn is_confirmed_since(
+        &self,
+        ours: &BTreeSet<AttemptId>,
+        item: &Locator,
+        actor: &Actor,
+    ) -> Result<bool, LedgerError> {
+        let newest = self.ports.ledger.history(item, MOST).await?;
+        let last = newest.iter().position(|ended| ours.contains(&ended.attempt.id));
+        Ok(last.is_none_or(|last| newest[..last].iter().any(|ended| tells(ended, actor))))
+    }
+}
+
+/// Whether it went through, and was the agent's own or changed who holds.
+fn tells(ended: &Settled, actor: &Actor) -> bool {
+    use AttemptState::{Committed, Landed, Partial};
+    let attempt = &ended.attempt;
+    matches!(attempt.state, Committed | Landed | Partial)
+        && (attempt.actor.same_agent(actor) || attempt.ownership != Ownership::Keep)
+}
