@@ -257,7 +257,7 @@ pub struct Assignment {
     pub lane_timeout: Duration,
     /// Guarded writes at once.
     pub max_waiting: usize,
-    /// Those of one agent.
+    /// Those of one account, or of one agent of a shared account.
     pub max_waiting_per_agent: usize,
 }
 

@@ -10,15 +10,18 @@
 mod judged;
 mod unread;
 
+use super::crowd::{Crowded, Place};
+use super::passage::Passage;
 use super::restore::address_of;
 use super::section::notes::authority;
 use super::section::{SETTLE_AGAIN, first_allowed};
-use super::shares::Share;
 use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, refusal};
 use crate::admission::{Outcome, Rules, Step, Web};
-use crate::dialect::{Address, Credential, Items, Listing, ReadOutcome, WireResponse};
+use crate::dialect::{Address, Bulk, Credential, Items, Listing, ReadOutcome, WireResponse};
 use crate::effect::{Authority, Command, Decision, LedgerError, Note};
-use crate::model::{Account, Actor, AttemptId, Boot, Caller, Code, Locator, Login, Rejection, ResourceKey, Snapshot};
+use crate::model::{
+    Account, Actor, AttemptId, Boot, Caller, Code, Fingerprint, Locator, Login, Rejection, ResourceKey, Snapshot,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +31,7 @@ pub(super) struct BulkSection {
     /// Those in force when it began: one form is judged by one set of rules.
     rules: Arc<Rules>,
     ask: BulkAsk,
+    place: Option<Arc<Place>>,
     /// What to settle should the section panic.
     entered: Mutex<Vec<Ticket>>,
 }
@@ -87,13 +91,13 @@ const MOST_NAMES: usize = 5;
 // === impl BulkSection ===
 
 impl BulkSection {
-    pub(super) fn new(gate: Arc<Gate>, ask: BulkAsk) -> Self {
-        Self { rules: gate.rules(), gate, ask, entered: Mutex::default() }
+    pub(super) fn new(gate: Arc<Gate>, ask: BulkAsk, place: Option<Arc<Place>>) -> Self {
+        Self { rules: gate.rules(), gate, ask, place, entered: Mutex::default() }
     }
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
-    pub(super) async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-        match self.walk(gone).await {
+    pub(super) async fn run(&self, passage: &Passage) -> Option<Reply> {
+        match self.walk(passage).await {
             Ok(reply) => Some(reply),
             Err(Stop::Refuse(rejection)) => Some(self.refused(*rejection)),
             Err(Stop::Tracker(response)) => Some(self.denied(*response)),
@@ -101,24 +105,21 @@ impl BulkSection {
         }
     }
 
-    async fn walk(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
+    async fn walk(&self, passage: &Passage) -> Ended {
         // A stranger takes no turns, and is not told who works on what.
         self.prove_reader().await?;
         let who = self.who().await;
         // No sender has more than its share of what all wait for.
-        let _share = self.share(&who.caller)?;
+        self.take_place(&who.caller)?;
         // Which items, by their immutable ids.
         let found = self.find(&who).await?;
         // The turns of all of them.
         let turns = self.enter(&found.keys).await?;
-        if gone() {
-            return Err(Stop::Gone);
-        }
         match &who.reader {
             Some(reader) if self.ask.bulk.wants.is_judged() => {
-                self.judged(&who.caller, reader, &found.places, turns).await
+                self.judged(&who.caller, reader, &found.places, turns, passage).await
             }
-            _ => self.unread(&who.caller, &found.keys, &turns).await,
+            _ => self.unread(&who.caller, &found.keys, &turns, passage).await,
         }
     }
 
@@ -157,24 +158,19 @@ impl BulkSection {
         let reader = self.gate.ports.service.clone().or_else(|| named.as_ref().map(|_| sender.credential.clone()));
         let overrider =
             self.rules.web == Web::Override || named.as_ref().is_some_and(|login| self.rules.is_overrider(login));
-        let session: String = print.as_str().chars().take(12).collect();
-        let login = named.unwrap_or_else(|| Login::new(&format!("{SESSION}{session}")));
-        let actor = Actor { account: Account::Named(login), instance: None };
+        let account = named.map_or_else(|| session(&print), Account::Named);
+        let actor = Actor { account, instance: None };
         Who { caller: Caller { actor, credential: print, shared: false, overrider }, reader }
     }
 
-    fn share(&self, caller: &Caller) -> Result<Share<'_>, Stop> {
-        let most = self.gate.settings.crowd.per_agent;
-        self.gate.shares.take(&caller.actor, most).ok_or_else(|| {
-            let message = format!("{} has {most} guarded writes under way, as many as it may; try again", caller.actor);
-            Stop::Refuse(refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
-        })
+    fn take_place(&self, caller: &Caller) -> Result<(), Stop> {
+        let Some(place) = &self.place else { return Ok(()) };
+        place.becomes(caller).map_err(|crowded| Stop::Refuse(refusal::crowded(&self.locator(), &crowded)))
     }
 
-    /// As many are under way as may be: nothing of this one is begun.
-    pub(super) fn crowded_out(&self) -> Reply {
-        let message = format!("{}: too many guarded writes are under way; try again", self.locator());
-        self.refused(*refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
+    /// There is no place for it: nothing of it is begun.
+    pub(super) fn crowded_out(&self, crowded: &Crowded) -> Reply {
+        self.refused(*refusal::crowded(&self.locator(), crowded))
     }
 
     // === which items ===
@@ -404,6 +400,26 @@ impl BulkSection {
     fn took(&self) -> Duration {
         Duration::from_micros(self.gate.ports.clock.boot().0.saturating_sub(self.ask.arrived.0))
     }
+}
+
+impl Gate {
+    /// A place for the sender, by what is known of it without asking.
+    pub(super) fn place_of_form(&self, bulk: &Bulk) -> Result<Arc<Place>, Crowded> {
+        let (identify, sender) = (&self.ports.identify, &bulk.sender);
+        let print = identify.fingerprint(&sender.session);
+        let signed_in = !sender.session.is_anonymous() && self.reads.is_reader(&print, &bulk.project);
+        if !signed_in || identify.known(&identify.fingerprint(&sender.credential)).is_some() {
+            return self.place(&sender.credential, None);
+        }
+        let actor = Actor { account: session(&print), instance: None };
+        self.crowd.agent(&Caller { actor, credential: print, shared: false, overrider: false })
+    }
+}
+
+/// A name that no account can have.
+fn session(print: &Fingerprint) -> Account {
+    let session: String = print.as_str().chars().take(12).collect();
+    Account::Named(Login::new(&format!("{SESSION}{session}")))
 }
 
 fn is_session(actor: &Actor) -> bool {

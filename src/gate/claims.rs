@@ -11,14 +11,17 @@ mod steps;
 
 pub(super) use offers::Offers;
 
-use super::proviso::Waiter;
+use super::crowd::{Crowded, Place};
+use super::passage::{Passage, Waiter};
 use super::refusal;
-use super::{About, Answered, Ask, Awaited, Gate, InFlight, Proviso, Reply};
+use super::section::Section;
+use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply};
 use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, Credential, Filter, Intent, WireResponse};
 use crate::effect::{Decision, IdentifyError};
 use crate::model::{Actor, Boot, Caller, Code, Fence, Instance, Locator, Login, Rejection, Time};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -121,9 +124,10 @@ pub struct Grant {
 struct Errand {
     gate: Arc<Gate>,
     sender: Sender,
+    /// One for the call and its writes, of which there is one at a time.
+    place: Arc<Place>,
+    passage: Arc<Passage>,
     runtime: Handle,
-    /// Whether the caller waits for what comes of it.
-    awaited: Awaited,
 }
 
 /// Why a call ends early.
@@ -144,31 +148,50 @@ impl Gate {
     /// A caller that has hung up before its item was found gets none, and one found for it is given back: nobody would
     /// know that it holds it. `None` is for whoever has gone.
     pub async fn claim(self: &Arc<Self>, call: ClaimCall, sender: Sender, runtime: &Handle) -> Option<Claimed> {
+        let place = match self.place(&sender.credential, sender.instance.as_ref()) {
+            Ok(place) => place,
+            Err(crowded) => return Some(Claimed::Ended(Box::new(self.crowded_out(&crowded, &sender)))),
+        };
         let (tell, told) = oneshot::channel();
         let waiter = Waiter::default();
         let guard = InFlight::enter(Arc::clone(self));
-        let (gate, runtime, awaited) = (Arc::clone(self), runtime.clone(), waiter.awaited());
-        let errand = Errand { gate, sender, runtime: runtime.clone(), awaited };
+        let (gate, runtime_of, passage) = (Arc::clone(self), runtime.clone(), Arc::clone(&waiter.0));
+        let errand = Errand { gate, sender, place: Arc::clone(&place), passage, runtime: runtime_of };
         runtime.spawn(async move {
             let _guard = guard;
             errand.run(call, tell).await;
         });
-        let told = told.await.ok();
+        let claimed = told.await.ok();
         drop(waiter);
-        told
+        place.leave();
+        claimed
+    }
+
+    /// A refusal without anything that it is about, recorded.
+    fn refuse_sender(&self, rejection: Rejection, sender: &Sender) -> Reply {
+        let took = Duration::from_micros(self.ports.clock.boot().0.saturating_sub(sender.arrived.0));
+        let id = self.record_refusal(&rejection, &sender.about, took);
+        let code = Some(rejection.code);
+        Reply { id, decision: Decision::Reject, code, answer: Answered::Refused(Box::new(rejection)), state: None }
+    }
+
+    /// There is no place for the call: nothing of it is begun.
+    fn crowded_out(&self, crowded: &Crowded, sender: &Sender) -> Reply {
+        self.refuse_sender(no_place(crowded), sender)
     }
 }
 
 // === impl Errand ===
 
 impl Errand {
-    async fn run(&self, call: ClaimCall, tell: oneshot::Sender<Claimed>) {
-        let done = match call {
-            ClaimCall::Next(search) => return self.run_next(&search, tell).await,
-            ClaimCall::Take(address, labels) => self.take_named(&address, &labels).await,
-            ClaimCall::Release(address, labels) => self.give_up(&address, &labels).await,
-            ClaimCall::HandOver(address, to) => self.hand_over(&address, &to).await,
+    async fn run(&self, call: ClaimCall, mut tell: oneshot::Sender<Claimed>) {
+        let call = match &call {
+            ClaimCall::Next(search) => return self.run_next(search, tell).await,
+            ClaimCall::Take(address, labels) => self.take_named(address, labels).boxed(),
+            ClaimCall::Release(address, labels) => self.give_up(address, labels).boxed(),
+            ClaimCall::HandOver(address, to) => self.hand_over(address, to).boxed(),
         };
+        let done = self.passage.unless_gone(call, tell.closed()).await.unwrap_or(Err(End::Gone));
         // The caller may have gone: the same request again tells it where it stands.
         match done {
             Ok(claimed) => drop(tell.send(claimed)),
@@ -177,8 +200,9 @@ impl Errand {
         }
     }
 
-    async fn run_next(&self, search: &Search, tell: oneshot::Sender<Claimed>) {
-        match self.next(search).await {
+    async fn run_next(&self, search: &Search, mut tell: oneshot::Sender<Claimed>) {
+        let found = self.passage.unless_gone(self.next(search), tell.closed()).await;
+        match found.unwrap_or(Err(End::Gone)) {
             Ok(None) => drop(tell.send(Claimed::Nothing)),
             Ok(Some(taken)) => {
                 let undo = taken.undo;
@@ -204,7 +228,7 @@ impl Errand {
 
     async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
         let (intent, stated) = (self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone());
-        let reply = self.submit(intent, stated, self.awaited()).await?;
+        let reply = self.submit(intent, stated, Proviso::Awaited).await?;
         let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))
@@ -218,7 +242,9 @@ impl Errand {
             IdentifyError::Refused(response) => self.denied(*response),
             IdentifyError::Unreadable(why) => self.unreadable(&why),
         })?;
-        Ok(self.gate.caller(&self.gate.rules(), account, self.sender.instance.clone(), credential))
+        let caller = self.gate.caller(&self.gate.rules(), account, self.sender.instance.clone(), credential);
+        self.place.becomes(&caller).map_err(|crowded| self.refuse(no_place(&crowded)))?;
+        Ok(caller)
     }
 
     /// Whom the tracker is to show as the assignee.
@@ -240,11 +266,6 @@ impl Errand {
 
     // === one write ===
 
-    /// That the caller is there when the write is entered: one that was abandoned must not strike what it was told since.
-    fn awaited(&self) -> Proviso {
-        Proviso::Awaited(self.awaited.clone())
-    }
-
     /// A guarded write of the caller's own.
     async fn submit(&self, intent: Intent, expectation: Expectation, proviso: Proviso) -> Going<Reply> {
         let ask = Ask {
@@ -259,8 +280,9 @@ impl Errand {
             expectation,
             proviso,
         };
+        let section = Section::new(Arc::clone(&self.gate), ask, Some(Arc::clone(&self.place)));
         // Only a section whose client has gone answers nothing.
-        self.gate.submit(ask, &self.runtime).await.ok_or(End::Gone)
+        self.gate.detach(section, Arc::clone(&self.passage), &self.runtime).await.ok_or(End::Gone)
     }
 
     /// What the caller is told of an item that somebody holds now.
@@ -296,11 +318,7 @@ impl Errand {
     }
 
     fn refusal(&self, rejection: Rejection) -> Reply {
-        let now = self.gate.ports.clock.boot();
-        let took = Duration::from_micros(now.0.saturating_sub(self.sender.arrived.0));
-        let id = self.gate.record_refusal(&rejection, &self.sender.about, took);
-        let code = Some(rejection.code);
-        Reply { id, decision: Decision::Reject, code, answer: Answered::Refused(Box::new(rejection)), state: None }
+        self.gate.refuse_sender(rejection, &self.sender)
     }
 
     fn unreadable(&self, why: &str) -> End {
@@ -319,6 +337,11 @@ impl Errand {
         let reply = self.refusal(Rejection::of_request(Code::UpstreamUnreadable, why));
         End::Told(Box::new(Reply { answer: Answered::Tracker(response), ..reply }))
     }
+}
+
+fn no_place(crowded: &Crowded) -> Rejection {
+    let rejection = Rejection::of_request(Code::LaneTimeout, format!("{crowded}; try again"));
+    Rejection { retry_after: Some(Duration::from_secs(1)), ..rejection }
 }
 
 /// The tracker's answer of a write that went through; else the reply as it is.

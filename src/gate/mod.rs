@@ -8,8 +8,10 @@
 
 mod bulk;
 mod claims;
+mod crowd;
 mod labels;
 mod lanes;
+mod passage;
 mod proviso;
 mod reads;
 mod refusal;
@@ -17,14 +19,13 @@ mod renewals;
 mod resolve;
 mod restore;
 mod section;
-mod shares;
 mod singleton;
 mod watch;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
+pub use crowd::CrowdLimits;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
-pub use proviso::{Awaited, Proviso};
-pub use shares::CrowdLimits;
+pub use proviso::Proviso;
 pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
@@ -37,11 +38,12 @@ use crate::model::{
 };
 use arc_swap::ArcSwap;
 use bulk::BulkSection;
+use crowd::{Crowd, Crowded, Place};
 use futures_util::FutureExt as _;
+use passage::Passage;
 use reads::Reads;
 use renewals::Renewals;
 use section::Section;
-use shares::Shares;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,7 +103,7 @@ pub struct Gate {
     /// Locked by whoever replaces the rules, so that none of two is lost.
     switched: Mutex<Switched>,
     lanes: Lanes,
-    shares: Shares,
+    crowd: Arc<Crowd>,
     reads: Reads,
     offers: claims::Offers,
     labels: labels::Labels,
@@ -201,14 +203,14 @@ const SHARED: &str =
 impl Gate {
     /// A gate over these ports.
     pub fn new(ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
-        let lanes = Lanes::new(settings.lanes);
+        let (lanes, crowd) = (Lanes::new(settings.lanes), Crowd::new(settings.crowd));
         Arc::new(Self {
             ports,
             settings,
             rules: ArcSwap::from_pointee(rules),
             switched: Mutex::default(),
             lanes,
-            shares: Shares::default(),
+            crowd,
             reads: Reads::default(),
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
@@ -227,23 +229,39 @@ impl Gate {
     ///
     /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
     pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
-        self.detach(Section::new(Arc::clone(self), ask), runtime).await
+        let place = match self.place(&ask.credential, ask.instance.as_ref()) {
+            Ok(place) => place,
+            Err(crowded) => return Some(Section::new(Arc::clone(self), ask, None).crowded_out(&crowded)),
+        };
+        let section = Section::new(Arc::clone(self), ask, Some(Arc::clone(&place)));
+        let reply = self.detach(section, Passage::new(), runtime).await;
+        place.leave();
+        reply
     }
 
     /// The same for a request that names several items.
     pub async fn submit_bulk(self: &Arc<Self>, ask: BulkAsk, runtime: &tokio::runtime::Handle) -> Option<Reply> {
-        self.detach(BulkSection::new(Arc::clone(self), ask), runtime).await
+        let place = match self.place_of_form(&ask.bulk) {
+            Ok(place) => place,
+            Err(crowded) => return Some(BulkSection::new(Arc::clone(self), ask, None).crowded_out(&crowded)),
+        };
+        let section = BulkSection::new(Arc::clone(self), ask, Some(Arc::clone(&place)));
+        let reply = self.detach(section, Passage::new(), runtime).await;
+        place.leave();
+        reply
     }
 
-    async fn detach(self: &Arc<Self>, section: impl Guarded, runtime: &tokio::runtime::Handle) -> Option<Reply> {
-        if self.under_way.load(Ordering::Acquire) >= self.settings.crowd.all {
-            return Some(section.crowded_out());
-        }
+    async fn detach(
+        self: &Arc<Self>,
+        section: impl Guarded,
+        passage: Arc<Passage>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Option<Reply> {
         let (reply, answer) = oneshot::channel();
         let guard = InFlight::enter(Arc::clone(self));
         runtime.spawn(async move {
             let _guard = guard;
-            detached(section, reply).await;
+            detached(section, &passage, reply).await;
         });
         answer.await.ok()
     }
@@ -265,6 +283,14 @@ impl Gate {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The process ends.
             Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A place for the sender, by what is known of it without asking.
+    fn place(&self, credential: &Credential, instance: Option<&Instance>) -> Result<Arc<Place>, Crowded> {
+        match self.ports.identify.known(&self.ports.identify.fingerprint(credential)) {
+            Some(account) => self.crowd.agent(&self.caller(&self.rules(), account, instance.cloned(), credential)),
+            None => self.crowd.stranger(),
         }
     }
 
@@ -396,36 +422,32 @@ impl Gate {
 /// What is run detached.
 trait Guarded: Send + Sync + 'static {
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
-    fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> impl Future<Output = Option<Reply>> + Send;
-    /// As many are under way as may be: nothing of this one is begun.
-    fn crowded_out(&self) -> Reply;
+    fn run(&self, passage: &Passage) -> impl Future<Output = Option<Reply>> + Send;
     /// It panicked: an attempt that may have been sent is in doubt, not forgotten.
     fn panicked(&self) -> impl Future<Output = Reply> + Send;
 }
 
 /// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
-async fn guarded(section: &impl Guarded, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-    if let Ok(done) = AssertUnwindSafe(section.run(gone)).catch_unwind().await {
+async fn guarded(section: &impl Guarded, passage: &Passage) -> Option<Reply> {
+    if let Ok(done) = AssertUnwindSafe(section.run(passage)).catch_unwind().await {
         return done;
     }
     tracing::error!("guarded section panicked");
     Some(section.panicked().await)
 }
 
-async fn detached(section: impl Guarded, reply: oneshot::Sender<Reply>) {
-    if let Some(done) = guarded(&section, &|| reply.is_closed()).await {
+/// The section, dropped where its client goes before anything is durable.
+async fn detached(section: impl Guarded, passage: &Passage, mut reply: oneshot::Sender<Reply>) {
+    let done = passage.unless_gone(guarded(&section, passage), reply.closed()).await;
+    if let Some(done) = done.flatten() {
         // The client may have gone: what it would have been told is in the ledger.
         drop(reply.send(done));
     }
 }
 
 impl Guarded for Section {
-    fn crowded_out(&self) -> Reply {
-        Self::crowded_out(self)
-    }
-
-    async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-        Self::run(self, gone).await
+    async fn run(&self, passage: &Passage) -> Option<Reply> {
+        Self::run(self, passage).await
     }
 
     async fn panicked(&self) -> Reply {
@@ -434,12 +456,8 @@ impl Guarded for Section {
 }
 
 impl Guarded for BulkSection {
-    fn crowded_out(&self) -> Reply {
-        Self::crowded_out(self)
-    }
-
-    async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-        Self::run(self, gone).await
+    async fn run(&self, passage: &Passage) -> Option<Reply> {
+        Self::run(self, passage).await
     }
 
     async fn panicked(&self) -> Reply {

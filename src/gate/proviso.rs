@@ -1,4 +1,4 @@
-//! Under which condition a write of an errand is entered, beside its connection, which the errand itself keeps open.
+//! Under which condition a write is entered, beside that it is not too late for it (`passage`).
 //!
 //! The writes of one call come one after another, and between two of them its caller may go, ask again and be told
 //! something else. A write that would then take from it what it was told must not be made.
@@ -7,7 +7,6 @@ use super::Gate;
 use crate::effect::LedgerError;
 use crate::model::{Actor, AttemptId, AttemptState, Locator, Ownership, Settled};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
 
 /// The condition.
 #[derive(Clone, Debug, Default)]
@@ -15,45 +14,15 @@ pub enum Proviso {
     /// None.
     #[default]
     Always,
-    /// Somebody waits for what comes of it.
-    Awaited(Awaited),
+    /// Somebody waits for what comes of it, whatever its errand has done before: one that was abandoned must not strike
+    /// what its caller was told since.
+    Awaited,
     /// Since the last of these writes, which this one undoes, nothing else has told the agent that the item is its own.
     UnconfirmedSince(BTreeSet<AttemptId>),
 }
 
-/// Whoever waits for an answer, for as long as this lives.
-#[derive(Debug, Default)]
-pub(super) struct Waiter(Arc<()>);
-
-/// Whether somebody waits.
-#[derive(Clone, Debug)]
-pub struct Awaited(Weak<()>);
-
 /// Ended attempts of one item that are looked through for one's own.
 const MOST: usize = 1000;
-
-// === impl Proviso, Waiter, Awaited ===
-
-impl Proviso {
-    /// Whether there is nobody any more who would be told.
-    pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Awaited(awaited) if awaited.is_gone())
-    }
-}
-
-impl Waiter {
-    pub(super) fn awaited(&self) -> Awaited {
-        Awaited(Arc::downgrade(&self.0))
-    }
-}
-
-impl Awaited {
-    pub(super) fn is_gone(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-}
-
-// === impl Gate ===
 
 impl Gate {
     /// Whether the agent was told by another write than these, after the last of them, where it stands with the item.

@@ -1,5 +1,6 @@
 //! The refusals that come of the way, not of a rule.
 
+use super::crowd::Crowded;
 use crate::model::{Code, Locator, Rejection};
 use std::time::Duration;
 
@@ -21,6 +22,11 @@ pub(super) fn unknown(resource: &Locator, doubt_period: Duration) -> Box<Rejecti
         doubt_period.as_secs()
     );
     plain(Code::OutcomeUnknown, resource, message)
+}
+
+/// 503: there is no place for it.
+pub(super) fn crowded(resource: &Locator, why: &Crowded) -> Box<Rejection> {
+    retry(Code::LaneTimeout, resource, format!("{resource}: {why}; try again"), Duration::from_secs(1))
 }
 
 /// 503: the ledger cannot be written.

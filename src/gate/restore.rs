@@ -3,6 +3,7 @@
 //! Every write here is a guarded write of its own, audited as the operator's: made with the service token, or in the
 //! name of whoever comes next.
 
+use super::passage::Passage;
 use super::section::Section;
 use super::{About, Answered, Ask, Gate, InFlight, Proviso, guarded};
 use crate::admission::Expectation;
@@ -148,9 +149,9 @@ impl Gate {
             proviso: Proviso::Always,
             body: bytes::Bytes::new(),
         };
-        let section = Section::new(Arc::clone(self), ask);
+        let section = Section::new(Arc::clone(self), ask, None);
         Box::pin(async move {
-            match guarded(&section, &|| false).await.map(|reply| reply.answer) {
+            match guarded(&section, &Passage::default()).await.map(|reply| reply.answer) {
                 Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),
                 Some(Answered::Tracker(response)) => Err(format!("the tracker answered {}", response.status)),
                 Some(Answered::Refused(rejection)) => Err(rejection.message),

@@ -3,10 +3,11 @@
 //! `run` is the outline; each step below it either goes on or ends the section with
 //! what the client is to be told. From T1 on every way out settles the attempt.
 
+use super::crowd::{Crowded, Place};
 use super::lanes::KEPT;
+use super::passage::Passage;
 use super::refusal;
 use super::restore::Writer;
-use super::shares::Share;
 use super::{Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn, Verify};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
@@ -31,6 +32,8 @@ pub(super) struct Section {
     /// Those in force when it began: one write is judged by one set of rules.
     rules: Arc<Rules>,
     ask: Ask,
+    /// Its own or its errand's; none is needed for what the gate writes itself.
+    place: Option<Arc<Place>>,
     /// What to settle should the section panic.
     entered: Mutex<Option<Entry>>,
     /// Where the item is, and where it stood before a holding that ended half-way: to be put right before the answer.
@@ -99,13 +102,13 @@ const GATHER_MOST: Duration = Duration::from_millis(250);
 const HERD: Duration = Duration::from_secs(2);
 
 impl Section {
-    pub(super) fn new(gate: Arc<Gate>, ask: Ask) -> Self {
-        Self { rules: gate.rules(), gate, ask, entered: Mutex::new(None), stray: Mutex::new(None) }
+    pub(super) fn new(gate: Arc<Gate>, ask: Ask, place: Option<Arc<Place>>) -> Self {
+        Self { rules: gate.rules(), gate, ask, place, entered: Mutex::new(None), stray: Mutex::new(None) }
     }
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
-    pub(super) async fn run(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Option<Reply> {
-        let ended = self.walk(&|| gone() || self.ask.proviso.is_gone()).await;
+    pub(super) async fn run(&self, passage: &Passage) -> Option<Reply> {
+        let ended = self.walk(passage).await;
         self.put_back().await;
         match ended {
             Ok(reply) => Some(reply),
@@ -125,20 +128,20 @@ impl Section {
         }
     }
 
-    async fn walk(&self, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
+    async fn walk(&self, passage: &Passage) -> Ended {
         // Who asks, as the tracker sees it.
         let caller = self.identify().await?;
         self.gate.hear(&caller.actor, &self.ask.intent.scope.project());
-        // No agent has more than its share of what all wait for.
-        let _share = self.share(&caller)?;
+        // Nobody has more than its share of what all wait for.
+        self.take_place(&caller)?;
         // What some rule may allow only once.
         if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent) {
-            return self.once(&creation, &caller, gone).await;
+            return self.once(&creation, &caller, passage).await;
         }
-        let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller, gone).await };
+        let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller, passage).await };
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
-            match self.item(address, &caller, gone).await {
+            match self.item(address, &caller, passage).await {
                 Err(Stop::Moved) => self.gate.reads.forget_key(&address.locator()).await,
                 ended => return ended,
             }
@@ -146,7 +149,7 @@ impl Section {
         Err(Stop::Moved)
     }
 
-    async fn item(&self, address: &Address, caller: &Caller, gone: &(dyn Fn() -> bool + Send + Sync)) -> Ended {
+    async fn item(&self, address: &Address, caller: &Caller, passage: &Passage) -> Ended {
         // Which item: by its immutable id, never by its path.
         let (key, mut fresh) = self.resolve(address, caller).await?;
         // Its turn, first come, first served.
@@ -160,9 +163,7 @@ impl Section {
             return Ok(reply);
         }
         // An abandoned release must not strike a later claim.
-        if gone() {
-            return Err(Stop::Gone);
-        }
+        self.cross(passage)?;
         failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
         let (attempt, record) = self.open(&key, address, caller, &turn, &mut fresh).await?;
@@ -227,6 +228,15 @@ impl Section {
         Ok(confirmed.then(|| left(Code::PreconditionFailed, why())))
     }
 
+    /// From here on nothing cancels it; unless there is nobody any more who would be told.
+    fn cross(&self, passage: &Passage) -> Result<(), Stop> {
+        let across = match self.ask.proviso {
+            Proviso::Awaited => passage.cross_awaited(),
+            Proviso::Always | Proviso::UnconfirmedSince(_) => passage.cross(),
+        };
+        across.then_some(()).ok_or(Stop::Gone)
+    }
+
     // === before the turn ===
 
     async fn identify(&self) -> Result<Caller, Stop> {
@@ -244,21 +254,14 @@ impl Section {
         Ok(caller)
     }
 
-    fn share(&self, caller: &Caller) -> Result<Option<Share<'_>>, Stop> {
-        if self.ask.operator {
-            return Ok(None);
-        }
-        let most = self.gate.settings.crowd.per_agent;
-        self.gate.shares.take(&caller.actor, most).map(Some).ok_or_else(|| {
-            let message = format!("{} has {most} guarded writes under way, as many as it may; try again", caller.actor);
-            Stop::Refuse(refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
-        })
+    fn take_place(&self, caller: &Caller) -> Result<(), Stop> {
+        let Some(place) = &self.place else { return Ok(()) };
+        place.becomes(caller).map_err(|crowded| Stop::Refuse(refusal::crowded(&self.locator(), &crowded)))
     }
 
-    /// As many are under way as may be: nothing of this one is begun.
-    pub(super) fn crowded_out(&self) -> Reply {
-        let message = format!("{}: too many guarded writes are under way; try again", self.locator());
-        self.refused(*refusal::retry(Code::LaneTimeout, &self.locator(), message, Duration::from_secs(1)))
+    /// There is no place for it: nothing of it is begun.
+    pub(super) fn crowded_out(&self, crowded: &Crowded) -> Reply {
+        self.refused(*refusal::crowded(&self.locator(), crowded))
     }
 
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.

@@ -188,7 +188,7 @@ impl GateGuard {
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
         let headers = request.head.headers.clone();
         let (about, arrived) = (request.about(), request.arrived);
-        let proviso = Proviso::Always;
+        let proviso = Proviso::Awaited;
         Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, proviso, body })
     }
 

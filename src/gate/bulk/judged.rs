@@ -6,6 +6,7 @@ use crate::admission::{
 };
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
+use crate::gate::passage::Passage;
 use crate::gate::section::notes::authority;
 use crate::gate::section::{first_allowed, outcome_code};
 use crate::gate::{Answered, Gate, Observation, Reply, Turn, refusal};
@@ -48,10 +49,14 @@ impl BulkSection {
         reader: &Credential,
         places: &BTreeMap<ResourceKey, Address>,
         turns: Vec<Turn>,
+        passage: &Passage,
     ) -> Ended {
         // Fresh reads of all, inside their turns; what a toggle means is told by them.
         let mut items = self.observe(reader, places, turns).await?;
         self.spell_out(&mut items, reader).await?;
+        if !passage.cross() {
+            return Err(Stop::Gone);
+        }
         failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
         let rules = self.rules(caller);

@@ -8,14 +8,24 @@ use super::{BulkSection, Ended, Stop, some_of};
 use crate::admission::Mode;
 use crate::dialect::{Items, Wants, WireResponse};
 use crate::effect::{CallError, Decision};
+use crate::gate::passage::Passage;
 use crate::gate::{Answered, Reply, Turn, refusal};
 use crate::model::{Caller, Change, Code, ItemRecord, Locator, Rejection, ResourceKey};
 use std::collections::BTreeSet;
 
 impl BulkSection {
-    pub(super) async fn unread(&self, caller: &Caller, keys: &BTreeSet<ResourceKey>, turns: &[Turn]) -> Ended {
+    pub(super) async fn unread(
+        &self,
+        caller: &Caller,
+        keys: &BTreeSet<ResourceKey>,
+        turns: &[Turn],
+        passage: &Passage,
+    ) -> Ended {
         let records = self.records(keys).await?;
         let observed = self.judge_unread(caller, &records)?;
+        if !passage.cross() {
+            return Err(Stop::Gone);
+        }
         // What was seen before may not stand after this.
         turns.iter().for_each(Turn::forget);
         let id = self.record_all(caller, keys, &records, observed).await?;

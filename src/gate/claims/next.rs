@@ -63,9 +63,6 @@ impl Errand {
                         continue;
                     }
                 };
-                if self.awaited.is_gone() {
-                    return Err(End::Gone);
-                }
                 hunt.tried.insert(seen.key.clone());
                 let address = address(&seen.locator.project, seen.locator.number);
                 let taken = self.take(&address, &hunt.login, &labels, as_listed(&hunt.rules, &seen)).await;
@@ -76,7 +73,11 @@ impl Errand {
                 drop(reserved);
                 match taken {
                     Ok(taken) => return Ok(Some(taken)),
-                    Err(failed) if failed.is_lost() => tracing::trace!(resource = %seen.locator, "lost, going on"),
+                    // Nothing of it is left to be given back: the caller may go again.
+                    Err(failed) if failed.is_lost() && self.passage.reopen() => {
+                        tracing::trace!(resource = %seen.locator, "lost, going on");
+                    }
+                    Err(failed) if failed.is_lost() => return Err(End::Gone),
                     Err(failed) => return Err(failed.end),
                 }
             }

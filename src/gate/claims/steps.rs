@@ -58,7 +58,7 @@ impl Errand {
     ) -> Result<Taken, Failed> {
         let failed = |end| Failed { end, at_the_claim: true };
         let assign = self.gate.ports.dialect.assign(address, login);
-        let reply = self.submit(assign, stated, self.awaited()).await.map_err(failed)?;
+        let reply = self.submit(assign, stated, Proviso::Awaited).await.map_err(failed)?;
         let (reply, response) = succeeded(reply).map_err(|reply| {
             let named = self.sender.named.is_some();
             failed(End::Told(if named { not_assigned(address, login, reply) } else { reply }))
@@ -84,13 +84,13 @@ impl Errand {
         let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
         if !labels.is_empty() {
             let (seen, _) = self.look(address).await.map_err(End::Told)?;
-            let proviso = self.awaited();
-            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, &proviso).await {
+            let proviso = &Proviso::Awaited;
+            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, proviso).await {
                 return Err(self.undone(address, "its labels could not be changed", step, undo).await);
             }
         }
         let clear = self.gate.ports.dialect.clear_assignees(address);
-        let reply = self.submit(clear, stated, self.awaited()).await?;
+        let reply = self.submit(clear, stated, Proviso::Awaited).await?;
         match succeeded(reply) {
             Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
             Err(step) if undo.labels.is_empty() => Err(End::Told(step)),

@@ -2,6 +2,7 @@
 //! creator is told, though: the holding takes its turn like any other write.
 
 use super::super::lanes::KEPT;
+use super::super::passage::Passage;
 use super::super::{Answered, Reply, Turn, refusal};
 use super::terms::Leave;
 use super::{Ended, Section, Stop};
@@ -19,15 +20,11 @@ struct New {
 
 impl Section {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
-    pub(super) async fn create(&self, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
+    pub(super) async fn create(&self, caller: &Caller, passage: &Passage) -> Ended {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
         }
-        let leave = self.leave_to_create(caller, gone).await?;
-        // Nobody would learn of the new item, and who repeats the request would have two.
-        if gone() {
-            return Err(Stop::Gone);
-        }
+        let leave = self.leave_to_create(caller, passage).await?;
         match self.send_creation(&self.ask.intent, &|| true).await {
             Ok(response) => Ok(self.finish(caller, &leave, response).await),
             Err(error) => Err(self.uncreated(&error)),

@@ -5,6 +5,7 @@
 //! that is never settled needs nobody to clean up after it: it keeps its key closed until a read shows the creation, or
 //! for the doubt period.
 
+use super::super::passage::Passage;
 use super::super::restore::address_of;
 use super::super::{Answered, Reply, Turn, refusal};
 use super::terms::Leave;
@@ -70,9 +71,9 @@ const MOST_PAGES: usize = 100;
 
 impl Section {
     /// A creation: judged where a rule is about it, else only sent.
-    pub(super) async fn once(&self, creation: &Creation, caller: &Caller, gone: &(dyn Fn() -> bool + Sync)) -> Ended {
+    pub(super) async fn once(&self, creation: &Creation, caller: &Caller, passage: &Passage) -> Ended {
         if !self.rules.is_ruled(creation.what()) {
-            return self.create(caller, gone).await;
+            return self.create(caller, passage).await;
         }
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
@@ -87,14 +88,11 @@ impl Section {
             Ok(survey) => survey,
             // What is only observed is never in the way.
             Err(_) if !self.rules.once.iter().any(|rule| rule.what == creation.what() && rule.enforces(caller)) => {
-                return self.create(caller, gone).await;
+                return self.create(caller, passage).await;
             }
             Err(stop) => return Err(stop),
         };
-        if gone() {
-            return Err(Stop::Gone);
-        }
-        let (told, entered) = self.rule(&survey, caller, gone).await?;
+        let (told, entered) = self.rule(&survey, caller, passage).await?;
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
             Told::First(first) => Ok(self.answered_with(caller, &survey.intent, &first)),
@@ -328,16 +326,11 @@ impl Section {
     }
 
     /// Judges by every rule. Where it may go on, all of its keys are in the ledger when this returns.
-    async fn rule(
-        &self,
-        survey: &Survey<'_>,
-        caller: &Caller,
-        gone: &(dyn Fn() -> bool + Sync),
-    ) -> Result<(Told, Entered), Stop> {
+    async fn rule(&self, survey: &Survey<'_>, caller: &Caller, passage: &Passage) -> Result<(Told, Entered), Stop> {
         let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
-            Err(_) if lenient => return Ok((Told::Sends(self.leave_to_create(caller, gone).await?), Vec::new())),
+            Err(_) if lenient => return Ok((Told::Sends(self.leave_to_create(caller, passage).await?), Vec::new())),
             Err(stop) => return Err(stop),
         };
         let (mut commands, mut entered, mut observed) = (Vec::new(), Vec::new(), None);
@@ -364,7 +357,7 @@ impl Section {
             return Ok((told, Vec::new()));
         }
         // The rules over agents come last, so that nobody is at work by a creation that another rule refused.
-        let mut leave = self.leave_to_create(caller, gone).await?;
+        let mut leave = self.leave_to_create(caller, passage).await?;
         leave.observed = observed.or(leave.observed);
         failpoint::reach("t2.before");
         match self.gate.ports.ledger.commit_once(commands).await {

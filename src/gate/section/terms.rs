@@ -3,6 +3,7 @@
 //! They are judged by the ledger, in the transaction of the step that they are for. A rule that only observes is left
 //! out when it would refuse, and the write goes on without it.
 
+use super::super::passage::Passage;
 use super::super::{Gate, LaneError, Reply, Turn, refusal};
 use super::{Entered, Fresh, Section, Stop};
 use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, TenureStep, Term};
@@ -132,11 +133,10 @@ fn is_overrider(rules: &Rules, actor: &Actor) -> bool {
 impl Section {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
     /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
-    pub(super) async fn leave_to_create(
-        &self,
-        caller: &Caller,
-        gone: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Leave, Stop> {
+    ///
+    /// Nothing cancels it once there is leave: nobody would learn of the new item, and who repeats the request would have
+    /// two.
+    pub(super) async fn leave_to_create(&self, caller: &Caller, passage: &Passage) -> Result<Leave, Stop> {
         let locator = self.locator();
         let mut leave = Leave { turn: None, observed: None };
         let mut terms = match &self.ask.intent.scope {
@@ -153,13 +153,9 @@ impl Section {
         if let Some(bound) = bound {
             leave.turn = Some(self.turn_to_create(bound, &locator).await?);
         }
-        // Nobody is at work by what was given up while it waited.
-        if gone() {
-            return Err(Stop::Gone);
-        }
         loop {
             match self.hold_before(&terms).await {
-                Ok(()) => return Ok(leave),
+                Ok(()) => return self.cross(passage).map(|()| leave),
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&self.rules, &barred) == Mode::Observe => {
                     leave.observed.get_or_insert(code(&barred));
                     terms.retain(|term| !term.is(&barred));

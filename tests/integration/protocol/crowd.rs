@@ -1,12 +1,14 @@
 //! One that asks for too much gets no more than its share, and the others get theirs.
 
 use crate::support::{Told, World};
-use claimgate::dialect::{Credential, Dialect, Head, Target, WireRequest, WireResponse};
+use claimgate::dialect::{Credential, Dialect, Filter, Head, Order, Target, WireRequest, WireResponse};
 use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, Upstream};
-use claimgate::gate::{CrowdLimits, LaneLimits};
+use claimgate::gate::{Answered, ClaimCall, Claimed, CrowdLimits, LaneLimits, Relabelling, Reply, Search};
 use claimgate::identity::{Directory, DirectoryLimits};
+use claimgate::model::{Code, Login, Project};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,6 +35,7 @@ fn turned_away(told: &[Told], reason: &str) -> usize {
 #[tokio::test(start_paused = true)]
 async fn one_agent_cannot_fill_an_items_turns() {
     let world = crowded(1000, 6);
+    world.knows_readers(3).await;
     let flood = join_all((0..100).map(|_| world.claim("dev-1", 1)));
     let later = async {
         world.wait(Duration::from_millis(5)).await;
@@ -50,6 +53,7 @@ async fn one_agent_cannot_fill_an_items_turns() {
 #[tokio::test(start_paused = true)]
 async fn one_agent_cannot_take_all_places_with_distinct_items() {
     let world = crowded(30, 6);
+    world.knows_readers(7).await;
     let flood = join_all((1..=20).map(|n| world.claim("dev-1", n)));
     let later = async {
         world.wait(Duration::from_millis(5)).await;
@@ -69,6 +73,7 @@ async fn own_item(world: &World, agent: u64) -> Told {
 #[tokio::test(start_paused = true)]
 async fn all_agents_together_have_a_limit() {
     let world = crowded(8, 6);
+    world.knows_readers(20).await;
     let claims = (1..=20).map(|n| {
         let world = &world;
         async move { world.claim(&format!("dev-{n}"), n).await }
@@ -77,6 +82,175 @@ async fn all_agents_together_have_a_limit() {
     assert_eq!(turned_away(&told, "too many guarded writes"), 12);
     assert_eq!(told.iter().filter(|told| told.is_success()).count(), 8);
     world.claim("dev-20", 20).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_invents_names_has_one_share_for_all_of_them() {
+    let world = crowded(30, 6);
+    world.knows_readers(2).await;
+    let names: Vec<String> = (0..40).map(|n| format!("dev-1@invented-{n}")).collect();
+    let flood = join_all(names.iter().zip(0..).map(|(name, n)| world.claim(name, n % 15 + 1)));
+    let later = async {
+        world.wait(Duration::from_millis(5)).await;
+        world.claim("dev-2", 20).await
+    };
+    let (told, other) = tokio::join!(flood, later);
+    assert_eq!(turned_away(&told, "as many as it may"), 34);
+    other.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agents_of_a_shared_account_leave_half_of_the_places_to_others() {
+    let world = World::with(|setup| {
+        (setup.agents, setup.issues) = (6, 20);
+        setup.settings.crowd = CrowdLimits { all: 12, per_agent: 2 };
+        setup.rules.shared_accounts = [Login::new("dev-1")].into();
+    });
+    world.knows_readers(6).await;
+    world.slow_forge(20, 20, 0);
+    // One asks for more than one agent may.
+    let one = join_all((1..=4).map(|n| world.claim("dev-1@one", n)));
+    let names: Vec<String> = (1..=11).map(|n| format!("dev-1@invented-{n}")).collect();
+    let flood = async {
+        world.wait(Duration::from_millis(5)).await;
+        join_all(names.iter().zip(1..).map(|(name, n)| world.claim(name, n))).await
+    };
+    let later = async {
+        world.wait(Duration::from_millis(10)).await;
+        join_all((2..=6).map(|agent| own_item(&world, agent))).await
+    };
+    let (one, told, others) = tokio::join!(one, flood, later);
+    assert_eq!(turned_away(&one, "as many as it may"), 2);
+    assert_eq!(turned_away(&told, "as many as they may together"), 7);
+    for told in others {
+        told.wins();
+    }
+}
+
+// === senders that nobody knows yet ===
+
+#[tokio::test(start_paused = true)]
+async fn senders_that_the_tracker_has_not_named_take_no_place_of_those_it_has() {
+    let world = crowded(8, 6);
+    world.knows_readers(8).await;
+    world.slow_forge(1_000, 0, 0);
+    let tokens: Vec<String> = (0..40).map(|n| format!("unknown-{n}")).collect();
+    let flood = join_all(tokens.iter().map(|token| world.claim_for(token, "dev-20", 20)));
+    let later = async {
+        world.wait(Duration::from_millis(5)).await;
+        join_all((1..=8).map(|agent| own_item(&world, agent))).await
+    };
+    let (told, others) = tokio::join!(flood, later);
+    assert_eq!(turned_away(&told, "has not named yet"), 38);
+    for told in others {
+        told.wins();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_hangs_up_before_it_was_named_has_no_place_any_more() {
+    let world = crowded(8, 6);
+    world.slow_forge(1_000, 0, 0);
+    for n in 0..40 {
+        hangs_up(&world, &format!("unknown-{n}"), 1).await;
+    }
+    world.claim("dev-1", 1).await.wins();
+    let asked = world.forge.requests().iter().filter(|entry| entry.target.ends_with("/user")).count();
+    assert_eq!(asked, 41, "each was asked about");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waits_for_its_turn_ends_with_its_client() {
+    let world = crowded(8, 1);
+    world.knows_readers(2).await;
+    world.slow_forge(0, 10_000, 0);
+    let (first, second) = tokio::join!(world.claim("dev-1", 1), async {
+        world.wait(Duration::from_millis(5)).await;
+        hangs_up(&world, "dev-2", 1).await;
+        world.claim("dev-2", 2).await
+    });
+    first.wins();
+    second.wins();
+    assert_eq!(world.states(1).await.len(), 1, "what was hung up was never entered");
+}
+
+/// Asks for an item, and is gone a little later.
+async fn hangs_up(world: &World, who: &str, n: u64) {
+    let asked = tokio::time::timeout(Duration::from_millis(5), world.claim_for(who, "dev-2", n)).await;
+    assert!(asked.is_err(), "it was answered before it had gone: {asked:?}");
+}
+
+// === the claims API ===
+
+fn any_item() -> ClaimCall {
+    let project = Project::new("root", "work");
+    let filter = Filter { project, labels: ["backlog".to_owned()].into(), order: Order::Oldest };
+    ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 50, labels: Relabelling::default() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_for_work_have_the_same_share() {
+    let world = crowded(30, 2);
+    world.knows_readers(2).await;
+    let flood = join_all((0..10).map(|_| world.ask_for("dev-1", any_item())));
+    let later = async {
+        world.wait(Duration::from_millis(5)).await;
+        world.claim("dev-2", 20).await
+    };
+    let (told, other) = tokio::join!(flood, later);
+    other.wins();
+    let granted = told.iter().filter(|told| matches!(told, Some(Claimed::Granted(_)))).count();
+    let away = told.iter().filter(|told| matches!(told, Some(Claimed::Ended(reply)) if is_turned_away(reply))).count();
+    assert_eq!((granted, away), (2, 8));
+    // Its writes have the place of the call.
+    let alone = crowded(30, 1);
+    assert!(matches!(alone.ask_for("dev-1", any_item()).await, Some(Claimed::Granted(_))));
+    assert!(matches!(alone.ask_for("dev-1", any_item()).await, Some(Claimed::Granted(_))));
+}
+
+fn is_turned_away(reply: &Reply) -> bool {
+    let Answered::Refused(rejection) = &reply.answer else { return false };
+    rejection.code == Code::LaneTimeout && rejection.retry_after.is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_for_work_ends_with_its_caller() {
+    let world = crowded(8, 2);
+    world.knows_readers(2).await;
+    world.slow_forge(20_000, 0, 0);
+    let gate = world.process().gate.clone();
+    for n in 0..20 {
+        let who = if n % 2 == 0 { "dev-1" } else { "never-seen" };
+        let asked = tokio::time::timeout(Duration::from_millis(5), world.ask_for(who, any_item())).await;
+        assert!(asked.is_err(), "{asked:?}");
+    }
+    let over = tokio::time::timeout(Duration::from_millis(5), gate.drained()).await;
+    assert!(over.is_ok(), "somebody is still being worked for");
+    world.slow_forge(0, 0, 0);
+    assert!(matches!(world.ask_for("dev-1", any_item()).await, Some(Claimed::Granted(_))));
+}
+
+/// At whichever moment its caller hangs up, an item that was found for it is held by nobody, and can be claimed.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_at_any_moment_holds_nothing() {
+    let mut taken = 0;
+    for step in 0..30 {
+        let world = World::with(|setup| setup.issues = 1);
+        world.knows_readers(2).await;
+        world.slow_forge(20, 20, 20);
+        let moment = Duration::from_millis(2 + step * 7);
+        let asked = tokio::time::timeout(moment, world.ask_for("dev-1", any_item())).await;
+        if asked.is_ok() {
+            assert!(matches!(asked, Ok(Some(Claimed::Granted(_)))), "{asked:?}");
+            continue;
+        }
+        world.process().gate.drained().await;
+        taken += usize::from(world.known(1).await.is_some());
+        world.is_held_by_nobody(1).await;
+        world.shows(1, &[]);
+        world.claim("dev-2", 1).await.wins();
+    }
+    assert!(taken > 2, "some went after the claim was entered: {taken}");
 }
 
 /// A tracker that knows nobody, and counts how many ask at once.

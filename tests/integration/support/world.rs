@@ -420,7 +420,7 @@ impl World {
             headers,
             operator: false,
             expectation,
-            proviso: Proviso::Always,
+            proviso: Proviso::Awaited,
             body: text.into(),
         })
     }
