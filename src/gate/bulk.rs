@@ -184,11 +184,15 @@ impl BulkSection {
         }
         match (&bulk.items, &who.reader) {
             (Items::New, _) => Ok(Found::default()),
-            (Items::Keys(keys), Some(reader)) if bulk.wants.is_judged() => {
+            // Whoever sends a form has shown that it may see the repository of its page, and no other.
+            (Items::Keys(keys), Some(reader)) if bulk.wants.is_judged() || self.owner().is_none() => {
                 let places = self.locate(keys, reader).await?;
                 Ok(Found { keys: keys.clone(), places })
             }
-            (Items::Keys(keys), _) => Ok(Found { keys: keys.clone(), places: BTreeMap::new() }),
+            (Items::Keys(keys), _) => {
+                self.expect_own(keys).await?;
+                Ok(Found { keys: keys.clone(), places: BTreeMap::new() })
+            }
             (Items::At(address), Some(reader)) => {
                 let key = self.read(address, reader, "resolve").await?.seen.key;
                 Ok(Found { keys: BTreeSet::from([key.clone()]), places: BTreeMap::from([(key, address.clone())]) })
@@ -239,25 +243,52 @@ impl BulkSection {
         }
         let missing: Vec<&str> =
             keys.iter().filter(|key| !places.contains_key(*key)).map(ResourceKey::as_str).collect();
-        if missing.is_empty() {
-            return Ok(places);
+        if missing.is_empty() { Ok(places) } else { Err(self.no_such(&missing)) }
+    }
+
+    /// Without a read: none of the items is known to be another repository's. Of those it is not told that they exist.
+    async fn expect_own(&self, keys: &BTreeSet<ResourceKey>) -> Result<(), Stop> {
+        let mut strays = Vec::new();
+        for key in keys {
+            if self.last_seen(key).await?.is_some_and(|at| !self.is_own(&at)) {
+                strays.push(key.as_str());
+            }
         }
+        if strays.is_empty() { Ok(()) } else { Err(self.no_such(&strays)) }
+    }
+
+    /// The same words for what does not exist and for what is elsewhere.
+    fn no_such(&self, ids: &[&str]) -> Stop {
         let message = format!(
             "{} has no item with the id {}; nothing was sent: load the page again",
             self.ask.bulk.project,
-            some_of(&missing)
+            some_of(ids)
         );
-        Err(Stop::Refuse(Box::new(Rejection::of_request(Code::AmbiguousRequest, message))))
+        Stop::Refuse(Box::new(Rejection::of_request(Code::AmbiguousRequest, message)))
     }
 
     async fn remembered(&self, key: &ResourceKey) -> Result<Option<Address>, Stop> {
-        let mut locator = self.gate.reads.place(key).await;
-        if locator.is_none() {
-            let record = self.gate.ports.ledger.item(key).await.map_err(|error| self.no_ledger(&error))?;
-            locator = record.map(|record| record.locator);
-        }
         // Another repository's items are not this form's to change, which old versions do not check.
-        Ok(locator.filter(|locator| locator.project == self.ask.bulk.project).as_ref().and_then(address_of))
+        Ok(self.last_seen(key).await?.filter(|at| self.is_own(at)).as_ref().and_then(address_of))
+    }
+
+    async fn last_seen(&self, key: &ResourceKey) -> Result<Option<Locator>, Stop> {
+        if let Some(locator) = self.gate.reads.place(key).await {
+            return Ok(Some(locator));
+        }
+        let record = self.gate.ports.ledger.item(key).await.map_err(|error| self.no_ledger(&error))?;
+        Ok(record.map(|record| record.locator))
+    }
+
+    /// Whether the item stands in the repository of the form's page, or in some of the owner's where the page is that.
+    fn is_own(&self, at: &Locator) -> bool {
+        let of = |owner: &str| at.project.as_str().split_once('/').is_some_and(|(of, _)| of == owner);
+        at.project == self.ask.bulk.project || self.owner().is_some_and(of)
+    }
+
+    /// Whose page it is, where it is no repository's.
+    fn owner(&self) -> Option<&str> {
+        self.ask.bulk.project.as_str().strip_suffix("/-")
     }
 
     async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, Stop> {

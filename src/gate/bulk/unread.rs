@@ -74,7 +74,7 @@ impl BulkSection {
 
     /// Above the rules is not above what is under way, nor above a doubt that is not over yet.
     fn is_quiet(&self, record: &ItemRecord) -> Result<(), Stop> {
-        let locator = &record.locator;
+        let locator = &self.told_of(record);
         let left = record.doubt_left(self.gate.ports.clock.now());
         let rejection = match () {
             () if record.live.is_some() => {
@@ -92,11 +92,22 @@ impl BulkSection {
         Err(Stop::Refuse(rejection))
     }
 
+    /// Where a refusal says that the item is: on the form's page, if it is not known to be in the repository of that,
+    /// which is all that the sender has shown to see.
+    fn told_of(&self, record: &ItemRecord) -> Locator {
+        if record.locator.project == self.ask.bulk.project { record.locator.clone() } else { self.locator() }
+    }
+
     /// While somebody holds an item, it is its holder's to move; and nobody, above the rules or not, can know what a
     /// toggle does to it unread.
     fn refusal_by_holding(&self, caller: &Caller, record: &ItemRecord) -> Option<Box<Rejection>> {
-        let locator = &record.locator;
         let held = record.held_by_another(&caller.actor).filter(|held| !held.parked)?;
+        let locator = &self.told_of(record);
+        if *locator != record.locator {
+            let message =
+                "somebody holds an item of this form; nothing was sent: use its repository's pages, or the API";
+            return Some(refusal::plain(Code::NotHolder, locator, message.to_owned()));
+        }
         let message = match &self.ask.bulk.wants {
             Wants::Beside { moves: true, .. } if !caller.overrider => {
                 format!("{locator} is held by {held}; only the holder may move it")

@@ -636,6 +636,45 @@ async fn another_repositorys_items_are_refused() {
     assert_eq!(world.forms(), 0);
 }
 
+/// A form of one's own repository is no way to ask about another, which one may not see: what is held there, what is
+/// free, what is being written and what never was are all the same.
+#[tokio::test(start_paused = true)]
+async fn another_repositorys_items_are_not_told_of() {
+    for world in [without_reads(Web::Override), with_reads()] {
+        world.forge.add_user("eve", "eve");
+        world.forge.add_session("eve", "session-of-eve");
+        world.forge.add_repo("eve", "own");
+        world.forge.set_private(REPO, true);
+        world.claim("dev-1", 1).await.wins();
+        world.claim("dev-1", 2).await.wins();
+        world.release("dev-1", 2).await.wins();
+        world.slow_forge(0, 60_000, 0);
+        let busy = world.claim("dev-1", 3);
+        let asked = async {
+            world.wait(SECOND).await;
+            let mut told = Vec::new();
+            let user = world.forge.user_id("dev-2");
+            for id in [1, 2, 3].map(|n| world.ids(&[n])) {
+                for (path, form) in [
+                    ("issues/assignee", format!("issue_ids={id}&id={user}")),
+                    ("issues/labels", format!("issue_ids={id}&id=2&action=toggle")),
+                    ("issues/projects", format!("issue_ids={id}&id=4")),
+                ] {
+                    let asked = world.form_on("eve/own", "eve", path, &form);
+                    let answer = tokio::time::timeout(SECOND, asked).await.expect("no turn is waited for");
+                    let answer = answer.is(400, "ambiguous_request");
+                    assert_eq!(answer.holder(), None);
+                    told.push(answer.body["message"].as_str().unwrap().replace(&id, "ID"));
+                }
+            }
+            told.dedup();
+            assert_eq!(told, ["eve/own has no item with the id ID; nothing was sent: load the page again"]);
+        };
+        tokio::join!(busy, asked);
+        assert_eq!(world.forms(), 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_place_that_another_item_has_taken_is_not_written_to() {
     let world = with_reads();

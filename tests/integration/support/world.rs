@@ -304,7 +304,7 @@ impl World {
 
     /// Sends a guarded write as the proxy would, and waits for the answer or for the gate's end.
     ///
-    /// `who` is a token, which for a user's first is the login; `bot@one` is the instance `one` of `bot`.
+    /// `who` is a token, which for a user's first is the login, or a whole `Bearer x`; `bot@one` is the instance `one` of `bot`.
     pub async fn write(&self, who: &str, method: &str, path: &str, body: Value) -> Told {
         self.write_if(Expectation::Implied, who, method, path, body).await
     }
@@ -354,13 +354,19 @@ impl World {
 
     /// Sends a form of the web interface with this user's session, as the proxy would.
     pub async fn form(&self, who: &str, path: &str, form: &str) -> Told {
+        self.form_on(REPO, who, path, form).await
+    }
+
+    /// The same on the page of another repository, or of an owner.
+    pub async fn form_on(&self, page: &str, who: &str, path: &str, form: &str) -> Told {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let process = self.process();
         let mut headers = HeaderMap::new();
         let cookie = format!("lang=en; i_like_gitea=session-of-{who}");
         headers.insert(header::COOKIE, cookie.parse().unwrap());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let path = format!("/{REPO}/{path}");
+        let kind = if form.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let path = format!("/{page}/{path}");
         let target = Target::parse(&path);
         let head = Head { method: &Method::POST, target: &target, headers: &headers };
         let Route::Bulk(route) = self.dialect.classify(&head) else { panic!("{path} is no form") };
@@ -442,7 +448,9 @@ pub fn label_id(name: &str) -> u64 {
 
 fn headers_of(token: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(header::AUTHORIZATION, format!("token {token}").parse().unwrap());
+    // One that names its scheme is sent as it is.
+    let value = if token.contains(' ') { token.to_owned() } else { format!("token {token}") };
+    headers.insert(header::AUTHORIZATION, value.parse().unwrap());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
 }
