@@ -1,8 +1,10 @@
 //! What a request proves about its sender, in the form in which it is sent on.
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use std::fmt;
 
 /// The credential of one request as headers, wherever the client had put it. Wiped when dropped; never printed.
@@ -27,13 +29,21 @@ impl Credential {
         !self.headers.iter().any(|(name, _)| *name == AUTHORIZATION || *name == COOKIE)
     }
 
-    /// Canonical bytes for a keyed fingerprint: every header that is sent, and whom it acts as. Two forms of one token
-    /// may differ here. The caller must not keep it.
+    /// Canonical bytes for a keyed fingerprint: every header that is sent, and whom it acts as. In whatever form a token
+    /// is sent, it is one credential: who may not ask for its name has no other. The caller must not keep it.
     pub fn material(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
+        let mut is_token = false;
         for (name, value) in &self.headers {
+            let value = value.expose_secret();
+            let proof = if *name == AUTHORIZATION { Proof::read(value) } else { Proof::Other(value.to_vec().into()) };
+            // A second factor goes with a password, and says nothing beside a token.
+            if is_token && *name != COOKIE {
+                continue;
+            }
+            is_token |= matches!(proof, Proof::Token(_));
             push_framed(&mut bytes, name.as_str().as_bytes());
-            push_framed(&mut bytes, value.expose_secret());
+            push_framed(&mut bytes, proof.canonical().expose_secret());
         }
         if let Some(sudo) = &self.sudo {
             push_framed(&mut bytes, SUDO.as_str().as_bytes());
@@ -78,6 +88,57 @@ impl Credential {
     }
 }
 
+// === impl Proof ===
+
+/// What an `Authorization` proves, whichever way it is written.
+enum Proof {
+    Token(SecretString),
+    Password { login: String, password: SecretString },
+    Other(SecretSlice<u8>),
+}
+
+impl Proof {
+    /// Two words, of which the first is a scheme in any case. A token counts as a password too, whatever the name is, or
+    /// as the name beside what is no password.
+    fn read(value: &[u8]) -> Self {
+        let other = || Self::Other(value.to_vec().into());
+        let Ok(text) = std::str::from_utf8(value) else { return other() };
+        let mut words = text.split_whitespace();
+        let (Some(scheme), Some(proof), None) = (words.next(), words.next(), words.next()) else { return other() };
+        if ["token", "bearer"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Self::Token(proof.into());
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return other();
+        }
+        let Some(plain) = LENIENT.decode(proof).ok().and_then(|plain| String::from_utf8(plain).ok()) else {
+            return other();
+        };
+        match plain.split_once(':') {
+            Some((name, "" | "x-oauth-basic")) => Self::Token(name.into()),
+            Some((_, password)) if is_token(password) => Self::Token(password.into()),
+            Some((name, password)) => Self::Password { login: name.to_ascii_lowercase(), password: password.into() },
+            None => other(),
+        }
+    }
+
+    fn canonical(self) -> SecretSlice<u8> {
+        match self {
+            Self::Token(token) => format!("token {}", token.expose_secret()).into_bytes().into(),
+            Self::Password { login, password } => {
+                format!("basic {login}:{}", password.expose_secret()).into_bytes().into()
+            }
+            Self::Other(value) => value,
+        }
+    }
+}
+
+/// A token of the forge's own (40 hexadecimal digits), or a signed one of its OAuth.
+fn is_token(text: &str) -> bool {
+    let own = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    own || (text.starts_with("eyJ") && text.split('.').count() == 3)
+}
+
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credential({})", self.kinds())
@@ -88,6 +149,14 @@ fn push_framed(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
     bytes.extend_from_slice(part);
 }
+
+/// As trackers decode it: unused bits may be set.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Forgejo's and Gitea's impersonation header.
 pub(in crate::dialect) const SUDO: HeaderName = HeaderName::from_static("sudo");
@@ -110,6 +179,51 @@ mod tests {
             }
         }
         assert_eq!(acting.material(), same.material(), "the tracker folds the name");
+    }
+
+    /// Each line is one credential, in all forms that the tracker reads alike.
+    #[test]
+    fn forms_of_one_credential_are_one() {
+        const HEX: &str = "0123456789abcdef0123456789abcdef01234567";
+        let basic = |plain: &str| format!("Basic {}", LENIENT.encode(plain));
+        let lines = [
+            ["token X", "Bearer X", "bearer X", "token  X", "TOKEN\tX ", "token\u{a0}X"].map(str::to_owned).to_vec(),
+            ["token x", "bearer x"].map(str::to_owned).to_vec(),
+            vec![
+                format!("token {HEX}"),
+                basic(&format!("a:{HEX}")),
+                basic(&format!("b:{HEX}")),
+                basic(&format!("{HEX}:")),
+            ],
+            vec![basic("ann:secret"), basic("Ann:secret"), basic("ann:secret").replace("Basic", "basic ")],
+            vec![basic("ann:Secret")],
+            vec![basic("bob:secret")],
+            // "ann:a" ends in bits that mean nothing.
+            vec!["Basic YW5uOmE=".to_owned(), "Basic YW5uOmF=".to_owned(), "Basic YW5uOmE".to_owned()],
+            vec!["token X Y".to_owned()],
+            vec!["Digest X".to_owned()],
+            vec!["X".to_owned()],
+        ];
+        let material = |value: &str| {
+            let mut credential = Credential::default();
+            credential.add(AUTHORIZATION, value.as_bytes().to_vec());
+            credential.material()
+        };
+        let all: Vec<(usize, &String)> =
+            lines.iter().enumerate().flat_map(|(at, line)| line.iter().map(move |form| (at, form))).collect();
+        for (one, form) in &all {
+            for (other, rival) in &all {
+                assert_eq!(material(form) == material(rival), one == other, "{form:?} {rival:?}");
+            }
+        }
+        let with_code = |value: &str, code: &str| {
+            let mut credential = Credential::default();
+            credential.add(AUTHORIZATION, value.as_bytes().to_vec());
+            credential.add(HeaderName::from_static("x-forgejo-otp"), code.as_bytes().to_vec());
+            credential.material()
+        };
+        assert_eq!(with_code("token X", "1"), material("token X"), "a code says nothing beside a token");
+        assert_ne!(with_code(&basic("ann:secret"), "1"), material(&basic("ann:secret")));
     }
 
     #[test]

@@ -90,6 +90,25 @@ async fn a_credential_that_may_not_say_who_it_is_holds_as_its_fingerprint() {
     world.claim_for("scoped-2", "dev-2", 1).await.wins();
 }
 
+/// A token that may not say whose it is names one agent, in whatever form it is sent.
+#[tokio::test(start_paused = true)]
+async fn a_token_in_another_form_is_no_other_agent() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
+    let world = World::with(|setup| setup.rules.limits.items = 1);
+    world.forge.add_token("dev-1", TOKEN, true);
+    world.claim_for(TOKEN, "dev-1", 1).await.wins();
+    // a:TOKEN and b:TOKEN
+    let basic = [
+        "YTowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3",
+        "YjowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3",
+    ];
+    let plain = ["Bearer", "bearer", "token "].map(|scheme| format!("{scheme} {TOKEN}"));
+    for form in plain.into_iter().chain(basic.map(|encoded| format!("Basic {encoded}"))) {
+        world.claim_for(&form, "dev-1", 1).await.needs_no_write();
+        world.claim_for(&form, "dev-1", 2).await.loses("limit_reached");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_opaque_account_adopts_nothing() {
     let world = World::new();
