@@ -14,12 +14,26 @@ pub struct Singleton {
     pub name: String,
     /// Enforce or observe.
     pub mode: Mode,
-    /// Who belongs to the class: any of these matches the login, or the instance's name.
-    pub agents: Vec<Glob>,
+    /// Who belongs to the class: whoever one of these matches.
+    pub agents: Vec<Member>,
     /// Which kinds of writes one agent at a time may make.
     pub actions: Vec<Kind>,
     /// How long after it was last heard of an agent is no longer at work.
     pub idle: Duration,
+}
+
+/// Who belongs to a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// `name`: the login matches, or the instance's name. Any account can call an instance of its own so.
+    Either(Glob),
+    /// `account/instance`: both match.
+    Both {
+        /// The login.
+        account: Glob,
+        /// The instance's name; one that was not given is empty.
+        instance: Glob,
+    },
 }
 
 /// A pattern of names: `*` stands for any run of characters, `?` for one, everything else for itself in any case.
@@ -59,10 +73,7 @@ pub struct Heard {
 impl Singleton {
     /// Whether the agent is of the class.
     pub fn covers(&self, actor: &Actor) -> bool {
-        let login = actor.account.login().map(crate::model::Login::as_str);
-        let instance = actor.instance.as_ref().map(crate::model::Instance::as_str);
-        let names = [login, instance];
-        self.agents.iter().any(|glob| names.iter().flatten().any(|name| glob.matches(name)))
+        self.agents.iter().any(|member| member.matches(actor))
     }
 
     /// Whether such a write is one of the rule's. One that does several things is each of them: a claim that also sets
@@ -70,6 +81,34 @@ impl Singleton {
     pub fn acts(&self, kind: Kind, change: &Change) -> bool {
         let moves = kind != Kind::Create && (change.labels.is_some() || change.state.is_some());
         self.actions.iter().any(|action| *action == kind || (moves && *action == Kind::Move))
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// From its text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            None => Ok(Self::Either(Glob::parse(text)?)),
+            Some((_, instance)) if instance.contains('/') => {
+                Err(format!("`{text}` has more than one `/`: write a name, or account/instance"))
+            }
+            Some((account, instance)) => {
+                Ok(Self::Both { account: Glob::parse(account)?, instance: Glob::parse(instance)? })
+            }
+        }
+    }
+
+    fn matches(&self, actor: &Actor) -> bool {
+        let login = actor.account.login().map(crate::model::Login::as_str);
+        let named = actor.instance.as_ref().map(crate::model::Instance::as_str);
+        match self {
+            Self::Either(glob) => [login, named].iter().flatten().any(|name| glob.matches(name)),
+            Self::Both { account, instance } => {
+                account.matches(login.unwrap_or(&actor.account.to_string())) && instance.matches(named.unwrap_or(""))
+            }
+        }
     }
 }
 
@@ -215,13 +254,17 @@ mod tests {
         ] {
             assert_eq!(Glob::parse(glob).unwrap().matches(name), matches, "{glob} {name}");
         }
+        for bad in ["a/b/c", "/", "a/", "/b", "a/b c", ""] {
+            assert!(Member::parse(bad).is_err(), "{bad}");
+        }
         for bad in ["", "  ", "a[bc]", "{a,b}", "a\\*", "!a", "a b"] {
             assert!(Glob::parse(bad).is_err(), "{bad}");
         }
     }
 
     fn rule(actions: &[Kind]) -> Singleton {
-        let agents = vec![Glob::parse("backlog-manager*").unwrap(), Glob::parse("bot").unwrap()];
+        let agents =
+            ["backlog-manager*", "bot", "worker/job-*", "solo/*"].map(|text| Member::parse(text).unwrap()).to_vec();
         let (name, mode) = ("managers".to_owned(), Mode::Enforce);
         Singleton { name, mode, agents, actions: actions.to_vec(), idle: IDLE }
     }
@@ -234,6 +277,15 @@ mod tests {
             ("bot@anything", true),
             ("dev@backlog-manager-1", true),
             ("dev@robot", false),
+            ("worker@job-1", true),
+            ("Worker@Job-1", true),
+            ("worker@other", false),
+            ("worker", false),
+            ("dev@job-1", false),
+            ("dev@worker", false),
+            ("solo", true),
+            ("solo@anything", true),
+            ("dev@solo", false),
             ("dev", false),
         ] {
             assert_eq!(rule(&[]).covers(&agent(who)), covered, "{who}");

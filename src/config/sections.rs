@@ -321,7 +321,7 @@ pub struct Singleton {
     /// Under which it is kept and listed; none: made from the first pattern.
     #[serde(default, with = "optional_text")]
     pub name: Option<String>,
-    /// Patterns of logins and instances.
+    /// Patterns of logins and instances, or of `account/instance`.
     pub agents: Vec<String>,
     /// Where one agent at a time works.
     #[serde(default)]
@@ -513,7 +513,9 @@ impl Singleton {
     pub fn name(&self) -> String {
         let first = || self.agents.first().map_or("", String::as_str);
         let made = |text: &str| text.replace(['*', '?'], "").trim_matches(['-', '_', '.', ' ']).to_lowercase();
-        self.name.clone().unwrap_or_else(|| made(first()))
+        // Of `account/instance` the instance's, if that is more than any.
+        let of_first = || first().rsplit('/').map(made).find(|name| !name.is_empty()).unwrap_or_default();
+        self.name.clone().unwrap_or_else(of_first)
     }
 }
 

@@ -37,8 +37,9 @@ type Places = HashMap<Place, HashMap<Actor, Heard>>;
 
 /// Rules times projects of which this is kept.
 const MOST_PLACES: usize = 10_000;
-/// Agents of one class in one project.
-const MOST_AGENTS: usize = 100;
+/// Agents of one class in one project, of all accounts and of one. Their names are what they call themselves.
+const MOST_AGENTS: usize = 1_000;
+const MOST_OF_ACCOUNT: usize = 100;
 
 // === impl Unwritten ===
 
@@ -52,7 +53,7 @@ impl Unwritten {
         let agents = places.entry(place).or_default();
         if let Some(heard) = agents.get_mut(actor) {
             heard.again(at, idle);
-        } else if agents.len() < MOST_AGENTS {
+        } else if has_room(agents, actor) {
             agents.insert(actor.clone(), Heard::once(actor.clone(), at));
         }
     }
@@ -77,6 +78,16 @@ impl Unwritten {
             }
         }
     }
+}
+
+/// Makes room for one more, where its account has as many as it may: the one that was silent for longest is forgotten.
+fn has_room(agents: &mut HashMap<Actor, Heard>, actor: &Actor) -> bool {
+    let own = || agents.values().filter(|heard| heard.actor.account == actor.account);
+    if own().count() < MOST_OF_ACCOUNT {
+        return agents.len() < MOST_AGENTS;
+    }
+    let silent = own().min_by_key(|heard| heard.to).map(|heard| heard.actor.clone());
+    silent.is_some_and(|silent| agents.remove(&silent).is_some())
 }
 
 // === impl Gate ===

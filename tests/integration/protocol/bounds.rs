@@ -2,10 +2,10 @@
 
 use crate::support::{Moment, REPO, Setup, Told, Trap, World};
 use claimgate::admission::once::AgentPattern;
-use claimgate::admission::{Glob, Mode, Singleton, Whose};
+use claimgate::admission::{Member, Mode, Singleton, Whose};
 use claimgate::effect::Decision;
 use claimgate::gate::TenureError;
-use claimgate::model::{Kind, Project, What};
+use claimgate::model::{Instance, Kind, Project, What};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const IDLE: Duration = Duration::from_mins(10);
 const APART: Duration = Duration::from_secs(13);
 
 fn managers(mode: Mode, actions: &[Kind]) -> Singleton {
-    let agents = vec![Glob::parse("manager-*").unwrap()];
+    let agents = vec![Member::parse("manager-*").unwrap()];
     Singleton { name: "managers".to_owned(), mode, agents, actions: actions.to_vec(), idle: IDLE }
 }
 
@@ -55,6 +55,42 @@ async fn of_two_managers_who_picked_one_item_the_second_is_told_where_it_is() {
 }
 
 // === singletons ===
+
+/// A class of one account's agents is not entered by calling oneself so.
+#[tokio::test(start_paused = true)]
+async fn another_account_cannot_take_the_place_of_a_class_by_a_name() {
+    let world = World::with(|setup| {
+        let agents = vec![Member::parse("bot/manager-*").unwrap()];
+        setup.rules.singletons = vec![Singleton { agents, ..managers(Mode::Enforce, &[Kind::Move]) }];
+    });
+    promotes(&world, "dev-1@manager-x", 1).await.wins();
+    assert_eq!(at_work(&world).await, Vec::<String>::new());
+    promotes(&world, "bot@manager-1", 2).await.wins();
+    promotes(&world, "bot@manager-2", 3).await.loses("singleton_busy");
+    assert_eq!(at_work(&world).await, ["bot (manager-1)"]);
+}
+
+/// Who is at work is heard of, however many names another account, or even its own, is heard under.
+#[tokio::test(start_paused = true)]
+async fn invented_names_leave_the_one_at_work_its_voice() {
+    for crier in ["dev-1", "bot"] {
+        let world = with_managers(Mode::Enforce);
+        promotes(&world, "bot@manager-1", 1).await.wins();
+        world.claim("dev-1", 3).await.wins();
+        let gate = world.process().gate.clone();
+        let reads = |login: &str, name: &str| {
+            gate.saw_read(&world.credential(login), Some(Instance::new(name)), &project(), None);
+        };
+        world.wait(IDLE / 2).await;
+        for n in 0..2_000 {
+            reads(crier, &format!("manager-x{n}"));
+        }
+        reads("bot", "manager-1");
+        gate.flush_tenures().await;
+        world.wait(IDLE - Duration::from_secs(1)).await;
+        promotes(&world, "bot@manager-2", 2).await.loses("singleton_busy");
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn of_two_managers_of_one_project_one_moves_whichever_items_they_picked() {
@@ -226,7 +262,7 @@ async fn observing_it_refuses_nobody_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn who_is_not_of_the_class_or_above_it_is_not_bound() {
     let world = World::with(|setup| {
-        let everyone = vec![Glob::parse("*").unwrap()];
+        let everyone = vec![Member::parse("*").unwrap()];
         setup.rules.singletons = vec![Singleton { agents: everyone, ..managers(Mode::Enforce, &[Kind::Move]) }];
     });
     promotes(&world, "dev-1", 1).await.wins();
@@ -274,7 +310,7 @@ async fn whoever_is_refused_is_not_at_work() {
 async fn whoever_is_kept_out_by_one_class_keeps_nobody_out_by_another() {
     let world = World::with(|setup| {
         let all = Singleton { name: "all".to_owned(), ..managers(Mode::Enforce, &[Kind::Move, Kind::Create]) };
-        let agents = vec![Glob::parse("manager-1").unwrap(), Glob::parse("manager-2").unwrap()];
+        let agents = vec![Member::parse("manager-1").unwrap(), Member::parse("manager-2").unwrap()];
         let pair = Singleton { name: "pair".to_owned(), agents, ..all.clone() };
         let later = Singleton { name: "later".to_owned(), ..all };
         setup.rules.singletons = vec![pair, later];
@@ -293,7 +329,7 @@ async fn whoever_is_kept_out_by_one_class_keeps_nobody_out_by_another() {
 async fn what_is_watched_and_what_is_enforced_at_once() {
     let world = World::with(|setup| {
         let watched = managers(Mode::Observe, &[Kind::Move, Kind::Create]);
-        let agents = vec![Glob::parse("manager-2").unwrap(), Glob::parse("manager-3").unwrap()];
+        let agents = vec![Member::parse("manager-2").unwrap(), Member::parse("manager-3").unwrap()];
         let enforced = Singleton { name: "pair".to_owned(), mode: Mode::Enforce, agents, ..watched.clone() };
         setup.rules.singletons = vec![watched, enforced];
     });
