@@ -87,7 +87,7 @@ async fn invented_names_leave_the_one_at_work_its_voice() {
         }
         reads("bot", "manager-1");
         gate.flush_tenures().await;
-        world.wait(IDLE - Duration::from_secs(1)).await;
+        world.wait(IDLE * 9 / 10).await;
         promotes(&world, "bot@manager-2", 2).await.loses("singleton_busy");
     }
 }
