@@ -137,6 +137,7 @@ impl Question<'_> {
     fn assign_over(&self, holding: &Holding, after: &BTreeSet<Login>) -> Ruling {
         let silent = |limit| self.now.since(holding.renewed) > limit;
         if self.rules.assignment.takeover_after.is_some_and(silent) && self.claims_for_self(after) {
+            self.within_limits(after)?;
             return Ok(self.admit(Kind::TakeOver, self.the_caller()));
         }
         if holding.parked && self.seen.assignees.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::support::{Moment, REPO, Trap, World};
 use claimgate::admission::Outside;
+use claimgate::dialect::Address;
 use claimgate::fake_forge::Fault;
 use claimgate::gate::Verify;
 use claimgate::model::{AttemptState, Locator};
@@ -260,6 +261,7 @@ async fn a_silent_holder_is_taken_over_where_the_rules_say_so() {
     world.wait(limit.saturating_sub(Duration::from_secs(1))).await;
     world.claim("dev-2", 1).await.loses("already_assigned");
     world.wait(Duration::from_secs(2)).await;
+    world.patch("dev-2", 1, json!({ "assignees": ["dev-2", "dev-3"] })).await.loses("multiple_assignees");
     world.claim("dev-2", 1).await.wins();
     world.shows(1, &["dev-2"]);
     let kind = world.history(1).await.last().and_then(|settled| settled.attempt.kind);
@@ -278,6 +280,28 @@ async fn a_holder_that_works_is_not_silent() {
         world.set_labels("dev-1", 1, &labels).await.wins();
     }
     world.claim("dev-2", 1).await.loses("already_assigned");
+}
+
+/// Heard of is heard of, whoever reads the item after it, and whether or not that has been written down.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_reads_is_not_silent_either() {
+    let limit = Duration::from_hours(1);
+    let world = World::with(|setup| setup.rules.assignment.takeover_after = Some(limit));
+    world.knows_readers(2).await;
+    world.claim("dev-1", 1).await.wins();
+    let address = Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false };
+    for round in 0..4 {
+        world.wait(limit / 2).await;
+        for reader in ["dev-1", "dev-2"] {
+            world.process().gate.saw_read(&world.credential(reader), None, &address.project(), Some(&address));
+        }
+        if round % 2 == 0 {
+            world.process().gate.flush_renewals().await;
+        }
+    }
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.wait(limit * 2).await;
+    world.claim("dev-2", 1).await.wins();
 }
 
 // === half-done writes ===
