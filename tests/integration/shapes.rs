@@ -23,8 +23,10 @@ use tokio::net::TcpStream;
 const AT_LEAST: usize = 5_000;
 
 /// Then no label of the held item may change.
-const EVERY_LABEL_IS_A_STATUS: &str =
-    "[workflow]\nstates = [\"backlog\", \"todo\", \"in-progress\", \"blocked\", \"done\", \"other\"]";
+const EVERY_LABEL_IS_A_STATUS: &str = "[workflow]\nstates = [\"backlog\", \"todo\", \"in-progress\", \"blocked\", \"done\", \"other\", \
+     \"s/held\"]";
+/// What the held item carries; the second excludes others of its scope.
+const CARRIED: [&str; 2] = ["backlog", "s/held"];
 
 const HOLDER: &str = "kim";
 const OTHER: &str = "dev-b";
@@ -124,8 +126,11 @@ async fn forge(options: Options) -> FakeForge {
     for label in ["backlog", "in-progress", "other"] {
         forge.add_label(grammar::REPO, label);
     }
+    for label in ["s/held", "s/rival"] {
+        forge.add_exclusive_label(grammar::REPO, label);
+    }
     forge.add_pull(grammar::REPO, "held", "branch", "main");
-    forge.outside_labels("acme", grammar::REPO, grammar::HELD, &["backlog"]);
+    forge.outside_labels("acme", grammar::REPO, grammar::HELD, &CARRIED);
     forge
 }
 
@@ -163,8 +168,8 @@ fn restore(forge: &FakeForge, number: u64) {
     if now.assignees != [HOLDER] {
         forge.outside_assign("acme", grammar::REPO, number, &[HOLDER]);
     }
-    if now.labels != ["backlog"] {
-        forge.outside_labels("acme", grammar::REPO, number, &["backlog"]);
+    if now.labels != CARRIED {
+        forge.outside_labels("acme", grammar::REPO, number, &CARRIED);
     }
     if now.state != "open" {
         forge.outside_reopen("acme", grammar::REPO, number);

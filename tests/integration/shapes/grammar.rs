@@ -261,7 +261,7 @@ const MEMBERS: [(&str, &str); 48] = [
 ];
 
 /// A value in JSON, and in a form.
-const VALUES: [(&str, &str); 24] = [
+const VALUES: [(&str, &str); 28] = [
     (r#"["dev-b"]"#, "dev-b"),
     ("[]", ""),
     ("null", "null"),
@@ -282,6 +282,11 @@ const VALUES: [(&str, &str); 24] = [
     ("[2.7]", "2.7"),
     ("[1,\"other\"]", "1,2"),
     (r#"["other"]"#, "other"),
+    // What the held item carries, in another case, beside a rival, and beside what nobody knows.
+    (r#"["BACKLOG","s/held"]"#, "BACKLOG"),
+    (r#"["backlog","s/held","s/rival"]"#, "1,4,5"),
+    ("[1,4,5]", "4,5"),
+    ("[1,4,4711]", "4711"),
     (r#""closed""#, "closed"),
     (r#""CLOSED""#, "CLOSED"),
     (r#""open""#, "open"),
