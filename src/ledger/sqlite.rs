@@ -300,6 +300,9 @@ struct Writer {
     options: SqliteOptions,
     shared: Arc<Shared>,
     store: Option<Store>,
+    /// There was something in the file when this process began: an empty one is no new ledger, but one that is being put
+    /// back, and would lose every grant.
+    existed: bool,
     /// Lines whose group failed: their decisions were answered, so they must be written yet.
     deferred: Vec<Line>,
     /// Why it could not be written, as it was said last.
@@ -328,7 +331,8 @@ struct Staged {
 
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
-        Self { options, shared, store: None, deferred: Vec::new(), told: Said::default() }
+        let existed = Store::exists(&options) && !Store::is_empty(&options);
+        Self { options, shared, store: None, existed, deferred: Vec::new(), told: Said::default() }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -514,6 +518,10 @@ impl Writer {
     fn reopen(&mut self) {
         if self.store.is_some() {
             return;
+        }
+        if self.existed && Store::is_empty(&self.options) {
+            let why = "the file is empty, where a ledger was: put a copy of it in its place";
+            return not_available(&self.options, why, &mut self.told);
         }
         match Store::open(&self.options).and_then(|store| self.adopt(store)) {
             Ok(()) => {

@@ -2,6 +2,8 @@
 
 use crate::e2e::{self, Gate, Setup, backlog_issue, eventually, forge, issue};
 use rusqlite::Connection;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -72,7 +74,15 @@ async fn a_damaged_ledger_closes_guarded_writes_and_nothing_else() {
     let refused = gate.agent("agent-1").claim(item.number).await;
     assert_eq!((refused.status, &refused.json()["claimgate"]["code"]), (503, &"ledger_unavailable".into()));
 
-    std::fs::write(&file, &whole).expect("restored");
+    // While a copy is written over it the file is empty: that is no new ledger.
+    std::fs::write(&file, "").expect("emptied");
+    let told = gate.agent("agent-1").claim(item.number).await;
+    assert_eq!(told.status, 503, "{told:?}");
+    let copy = file.with_extension("copy");
+    std::fs::write(&copy, &whole)
+        .and_then(|()| std::fs::set_permissions(&copy, Permissions::from_mode(0o600)))
+        .expect("a copy");
+    std::fs::rename(&copy, &file).expect("restored");
     let open = || async { (gate.agent("agent-1").claim(item.number).await.status == 409).then_some(()) };
     assert!(eventually(open, Duration::from_secs(10)).await.is_some(), "it recovers without a restart");
     assert_eq!(gate.holder(item.number).await.as_deref(), Some("agent-0"), "and knows the holder");

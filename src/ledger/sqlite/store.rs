@@ -124,6 +124,10 @@ impl Store {
         Ok(store)
     }
 
+    pub(super) fn is_empty(options: &SqliteOptions) -> bool {
+        std::fs::metadata(options.dir.join(FILE)).is_ok_and(|file| file.len() == 0)
+    }
+
     pub(super) fn exists(options: &SqliteOptions) -> bool {
         options.dir.join(FILE).exists()
     }
