@@ -9,10 +9,9 @@ use crate::model::{Actor, AttemptId, AttemptState, Locator, Ownership, Settled};
 use std::collections::BTreeSet;
 
 /// The condition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub enum Proviso {
     /// None.
-    #[default]
     Always,
     /// Somebody waits for what comes of it, whatever its errand has done before: one that was abandoned must not strike
     /// what its caller was told since.
