@@ -88,7 +88,9 @@ const MIGRATIONS: [&str; 6] = [
     super::once::SCHEMA,
     "ALTER TABLE item ADD COLUMN stray TEXT;",
     tenures::SCHEMA,
-    "ALTER TABLE item ADD COLUMN reassigned INTEGER NOT NULL DEFAULT 0;",
+    // A start looks at every mask, and few items have one.
+    "ALTER TABLE item ADD COLUMN reassigned INTEGER NOT NULL DEFAULT 0;
+     CREATE INDEX item_masked ON item(key) WHERE masks <> '[]';",
 ];
 
 const FIRST: &str = "
@@ -429,29 +431,20 @@ impl Store {
     /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
     /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
     fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        let sql = "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item WHERE key = ?1";
-        Ok(self.rows(sql, [key.as_str()], read_item)?.pop())
+        Ok(self.items("key = ?1", [key.as_str()])?.pop())
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql =
-            "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item
-                   WHERE holding IS NOT NULL OR doubt_until IS NOT NULL";
-        self.rows(sql, [], read_item)
+        self.items("holding IS NOT NULL OR doubt_until IS NOT NULL", [])
     }
 
     pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql =
-            "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item
-                   WHERE doubt_until IS NOT NULL";
-        self.rows(sql, [], read_item)
+        self.items("doubt_until IS NOT NULL", [])
     }
 
     pub(super) fn held_after(&self, key: &ResourceKey, limit: usize) -> Result<Vec<ItemRecord>, LedgerError> {
-        let sql =
-            "SELECT key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned FROM item
-                   WHERE holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
-        self.rows(sql, params![key.as_str(), stored(limit as u64)], read_item)
+        let which = "holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
+        self.items(which, params![key.as_str(), stored(limit as u64)])
     }
 
     /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
@@ -485,6 +478,12 @@ impl Store {
     pub(super) fn printed(&self) -> Result<u64, LedgerError> {
         let printed = meta(&self.db, "printed").map_err(ledger_error)?;
         Ok(printed.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    /// The items of which this holds.
+    fn items(&self, which: &str, params: impl rusqlite::Params) -> Result<Vec<ItemRecord>, LedgerError> {
+        let columns = "key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned";
+        self.rows(&format!("SELECT {columns} FROM item WHERE {which}"), params, read_item)
     }
 
     pub(super) fn rows<T>(

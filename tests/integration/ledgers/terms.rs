@@ -193,7 +193,7 @@ async fn many_at_once_do_not_pass_a_limit_side_by_side() {
 
 /// The file as the version before the limits left it.
 pub const BEFORE: &str = "DROP INDEX item_account; ALTER TABLE item DROP COLUMN account; DROP TABLE singleton;
-    ALTER TABLE item DROP COLUMN reassigned;
+    DROP INDEX item_masked; ALTER TABLE item DROP COLUMN reassigned;
     PRAGMA user_version = 4;";
 
 #[tokio::test]
