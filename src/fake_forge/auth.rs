@@ -96,19 +96,25 @@ fn of_token(token: &Token) -> Who {
     Who { user: Some(token.user), scoped: token.scoped }
 }
 
-/// The scheme `token` counts only in lower case, `bearer` in any; any white space separates.
-fn header_token(headers: &HeaderMap) -> Option<&str> {
+/// The scheme and the proof of `Authorization`: exactly two words, apart by any white space.
+fn authorization(headers: &HeaderMap) -> Option<(&str, &str)> {
     let mut words = text(headers, "authorization")?.split_whitespace();
-    let scheme = words.next()?;
-    (scheme == "token" || scheme.eq_ignore_ascii_case("bearer")).then(|| words.next())?
+    let (scheme, proof) = (words.next()?, words.next()?);
+    words.next().is_none().then_some((scheme, proof))
+}
+
+/// The scheme `token` counts only in lower case, `bearer` in any.
+fn header_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = authorization(headers)?;
+    (scheme == "token" || scheme.eq_ignore_ascii_case("bearer")).then_some(token)
 }
 
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {
-    let mut words = text(headers, "authorization")?.split_whitespace();
-    if !words.next()?.eq_ignore_ascii_case("basic") {
+    let (scheme, proof) = authorization(headers)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let plain = base64::engine::general_purpose::STANDARD.decode(words.next()?).ok()?;
+    let plain = base64::engine::general_purpose::STANDARD.decode(proof).ok()?;
     let plain = String::from_utf8(plain).ok()?;
     plain.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
 }

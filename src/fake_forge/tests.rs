@@ -358,6 +358,12 @@ async fn credentials_have_their_precedence() {
     let basic = [("authorization", "Basic cm9vdDphbm4=")];
     let by_basic = forge.call(request("GET", "/api/v1/user", &basic, "")).await.expect("an answer");
     assert_eq!(login(by_basic), "ann");
+    // With a third word it is neither: whoever sends it is nobody.
+    for three in ["token ann bob", "Bearer ann bob", "Basic cm9vdDphbm4= bob"] {
+        let headers = [("authorization", three)];
+        let answer = forge.call(request("GET", "/api/v1/user", &headers, "")).await.expect("an answer");
+        assert_eq!(answer.status, 401, "{three}");
+    }
     let in_form = [("authorization", "token ann"), ("content-type", "application/x-www-form-urlencoded")];
     let patch = request("PATCH", ISSUE, &in_form, "assignees=ann&token=bob");
     forge.call(patch).await.expect("an answer");
