@@ -184,7 +184,12 @@ pub enum Event {
     /// An edit that nobody accounts for.
     Contested,
     /// A doubt ended.
-    Resolved(AttemptState),
+    Resolved {
+        /// How.
+        state: AttemptState,
+        /// The version, and who held the item, where another doubt of it ended by the same step and after this one.
+        stood: Option<Box<(Fence, Option<Holding>)>>,
+    },
     /// An attempt of an ended process was closed.
     Recovered(AttemptState),
     /// The operator ended it.
@@ -445,6 +450,9 @@ fn resolve(
         Verified::NotLanded(shown) => (AttemptState::NotLanded, shown, None),
     };
     for doubt in std::mem::take(&mut record.doubts) {
+        if let Some((Event::Resolved { stood, .. }, _)) = done.events.last_mut() {
+            *stood = Some(Box::new((record.fence, record.holding.clone())));
+        }
         let attempt = Attempt { state, ..doubtful_attempt(record, doubt, stamp) };
         let already = matches!(&attempt.ownership, Ownership::Becomes(actor)
             if record.holding.as_ref().is_some_and(|held| held.actor.same_agent(actor)));
@@ -459,7 +467,7 @@ fn resolve(
         }
         mask(record, &attempt, stamp);
         done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
-        done.events.push((Event::Resolved(state), Some(attempt)));
+        done.events.push((Event::Resolved { state, stood: None }, Some(attempt)));
     }
     if let (Some(parked), Some(holding)) = (parked, &mut record.holding) {
         holding.parked = parked;

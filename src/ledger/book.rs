@@ -310,16 +310,20 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
     }
     note.resource = Some(record.locator.clone());
     note.resource_id = Some(record.key.clone());
+    let (fence, held) = match event {
+        Event::Resolved { stood: Some(stood), .. } => (stood.0, stood.1.as_ref()),
+        _ => (record.fence, record.holding.as_ref()),
+    };
     Line {
         time: command.now,
         kind,
         id: note.id.clone(),
         intent: attempt.and_then(|attempt| attempt.kind),
         result: result.map(AttemptState::as_str),
-        fence: Some(record.fence),
-        holder: record.holding.as_ref().map(|holding| holding.actor.clone()),
-        parked: record.holding.as_ref().map(|holding| holding.parked),
-        holding_since: record.holding.as_ref().map(|holding| holding.since),
+        fence: Some(fence),
+        holder: held.map(|holding| holding.actor.clone()),
+        parked: held.map(|holding| holding.parked),
+        holding_since: held.map(|holding| holding.since),
         note,
         gate: gate.as_str().to_owned(),
     }
@@ -374,8 +378,8 @@ fn name(event: &Event) -> (&'static str, Option<AttemptState>) {
         Event::Decision(state) => ("decision", Some(*state)),
         Event::Revoked { .. } => ("revoked", None),
         Event::Contested => ("contested", None),
-        Event::Resolved(AttemptState::Landed) => ("landed", Some(AttemptState::Landed)),
-        Event::Resolved(state) => ("not_landed", Some(*state)),
+        Event::Resolved { state: AttemptState::Landed, .. } => ("landed", Some(AttemptState::Landed)),
+        Event::Resolved { state, .. } => ("not_landed", Some(*state)),
         Event::Recovered(state) => ("recovered", Some(*state)),
         Event::Released { .. } => ("operator", None),
         Event::Rebound { .. } => ("rebound", None),
