@@ -19,7 +19,7 @@ use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply};
 use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, Credential, Filter, Intent, WireResponse};
 use crate::effect::{Decision, IdentifyError};
-use crate::model::{Actor, Boot, Caller, Code, Fence, Instance, Locator, Login, Rejection, Time};
+use crate::model::{Account, Actor, Boot, Caller, Code, Fence, Instance, ItemRecord, Locator, Login, Rejection, Time};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::HeaderMap;
@@ -287,28 +287,32 @@ impl Errand {
 
     /// What the caller is told of an item that somebody holds now.
     async fn grant(&self, address: &Address, reply: Reply, item: Option<Bytes>) -> Grant {
-        let resource = address.locator();
-        let record = match self.gate.reads.key(&resource).await {
-            Some(key) => self.gate.ports.ledger.item(&key).await.ok().flatten(),
-            None => None,
-        };
-        let held = record.and_then(|record| record.holding);
-        let print = self.gate.ports.identify.fingerprint(&self.sender.credential);
-        let caller = || Actor {
-            account: self.gate.ports.identify.known(&print).unwrap_or(crate::model::Account::Opaque(print)),
-            instance: self.sender.instance.clone(),
-        };
+        let held = self.record(address).await.and_then(|record| record.holding);
         Grant {
             item,
-            resource,
+            resource: address.locator(),
             since: held.as_ref().map(|held| held.since),
             fence: held.as_ref().map(|held| held.fence),
-            holder: held.map_or_else(caller, |held| held.actor),
+            holder: held.map_or_else(|| self.actor(), |held| held.actor),
             id: reply.id,
             decision: reply.decision,
             code: reply.code,
             state: reply.state,
         }
+    }
+
+    /// What the ledger knows of the item, if it can be asked.
+    async fn record(&self, address: &Address) -> Option<ItemRecord> {
+        let key = self.gate.reads.key(&address.locator()).await?;
+        self.gate.ports.ledger.item(&key).await.ok().flatten()
+    }
+
+    /// The caller, as it is recorded.
+    fn actor(&self) -> Actor {
+        let identify = &self.gate.ports.identify;
+        let print = identify.fingerprint(&self.sender.credential);
+        let account = identify.known(&print).unwrap_or(Account::Opaque(print));
+        Actor { account, instance: self.sender.instance.clone() }
     }
 
     // === ways out ===

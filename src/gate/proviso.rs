@@ -16,6 +16,8 @@ pub enum Proviso {
     /// Somebody waits for what comes of it, whatever its errand has done before: one that was abandoned must not strike
     /// what its caller was told since.
     Awaited,
+    /// The caller holds the item: it is a step of its claim, and of no use without that.
+    Held,
     /// Since the last of these writes, which this one undoes, nothing else has told the agent that the item is its own.
     UnconfirmedSince(BTreeSet<AttemptId>),
 }

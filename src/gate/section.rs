@@ -221,7 +221,13 @@ impl Section {
         if let Some(held) = record.held_by_another(&at.caller.actor).filter(|_| self.ask.operator) {
             return Ok(Some(left(Code::AlreadyAssigned, format!("is held by {} again", held.actor))));
         }
-        let Proviso::UnconfirmedSince(ours) = &self.ask.proviso else { return Ok(None) };
+        let ours = match &self.ask.proviso {
+            Proviso::UnconfirmedSince(ours) => ours,
+            Proviso::Held if !record.is_held_by(&at.caller.actor) => {
+                return Ok(Some(left(Code::NotHolder, format!("is not held by {} any more", at.caller.actor))));
+            }
+            Proviso::Held | Proviso::Awaited | Proviso::Always => return Ok(None),
+        };
         let confirmed = self.gate.is_confirmed_since(ours, locator, &at.caller.actor).await;
         let confirmed = confirmed.map_err(|error| Stop::Refuse(Self::not_entered(locator, &error)))?;
         let why = || format!("was written by {} once more since", at.caller.actor);
@@ -232,7 +238,7 @@ impl Section {
     fn cross(&self, passage: &Passage) -> Result<(), Stop> {
         let across = match self.ask.proviso {
             Proviso::Awaited => passage.cross_awaited(),
-            Proviso::Always | Proviso::UnconfirmedSince(_) => passage.cross(),
+            Proviso::Always | Proviso::Held | Proviso::UnconfirmedSince(_) => passage.cross(),
         };
         across.then_some(()).ok_or(Stop::Gone)
     }

@@ -111,6 +111,11 @@ impl ItemRecord {
         self.holding.as_ref().filter(|holding| !holding.actor.same_agent(actor))
     }
 
+    /// Whether this agent holds it.
+    pub fn is_held_by(&self, actor: &Actor) -> bool {
+        self.holding.as_ref().is_some_and(|holding| holding.actor.same_agent(actor))
+    }
+
     /// How long the doubt lasts from now.
     pub fn doubt_left(&self, now: Time) -> Duration {
         self.doubt_until.map_or(Duration::ZERO, |until| until.since(now))

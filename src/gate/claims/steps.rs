@@ -66,14 +66,22 @@ impl Errand {
         // What the caller held before is not taken from it again.
         let mut undo = Undo { claimed: reply.decision != Decision::Noop, ..Undo::default() };
         undo.did(&reply);
-        let item = match self.relabel_taken(address, labels, &response, &mut undo).await {
+        let held = self.record(address).await.is_some_and(|record| record.is_held_by(&self.actor()));
+        // Where more than one may be assigned the ledger names one of them, and not necessarily this one.
+        let proviso = if held { Proviso::Held } else { Proviso::Always };
+        let relabelled = self.relabel_taken(address, labels, &response, &mut undo, &proviso).await;
+        let item = match relabelled {
             Ok(true) => self.look(address).await.ok().map(|(_, response)| response.body),
             Ok(false) => Some(response.body),
-            Err(step) => {
+            Err(step) if step.is_unknown() || !self.is_taken_away(address, held).await => {
                 let end = self.undone(address, "its labels could not be changed", step, undo).await;
                 return Err(Failed { end, at_the_claim: false });
             }
+            Err(_) => return Err(failed(self.taken_away(address))),
         };
+        if self.is_taken_away(address, held).await {
+            return Err(failed(self.taken_away(address)));
+        }
         Ok(Taken { address: address.clone(), grant: self.grant(address, reply, item).await, undo })
     }
 
@@ -96,6 +104,21 @@ impl Errand {
             Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
             Err(step) => Err(self.undone(address, "it could not be released", End::Told(step), undo).await),
         }
+    }
+
+    /// Whether the caller's claim went through, and the item was taken from it since: by somebody whom no rule refuses, by
+    /// the operator, or outside the gate.
+    async fn is_taken_away(&self, address: &Address, held: bool) -> bool {
+        let Some(record) = self.record(address).await else { return false };
+        if held { !record.is_held_by(&self.actor()) } else { record.holding.is_none() }
+    }
+
+    /// Nothing is undone: what shows is for whoever took it to say.
+    fn taken_away(&self, address: &Address) -> End {
+        let locator = address.locator();
+        let message =
+            format!("{locator} was claimed for you, and taken from you before that was all; pick another item");
+        self.refuse(*refusal::plain(Code::NotHolder, &locator, message))
     }
 
     // === labels ===
@@ -154,6 +177,7 @@ impl Errand {
         labels: &Resolved,
         claimed: &WireResponse,
         undo: &mut Undo,
+        proviso: &Proviso,
     ) -> Going<bool> {
         if labels.is_empty() {
             return Ok(false);
@@ -164,7 +188,7 @@ impl Errand {
             ReadOutcome::Item(seen) => seen,
             _ => self.look(address).await.map_err(End::Told)?.0,
         };
-        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, &Proviso::Always).await
+        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, proviso).await
     }
 
     /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none. What
@@ -262,11 +286,11 @@ impl Errand {
 
     /// What the caller is told of a step that failed, once what had been done was undone.
     async fn undone(&self, address: &Address, what: &str, step: End, undo: Undo) -> End {
-        let End::Told(mut step) = step else { return step };
         // Whether that step landed is not known, and so not what to undo: repeating the request goes on from here.
-        if step.code == Some(Code::OutcomeUnknown) {
-            return End::Told(step);
+        if step.is_unknown() {
+            return step;
         }
+        let End::Told(mut step) = step else { return step };
         let locator = address.locator();
         let reason = why(&step);
         let untouched = !undo.claimed && undo.labels.is_empty();
@@ -292,7 +316,14 @@ impl Errand {
     }
 }
 
-// === impl Resolved, Undo, Failed ===
+// === impl End, Resolved, Undo, Failed ===
+
+impl End {
+    /// Whether the write was sent, and nobody knows what came of it.
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Told(reply) if reply.code == Some(Code::OutcomeUnknown))
+    }
+}
 
 impl Resolved {
     fn is_empty(&self) -> bool {

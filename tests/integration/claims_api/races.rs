@@ -126,6 +126,33 @@ async fn an_item_claimed_for_a_caller_that_has_gone_is_given_back() {
     assert_eq!(status(world.ask_for("dev-2", any()).await.as_ref()), 201);
 }
 
+/// A human clears the item between the claim and its labels: who claimed it does not hold it, and must not be told so.
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_away_before_the_labels_is_not_granted() {
+    let labels = || Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
+    let cleared = async |call: ClaimCall| {
+        let world = World::with(|setup| setup.issues = 2);
+        world.knows_readers(1).await;
+        world.slow_forge(20, 100, 0);
+        // Its turn comes after the claim's, and before that of the labels.
+        let override_it = async {
+            world.wait(Duration::from_millis(60)).await;
+            world.release("supervisor", 1).await.wins();
+        };
+        let (claimed, ()) = tokio::join!(world.ask_for("dev-1", call), override_it);
+        world.is_held_by_nobody(1).await;
+        assert_eq!(world.forge.issue(REPO, 1).labels, ["backlog"], "nor is anything left of it");
+        world.log_is_sound().await;
+        claimed
+    };
+    let address = Address { owner: "root".to_owned(), repo: "work".to_owned(), number: 1, pull: false };
+    let claimed = cleared(ClaimCall::Take(address, labels())).await;
+    let Some(Claimed::Ended(reply)) = claimed else { panic!("{claimed:?}") };
+    assert_eq!(reply.code, Some(Code::NotHolder), "{reply:?}");
+    // Who wants any item gets another.
+    assert_eq!(granted(cleared(next(labels())).await).resource.number, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_hangs_up_early_claims_nothing() {
     let world = World::with(|setup| setup.issues = 1);

@@ -2,8 +2,8 @@
 
 use claimgate::dialect::{Dialect, WireResponse};
 use claimgate::effect::Decision;
-use claimgate::gate::{Answered, Reply};
-use serde_json::Value;
+use claimgate::gate::{Answered, Claimed, Reply};
+use serde_json::{Value, json};
 
 /// What a client was told; nothing, if its connection ended first.
 #[derive(Clone)]
@@ -41,6 +41,22 @@ impl Told {
         };
         let code = reply.code.map_or("", claimgate::model::Code::as_str);
         Self { decision: Some(reply.decision), code, id: reply.id, ..Self::tracker(&response) }
+    }
+
+    /// Of a call of the claims API, as the edge puts it into an answer.
+    pub fn claimed(claimed: Claimed, dialect: &dyn Dialect) -> Self {
+        match claimed {
+            Claimed::Granted(grant) => Self {
+                status: 201,
+                code: grant.code.map_or("", claimgate::model::Code::as_str),
+                decision: Some(grant.decision),
+                id: grant.id,
+                body: json!({ "number": grant.resource.number }),
+            },
+            Claimed::Released(reply) => Self { status: 204, ..Self::of(*reply, dialect) },
+            Claimed::Nothing => Self { status: 204, ..Self::nothing() },
+            Claimed::Ended(reply) => Self::of(*reply, dialect),
+        }
     }
 
     pub fn tracker(response: &WireResponse) -> Self {
