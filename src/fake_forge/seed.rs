@@ -222,6 +222,12 @@ impl FakeForge {
         view(&state, issue_id(&state, repo, number))
     }
 
+    /// How many issues and pull requests a repository has: numbers begin with 1.
+    pub fn issues(&self, repo: &str) -> usize {
+        let state = self.state();
+        state.repos[&repo_id(&state, repo)].numbers.len()
+    }
+
     /// Everything that has happened to an issue, in order.
     pub fn events(&self, repo: &str, number: u64) -> Vec<Event> {
         let state = self.state();

@@ -1,21 +1,26 @@
 //! The invariants of `reference/protocol.md` over random histories: agents, outsiders and faults in any order.
 
 use crate::support::{Moment, Q, REPO, Told, Trap, World};
+use claimgate::dialect::{Address, Filter, Order};
 use claimgate::effect::audit::{GENESIS, hex};
 use claimgate::effect::{Decision, Ledger as _};
-use claimgate::fake_forge::{Fault, Matcher};
-use claimgate::model::AttemptState;
+use claimgate::fake_forge::{Fault, Logged, Matcher, Options};
+use claimgate::gate::{ClaimCall, Relabelling, Search};
+use claimgate::model::{AttemptState, Locator, Login, Project};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
 const AGENTS: u8 = 4;
+/// At the beginning; agents make more.
 const ISSUES: u64 = 2;
+/// Stands for the issue that was made last.
+const NEWEST: u64 = 0;
 /// No part in the histories: it looks at what they leave.
 const PROBE: &str = "dev-8";
 
@@ -35,6 +40,22 @@ enum Act {
     Labels(&'static str),
     Close,
     Reopen,
+    Api(Call),
+    /// A new issue, assigned to its author.
+    Create,
+    /// By the operator, not by the agent.
+    Operator,
+    /// By the form of the web interface, with which a human assigns the agent.
+    Form(&'static str),
+}
+
+/// Of the claims API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Next,
+    Take,
+    GiveUp,
+    Pass(u8),
 }
 
 /// What befalls a round before its deeds.
@@ -68,6 +89,26 @@ struct Round {
     pause: Duration,
 }
 
+// === impl Deed, Act ===
+
+impl Deed {
+    /// Whether who does it stops believing that it holds, whatever it is told.
+    fn gives_up(&self) -> bool {
+        match self.act {
+            Act::Release | Act::Api(Call::GiveUp) => true,
+            Act::HandOver(to) | Act::Api(Call::Pass(to)) => to != self.agent,
+            _ => false,
+        }
+    }
+}
+
+impl Act {
+    /// Whether who does it says something of an issue that it may hold.
+    fn is_about_its_own(self) -> bool {
+        !matches!(self, Self::Api(Call::Next) | Self::Create | Self::Operator | Self::Form(_))
+    }
+}
+
 // === histories ===
 
 fn act() -> impl Strategy<Value = Act> {
@@ -78,12 +119,25 @@ fn act() -> impl Strategy<Value = Act> {
         1 => prop::sample::select(vec!["todo", "in-progress", "blocked", "done"]).prop_map(Act::Labels),
         1 => Just(Act::Close),
         1 => Just(Act::Reopen),
+        4 => call().prop_map(Act::Api),
+        1 => Just(Act::Create),
+        1 => Just(Act::Operator),
+        1 => prop::sample::select(vec!["attach", "clear"]).prop_map(Act::Form),
+    ]
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        2 => Just(Call::Next),
+        3 => Just(Call::Take),
+        3 => Just(Call::GiveUp),
+        1 => (1..=AGENTS).prop_map(Call::Pass),
     ]
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
     // Most of it happens to one item, else little meets.
-    let issue = prop_oneof![4 => Just(1), 1 => 1..=ISSUES];
+    let issue = prop_oneof![6 => Just(1), 1 => 1..=ISSUES, 1 => Just(NEWEST)];
     (1..=AGENTS, issue, act()).prop_map(|(agent, issue, act)| Deed { agent, issue, act })
 }
 
@@ -174,15 +228,23 @@ proptest! {
     })]
 
     #[test]
-    fn the_invariants_hold_over_any_history(rounds in prop::collection::vec(round(), 1..25), delays in (0..8u64, 0..8u64)) {
+    fn the_invariants_hold_over_any_history(
+        rounds in prop::collection::vec(round(), 1..25),
+        delays in (0..8u64, 0..8u64),
+        with_service in any::<bool>(),
+    ) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
-        runtime.block_on(live_through(&rounds, delays));
+        runtime.block_on(live_through(&rounds, delays, with_service));
     }
 }
 
-async fn live_through(rounds: &[Round], (read, write): (u64, u64)) {
-    let world = World::with(|setup| setup.issues = usize::try_from(ISSUES).unwrap());
+async fn live_through(rounds: &[Round], (read, write): (u64, u64), with_service: bool) {
+    let world = World::with(|setup| {
+        setup.issues = usize::try_from(ISSUES).unwrap();
+        setup.service = with_service.then_some("admin");
+        setup.forge = Options::forgejo_15();
+    });
     world.slow_forge(read, write, 0);
     let beliefs = Beliefs::default();
     let mut sends = 0;
@@ -201,6 +263,7 @@ async fn live_through(rounds: &[Round], (read, write): (u64, u64)) {
     each_write_has_its_attempt(&world, sends).await;
     never_two_holders(&world, &beliefs).await;
     the_audit_is_whole(&world).await;
+    world.log_is_sound().await;
     every_item_can_be_claimed(&world).await;
 }
 
@@ -218,6 +281,8 @@ fn befall(world: &World, mishap: &Mishap, sends: &mut usize) -> Option<Duration>
             for method in ["PATCH", "PUT"] {
                 world.forge.script(*fault, Matcher::new(method, format!("/issues/{issue}")));
             }
+            // Labels that go with a claim, a new issue, a form.
+            world.forge.script(*fault, Matcher::new("POST", "/issues"));
         }
         Mishap::Outside(issue, outside) => edit(world, *issue, *outside),
         Mishap::LedgerAway => world.store.set_available(false),
@@ -248,22 +313,66 @@ fn login(agent: u8) -> String {
 }
 
 async fn carry_out(world: &World, beliefs: &Beliefs, deed: &Deed, patience: Option<Duration>) {
-    let (who, n) = (login(deed.agent), deed.issue);
-    if matches!(deed.act, Act::Release) {
+    let (who, n) = (login(deed.agent), if deed.issue == NEWEST { newest(world) } else { deed.issue });
+    if deed.gives_up() {
         beliefs.drop(&who, n);
     }
     let write = async {
-        match deed.act {
+        let told = match deed.act {
             Act::Claim => world.claim(&who, n).await,
             Act::Release => world.release(&who, n).await,
             Act::HandOver(to) => world.hand_over(&who, &login(to), n).await,
             Act::Labels(name) => world.set_labels(&who, n, &[name]).await,
             Act::Close => world.close(&who, n).await,
             Act::Reopen => world.reopen(&who, n).await,
-        }
+            Act::Api(call) => world.told_by_api(&who, claim_call(call, n)).await,
+            Act::Create => {
+                let body = json!({ "title": "new", "assignees": [who] });
+                world.write(&who, "POST", &format!("/api/v1/repos/{REPO}/issues"), body).await
+            }
+            Act::Operator => return operator_releases(world, n).await,
+            Act::Form(action) => return human_assigns(world, action, &who, n).await,
+        };
+        beliefs.learn(world, &who, n, deed, &told).await;
     };
-    let told = tokio::time::timeout(patience.unwrap_or(Duration::MAX), write).await;
-    beliefs.learn(world, &who, deed, &told.unwrap_or_else(|_| Told::nothing())).await;
+    if tokio::time::timeout(patience.unwrap_or(Duration::MAX), write).await.is_err() && deed.act.is_about_its_own() {
+        beliefs.drop(&who, n);
+    }
+}
+
+async fn operator_releases(world: &World, n: u64) {
+    let process = world.process();
+    let item = Locator::new("root", "work", n);
+    tokio::select! {
+        _ = process.gate.release(&item, "stuck") => {}
+        () = process.life.ended() => {}
+    }
+}
+
+/// By the form of a list, which takes several at once.
+async fn human_assigns(world: &World, action: &str, who: &str, n: u64) {
+    let form = format!("issue_ids={}&id={}&action={action}", world.ids(&[1, n]), world.forge.user_id(who));
+    world.form("gardener", "issues/assignee", &form).await;
+}
+
+fn newest(world: &World) -> u64 {
+    u64::try_from(world.forge.issues(REPO)).unwrap()
+}
+
+fn claim_call(call: Call, n: u64) -> ClaimCall {
+    let one = |name: &str| BTreeSet::from([name.to_owned()]);
+    let address = Address { owner: "root".to_owned(), repo: "work".to_owned(), number: n, pull: false };
+    let starts = Relabelling { set: one("in-progress"), remove: one("backlog") };
+    match call {
+        Call::Next => {
+            let filter =
+                Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+            ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels: starts })
+        }
+        Call::Take => ClaimCall::Take(address, starts),
+        Call::GiveUp => ClaimCall::Release(address, Relabelling { set: one("backlog"), remove: one("in-progress") }),
+        Call::Pass(to) => ClaimCall::HandOver(address, Login::new(&login(to))),
+    }
 }
 
 // === what agents believe ===
@@ -276,14 +385,12 @@ struct Beliefs {
     overlaps: Mutex<Vec<Overlap>>,
 }
 
-/// `granted` was told that it holds while `before` believed so since an earlier audit line.
+/// `granted` was told that it holds while `before` believed so. Each was told when so many audit lines were there.
 #[derive(Debug)]
 struct Overlap {
     issue: u64,
-    before: String,
-    granted: String,
-    since: u64,
-    until: u64,
+    before: (String, u64),
+    granted: (String, u64),
 }
 
 impl Beliefs {
@@ -291,18 +398,31 @@ impl Beliefs {
         self.held.lock().unwrap().remove(&(n, who.to_owned()));
     }
 
-    async fn learn(&self, world: &World, who: &str, deed: &Deed, told: &Told) {
-        let claims = deed.act == Act::Claim || deed.act == Act::HandOver(deed.agent);
+    async fn learn(&self, world: &World, who: &str, n: u64, deed: &Deed, told: &Told) {
+        let issue = match deed.act {
+            // Which one, its answer says; else it is about none.
+            Act::Api(Call::Next) | Act::Create => match told.body["number"].as_u64() {
+                Some(issue) if told.is_success() => issue,
+                _ => return,
+            },
+            _ => n,
+        };
+        let claims = match deed.act {
+            Act::Claim | Act::Create | Act::Api(Call::Next | Call::Take) => true,
+            Act::HandOver(to) | Act::Api(Call::Pass(to)) => to == deed.agent,
+            _ => false,
+        };
         let refused = matches!(told.code, "not_holder" | "already_assigned" | "contested") && !told.is_success();
         match deed.act {
-            _ if refused || told.is_uncertain() => self.drop(who, deed.issue),
-            _ if claims && told.is_success() => self.grant(world, who, deed.issue, told),
-            Act::HandOver(_) if told.is_success() => self.drop(who, deed.issue),
+            _ if refused || told.is_uncertain() => self.drop(who, issue),
+            // It is there, whatever the ledger says; a grant it is if that has it.
+            Act::Create if world.try_record(issue).await.is_none_or(|record| record.holding.is_none()) => {}
+            _ if claims && told.is_success() => self.grant(world, who, issue, told),
             Act::Labels(_) | Act::Close if told.is_success() => {
                 // Its own move out of work ends its exclusive right.
-                let parked = world.try_record(deed.issue).await.and_then(|record| record.holding);
+                let parked = world.try_record(issue).await.and_then(|record| record.holding);
                 if parked.is_none_or(|holding| holding.parked) {
-                    self.drop(who, deed.issue);
+                    self.drop(who, issue);
                 }
             }
             _ => {}
@@ -310,18 +430,13 @@ impl Beliefs {
     }
 
     fn grant(&self, world: &World, who: &str, issue: u64, told: &Told) {
-        let until = *world.process().ledger.newest_line().borrow();
+        let newest = *world.process().ledger.newest_line().borrow();
         let mut held = self.held.lock().unwrap();
-        for ((n, before), since) in held.iter().filter(|((n, other), _)| *n == issue && other != who) {
-            self.overlaps.lock().unwrap().push(Overlap {
-                issue: *n,
-                before: before.clone(),
-                granted: who.to_owned(),
-                since: *since,
-                until,
-            });
+        for ((n, before), told) in held.iter().filter(|((n, other), _)| *n == issue && other != who) {
+            let (before, granted) = ((before.clone(), *told), (who.to_owned(), newest));
+            self.overlaps.lock().unwrap().push(Overlap { issue: *n, before, granted });
         }
-        held.insert((issue, who.to_owned()), until);
+        held.insert((issue, who.to_owned()), newest);
         if matches!(told.decision, Some(Decision::Admit | Decision::Noop)) {
             self.grants.lock().unwrap().push(told.id.clone());
         }
@@ -338,18 +453,24 @@ async fn calm(world: &World) -> usize {
     world.process().life.disarm();
     world.wait(Duration::from_secs(301)).await;
     world.wait(Q + Duration::from_secs(10)).await;
-    for n in 1..=ISSUES {
+    for n in 1..=newest(world) {
         world.reopen(PROBE, n).await;
     }
+    // What the gate does of its own when it sees an item.
+    world.wait(Duration::from_secs(1)).await;
     sends
 }
 
 /// I3: nothing guarded reaches the forge but what an attempt that was SENDING carried.
 async fn each_write_has_its_attempt(world: &World, sends: usize) {
-    let at_forge = world.forge.requests().iter().filter(|entry| entry.guarded).count();
+    let guarded: Vec<_> = world.forge.requests().into_iter().filter(|entry| entry.guarded).collect();
+    let at_forge = guarded.len();
     assert_eq!(at_forge, sends, "guarded writes at the forge, and sends of the gate");
+    // Of a new issue nothing is known before it is there; a form may be about several issues, or about ones not read.
+    let is_of_no_issue = |entry: &&Logged| entry.target.ends_with("/issues") || !entry.target.starts_with("/api/");
+    let others = guarded.iter().filter(is_of_no_issue).count();
     let mut sent = 0;
-    for n in 1..=ISSUES {
+    for n in 1..=newest(world) {
         let history = world.history(n).await;
         assert!(history.iter().all(|settled| settled.attempt.state.is_final()));
         let may_have_left = |state| !matches!(state, AttemptState::Rejected | AttemptState::Aborted);
@@ -358,21 +479,36 @@ async fn each_write_has_its_attempt(world: &World, sends: usize) {
             .filter(|settled| settled.attempt.goal.is_some() && may_have_left(settled.attempt.state))
             .count();
     }
-    assert!(at_forge <= sent, "{at_forge} writes at the forge, {sent} attempts that were sent");
+    assert!(at_forge - others <= sent, "{at_forge} writes at the forge, {sent} attempts that were sent");
 }
 
 /// I1: never two, unless a recorded revocation lies between. I2: every grant is recorded.
 async fn never_two_holders(world: &World, beliefs: &Beliefs) {
     let lines = world.lines().await;
+    // What a human's form has done may show only later.
+    let of_human = |line: &&Value| line["agent"]["account"].as_str().is_some_and(|it| it.starts_with("session:"));
+    let above_the_rules: HashSet<&Value> = lines.iter().filter(of_human).map(|line| &line["id"]).collect();
     for overlap in beliefs.overlaps.lock().unwrap().iter() {
         let resource = format!("{REPO}#{}", overlap.issue);
-        let between = |line: &&Value| (overlap.since + 1..=overlap.until).contains(&line["seq"].as_u64().unwrap());
-        let revoked = |line: &Value| {
-            line["resource"] == *resource && line["kind"] == "revoked" && line["agent"]["account"] == *overlap.before
+        // An answer may be on its way for a while: what counts is the last line that the agent itself had written.
+        let own = |(who, told): &(String, u64)| {
+            let of_agent =
+                lines.iter().filter(|line| line["resource"] == *resource && line["agent"]["account"] == **who);
+            let written = of_agent.filter(|line| line["result"] == "COMMITTED" && line["authority"].is_null());
+            written.filter_map(|line| line["seq"].as_u64()).filter(|seq| seq <= told).max().unwrap_or(0)
         };
-        let Overlap { before, granted, .. } = overlap;
+        let mut two = [(own(&overlap.before), &overlap.before.0), (own(&overlap.granted), &overlap.granted.0)];
+        two.sort_unstable();
+        let [(since, first), (until, _)] = two;
+        let between = |line: &&Value| (since + 1..=until).contains(&line["seq"].as_u64().unwrap());
+        let revoked = |line: &Value| {
+            let of_whom = &line["agent"]["account"];
+            let taken = matches!(line["kind"].as_str(), Some("revoked" | "operator")) && *of_whom == **first;
+            let overridden = above_the_rules.contains(&line["id"]) && line["holder"]["account"] != **first;
+            line["resource"] == *resource && (taken || overridden)
+        };
         let story = || told_by(&lines, &resource);
-        assert!(lines.iter().filter(between).any(revoked), "{before} and {granted}: {overlap:?}\n{}", story());
+        assert!(lines.iter().filter(between).any(revoked), "{overlap:?}, since {since}\n{}", story());
     }
     for id in beliefs.grants.lock().unwrap().iter() {
         let committed = |line: &&Value| line["id"] == **id && line["result"] == "COMMITTED";
@@ -406,7 +542,7 @@ async fn the_audit_is_whole(world: &World) {
 
 /// I14: every attempt is final, every holder can release, and then everybody can claim.
 async fn every_item_can_be_claimed(world: &World) {
-    for n in 1..=ISSUES {
+    for n in 1..=newest(world) {
         let Some(record) = world.known(n).await else { continue };
         assert!(record.live.is_none() && record.doubts.is_empty(), "#{n}: {record:?}");
         if let Some(holding) = record.holding {
@@ -424,8 +560,20 @@ async fn every_item_can_be_claimed(world: &World) {
 fn told_by(lines: &[Value], resource: &str) -> String {
     let of_item = lines.iter().filter(|line| line["resource"] == resource);
     let short = |line: &Value| {
-        let members =
-            ["seq", "time", "id", "kind", "decision", "code", "change", "result", "fence", "observed", "reason"];
+        let members = [
+            "seq",
+            "time",
+            "id",
+            "kind",
+            "decision",
+            "code",
+            "change",
+            "result",
+            "fence",
+            "authority",
+            "observed",
+            "reason",
+        ];
         let texts = members.map(|name| line[name].to_string());
         format!("{} by {} -> {}", texts.join(" "), line["agent"]["account"], line["holder"]["account"])
     };
