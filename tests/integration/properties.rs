@@ -38,6 +38,8 @@ enum Act {
     Claim,
     Release,
     HandOver(u8),
+    /// In one request.
+    HandOverClosed(u8),
     Labels(&'static str),
     Close,
     Reopen,
@@ -60,6 +62,7 @@ enum Call {
 }
 
 /// Under which rules, and before which forge.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     /// The gate has a token of its own.
@@ -149,7 +152,9 @@ impl Deed {
     fn gives_up(&self, setting: Setting) -> bool {
         match self.act {
             Act::Release | Act::Api(Call::GiveUp) => true,
-            Act::HandOver(to) | Act::Api(Call::Pass(to)) => setting.login(to) != setting.login(self.agent),
+            Act::HandOver(to) | Act::HandOverClosed(to) | Act::Api(Call::Pass(to)) => {
+                setting.login(to) != setting.login(self.agent)
+            }
             _ => false,
         }
     }
@@ -169,6 +174,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => Just(Act::Claim),
         3 => Just(Act::Release),
         1 => (1..=AGENTS).prop_map(Act::HandOver),
+        1 => (1..=AGENTS).prop_map(Act::HandOverClosed),
         1 => prop::sample::select(vec!["todo", "in-progress", "blocked", "done"]).prop_map(Act::Labels),
         1 => Just(Act::Close),
         1 => Just(Act::Reopen),
@@ -378,6 +384,9 @@ async fn carry_out(world: &World, setting: Setting, beliefs: &Beliefs, deed: &De
             Act::Claim => world.claim(&who, n).await,
             Act::Release => world.release(&who, n).await,
             Act::HandOver(to) => world.hand_over(&who, setting.login(to), n).await,
+            Act::HandOverClosed(to) => {
+                world.patch(&who, n, json!({ "assignees": [setting.login(to)], "state": "closed" })).await
+            }
             Act::Labels(name) => world.set_labels(&who, n, &[name]).await,
             Act::Close => world.close(&who, n).await,
             Act::Reopen => world.reopen(&who, n).await,
@@ -474,11 +483,13 @@ impl Beliefs {
             // It is there, whatever the ledger says; a grant it is if that has it, and nobody else came first.
             Act::Create if self.is_anothers(world, who, issue).await => {}
             _ if claims && told.is_success() => self.grant(world, who, issue, told),
-            Act::Labels(_) | Act::Close if told.is_success() => {
-                // Its own move out of work ends its exclusive right.
-                let parked = world.try_record(issue).await.and_then(|record| record.holding);
-                if parked.is_none_or(|holding| holding.parked) {
-                    self.drop(who, issue);
+            Act::Labels(_) | Act::Close | Act::HandOverClosed(_) if told.is_success() => {
+                // Its own move out of work ends its exclusive right; one into work is a claim.
+                let held = world.try_record(issue).await.and_then(|record| record.holding);
+                match held.filter(|held| !held.parked && called(&held.actor) == who) {
+                    Some(_) if deed.act == Act::Labels("in-progress") => self.grant(world, who, issue, told),
+                    Some(_) => {}
+                    None => self.drop(who, issue),
                 }
             }
             _ => {}

@@ -212,8 +212,8 @@ impl Item {
             (Some(holder), _) if !(before.parked || write.may_take_from(holder)) => {
                 Err(self.overlap(holder, after.holder.as_ref(), write))
             }
-            // An account that adopts its item may move it on with the same write.
-            (holder, _) if after.parked && !holder.as_ref().or(after.holder.as_ref()).is_some_and(own) => {
+            // Who becomes the holder may move the item on with the same write, as may who hands it over.
+            (was, is) if after.parked && ![was, is].into_iter().flatten().any(own) => {
                 Err(format!("{} parks an item that it did not hold", write.agent))
             }
             _ => Ok(()),

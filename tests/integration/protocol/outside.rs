@@ -1,6 +1,6 @@
 //! Edits past the gate: what they do to a holding, and what they never do.
 
-use crate::support::{Moment, REPO, Trap, World};
+use crate::support::{Moment, Q, REPO, Trap, World};
 use claimgate::admission::Outside;
 use claimgate::dialect::Address;
 use claimgate::fake_forge::Fault;
@@ -164,6 +164,20 @@ async fn hold_ends_by_the_operators_word() {
     let gate = world.process().gate.clone();
     gate.release(&Locator::new("root", "work", 1), "the agent is gone").await.expect("it is held");
     world.claim("dev-2", 1).await.wins();
+}
+
+/// Who takes a silent holder's item over may finish it with the same write, and the log of that is sound.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_over_may_be_closed_at_once() {
+    let world = World::with(|setup| {
+        let assignment = &mut setup.rules.assignment;
+        (assignment.stale_after, assignment.takeover_after) = (Some(Q / 2), Some(Q));
+    });
+    world.claim("dev-1", 1).await.wins();
+    world.wait(Q + Duration::from_secs(1)).await;
+    world.patch("dev-2", 1, json!({ "assignees": ["dev-2"], "state": "closed" })).await.wins();
+    assert!(world.record(1).await.holding.is_some_and(|held| held.parked));
+    world.log_is_sound().await;
 }
 
 // === foreign claims ===
