@@ -1,0 +1,129 @@
+//! What a section reads of its item: before its turn which item it is, inside it how it stands, and after a send what
+//! came of it.
+
+use super::super::lanes::KEPT;
+use super::super::{Turn, Verify, refusal};
+use super::{Entered, Fresh, Section, Stop};
+use crate::admission::Answer;
+use crate::dialect::{Address, ReadOutcome, WireResponse};
+use crate::model::{Caller, ResourceKey, Snapshot};
+
+impl Section {
+    /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
+    pub(super) async fn resolve(
+        &self,
+        address: &Address,
+        caller: &Caller,
+    ) -> Result<(ResourceKey, Option<Fresh>), Stop> {
+        let locator = address.locator();
+        let reads = &self.gate.reads;
+        if let Some(key) = reads.key(&locator).await {
+            let fresh = if reads.is_reader(&caller.credential, &locator.project) {
+                None
+            } else {
+                Some(self.read(address, "resolve").await?)
+            };
+            return Ok((fresh.as_ref().map_or(key, |fresh| fresh.seen.key.clone()), fresh));
+        }
+        let mut mine = None;
+        let found = reads
+            .key_or(&locator, async {
+                let read = self.read(address, "resolve").await;
+                let key = read.as_ref().map(|fresh| fresh.seen.key.clone()).map_err(|_| ());
+                mine = Some(read);
+                key
+            })
+            .await;
+        match (mine, found) {
+            (Some(read), _) => read.map(|fresh| (fresh.seen.key.clone(), Some(fresh))),
+            (None, Ok(key)) if reads.is_reader(&caller.credential, &locator.project) => Ok((key, None)),
+            // Another's read told the id, or failed; what this caller may see is its own matter.
+            (None, _) => self.read(address, "resolve").await.map(|fresh| (fresh.seen.key.clone(), Some(fresh))),
+        }
+    }
+
+    /// One read with the caller's credential; a same-origin redirect is followed once.
+    pub(super) async fn read(&self, address: &Address, phase: &'static str) -> Result<Fresh, Stop> {
+        let mut address = address.clone();
+        for _ in 0..2 {
+            let began = self.gate.ports.clock.boot();
+            let request = self.gate.ports.dialect.observe(&address, &self.ask.credential);
+            let started = tokio::time::Instant::now();
+            let answer = self.gate.ports.upstream.read(request).await;
+            self.gate.ports.metrics.upstream_took(phase, started.elapsed());
+            let (response, carrier) =
+                answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+            match self.gate.ports.dialect.read(&address, &response) {
+                ReadOutcome::Item(seen) => {
+                    self.learn(&address, &seen).await;
+                    return Ok(Fresh { began, seen, address, response, carrier });
+                }
+                ReadOutcome::Denied => return Err(self.tracker_denies(response)),
+                ReadOutcome::Moved(to) => address = to,
+                ReadOutcome::Unreadable(why) => return Err(Stop::Refuse(refusal::unreadable(&self.locator(), &why))),
+            }
+        }
+        Err(Stop::Refuse(refusal::unreadable(&self.locator(), "it redirects more than once")))
+    }
+
+    pub(super) async fn learn(&self, address: &Address, seen: &Snapshot) {
+        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
+        let locator = address.locator();
+        self.gate.reads.learn_reader(&print, &locator.project);
+        self.gate.reads.learn_key(&locator, &seen.key).await;
+    }
+
+    pub(super) fn tracker_denies(&self, response: WireResponse) -> Stop {
+        if response.status == http::StatusCode::UNAUTHORIZED {
+            let identify = &self.gate.ports.identify;
+            identify.forget(&identify.fingerprint(&self.ask.credential));
+        }
+        Stop::Tracker(Box::new(response))
+    }
+
+    pub(super) async fn observe(
+        &self,
+        at: &Entered<'_>,
+        fresh: Option<Fresh>,
+        address: &Address,
+    ) -> Result<Fresh, Stop> {
+        let fresh = match fresh.filter(|fresh| self.still_fresh(fresh, at.turn)) {
+            Some(fresh) => fresh,
+            None => self.read(address, "observe").await?,
+        };
+        if fresh.seen.key == *at.key { Ok(fresh) } else { Err(Stop::Moved) }
+    }
+
+    /// Whether a read from before the turn stands for one inside it: this process alone writes, and no turn of the item
+    /// has ended since it began.
+    pub(super) fn still_fresh(&self, fresh: &Fresh, turn: &Turn) -> bool {
+        let untouched = match turn.last_ended {
+            Some(ended) => ended < fresh.began,
+            None => self.gate.ports.clock.boot() < fresh.began + KEPT,
+        };
+        untouched && self.gate.ports.ledger.exclusive() && fresh.began >= self.ask.arrived
+    }
+
+    pub(super) async fn read_back(
+        &self,
+        address: &Address,
+        key: &ResourceKey,
+        answer: Answer,
+        response: Option<&WireResponse>,
+    ) -> Option<Fresh> {
+        let Answer::Complete(status) = answer else { return None };
+        // A write's answer carries the item as a read's does, under a status of its own; a pull request's has another key.
+        let as_read = |response: &WireResponse| WireResponse { status: http::StatusCode::OK, ..response.clone() };
+        if self.gate.settings.verify == Verify::Answer
+            && (200..300).contains(&status)
+            && let Some(response) = response
+            && let ReadOutcome::Item(seen) = self.gate.ports.dialect.read(address, &as_read(response))
+            && seen.key == *key
+        {
+            let (began, address, response) = (self.gate.ports.clock.boot(), address.clone(), response.clone());
+            return Some(Fresh { began, seen, address, response, carrier: None });
+        }
+        // What is not the same item any more is no evidence of this one.
+        self.read(address, "read_back").await.ok().filter(|back| back.seen.key == *key)
+    }
+}
