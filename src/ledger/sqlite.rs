@@ -53,6 +53,8 @@ struct Shared {
     identity: ArcSwap<(GateId, Epoch)>,
     /// The file does not hold together; found after the start, since looking takes a while.
     damaged: AtomicBool,
+    /// The file that is open no longer stands where it was: what is written to it nobody will find.
+    gone: AtomicBool,
     /// The write-ahead log's length after the last commit, pages.
     log_pages: AtomicU64,
     /// The log is long and all but its last pages are in the file: it may begin anew.
@@ -129,6 +131,7 @@ impl SqliteLedger {
         if self.shared.damaged.load(Ordering::Acquire) {
             return Err(LedgerError::Unavailable("the file is damaged; restore a copy and start again".to_owned()));
         }
+        self.shared.in_place()?;
         if !self.shared.is_open() {
             self.ask(Job::Reopen).await?;
         }
@@ -255,11 +258,17 @@ impl Shared {
         Self {
             identity: ArcSwap::from_pointee((gate.clone(), epoch)),
             damaged: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             log_pages: AtomicU64::new(0),
             log_moved: AtomicBool::new(false),
             newest: watch::channel(0).0,
             desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None }),
         }
+    }
+
+    fn in_place(&self) -> Result<(), LedgerError> {
+        let why = "the file was removed or replaced: put it back, or start again";
+        (!self.gone.load(Ordering::Acquire)).then_some(()).ok_or_else(|| LedgerError::Unavailable(why.to_owned()))
     }
 
     fn is_open(&self) -> bool {
@@ -331,7 +340,7 @@ struct Staged {
 
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
-        let existed = Store::exists(&options) && !Store::is_empty(&options);
+        let existed = Store::is_written(&options);
         Self { options, shared, store: None, existed, deferred: Vec::new(), told: Said::default() }
     }
 
@@ -456,7 +465,9 @@ impl Writer {
         let lines: Vec<Staged> = deferred.chain(group.lines.drain(..)).collect();
         let committed = match group.failed.take() {
             Some(why) => Err(LedgerError::Unavailable(why)),
-            None => self.begin(&mut group).and_then(|store| store.commit(lines.iter().map(|staged| &staged.line))),
+            None => (self.shared.in_place())
+                .and_then(|()| self.begin(&mut group))
+                .and_then(|store| store.commit(lines.iter().map(|staged| &staged.line))),
         };
         match committed {
             Ok(newest) => {
@@ -519,11 +530,8 @@ impl Writer {
         if self.store.is_some() {
             return;
         }
-        if self.existed && Store::is_empty(&self.options) {
-            let why = "the file is empty, where a ledger was: put a copy of it in its place";
-            return not_available(&self.options, why, &mut self.told);
-        }
-        match Store::open(&self.options).and_then(|store| self.adopt(store)) {
+        let opened = if self.existed { Store::open_existing(&self.options) } else { Store::open(&self.options) };
+        match opened.and_then(|store| self.adopt(store)) {
             Ok(()) => {
                 tracing::info!("ledger available again");
                 self.told = Said::default();
@@ -569,9 +577,13 @@ fn check_whole(options: &SqliteOptions, shared: &Shared) {
 /// often, the same pages would be written again and again, each time with a sync that commits wait for.
 fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
     let (mut store, mut before, mut done) = (None, 0, 0);
+    let opened = Store::identity(options);
     loop {
         std::thread::sleep(CHECKPOINT_EVERY);
         let Some(shared) = shared.upgrade() else { return };
+        if look_for(options, opened, &shared).is_err() {
+            continue;
+        }
         let newest = *shared.newest.borrow();
         let quiet = std::mem::replace(&mut before, newest) == newest;
         let long = shared.log_pages.load(Ordering::Acquire) > LONG_LOG;
@@ -590,6 +602,21 @@ fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
             None => {}
         }
     }
+}
+
+/// Whether the file still stands where it was opened.
+fn look_for(options: &SqliteOptions, opened: Option<(u64, u64)>, shared: &Shared) -> Result<(), LedgerError> {
+    let gone = Store::identity(options) != opened;
+    match (shared.gone.swap(gone, Ordering::AcqRel), gone) {
+        (false, true) => tracing::error!(
+            state_dir = %options.dir.display(),
+            "the ledger was removed or replaced while it was in use; guarded writes are refused: put ledger.sqlite back \
+             into server.state_dir, or start again"
+        ),
+        (true, false) => tracing::info!("the ledger is where it was again"),
+        _ => {}
+    }
+    shared.in_place()
 }
 
 fn read_loop(options: &SqliteOptions, queue: &Receiver<ReadJob>) {

@@ -87,3 +87,26 @@ async fn a_damaged_ledger_closes_guarded_writes_and_nothing_else() {
     assert!(eventually(open, Duration::from_secs(10)).await.is_some(), "it recovers without a restart");
     assert_eq!(gate.holder(item.number).await.as_deref(), Some("agent-0"), "and knows the holder");
 }
+
+/// `git clean` in the directory of a gate that runs: what it would write from then on nobody would find.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_is_taken_away_closes_guarded_writes_until_it_is_back() {
+    let forge = forge(&["agent-0", "agent-1"]).await;
+    let [held, free] = std::array::from_fn(|_| backlog_issue(&forge).number);
+    let setup = Setup::before(&forge.base_url());
+    let gate = setup.start().await;
+    assert_eq!(gate.agent("agent-0").claim(held).await.status, 201);
+    let (file, aside) = (setup.state().join("ledger.sqlite"), setup.state().join("aside"));
+    std::fs::rename(&file, &aside).expect("taken away");
+    let seen = || async { (!gate.logged("the ledger was removed or replaced").is_empty()).then_some(()) };
+    assert!(eventually(seen, Duration::from_secs(10)).await.is_some(), "it is said");
+    let refused = gate.agent("agent-1").claim(free).await;
+    assert_eq!((refused.status, &refused.json()["claimgate"]["code"]), (503, &"ledger_unavailable".into()));
+    assert_eq!(forge.issue(e2e::REPO, free).assignees, Vec::<String>::new(), "nothing was sent");
+    assert_eq!(gate.agent("agent-1").get(&issue(free)).await.status, 200, "reads flow");
+    std::fs::rename(&aside, &file).expect("put back");
+    let open = || async { (gate.agent("agent-1").claim(free).await.status == 201).then_some(()) };
+    assert!(eventually(open, Duration::from_secs(10)).await.is_some(), "it recovers without a restart");
+    assert_eq!(gate.holder(held).await.as_deref(), Some("agent-0"));
+    e2e::stop_and_verify(gate, 2).await;
+}

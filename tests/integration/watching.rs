@@ -128,7 +128,7 @@ impl Gate {
     }
 
     /// Lines of the operational log with this message.
-    fn logged(&self, message: &str) -> Vec<Value> {
+    pub fn logged(&self, message: &str) -> Vec<Value> {
         let text = self.stderr();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line.to_string().contains(message)).collect()

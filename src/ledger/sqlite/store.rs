@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 mod tenures;
@@ -114,20 +114,36 @@ const FIRST: &str = "
 // === opening ===
 
 impl Store {
-    /// Opens the file for writing: lock, migrations, a new epoch, recovery.
+    /// Opens the file for writing: lock, migrations, a new epoch, recovery. One that is not there is made.
     pub(super) fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+        Self::open_from(options, 0)
+    }
+
+    /// The same of one that was there: an empty file in its place is no ledger.
+    pub(super) fn open_existing(options: &SqliteOptions) -> Result<Self, OpenError> {
+        // Before a connection writes to it, and again once one is open: a copy may be on its way.
+        if Self::is_written(options) { Self::open_from(options, 1) } else { Err(emptied()) }
+    }
+
+    fn open_from(options: &SqliteOptions, oldest: i64) -> Result<Self, OpenError> {
         let lock = lock(&options.dir)?;
         let path = options.dir.join(FILE);
         create_private(&path)?;
         let db = connect(&path)?;
-        migrate(&db, &path)?;
+        migrate(&db, &path, oldest)?;
         let mut store = Self::over(db, Some(lock))?;
         store.begin_epoch(options).map_err(|error| OpenError::Unavailable(error.to_string()))?;
         Ok(store)
     }
 
-    pub(super) fn is_empty(options: &SqliteOptions) -> bool {
-        std::fs::metadata(options.dir.join(FILE)).is_ok_and(|file| file.len() == 0)
+    /// Whether there is something in the file.
+    pub(super) fn is_written(options: &SqliteOptions) -> bool {
+        std::fs::metadata(options.dir.join(FILE)).is_ok_and(|file| file.is_file() && file.len() > 0)
+    }
+
+    /// Of the file that stands there now: device and inode.
+    pub(super) fn identity(options: &SqliteOptions) -> Option<(u64, u64)> {
+        std::fs::metadata(options.dir.join(FILE)).ok().map(|file| (file.dev(), file.ino()))
     }
 
     pub(super) fn exists(options: &SqliteOptions) -> bool {
@@ -246,17 +262,24 @@ fn configure(db: Connection) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
-fn migrate(db: &Connection, path: &Path) -> Result<(), OpenError> {
+fn migrate(db: &Connection, path: &Path, oldest: i64) -> Result<(), OpenError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unavailable)?;
     if found > known {
         return Err(OpenError::Newer { path: path.display().to_string(), found, known });
+    }
+    if found < oldest {
+        return Err(emptied());
     }
     for (version, sql) in (1..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or(0)) {
         db.execute_batch(&format!("BEGIN IMMEDIATE; {sql} PRAGMA user_version = {version}; COMMIT;"))
             .map_err(unavailable)?;
     }
     Ok(())
+}
+
+fn emptied() -> OpenError {
+    OpenError::Unavailable("the file is empty, where a ledger was: put a copy of it in its place".to_owned())
 }
 
 fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
