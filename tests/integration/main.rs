@@ -1,5 +1,6 @@
 //! Integration tests: one binary.
 
+mod activation;
 mod audit;
 mod claims;
 mod claims_api;
