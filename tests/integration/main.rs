@@ -9,6 +9,7 @@ mod conformance;
 mod corpus;
 mod crash;
 mod deploy;
+mod documented;
 mod e2e;
 mod edge_admin;
 mod edge_git;
