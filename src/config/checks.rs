@@ -34,6 +34,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     super::once::check(config, out);
     outputs(config, out);
     web(config, out);
+    webhooks(config, out);
     first_day(config, out);
 }
 
@@ -64,6 +65,17 @@ fn web(config: &Config, out: &mut Merged<'_>) {
         out.warn(
             "web.mode = \"enforce\" without upstream.service_token_file: a session cannot be read with, so every form of \
              the web interface that changes an assignee, a label or a state will be refused"
+                .to_owned(),
+        );
+    }
+}
+
+/// They are taken, and lead to nothing: said, not refused.
+fn webhooks(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.webhook_secret_file.is_some() && config.upstream.service_token_file.is_none() {
+        out.warn(
+            "upstream.webhook_secret_file without upstream.service_token_file: webhooks will be taken and change \
+             nothing, since each only leads to a read, for which there is no token"
                 .to_owned(),
         );
     }

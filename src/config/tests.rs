@@ -410,6 +410,18 @@ fn a_reload_takes_what_judges_and_names_all_else() {
 }
 
 #[test]
+fn webhooks_that_lead_to_nothing_are_warned_of() {
+    let warned = |text: &str| read_text(text, &[], &[]).unwrap_or_else(|errors| panic!("{text}\n{errors}")).warnings;
+    // Readable by its owner alone.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let secret = format!("[upstream]\nwebhook_secret_file = {:?}\n", file.path());
+    let said = "upstream.webhook_secret_file without upstream.service_token_file";
+    let warnings = warned(&secret);
+    assert!(matches!(&warnings[..], [one] if one.0.starts_with(said)), "{warnings:?}");
+    assert_eq!(warned(&format!("{secret}service_token_file = {:?}\n", file.path())), []);
+}
+
+#[test]
 fn who_only_observes_claims_is_told_what_still_refuses() {
     let observed = "[assignment]\nmode = \"observe\"\n";
     let warned = |text: &str| read_text(text, &[], &[]).unwrap_or_else(|errors| panic!("{text}\n{errors}")).warnings;
