@@ -39,3 +39,25 @@ async fn the_operator_ends_a_singleton_as_the_configuration_says() {
     let told = || async { gate.audit().into_iter().find(|line| line.to_string().contains("it hangs")) };
     e2e::eventually(told, std::time::Duration::from_secs(8)).await.expect("the reason is recorded");
 }
+
+/// As the call before it in the README has taken it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_is_given_back_as_the_readme_says() {
+    let calls = shown("README.md", "DELETE", "/_claimgate/v1/claims/");
+    let [call] = &calls[..] else { panic!("{calls:?}") };
+    let readme = text("README.md");
+    let taken = readme.split("claims/next").skip(1).find_map(|rest| rest.split_once("-d '")?.1.split('\'').next());
+    let taken = taken.expect("the README takes an item").replace("alice/shop", REPO);
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    let mut ann = gate.agent("ann");
+    let body: Value = serde_json::from_str(&taken).expect("JSON");
+    assert_eq!(ann.call(Method::POST, "/_claimgate/v1/claims/next", Some(body)).await.status, 201);
+    assert_eq!(forge.issue(REPO, number).labels, ["in-progress"]);
+    let place = call.replace("alice/shop/1", &format!("{REPO}/{number}"));
+    let given = ann.call(Method::DELETE, &place, None).await;
+    assert_eq!(given.status / 100, 2, "{}", given.text());
+    let now = forge.issue(REPO, number);
+    assert_eq!((now.assignees, now.labels), (vec![], vec!["backlog".to_owned()]));
+}
