@@ -461,16 +461,23 @@ fn resolve(
         } else if state == AttemptState::Landed
             && let Some(holding) = &mut record.holding
         {
-            // The same agent's claim again: it is back at work.
             holding.shown = shown.clone();
-            holding.parked = false;
+            // The same agent's claim again: it is back at work. Whom another has handed the item to, that does not move.
+            holding.parked &= !holding.actor.same_agent(&attempt.actor);
         }
         mask(record, &attempt, stamp);
         done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
         done.events.push((Event::Resolved { state, stood: None }, Some(attempt)));
     }
+    let fence = record.fence;
     if let (Some(parked), Some(holding)) = (parked, &mut record.holding) {
         holding.parked = parked;
+        // The doubts before made this holding already, or one that it is the same as.
+        let stood = done.events.iter_mut().filter_map(|(event, _)| match event {
+            Event::Resolved { stood: Some(stood), .. } if stood.0 == fence => stood.1.as_mut(),
+            _ => None,
+        });
+        stood.for_each(|held| held.parked = parked);
     }
     record.doubt_until = None;
     Ok(())

@@ -15,7 +15,7 @@ use super::passage::Passage;
 use super::restore::address_of;
 use super::section::notes::authority;
 use super::section::{SETTLE_AGAIN, first_allowed};
-use super::{Answered, BulkAsk, Gate, LaneError, Reply, Turn, refusal};
+use super::{After, Answered, BulkAsk, Gate, LaneError, Reply, Turn, refusal};
 use crate::admission::{Outcome, Rules, Step, Web};
 use crate::dialect::{Address, Bulk, Credential, Items, Listing, ReadOutcome, WireResponse};
 use crate::effect::{Authority, Command, Decision, LedgerError, Note};
@@ -383,7 +383,7 @@ impl BulkSection {
 
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
-        Reply { id: id.to_owned(), decision, code, answer, state: None }
+        Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
     }
 
     fn no_ledger(&self, error: &LedgerError) -> Stop {

@@ -15,7 +15,7 @@ use super::crowd::{Crowded, Place};
 use super::passage::{Passage, Waiter};
 use super::refusal;
 use super::section::Section;
-use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply};
+use super::{About, After, Answered, Ask, Gate, InFlight, Proviso, Reply};
 use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, Credential, Filter, Intent, WireResponse};
 use crate::effect::{Decision, IdentifyError};
@@ -172,7 +172,14 @@ impl Gate {
         let took = Duration::from_micros(self.ports.clock.boot().0.saturating_sub(sender.arrived.0));
         let id = self.record_refusal(&rejection, &sender.about, took);
         let code = Some(rejection.code);
-        Reply { id, decision: Decision::Reject, code, answer: Answered::Refused(Box::new(rejection)), state: None }
+        Reply {
+            id,
+            decision: Decision::Reject,
+            code,
+            answer: Answered::Refused(Box::new(rejection)),
+            state: None,
+            after: After::default(),
+        }
     }
 
     /// There is no place for the call: nothing of it is begun.

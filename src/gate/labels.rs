@@ -83,17 +83,21 @@ impl Gate {
     ) -> Result<Vec<Label>, Stop> {
         let refs = change.members();
         let version = self.labels.version.load(Ordering::Acquire);
-        let mut all = Vec::new();
+        let mut all = self.list_labels(address, false, credential).await?;
         // The organisation's labels may be closed to the caller, and open to the service token.
-        let service = self.ports.service.as_ref().map(|service| (true, service));
-        for (of_owner, reader) in [(false, credential), (true, credential)].into_iter().chain(service) {
-            if named(refs, seen, &all).is_none() {
-                all.extend(self.list_labels(address, of_owner, reader).await?);
+        let mut whole = false;
+        for reader in std::iter::once(credential).chain(&self.ports.service) {
+            if !whole && named(refs, seen, &all).is_none() {
+                let shared = self.shared_labels(address, reader).await?;
+                whole = shared.is_some();
+                all.extend(shared.into_iter().flatten());
             }
         }
         let labels = match named(refs, seen, &all) {
             Some(labels) => labels,
-            None => taken_at_word(change, seen, &all).map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?,
+            None => {
+                taken_at_word(change, seen, &all, whole).map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?
+            }
         };
         if self.labels.version.load(Ordering::Acquire) == version {
             self.labels.known.insert(seen.locator.project.clone(), all.into());
@@ -101,13 +105,27 @@ impl Gate {
         Ok(labels)
     }
 
-    /// Every label of a repository, or of the organisation that owns it.
+    /// Every label of a repository, or of the organisation that owns it as far as the caller may see them.
     pub(super) async fn list_labels(
         &self,
         address: &Address,
         of_owner: bool,
         credential: &Credential,
     ) -> Result<Vec<Label>, Stop> {
+        Ok(self.labels_of(address, of_owner, credential).await?.unwrap_or_default())
+    }
+
+    /// The labels of the organisation that owns the repository; none of a person's. `None`: the caller may not see them.
+    async fn shared_labels(&self, address: &Address, credential: &Credential) -> Result<Option<Vec<Label>>, Stop> {
+        self.labels_of(address, true, credential).await
+    }
+
+    async fn labels_of(
+        &self,
+        address: &Address,
+        of_owner: bool,
+        credential: &Credential,
+    ) -> Result<Option<Vec<Label>>, Stop> {
         let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&address.locator(), why));
         let project = address.project();
         let listing = if of_owner { Listing::SharedLabels(&project) } else { Listing::Labels(&project) };
@@ -117,8 +135,10 @@ impl Gate {
             let answer = self.ports.upstream.read(request).await;
             let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
             match response.status.as_u16() {
-                // The owner is a person, or the caller may not see what the organisation has.
-                401 | 403 | 404 if of_owner => break,
+                // The token lacks the scope.
+                401 | 403 if of_owner => return Ok(None),
+                // The owner is a person.
+                404 if of_owner => break,
                 401 | 403 | 404 | 429 => return Err(Stop::Tracker(Box::new(response))),
                 _ => {}
             }
@@ -130,7 +150,7 @@ impl Gate {
                 break;
             }
         }
-        Ok(all)
+        Ok(Some(all))
     }
 }
 
@@ -155,22 +175,25 @@ fn meant(refs: &BTreeSet<LabelRef>, known: &[Label]) -> impl Iterator<Item = Lab
     known.iter().filter(|label| refs.iter().any(|wanted| wanted.may_mean(label))).cloned()
 }
 
-/// Names that no label has are taken at their word: the tracker makes nothing of them. One that differs from a label's in
-/// case, accents and the like is given back: some databases take it for that label. So is an id to be set that is none of
-/// those that could be read: what it sets nobody knows.
+/// What no label is called, is given back where it is to be set: the tracker would drop it without a word, and set the
+/// rest. Where not all labels could be read (`whole`), a name is taken at its word; but one that differs from a label's in
+/// case, accents and the like never is, since some databases take it for that label, nor is an id: what it sets nobody
+/// knows.
 fn taken_at_word<'a>(
     change: &'a SetChange<LabelRef>,
     seen: &Snapshot,
     known: &[Label],
+    whole: bool,
 ) -> Result<Vec<Label>, &'a LabelRef> {
-    let refs = change.members();
+    let (refs, removes) = (change.members(), matches!(change, SetChange::Remove(_)));
     let mut labels: Vec<Label> = meant(refs, known).collect();
     for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
         let alike = || seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
         match wanted {
             LabelRef::Name(name) if !name.is_ascii() || alike() => return Err(wanted),
+            LabelRef::Name(_) if whole && !removes => return Err(wanted),
             LabelRef::Name(name) => labels.push(Label { id: 0, name: name.clone(), exclusive: false }),
-            LabelRef::Id(_) if matches!(change, SetChange::Remove(_)) => {}
+            LabelRef::Id(_) if removes => {}
             LabelRef::Id(_) => return Err(wanted),
         }
     }

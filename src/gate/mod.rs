@@ -183,6 +183,19 @@ pub struct Reply {
     pub answer: Answered,
     /// The item's guarded fields as they were last read for it, where that is known.
     pub state: Option<StateTag>,
+    /// For whoever goes on from it.
+    pub after: After,
+}
+
+/// How a write that went through left its item.
+#[derive(Debug, Default)]
+pub struct After {
+    /// The caller holds it.
+    pub holds: bool,
+    /// That holding began with what was sent for it.
+    pub begun: bool,
+    /// What the gate wrote along with it, in the caller's name.
+    pub put_back: Vec<AttemptId>,
 }
 
 /// The body of a reply.

@@ -19,7 +19,12 @@ pub enum Proviso {
     /// The caller holds the item: it is a step of its claim, and of no use without that.
     Held,
     /// Since the last of these writes, which this one undoes, nothing else has told the agent that the item is its own.
-    UnconfirmedSince(BTreeSet<AttemptId>),
+    UnconfirmedSince {
+        /// These writes.
+        ours: BTreeSet<AttemptId>,
+        /// They were a holder's, and what became of the item once it was taken away is not theirs to undo.
+        held: bool,
+    },
 }
 
 /// Ended attempts of one item that are looked through for one's own.

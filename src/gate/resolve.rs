@@ -40,9 +40,12 @@ impl Gate {
         mut record: ItemRecord,
         seen: &Snapshot,
         rules: &Rules,
+        turn: &Turn,
     ) -> Result<ItemRecord, LedgerError> {
         let now = self.ports.clock.now();
         while let Some(edit) = admission::outside_edit(&record, seen, rules, now) {
+            // What was seen before it tells of an earlier version.
+            turn.forget();
             let harmless = matches!(edit, OutsideEdit::Harmless { .. });
             let command = Command {
                 key: record.key.clone(),

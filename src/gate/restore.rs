@@ -5,8 +5,8 @@
 
 use super::passage::Passage;
 use super::section::Section;
-use super::{About, Answered, Ask, Gate, InFlight, Proviso, guarded};
-use crate::admission::Expectation;
+use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply, guarded};
+use crate::admission::{Expectation, Stated};
 use crate::dialect::{Address, Credential, Intent, ReadOutcome};
 use crate::model::{Holding, Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
 use futures_util::future::BoxFuture;
@@ -36,25 +36,35 @@ impl Gate {
         };
         let mut done = Vec::new();
         let by = Writer::service(service);
-        if let Err(why) = self.write(self.ports.dialect.clear_assignees(&address), &by).await {
-            return format!("its assignee was not cleared: {why}");
+        // Whom somebody has assigned since is not the holder's, and not for this release to clear.
+        let shown = Stated { assignees: Some(held.shown.assignees.clone()), ..Stated::default() };
+        let clear = self.ports.dialect.clear_assignees(&address);
+        let cleared = match self.look_up(&address, &by.credential).await {
+            Ok(seen) if seen.assignees.is_empty() => Ok("nobody is assigned"),
+            Ok(_) => {
+                self.write(clear, Expectation::Stated(Box::new(shown)), &by).await.map(|_| "its assignee was cleared")
+            }
+            Err(why) => Err(why),
+        };
+        match cleared {
+            Ok(what) => done.push(what.to_owned()),
+            Err(why) => return format!("its assignee was not cleared: {why}"),
         }
-        done.push("its assignee was cleared".to_owned());
         match self.restore_labels(&address, &held.found, &by).await {
-            Ok(0) => {}
+            Ok(writes) if writes.is_empty() => {}
             Ok(_) => done.push("its status labels are what the claim found".to_owned()),
             Err(why) => done.push(format!("its labels were not put back: {why}")),
         }
         done.join("; ")
     }
 
-    /// Removes the working labels that a claim brought, and adds what it took away. Returns how many writes that took.
+    /// Removes the working labels that a claim brought, and adds what it took away. Returns the writes that that took.
     async fn restore_labels(
         self: &Arc<Self>,
         address: &Address,
         found: &BTreeSet<Status>,
         by: &Writer,
-    ) -> Result<usize, String> {
+    ) -> Result<Vec<Reply>, String> {
         let seen = self.look_up(address, &by.credential).await?;
         let rules = self.rules();
         let brought = |label: &&Label| {
@@ -63,7 +73,7 @@ impl Gate {
         };
         let brought: Vec<LabelRef> = seen.labels.iter().filter(brought).map(|label| LabelRef::Id(label.id)).collect();
         if brought.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let statuses = rules.workflow.statuses(&seen.labels);
         let taken: BTreeSet<Status> = found.difference(&statuses).cloned().collect();
@@ -71,20 +81,28 @@ impl Gate {
         let removals = brought.into_iter().map(|label| SetChange::Remove(BTreeSet::from([label])));
         let addition = (!taken.is_empty()).then_some(SetChange::Add(taken));
         let changes: Vec<SetChange<LabelRef>> = addition.into_iter().chain(removals).collect();
-        for change in &changes {
-            self.write(self.ports.dialect.relabel(address, change.clone()), by).await?;
+        let mut writes = Vec::new();
+        for change in changes {
+            writes.push(self.write(self.ports.dialect.relabel(address, change), Expectation::Implied, by).await?);
         }
-        Ok(changes.len())
+        Ok(writes)
     }
 
     /// Puts the labels of an item back whose holding ended half-way, before its next holder begins. What fails is left
     /// to the next write.
-    pub(super) async fn put_back(self: &Arc<Self>, address: &Address, found: &BTreeSet<Status>, by: &Writer) {
-        match self.restore_labels(address, found, by).await {
-            Ok(0) => {}
+    pub(super) async fn put_back(
+        self: &Arc<Self>,
+        address: &Address,
+        found: &BTreeSet<Status>,
+        by: &Writer,
+    ) -> Vec<Reply> {
+        let written = self.restore_labels(address, found, by).await;
+        match &written {
+            Ok(writes) if writes.is_empty() => {}
             Ok(_) => tracing::info!(resource = %address.locator(), "labels of a claim that is over were put back"),
             Err(why) => tracing::warn!(resource = %address.locator(), why, "stray labels were not put back"),
         }
+        written.unwrap_or_default()
     }
 
     /// The same with the operator's own credential, where there is one: nobody need come for it.
@@ -136,7 +154,12 @@ impl Gate {
     }
 
     /// Boxed: a section may end in such a write, which is a section itself.
-    fn write<'a>(self: &Arc<Self>, intent: Intent, by: &'a Writer) -> BoxFuture<'a, Result<(), String>> {
+    fn write<'a>(
+        self: &Arc<Self>,
+        intent: Intent,
+        expectation: Expectation,
+        by: &'a Writer,
+    ) -> BoxFuture<'a, Result<Reply, String>> {
         let ask = Ask {
             intent,
             credential: by.credential.clone(),
@@ -145,17 +168,17 @@ impl Gate {
             arrived: self.ports.clock.boot(),
             about: About::default(),
             operator: true,
-            expectation: Expectation::Implied,
+            expectation,
             proviso: Proviso::Always,
             body: bytes::Bytes::new(),
         };
         let section = Section::new(Arc::clone(self), ask, None);
         Box::pin(async move {
-            match guarded(&section, &Passage::default()).await.map(|reply| reply.answer) {
-                Some(Answered::Tracker(response)) if response.status.is_success() => Ok(()),
-                Some(Answered::Tracker(response)) => Err(format!("the tracker answered {}", response.status)),
-                Some(Answered::Refused(rejection)) => Err(rejection.message),
-                None => Err("it was given up".to_owned()),
+            let reply = guarded(&section, &Passage::default()).await.ok_or("it was given up")?;
+            match &reply.answer {
+                Answered::Tracker(response) if response.status.is_success() => Ok(reply),
+                Answered::Tracker(response) => Err(format!("the tracker answered {}", response.status)),
+                Answered::Refused(rejection) => Err(rejection.message.clone()),
             }
         })
     }

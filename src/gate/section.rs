@@ -8,7 +8,7 @@ use super::lanes::KEPT;
 use super::passage::Passage;
 use super::refusal;
 use super::restore::Writer;
-use super::{Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn, Verify};
+use super::{After, Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn, Verify};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, ReadOutcome, Scope, WireResponse};
 use crate::effect::{
@@ -109,9 +109,13 @@ impl Section {
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
     pub(super) async fn run(&self, passage: &Passage) -> Option<Reply> {
         let ended = self.walk(passage).await;
-        self.put_back().await;
+        let put_back = self.put_back().await;
         match ended {
-            Ok(reply) => Some(reply),
+            Ok(mut reply) => {
+                reply.state = put_back.last().and_then(|last| last.state.clone()).or(reply.state);
+                reply.after.put_back = put_back.into_iter().map(|write| AttemptId::new(&write.id)).collect();
+                Some(reply)
+            }
             Err(Stop::Refuse(rejection)) => Some(self.refused(*rejection)),
             Err(Stop::Tracker(response)) => Some(self.denied(*response)),
             Err(Stop::Gone) => None,
@@ -120,12 +124,11 @@ impl Section {
     }
 
     /// Labels of a claim that is over go before the next holder begins: its turn has ended, and its answer waits.
-    async fn put_back(&self) {
+    async fn put_back(&self) -> Vec<Reply> {
         let stray = self.stray.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((address, found)) = stray {
-            let by = Writer { credential: self.ask.credential.clone(), instance: self.ask.instance.clone() };
-            self.gate.put_back(&address, &found, &by).await;
-        }
+        let Some((address, found)) = stray else { return Vec::new() };
+        let by = Writer { credential: self.ask.credential.clone(), instance: self.ask.instance.clone() };
+        self.gate.put_back(&address, &found, &by).await
     }
 
     async fn walk(&self, passage: &Passage) -> Ended {
@@ -221,13 +224,11 @@ impl Section {
         if let Some(held) = record.held_by_another(&at.caller.actor).filter(|_| self.ask.operator) {
             return Ok(Some(left(Code::AlreadyAssigned, format!("is held by {} again", held.actor))));
         }
-        let ours = match &self.ask.proviso {
-            Proviso::UnconfirmedSince(ours) => ours,
-            Proviso::Held if !record.is_held_by(&at.caller.actor) => {
-                return Ok(Some(left(Code::NotHolder, format!("is not held by {} any more", at.caller.actor))));
-            }
-            Proviso::Held | Proviso::Awaited | Proviso::Always => return Ok(None),
-        };
+        let must_hold = matches!(&self.ask.proviso, Proviso::Held | Proviso::UnconfirmedSince { held: true, .. });
+        if must_hold && !record.is_held_by(&at.caller.actor) {
+            return Ok(Some(left(Code::NotHolder, format!("is not held by {} any more", at.caller.actor))));
+        }
+        let Proviso::UnconfirmedSince { ours, .. } = &self.ask.proviso else { return Ok(None) };
         let confirmed = self.gate.is_confirmed_since(ours, locator, &at.caller.actor).await;
         let confirmed = confirmed.map_err(|error| Stop::Refuse(Self::not_entered(locator, &error)))?;
         let why = || format!("was written by {} once more since", at.caller.actor);
@@ -238,7 +239,7 @@ impl Section {
     fn cross(&self, passage: &Passage) -> Result<(), Stop> {
         let across = match self.ask.proviso {
             Proviso::Awaited => passage.cross_awaited(),
-            Proviso::Always | Proviso::Held | Proviso::UnconfirmedSince(_) => passage.cross(),
+            Proviso::Always | Proviso::Held | Proviso::UnconfirmedSince { .. } => passage.cross(),
         };
         across.then_some(()).ok_or(Stop::Gone)
     }
@@ -503,7 +504,7 @@ impl Section {
 
     async fn reconcile(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
         let record = self.rebind(at, record, seen).await?;
-        let done = self.gate.account_for(record, seen, &self.rules).await;
+        let done = self.gate.account_for(record, seen, &self.rules, at.turn).await;
         done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))
     }
 
@@ -517,6 +518,7 @@ impl Section {
         let to = Actor { account: at.caller.actor.account.clone(), instance };
         let note = self.gate.outside_note(seen);
         let command = self.command(at.key, &seen.locator, Step::Rebind { from, to }, Some(note));
+        at.turn.forget();
         let done = self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await;
         let done = done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop();
         Ok(done.unwrap_or(record))
@@ -551,12 +553,13 @@ impl Section {
         match self.commit_on_terms(at, command, noop.kind, &noop.ownership).await {
             Ok((record, observed)) => {
                 let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
+                let after = After { begun: false, ..at.after(record.as_ref()) };
                 if let Some(record) = record {
                     Self::publish(at, fresh.began, fresh.seen, record);
                 }
                 let decision = if observed.is_some() { Decision::Observe } else { Decision::Noop };
                 let state = Some(StateTag::of(&shown));
-                Ok(Reply { state, ..self.reply(at, decision, observed, Answered::Tracker(response)) })
+                Ok(Reply { state, after, ..self.reply(at, decision, observed, Answered::Tracker(response)) })
             }
             Err(LedgerError::Refused(Refused::Barred(barred))) => Ok(self.barred(at, fresh, &barred).await),
             // Nothing was sent, but whether the grant was recorded is not known.
@@ -711,6 +714,7 @@ impl Section {
             }
         };
         failpoint::reach("t3.after");
+        let after = at.after(record.as_ref());
         if let (Some(record), Some(back)) = (record, &back) {
             if self.rules.workflow.put_back && !self.ask.operator && matches!(outcome, Outcome::Committed { .. }) {
                 let stray = record.stray.clone().map(|found| (back.address.clone(), found));
@@ -718,7 +722,7 @@ impl Section {
             }
             Self::publish(at, back.began, back.seen.clone(), record);
         }
-        self.tell(at, locator, permit.plan(), &outcome, response, back, decision, observed)
+        Reply { after, ..self.tell(at, locator, permit.plan(), &outcome, response, back, decision, observed) }
     }
 
     /// Fence lost, or T3 not written: 504 for the client; the settlement goes on being tried.
@@ -857,7 +861,22 @@ impl Section {
 
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
-        Reply { id: id.to_owned(), decision, code, answer, state: None }
+        Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
+    }
+}
+
+// === impl Entered ===
+
+impl Entered<'_> {
+    /// What this write has made of the item, by the record that it left.
+    fn after(&self, record: Option<&ItemRecord>) -> After {
+        let held = record.and_then(|record| record.holding.as_ref());
+        let held = held.filter(|held| held.actor.same_agent(&self.caller.actor));
+        After {
+            holds: held.is_some(),
+            begun: held.is_some_and(|held| held.attempt == self.attempt),
+            ..After::default()
+        }
     }
 }
 

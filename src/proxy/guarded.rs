@@ -339,10 +339,9 @@ impl Guard for GateGuard {
         let target = target_of(note.head);
         let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
         self.notice_labels(&head);
-        if !note.head.method.is_safe() {
-            return;
-        }
-        let dialect::Route::Read { project, address } = self.dialect().classify(&head) else { return };
+        // A comment and the like are about what a read of the same place would be about.
+        let place = Head { method: &Method::GET, ..head };
+        let dialect::Route::Read { project, address } = self.dialect().classify(&place) else { return };
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
         self.gate.saw_read(&credential, instance, &project, address.as_ref());

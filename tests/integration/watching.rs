@@ -442,22 +442,25 @@ impl Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_holder_is_flagged_and_may_be_taken_over() {
     let forge = forge().await;
-    let [kept, idle] = std::array::from_fn(|_| backlog_issue(&forge).number);
+    let [kept, idle, reported] = std::array::from_fn(|_| backlog_issue(&forge).number);
     // No service token: none of this needs one.
     let setup = Setup::before(&forge.base_url())
         .config("[ledger]\nrenew_interval = \"1s\"\n[assignment]\nstale_after = \"2500ms\"\ntakeover_after = \"6s\"");
     let gate = setup.start().await;
     let (mut ann, mut bob) = (gate.agent("ann"), gate.agent("bob"));
-    for number in [kept, idle] {
+    for number in [kept, idle, reported] {
         ann.claim(number).await.granted();
     }
     let claimed = gate.claim(kept).await;
-    // Its holder looks at the one; somebody else looks at the other.
+    // Its holder looks at the one, and writes about another; somebody else looks at the third.
     let until = tokio::time::Instant::now() + Duration::from_millis(4500);
     while tokio::time::Instant::now() < until {
         assert_eq!(ann.get(&issue(kept)).await.status, 200);
         assert_eq!(bob.get(&issue(idle)).await.status, 200);
+        let comment = Some(json!({ "body": "at it" }));
+        assert_eq!(ann.call(Method::POST, &format!("{}/comments", issue(reported)), comment).await.status, 201);
         assert_eq!(gate.claim(kept).await["stale"], json!(false));
+        assert_eq!(gate.claim(reported).await["stale"], json!(false));
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let (renewed, silent) = (gate.claim(kept).await, gate.claim(idle).await);
@@ -477,13 +480,13 @@ async fn a_silent_holder_is_flagged_and_may_be_taken_over() {
     eventually(next_claim, SOON).await.expect("the next claim takes it over");
     assert_eq!(forge.issue(REPO, idle).assignees, ["bob"]);
     ann.claim(idle).await.refused(409, "already_assigned");
-    let admitted = gate.lines("decision", 4).await;
+    let admitted = gate.lines("decision", 5).await;
     let taken: Vec<&Value> = admitted.iter().filter(|line| line["intent"] == "take_over").collect();
     assert_eq!(taken.len(), 1, "{admitted:?}");
     assert_eq!((&taken[0]["agent"]["account"], &taken[0]["resource"]), (&json!("bob"), &json!(item(idle))));
     // The other has been silent since, and is flagged now.
     gate.shows(kept, "stale", json!(true)).await;
-    stop_and_verify(gate, 5).await;
+    stop_and_verify(gate, 6).await;
 }
 
 // === the mode, and the rules, at run time ===

@@ -228,7 +228,7 @@ impl BulkSection {
         let mut courses = Vec::with_capacity(items.len());
         for ((item, ticket), record) in items.into_iter().zip(tickets).zip(records) {
             // What changed outside the gate is judged first, and takes its own step.
-            let record = self.gate.account_for(record, &item.fresh.seen, rules).await;
+            let record = self.gate.account_for(record, &item.fresh.seen, rules, &item.turn).await;
             let record = record.map_err(|error| self.no_ledger(&error))?;
             let labels = self.labels(&item, reader).await?;
             courses.push(self.decide(caller, rules, item, ticket.clone(), &record, &labels));

@@ -34,6 +34,8 @@ pub(super) struct Taken {
 pub(super) struct Undo {
     /// The caller became the holder.
     claimed: bool,
+    /// It is the holder, since then or from before.
+    holds: bool,
     /// What takes each change of labels back.
     labels: Vec<SetChange<LabelRef>>,
     /// The writes that did it, and those that undo it.
@@ -64,22 +66,24 @@ impl Errand {
             failed(End::Told(if named { not_assigned(address, login, reply) } else { reply }))
         })?;
         // What the caller held before is not taken from it again.
-        let mut undo = Undo { claimed: reply.decision != Decision::Noop, ..Undo::default() };
+        let holds = reply.after.holds;
+        let mut undo = Undo { claimed: reply.after.begun, holds, ..Undo::default() };
         undo.did(&reply);
-        let held = self.record(address).await.is_some_and(|record| record.is_held_by(&self.actor()));
         // Where more than one may be assigned the ledger names one of them, and not necessarily this one.
-        let proviso = if held { Proviso::Held } else { Proviso::Always };
-        let relabelled = self.relabel_taken(address, labels, &response, &mut undo, &proviso).await;
+        let proviso = if holds { Proviso::Held } else { Proviso::Always };
+        // What was put back since, the answer does not show.
+        let shown = Some(&response).filter(|_| reply.after.put_back.is_empty());
+        let relabelled = self.relabel_taken(address, labels, shown, &mut undo, &proviso).await;
         let item = match relabelled {
-            Ok(true) => self.look(address).await.ok().map(|(_, response)| response.body),
-            Ok(false) => Some(response.body),
-            Err(step) if step.is_unknown() || !self.is_taken_away(address, held).await => {
+            Ok(false) if shown.is_some() => Some(response.body.clone()),
+            Ok(_) => self.look(address).await.ok().map(|(_, response)| response.body),
+            Err(step) if step.is_unknown() || !self.is_taken_away(address, holds).await => {
                 let end = self.undone(address, "its labels could not be changed", step, undo).await;
                 return Err(Failed { end, at_the_claim: false });
             }
             Err(_) => return Err(failed(self.taken_away(address))),
         };
-        if self.is_taken_away(address, held).await {
+        if self.is_taken_away(address, holds).await {
             return Err(failed(self.taken_away(address)));
         }
         Ok(Taken { address: address.clone(), grant: self.grant(address, reply, item).await, undo })
@@ -109,8 +113,7 @@ impl Errand {
     /// Whether the caller's claim went through, and the item was taken from it since: by somebody whom no rule refuses, by
     /// the operator, or outside the gate.
     async fn is_taken_away(&self, address: &Address, held: bool) -> bool {
-        let Some(record) = self.record(address).await else { return false };
-        if held { !record.is_held_by(&self.actor()) } else { record.holding.is_none() }
+        held && self.record(address).await.is_some_and(|record| !record.is_held_by(&self.actor()))
     }
 
     /// Nothing is undone: what shows is for whoever took it to say.
@@ -175,7 +178,7 @@ impl Errand {
         &self,
         address: &Address,
         labels: &Resolved,
-        claimed: &WireResponse,
+        claimed: Option<&WireResponse>,
         undo: &mut Undo,
         proviso: &Proviso,
     ) -> Going<bool> {
@@ -183,9 +186,9 @@ impl Errand {
             return Ok(false);
         }
         // The answer to a claim shows the item as a read does.
-        let shown = WireResponse { status: StatusCode::OK, ..claimed.clone() };
-        let seen = match self.gate.ports.dialect.read(address, &shown) {
-            ReadOutcome::Item(seen) => seen,
+        let shown = claimed.map(|claimed| WireResponse { status: StatusCode::OK, ..claimed.clone() });
+        let seen = match shown.map(|shown| self.gate.ports.dialect.read(address, &shown)) {
+            Some(ReadOutcome::Item(seen)) => seen,
             _ => self.look(address).await.map_err(End::Told)?.0,
         };
         self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, proviso).await
@@ -293,8 +296,9 @@ impl Errand {
         let End::Told(mut step) = step else { return step };
         let locator = address.locator();
         let reason = why(&step);
-        let untouched = !undo.claimed && undo.labels.is_empty();
+        let (untouched, holds) = (!undo.claimed && undo.labels.is_empty(), undo.holds && !undo.claimed);
         let (code, rest) = match self.undo(address, undo).await {
+            Ok(()) if untouched && holds => (Code::NotApplied, "you hold it, as before".to_owned()),
             Ok(()) if untouched => (Code::NotApplied, "nothing else had been done".to_owned()),
             Ok(()) => (Code::NotApplied, "what had been done was undone".to_owned()),
             Err(why) => (Code::Partial, format!("what had been done was not all undone: {why}")),
@@ -334,10 +338,11 @@ impl Resolved {
 impl Undo {
     fn did(&mut self, reply: &Reply) {
         self.ours.insert(AttemptId::new(&reply.id));
+        self.ours.extend(reply.after.put_back.iter().cloned());
     }
 
     fn proviso(&self) -> Proviso {
-        Proviso::UnconfirmedSince(self.ours.clone())
+        Proviso::UnconfirmedSince { ours: self.ours.clone(), held: self.holds }
     }
 }
 

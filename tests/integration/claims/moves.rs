@@ -436,6 +436,20 @@ async fn a_label_in_another_case_does_not_take_a_status_away() {
     assert_eq!(body["labels"], json!([id("in-progress"), id("priority")]));
 }
 
+/// The tracker would drop the name without a word, and with `PUT` every label that is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_no_label_has_is_not_set() {
+    let (forge, gate, mut agents) = stage(2, "").await;
+    let number = e2e::backlog_issue(&forge).number;
+    for (method, names) in [(Method::PUT, json!(["urgnt"])), (Method::POST, json!(["in-progress", "urgnt"]))] {
+        let refused = agents[1].call(method, &labels(number), Some(json!({ "labels": names }))).await;
+        refused.refused(400, "ambiguous_request");
+        assert!(refused.text().contains("has no label `urgnt`"), "{refused:?}");
+    }
+    assert_eq!(forge.issue(REPO, number).labels, ["backlog"]);
+    assert_eq!(gate.holder(number).await, None);
+}
+
 /// What an id sets that nobody could look up is not known: it may be the status of an organisation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_cannot_be_looked_up_is_not_set() {

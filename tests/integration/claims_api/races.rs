@@ -129,7 +129,6 @@ async fn an_item_claimed_for_a_caller_that_has_gone_is_given_back() {
 /// A human clears the item between the claim and its labels: who claimed it does not hold it, and must not be told so.
 #[tokio::test(start_paused = true)]
 async fn what_was_taken_away_before_the_labels_is_not_granted() {
-    let labels = || Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
     let cleared = async |call: ClaimCall| {
         let world = World::with(|setup| setup.issues = 2);
         world.knows_readers(1).await;
@@ -145,12 +144,60 @@ async fn what_was_taken_away_before_the_labels_is_not_granted() {
         world.log_is_sound().await;
         claimed
     };
-    let address = Address { owner: "root".to_owned(), repo: "work".to_owned(), number: 1, pull: false };
-    let claimed = cleared(ClaimCall::Take(address, labels())).await;
+    let claimed = cleared(takes_up(1)).await;
     let Some(Claimed::Ended(reply)) = claimed else { panic!("{claimed:?}") };
     assert_eq!(reply.code, Some(Code::NotHolder), "{reply:?}");
     // Who wants any item gets another.
-    assert_eq!(granted(cleared(next(labels())).await).resource.number, 2);
+    let labels = Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
+    assert_eq!(granted(cleared(next(labels)).await).resource.number, 2);
+}
+
+/// `POST claims` with the label of work.
+fn takes_up(n: u64) -> ClaimCall {
+    let address = Address { owner: "root".to_owned(), repo: "work".to_owned(), number: n, pull: false };
+    ClaimCall::Take(address, Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) })
+}
+
+/// It held the item by its label, with nobody assigned; the claim that fails only assigned it.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_fails_takes_nothing_that_was_held_before() {
+    let world = World::with(|setup| setup.issues = 1);
+    world.add_label("dev-1", 1, "in-progress").await.wins();
+    world.forge.script(Fault::ErrorBeforeWrite(422), Matcher::new("DELETE", "/issues/1/labels"));
+    let claimed = world.ask_for("dev-1", takes_up(1)).await;
+    let Some(Claimed::Ended(reply)) = claimed else { panic!("{claimed:?}") };
+    assert_eq!(reply.code, Some(Code::NotApplied), "{reply:?}");
+    let Answered::Tracker(told) = &reply.answer else { panic!("{reply:?}") };
+    assert!(String::from_utf8_lossy(&told.body).contains("you hold it, as before"), "{reply:?}");
+    world.is_held_by(1, "dev-1").await;
+    world.claim("dev-2", 1).await.loses("already_assigned");
+}
+
+/// The labels of the claim before are put back while this one is answered; its own come after that.
+#[tokio::test(start_paused = true)]
+async fn labels_that_were_put_back_are_set_again() {
+    let world = World::with(|setup| setup.issues = 1);
+    assert_eq!(status(world.ask_for("dev-1", takes_up(1)).await.as_ref()), 201);
+    world.forge.outside_assign("root", REPO, 1, &[]);
+    let grant = granted(world.ask_for("dev-2", takes_up(1)).await);
+    let issue = world.forge.issue(REPO, 1);
+    assert_eq!((issue.labels, issue.assignees), (vec!["in-progress".to_owned()], vec!["dev-2".to_owned()]));
+    let body: serde_json::Value = serde_json::from_slice(&grant.item.expect("it was read")).unwrap();
+    assert_eq!(body["labels"][0]["name"], "in-progress", "{body}");
+}
+
+/// What the gate puts back in its caller's name is no word of the caller's: the item is given back all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_put_back_confirms_nothing() {
+    let world = World::with(|setup| setup.issues = 1);
+    assert_eq!(status(world.ask_for("dev-1", takes_up(1)).await.as_ref()), 201);
+    world.forge.outside_assign("root", REPO, 1, &[]);
+    world.forge.script(Fault::ErrorBeforeWrite(422), Matcher::new("POST", "/issues/1/labels").skip(1));
+    let claimed = world.ask_for("dev-2", takes_up(1)).await;
+    let Some(Claimed::Ended(reply)) = claimed else { panic!("{claimed:?}") };
+    assert_eq!(reply.code, Some(Code::NotApplied), "{reply:?}");
+    world.is_held_by_nobody(1).await;
+    assert!(world.forge.issue(REPO, 1).assignees.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

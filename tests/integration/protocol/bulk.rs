@@ -695,6 +695,31 @@ async fn doubts_that_end_together_each_say_how_the_item_stood_then() {
     world.log_is_sound().await;
 }
 
+/// A form that is refused over another of its items has recorded an edit of this one: who waited from before the claim
+/// is not refused by what that claim has seen.
+#[tokio::test(start_paused = true)]
+async fn a_shared_refusal_never_rests_on_what_an_edit_has_outdated() {
+    let world = enforcing();
+    world.knows_readers(5).await;
+    world.claim("dev-5", 3).await.wins();
+    world.slow_forge(20, 200, 0);
+    let first = async {
+        world.claim("dev-1", 1).await.wins();
+        world.forge.outside_assign("root", REPO, 1, &[]);
+    };
+    let form = async {
+        world.wait(Duration::from_millis(10)).await;
+        world.assigns("dev-4", &[1, 3]).await.loses("already_assigned");
+    };
+    let waiting = async {
+        world.wait(Duration::from_millis(150)).await;
+        world.claim("dev-3", 1).await
+    };
+    let ((), (), waited) = tokio::join!(first, form, waiting);
+    waited.wins();
+    world.log_is_sound().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_place_that_another_item_has_taken_is_not_written_to() {
     let world = with_reads();

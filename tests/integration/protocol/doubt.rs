@@ -502,3 +502,27 @@ async fn nobody_adopts_a_zombie() {
     world.release("dev-1", 1).await.wins();
     world.claim("dev-2", 1).await.wins();
 }
+
+/// One request hands the item over and closes it, and is repeated: whom it went to has it parked, whichever of the two
+/// landed.
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_closed_stays_parked() {
+    for retry in [None, Some(Fault::CutAfter)] {
+        let world = World::new();
+        world.claim("dev-1", 1).await.wins();
+        let hands_over = || world.patch("dev-1", 1, json!({ "assignees": ["dev-2"], "state": "closed" }));
+        world.next_write(1, Fault::ErrorBeforeWrite(502));
+        hands_over().await.is(504, "outcome_unknown");
+        if let Some(fault) = retry {
+            world.next_write(1, fault);
+            hands_over().await.is(504, "outcome_unknown");
+        } else {
+            hands_over().await.wins();
+        }
+        world.wait(Q + SECOND).await;
+        world.claim("dev-3", 1).await.loses("already_assigned");
+        let record = world.record(1).await;
+        assert!(record.doubts.is_empty() && record.holding.is_some_and(|held| held.parked));
+        world.log_is_sound().await;
+    }
+}

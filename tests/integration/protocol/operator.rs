@@ -1,6 +1,7 @@
 //! What the operator does to an item: carried through whoever waits for it, and only to the holding that was meant.
 
-use crate::support::{Moment, Q, Trap, World};
+use crate::support::{Moment, Q, REPO, Trap, World};
+use claimgate::admission::Outside;
 use claimgate::gate::{ReleaseError, Released};
 use claimgate::model::Locator;
 use std::time::Duration;
@@ -103,4 +104,22 @@ async fn a_release_of_what_was_given_up_while_it_waited_does_nothing() {
     assert_eq!(released.expect("it is the same holding").holder.map(|held| held.to_string()).as_deref(), Some("dev-1"));
     world.is_held_by_nobody(1).await;
     world.log_is_sound().await;
+}
+
+/// The holding has ended; whom a human gave the item to keeps it.
+#[tokio::test(start_paused = true)]
+async fn a_release_leaves_whom_somebody_else_has_assigned() {
+    for outside in [Outside::Hold, Outside::Wins] {
+        let world = World::with(|setup| {
+            setup.service = Some("admin");
+            setup.rules.assignment.outside = outside;
+        });
+        world.claim("dev-1", 1).await.wins();
+        world.forge.outside_assign("root", REPO, 1, &["dev-3"]);
+        let released = world.operator_releases(1).await.expect("dev-1 holds it");
+        assert!(released.tracker.contains("was not cleared"), "{}", released.tracker);
+        world.is_held_by_nobody(1).await;
+        world.shows(1, &["dev-3"]);
+        world.log_is_sound().await;
+    }
 }
