@@ -33,17 +33,24 @@ pub struct Report {
     last: Option<Timestamp>,
     items: BTreeMap<String, Tally>,
     agents: BTreeMap<String, Tally>,
-    overlaps: BTreeMap<(String, String, String), Overlap>,
+    overlaps: Overlaps,
+    /// The same of what a rule would have refused, had it not only observed.
+    observed_overlaps: Overlaps,
     waits: Vec<Wait>,
     /// Who holds, by the last line that knew it.
     holdings: HashMap<String, Holding>,
 }
+
+/// By item, by who was refused, and because of whom.
+type Overlaps = BTreeMap<(String, String, String), Overlap>;
 
 /// Of one item, or of one agent.
 #[derive(Clone, Debug, Default)]
 struct Tally {
     grants: BTreeMap<String, u64>,
     refusals: BTreeMap<String, u64>,
+    /// What went through, and would have been refused by a rule that only observes.
+    observations: BTreeMap<String, u64>,
     doubts: u64,
     landed: u64,
     contested: u64,
@@ -190,7 +197,7 @@ impl Report {
         self.items.entry(item.to_owned()).or_default().count(line);
         self.agents.entry(agent.clone()).or_default().count(line);
         if line.kind == "decision" && line.waited_ms > 0.0 {
-            let outcome = line.code.clone().or_else(|| line.decision.clone()).unwrap_or_default();
+            let outcome = line.outcome();
             let (waited, time, item) = (line.waited_ms, line.time, item.to_owned());
             self.waits.push(Wait { waited, time, item, agent, outcome });
             self.waits.sort_by(|one, other| other.waited.total_cmp(&one.waited));
@@ -198,16 +205,20 @@ impl Report {
         }
     }
 
-    /// Who was refused, and because of whom: the holder after the line or before it, else who is assigned.
+    /// Who was refused, and because of whom: the holder after the line or before it, else who is assigned. What only
+    /// would have been refused may have made its agent the holder: there, who it was before.
     fn overlap(&mut self, line: &Line, item: &str) {
-        let code = line.code.as_deref().filter(|code| IN_THE_WAY.contains(code));
-        let (Some(code), Some("reject" | "observe")) = (code, line.decision.as_deref()) else { return };
+        let Some(code) = line.code.as_deref().filter(|code| IN_THE_WAY.contains(code)) else { return };
         let agent = name(line.agent.as_ref());
         let held = self.holdings.get(key(line, item)).map(|held| held.agent.clone());
-        let holder = line.holder.as_ref().map(|holder| name(Some(holder))).or(held);
+        let (overlaps, holder) = match line.decision.as_deref() {
+            Some("reject") => (&mut self.overlaps, line.holder.as_ref().map(|holder| name(Some(holder))).or(held)),
+            Some("observe") => (&mut self.observed_overlaps, held.filter(|held| *held != agent)),
+            _ => return,
+        };
         let assigned = line.observed.as_ref().map(|seen| seen.assignees.join(", ")).filter(|names| !names.is_empty());
         let Some(other) = holder.or(assigned).filter(|other| *other != agent) else { return };
-        let overlap = self.overlaps.entry((item.to_owned(), agent, other)).or_insert_with(|| Overlap {
+        let overlap = overlaps.entry((item.to_owned(), agent, other)).or_insert_with(|| Overlap {
             count: 0,
             codes: BTreeMap::new(),
             first: line.time,
@@ -244,8 +255,6 @@ impl Report {
             let rows = tallies.iter().map(|(name, tally)| tally.to_json(of, name));
             rows.collect::<Vec<_>>()
         };
-        let mut overlaps: Vec<_> = self.overlaps.iter().collect();
-        overlaps.sort_by_key(|(_, overlap)| std::cmp::Reverse(overlap.count));
         let mut holdings: Vec<_> = self.holdings.values().collect();
         holdings.sort_by(|one, other| one.item.cmp(&other.item));
         json!({
@@ -255,7 +264,8 @@ impl Report {
             "unreadable": self.unreadable,
             "items": by_name(&self.items, "item"),
             "agents": by_name(&self.agents, "agent"),
-            "overlaps": overlaps.into_iter().map(|(pair, overlap)| overlap.to_json(pair)).collect::<Vec<_>>(),
+            "overlaps": most_first(&self.overlaps, "refused"),
+            "observed_overlaps": most_first(&self.observed_overlaps, "observed"),
             "waits": self.waits.iter().map(Wait::to_json).collect::<Vec<_>>(),
             "held": holdings.into_iter().map(|held| held.to_json(self.is_stale(held, now))).collect::<Vec<_>>(),
         })
@@ -265,6 +275,13 @@ impl Report {
         let silent = Duration::try_from(now.duration_since(held.heard)).unwrap_or_default();
         self.scope.stale_after.is_some_and(|limit| silent > limit)
     }
+}
+
+/// The pairs, each with its agent as the member `of`.
+fn most_first(overlaps: &Overlaps, of: &str) -> Vec<Value> {
+    let mut sorted: Vec<_> = overlaps.iter().collect();
+    sorted.sort_by_key(|(_, overlap)| std::cmp::Reverse(overlap.count));
+    sorted.into_iter().map(|(pair, overlap)| overlap.to_json(of, pair)).collect()
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
@@ -284,12 +301,31 @@ fn key<'a>(line: &'a Line, item: &'a str) -> &'a str {
     line.resource_id.as_deref().unwrap_or(item)
 }
 
+// === impl Line ===
+
+impl Line {
+    fn is_observed(&self) -> bool {
+        self.decision.as_deref() == Some("observe")
+    }
+
+    /// The code, else the decision; of what only would have been refused both.
+    fn outcome(&self) -> String {
+        let decision = self.decision.as_deref().unwrap_or_default();
+        match self.code.as_deref() {
+            Some(code) if self.is_observed() => format!("{decision}: {code}"),
+            Some(code) => code.to_owned(),
+            None => decision.to_owned(),
+        }
+    }
+}
+
 // === impl Tally ===
 
 impl Tally {
     fn count(&mut self, line: &Line) {
         self.longest_wait = self.longest_wait.max(line.waited_ms);
         match line.kind.as_str() {
+            "decision" if line.is_observed() => self.observation(line),
             "decision" => self.decision(line),
             "landed" => self.landed += 1,
             "recovered" if line.result.as_deref() == Some("DOUBT") => self.doubts += 1,
@@ -316,13 +352,22 @@ impl Tally {
         }
     }
 
+    /// Neither a grant nor a refusal, whatever the tracker made of it.
+    fn observation(&mut self, line: &Line) {
+        self.doubts += u64::from(line.result.as_deref() == Some("DOUBT"));
+        let code = line.code.clone().unwrap_or_else(|| "other".to_owned());
+        *self.observations.entry(code).or_default() += 1;
+    }
+
     fn to_json(&self, of: &str, name: &str) -> Value {
         json!({
             of: name,
             "granted": self.grants.values().sum::<u64>(),
             "refused": self.refusals.values().sum::<u64>(),
+            "observed": self.observations.values().sum::<u64>(),
             "grants": self.grants,
             "refusals": self.refusals,
+            "observations": self.observations,
             "doubts": self.doubts,
             "landed": self.landed,
             "contested": self.contested,
@@ -336,10 +381,10 @@ impl Tally {
 // === impl Overlap, Wait, Holding ===
 
 impl Overlap {
-    fn to_json(&self, (item, refused, because_of): &(String, String, String)) -> Value {
+    fn to_json(&self, of: &str, (item, agent, because_of): &(String, String, String)) -> Value {
         json!({
             "item": item,
-            "refused": refused,
+            of: agent,
             "because_of": because_of,
             "count": self.count,
             "codes": self.codes,

@@ -17,7 +17,7 @@ use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::SqliteOptions;
 use crate::model::{Kind, Login, Status, Time};
 use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
-use crate::server::{Bind, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
+use crate::server::{Bind, Inherited, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
@@ -51,14 +51,14 @@ pub(super) fn gate(
 }
 
 /// The edge in front of a gate, its sockets open. Guarded sections run on the runtime that this is called on.
-pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: usize) -> anyhow::Result<Server> {
+pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: Inherited) -> anyhow::Result<Server> {
     let handle = tokio::runtime::Handle::current();
     let guard = GateGuard::new(Arc::clone(gate), handle.clone(), guard_config(config)?);
     let shared = Shared::new(guard, handle, upstream(config)?, pass(config)?)?;
-    let mut listening = server(config, inherited);
+    let mut listening = server(config, inherited.count());
     listening.limits.open = gate.ports().metrics.connections.clone();
     listening.limits.turned_away = gate.ports().metrics.turned_away.clone();
-    Ok(Server::bind(listening, shared)?)
+    Ok(Server::bind(listening, inherited, shared)?)
 }
 
 pub(super) fn dialect(config: &Config) -> anyhow::Result<Arc<dyn Dialect>> {

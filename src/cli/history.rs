@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::Value;
 
 use super::ConfigArgs;
 use super::admin::{Admin, check_item, encode};
@@ -24,7 +25,7 @@ pub struct HistoryArgs {
 }
 
 /// The columns, with where in an audit line their text is.
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     ("TIME", &["/time"]),
     ("KIND", &["/kind"]),
     ("DECISION", &["/decision"]),
@@ -34,11 +35,31 @@ const COLUMNS: [Column; 9] = [
     ("CHANGE", &["/change"]),
     ("RESULT", &["/result"]),
     ("HOLDER", &["/holder/account"]),
+    ("REASON", &["/reason"]),
 ];
 
 /// Prints a table, or the JSON of the gate.
 pub fn run(args: &HistoryArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let answer = Admin::of(&loaded.config)?.get(&format!("/history?item={}", encode(&args.item)))?;
-    print(&answer, "history", &COLUMNS, args.json, "the gate has recorded nothing about it")?;
+    let shown = if args.json { answer } else { in_words(answer) };
+    print(&shown, "history", &COLUMNS, args.json, "the gate has recorded nothing about it")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The agent of a line is who did it, except where a holding ends from outside: there it is who lost it.
+fn in_words(mut answer: Value) -> Value {
+    let lines = answer.get_mut("history").and_then(Value::as_array_mut);
+    for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let ended = matches!(line.get("kind").and_then(Value::as_str), Some("operator" | "revoked"));
+        let lost = line.get_mut("agent").filter(|agent| ended && agent.is_object()).map(Value::take);
+        if let Some(lost) = lost {
+            line.insert("change".to_owned(), format!("ends the holding of {}", name(&lost)).into());
+        }
+    }
+    answer
+}
+
+fn name(agent: &Value) -> String {
+    let account = agent["account"].as_str().unwrap_or_default();
+    agent["instance"].as_str().map_or_else(|| account.to_owned(), |instance| format!("{account} ({instance})"))
 }

@@ -53,29 +53,10 @@ pub enum Since {
 /// A list of the report: its name, heading and columns.
 type Section = (&'static str, &'static str, &'static [Column]);
 
-const TALLY: [Column; 8] = [
-    ("GRANTED", &["/granted"]),
-    ("REFUSED", &["/refused"]),
-    ("DOUBTS", &["/doubts"]),
-    ("CONTESTED", &["/contested"]),
-    ("REVOKED", &["/revoked"]),
-    ("BY HAND", &["/operator"]),
-    ("LONGEST WAIT (ms)", &["/longest_wait_ms"]),
-    ("REFUSALS", &["/refusals"]),
-];
-const ITEMS: [Column; 9] =
-    [("ITEM", &["/item"]), TALLY[0], TALLY[1], TALLY[2], TALLY[3], TALLY[4], TALLY[5], TALLY[6], TALLY[7]];
-const AGENTS: [Column; 9] =
-    [("AGENT", &["/agent"]), TALLY[0], TALLY[1], TALLY[2], TALLY[3], TALLY[4], TALLY[5], TALLY[6], TALLY[7]];
-const OVERLAPS: [Column; 7] = [
-    ("ITEM", &["/item"]),
-    ("REFUSED", &["/refused"]),
-    ("BECAUSE OF", &["/because_of"]),
-    ("TIMES", &["/count"]),
-    ("CODES", &["/codes"]),
-    ("FIRST", &["/first"]),
-    ("LAST", &["/last"]),
-];
+const ITEMS: [Column; 11] = tallied(("ITEM", &["/item"]));
+const AGENTS: [Column; 11] = tallied(("AGENT", &["/agent"]));
+const OVERLAPS: [Column; 7] = overlapping(("REFUSED", &["/refused"]));
+const OBSERVED: [Column; 7] = overlapping(("OBSERVED", &["/observed"]));
 const WAITS: [Column; 5] = [
     ("WAITED (ms)", &["/waited_ms"]),
     ("ITEM", &["/item"]),
@@ -90,15 +71,44 @@ const HELD: [Column; 5] = [
     ("LAST DECISION", &["/heard"]),
     ("STALE", &["/stale"]),
 ];
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     ("items", "By item", &ITEMS),
     ("agents", "By agent", &AGENTS),
     ("overlaps", "Who was refused because of whom", &OVERLAPS),
+    ("observed_overlaps", "Who would have been refused because of whom, by rules that only observe", &OBSERVED),
     ("waits", "Longest waits", &WAITS),
     ("held", "Held at the end, by these lines", &HELD),
 ];
 /// Lines read from the ledger at once.
 const BATCH: usize = 4096;
+
+const fn tallied(of: Column) -> [Column; 11] {
+    [
+        of,
+        ("GRANTED", &["/granted"]),
+        ("REFUSED", &["/refused"]),
+        ("OBSERVED", &["/observed"]),
+        ("DOUBTS", &["/doubts"]),
+        ("CONTESTED", &["/contested"]),
+        ("REVOKED", &["/revoked"]),
+        ("BY HAND", &["/operator"]),
+        ("LONGEST WAIT (ms)", &["/longest_wait_ms"]),
+        ("REFUSALS", &["/refusals"]),
+        ("WOULD HAVE BEEN REFUSED", &["/observations"]),
+    ]
+}
+
+const fn overlapping(who: Column) -> [Column; 7] {
+    [
+        ("ITEM", &["/item"]),
+        who,
+        ("BECAUSE OF", &["/because_of"]),
+        ("TIMES", &["/count"]),
+        ("CODES", &["/codes"]),
+        ("FIRST", &["/first"]),
+        ("LAST", &["/last"]),
+    ]
+}
 
 /// Prints tables, or JSON.
 pub fn run(args: &ReportArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {

@@ -20,7 +20,7 @@ use crate::gate::Gate;
 use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
 use crate::server::admin::{Admin, AdminConfig};
-use crate::server::{BindError, Certificates, Drained, Operator, Server};
+use crate::server::{Bind, BindError, Certificates, Drained, Inherited, Operator, Server};
 use crate::telemetry;
 
 /// `claimgate serve`
@@ -51,6 +51,7 @@ const GATES_OWN_DESCRIPTORS: u64 = 256;
 
 /// Runs until it is told to stop.
 pub fn run(args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let inherited = Inherited::take();
     let log = telemetry::init(&loaded.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(GATE_THREADS)
@@ -58,12 +59,17 @@ pub fn run(args: &ServeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the gate's runtime")?;
-    let ended = runtime.block_on(serve(args, &loaded.config, &log));
+    let ended = runtime.block_on(serve(args, &loaded.config, &log, inherited));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> anyhow::Result<ExitCode> {
+async fn serve(
+    args: &ServeArgs,
+    config: &Config,
+    log: &telemetry::Handle,
+    inherited: Inherited,
+) -> anyhow::Result<ExitCode> {
     // Heard from the first moment: a signal that nobody hears yet ends the process at once.
     let (stop, hup) = (told_to_stop()?, signal(SignalKind::hangup())?);
     raise_descriptors(config.server.max_connections);
@@ -75,7 +81,7 @@ async fn serve(args: &ServeArgs, config: &Config, log: &telemetry::Handle) -> an
     };
     let metrics = Metrics::default();
     let gate = compose::gate(config, &clock, &ledger, &metrics, fingerprint_key(config)?)?;
-    let server = compose::edge(config, &gate, inherited()).map_err(|error| at_its_key(config, error))?;
+    let server = compose::edge(config, &gate, inherited).map_err(|error| at_its_key(config, error))?;
     let admin = admin(config, &server, &gate, &metrics)?;
     let projector = Projector::start(
         Arc::clone(&ledger),
@@ -154,13 +160,12 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
 /// A socket that could not be had, with the key that asks for it.
 fn at_its_key(config: &Config, error: anyhow::Error) -> anyhow::Error {
     let Some(BindError::Listen { bind, .. }) = error.downcast_ref() else { return error };
-    let key = if *bind == config.server.listen.to_string() { "server.listen" } else { "[[server.listener]]" };
+    let key = match bind {
+        Bind::Inherited(_) => "LISTEN_FDS",
+        Bind::Tcp(address) if *address == config.server.listen => "server.listen",
+        Bind::Tcp(_) | Bind::Unix { .. } => "[[server.listener]]",
+    };
     error.context(key)
-}
-
-/// Sockets that the service manager opened for us (`LISTEN_FDS`).
-fn inherited() -> usize {
-    listenfd::ListenFd::from_env().len()
 }
 
 fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {

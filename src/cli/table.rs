@@ -46,6 +46,7 @@ pub(super) fn render(rows: &[Value], columns: &[Column]) -> String {
 fn cell(row: &Value, (_, pointers): &Column) -> String {
     match pointers.iter().find_map(|pointer| row.pointer(pointer)) {
         None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         Some(Value::String(text)) => plain(text),
         Some(other) => plain(&other.to_string()),
     }

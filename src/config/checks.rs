@@ -13,6 +13,9 @@ mod singletons;
 /// States that every item has without a label, and which therefore no label may be called.
 const BUILT_IN_STATES: [&str; 3] = ["none", "open", "closed"];
 
+/// Of the log.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// Names of states, each with the path at which it stands.
 type Named<'a> = Vec<(String, &'a String)>;
 
@@ -31,6 +34,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     super::once::check(config, out);
     outputs(config, out);
     web(config, out);
+    webhooks(config, out);
     first_day(config, out);
 }
 
@@ -61,6 +65,17 @@ fn web(config: &Config, out: &mut Merged<'_>) {
         out.warn(
             "web.mode = \"enforce\" without upstream.service_token_file: a session cannot be read with, so every form of \
              the web interface that changes an assignee, a label or a state will be refused"
+                .to_owned(),
+        );
+    }
+}
+
+/// They are taken, and lead to nothing: said, not refused.
+fn webhooks(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.webhook_secret_file.is_some() && config.upstream.service_token_file.is_none() {
+        out.warn(
+            "upstream.webhook_secret_file without upstream.service_token_file: webhooks will be taken and change \
+             nothing, since each only leads to a read, for which there is no token"
                 .to_owned(),
         );
     }
@@ -314,9 +329,23 @@ fn outputs(config: &Config, out: &mut Merged<'_>) {
         let message = "nothing would record the decisions: `audit.stdout` is off and `audit.file` is empty".to_owned();
         out.report_at(&["audit.stdout"], message, None);
     }
-    if let Err(error) = config.log.level.parse::<tracing_subscriber::filter::Targets>() {
-        let help = Some("write \"info\", or finer: \"info,claimgate::gate=debug\"".to_owned());
-        out.report_at(&["log.level"], format!("`log.level` is not understood: {error}"), help);
+    if let Some(why) = not_understood(&config.log.level) {
+        let help = format!("write one of {}, or targets like claimgate=debug,hyper=warn", LEVELS.join(", "));
+        out.report_at(&["log.level"], format!("`log.level` is not understood: {why}"), Some(help));
+    }
+}
+
+/// Why the log would not be what its level says. Its library takes any word that is no level for a module, and logs
+/// nothing else then.
+fn not_understood(level: &str) -> Option<String> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_directive = |part: &str| match part.split_once('=') {
+        Some((target, level)) => !target.is_empty() && !target.contains(char::is_whitespace) && is_level(level),
+        None => is_level(part),
+    };
+    match level.split(',').find(|part| !is_directive(part)) {
+        Some(part) => Some(format!("`{part}` is neither a level nor a target with one")),
+        None => level.parse::<tracing_subscriber::filter::Targets>().err().map(|error| error.to_string()),
     }
 }
 

@@ -50,9 +50,9 @@ pub(super) fn check_contents(config: &Config, out: &mut Merged<'_>) {
     if let Some(Err(error)) = readable(roots, false).map(check_roots) {
         out.report_at(&["upstream.ca_file"], format!("`upstream.ca_file`: {error}"), None);
     }
+    // No start fails for it, and no line is lost.
     if let Some(Err(message)) = config.audit.file.as_deref().map(can_be_made) {
-        let help = Some("make the directory; until then the audit waits in the ledger".to_owned());
-        out.report_at(&["audit.file"], format!("`audit.file`: {message}"), help);
+        out.warn(format!("`audit.file`: {message}: until it can be written, the audit waits in the ledger"));
     }
 }
 

@@ -158,13 +158,31 @@ fn mistakes_in_one_value() {
         ("[[singleton]]\nagents = [\"a\"]\nactions = [\"move\"]\nidle = \"1m\"\nper = \"item\"", "write `repository`"),
         ("[limits]\nitems = -1", "expected a whole number, not negative"),
         ("[limits]\nof = \"team\"", "write `agent` or `account`"),
-        ("[log]\nlevel = \"loud=very\"", "`log.level` is not understood"),
+        ("[log]\nlevel = \"loud=very\"", "`log.level` is not understood: `loud=very` is neither a level nor a target"),
+        (
+            "[log]\nlevel = \"warning\"",
+            "help: write one of off, error, warn, info, debug, trace, or targets like claimgate",
+        ),
+        ("[log]\nlevel = \"\"", "`log.level` is not understood"),
+        ("[log]\nlevel = \"claimgate\"", "`claimgate` is neither"),
+        ("[log]\nlevel = \"info,claimgate::gate\"", "`claimgate::gate` is neither"),
+        ("[log]\nlevel = \"info, hyper=warn\"", "` hyper=warn` is neither"),
+        ("[log]\nlevel = \"=debug\"", "`=debug` is neither"),
+        ("[log]\nlevel = \"a=b=debug\"", "`a=b=debug` is neither"),
         ("[log]\nformat = \"xml\"", "write `json` or `text`"),
         ("[server\n", "this is not TOML"),
         ("[server]\nworkers = 1\nworkers = 2", "this is not TOML: duplicate key"),
     ];
     for (text, fragment) in cases {
         check_refused(text, &[], &[fragment]);
+    }
+}
+
+#[test]
+fn levels_of_the_log() {
+    for level in ["off", "error", "warn", "WARN", "info", "debug", "trace", "info,claimgate::gate=debug,hyper=off"] {
+        let loaded = read_text(&format!("[log]\nlevel = \"{level}\""), &[], &[]);
+        assert_eq!(loaded.unwrap_or_else(|errors| panic!("{level}\n{errors}")).config.log.level, level);
     }
 }
 
@@ -389,6 +407,18 @@ fn a_reload_takes_what_judges_and_names_all_else() {
     ];
     assert_eq!(running.differences(&waiting), named);
     assert_eq!(waiting.differences(&running), named);
+}
+
+#[test]
+fn webhooks_that_lead_to_nothing_are_warned_of() {
+    let warned = |text: &str| read_text(text, &[], &[]).unwrap_or_else(|errors| panic!("{text}\n{errors}")).warnings;
+    // Readable by its owner alone.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let secret = format!("[upstream]\nwebhook_secret_file = {:?}\n", file.path());
+    let said = "upstream.webhook_secret_file without upstream.service_token_file";
+    let warnings = warned(&secret);
+    assert!(matches!(&warnings[..], [one] if one.0.starts_with(said)), "{warnings:?}");
+    assert_eq!(warned(&format!("{secret}service_token_file = {:?}\n", file.path())), []);
 }
 
 #[test]

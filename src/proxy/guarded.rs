@@ -3,6 +3,7 @@
 //! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
+use super::agent::{behind_misnamed, is_name};
 use super::headers::host_of;
 use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
 use super::{claims, own, reply, singletons, stated};
@@ -66,7 +67,6 @@ pub(super) struct Candidate {
 
 /// The header that names an instance.
 pub const AGENT_HEADER: &str = "claimgate-agent";
-const LONGEST_INSTANCE: usize = 64;
 
 // === impl GateGuard ===
 
@@ -89,6 +89,9 @@ impl GateGuard {
     }
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
+        if behind_misnamed(request.head.uri.path()).is_some() {
+            return self.refuse(&request, &misnamed());
+        }
         let path = split_agent_prefix(request.head.uri.path()).1;
         if claims::is_here(path) {
             return self.claims(request, body).await;
@@ -300,7 +303,8 @@ impl GateGuard {
 
 impl Guard for GateGuard {
     fn classify(&self, head: &Parts, peer: &Peer) -> Route {
-        if own::is_own(split_agent_prefix(head.uri.path()).1) {
+        let path = head.uri.path();
+        if own::is_own(behind_misnamed(path).unwrap_or(split_agent_prefix(path).1)) {
             return Route::Guarded;
         }
         let target = target_of(head);
@@ -399,11 +403,11 @@ fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<
 }
 
 fn checked(name: String) -> Result<String, Box<Rejection>> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
-    if !name.is_empty() && name.len() <= LONGEST_INSTANCE && name.bytes().all(plain) {
-        return Ok(name);
-    }
-    Err(identity("an agent's name has 1 to 64 letters, digits or any of - _ . : @"))
+    if is_name(&name) { Ok(name) } else { Err(misnamed()) }
+}
+
+fn misnamed() -> Box<Rejection> {
+    identity("an agent's name has 1 to 64 letters, digits or any of - _ . : @")
 }
 
 fn identity(message: &str) -> Box<Rejection> {

@@ -44,6 +44,9 @@ pub struct ListenerConfig {
     pub instance: Option<Arc<str>>,
 }
 
+/// The sockets that the service manager passed on (`LISTEN_FDS`), each to be opened once.
+pub struct Inherited(ListenFd);
+
 /// An open listener.
 pub(super) struct Bound {
     socket: Socket,
@@ -70,9 +73,12 @@ enum Live {
 }
 
 /// Opens all listeners, or none.
-pub(super) fn bind_all(configs: Vec<ListenerConfig>, limits: &Limits) -> Result<Vec<Bound>, BindError> {
-    let mut inherited = ListenFd::from_env();
-    configs.into_iter().map(|config| Bound::open(config, &mut inherited, limits)).collect()
+pub(super) fn bind_all(
+    configs: Vec<ListenerConfig>,
+    mut inherited: Inherited,
+    limits: &Limits,
+) -> Result<Vec<Bound>, BindError> {
+    configs.into_iter().map(|config| Bound::open(config, &mut inherited.0, limits)).collect()
 }
 
 // === impl ListenerConfig ===
@@ -94,12 +100,32 @@ impl std::fmt::Display for Bind {
     }
 }
 
+// === impl Inherited ===
+
+impl Inherited {
+    /// Takes them out of the environment, which names them only once. To be called before there are threads: it changes
+    /// the environment.
+    pub fn take() -> Self {
+        Self(ListenFd::from_env())
+    }
+
+    /// None, whatever the environment says.
+    pub fn none() -> Self {
+        Self(ListenFd::empty())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 // === impl Bound ===
 
 impl Bound {
     fn open(config: ListenerConfig, inherited: &mut ListenFd, limits: &Limits) -> Result<Self, BindError> {
         let certificates = config.tls.map(|files| Certificates::load(files, limits.http2)).transpose()?;
-        let wrong = |source| BindError::Listen { bind: config.bind.to_string(), source };
+        let wrong = |source| BindError::Listen { bind: config.bind.clone(), source };
         let socket = open(&config.bind, inherited).map_err(wrong)?;
         socket.set_nonblocking().map_err(wrong)?;
         socket.set_send_buffer(limits.send_buffer).map_err(wrong)?;
@@ -173,9 +199,12 @@ fn take(inherited: &mut ListenFd, index: usize) -> io::Result<Socket> {
     if let Ok(Some(listener)) = inherited.take_tcp_listener(index) {
         return Ok(Socket::Tcp(listener));
     }
-    match inherited.take_unix_listener(index)? {
-        Some(listener) => Ok(Socket::Unix(listener)),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, "the service manager passed no such socket")),
+    match inherited.take_unix_listener(index) {
+        Ok(Some(listener)) => Ok(Socket::Unix(listener)),
+        Ok(None) => Err(io::Error::new(io::ErrorKind::NotFound, "it was not passed")),
+        Err(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "what was passed is neither a TCP nor a unix socket"))
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub use self::drain::Drain;
 use self::limits::Gauge;
 pub use self::limits::Limits;
 use self::listen::{Acceptor, Bound};
-pub use self::listen::{Bind, ListenerConfig};
+pub use self::listen::{Bind, Inherited, ListenerConfig};
 pub use self::operator::Operator;
 #[doc(hidden)]
 pub use self::sniff::sniff;
@@ -54,7 +54,7 @@ pub enum BindError {
     #[error("cannot listen on {bind}: {source}")]
     Listen {
         /// Which.
-        bind: String,
+        bind: Bind,
         /// Why.
         source: io::Error,
     },
@@ -92,13 +92,13 @@ pub enum Drained {
 
 impl Server {
     /// Opens the sockets and reads the certificates; serves nothing yet.
-    pub fn bind(config: ServerConfig, shared: Arc<Shared>) -> Result<Self, BindError> {
+    pub fn bind(config: ServerConfig, inherited: Inherited, shared: Arc<Shared>) -> Result<Self, BindError> {
         if config.listeners.is_empty() {
             return Err(BindError::Nowhere);
         }
         let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         Ok(Self {
-            bound: listen::bind_all(config.listeners, &config.limits)?,
+            bound: listen::bind_all(config.listeners, inherited, &config.limits)?,
             workers: workers.max(1),
             limits: Gauge::new(config.limits),
             drain: Drain::new(),

@@ -108,7 +108,6 @@ fn check_reads_what_a_start_reads() {
     let (empty, token, none) = (file("empty", " \n"), file("token", "hush\n"), file("none.pem", "no PEM\n"));
     let tls = |cert: &str, key: &str| format!("[server.tls]\ncertificate = {cert:?}\nkey = {key:?}\n");
     let ca = |file: &str| format!("[upstream]\nurl = \"https://h\"\nca_file = {file:?}\n");
-    let missing = directory.path().join("missing/audit.log");
     let cases = [
         (
             format!("[server]\nadmin_token_file = {empty:?}\n"),
@@ -121,8 +120,6 @@ fn check_reads_what_a_start_reads() {
         (tls(&cert, &none), "`server.tls.key`: ", "none.pem holds no private key in PEM"),
         (tls(&cert, &other), "`server.tls.certificate`: ", "cannot use the certificate"),
         (ca(&none), "`upstream.ca_file`: ", "no certificate in it"),
-        (format!("[audit]\nfile = {missing:?}\n"), "`audit.file`: ", "missing is not a directory"),
-        (format!("[audit]\nfile = {:?}\n", directory.path()), "`audit.file`: ", "is a directory"),
     ];
     for (text, of, what) in cases {
         let output = claimgate(&WITH_FILE, &text, &[]);
@@ -135,6 +132,20 @@ fn check_reads_what_a_start_reads() {
         format!("{}[upstream]\nservice_token_file = {token:?}\n[audit]\nfile = \"audit.log\"\n", tls(&cert, &key));
     check_printed(&WITH_FILE, &good, &[], &["listens on https://"]);
     check_printed(&WITH_FILE, &ca(&cert), &[], &["https://h"]);
+}
+
+/// A start does not fail for it either: the lines wait in the ledger.
+#[test]
+fn an_audit_that_cannot_be_written_is_warned_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing/audit.log");
+    for (file, what) in [(missing.as_path(), "missing is not a directory"), (directory.path(), "is a directory")] {
+        let output = claimgate(&WITH_FILE, &format!("[audit]\nfile = {file:?}\n"), &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.starts_with("warning: `audit.file`: ") && said.contains(what), "{said}");
+        assert!(said.ends_with("until it can be written, the audit waits in the ledger\n"), "{said}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claimgate::proxy::{Body, Guard, PassAll, PassConfig, Shared, boxed, full};
-use claimgate::server::{Certificates, Drain, Drained, ListenerConfig, Server, ServerConfig};
+use claimgate::server::{Certificates, Drain, Drained, Inherited, ListenerConfig, Server, ServerConfig};
 use claimgate::upstream::UpstreamConfig;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -54,7 +54,7 @@ impl Plan {
     pub fn start(self) -> Gate {
         let handle = tokio::runtime::Handle::current();
         let shared = Shared::new(self.guard, handle, self.upstream, self.pass).unwrap();
-        let server = Server::bind(self.server, shared).unwrap();
+        let server = Server::bind(self.server, Inherited::none(), shared).unwrap();
         let address = server.addresses()[0].unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         let (drain, certificates) = (server.drain(), server.certificates());
         let running = tokio::spawn(async move { server.run(std::future::pending()).await.unwrap() });

@@ -1,5 +1,6 @@
 //! Integration tests: one binary.
 
+mod activation;
 mod audit;
 mod claims;
 mod claims_api;
@@ -8,6 +9,7 @@ mod conformance;
 mod corpus;
 mod crash;
 mod deploy;
+mod documented;
 mod e2e;
 mod edge_admin;
 mod edge_git;

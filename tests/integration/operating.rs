@@ -321,6 +321,41 @@ async fn a_report_without_a_log_says_what_to_name() {
     assert!(said.err.contains("such as 2h"), "{}", said.err);
 }
 
+/// What a rule only observes is neither a grant nor a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_of_a_day_that_was_only_observed_says_what_would_have_been_refused() {
+    let forge = e2e::forge(&["ann", "bob"]).await;
+    let raced = backlog_issue(&forge).number;
+    let gate = Setup::before(&forge.base_url()).config("[assignment]\nmode = \"observe\"\n").start().await;
+    gate.agent("ann").claim(raced).await.granted();
+    let answer = gate.agent("bob").claim(raced).await;
+    assert!(answer.status < 300 && answer.decision().starts_with("observe; code=already_assigned"), "{answer:?}");
+    let printed = || async { gate.audit().iter().any(|line| line["decision"] == "observe").then_some(()) };
+    eventually(printed, std::time::Duration::from_secs(10)).await.expect("the last line is printed");
+
+    let log = gate.stdout();
+    let report = claimgate(&["report", "-", "--json"], &log).await.json();
+    for (list, of, name, granted, observed) in
+        [("agents", "agent", "ann", 1, 0), ("agents", "agent", "bob", 0, 1), ("items", "item", &item(raced), 1, 1)]
+    {
+        let row = row(&report, list, of, name);
+        assert_eq!((&row["granted"], &row["observed"]), (&json!(granted), &json!(observed)), "{row:#}");
+        assert_eq!((&row["refused"], &row["refusals"]), (&json!(0), &json!({})), "{row:#}");
+    }
+    assert_eq!(row(&report, "agents", "agent", "bob")["observations"], json!({ "already_assigned": 1 }));
+    assert_eq!(report["overlaps"], json!([]));
+    let other = &report["observed_overlaps"][0];
+    assert_eq!((&other["observed"], &other["because_of"]), (&json!("bob"), &json!("ann")), "{report:#}");
+
+    let table = claimgate(&["report", "-"], &log).await.out;
+    assert!(table.contains("Who would have been refused because of whom, by rules that only observe:"), "{table}");
+    assert!(!table.contains("Who was refused"), "{table}");
+    let line = table.lines().find(|line| line.starts_with(&item(raced))).expect("its row");
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(cells[..4], [&item(raced), "1", "0", "1"], "{table}");
+    assert!(line.ends_with("already_assigned 1"), "{table}");
+}
+
 /// A silent holder is one of whom the lines tell nothing.
 #[tokio::test]
 async fn a_report_marks_who_is_silent() {

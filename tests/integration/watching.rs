@@ -219,6 +219,31 @@ async fn without_a_service_token_a_release_says_what_is_left_to_do() {
     stop_and_verify(gate, 2).await;
 }
 
+/// Who lost the item did not end its own holding.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_says_why_a_holding_ended_and_whose() {
+    let forge = forge().await;
+    let (released, reassigned) = (backlog_issue(&forge).number, backlog_issue(&forge).number);
+    let gate = e2e::gate(&forge).await;
+    gate.agent("ann").below("/as/w1").claim(released).await.granted();
+    gate.agent("ann").claim(reassigned).await.granted();
+    let said = claimgate(&gate, &["release", &item(released), "--reason", "worker died"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    forge.outside_assign("acme", REPO, reassigned, &["bob"]);
+    gate.agent("ann").release(reassigned).await.refused(409, "not_holder");
+
+    let row = async |number: u64, kind: &str| {
+        let told = claimgate(&gate, &["history", &item(number)]).await.out;
+        let rows = told.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "));
+        rows.into_iter().find(|row| row.starts_with(kind)).unwrap_or_else(|| panic!("no {kind}: {told}"))
+    };
+    let operator = row(released, "operator").await;
+    assert_eq!(operator, "operator - - - - ends the holding of ann (w1) - - worker died");
+    let revoked = row(reassigned, "revoked").await;
+    assert!(revoked.starts_with("revoked - - - - ends the holding of ann - "), "{revoked}");
+    assert!(row(released, "decision").await.starts_with("decision admit - ann w1 "));
+}
+
 // === outside edits, noticed without a request ===
 
 /// Blind is what the gate is with a token that the tracker refuses: said once, and once when it sees again.
@@ -500,7 +525,7 @@ async fn the_mode_is_switched_at_run_time() {
 
     let history = claimgate(&gate, &["history", &item(number)]).await;
     let rows: Vec<Vec<&str>> = history.out.lines().map(|line| line.split_whitespace().collect()).collect();
-    let heading = ["TIME", "KIND", "DECISION", "CODE", "ACCOUNT", "INSTANCE", "CHANGE", "RESULT", "HOLDER"];
+    let heading = ["TIME", "KIND", "DECISION", "CODE", "ACCOUNT", "INSTANCE", "CHANGE", "RESULT", "HOLDER", "REASON"];
     assert_eq!(rows[0], heading, "{}", history.out);
     let told: Vec<[&str; 4]> = rows[1..].iter().map(|row| [row[2], row[3], row[7], row[8]]).collect();
     let newest_first = [

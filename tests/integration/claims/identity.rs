@@ -43,6 +43,34 @@ async fn two_instances_are_two_agents() {
     }
 }
 
+/// By the path as by the header. No tracker has such a place, and nothing is sent to it.
+#[tokio::test]
+async fn a_name_that_no_agent_may_have_is_told_so() {
+    let (forge, gate) = shared().await;
+    let number = e2e::backlog_issue(&forge).number;
+    let long = "a".repeat(65);
+    let by_path = ["wörker".replace('ö', "%C3%B6"), "a+b".to_owned(), long.clone(), String::new()];
+    let mut answers = Vec::new();
+    for name in by_path {
+        let mut agent = gate.agent("bot").below(&format!("/as/{name}"));
+        answers.push(agent.claim(number).await);
+        let next = serde_json::json!({ "repository": REPO });
+        answers.push(agent.call(http::Method::POST, "/_claimgate/v1/claims/next", Some(next)).await);
+    }
+    answers.push(gate.agent("bot").with("claimgate-agent", "a+b").claim(number).await);
+    answers.push(gate.agent("bot").with("claimgate-agent", &long).claim(number).await);
+    for answer in answers {
+        let message = answer.refused(409, "identity_required").json()["message"].clone();
+        assert!(
+            message.as_str().is_some_and(|it| it.contains("1 to 64 letters, digits or any of - _ . : @")),
+            "{message}"
+        );
+    }
+    assert!(forge.issue(REPO, number).assignees.is_empty());
+    gate.agent("bot").below("/as/w:1@host").claim(number).await.granted();
+    assert_eq!(gate.claim(number).await["agent"]["instance"], "w:1@host");
+}
+
 #[tokio::test]
 async fn one_instance_is_the_same_by_either_source() {
     let (forge, gate) = shared().await;
