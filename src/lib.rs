@@ -47,11 +47,11 @@
 //! | 5 parse | `GateGuard::write` reads the body, the dialect's `parse` understands it | `proxy/guarded.rs`, `dialect/forgejo/parse.rs` |
 //! | 6 identify | `GateGuard::whose` finds credential and instance, `Section::identify` the account | `proxy/guarded.rs`, `gate/section.rs` |
 //! | 7 detach | `Gate::submit`: a task of its own, which the connection waits for | `gate/mod.rs` |
-//! | 8 enter | `Section::resolve` finds the item's id, `Section::enter` its lane, `Section::open` the ledger (T1) | `gate/section.rs`, `gate/lanes.rs` |
-//! | 9 observe | `Section::observe`, then `Section::reconcile` for what changed outside the gate | `gate/section.rs` |
+//! | 8 enter | `Section::resolve` finds the item's id, `Section::enter` its lane, `Section::open` the ledger (T1) | `gate/section.rs`, `gate/section/reading.rs`, `gate/lanes.rs` |
+//! | 9 observe | `Section::observe`, then `Section::reconcile` for what changed outside the gate | `gate/section.rs`, `gate/section/reading.rs` |
 //! | 10 decide | `decide` | `admission/decide.rs` |
 //! | 11 send | `Section::send` (T2), then `send_once` | `gate/section.rs`, `upstream/http.rs` |
-//! | 12 settle and reply | `Section::read_back`, `judge`, `Section::settle` (T3), `decided` | `gate/section.rs`, `admission/verdict.rs`, `proxy/reply.rs` |
+//! | 12 settle and reply | `Section::read_back`, `judge`, `Section::settle` (T3), `decided` | `gate/section.rs`, `gate/section/reading.rs`, `admission/verdict.rs`, `proxy/reply.rs` |
 //!
 //! The account is asked for inside the detached task, because that may take a request to the tracker. `Section::item` is
 //! steps 8 to 12 on one screen; read that first.
