@@ -557,11 +557,12 @@ async fn each_write_has_its_attempt(world: &World, sends: usize) {
 /// I1: never two, unless a recorded revocation lies between. I2: every grant is recorded.
 async fn never_two_holders(world: &World, setting: Setting, beliefs: &Beliefs) {
     let lines = world.lines().await;
-    // What a human's form has done may show only later.
+    // What such a write has done may show only later, on a line that does not say it.
     let of_human = |line: &Value| name(&line["agent"]) == "gardener" || name(&line["agent"]).starts_with("session:");
     let by_anyone = |line: &Value| setting.release_by == By::Anyone && line["change"] == "assignees=[]";
-    let lawful = lines.iter().filter(|line| of_human(line) || by_anyone(line));
-    let above_the_rules: HashSet<&Value> = lawful.map(|line| &line["id"]).collect();
+    let takes_over = |line: &Value| line["intent"] == "take_over";
+    let lawful = lines.iter().filter(|line| of_human(line) || by_anyone(line) || takes_over(line));
+    let may_take_away: HashSet<&Value> = lawful.map(|line| &line["id"]).collect();
     for overlap in beliefs.overlaps.lock().unwrap().iter() {
         let resource = format!("{REPO}#{}", overlap.issue);
         // An answer may be on its way for a while: what counts is the last line that the agent itself had written.
@@ -576,8 +577,8 @@ async fn never_two_holders(world: &World, setting: Setting, beliefs: &Beliefs) {
         let between = |line: &&Value| (since + 1..=until).contains(&line["seq"].as_u64().unwrap());
         let revoked = |line: &Value| {
             let ended = matches!(line["kind"].as_str(), Some("revoked" | "operator")) && name(&line["agent"]) == *first;
-            let lawful = above_the_rules.contains(&line["id"]) || line["intent"] == "take_over";
-            line["resource"] == *resource && (ended || lawful && name(&line["holder"]) != *first)
+            let lawful = may_take_away.contains(&line["id"]) && name(&line["holder"]) != *first;
+            line["resource"] == *resource && (ended || lawful)
         };
         let story = || told_by(&lines, &resource);
         assert!(lines.iter().filter(between).any(revoked), "{overlap:?}, since {since}\n{}", story());
