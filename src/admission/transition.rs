@@ -454,8 +454,7 @@ fn resolve(
             *stood = Some(Box::new((record.fence, record.holding.clone())));
         }
         let attempt = Attempt { state, ..doubtful_attempt(record, doubt, stamp) };
-        let already = matches!(&attempt.ownership, Ownership::Becomes(actor)
-            if record.holding.as_ref().is_some_and(|held| held.actor.same_agent(actor)));
+        let already = matches!(&attempt.ownership, Ownership::Becomes(actor) if record.is_held_by(actor));
         if state == AttemptState::Landed && !already {
             own(record, &attempt, shown, stamp);
         } else if state == AttemptState::Landed

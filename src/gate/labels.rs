@@ -52,7 +52,7 @@ impl Gate {
         named(refs, seen, &known)
     }
 
-    /// What the change names, besides the labels that the item carries. A name that is no label's is taken at its word.
+    /// What the change names, besides the labels that the item carries. What it sets must be a label, where all of them may be read.
     pub(super) async fn named_labels(
         &self,
         change: &SetChange<LabelRef>,
@@ -88,7 +88,7 @@ impl Gate {
         let mut whole = false;
         for reader in std::iter::once(credential).chain(&self.ports.service) {
             if !whole && named(refs, seen, &all).is_none() {
-                let shared = self.shared_labels(address, reader).await?;
+                let shared = self.labels_of(address, true, reader).await?;
                 whole = shared.is_some();
                 all.extend(shared.into_iter().flatten());
             }
@@ -115,11 +115,7 @@ impl Gate {
         Ok(self.labels_of(address, of_owner, credential).await?.unwrap_or_default())
     }
 
-    /// The labels of the organisation that owns the repository; none of a person's. `None`: the caller may not see them.
-    async fn shared_labels(&self, address: &Address, credential: &Credential) -> Result<Option<Vec<Label>>, Stop> {
-        self.labels_of(address, true, credential).await
-    }
-
+    /// The same; of an owner that is a person there are none. `None`: the caller may not see the organisation's.
     async fn labels_of(
         &self,
         address: &Address,

@@ -121,7 +121,7 @@ fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) ->
 
 fn holds_already(record: &ItemRecord, doubt: &Doubt) -> bool {
     match &doubt.ownership {
-        Ownership::Becomes(actor) => record.holding.as_ref().is_some_and(|held| held.actor.same_agent(actor)),
+        Ownership::Becomes(actor) => record.is_held_by(actor),
         Ownership::Ends => record.holding.is_none(),
         Ownership::Keep => true,
     }
