@@ -16,6 +16,7 @@
     reason = "counts of a run are small, and an index is rounded on purpose"
 )]
 
+mod floor;
 mod forge;
 
 use std::cell::RefCell;
@@ -46,11 +47,13 @@ fn main() {
         return;
     }
     let forge = forge::start();
+    let floor = floor::start(forge);
     let gate = Gate::start(forge);
     heading("as many as the clients can make");
     for clients in chosen("CLAIMGATE_BENCH_CLIENTS", &[1, 4, 8, 16]) {
         let direct = measure(forge, clients, claim_directly);
         direct.print(&format!("direct GET+PATCH+GET, {clients} clients"));
+        measure(floor, clients, claim_through).print(&format!("the floor, {clients} clients"));
         let before = gate.cpu();
         let gated = measure(gate.listen, clients, claim_through);
         gated.print(&format!("through the gate, {clients} clients"));
@@ -61,6 +64,7 @@ fn main() {
     for rate in chosen("CLAIMGATE_BENCH_RATES", &[500, 1000, 2000]) {
         let direct = arrive(forge, rate, claim_directly);
         direct.print(&format!("direct GET+PATCH+GET, {rate}/s"));
+        arrive(floor, rate, claim_through).print(&format!("the floor, {rate}/s"));
         let gated = arrive(gate.listen, rate, claim_through);
         gated.print(&format!("through the gate, {rate}/s"));
         println!("{:<34} {:>28.2} ms more at p99", "  difference", gated.at(0.99) - direct.at(0.99));
