@@ -128,6 +128,7 @@ pub fn shorten(name: &str) -> String {
 /// Unicode simple folding, and a little more (`ı` folds to `i`): equal letters are equal here too.
 fn fold_char(letter: char) -> char {
     match letter {
+        ascii if ascii.is_ascii() => ascii.to_ascii_lowercase(),
         // The three pairs whose fold is not the lower case of a single upper-case letter.
         '\u{1FD3}' => '\u{390}',
         '\u{1FE3}' => '\u{3B0}',
