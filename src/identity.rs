@@ -7,9 +7,8 @@
 //! is ever kept, logged or compared.
 
 use crate::dialect::{Credential, Dialect, Whoami, WireResponse};
-use crate::effect::audit::hex;
 use crate::effect::{BoxFuture, Identify, IdentifyError, Metrics, Upstream};
-use crate::model::{Account, Fingerprint};
+use crate::model::{Account, Fingerprint, hex};
 use hmac::{Hmac, Mac};
 use moka::Expiry;
 use moka::future::Cache;
@@ -40,7 +39,8 @@ pub struct Directory {
     dialect: Arc<dyn Dialect>,
     upstream: Arc<dyn Upstream>,
     metrics: Metrics,
-    key: SecretSlice<u8>,
+    /// With its key in it.
+    mac: Hmac<Sha256>,
     known: Cache<Fingerprint, Account>,
     /// Whose each credential was when that was last asked. Enough to tell who was heard of, never to judge by.
     last: Cache<Fingerprint, Account>,
@@ -96,13 +96,14 @@ impl Directory {
         dialect: Arc<dyn Dialect>,
         upstream: Arc<dyn Upstream>,
         metrics: Metrics,
-        key: SecretSlice<u8>,
+        key: &SecretSlice<u8>,
         limits: DirectoryLimits,
     ) -> Self {
         let known = Cache::builder().max_capacity(limits.capacity).expire_after(limits).build();
         let last = Cache::builder().max_capacity(limits.capacity).time_to_idle(LAST_KNOWN_FOR).build();
         let asking = Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS));
-        Self { dialect, upstream, metrics, key, known, last, asking }
+        let mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose_secret()).expect("HMAC takes any key");
+        Self { dialect, upstream, metrics, mac, known, last, asking }
     }
 
     async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
@@ -128,7 +129,7 @@ impl Directory {
 
 impl Identify for Directory {
     fn fingerprint(&self, credential: &Credential) -> Fingerprint {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.key.expose_secret()).expect("HMAC takes any key");
+        let mut mac = self.mac.clone();
         mac.update(&credential.material());
         Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
     }

@@ -8,7 +8,7 @@
 //! It is the client's own wish and no rule, so nothing lifts it.
 
 use super::{Question, Verdict};
-use crate::model::{Code, Holding, Locator, Login, OpenState, Rejection, Shown, Status};
+use crate::model::{Code, Holding, Locator, Login, OpenState, Rejection, Shown, Status, hex};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -64,9 +64,7 @@ impl StateTag {
         list(&mut digest, &assignees.collect::<Vec<_>>());
         list(&mut digest, &statuses.collect::<Vec<_>>());
         list(&mut digest, &[shown.state.as_str().to_owned()]);
-        let hex =
-            digest.finalize().iter().take(TAG_BYTES).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-        Self(hex)
+        Self(hex(&digest.finalize()[..TAG_BYTES]))
     }
 
     /// From what stands between the quotes.

@@ -34,7 +34,7 @@ pub(super) fn gate(
         Arc::clone(&dialect),
         Arc::clone(&upstream),
         metrics.clone(),
-        fingerprint_key,
+        &fingerprint_key,
         directory_limits(config),
     ));
     let ports = Ports {

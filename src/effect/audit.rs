@@ -4,7 +4,7 @@
 //! line's bytes with the member `hash` left out; `prev_hash` is the hash of the line
 //! before. `claimgate audit verify` checks this with code of its own.
 
-use crate::model::{Actor, Code, Fence, Fingerprint, Holding, Kind, Locator, ResourceKey, Shown, Status, Time};
+use crate::model::{Actor, Code, Fence, Fingerprint, Holding, Kind, Locator, ResourceKey, Shown, Status, Time, hex};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -292,13 +292,4 @@ pub fn rfc3339(time: Time) -> String {
 
 fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -198,7 +198,7 @@ impl Errand {
             ClaimCall::Release(address, labels) => self.give_up(address, labels).boxed(),
             ClaimCall::HandOver(address, to) => self.hand_over(address, to).boxed(),
         };
-        let done = self.passage.unless_gone(call, tell.closed()).await.unwrap_or(Err(End::Gone));
+        let done = self.passage.unless_gone(Box::pin(call), tell.closed()).await.unwrap_or(Err(End::Gone));
         // The caller may have gone: the same request again tells it where it stands.
         match done {
             Ok(claimed) => drop(tell.send(claimed)),
@@ -208,7 +208,7 @@ impl Errand {
     }
 
     async fn run_next(&self, search: &Search, mut tell: oneshot::Sender<Claimed>) {
-        let found = self.passage.unless_gone(self.next(search), tell.closed()).await;
+        let found = self.passage.unless_gone(Box::pin(self.next(search)), tell.closed()).await;
         match found.unwrap_or(Err(End::Gone)) {
             Ok(None) => drop(tell.send(Claimed::Nothing)),
             Ok(Some(taken)) => {
@@ -249,7 +249,8 @@ impl Errand {
             IdentifyError::Refused(response) => self.denied(*response),
             IdentifyError::Unreadable(why) => self.unreadable(&why),
         })?;
-        let caller = self.gate.caller(&self.gate.rules(), account, self.sender.instance.clone(), credential);
+        let print = self.gate.ports.identify.fingerprint(credential);
+        let caller = self.gate.caller(&self.gate.rules(), account, self.sender.instance.clone(), print);
         self.place.becomes(&caller).map_err(|crowded| self.refuse(no_place(&crowded)))?;
         Ok(caller)
     }

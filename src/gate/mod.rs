@@ -33,8 +33,8 @@ use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{Bulk, Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Instance, Locator, Login, Ownership, Rejection,
-    ResourceKey,
+    Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
+    Rejection, ResourceKey,
 };
 use arc_swap::ArcSwap;
 use bulk::BulkSection;
@@ -301,8 +301,9 @@ impl Gate {
 
     /// A place for the sender, by what is known of it without asking.
     fn place(&self, credential: &Credential, instance: Option<&Instance>) -> Result<Arc<Place>, Crowded> {
-        match self.ports.identify.known(&self.ports.identify.fingerprint(credential)) {
-            Some(account) => self.crowd.agent(&self.caller(&self.rules(), account, instance.cloned(), credential)),
+        let print = self.ports.identify.fingerprint(credential);
+        match self.ports.identify.known(&print) {
+            Some(account) => self.crowd.agent(&self.caller(&self.rules(), account, instance.cloned(), print)),
             None => self.crowd.stranger(),
         }
     }
@@ -372,13 +373,13 @@ impl Gate {
         rules: &Rules,
         account: crate::model::Account,
         instance: Option<Instance>,
-        credential: &Credential,
+        credential: Fingerprint,
     ) -> Caller {
         let listed = |list: &BTreeSet<Login>| account.login().is_some_and(|login| list.contains(login));
         Caller {
             shared: listed(&rules.shared_accounts),
             overrider: listed(&rules.assignment.overriders),
-            credential: self.ports.identify.fingerprint(credential),
+            credential,
             actor: crate::model::Actor { account, instance },
         }
     }
@@ -451,7 +452,8 @@ async fn guarded(section: &impl Guarded, passage: &Passage) -> Option<Reply> {
 
 /// The section, dropped where its client goes before anything is durable.
 async fn detached(section: impl Guarded, passage: &Passage, mut reply: oneshot::Sender<Reply>) {
-    let done = passage.unless_gone(guarded(&section, passage), reply.closed()).await;
+    // On the heap: the walk is long, and would be moved from one place to the next.
+    let done = passage.unless_gone(Box::pin(guarded(&section, passage)), reply.closed()).await;
     if let Some(done) = done.flatten() {
         // The client may have gone: what it would have been told is in the ledger.
         drop(reply.send(done));

@@ -70,10 +70,9 @@ impl Passage {
     /// Carries the request out. `None`: it was dropped, since its client had gone.
     pub(super) async fn unless_gone<T>(
         &self,
-        run: impl Future<Output = T>,
+        mut run: impl Future<Output = T> + Unpin,
         gone: impl Future<Output = ()>,
     ) -> Option<T> {
-        tokio::pin!(run);
         tokio::select! {
             biased;
             () = gone => if self.abandon() { return None },

@@ -14,11 +14,11 @@ use crate::effect::{
     Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
 };
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Goal, ItemRecord, Label, Locator, Rejection, ResourceKey,
-    Snapshot, Status,
+    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Label, Locator, Rejection,
+    ResourceKey, Snapshot, Status,
 };
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 mod creation;
@@ -32,6 +32,8 @@ pub(super) struct Section {
     /// Those in force when it began: one write is judged by one set of rules.
     rules: Arc<Rules>,
     ask: Ask,
+    /// Of the credential.
+    print: OnceLock<Fingerprint>,
     /// Its own or its errand's; none is needed for what the gate writes itself.
     place: Option<Arc<Place>>,
     /// What to settle should the section panic.
@@ -103,7 +105,12 @@ const HERD: Duration = Duration::from_secs(2);
 
 impl Section {
     pub(super) fn new(gate: Arc<Gate>, ask: Ask, place: Option<Arc<Place>>) -> Self {
-        Self { rules: gate.rules(), gate, ask, place, entered: Mutex::new(None), stray: Mutex::new(None) }
+        let (print, entered, stray) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { rules: gate.rules(), gate, ask, print, place, entered, stray }
+    }
+
+    fn print(&self) -> &Fingerprint {
+        self.print.get_or_init(|| self.gate.ports.identify.fingerprint(&self.ask.credential))
     }
 
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
@@ -252,7 +259,7 @@ impl Section {
             IdentifyError::Refused(response) => Stop::Tracker(response),
             IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.locator(), &why)),
         })?;
-        let mut caller = self.gate.caller(&self.rules, account, self.ask.instance.clone(), &self.ask.credential);
+        let mut caller = self.gate.caller(&self.rules, account, self.ask.instance.clone(), self.print().clone());
         caller.overrider |= self.ask.operator;
         self.gate.notice_addresses(&caller, &self.ask);
         if caller.shared && caller.actor.instance.is_none() && !caller.overrider {

@@ -7,6 +7,7 @@
 mod actor;
 mod attempt;
 mod change;
+mod digest;
 mod holding;
 mod item;
 mod once;
@@ -18,6 +19,7 @@ mod time;
 pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
 pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Ownership, Settled};
 pub use change::{Change, Goal, LabelRef, OpenState, Reach, SetChange, SetGoal};
+pub use digest::hex;
 pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
 pub use item::{Locator, Project, ResourceKey};
 pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};

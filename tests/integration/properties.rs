@@ -3,11 +3,11 @@
 use crate::support::{Moment, Q, REPO, Told, Trap, World};
 use claimgate::admission::{By, Outside as OutsideEdits};
 use claimgate::dialect::{Address, Filter, Order};
-use claimgate::effect::audit::{GENESIS, hex};
+use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Decision, Ledger as _};
 use claimgate::fake_forge::{Fault, Logged, Matcher, Options};
 use claimgate::gate::{ClaimCall, Relabelling, Search, Verify};
-use claimgate::model::{Actor, AttemptState, Locator, Login, Project};
+use claimgate::model::{Actor, AttemptState, Locator, Login, Project, hex};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

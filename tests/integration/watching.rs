@@ -79,7 +79,7 @@ impl Client {
         let body = payload.to_string();
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
         mac.update(body.as_bytes());
-        let hex = claimgate::effect::audit::hex(&mac.finalize().into_bytes());
+        let hex = claimgate::model::hex(&mac.finalize().into_bytes());
         let signature = if header.ends_with("-256") { format!("sha256={hex}") } else { hex };
         self.send(Method::POST, WEBHOOKS, &[(header, &signature)], body.into()).await.status
     }

@@ -57,8 +57,7 @@ impl Section {
         note.change = self.asked();
         note.took = self.took();
         note.resource = Some(self.locator());
-        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
-        note.agent = self.actor(&print).map(|actor| (actor, print));
+        note.agent = self.actor(self.print()).map(|actor| (actor, self.print().clone()));
         self.ask.about.fill(&mut note);
         note
     }

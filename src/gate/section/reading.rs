@@ -67,16 +67,14 @@ impl Section {
     }
 
     pub(super) async fn learn(&self, address: &Address, seen: &Snapshot) {
-        let print = self.gate.ports.identify.fingerprint(&self.ask.credential);
         let locator = address.locator();
-        self.gate.reads.learn_reader(&print, &locator.project);
+        self.gate.reads.learn_reader(self.print(), &locator.project);
         self.gate.reads.learn_key(&locator, &seen.key).await;
     }
 
     pub(super) fn tracker_denies(&self, response: WireResponse) -> Stop {
         if response.status == http::StatusCode::UNAUTHORIZED {
-            let identify = &self.gate.ports.identify;
-            identify.forget(&identify.fingerprint(&self.ask.credential));
+            self.gate.ports.identify.forget(self.print());
         }
         Stop::Tracker(Box::new(response))
     }

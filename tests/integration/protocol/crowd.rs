@@ -301,7 +301,7 @@ async fn unknown_credentials_are_asked_about_a_few_at_once_and_each_once() {
         concurrency: 4,
     };
     let key = vec![7; 32].into();
-    let directory = Directory::new(Arc::clone(&dialect), tracker.clone(), Metrics::default(), key, limits);
+    let directory = Directory::new(Arc::clone(&dialect), tracker.clone(), Metrics::default(), &key, limits);
     // 500 wrong tokens, each of them ten times at once.
     let credentials: Vec<Credential> =
         (0..5_000).map(|n| credential(&*dialect, &format!("wrong-{}", n % 500))).collect();

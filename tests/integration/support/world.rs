@@ -238,7 +238,7 @@ fn begin(
     };
     let metrics = Metrics::default();
     let key = vec![7; 32].into();
-    let directory = Directory::new(Arc::clone(dialect), upstream.clone(), metrics.clone(), key, limits);
+    let directory = Directory::new(Arc::clone(dialect), upstream.clone(), metrics.clone(), &key, limits);
     let ports = Ports {
         dialect: Arc::clone(dialect),
         upstream: upstream.clone(),
