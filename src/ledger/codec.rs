@@ -7,8 +7,12 @@ use crate::model::{
     Account, Actor, AttemptId, Change, Doubt, Fence, Fingerprint, Goal, Holding, Instance, LabelRef, Login, Masked,
     OpenState, Ownership, SetChange, SetGoal, Shown, Status, Time,
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
+use written::{AChange, ADoubt, AGoal, AHolding, AMask, AnActor, AnOwnership, Seen};
+
+mod written;
 
 /// A stored value that does not read.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +25,7 @@ type Read<T> = Result<T, Unreadable>;
 #[doc(hidden)]
 pub fn reread(kind: &str, text: &str) -> Option<String> {
     let value: Value = serde_json::from_str(text).ok()?;
-    let again = match kind {
+    Some(match kind {
         "actor" => actor(&read_actor(&value).ok()?),
         "ownership" => ownership(&read_ownership(&value).ok()?),
         "change" => change(&read_change(&value).ok()?),
@@ -31,19 +35,52 @@ pub fn reread(kind: &str, text: &str) -> Option<String> {
         "doubts" => doubts(&read_doubts(&value).ok()?),
         "masks" => masks(&read_masks(&value).ok()?),
         _ => return None,
-    };
-    Some(again.to_string())
+    })
+}
+
+// === written ===
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("names and numbers are JSON")
+}
+
+pub(super) fn actor(actor: &Actor) -> String {
+    json(&AnActor::from(actor))
+}
+
+pub(super) fn ownership(ownership: &Ownership) -> String {
+    json(&AnOwnership::from(ownership))
+}
+
+pub(super) fn change(change: &Change) -> String {
+    json(&AChange::from(change))
+}
+
+pub(super) fn goal(goal: &Goal) -> String {
+    json(&AGoal::from(goal))
+}
+
+pub(super) fn shown(shown: &Shown) -> String {
+    json(&Seen::from(shown))
+}
+
+pub(super) fn statuses(statuses: &BTreeSet<Status>) -> String {
+    json(&written::statuses(statuses))
+}
+
+pub(super) fn holding(holding: &Holding) -> String {
+    json(&AHolding::from(holding))
+}
+
+pub(super) fn doubts(doubts: &[Doubt]) -> String {
+    json(&doubts.iter().map(ADoubt::from).collect::<Vec<_>>())
+}
+
+pub(super) fn masks(masks: &[Masked]) -> String {
+    json(&masks.iter().map(AMask::from).collect::<Vec<_>>())
 }
 
 // === actors ===
-
-pub(super) fn actor(actor: &Actor) -> Value {
-    let instance = actor.instance.as_ref().map(Instance::as_str);
-    match &actor.account {
-        Account::Named(login) => json!({"login": login.as_str(), "instance": instance}),
-        Account::Opaque(print) => json!({"credential": print.as_str(), "instance": instance}),
-    }
-}
 
 pub(super) fn read_actor(value: &Value) -> Read<Actor> {
     let named = value["login"].as_str().map(|login| Account::Named(Login::new(login)));
@@ -53,14 +90,6 @@ pub(super) fn read_actor(value: &Value) -> Read<Actor> {
         instance => Some(Instance::new(instance.as_str().ok_or(Unreadable("instance"))?)),
     };
     Ok(Actor { account: named.or_else(opaque).ok_or(Unreadable("agent"))?, instance })
-}
-
-pub(super) fn ownership(ownership: &Ownership) -> Value {
-    match ownership {
-        Ownership::Keep => json!("keep"),
-        Ownership::Ends => json!("ends"),
-        Ownership::Becomes(to) => actor(to),
-    }
 }
 
 pub(super) fn read_ownership(value: &Value) -> Read<Ownership> {
@@ -74,28 +103,13 @@ pub(super) fn read_ownership(value: &Value) -> Read<Ownership> {
 
 // === sets ===
 
-fn set<T: Ord>(members: &BTreeSet<T>, one: impl Fn(&T) -> Value) -> Value {
-    Value::Array(members.iter().map(one).collect())
-}
-
 fn read_set<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> Read<BTreeSet<T>> {
     let members = value.as_array().ok_or(Unreadable("set"))?;
     members.iter().map(|member| one(member).ok_or(Unreadable("member of a set"))).collect()
 }
 
-fn login(login: &Login) -> Value {
-    json!(login.as_str())
-}
-
 fn read_login(value: &Value) -> Option<Login> {
     value.as_str().map(Login::new)
-}
-
-fn label(label: &LabelRef) -> Value {
-    match label {
-        LabelRef::Id(id) => json!(id),
-        LabelRef::Name(name) => json!(name),
-    }
 }
 
 fn read_label(value: &Value) -> Option<LabelRef> {
@@ -103,20 +117,8 @@ fn read_label(value: &Value) -> Option<LabelRef> {
     value.as_u64().map(LabelRef::Id).or_else(by_name)
 }
 
-pub(super) fn statuses(statuses: &BTreeSet<Status>) -> Value {
-    set(statuses, |status| json!(status.as_str()))
-}
-
 pub(super) fn read_statuses(value: &Value) -> Read<BTreeSet<Status>> {
     read_set(value, |status| status.as_str().map(Status::new))
-}
-
-fn set_change<T: Ord>(change: &SetChange<T>, one: impl Fn(&T) -> Value) -> Value {
-    match change {
-        SetChange::Replace(members) => json!({"replace": set(members, one)}),
-        SetChange::Add(members) => json!({"add": set(members, one)}),
-        SetChange::Remove(members) => json!({"remove": set(members, one)}),
-    }
 }
 
 fn read_set_change<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> Read<Option<SetChange<T>>> {
@@ -145,18 +147,6 @@ fn read_state(value: &Value) -> Read<Option<OpenState>> {
     }
 }
 
-pub(super) fn change(change: &Change) -> Value {
-    let mut value = json!({
-        "assignees": change.assignees.as_ref().map(|change| set_change(change, login)),
-        "labels": change.labels.as_ref().map(|change| set_change(change, label)),
-        "state": change.state.map(OpenState::as_str),
-    });
-    if let Some(reviewers) = &change.reviewers {
-        value["reviewers"] = set_change(reviewers, login);
-    }
-    value
-}
-
 pub(super) fn read_change(value: &Value) -> Read<Change> {
     must_be_object(value, "change")?;
     Ok(Change {
@@ -165,24 +155,6 @@ pub(super) fn read_change(value: &Value) -> Read<Change> {
         state: read_state(&value["state"])?,
         reviewers: read_set_change(&value["reviewers"], read_login)?,
     })
-}
-
-pub(super) fn goal(goal: &Goal) -> Value {
-    let mut value = json!({
-        "assignees": goal.assignees.as_ref().map(|members| set(members, login)),
-        "labels": goal.labels.as_ref().map(|goal| json!({
-            "with": set(&goal.with, label),
-            "without": goal.without.as_ref().map(|members| set(members, label)),
-        })),
-        "state": goal.state.map(OpenState::as_str),
-    });
-    if !goal.found.is_empty() {
-        value["found"] = statuses(&goal.found);
-    }
-    if goal.already {
-        value["already"] = json!(true);
-    }
-    value
 }
 
 pub(super) fn read_goal(value: &Value) -> Read<Goal> {
@@ -205,14 +177,6 @@ pub(super) fn read_goal(value: &Value) -> Read<Goal> {
     })
 }
 
-pub(super) fn shown(shown: &Shown) -> Value {
-    json!({
-        "assignees": set(&shown.assignees, login),
-        "statuses": statuses(&shown.statuses),
-        "state": shown.state.as_str(),
-    })
-}
-
 pub(super) fn read_shown(value: &Value) -> Read<Shown> {
     Ok(Shown {
         assignees: read_set(&value["assignees"], read_login)?,
@@ -222,19 +186,6 @@ pub(super) fn read_shown(value: &Value) -> Read<Shown> {
 }
 
 // === holding, doubts, masks ===
-
-pub(super) fn holding(holding: &Holding) -> Value {
-    json!({
-        "actor": actor(&holding.actor),
-        "since": holding.since.0,
-        "attempt": holding.attempt.as_str(),
-        "fence": holding.fence.0,
-        "shown": shown(&holding.shown),
-        "found": statuses(&holding.found),
-        "parked": holding.parked,
-        "renewed": holding.renewed.0,
-    })
-}
 
 pub(super) fn read_holding(value: &Value) -> Read<Holding> {
     Ok(Holding {
@@ -249,19 +200,6 @@ pub(super) fn read_holding(value: &Value) -> Read<Holding> {
     })
 }
 
-pub(super) fn doubts(doubts: &[Doubt]) -> Value {
-    let one = |doubt: &Doubt| {
-        json!({
-            "attempt": doubt.attempt.as_str(),
-            "actor": actor(&doubt.actor),
-            "change": change(&doubt.change),
-            "goal": goal(&doubt.goal),
-            "ownership": ownership(&doubt.ownership),
-        })
-    };
-    Value::Array(doubts.iter().map(one).collect())
-}
-
 pub(super) fn read_doubts(value: &Value) -> Read<Vec<Doubt>> {
     let one = |value: &Value| {
         Ok(Doubt {
@@ -273,11 +211,6 @@ pub(super) fn read_doubts(value: &Value) -> Read<Vec<Doubt>> {
         })
     };
     value.as_array().ok_or(Unreadable("doubt"))?.iter().map(one).collect()
-}
-
-pub(super) fn masks(masks: &[Masked]) -> Value {
-    let one = |mask: &Masked| json!({"goal": goal(&mask.goal), "settled": mask.settled.0});
-    Value::Array(masks.iter().map(one).collect())
 }
 
 pub(super) fn read_masks(value: &Value) -> Read<Vec<Masked>> {

@@ -42,7 +42,7 @@ impl Store {
             params![
                 entry.key.as_str(),
                 entry.about.to_string(),
-                codec::actor(&entry.actor).to_string(),
+                codec::actor(&entry.actor),
                 entry.since.0,
                 entry.attempt.as_str(),
                 entry.gate.as_str(),
