@@ -20,6 +20,23 @@ pub struct Command {
     pub now: Time,
 }
 
+/// A held item, as a list of them goes on from it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// The holder's account.
+    pub account: Account,
+    /// The item.
+    pub key: ResourceKey,
+}
+
+impl Held {
+    /// The item of a record, if it is held.
+    pub fn of(record: &ItemRecord) -> Option<Self> {
+        let account = record.holding.as_ref()?.actor.account.clone();
+        Some(Self { account, key: record.key.clone() })
+    }
+}
+
 /// What a commit waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -57,8 +74,8 @@ pub trait Ledger: Creations + Send + Sync + 'static {
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Every item in doubt.
     fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
-    /// The first held items after this key, by key.
-    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    /// The first held items after this one, in an order of the ledger's own: by holder's account, then by key.
+    fn held_after(&self, last: Option<Held>, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Every item that the account holds, and every one that a write which is sent or in doubt may make it hold; others
     /// may be among them.
     fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;

@@ -6,8 +6,8 @@ use super::restore::address_of;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Refused, Step};
 use crate::dialect::{Address, Credential, ReadOutcome};
-use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, ResourceKey, Snapshot};
+use crate::effect::{Command, Durability, Held, LedgerError, Note};
+use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, Snapshot};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub enum ReleaseError {
 /// Where the watcher is.
 struct Round {
     /// Holdings after this one are looked at next.
-    from: ResourceKey,
+    last: Option<Held>,
     /// The stale holdings of the round before, by the attempt that began them.
     flagged: HashSet<AttemptId>,
     /// When stale holdings are counted again.
@@ -166,8 +166,7 @@ impl Gate {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut until_flush = renew_interval;
-        let from = ResourceKey::new("");
-        let mut round = Round { from, flagged: HashSet::new(), flag_again: tokio::time::Instant::now() };
+        let mut round = Round { last: None, flagged: HashSet::new(), flag_again: tokio::time::Instant::now() };
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -219,14 +218,13 @@ impl Gate {
         if self.ports.service.is_none() {
             return Ok(());
         }
-        let chosen = ledger.held_after(&round.from, HOLDINGS_A_ROUND).await?;
-        let last = chosen.last().filter(|_| chosen.len() == HOLDINGS_A_ROUND);
-        round.from = last.map_or_else(|| ResourceKey::new(""), |record| record.key.clone());
+        let chosen = ledger.held_after(round.last.take(), HOLDINGS_A_ROUND).await?;
+        round.last = chosen.last().filter(|_| chosen.len() == HOLDINGS_A_ROUND).and_then(Held::of);
         let settled = chosen.iter().filter(|record| record.doubts.is_empty());
         for record in doubtful.iter().chain(settled) {
             self.look_at(record).await;
         }
-        if last.is_none() {
+        if round.last.is_none() {
             self.sight.round_ended();
         }
         Ok(())

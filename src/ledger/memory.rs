@@ -9,7 +9,7 @@ use super::book::{Book, Changes, marks};
 use super::tenures::Tenures;
 use crate::admission::{Step, TenureStep};
 use crate::effect::audit::GENESIS;
-use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note};
+use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note};
 use crate::model::{
     Account, Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time,
 };
@@ -189,13 +189,12 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.read(|inner| inner.book.all().filter(doubtful).cloned().collect()) })
     }
 
-    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        let key = key.clone();
+    fn held_after(&self, last: Option<Held>, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         Box::pin(async move {
-            let after = |record: &&ItemRecord| record.holding.is_some() && record.key > key;
+            let after = |record: &&ItemRecord| Held::of(record).is_some_and(|held| last < Some(held));
             let mut held: Vec<ItemRecord> =
                 self.read(|inner| inner.book.all().filter(after).cloned().collect::<Vec<_>>())?;
-            held.sort_by(|one, other| one.key.cmp(&other.key));
+            held.sort_by_cached_key(Held::of);
             held.truncate(limit);
             Ok(held)
         })

@@ -7,15 +7,17 @@
 //! cannot be written makes guarded writes fail and is tried again with each of them.
 
 mod beside;
+mod keys;
 mod once;
 mod store;
 
-use super::book::{Book, bare_line};
+use super::book::{Book, Changes, bare_line};
 use super::tenures::{TenureRow, Tenures};
 use crate::admission::{Step, TenureStep};
-use crate::effect::{BoxFuture, Command, Durability, Ledger, LedgerError, Line, Note, OnceCommand, Said};
+use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note, OnceCommand, Said};
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
+use keys::Keys;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -67,6 +69,7 @@ struct Shared {
 struct Desk {
     book: Book,
     loader: Option<Store>,
+    keys: Keys,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
@@ -182,9 +185,8 @@ impl Ledger for SqliteLedger {
         Box::pin(self.query(Store::doubtful))
     }
 
-    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        let key = key.clone();
-        Box::pin(self.query(move |store| store.held_after(&key, limit)))
+    fn held_after(&self, last: Option<Held>, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        Box::pin(self.query(move |store| store.held_after(last.as_ref(), limit)))
     }
 
     fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
@@ -262,7 +264,7 @@ impl Shared {
             log_pages: AtomicU64::new(0),
             log_moved: AtomicBool::new(false),
             newest: watch::channel(0).0,
-            desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None }),
+            desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None, keys: Keys::default() }),
         }
     }
 
@@ -289,12 +291,19 @@ impl std::fmt::Debug for Shared {
 impl Desk {
     fn open(&mut self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        Ok(self.book.run(commands, Some(&Recovered(loader)))?.records)
+        Ok(self.book.run(commands, Some(&Recovered { store: loader, keys: &self.keys }))?.records)
     }
 
     fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        self.book.get(key, Some(&Recovered(loader)))
+        self.book.get(key, Some(&Recovered { store: loader, keys: &self.keys }))
+    }
+
+    /// Runs what is to be written next to what `store` holds.
+    fn stage(&mut self, commands: &[Command], store: &Store) -> Result<Changes, LedgerError> {
+        let changes = self.book.run(commands, Some(&Recovered { store, keys: &self.keys }))?;
+        changes.items.iter().for_each(|record| self.keys.add(&record.key));
+        Ok(changes)
     }
 
     fn settled(&mut self) {
@@ -417,7 +426,7 @@ impl Writer {
         group: &mut Group,
     ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = self.shared.desk().book.run(commands, Some(&Recovered(store)))?;
+        let changes = self.shared.desk().stage(commands, store)?;
         if changes.stored {
             let staged = self.begin(group).and_then(|store| store.put(&changes));
             if let Err(error) = staged {
@@ -547,11 +556,11 @@ impl Writer {
         let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
         let stored = store.tenures().map_err(|error| OpenError::Unavailable(error.to_string()))?;
         book.tenures = Tenures::stored(stored, self.options.now);
-        *self.shared.desk() = Desk { book, loader };
+        *self.shared.desk() = Desk { book, loader, keys: Keys::default() };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
         let (of_checkpoints, watched) = (options.clone(), Arc::downgrade(&shared));
-        spawn("ledger-check", move || check_whole(&options, &shared));
+        spawn("ledger-check", move || read_whole(&options, &shared));
         spawn("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
         self.shared.newest.send_replace(store.newest_line());
         let shared = Arc::clone(&self.shared);
@@ -561,9 +570,17 @@ impl Writer {
     }
 }
 
-/// Reads the whole file once, beside the traffic.
-fn check_whole(options: &SqliteOptions, shared: &Shared) {
-    match Store::open_to_read(options).and_then(|store| store.check_whole()) {
+/// Reads the whole file once, beside the traffic: which items it has, and whether it holds together.
+fn read_whole(options: &SqliteOptions, shared: &Shared) {
+    let hasher = shared.desk().keys.hasher();
+    let read = Store::open_to_read(options).and_then(|store| {
+        match store.hashes(&hasher) {
+            Ok(rows) => shared.desk().keys.complete(rows),
+            Err(error) => tracing::debug!(ledger.error = %error, "each item is looked for in the ledger's file"),
+        }
+        store.check_whole()
+    });
+    match read {
         Ok(()) => tracing::debug!("ledger file checked"),
         Err(error) => {
             shared.damaged.store(true, Ordering::Release);
@@ -669,17 +686,54 @@ fn not_open() -> LedgerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Actor, Login};
+
+    fn options(dir: &std::path::Path) -> SqliteOptions {
+        let (zombie_period, doubt_period) = (Duration::ZERO, Duration::ZERO);
+        SqliteOptions { dir: dir.to_owned(), zombie_period, doubt_period, now: Time(0) }
+    }
+
+    /// Opens it, and waits until every row is known.
+    async fn known(dir: &std::path::Path) -> SqliteLedger {
+        let ledger = loop {
+            match SqliteLedger::open(options(dir)) {
+                Err(OpenError::InUse { .. }) => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        while ledger.shared.desk().keys.may_have(&ResourceKey::new("never")) {
+            tokio::task::yield_now().await;
+        }
+        ledger
+    }
+
+    /// In memory or not, written by this life of the process or the one before.
+    #[tokio::test]
+    async fn what_has_a_row_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
+        let actor = Actor { account: Account::Named(Login::new("dev")), instance: None };
+        let step = Step::Renew { actor, at: Time(0) };
+        let command = Command { key: key.clone(), locator, step, note: None, now: Time(0) };
+        let mut ledger = known(dir.path()).await;
+        ledger.commit(vec![command], Durability::Awaited).await.unwrap();
+        for last in [false, true] {
+            let (gate, epoch) = ledger.identity();
+            ledger.shared.desk().book = Book::new(gate, epoch, Duration::ZERO);
+            assert!(ledger.item(&key).await.unwrap().is_some());
+            assert!(ledger.item(&ResourceKey::new("2")).await.unwrap().is_none());
+            if !last {
+                drop(ledger);
+                ledger = known(dir.path()).await;
+            }
+        }
+    }
 
     /// It can be opened to be written, and then not to be read.
     #[test]
     fn a_file_that_is_open_by_half_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();
-        let options = SqliteOptions {
-            dir: dir.path().to_owned(),
-            zombie_period: Duration::ZERO,
-            doubt_period: Duration::ZERO,
-            now: Time(0),
-        };
+        let options = options(dir.path());
         let shared = Arc::new(Shared::new(options.zombie_period));
         let mut writer = Writer::new(options.clone(), Arc::clone(&shared));
         let (file, aside) = (dir.path().join("ledger.sqlite"), dir.path().join("aside"));

@@ -5,13 +5,13 @@ mod once;
 mod terms;
 
 use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
-use claimgate::effect::audit::{GENESIS, hex};
+use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
 use claimgate::ledger::{MemoryLedger, MemoryStore, OpenError, SqliteLedger, SqliteOptions};
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Change, Epoch, Fence, Fingerprint, GateId, Goal, Instance,
     ItemRecord, Kind, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, SetGoal, Settled, Shown,
-    Status, Time,
+    Status, Time, hex,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -436,6 +436,27 @@ async fn sending(bench: &Bench, id: u64, n: u8, now: Time) {
     bench.commit(n % 2, step(attempt_id(id), Next::Send, 0, now), now).await.unwrap();
 }
 
+/// What was under way stood among what was final, and is recovered from there.
+#[tokio::test]
+async fn what_was_under_way_in_an_older_file_is_recovered() {
+    let mut bench = Bench::file();
+    sending(&bench, 1, 0, START).await;
+    bench.commit(1, Step::Open(bench.attempt(2, 1, START)), START).await.unwrap();
+    bench.commit(1, step(attempt_id(2), Next::Grant, 1, START), START).await.unwrap();
+    let Bench::File(dir, ledger) = &mut bench else { unreachable!() };
+    drop(ledger.take());
+    execute(dir.path(), terms::SIXTH);
+    bench.reopen(START + Duration::from_mins(1));
+    let record = item(&bench, 0).await.unwrap();
+    assert_eq!((record.doubts.len(), record.doubts[0].attempt.clone()), (1, attempt_id(1)));
+    let resolve = Step::Resolve { doubts: vec![attempt_id(1)], verified: Verified::NotLanded(shown(0)) };
+    bench.commit(0, resolve, START + Duration::from_mins(5)).await.unwrap();
+    let history = bench.ledger().history(&locator(0), 10).await.unwrap();
+    assert_eq!(history.iter().map(|one| one.attempt.id.clone()).collect::<Vec<_>>(), [attempt_id(1)]);
+    assert!(history[0].attempt.goal.is_some(), "as it was entered");
+    assert!(item(&bench, 1).await.unwrap().holding.is_some());
+}
+
 #[tokio::test]
 async fn what_an_ended_process_left_is_recovered() {
     for mut bench in [Bench::memory(), Bench::file()] {
@@ -570,7 +591,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 6, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 7, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::super::book::{Changes, Load, marks};
 use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
+use super::keys::Keys;
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{Command, LedgerError, Line, failpoint};
@@ -11,11 +12,14 @@ use crate::model::{
     ResourceKey, Settled, Shown, Time,
 };
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, Permissions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -68,7 +72,10 @@ pub(super) struct Store {
 }
 
 /// The file once the start is over: what is under way is in the book.
-pub(super) struct Recovered<'a>(pub(super) &'a Store);
+pub(super) struct Recovered<'a> {
+    pub(super) store: &'a Store,
+    pub(super) keys: &'a Keys,
+}
 
 /// The end of the audit chain.
 #[derive(Clone, Debug)]
@@ -81,7 +88,7 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     FIRST,
     // Version 2 added nothing.
     "",
@@ -91,6 +98,7 @@ const MIGRATIONS: [&str; 6] = [
     // A start looks at every mask, and few items have one.
     "ALTER TABLE item ADD COLUMN reassigned INTEGER NOT NULL DEFAULT 0;
      CREATE INDEX item_masked ON item(key) WHERE masks <> '[]';",
+    FEWER_PAGES,
 ];
 
 const FIRST: &str = "
@@ -109,6 +117,21 @@ const FIRST: &str = "
         STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
     CREATE TABLE audit(seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
+";
+
+/// What is under way has a table of its own: as small as that is, and the same page for all of a group. Who holds is found
+/// by the index over accounts; by its place an item is looked for when people ask, who can wait for a look at all of them.
+const FEWER_PAGES: &str = "
+    CREATE TABLE live(
+        key TEXT PRIMARY KEY, id TEXT NOT NULL, locator TEXT NOT NULL, actor TEXT NOT NULL, credential TEXT NOT NULL,
+        change TEXT NOT NULL, goal TEXT, kind TEXT, ownership TEXT NOT NULL, state TEXT NOT NULL, gate TEXT NOT NULL,
+        epoch INTEGER NOT NULL, opened INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO live SELECT key, id, locator, actor, credential, change, goal, kind, ownership, state, gate, epoch, opened
+        FROM attempt WHERE state IN ('OPEN', 'SENDING');
+    DELETE FROM attempt WHERE state IN ('OPEN', 'SENDING');
+    DROP INDEX attempt_live;
+    DROP INDEX item_held;
+    DROP INDEX item_locator;
 ";
 
 // === opening ===
@@ -208,9 +231,9 @@ impl Store {
     /// What was under way or in doubt, and what a clock that was ahead has written.
     fn unsettled(&self, now: Time) -> Result<Vec<ResourceKey>, LedgerError> {
         // CASE: what is no JSON makes its own item unreadable, and not the ledger.
-        let sql = "SELECT key FROM attempt WHERE state IN ('OPEN', 'SENDING')
+        let sql = "SELECT key FROM live
                    UNION SELECT key FROM item WHERE doubt_until IS NOT NULL
-                   UNION SELECT key FROM item WHERE holding IS NOT NULL
+                   UNION SELECT key FROM item WHERE account IS NOT NULL
                        AND CASE WHEN json_valid(holding) THEN holding ->> 'renewed' > ?1 END
                    UNION SELECT key FROM item WHERE masks <> '[]' AND CASE WHEN json_valid(masks)
                        THEN EXISTS (SELECT 1 FROM json_each(masks) WHERE value ->> 'settled' > ?1) END";
@@ -341,11 +364,15 @@ impl Store {
     }
 
     pub(super) fn put(&self, changes: &Changes) -> Result<(), LedgerError> {
-        changes
-            .settled
-            .iter()
-            .try_for_each(|settled| self.put_attempt(&settled.attempt, Some(settled.at), settled.shown.as_ref()))?;
-        changes.unsettled.iter().try_for_each(|attempt| self.put_attempt(attempt, None, None))?;
+        for attempt in &changes.unsettled {
+            match attempt.state {
+                AttemptState::Doubt => self.end_live(attempt, None, None)?,
+                _ => self.put_live(attempt)?,
+            }
+        }
+        for settled in &changes.settled {
+            self.end_live(&settled.attempt, Some(settled.at), settled.shown.as_ref())?;
+        }
         changes.items.iter().try_for_each(|record| self.put_item(record))?;
         self.put_tenures(&changes.tenures)
     }
@@ -364,15 +391,28 @@ impl Store {
                 record.locator.to_string(),
                 stored(record.fence.0),
                 holding.map(|holding| holding.actor.to_string()),
-                holding.map(|holding| codec::holding(holding).to_string()),
+                holding.map(codec::holding),
                 record.contested,
-                codec::doubts(&record.doubts).to_string(),
+                codec::doubts(&record.doubts),
                 record.doubt_until.map(|until| until.0),
-                codec::masks(&record.masks).to_string(),
-                record.stray.as_ref().map(|found| codec::statuses(found).to_string()),
+                codec::masks(&record.masks),
+                record.stray.as_ref().map(codec::statuses),
                 record.reassigned,
             ],
         )
+    }
+
+    /// An attempt that is under way.
+    fn put_live(&self, attempt: &Attempt) -> Result<(), LedgerError> {
+        let sql = "INSERT OR REPLACE INTO live VALUES (?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        self.execute(sql, params_from_iter(entered(attempt)))
+    }
+
+    /// An attempt that is no longer: final, or in doubt.
+    fn end_live(&self, attempt: &Attempt, settled: Option<Time>, shown: Option<&Shown>) -> Result<(), LedgerError> {
+        self.put_attempt(attempt, settled, shown)?;
+        let sql = "DELETE FROM live WHERE key = ?1 AND id = ?2";
+        self.execute(sql, params![attempt.key.as_str(), attempt.id.as_str()])
     }
 
     fn put_attempt(&self, attempt: &Attempt, settled: Option<Time>, shown: Option<&Shown>) -> Result<(), LedgerError> {
@@ -382,26 +422,8 @@ impl Store {
                        kind = coalesce(excluded.kind, kind), ownership = excluded.ownership,
                        settled = excluded.settled, shown = excluded.shown
                    WHERE attempt.settled IS NULL";
-        self.execute(
-            sql,
-            params![
-                attempt.id.as_str(),
-                attempt.key.as_str(),
-                attempt.locator.to_string(),
-                codec::actor(&attempt.actor).to_string(),
-                attempt.credential.as_str(),
-                codec::change(&attempt.change).to_string(),
-                attempt.goal.as_ref().map(|goal| codec::goal(goal).to_string()),
-                attempt.kind.map(Kind::as_str),
-                codec::ownership(&attempt.ownership).to_string(),
-                attempt.state.as_str(),
-                attempt.gate.as_str(),
-                stored(attempt.epoch.0),
-                attempt.opened.0,
-                settled.map(|at| at.0),
-                shown.map(|shown| codec::shown(shown).to_string()),
-            ],
-        )
+        let ended = [or_null(settled.map(|at| at.0)), or_null(shown.map(codec::shown))];
+        self.execute(sql, params_from_iter(entered(attempt).into_iter().chain(ended)))
     }
 
     pub(super) fn mark_printed(&self, seq: u64) -> Result<(), LedgerError> {
@@ -445,7 +467,9 @@ impl Store {
     /// One item; a new one that was sent for the first time has no row but its attempt's.
     pub(super) fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let record = self.quiet_item(key)?;
-        let sql = "SELECT * FROM attempt WHERE key = ?1 AND state IN ('OPEN', 'SENDING')";
+        let sql =
+            "SELECT id, key, locator, actor, credential, change, goal, kind, ownership, state, gate, epoch, opened,
+                   NULL, NULL FROM live WHERE key = ?1";
         let live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
         let new = || live.as_ref().map(|live| ItemRecord::new(key.clone(), live.locator.clone()));
         Ok(record.or_else(new).map(|record| ItemRecord { live, ..record }))
@@ -457,17 +481,20 @@ impl Store {
         Ok(self.items("key = ?1", [key.as_str()])?.pop())
     }
 
+    /// Of every item's key.
+    pub(super) fn hashes(&self, hasher: &RandomState) -> Result<HashSet<u64>, LedgerError> {
+        let mut statement = self.db.prepare("SELECT key FROM item").map_err(ledger_error)?;
+        let hash = |row: &Row<'_>| Ok(hasher.hash_one(ResourceKey::new(row.get_ref(0)?.as_str()?)));
+        let rows = statement.query_map([], hash).map_err(ledger_error)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(ledger_error)
+    }
+
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        self.items("holding IS NOT NULL OR doubt_until IS NOT NULL", [])
+        self.items("account IS NOT NULL OR doubt_until IS NOT NULL", [])
     }
 
     pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
         self.items("doubt_until IS NOT NULL", [])
-    }
-
-    pub(super) fn held_after(&self, key: &ResourceKey, limit: usize) -> Result<Vec<ItemRecord>, LedgerError> {
-        let which = "holding IS NOT NULL AND key > ?1 ORDER BY key LIMIT ?2";
-        self.items(which, params![key.as_str(), stored(limit as u64)])
     }
 
     /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
@@ -521,6 +548,29 @@ impl Store {
     }
 }
 
+/// What is known of an attempt from its entry on, in the order of the columns.
+fn entered(attempt: &Attempt) -> [ToSqlOutput<'_>; 13] {
+    [
+        attempt.id.as_str().into(),
+        attempt.key.as_str().into(),
+        attempt.locator.to_string().into(),
+        codec::actor(&attempt.actor).into(),
+        attempt.credential.as_str().into(),
+        codec::change(&attempt.change).into(),
+        or_null(attempt.goal.as_ref().map(codec::goal)),
+        or_null(attempt.kind.map(|kind| kind.as_str().to_owned())),
+        codec::ownership(&attempt.ownership).into(),
+        attempt.state.as_str().into(),
+        attempt.gate.as_str().into(),
+        stored(attempt.epoch.0).into(),
+        attempt.opened.0.into(),
+    ]
+}
+
+fn or_null<'a>(value: Option<impl Into<rusqlite::types::Value>>) -> ToSqlOutput<'a> {
+    ToSqlOutput::Owned(value.map_or(rusqlite::types::Value::Null, Into::into))
+}
+
 impl Load for Store {
     fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         Self::item(self, key)
@@ -533,11 +583,11 @@ impl Load for Store {
 
 impl Load for Recovered<'_> {
     fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
-        self.0.quiet_item(key)
+        if self.keys.may_have(key) { self.store.quiet_item(key) } else { Ok(None) }
     }
 
     fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
-        self.0.of_account(account)
+        self.store.of_account(account)
     }
 }
 

@@ -125,6 +125,7 @@ async fn a_file_from_before_has_room_for_them() {
     let mut bench = Bench::file();
     run(&bench, 1, put(&bench, 1, 1, None)).await.unwrap();
     let Bench::File(dir, _) = &bench else { unreachable!() };
+    execute(dir.path(), terms::SIXTH);
     execute(dir.path(), terms::BEFORE);
     execute(dir.path(), "DROP TABLE once; ALTER TABLE item DROP COLUMN stray; PRAGMA user_version = 1");
     bench.reopen(START + Duration::from_secs(1));

@@ -191,7 +191,17 @@ async fn many_at_once_do_not_pass_a_limit_side_by_side() {
     assert_eq!(sent, 3);
 }
 
-/// The file as the version before the limits left it.
+/// The file as version 6 left it.
+pub const SIXTH: &str = "
+    CREATE INDEX item_held ON item(key) WHERE holding IS NOT NULL;
+    CREATE INDEX item_locator ON item(locator);
+    CREATE UNIQUE INDEX attempt_live ON attempt(key) WHERE state IN ('OPEN', 'SENDING');
+    INSERT INTO attempt SELECT id, key, locator, actor, credential, change, goal, kind, ownership, state, gate, epoch,
+        opened, NULL, NULL FROM live;
+    DROP TABLE live;
+    PRAGMA user_version = 6;";
+
+/// A file of version 6, as the version before the limits left it.
 pub const BEFORE: &str = "DROP INDEX item_account; ALTER TABLE item DROP COLUMN account; DROP TABLE singleton;
     DROP INDEX item_masked; ALTER TABLE item DROP COLUMN reassigned;
     PRAGMA user_version = 4;";
@@ -209,6 +219,7 @@ async fn a_file_from_before_the_limits_counts_what_it_holds() {
     let Bench::File(dir, ledger) = &mut bench else { unreachable!() };
     drop(ledger.take());
     drop(open_file(dir.path(), START));
+    execute(dir.path(), SIXTH);
     execute(dir.path(), BEFORE);
     *ledger = Some(open_file(dir.path(), START));
     assert_eq!(held(bench.sends(3, "dev", within("dev", 1), START).await), [1]);

@@ -3,7 +3,7 @@
 use claimgate::admission::once::OnceStep;
 use claimgate::admission::{Step, TenureStep};
 use claimgate::effect::{
-    BoxFuture, Clock, Command, Creations, Durability, Entropy, Ledger, LedgerError, Note, OnceCommand,
+    BoxFuture, Clock, Command, Creations, Durability, Entropy, Held, Ledger, LedgerError, Note, OnceCommand,
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
@@ -295,8 +295,8 @@ impl Ledger for FaultyLedger {
         self.inner.doubtful()
     }
 
-    fn held_after(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        self.inner.held_after(key, limit)
+    fn held_after(&self, last: Option<Held>, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        self.inner.held_after(last, limit)
     }
 
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {

@@ -1,8 +1,8 @@
 //! What the rules over agents rest on: who is at work where, and which items an account has.
 
 use super::super::super::tenures::TenureRow;
-use super::{Store, codec, json};
-use crate::effect::LedgerError;
+use super::{Store, codec, json, stored};
+use crate::effect::{Held, LedgerError};
 use crate::model::{Account, ItemRecord, Project, ResourceKey, Tenure, Time};
 use rusqlite::{Row, params};
 
@@ -23,11 +23,22 @@ impl Store {
     pub(in crate::ledger) fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
         let sql = "SELECT key FROM item WHERE account = ?1
                    UNION SELECT key FROM item WHERE doubt_until IS NOT NULL
-                   UNION SELECT key FROM attempt WHERE state IN ('OPEN', 'SENDING') AND ?1 = coalesce(
+                   UNION SELECT key FROM live WHERE ?1 = coalesce(
                        lower(json_extract(ownership, '$.login')),
                        'credential:' || json_extract(ownership, '$.credential'))";
         let keys = self.rows(sql, [column(account)], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))?;
         keys.iter().filter_map(|key| self.item(key).transpose()).collect()
+    }
+
+    /// Held items in the order of the index by account.
+    pub(in crate::ledger) fn held_after(
+        &self,
+        last: Option<&Held>,
+        limit: usize,
+    ) -> Result<Vec<ItemRecord>, LedgerError> {
+        let (account, key) = last.map_or((String::new(), ""), |last| (column(&last.account), last.key.as_str()));
+        let which = "account IS NOT NULL AND (account, key) > (?1, ?2) ORDER BY account, key LIMIT ?3";
+        self.items(which, params![account, key, stored(limit as u64)])
     }
 
     pub(in crate::ledger) fn tenures(&self) -> Result<Vec<Tenure>, LedgerError> {
@@ -41,7 +52,7 @@ impl Store {
                 params![
                     tenure.rule,
                     tenure.project.as_str(),
-                    codec::actor(&tenure.actor).to_string(),
+                    codec::actor(&tenure.actor),
                     tenure.since.0,
                     tenure.seen.0,
                     tenure.until.0,
