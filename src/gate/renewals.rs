@@ -4,8 +4,9 @@
 //! not written yet counts as much as what is.
 
 use super::Gate;
+use super::watch::PAGE;
 use crate::admission::Step;
-use crate::effect::{Command, Durability, LedgerError};
+use crate::effect::{Command, Durability, Held, LedgerError};
 use crate::model::{Actor, ItemRecord, Locator, Time};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -115,11 +116,18 @@ impl Gate {
             let step = Step::Renew { actor, at };
             Some(Command { key: record.key, locator: record.locator, step, note: None, now })
         };
-        let commands: Vec<Command> = self.ports.ledger.active().await?.into_iter().filter_map(renew).collect();
-        if !commands.is_empty() {
-            self.ports.ledger.commit(commands, Durability::NextGroup).await?;
+        let mut last = None;
+        loop {
+            let page = self.ports.ledger.held_after(last, PAGE).await?;
+            last = page.last().filter(|_| page.len() == PAGE).and_then(Held::of);
+            let commands: Vec<Command> = page.into_iter().filter_map(renew).collect();
+            if !commands.is_empty() {
+                self.ports.ledger.commit(commands, Durability::NextGroup).await?;
+            }
+            if last.is_none() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 

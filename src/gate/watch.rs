@@ -52,13 +52,22 @@ pub enum ReleaseError {
 }
 
 /// Where the watcher is.
+#[derive(Default)]
 struct Round {
-    /// Holdings after this one are looked at next.
+    /// Holdings after this one are compared with the tracker next.
     last: Option<Held>,
-    /// The stale holdings of the round before, by the attempt that began them.
+    silent: Silent,
+}
+
+/// A pass over all holdings for those that are silent for too long, each named by the attempt that began it.
+#[derive(Default)]
+struct Silent {
+    /// The pass goes on after this one.
+    last: Option<Held>,
+    /// Those of this pass so far.
+    found: HashSet<AttemptId>,
+    /// Those of the pass before.
     flagged: HashSet<AttemptId>,
-    /// When stale holdings are counted again.
-    flag_again: tokio::time::Instant,
 }
 
 /// Items of which the tracker said that something happened.
@@ -70,8 +79,10 @@ pub(super) struct Hints {
 
 const MOST_HINTS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
-/// Counting the stale holdings may take one part in this many of the time.
-const FLAGGING_SHARE: u32 = 20;
+/// Looking for stale holdings may take this much of each tick; a pass over many of them goes on with the next.
+const FLAGGING: Duration = Duration::from_millis(50);
+/// Holdings read at once, so that whoever claims meanwhile hardly waits.
+pub(super) const PAGE: usize = 100;
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
 
@@ -166,7 +177,7 @@ impl Gate {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut until_flush = renew_interval;
-        let mut round = Round { last: None, flagged: HashSet::new(), flag_again: tokio::time::Instant::now() };
+        let mut round = Round::default();
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -205,20 +216,17 @@ impl Gate {
     /// One round: who is silent, every doubt, and a few holdings more.
     async fn look(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
         let ledger = &self.ports.ledger;
-        let started = tokio::time::Instant::now();
         // Once more after it was switched off: what was counted is taken back.
-        let flags = self.rules().assignment.stale_after.is_some() || !round.flagged.is_empty();
-        if flags && started >= round.flag_again {
-            self.flag_stale(&self.active().await?, &mut round.flagged);
-            // All holdings are read for it: however many there are, it takes a small share of the time.
-            round.flag_again = started + started.elapsed() * FLAGGING_SHARE;
+        let silent = &round.silent;
+        if self.rules().assignment.stale_after.is_some() || !silent.flagged.is_empty() || silent.last.is_some() {
+            self.flag_stale(&mut round.silent).await?;
         }
         let doubtful = ledger.doubtful().await?;
         self.ports.metrics.doubt.set(i64::try_from(doubtful.len()).unwrap_or(i64::MAX));
         if self.ports.service.is_none() {
             return Ok(());
         }
-        let chosen = ledger.held_after(round.last.take(), HOLDINGS_A_ROUND).await?;
+        let chosen = ledger.held_after(round.last.clone(), HOLDINGS_A_ROUND).await?;
         round.last = chosen.last().filter(|_| chosen.len() == HOLDINGS_A_ROUND).and_then(Held::of);
         let settled = chosen.iter().filter(|record| record.doubts.is_empty());
         for record in doubtful.iter().chain(settled) {
@@ -230,18 +238,30 @@ impl Gate {
         Ok(())
     }
 
-    /// Counts the holdings that are silent for too long, and names each in the log when it becomes so. `flagged`: those
-    /// of the round before, by the attempt that began them.
-    fn flag_stale(&self, active: &[ItemRecord], flagged: &mut HashSet<AttemptId>) {
-        let (now, rules) = (self.ports.clock.now(), self.rules());
-        let held = active.iter().filter_map(|record| Some((record, record.holding.as_ref()?)));
-        let stale: Vec<(&ItemRecord, &Holding)> = held.filter(|(_, held)| rules.is_stale(held, now)).collect();
-        for (record, held) in stale.iter().filter(|(_, held)| !flagged.contains(&held.attempt)) {
-            let silent_s = now.since(held.renewed).as_secs();
-            tracing::warn!(resource = %record.locator, agent = %held.actor, silent_s, "holding is stale");
+    /// Counts the holdings that are silent for too long, and names each in the log when it becomes so.
+    async fn flag_stale(&self, pass: &mut Silent) -> Result<(), LedgerError> {
+        let started = tokio::time::Instant::now();
+        if pass.last.is_none() {
+            pass.found.clear();
         }
-        self.ports.metrics.stale.set(i64::try_from(stale.len()).unwrap_or(i64::MAX));
-        *flagged = stale.iter().map(|(_, held)| held.attempt.clone()).collect();
+        while started.elapsed() < FLAGGING {
+            let page = self.ports.ledger.held_after(pass.last.clone(), PAGE).await?;
+            pass.last = page.last().filter(|_| page.len() == PAGE).and_then(Held::of);
+            let (now, rules) = (self.ports.clock.now(), self.rules());
+            for record in page.into_iter().map(|record| self.renewed(record)) {
+                let Some(held) = record.holding.as_ref().filter(|held| rules.is_stale(held, now)) else { continue };
+                if pass.found.insert(held.attempt.clone()) && !pass.flagged.contains(&held.attempt) {
+                    let silent_s = now.since(held.renewed).as_secs();
+                    tracing::warn!(resource = %record.locator, agent = %held.actor, silent_s, "holding is stale");
+                }
+            }
+            if pass.last.is_none() {
+                self.ports.metrics.stale.set(i64::try_from(pass.found.len()).unwrap_or(i64::MAX));
+                pass.flagged = std::mem::take(&mut pass.found);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.

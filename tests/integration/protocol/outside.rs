@@ -318,6 +318,39 @@ async fn a_holder_that_reads_is_not_silent_either() {
     world.claim("dev-2", 1).await.wins();
 }
 
+/// More holdings than are read at once, by several agents: each is counted, and each that is heard of is written down.
+#[tokio::test(start_paused = true)]
+async fn many_silent_holders_are_all_seen() {
+    const HELD: usize = 250;
+    let limit = Duration::from_hours(1);
+    let world = World::with(|setup| {
+        setup.issues = HELD;
+        setup.rules.assignment.stale_after = Some(limit);
+    });
+    world.knows_readers(3).await;
+    for n in 1..=HELD {
+        world.claim(&format!("dev-{}", n % 3 + 1), n as u64).await.wins();
+    }
+    let gate = world.process().gate.clone();
+    let watch = tokio::spawn(gate.clone().watch(Duration::from_hours(9)));
+    let stale = || gate.ports().metrics.stale.get();
+    world.wait(limit / 2).await;
+    assert_eq!(stale(), 0);
+    for n in (1..=HELD).step_by(2) {
+        let address = Address { owner: "root".into(), repo: "work".into(), number: n as u64, pull: false };
+        let reader = world.credential(&format!("dev-{}", n % 3 + 1));
+        gate.saw_read(&reader, None, &address.project(), Some(&address));
+    }
+    world.wait(limit * 3 / 4).await;
+    assert_eq!(stale(), i64::try_from(HELD / 2).unwrap());
+    gate.flush_renewals().await;
+    world.wait(Duration::from_secs(2)).await;
+    assert_eq!(stale(), i64::try_from(HELD / 2).unwrap(), "as it was heard of, so it is written");
+    world.wait(limit).await;
+    assert_eq!(stale(), i64::try_from(HELD).unwrap());
+    watch.abort();
+}
+
 // === half-done writes ===
 
 #[tokio::test(start_paused = true)]
