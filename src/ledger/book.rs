@@ -228,7 +228,9 @@ impl Book {
         for attempt in std::mem::take(&mut self.opened) {
             let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
             let record = self.records.by_key.remove(&attempt.key).unwrap_or_else(new);
-            self.records.put(attempt.key.clone(), ItemRecord { live: Some(attempt), ..record });
+            // The end of the one before it was in the group: that one is sent, and has yet to end. This one was not.
+            let live = record.live.clone().filter(|before| before.state == AttemptState::Sending).unwrap_or(attempt);
+            self.records.put(record.key.clone(), ItemRecord { live: Some(live), ..record });
         }
     }
 
@@ -389,8 +391,9 @@ fn name(event: &Event) -> (&'static str, Option<AttemptState>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::{Plan, Step};
-    use crate::model::{Account, Actor, Change, Goal, Kind, Locator, Login, Ownership, Time};
+    use crate::admission::{Outcome, Plan, Step};
+    use crate::model::{Account, Actor, Change, Goal, Kind, Locator, Login, OpenState, Ownership, Shown, Time};
+    use std::collections::BTreeSet;
 
     fn attempt(id: &str) -> Attempt {
         Attempt {
@@ -446,6 +449,25 @@ mod tests {
         book.close(&ResourceKey::new("1"), &AttemptId::new("one"));
         let live = book.all().next().unwrap().live.clone();
         assert_eq!(live.map(|live| live.id), Some(AttemptId::new("two")));
+    }
+
+    /// The next attempt is answered while the end of a sent one waits for its group. That one is sent still.
+    #[test]
+    fn a_sent_attempt_outlives_a_group_that_failed() {
+        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep };
+        run(&mut book, Step::Open(attempt("one"))).unwrap();
+        run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
+        book.keep();
+        let settle = || {
+            let shown = Shown { assignees: BTreeSet::new(), statuses: BTreeSet::new(), state: OpenState::Open };
+            Step::Settle { attempt: AttemptId::new("one"), outcome: Outcome::Refused { shown }, doubt_until: Time(1) }
+        };
+        run(&mut book, settle()).unwrap();
+        run(&mut book, Step::Open(attempt("two"))).unwrap();
+        book.undo();
+        assert_eq!(book.all().next().unwrap().live.as_ref().map(|live| live.state), Some(AttemptState::Sending));
+        run(&mut book, settle()).unwrap();
     }
 
     /// The item's group is written for another step, and fails with the T2 of an attempt that was opened beside it.
