@@ -26,7 +26,7 @@ pub(super) fn gate(
     clock: &Arc<dyn Clock>,
     ledger: &Arc<dyn Ledger>,
     metrics: &Metrics,
-    fingerprint_key: SecretSlice<u8>,
+    fingerprint_key: &SecretSlice<u8>,
 ) -> anyhow::Result<Arc<Gate>> {
     let dialect = dialect(config)?;
     let upstream: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(&self::upstream(config)?)?);
@@ -34,7 +34,7 @@ pub(super) fn gate(
         Arc::clone(&dialect),
         Arc::clone(&upstream),
         metrics.clone(),
-        &fingerprint_key,
+        fingerprint_key,
         directory_limits(config),
     ));
     let ports = Ports {

@@ -80,7 +80,7 @@ async fn serve(
         Err(error) => anyhow::bail!("{error}"),
     };
     let metrics = Metrics::default();
-    let gate = compose::gate(config, &clock, &ledger, &metrics, fingerprint_key(config)?)?;
+    let gate = compose::gate(config, &clock, &ledger, &metrics, &fingerprint_key(config)?)?;
     let server = compose::edge(config, &gate, inherited).map_err(|error| at_its_key(config, error))?;
     let admin = admin(config, &server, &gate, &metrics)?;
     let projector = Projector::start(

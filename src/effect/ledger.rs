@@ -84,6 +84,8 @@ pub trait Ledger: Creations + Send + Sync + 'static {
     /// Changes who is at work, apart from any item. Returns the tenures that changed, as they are then or were at their end.
     fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
     /// The final attempts of an item, newest first.
+    fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
+    /// The same of what stands at this place; for people, who can wait.
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>>;

@@ -250,7 +250,7 @@ impl Errand {
             IdentifyError::Unreadable(why) => self.unreadable(&why),
         })?;
         let print = self.gate.ports.identify.fingerprint(credential);
-        let caller = self.gate.caller(&self.gate.rules(), account, self.sender.instance.clone(), print);
+        let caller = Gate::caller(&self.gate.rules(), account, self.sender.instance.clone(), print);
         self.place.becomes(&caller).map_err(|crowded| self.refuse(no_place(&crowded)))?;
         Ok(caller)
     }

@@ -303,7 +303,7 @@ impl Gate {
     fn place(&self, credential: &Credential, instance: Option<&Instance>) -> Result<Arc<Place>, Crowded> {
         let print = self.ports.identify.fingerprint(credential);
         match self.ports.identify.known(&print) {
-            Some(account) => self.crowd.agent(&self.caller(&self.rules(), account, instance.cloned(), print)),
+            Some(account) => self.crowd.agent(&Self::caller(&self.rules(), account, instance.cloned(), print)),
             None => self.crowd.stranger(),
         }
     }
@@ -369,7 +369,6 @@ impl Gate {
     }
 
     fn caller(
-        &self,
         rules: &Rules,
         account: crate::model::Account,
         instance: Option<Instance>,

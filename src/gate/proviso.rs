@@ -5,7 +5,7 @@
 
 use super::Gate;
 use crate::effect::LedgerError;
-use crate::model::{Actor, AttemptId, AttemptState, Locator, Ownership, Settled};
+use crate::model::{Actor, AttemptId, AttemptState, Ownership, ResourceKey, Settled};
 use std::collections::BTreeSet;
 
 /// The condition.
@@ -36,10 +36,10 @@ impl Gate {
     pub(super) async fn is_confirmed_since(
         &self,
         ours: &BTreeSet<AttemptId>,
-        item: &Locator,
+        item: &ResourceKey,
         actor: &Actor,
     ) -> Result<bool, LedgerError> {
-        let newest = self.ports.ledger.history(item, MOST).await?;
+        let newest = self.ports.ledger.ended(item, MOST).await?;
         let last = newest.iter().position(|ended| ours.contains(&ended.attempt.id));
         Ok(last.is_none_or(|last| newest[..last].iter().any(|ended| tells(ended, actor))))
     }

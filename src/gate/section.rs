@@ -236,7 +236,7 @@ impl Section {
             return Ok(Some(left(Code::NotHolder, format!("is not held by {} any more", at.caller.actor))));
         }
         let Proviso::UnconfirmedSince { ours, .. } = &self.ask.proviso else { return Ok(None) };
-        let confirmed = self.gate.is_confirmed_since(ours, locator, &at.caller.actor).await;
+        let confirmed = self.gate.is_confirmed_since(ours, at.key, &at.caller.actor).await;
         let confirmed = confirmed.map_err(|error| Stop::Refuse(Self::not_entered(locator, &error)))?;
         let why = || format!("was written by {} once more since", at.caller.actor);
         Ok(confirmed.then(|| left(Code::PreconditionFailed, why())))
@@ -259,7 +259,7 @@ impl Section {
             IdentifyError::Refused(response) => Stop::Tracker(response),
             IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.locator(), &why)),
         })?;
-        let mut caller = self.gate.caller(&self.rules, account, self.ask.instance.clone(), self.print().clone());
+        let mut caller = Gate::caller(&self.rules, account, self.ask.instance.clone(), self.print().clone());
         caller.overrider |= self.ask.operator;
         self.gate.notice_addresses(&caller, &self.ask);
         if caller.shared && caller.actor.instance.is_none() && !caller.overrider {

@@ -241,6 +241,6 @@ impl Gate {
             IdentifyError::Refused(response) => TenureError::Denied(response),
             IdentifyError::Unreadable(why) => TenureError::Unreadable(why),
         })?;
-        Ok(self.caller(&self.rules(), account, instance, self.ports.identify.fingerprint(credential)))
+        Ok(Self::caller(&self.rules(), account, instance, self.ports.identify.fingerprint(credential)))
     }
 }

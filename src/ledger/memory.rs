@@ -119,6 +119,13 @@ impl Inner {
         self.last_hash = hash;
     }
 
+    fn ended(&self, limit: usize, of: impl Fn(&ResourceKey) -> bool) -> Vec<Settled> {
+        let mut found: Vec<_> = self.settled.iter().filter(|ended| of(&ended.attempt.key)).cloned().collect();
+        found.sort_by(|one, other| order(other).cmp(&order(one)));
+        found.truncate(limit);
+        found
+    }
+
     fn check(&self) -> Result<(), LedgerError> {
         self.available.then_some(()).ok_or_else(|| LedgerError::Unavailable("switched off".to_owned()))
     }
@@ -200,16 +207,17 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+        let key = key.clone();
+        Box::pin(async move { self.read(|inner| inner.ended(limit, |ended| *ended == key)) })
+    }
+
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {
-                let here =
-                    |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
-                let mut found: Vec<_> = inner.settled.iter().filter(|one| here(&one.attempt.key)).cloned().collect();
-                found.sort_by(|one, other| order(other).cmp(&order(one)));
-                found.truncate(limit);
-                found
+                let here = |record: &ItemRecord, key: &ResourceKey| record.key == *key && record.locator == locator;
+                inner.ended(limit, |key| inner.book.all().any(|record| here(record, key)))
             })
         })
     }

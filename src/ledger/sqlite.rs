@@ -17,7 +17,7 @@ use crate::admission::{Step, TenureStep};
 use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note, OnceCommand, Said};
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
-use keys::Keys;
+use keys::{Keys, MOST_KEYS};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -95,9 +95,10 @@ enum Job {
 /// Most jobs in one group: bounds how long the first of them waits.
 const MOST_GROUPED: usize = 512;
 /// How often it is looked whether the write-ahead log is to be moved into the file.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
-/// The log begins anew once it has this many pages (64 MiB).
-const LONG_LOG: u64 = 16 << 10;
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
+/// The log begins anew once it has this many pages (4 MiB): moving them takes a few milliseconds of the disk, for which
+/// commits wait.
+const LONG_LOG: u64 = 1 << 10;
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -139,6 +140,17 @@ impl SqliteLedger {
             self.ask(Job::Reopen).await?;
         }
         of(&mut self.shared.desk())
+    }
+
+    /// On a connection and a thread of its own: it takes a while, and the printing of the audit goes on.
+    async fn look<T: Send + 'static>(
+        &self,
+        of: impl FnOnce(&Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let options = Arc::clone(&self.options);
+        let unavailable = |error: &dyn std::fmt::Display| LedgerError::Unavailable(error.to_string());
+        let look = move || of(&Store::open_to_read(&options).map_err(|error| unavailable(&error))?);
+        tokio::task::spawn_blocking(look).await.map_err(|error| unavailable(&error))?
     }
 
     async fn query<T: Send + 'static>(
@@ -202,9 +214,14 @@ impl Ledger for SqliteLedger {
         Box::pin(self.ask(move |reply| Job::Tenure(step, now, reply)))
     }
 
+    fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+        let key = key.clone();
+        Box::pin(self.query(move |store| store.ended(&key, limit)))
+    }
+
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
-        Box::pin(self.query(move |store| store.history(&locator, limit)))
+        Box::pin(self.look(move |store| store.history(&locator, limit)))
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
@@ -212,17 +229,11 @@ impl Ledger for SqliteLedger {
     }
 
     fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
-        let (options, locator) = (Arc::clone(&self.options), locator.clone());
+        let locator = locator.clone();
         Box::pin(async move {
             // A refusal's line is written with the next group. What cannot be written is no reason to tell nothing.
             drop(self.flushed().await);
-            // On a connection and a thread of its own: it takes a while, and the printing of the audit goes on.
-            let look = move || {
-                let store =
-                    Store::open_to_read(&options).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-                store.lines_about(&locator, limit)
-            };
-            tokio::task::spawn_blocking(look).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?
+            self.look(move |store| store.lines_about(&locator, limit)).await
         })
     }
 
@@ -574,7 +585,7 @@ impl Writer {
 fn read_whole(options: &SqliteOptions, shared: &Shared) {
     let hasher = shared.desk().keys.hasher();
     let read = Store::open_to_read(options).and_then(|store| {
-        match store.hashes(&hasher) {
+        match store.hashes(&hasher, MOST_KEYS + 1).map(Keys::with_room) {
             Ok(rows) => shared.desk().keys.complete(rows),
             Err(error) => tracing::debug!(ledger.error = %error, "each item is looked for in the ledger's file"),
         }
@@ -590,8 +601,8 @@ fn read_whole(options: &SqliteOptions, shared: &Shared) {
 }
 
 /// Moves what was committed from the log to the file, beside the traffic, for as long as somebody uses the ledger: when
-/// it is quiet, or when the log has become long. In the writer that would make every hundredth commit wait; done more
-/// often, the same pages would be written again and again, each time with a sync that commits wait for.
+/// it is quiet, or when the log has become long. In the writer that would make every hundredth commit wait; done with every
+/// commit, the same pages would be written again and again; done seldom, all at once, with one long sync.
 fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
     let (mut store, mut before, mut done) = (None, 0, 0);
     let opened = Store::identity(options);

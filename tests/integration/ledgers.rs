@@ -436,6 +436,19 @@ async fn sending(bench: &Bench, id: u64, n: u8, now: Time) {
     bench.commit(n % 2, step(attempt_id(id), Next::Send, 0, now), now).await.unwrap();
 }
 
+/// Whatever the memory makes of it: the file says that something else was sent, and a start will find out what came of it.
+#[tokio::test]
+async fn what_is_under_way_is_not_written_over() {
+    let bench = Bench::file();
+    let Bench::File(dir, _) = &bench else { unreachable!() };
+    sending(&bench, 1, 0, START).await;
+    execute(dir.path(), "UPDATE live SET id = 'another'");
+    bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
+    bench.commit(0, Step::Open(bench.attempt(2, 0, START)), START).await.unwrap();
+    let refused = bench.commit(0, step(attempt_id(2), Next::Send, 0, START), START).await.unwrap_err();
+    assert!(matches!(&refused, LedgerError::Unavailable(why) if why.contains("another write under way")), "{refused}");
+}
+
 /// What was under way stood among what was final, and is recovered from there.
 #[tokio::test]
 async fn what_was_under_way_in_an_older_file_is_recovered() {

@@ -148,7 +148,7 @@ impl Gate {
         let store = MemoryStore::new("demo", config.ledger.zombie_period);
         let ledger: Arc<dyn Ledger> = Arc::new(store.open(now, now + config.ledger.doubt_period));
         let key = SecretSlice::from(identity::random_key()?);
-        let gate = compose::gate(&config, &clock, &ledger, &Metrics::default(), key)?;
+        let gate = compose::gate(&config, &clock, &ledger, &Metrics::default(), &key)?;
         let server = compose::edge(&config, &gate, Inherited::none())?;
         let address = server.addresses().into_iter().flatten().next().context("the gate listens nowhere")?;
         let drain = server.drain();

@@ -1,17 +1,38 @@
 //! Which items the file has a row of, so that one that was never heard of is not looked for in it.
 //!
 //! Most claims are an item's first. To find nothing takes a read transaction and a page or two of the file; here it takes
-//! a look at a set of hashes, 8 to 16 bytes an item. Two keys of one hash cost a look at the file, nothing else.
+//! a look at a set of hashes, 10 to 40 bytes an item. Two keys of one hash cost a look at the file, nothing else.
 
 use crate::model::ResourceKey;
 use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+
+/// Hashes of keys.
+pub(super) type Hashes = HashSet<u64, BuildHasherDefault<Itself>>;
+
+/// A hash is its own.
+#[derive(Default)]
+pub(super) struct Itself(u64);
+
+impl Hasher for Itself {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only hashes are hashed")
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The items of one file, as far as they are known.
 #[derive(Default)]
 pub(super) struct Keys {
     hasher: RandomState,
-    known: HashSet<u64>,
+    known: Hashes,
     reach: Reach,
 }
 
@@ -27,8 +48,10 @@ enum Reach {
     None,
 }
 
-/// Most items that are kept in mind (32 MiB); with more, the file is asked each time.
-const MOST_KEYS: usize = 1 << 21;
+/// Most items that are kept in mind (36 MiB); with more, the file is asked each time.
+pub(super) const MOST_KEYS: usize = 1 << 21;
+/// Room for as many that are new: a set that moves while it grows would make every claim wait.
+const ROOM: usize = 1 << 16;
 
 // === impl Keys ===
 
@@ -52,7 +75,7 @@ impl Keys {
     }
 
     /// Every row that was in the file at some moment since it was opened.
-    pub(super) fn complete(&mut self, mut rows: HashSet<u64>) {
+    pub(super) fn complete(&mut self, mut rows: Hashes) {
         if self.reach == Reach::Since {
             rows.extend(self.known.drain());
             (self.known, self.reach) = (rows, Reach::Whole);
@@ -60,9 +83,15 @@ impl Keys {
         }
     }
 
+    /// Makes room beside the traffic for what will come.
+    pub(super) fn with_room(mut rows: Hashes) -> Hashes {
+        rows.reserve(rows.len().max(ROOM));
+        rows
+    }
+
     fn bound(&mut self) {
         if self.known.len() > MOST_KEYS {
-            (self.known, self.reach) = (HashSet::new(), Reach::None);
+            (self.known, self.reach) = (Hashes::default(), Reach::None);
         }
     }
 }
@@ -77,7 +106,7 @@ mod tests {
         let mut keys = Keys::default();
         keys.add(&new);
         assert!(keys.may_have(&never));
-        keys.complete(HashSet::from([keys.hasher().hash_one(&old)]));
+        keys.complete(Hashes::from_iter([keys.hasher().hash_one(&old)]));
         assert!(keys.may_have(&old) && keys.may_have(&new) && !keys.may_have(&never));
         keys.add(&never);
         assert!(keys.may_have(&never));

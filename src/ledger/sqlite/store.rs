@@ -3,7 +3,7 @@
 use super::super::book::{Changes, Load, marks};
 use super::super::codec::{self, Unreadable};
 use super::SqliteOptions;
-use super::keys::Keys;
+use super::keys::{Hashes, Keys};
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{Command, LedgerError, Line, failpoint};
@@ -17,7 +17,6 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_fro
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read, Seek, Write};
@@ -129,9 +128,10 @@ const FEWER_PAGES: &str = "
     INSERT INTO live SELECT key, id, locator, actor, credential, change, goal, kind, ownership, state, gate, epoch, opened
         FROM attempt WHERE state IN ('OPEN', 'SENDING');
     DELETE FROM attempt WHERE state IN ('OPEN', 'SENDING');
-    DROP INDEX attempt_live;
-    DROP INDEX item_held;
-    DROP INDEX item_locator;
+    DROP INDEX IF EXISTS attempt_live;
+    DROP INDEX IF EXISTS item_held;
+    DROP INDEX IF EXISTS item_locator;
+    CREATE INDEX IF NOT EXISTS item_masked ON item(key) WHERE masks <> '[]';
 ";
 
 // === opening ===
@@ -364,14 +364,15 @@ impl Store {
     }
 
     pub(super) fn put(&self, changes: &Changes) -> Result<(), LedgerError> {
-        for attempt in &changes.unsettled {
+        for settled in &changes.settled {
+            self.end_live(&settled.attempt, Some(settled.at), settled.shown.as_ref())?;
+        }
+        let is_final = |attempt: &Attempt| changes.settled.iter().any(|settled| settled.attempt.id == attempt.id);
+        for attempt in changes.unsettled.iter().filter(|attempt| !is_final(attempt)) {
             match attempt.state {
                 AttemptState::Doubt => self.end_live(attempt, None, None)?,
                 _ => self.put_live(attempt)?,
             }
-        }
-        for settled in &changes.settled {
-            self.end_live(&settled.attempt, Some(settled.at), settled.shown.as_ref())?;
         }
         changes.items.iter().try_for_each(|record| self.put_item(record))?;
         self.put_tenures(&changes.tenures)
@@ -402,10 +403,17 @@ impl Store {
         )
     }
 
-    /// An attempt that is under way.
+    /// An attempt that is under way; its item must have no other one.
     fn put_live(&self, attempt: &Attempt) -> Result<(), LedgerError> {
-        let sql = "INSERT OR REPLACE INTO live VALUES (?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-        self.execute(sql, params_from_iter(entered(attempt)))
+        let sql = "INSERT INTO live VALUES (?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                   ON CONFLICT(key) DO UPDATE SET goal = excluded.goal, kind = excluded.kind,
+                       ownership = excluded.ownership, state = excluded.state WHERE id = excluded.id";
+        let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
+        if statement.execute(params_from_iter(entered(attempt))).map_err(ledger_error)? == 0 {
+            let why = format!("{} has another write under way in the file", attempt.locator);
+            return Err(LedgerError::Unavailable(why));
+        }
+        Ok(())
     }
 
     /// An attempt that is no longer: final, or in doubt.
@@ -481,16 +489,19 @@ impl Store {
         Ok(self.items("key = ?1", [key.as_str()])?.pop())
     }
 
-    /// Of every item's key.
-    pub(super) fn hashes(&self, hasher: &RandomState) -> Result<HashSet<u64>, LedgerError> {
-        let mut statement = self.db.prepare("SELECT key FROM item").map_err(ledger_error)?;
+    /// Of the keys of this many items at most.
+    pub(super) fn hashes(&self, hasher: &RandomState, most: usize) -> Result<Hashes, LedgerError> {
+        let mut statement = self.db.prepare("SELECT key FROM item LIMIT ?1").map_err(ledger_error)?;
         let hash = |row: &Row<'_>| Ok(hasher.hash_one(ResourceKey::new(row.get_ref(0)?.as_str()?)));
-        let rows = statement.query_map([], hash).map_err(ledger_error)?;
+        let rows = statement.query_map([stored(most as u64)], hash).map_err(ledger_error)?;
         rows.collect::<rusqlite::Result<_>>().map_err(ledger_error)
     }
 
     pub(super) fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        self.items("account IS NOT NULL OR doubt_until IS NOT NULL", [])
+        // Each by its index: with OR, every row would be read.
+        let which = "key IN (SELECT key FROM item WHERE account IS NOT NULL
+                             UNION SELECT key FROM item WHERE doubt_until IS NOT NULL)";
+        self.items(which, [])
     }
 
     pub(super) fn doubtful(&self) -> Result<Vec<ItemRecord>, LedgerError> {
@@ -506,6 +517,12 @@ impl Store {
         let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1) AND settled IS NOT NULL
                    ORDER BY opened DESC, id DESC LIMIT ?2";
         self.rows(sql, params![locator.to_string(), stored(limit as u64)], read_attempt)
+    }
+
+    /// What ended on one item, the newest first.
+    pub(super) fn ended(&self, key: &ResourceKey, limit: usize) -> Result<Vec<Settled>, LedgerError> {
+        let sql = "SELECT * FROM attempt WHERE key = ?1 AND settled IS NOT NULL ORDER BY opened DESC, id DESC LIMIT ?2";
+        self.rows(sql, params![key.as_str(), stored(limit as u64)], read_attempt)
     }
 
     pub(super) fn lines(&self, after: u64, limit: usize) -> Result<Vec<(u64, String)>, LedgerError> {

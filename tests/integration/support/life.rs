@@ -299,6 +299,10 @@ impl Ledger for FaultyLedger {
         self.inner.held_after(last, limit)
     }
 
+    fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+        self.inner.ended(key, limit)
+    }
+
     fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         self.inner.history(locator, limit)
     }
