@@ -1,7 +1,8 @@
 //! Guarded writes a second: different items, an instant forge, durable commits, the real binary.
 //!
 //! `cargo bench --bench claims` prints two tables. The peer is the same claim made directly at the same forge (GET, PATCH,
-//! GET), measured in the same run with the same client, so that the figures can be read as a ratio on any machine.
+//! GET), measured in the same run with the same client, so that the figures can be read as a ratio on any machine. The
+//! floor is a gate that does nothing but what no durable one can leave out: what it takes is the disk's and the machine's.
 //! First as many claims as so many clients can make, each waiting for its answer; then claims that arrive at a fixed
 //! rate whatever the answers do, each timed from the moment at which it was due (no coordinated omission).
 //! The last column is how much of the processors' time a hypervisor gave to others meanwhile: with more than a percent or
