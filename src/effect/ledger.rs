@@ -35,6 +35,11 @@ impl Held {
         let account = record.holding.as_ref()?.actor.account.clone();
         Some(Self { account, key: record.key.clone() })
     }
+
+    /// From where the list goes on after this page of so many at most. `None`: it was the last.
+    pub fn after(page: &[ItemRecord], most: usize) -> Option<Self> {
+        page.last().filter(|_| page.len() == most).and_then(Self::of)
+    }
 }
 
 /// What a commit waits for.

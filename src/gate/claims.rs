@@ -198,7 +198,7 @@ impl Errand {
             ClaimCall::Release(address, labels) => self.give_up(address, labels).boxed(),
             ClaimCall::HandOver(address, to) => self.hand_over(address, to).boxed(),
         };
-        let done = self.passage.unless_gone(Box::pin(call), tell.closed()).await.unwrap_or(Err(End::Gone));
+        let done = self.passage.unless_gone(call, tell.closed()).await.unwrap_or(Err(End::Gone));
         // The caller may have gone: the same request again tells it where it stands.
         match done {
             Ok(claimed) => drop(tell.send(claimed)),

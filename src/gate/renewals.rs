@@ -119,7 +119,7 @@ impl Gate {
         let mut last = None;
         loop {
             let page = self.ports.ledger.held_after(last, PAGE).await?;
-            last = page.last().filter(|_| page.len() == PAGE).and_then(Held::of);
+            last = Held::after(&page, PAGE);
             let commands: Vec<Command> = page.into_iter().filter_map(renew).collect();
             if !commands.is_empty() {
                 self.ports.ledger.commit(commands, Durability::NextGroup).await?;

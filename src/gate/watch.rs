@@ -227,7 +227,7 @@ impl Gate {
             return Ok(());
         }
         let chosen = ledger.held_after(round.last.clone(), HOLDINGS_A_ROUND).await?;
-        round.last = chosen.last().filter(|_| chosen.len() == HOLDINGS_A_ROUND).and_then(Held::of);
+        round.last = Held::after(&chosen, HOLDINGS_A_ROUND);
         let settled = chosen.iter().filter(|record| record.doubts.is_empty());
         for record in doubtful.iter().chain(settled) {
             self.look_at(record).await;
@@ -241,12 +241,9 @@ impl Gate {
     /// Counts the holdings that are silent for too long, and names each in the log when it becomes so.
     async fn flag_stale(&self, pass: &mut Silent) -> Result<(), LedgerError> {
         let started = tokio::time::Instant::now();
-        if pass.last.is_none() {
-            pass.found.clear();
-        }
         while started.elapsed() < FLAGGING {
             let page = self.ports.ledger.held_after(pass.last.clone(), PAGE).await?;
-            pass.last = page.last().filter(|_| page.len() == PAGE).and_then(Held::of);
+            pass.last = Held::after(&page, PAGE);
             let (now, rules) = (self.ports.clock.now(), self.rules());
             for record in page.into_iter().map(|record| self.renewed(record)) {
                 let Some(held) = record.holding.as_ref().filter(|held| rules.is_stale(held, now)) else { continue };

@@ -408,8 +408,7 @@ impl Store {
         let sql = "INSERT INTO live VALUES (?2, ?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                    ON CONFLICT(key) DO UPDATE SET goal = excluded.goal, kind = excluded.kind,
                        ownership = excluded.ownership, state = excluded.state WHERE id = excluded.id";
-        let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
-        if statement.execute(params_from_iter(entered(attempt))).map_err(ledger_error)? == 0 {
+        if self.changed(sql, params_from_iter(entered(attempt)))? == 0 {
             let why = format!("{} has another write under way in the file", attempt.locator);
             return Err(LedgerError::Unavailable(why));
         }
@@ -443,8 +442,13 @@ impl Store {
     }
 
     pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), LedgerError> {
+        self.changed(sql, params).map(drop)
+    }
+
+    /// How many rows the statement changed.
+    fn changed(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, LedgerError> {
         let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
-        statement.execute(params).map(drop).map_err(ledger_error)
+        statement.execute(params).map_err(ledger_error)
     }
 }
 
@@ -514,15 +518,19 @@ impl Store {
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
-        let sql = "SELECT * FROM attempt WHERE key IN (SELECT key FROM item WHERE locator = ?1) AND settled IS NOT NULL
-                   ORDER BY opened DESC, id DESC LIMIT ?2";
-        self.rows(sql, params![locator.to_string(), stored(limit as u64)], read_attempt)
+        self.ended_where("key IN (SELECT key FROM item WHERE locator = ?1)", &locator.to_string(), limit)
     }
 
-    /// What ended on one item, the newest first.
     pub(super) fn ended(&self, key: &ResourceKey, limit: usize) -> Result<Vec<Settled>, LedgerError> {
-        let sql = "SELECT * FROM attempt WHERE key = ?1 AND settled IS NOT NULL ORDER BY opened DESC, id DESC LIMIT ?2";
-        self.rows(sql, params![key.as_str(), stored(limit as u64)], read_attempt)
+        self.ended_where("key = ?1", key.as_str(), limit)
+    }
+
+    /// The final attempts on the items of which this holds, the newest first.
+    fn ended_where(&self, which: &str, what: &str, limit: usize) -> Result<Vec<Settled>, LedgerError> {
+        let sql = format!(
+            "SELECT * FROM attempt WHERE {which} AND settled IS NOT NULL ORDER BY opened DESC, id DESC LIMIT ?2"
+        );
+        self.rows(&sql, params![what, stored(limit as u64)], read_attempt)
     }
 
     pub(super) fn lines(&self, after: u64, limit: usize) -> Result<Vec<(u64, String)>, LedgerError> {
