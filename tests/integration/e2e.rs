@@ -190,6 +190,7 @@ impl Setup {
 
     /// Starts it and waits until it listens.
     pub async fn start(&self) -> Gate {
+        crate::edge_support::open_files();
         let mut child = self.command().spawn().expect("the gate starts");
         let output = Arc::new(Output::default());
         follow(child.stdout.take().expect("piped"), Arc::clone(&output), |output| &output.stdout);
@@ -449,7 +450,7 @@ impl Client {
             None => false,
         };
         if !open {
-            let stream = TcpStream::connect(self.address).await.expect("somebody listens");
+            let stream = TcpStream::connect(self.address).await.expect("connected");
             stream.set_nodelay(true).expect("an option");
             let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
             let (sender, connection) = handshake.expect("a connection");

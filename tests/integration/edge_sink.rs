@@ -164,9 +164,13 @@ fn mutate(dice: &mut Dice, bytes: &mut Vec<u8>) {
     }
 }
 
+async fn connected(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap_or_else(|why| panic!("{address} cannot be reached any more: {why}"))
+}
+
 /// Sends one stream in pieces and reads what comes, until the gate closes or says nothing more.
 async fn send(address: SocketAddr, dice: &mut Dice, bytes: &[u8]) {
-    let Ok(mut client) = TcpStream::connect(address).await else { panic!("nobody listens any more") };
+    let mut client = connected(address).await;
     let mut rest = bytes;
     let pieces = if dice.below(4) == 0 { 1 + dice.below(5) } else { 1 };
     for piece in 0..pieces {
@@ -193,7 +197,7 @@ async fn send(address: SocketAddr, dice: &mut Dice, bytes: &[u8]) {
 
 /// A busy gate is silent, too: whoever came after this client is answered first, and only then its patience ends.
 async fn others_are_answered(address: SocketAddr) {
-    let Ok(mut other) = TcpStream::connect(address).await else { panic!("nobody listens any more") };
+    let mut other = connected(address).await;
     let request = b"GET /other HTTP/1.1\r\nhost: gate.test\r\nconnection: close\r\n\r\n";
     if other.write_all(request).await.is_ok() {
         let _ = other.read_to_end(&mut Vec::new()).await;

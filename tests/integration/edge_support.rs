@@ -15,9 +15,18 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+/// Lets this process have as many open files as the system grants, and tells how many: a shell begins with 1,024, and
+/// tests with hundreds of clients need more.
+pub fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit");
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
 
 /// A running gate.
 pub struct Gate {
@@ -52,6 +61,7 @@ impl Plan {
     }
 
     pub fn start(self) -> Gate {
+        open_files();
         let handle = tokio::runtime::Handle::current();
         let shared = Shared::new(self.guard, handle, self.upstream, self.pass).unwrap();
         let server = Server::bind(self.server, Inherited::none(), shared).unwrap();

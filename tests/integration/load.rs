@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response};
-use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::e2e::{Gate, Setup, backlog_issue, eventually, forge, issue, token};
-use crate::edge_support::{self, Plan, channel, echo, read_head, soon, status};
+use crate::edge_support::{self, Plan, channel, echo, open_files, read_head, soon, status};
 
 const PLAIN: &[u8] = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -149,9 +148,7 @@ async fn the_body_of_a_guarded_write_must_come_in_time() {
 /// How many connections this process and the gate may have, each with as many descriptors.
 fn many(wanted: usize) -> usize {
     let told = std::env::var("CLAIMGATE_TEST_IDLE").ok().map(|text| text.parse().expect("a number"));
-    let most =
-        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-    told.unwrap_or(wanted).min(most.saturating_sub(400))
+    told.unwrap_or(wanted).min(open_files().saturating_sub(400))
 }
 
 async fn honest(gate: &Gate, forge: &claimgate::fake_forge::FakeForge) {
