@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 use secrecy::SecretSlice;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -73,6 +74,7 @@ async fn serve(
     // Heard from the first moment: a signal that nobody hears yet ends the process at once.
     let (stop, hup) = (told_to_stop()?, signal(SignalKind::hangup())?);
     raise_descriptors(config.server.max_connections);
+    take_small_pages();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let ledger: Arc<dyn Ledger> = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
         Ok(ledger) => Arc::new(ledger),
@@ -181,6 +183,14 @@ fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
 fn tell_manager(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// Memory comes in pages of the usual size: of a huge one all two megabytes are cleared when it is touched first, and
+/// whoever does that (a guarded section, the ledger's writer) would make all claims wait for milliseconds.
+fn take_small_pages() {
+    if let Err(error) = disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages are not switched off");
     }
 }
 

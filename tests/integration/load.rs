@@ -240,3 +240,13 @@ async fn one_client_cannot_take_the_connections_of_another() {
     assert!(matches!(soon(second.read(&mut [0; 1])).await, Ok(0) | Err(_)), "one connection is all it may have");
     assert_eq!(status(&ask(&mut from("127.0.0.2", gate.address).await).await), 200);
 }
+
+/// Clearing a huge page would make all claims wait for as long as that takes.
+#[tokio::test]
+async fn memory_comes_in_small_pages() {
+    let forge = forge(&["agent-0"]).await;
+    let gate = Setup::before(&forge.base_url()).start().await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gate.pid())).unwrap();
+    let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(told.map(str::trim), Some("0"), "{status}");
+}
