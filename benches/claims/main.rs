@@ -5,9 +5,10 @@
 //! floor is a gate that does nothing but what no durable one can leave out: what it takes is the disk's and the machine's.
 //! First as many claims as so many clients can make, each waiting for its answer; then claims that arrive at a fixed
 //! rate whatever the answers do, each timed from the moment at which it was due (no coordinated omission).
-//! The last column is how much of the processors' time a hypervisor gave to others meanwhile: with more than a percent or
-//! two of it the high percentiles say more about the machine than about the gate.
-//! `CLAIMGATE_BENCH_CLIENTS=8 CLAIMGATE_BENCH_RATES=2000` choose other rows.
+//! The last columns tell the machine's part: how much of the processors' time a hypervisor gave to others meanwhile, and
+//! the 99th percentile of the claims that were made in half seconds in which it gave none, with their share of all.
+//! `CLAIMGATE_BENCH_CLIENTS=8 CLAIMGATE_BENCH_RATES=2000` choose other rows, `CLAIMGATE_BENCH_SECONDS` how long each is
+//! measured.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![allow(
@@ -37,8 +38,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-/// How long each measurement runs.
-const FOR: Duration = Duration::from_secs(5);
+/// How long each measurement runs, seconds.
+const SECONDS: usize = 5;
+/// How often it is looked what was stolen.
+const LOOK: Duration = Duration::from_millis(500);
 /// Connections over which claims of a fixed rate come.
 const CONNECTIONS: usize = 64;
 
@@ -73,7 +76,8 @@ fn main() {
 }
 
 fn heading(what: &str) {
-    println!("{what:<34} {:>9} {:>9} {:>9} {:>9} {:>9}", "claims/s", "p50 ms", "p99 ms", "max ms", "stolen %");
+    let columns = ["claims/s", "p50 ms", "p99 ms", "max ms", "stolen %", "p99 alone", "of all %"];
+    println!("{what:<34} {}", columns.map(|column| format!("{column:>9}")).join(" "));
 }
 
 /// A list from the environment, or this one.
@@ -83,27 +87,94 @@ fn chosen(variable: &str, otherwise: &[usize]) -> Vec<usize> {
     list.map_or_else(|| otherwise.to_vec(), parse)
 }
 
+fn duration() -> Duration {
+    Duration::from_secs(chosen("CLAIMGATE_BENCH_SECONDS", &[SECONDS])[0] as u64)
+}
+
 /// What one run showed.
 struct Measured {
     latencies: Vec<Duration>,
+    /// Those of claims during which no other machine had the processors.
+    alone: Vec<Duration>,
     took: Duration,
     /// Of the processors' time, percent.
     stolen: f64,
 }
 
+/// A claim: when it was due, and when it was answered.
+type Span = (Instant, Instant);
+
 impl Measured {
+    fn of(spans: &[Span], took: Duration, thefts: Thefts) -> Self {
+        let (stolen, disturbed) = thefts.end();
+        let clear = |span: &&Span| !disturbed.iter().any(|theft| theft.0 <= span.1 && span.0 <= theft.1);
+        let sorted = |spans: &mut dyn Iterator<Item = &Span>| {
+            let mut latencies: Vec<Duration> = spans.map(|span| span.1 - span.0).collect();
+            latencies.sort_unstable();
+            latencies
+        };
+        Self { latencies: sorted(&mut spans.iter()), alone: sorted(&mut spans.iter().filter(clear)), took, stolen }
+    }
+
     fn rate(&self) -> f64 {
         self.latencies.len() as f64 / self.took.as_secs_f64()
     }
 
     fn at(&self, share: f64) -> f64 {
-        let index = ((self.latencies.len() - 1) as f64 * share) as usize;
-        self.latencies[index].as_secs_f64() * 1e3
+        at(&self.latencies, share)
     }
 
     fn print(&self, what: &str) {
         let (p50, p99, max) = (self.at(0.5), self.at(0.99), self.at(1.0));
-        println!("{what:<34} {:>9.0} {p50:>9.2} {p99:>9.2} {max:>9.2} {:>9.1}", self.rate(), self.stolen);
+        let share = 100.0 * self.alone.len() as f64 / self.latencies.len() as f64;
+        println!(
+            "{what:<34} {:>9.0} {p50:>9.2} {p99:>9.2} {max:>9.2} {:>9.1} {:>9.2} {share:>9.0}",
+            self.rate(),
+            self.stolen,
+            at(&self.alone, 0.99)
+        );
+    }
+}
+
+fn at(sorted: &[Duration], share: f64) -> f64 {
+    let index = (sorted.len().saturating_sub(1) as f64 * share) as usize;
+    sorted.get(index).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+}
+
+/// Looks, while a measurement runs, at when the processors were given to other machines.
+struct Thefts {
+    stop: std::sync::mpsc::Sender<()>,
+    looking: std::thread::JoinHandle<Vec<Span>>,
+    before: (u64, u64),
+}
+
+impl Thefts {
+    fn watch() -> Self {
+        let before = processor_time();
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let looking = std::thread::spawn(move || {
+            let (mut found, mut last, mut since) = (Vec::new(), before, Instant::now());
+            loop {
+                let is_over = stopped.recv_timeout(LOOK) != Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+                let (now, until) = (processor_time(), Instant::now());
+                if now.1 > last.1 {
+                    found.push((since, until));
+                }
+                if is_over {
+                    return found;
+                }
+                (last, since) = (now, until);
+            }
+        });
+        Self { stop, looking, before }
+    }
+
+    /// How much of the processors' time was stolen, percent, and when.
+    fn end(self) -> (f64, Vec<Span>) {
+        drop(self.stop);
+        let found = self.looking.join().expect("somebody looks");
+        let now = processor_time();
+        (100.0 * (now.1 - self.before.1) as f64 / (now.0 - self.before.0).max(1) as f64, found)
     }
 }
 
@@ -116,11 +187,6 @@ fn processor_time() -> (u64, u64) {
     (ticks.iter().take(8).sum(), ticks.get(7).copied().unwrap_or(0))
 }
 
-fn stolen_since(before: (u64, u64)) -> f64 {
-    let now = processor_time();
-    100.0 * (now.1 - before.1) as f64 / (now.0 - before.0).max(1) as f64
-}
-
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 type Claim = for<'a> fn(&'a mut Client, u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -129,27 +195,25 @@ fn measure(at: SocketAddr, clients: usize, claim: Claim) -> Measured {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
-        let (begun, processors) = (Instant::now(), processor_time());
-        let until = begun + FOR;
+        let (begun, thefts) = (Instant::now(), Thefts::watch());
+        let until = begun + duration();
         let run = |agent: usize| async move {
             let mut client = Client::connect(at, agent).await;
-            let mut latencies = Vec::new();
+            let mut spans = Vec::new();
             while Instant::now() < until {
                 let item = NEXT.fetch_add(1, Ordering::Relaxed);
                 let started = Instant::now();
                 claim(&mut client, item).await;
-                latencies.push(started.elapsed());
+                spans.push((started, Instant::now()));
             }
-            latencies
+            spans
         };
         let tasks: Vec<_> = (0..clients).map(|agent| tokio::task::spawn_local(run(agent))).collect();
-        let mut latencies = Vec::new();
+        let mut spans = Vec::new();
         for task in tasks {
-            latencies.extend(task.await.expect("client"));
+            spans.extend(task.await.expect("client"));
         }
-        let took = begun.elapsed();
-        latencies.sort_unstable();
-        Measured { latencies, took, stolen: stolen_since(processors) }
+        Measured::of(&spans, begun.elapsed(), thefts)
     })
 }
 
@@ -165,9 +229,9 @@ fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
         }
         let free = Rc::new(Semaphore::new(CONNECTIONS));
         let every = Duration::from_secs(1) / u32::try_from(rate).expect("a rate");
-        let processors = processor_time();
+        let thefts = Thefts::watch();
         let begun = Instant::now() + Duration::from_millis(50);
-        let total = (FOR.as_secs_f64() * rate as f64) as u32;
+        let total = (duration().as_secs_f64() * rate as f64) as u32;
         let mut running = Vec::new();
         for number in 0..total {
             let due = begun + every * number;
@@ -178,16 +242,14 @@ fn arrive(at: SocketAddr, rate: usize, claim: Claim) -> Measured {
                 let mut client = idle.borrow_mut().pop().expect("one is idle");
                 claim(&mut client, NEXT.fetch_add(1, Ordering::Relaxed)).await;
                 idle.borrow_mut().push(client);
-                due.elapsed()
+                (due, Instant::now())
             }));
         }
-        let mut latencies = Vec::with_capacity(running.len());
+        let mut spans = Vec::with_capacity(running.len());
         for task in running {
-            latencies.push(task.await.expect("claim"));
+            spans.push(task.await.expect("claim"));
         }
-        let took = begun.elapsed();
-        latencies.sort_unstable();
-        Measured { latencies, took, stolen: stolen_since(processors) }
+        Measured::of(&spans, begun.elapsed(), thefts)
     })
 }
 
