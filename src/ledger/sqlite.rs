@@ -96,9 +96,11 @@ enum Job {
 const MOST_GROUPED: usize = 512;
 /// How often it is looked whether the write-ahead log is to be moved into the file.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
-/// The log begins anew once it has this many pages (4 MiB): moving them takes a few milliseconds of the disk, for which
-/// commits wait.
-const LONG_LOG: u64 = 1 << 10;
+/// The log begins anew once it has this many pages (16 MiB): moving them takes a few milliseconds of the disk, and the
+/// writer a little of that each time.
+const LONG_LOG: u64 = 1 << 12;
+/// Passes over a log that is being written to.
+const MOST_PASSES: u32 = 20;
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -621,7 +623,7 @@ fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
         if store.is_none() {
             store = Store::open_to_read(options).ok();
         }
-        match store.as_ref().map(Store::checkpoint) {
+        match store.as_ref().map(move_log) {
             Some(Ok(())) => {
                 shared.log_moved.store(long, Ordering::Release);
                 done = newest;
@@ -630,6 +632,17 @@ fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
             None => {}
         }
     }
+}
+
+/// The file is synced only by a pass after which nothing is left. Should commits always come in between, that is left to
+/// the writer.
+fn move_log(store: &Store) -> Result<(), LedgerError> {
+    for _ in 0..MOST_PASSES {
+        if store.checkpoint()? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the file still stands where it was opened.

@@ -513,8 +513,11 @@ impl Store {
     }
 
     /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
-    pub(super) fn checkpoint(&self) -> Result<(), LedgerError> {
-        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(ledger_error)
+    /// Whether all of the log is in the file now, and synced there: a commit may have come in between.
+    pub(super) fn checkpoint(&self) -> Result<bool, LedgerError> {
+        let pages = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (log, moved) = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages).map_err(ledger_error)?;
+        Ok(log == moved)
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
