@@ -9,6 +9,7 @@
 mod beside;
 mod keys;
 mod once;
+mod recent;
 mod store;
 
 use super::book::{Book, Changes, bare_line};
@@ -18,6 +19,7 @@ use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, L
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
+use recent::Recent;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -62,6 +64,7 @@ struct Shared {
     /// The log is long and all but its last pages are in the file: it may begin anew.
     log_moved: AtomicBool,
     newest: watch::Sender<u64>,
+    recent: Mutex<Recent>,
     /// The records as every durable and every staged step left them, and a connection that loads those not in it.
     desk: Mutex<Desk>,
 }
@@ -227,7 +230,13 @@ impl Ledger for SqliteLedger {
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
-        Box::pin(self.query(move |store| store.lines(after, limit)))
+        let recent = self.shared.recent().after(after, limit);
+        Box::pin(async move {
+            match recent {
+                Some(lines) => Ok(lines),
+                None => self.query(move |store| store.lines(after, limit)).await,
+            }
+        })
     }
 
     fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
@@ -277,6 +286,7 @@ impl Shared {
             log_pages: AtomicU64::new(0),
             log_moved: AtomicBool::new(false),
             newest: watch::channel(0).0,
+            recent: Mutex::default(),
             desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None, keys: Keys::default() }),
         }
     }
@@ -292,6 +302,10 @@ impl Shared {
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -492,9 +506,12 @@ impl Writer {
                 .and_then(|store| store.commit(lines.iter().map(|staged| &staged.line))),
         };
         match committed {
-            Ok(newest) => {
+            Ok(lines) => {
                 self.shared.desk().settled();
-                self.shared.newest.send_replace(newest);
+                if let Some(newest) = lines.last().map(|(seq, _)| *seq) {
+                    self.shared.recent().add(lines);
+                    self.shared.newest.send_replace(newest);
+                }
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
@@ -575,6 +592,7 @@ impl Writer {
         let (of_checkpoints, watched) = (options.clone(), Arc::downgrade(&shared));
         spawn("ledger-check", move || read_whole(&options, &shared));
         spawn("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
+        *self.shared.recent() = Recent::default();
         self.shared.newest.send_replace(store.newest_line());
         let shared = Arc::clone(&self.shared);
         store.watch_log(move |length| shared.log_pages.store(length, Ordering::Release));

@@ -327,21 +327,24 @@ impl Store {
         self.execute("BEGIN IMMEDIATE", [])
     }
 
-    /// Writes the lines and ends the transaction; when this returns, all of it is on disk.
-    pub(super) fn commit<'a>(&self, lines: impl IntoIterator<Item = &'a Line>) -> Result<u64, LedgerError> {
-        let mut tail = self.tail.borrow().clone();
+    /// Writes the lines and ends the transaction; when this returns, all of it is on disk. The lines as they stand there.
+    pub(super) fn commit<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a Line>,
+    ) -> Result<Vec<(u64, String)>, LedgerError> {
+        let (mut tail, mut sealed) = (self.tail.borrow().clone(), Vec::new());
         for line in lines {
             let (text, hash) = line.seal(tail.seq + 1, &tail.hash);
             tail = Tail { seq: tail.seq + 1, hash };
             let sql = "INSERT INTO audit(seq, hash, line) VALUES (?1, ?2, ?3)";
             self.execute(sql, params![stored(tail.seq), tail.hash, text])?;
+            sealed.push((tail.seq, text));
         }
         failpoint::reach("commit.before");
         self.execute("COMMIT", [])?;
         failpoint::reach("commit.after");
-        let newest = tail.seq;
         self.tail.replace(tail);
-        Ok(newest)
+        Ok(sealed)
     }
 
     /// Tells the write-ahead log's length, pages, after each commit.
