@@ -216,8 +216,9 @@ impl Ledger for MemoryLedger {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {
-                let here = |record: &ItemRecord, key: &ResourceKey| record.key == *key && record.locator == locator;
-                inner.ended(limit, |key| inner.book.all().any(|record| here(record, key)))
+                let here =
+                    |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
+                inner.ended(limit, here)
             })
         })
     }

@@ -153,9 +153,8 @@ impl SqliteLedger {
         of: impl FnOnce(&Store) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let options = Arc::clone(&self.options);
-        let unavailable = |error: &dyn std::fmt::Display| LedgerError::Unavailable(error.to_string());
-        let look = move || of(&Store::open_to_read(&options).map_err(|error| unavailable(&error))?);
-        tokio::task::spawn_blocking(look).await.map_err(|error| unavailable(&error))?
+        let look = move || of(&Store::open_to_read(&options)?);
+        tokio::task::spawn_blocking(look).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?
     }
 
     async fn query<T: Send + 'static>(
@@ -653,10 +652,12 @@ fn checkpoint(options: &SqliteOptions, shared: &Weak<Shared>) {
 }
 
 /// The file is synced only by a pass after which nothing is left. Should commits always come in between, that is left to
-/// the writer.
+/// the writer; what a reader still needs, to a later time.
 fn move_log(store: &Store) -> Result<(), LedgerError> {
+    let mut before = None;
     for _ in 0..MOST_PASSES {
-        if store.checkpoint()? {
+        let pass = store.checkpoint()?;
+        if pass.log == pass.moved || before.replace(pass.moved) == Some(pass.moved) {
             break;
         }
     }

@@ -21,7 +21,7 @@ impl LedgerFile {
         if !Store::exists(&options) {
             return Ok(None);
         }
-        let store = Store::open_to_read(&options).map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        let store = Store::open_to_read(&options)?;
         Ok(Some(Self { store }))
     }
 

@@ -61,6 +61,12 @@ pub enum OpenError {
     Unavailable(String),
 }
 
+impl From<OpenError> for LedgerError {
+    fn from(error: OpenError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
 /// One connection to the file.
 pub(super) struct Store {
     db: Connection,
@@ -74,6 +80,14 @@ pub(super) struct Store {
 pub(super) struct Recovered<'a> {
     pub(super) store: &'a Store,
     pub(super) keys: &'a Keys,
+}
+
+/// How far the write-ahead log is moved into the file.
+pub(super) struct Checkpoint {
+    /// Its length, pages.
+    pub(super) log: i64,
+    /// How many of them are in the file; all: and synced there.
+    pub(super) moved: i64,
 }
 
 /// The end of the audit chain.
@@ -516,11 +530,9 @@ impl Store {
     }
 
     /// Moves what no reader needs from the write-ahead log to the file; holds nobody up.
-    /// Whether all of the log is in the file now, and synced there: a commit may have come in between.
-    pub(super) fn checkpoint(&self) -> Result<bool, LedgerError> {
-        let pages = |row: &Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-        let (log, moved) = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages).map_err(ledger_error)?;
-        Ok(log == moved)
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint, LedgerError> {
+        let pages = |row: &Row<'_>| Ok(Checkpoint { log: row.get(1)?, moved: row.get(2)? });
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages).map_err(ledger_error)
     }
 
     pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
