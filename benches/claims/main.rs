@@ -108,12 +108,7 @@ impl Measured {
     fn of(spans: &[Span], took: Duration, thefts: Thefts) -> Self {
         let (stolen, disturbed) = thefts.end();
         let clear = |span: &&Span| !disturbed.iter().any(|theft| theft.0 <= span.1 && span.0 <= theft.1);
-        let sorted = |spans: &mut dyn Iterator<Item = &Span>| {
-            let mut latencies: Vec<Duration> = spans.map(|span| span.1 - span.0).collect();
-            latencies.sort_unstable();
-            latencies
-        };
-        Self { latencies: sorted(&mut spans.iter()), alone: sorted(&mut spans.iter().filter(clear)), took, stolen }
+        Self { latencies: latencies(spans.iter()), alone: latencies(spans.iter().filter(clear)), took, stolen }
     }
 
     fn rate(&self) -> f64 {
@@ -134,6 +129,13 @@ impl Measured {
             at(&self.alone, 0.99)
         );
     }
+}
+
+/// How long these took, the shortest first.
+fn latencies<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Duration> {
+    let mut latencies: Vec<Duration> = spans.map(|span| span.1 - span.0).collect();
+    latencies.sort_unstable();
+    latencies
 }
 
 fn at(sorted: &[Duration], share: f64) -> f64 {

@@ -450,7 +450,7 @@ impl Client {
             None => false,
         };
         if !open {
-            let stream = TcpStream::connect(self.address).await.expect("connected");
+            let stream = TcpStream::connect(self.address).await.expect("somebody listens");
             stream.set_nodelay(true).expect("an option");
             let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
             let (sender, connection) = handshake.expect("a connection");

@@ -159,6 +159,12 @@ impl Bench {
         Self::File(dir, Some(ledger))
     }
 
+    /// The directory of one with a file.
+    fn dir(&self) -> &Path {
+        let Self::File(dir, _) = self else { panic!("it is in memory") };
+        dir.path()
+    }
+
     fn ledger(&self) -> &dyn Ledger {
         match self {
             Self::Memory(_, ledger) => ledger,
@@ -440,9 +446,9 @@ async fn sending(bench: &Bench, id: u64, n: u8, now: Time) {
 #[tokio::test]
 async fn what_is_under_way_is_not_written_over() {
     let bench = Bench::file();
-    let Bench::File(dir, _) = &bench else { unreachable!() };
+    let dir = bench.dir();
     sending(&bench, 1, 0, START).await;
-    execute(dir.path(), "UPDATE live SET id = 'another'");
+    execute(dir, "UPDATE live SET id = 'another'");
     bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
     bench.commit(0, Step::Open(bench.attempt(2, 0, START)), START).await.unwrap();
     let refused = bench.commit(0, step(attempt_id(2), Next::Send, 0, START), START).await.unwrap_err();
@@ -588,8 +594,8 @@ async fn the_newest_line_and_how_far_was_printed_are_remembered() {
 #[tokio::test]
 async fn a_second_process_is_refused_and_told_whose_it_is() {
     let bench = Bench::file();
-    let Bench::File(dir, _) = &bench else { unreachable!() };
-    let error = SqliteLedger::open(options(dir.path(), START)).unwrap_err().to_string();
+    let dir = bench.dir();
+    let error = SqliteLedger::open(options(dir, START)).unwrap_err().to_string();
     assert!(error.contains(&format!("in use by claimgate process {}", std::process::id())), "{error}");
 }
 
@@ -620,8 +626,8 @@ async fn a_file_that_others_may_read_is_refused() {
 async fn a_new_file_is_its_owners_alone() {
     let bench = Bench::file();
     sending(&bench, 1, 0, START).await;
-    let Bench::File(dir, _) = &bench else { unreachable!() };
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
+    let dir = bench.dir();
+    for entry in std::fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.file_name());
     }
@@ -637,17 +643,17 @@ fn execute(dir: &Path, sql: &str) {
 #[tokio::test]
 async fn a_group_that_cannot_be_written_leaves_no_trace_and_the_next_can() {
     let bench = Bench::file();
-    let Bench::File(dir, _) = &bench else { unreachable!() };
+    let dir = bench.dir();
     sending(&bench, 1, 0, START).await;
     let before = item(&bench, 0).await;
     let block = "CREATE TRIGGER full BEFORE INSERT ON item BEGIN SELECT RAISE(FAIL, 'disk full'); END";
-    execute(dir.path(), block);
+    execute(dir, block);
     let settle = || step(attempt_id(1), Next::Settle, 0, START);
     let failed = bench.commit(0, settle(), START).await.unwrap_err();
     assert!(matches!(&failed, LedgerError::Unavailable(why) if why.contains("disk full")), "{failed}");
     assert_eq!(item(&bench, 0).await, before);
     assert!(bench.lines().await.is_empty());
-    execute(dir.path(), "DROP TRIGGER full");
+    execute(dir, "DROP TRIGGER full");
     assert!(bench.commit(0, settle(), START).await.unwrap().holding.is_some());
     assert_eq!(bench.lines().await.len(), 1);
     is_chained(&bench).await;
@@ -657,15 +663,15 @@ async fn a_group_that_cannot_be_written_leaves_no_trace_and_the_next_can() {
 #[tokio::test]
 async fn a_refusal_in_a_group_that_failed_is_kept_for_the_next() {
     let bench = Bench::file();
-    let Bench::File(dir, _) = &bench else { unreachable!() };
+    let dir = bench.dir();
     bench.commit(0, Step::Open(bench.attempt(1, 0, START)), START).await.unwrap();
-    execute(dir.path(), "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk full'); END");
+    execute(dir, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk full'); END");
     let reject =
         Command { key: key(0), locator: locator(0), step: Step::Reject(attempt_id(1)), note: None, now: START };
     bench.ledger().commit(vec![reject], Durability::NextGroup).await.unwrap();
     // The next group finds the item free, whatever became of the row.
     bench.commit(0, Step::Open(bench.attempt(2, 0, START)), START).await.unwrap();
-    execute(dir.path(), "DROP TRIGGER full");
+    execute(dir, "DROP TRIGGER full");
     bench.commit(0, step(attempt_id(2), Next::Grant, 0, START), START).await.unwrap();
     let ids: Vec<Value> =
         bench.lines().await.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
@@ -677,11 +683,11 @@ async fn a_refusal_in_a_group_that_failed_is_kept_for_the_next() {
 #[tokio::test]
 async fn an_awaited_abort_that_failed_leaves_one_line_once_it_is_written() {
     let bench = Bench::file();
-    let Bench::File(dir, _) = &bench else { unreachable!() };
+    let dir = bench.dir();
     sending(&bench, 1, 0, START).await;
-    execute(dir.path(), "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk full'); END");
+    execute(dir, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'disk full'); END");
     bench.commit(0, Step::Abort(attempt_id(1)), START).await.unwrap_err();
-    execute(dir.path(), "DROP TRIGGER full");
+    execute(dir, "DROP TRIGGER full");
     bench.commit(0, Step::Abort(attempt_id(1)), START).await.unwrap();
     assert_eq!(bench.lines().await.len(), 1);
 }
