@@ -20,6 +20,7 @@ use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, Resou
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
 use recent::Recent;
+use rustix::process::setpriority_process;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -104,6 +105,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 const LONG_LOG: u64 = 1 << 12;
 /// Passes over a log that is being written to.
 const MOST_PASSES: u32 = 20;
+/// How nice the threads are that nobody waits for: a tenth of another thread's share.
+const BESIDE: i32 = 10;
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -589,8 +592,8 @@ impl Writer {
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
         let (of_checkpoints, watched) = (options.clone(), Arc::downgrade(&shared));
-        spawn("ledger-check", move || read_whole(&options, &shared));
-        spawn("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
+        spawn_beside("ledger-check", move || read_whole(&options, &shared));
+        spawn_beside("ledger-checkpoint", move || checkpoint(&of_checkpoints, &watched));
         *self.shared.recent() = Recent::default();
         self.shared.newest.send_replace(store.newest_line());
         let shared = Arc::clone(&self.shared);
@@ -698,6 +701,18 @@ fn closes(command: &Command) -> Option<(ResourceKey, AttemptId)> {
         Step::Reject(attempt) | Step::Abort(attempt) => Some((command.key.clone(), attempt.clone())),
         _ => None,
     }
+}
+
+/// For work that nobody waits for: milliseconds in which the processor is not to be had by who answers somebody. Not the
+/// last in the queue: the log has to reach the file on a busy machine too.
+fn spawn_beside(name: &str, body: impl FnOnce() + Send + 'static) {
+    spawn(name, move || {
+        // Of this thread alone (setpriority(2), "C library/kernel differences").
+        if let Err(error) = setpriority_process(None, BESIDE) {
+            tracing::debug!(%error, "what runs beside the traffic has the priority of the traffic");
+        }
+        body();
+    });
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {

@@ -250,3 +250,20 @@ async fn memory_comes_in_small_pages() {
     let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
     assert_eq!(told.map(str::trim), Some("0"), "{status}");
 }
+
+/// Moving the log into the file takes milliseconds of a processor, and nobody waits for it.
+#[tokio::test]
+async fn what_nobody_waits_for_stands_back() {
+    let forge = forge(&["agent-0"]).await;
+    let gate = Setup::before(&forge.base_url()).start().await;
+    let nice_of = |thread: &str| {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).unwrap();
+        let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default());
+        // proc_pid_stat(5): the name, which is cut at 15 bytes, and 17 fields on how nice it is.
+        let mut of_it = stats.filter_map(|stat| Some(stat.split_once(&format!("({thread}) "))?.1.to_owned()));
+        of_it.next().map(|rest| rest.split(' ').nth(16).unwrap().parse::<i32>().unwrap())
+    };
+    let stands_back = || async { nice_of("ledger-checkpoi").filter(|nice| *nice == 10) };
+    eventually(stands_back, Duration::from_secs(10)).await.expect("the thread is nice");
+    assert_eq!(nice_of("ledger-writer"), Some(0));
+}
