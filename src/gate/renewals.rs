@@ -4,12 +4,13 @@
 //! not written yet counts as much as what is.
 
 use super::Gate;
-use super::watch::PAGE;
+use super::watch::{BETWEEN_PAGES, PAGE};
 use crate::admission::Step;
 use crate::effect::{Command, Durability, Held, LedgerError};
 use crate::model::{Actor, ItemRecord, Locator, Time};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Who was heard of since it was last written down.
 #[derive(Debug, Default)]
@@ -96,23 +97,37 @@ impl Gate {
         record
     }
 
-    /// Writes down who was heard of since the last time.
+    /// Writes down again and again who was heard of, a little at a time.
+    pub(super) async fn keep_renewals(&self, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            self.write_down(BETWEEN_PAGES).await;
+        }
+    }
+
+    /// Writes down who was heard of since the last time, at once.
     pub async fn flush_renewals(&self) {
+        self.write_down(Duration::ZERO).await;
+    }
+
+    async fn write_down(&self, pause: Duration) {
         self.flush_tenures().await;
         let heard = self.renewals.heard().clone();
         if heard.entries == 0 {
             return;
         }
-        match self.write_renewals(&heard).await {
+        match self.write_renewals(&heard, pause).await {
             Ok(()) => self.renewals.heard().forget(&heard),
             Err(error) => tracing::warn!(ledger.error = %error, "renewals not written"),
         }
     }
 
-    async fn write_renewals(&self, heard: &Heard) -> Result<(), LedgerError> {
+    async fn write_renewals(&self, heard: &Heard, pause: Duration) -> Result<(), LedgerError> {
         let now = self.ports.clock.now();
         let renew = |record: ItemRecord| {
             let (actor, at) = heard.of_holder(&record)?;
+            // Whoever has just claimed was heard of by that.
+            record.holding.as_ref().filter(|held| held.renewed < at)?;
             let step = Step::Renew { actor, at };
             Some(Command { key: record.key, locator: record.locator, step, note: None, now })
         };
@@ -127,6 +142,7 @@ impl Gate {
             if last.is_none() {
                 return Ok(());
             }
+            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -79,10 +79,12 @@ pub(super) struct Hints {
 
 const MOST_HINTS: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
-/// Looking for stale holdings may take this much of each tick; a pass over many of them goes on with the next.
-const FLAGGING: Duration = Duration::from_millis(50);
-/// Holdings read at once, so that whoever claims meanwhile hardly waits.
+/// Holdings read at once: each page takes about a millisecond of a processor, for which whoever claims meanwhile may wait.
 pub(super) const PAGE: usize = 100;
+/// Pages of a tick that are looked at for stale holdings; a pass over more of them goes on with the next tick.
+const PAGES_A_TICK: usize = 5;
+/// Between two pages, so that they are never felt as one long page.
+pub(super) const BETWEEN_PAGES: Duration = Duration::from_millis(20);
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
 
@@ -174,9 +176,12 @@ impl Gate {
 
     /// Runs until it is aborted: writes renewals down, ends doubts that are due, looks at holdings one after another.
     pub async fn watch(self: Arc<Self>, renew_interval: Duration) {
+        tokio::join!(self.keep_renewals(renew_interval), self.look_around());
+    }
+
+    async fn look_around(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut until_flush = renew_interval;
         let mut round = Round::default();
         loop {
             tokio::select! {
@@ -185,11 +190,6 @@ impl Gate {
                     self.look_at_hinted().await;
                     continue;
                 }
-            }
-            until_flush = until_flush.saturating_sub(TICK);
-            if until_flush.is_zero() {
-                self.flush_renewals().await;
-                until_flush = renew_interval;
             }
             if let Err(error) = self.look(&mut round).await {
                 tracing::debug!(ledger.error = %error, "holdings not looked at");
@@ -240,8 +240,10 @@ impl Gate {
 
     /// Counts the holdings that are silent for too long, and names each in the log when it becomes so.
     async fn flag_stale(&self, pass: &mut Silent) -> Result<(), LedgerError> {
-        let started = tokio::time::Instant::now();
-        while started.elapsed() < FLAGGING {
+        for number in 0..PAGES_A_TICK {
+            if number > 0 {
+                tokio::time::sleep(BETWEEN_PAGES).await;
+            }
             let page = self.ports.ledger.held_after(pass.last.clone(), PAGE).await?;
             pass.last = Held::after(&page, PAGE);
             let (now, rules) = (self.ports.clock.now(), self.rules());
