@@ -29,7 +29,8 @@ pub struct ReleaseArgs {
     pub reason: Option<String>,
 }
 
-/// Ends the holding, and prints what became of the item in the tracker.
+/// Ends the holding, and prints what became of the item in the tracker. Fails if it was not put back there although the
+/// gate has a token for that.
 pub fn run(args: &ReleaseArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let request = json!({ "item": args.item, "reason": args.reason });
     let then = format!(
@@ -39,5 +40,6 @@ pub fn run(args: &ReleaseArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let answer = Admin::of(&loaded.config)?.post_within(PATIENCE, &then, "/release", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());
     output::print_line(plain(message.unwrap_or("released")))?;
-    Ok(ExitCode::SUCCESS)
+    let left_undone = answer.get("left_undone").is_some_and(|left| left == true);
+    Ok(if left_undone { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

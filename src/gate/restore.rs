@@ -26,15 +26,15 @@ impl Writer {
 }
 
 impl Gate {
-    /// Clears the assignee and takes the labels back to what the claim found. What it says is for the operator.
-    pub(super) async fn restore(self: &Arc<Self>, item: &Locator, held: &Holding) -> String {
+    /// Clears the assignee and takes the labels back to what the claim found. What it says is for the operator; an error:
+    /// that was not done, or not all of it.
+    pub(super) async fn restore(self: &Arc<Self>, item: &Locator, held: &Holding) -> Result<String, String> {
         let (Some(service), Some(address)) = (&self.ports.service, address_of(item)) else {
-            return format!(
+            return Ok(format!(
                 "the tracker still shows: {}. Clear that there; with upstream.service_token_file the gate does it",
                 held.shown
-            );
+            ));
         };
-        let mut done = Vec::new();
         let by = Writer::service(service);
         // Whom somebody has assigned since is not the holder's, and not for this release to clear.
         let shown = Stated { assignees: Some(held.shown.assignees.clone()), ..Stated::default() };
@@ -46,16 +46,12 @@ impl Gate {
             }
             Err(why) => Err(why),
         };
-        match cleared {
-            Ok(what) => done.push(what.to_owned()),
-            Err(why) => return format!("its assignee was not cleared: {why}"),
-        }
+        let cleared = cleared.map_err(|why| format!("its assignee was not cleared: {why}"))?;
         match self.restore_labels(&address, &held.found, &by).await {
-            Ok(writes) if writes.is_empty() => {}
-            Ok(_) => done.push("its status labels are what the claim found".to_owned()),
-            Err(why) => done.push(format!("its labels were not put back: {why}")),
+            Ok(writes) if writes.is_empty() => Ok(cleared.to_owned()),
+            Ok(_) => Ok(format!("{cleared}; its status labels are what the claim found")),
+            Err(why) => Err(format!("{cleared}; its labels were not put back: {why}")),
         }
-        done.join("; ")
     }
 
     /// Removes the working labels that a claim brought, and adds what it took away. Returns the writes that that took.

@@ -23,8 +23,9 @@ pub struct Released {
     pub holder: Option<Actor>,
     /// The item as the ledger knows it now.
     pub record: ItemRecord,
-    /// What became of the assignee in the tracker; a sentence for the operator.
-    pub tracker: String,
+    /// What became of the item in the tracker, a sentence for the operator; an error: what the gate was to put back there
+    /// and could not.
+    pub tracker: Result<String, String>,
 }
 
 /// Why the operator's release was not carried out.

@@ -64,8 +64,10 @@ impl Operator {
             ReleaseError::Lane(_) | ReleaseError::Ledger(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         })?;
         let holder = released.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.to_string());
+        let (Ok(tracker) | Err(tracker)) = &released.tracker;
         Ok(json!({
-            "message": format!("{item}: the holding of {holder} has ended. {}", released.tracker),
+            "message": format!("{item}: the holding of {holder} has ended. {tracker}"),
+            "left_undone": released.tracker.is_err(),
             "claim": claim(&released.record, false, self.gate.ports().clock.now()),
         }))
     }

@@ -219,6 +219,20 @@ async fn without_a_service_token_a_release_says_what_is_left_to_do() {
     stop_and_verify(gate, 2).await;
 }
 
+/// The holding has ended, and a script must not take the item for cleared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_the_tracker_does_not_show_fails() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let gate = with_service(&forge, "[assignment]\noutside = \"hold\"").start().await;
+    gate.agent("ann").claim(number).await.granted();
+    forge.outside_assign("acme", REPO, number, &["bob"]);
+    let said = claimgate(&gate, &["release", &item(number), "--reason", "stuck"]).await;
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.out.contains("the holding of ann has ended. its assignee was not cleared"), "{}", said.out);
+    assert_eq!((gate.holder(number).await, forge.issue(REPO, number).assignees), (None, vec!["bob".to_owned()]));
+}
+
 /// Who lost the item did not end its own holding.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_history_says_why_a_holding_ended_and_whose() {
