@@ -123,12 +123,11 @@ impl Gate {
     }
 
     async fn write_renewals(&self, heard: &Heard, pause: Duration) -> Result<(), LedgerError> {
-        let now = self.ports.clock.now();
         let renew = |record: ItemRecord| {
             let (actor, at) = heard.of_holder(&record)?;
             // Whoever has just claimed was heard of by that.
             record.holding.as_ref().filter(|held| held.renewed < at)?;
-            let step = Step::Renew { actor, at };
+            let (step, now) = (Step::Renew { actor, at }, self.ports.clock.now());
             Some(Command { key: record.key, locator: record.locator, step, note: None, now })
         };
         let mut last = None;

@@ -84,7 +84,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) const PAGE: usize = 100;
 /// Pages of a tick that are looked at for stale holdings; a pass over more of them goes on with the next tick.
 const PAGES_A_TICK: usize = 5;
-/// Between two pages, so that they are never felt as one long page.
+/// After each page that is not the last, so that they are never felt as one long page.
 pub(super) const BETWEEN_PAGES: Duration = Duration::from_millis(20);
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
@@ -241,10 +241,7 @@ impl Gate {
 
     /// Counts the holdings that are silent for too long, and names each in the log when it becomes so.
     async fn flag_stale(&self, pass: &mut Silent) -> Result<(), LedgerError> {
-        for number in 0..PAGES_A_TICK {
-            if number > 0 {
-                tokio::time::sleep(BETWEEN_PAGES).await;
-            }
+        for _ in 0..PAGES_A_TICK {
             let page = self.ports.ledger.held_after(pass.last.clone(), PAGE).await?;
             pass.last = Held::after(&page, PAGE);
             let (now, rules) = (self.ports.clock.now(), self.rules());
@@ -260,6 +257,7 @@ impl Gate {
                 pass.flagged = std::mem::take(&mut pass.found);
                 break;
             }
+            tokio::time::sleep(BETWEEN_PAGES).await;
         }
         Ok(())
     }
