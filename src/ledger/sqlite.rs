@@ -106,7 +106,7 @@ const LONG_LOG: u64 = 1 << 12;
 /// Passes over a log that is being written to.
 const MOST_PASSES: u32 = 20;
 /// How nice the threads are that nobody waits for: a tenth of another thread's share.
-const BESIDE: i32 = 10;
+const NICENESS: i32 = 10;
 /// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
 const MOST_DEFERRED: usize = 100_000;
 
@@ -708,7 +708,7 @@ fn closes(command: &Command) -> Option<(ResourceKey, AttemptId)> {
 fn spawn_beside(name: &str, body: impl FnOnce() + Send + 'static) {
     spawn(name, move || {
         // Of this thread alone (setpriority(2), "C library/kernel differences").
-        if let Err(error) = setpriority_process(None, BESIDE) {
+        if let Err(error) = setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "what runs beside the traffic has the priority of the traffic");
         }
         body();
