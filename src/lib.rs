@@ -34,6 +34,7 @@
 //! | F6 | [`telemetry`] | the operational log |
 //! | F6 | [`server`] | listeners, TLS, limits, drain, the admin listener and what an operator can ask of it |
 //! | F7 | [`cli`] | the composition root: arguments to configuration to parts (`compose.rs`), one file a subcommand |
+//! | none | [`manual`] | no code: the promise, the protocol, the rules, and the facts about trackers that comments refer to |
 //! | none | [`fake_forge`] | a forge in memory for tests and for the demo. It imports nothing of this crate, so that a mistake cannot hide on both sides of a test |
 //!
 //! # The walk of one request
@@ -97,6 +98,7 @@ pub mod fake_forge;
 pub mod gate;
 pub mod identity;
 pub mod ledger;
+pub mod manual;
 pub mod model;
 pub mod proxy;
 pub mod server;

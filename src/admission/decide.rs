@@ -1,6 +1,6 @@
 //! The decision over one guarded write of one item.
 //!
-//! The order is part of the contract (DESIGN section 5, step 5): the outside edit
+//! The order is part of the contract (manual: protocol, step 5): the outside edit
 //! was judged before; then held by another; already so; expected state. Assignees
 //! come first, here; labels and state after them, in `moves`. A rule that refuses
 //! in observe mode admits, and says what it would have said.

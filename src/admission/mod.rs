@@ -5,7 +5,7 @@
 //! that it judges by. `decide` is the only maker of a [`Permit`], and a permit is
 //! the only way to a send; `transition` is the only writer of an
 //! [`ItemRecord`](crate::model::ItemRecord), whichever ledger keeps it.
-//! The order of judgement is DESIGN section 5, step 5.
+//! The order of judgement is manual: protocol, step 5.
 
 mod decide;
 mod expectation;

@@ -1,4 +1,4 @@
-//! Moves: what a write does to where an item stands, by status label, open or closed (DESIGN section 6).
+//! Moves: what a write does to where an item stands, by status label, open or closed (manual: rules).
 //!
 //! Judged after the assignees, and on what they leave the caller to be. A label that is no status is nobody's
 //! business; one that is, by the workflow: from where, to where, by whom. Setting a status that only a holder may set

@@ -1,4 +1,4 @@
-//! Outside edits: what changed between two reads without passing the gate (DESIGN section 5).
+//! Outside edits: what changed between two reads without passing the gate (manual: protocol).
 
 use super::{Outside, Rules};
 use crate::model::{Holding, ItemRecord, Masked, Shown, Snapshot, Time};

@@ -1,4 +1,4 @@
-//! The rules as the configuration states them (DESIGN section 6).
+//! The rules as the configuration states them (manual: rules).
 
 use super::once::OnceRule;
 use super::{Limits, Singleton};

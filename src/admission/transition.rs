@@ -1,4 +1,4 @@
-//! What each step of the claim protocol does to an item's record (DESIGN section 5).
+//! What each step of the claim protocol does to an item's record (manual: protocol).
 //!
 //! Every ledger runs these functions inside its own transaction, so that the
 //! protocol is written once. A step that the record does not allow is refused

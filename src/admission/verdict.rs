@@ -32,7 +32,7 @@ pub enum Answer {
     Uncertain,
 }
 
-/// Judges a sent write by what the tracker shows afterwards, not by what it said (DESIGN section 5, steps 8 and 9).
+/// Judges a sent write by what the tracker shows afterwards, not by what it said (manual: protocol, steps 8 and 9).
 ///
 /// `before` is the read that admitted it, `after` the read-back, absent where it could not be had.
 pub fn judge(

@@ -35,7 +35,7 @@ use layers::Merged;
 /// The built-in file: every key, explained, with its default.
 pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
 
-/// How many doubt periods the zombie period is, unless it is set (DESIGN section 5).
+/// How many doubt periods the zombie period is, unless it is set (manual: protocol).
 const ZOMBIE_PERIODS: u32 = 10;
 /// How the built-in file is called in messages.
 const DEFAULTS_NAME: &str = "built-in defaults";

@@ -1,4 +1,4 @@
-//! One request that changes several items: what is understood of it (DESIGN section 10).
+//! One request that changes several items: what is understood of it.
 //!
 //! The forms of a web interface are its first users. A request names its items by key or by place, and what it wants of
 //! each may depend on how they stand: a toggle is spelled out by [`Dialect::changes`](super::Dialect::changes) from

@@ -3,7 +3,7 @@
 //! A dialect says what a request means ([`Dialect::classify`], [`Dialect::parse`]), and writes every request and
 //! answer of the gate's own. It decides nothing: whether a write may pass is `admission`'s, which never sees the wire.
 //! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
-//! so that no byte of the original can mean something else upstream (DESIGN sections 4 and 9).
+//! so that no byte of the original can mean something else upstream (manual: walk).
 
 mod bulk;
 mod claims;

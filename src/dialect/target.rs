@@ -1,7 +1,7 @@
 //! The target of a request, read once.
 //!
 //! After [`Target::parse`] no function takes a raw path. A path that can be read two ways keeps all of its readings:
-//! a router somewhere may follow any of them, so a matcher must look at each (`reference/forgejo.md` section 8).
+//! a router somewhere may follow any of them, so a matcher must look at each (manual: forgejo, section 8).
 //! What is sent for a guarded write is rebuilt from typed values; the raw form never is.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};

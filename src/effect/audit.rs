@@ -1,4 +1,4 @@
-//! The audit line: one JSON object a decision, chained by hash (DESIGN section 8).
+//! The audit line: one JSON object a decision, chained by hash.
 //!
 //! A line is `{"seq":N,"prev_hash":"…","hash":"…",…}`. Its hash is SHA-256 over the
 //! line's bytes with the member `hash` left out; `prev_hash` is the hash of the line

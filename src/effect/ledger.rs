@@ -1,4 +1,4 @@
-//! The record of who holds, as a port (DESIGN section 5).
+//! The record of who holds, as a port (manual: protocol).
 
 use super::{BoxFuture, Creations, Note};
 use crate::admission::{Refused, Step, TenureStep};

@@ -1,4 +1,4 @@
-//! One request that changes several items: all of them, or none (DESIGN section 10).
+//! One request that changes several items: all of them, or none.
 //!
 //! The same walk as one write's, with a list at each step: the turns of all items in sorted order, a fresh read of
 //! each, one decision each, one transaction for T1, T2 and T3, and a single send. A refusal of one refuses all. Each item

@@ -2,7 +2,7 @@
 //!
 //! A lane lives as long as somebody is in it, and a while longer, so that the
 //! next to come knows when the last turn ended and what was seen in it. The
-//! observation is never what an admission rests on (DESIGN section 4).
+//! observation is never what an admission rests on (manual: walk).
 
 use crate::model::{Boot, ItemRecord, ResourceKey, Snapshot};
 use std::collections::{BTreeSet, HashMap};

@@ -1,8 +1,8 @@
 //! The guarded section: one write of one item, from its turn to its answer.
 //!
 //! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that
-//! hangs up after the first durable one changes nothing. `Section::run` is the walk of DESIGN
-//! section 4, steps 8 to 12, in order; `BulkSection::run` is the same walk for a request that names several items at
+//! hangs up after the first durable one changes nothing. `Section::run` is steps 8
+//! to 12 of the walk (manual: walk), in order; `BulkSection::run` is the same walk for a request that names several items at
 //! once. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 

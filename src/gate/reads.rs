@@ -2,7 +2,7 @@
 //!
 //! Neither is ever what a decision rests on. A path's item is checked again under
 //! the item's turn; that a credential could read a repository lately only lets
-//! it share a refusal that somebody else's read already justifies (DESIGN section 4).
+//! it share a refusal that somebody else's read already justifies (manual: walk).
 
 use crate::model::{Fingerprint, Locator, Project, ResourceKey};
 use moka::future::Cache;

@@ -1,4 +1,4 @@
-//! Ending doubt: by what a read shows, when it is due (DESIGN section 5).
+//! Ending doubt: by what a read shows, when it is due (manual: protocol).
 
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};

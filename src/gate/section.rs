@@ -1,4 +1,4 @@
-//! One guarded write, step by step (DESIGN sections 4 and 5).
+//! One guarded write, step by step (manual: walk, protocol).
 //!
 //! `run` is the outline; each step below it either goes on or ends the section with
 //! what the client is to be told. From T1 on every way out settles the attempt.

@@ -2,8 +2,8 @@
 //!
 //! One writer thread commits what is waiting as a group (WAL, `synchronous=FULL`):
 //! a commit that has been answered is on disk. OPEN attempts stay in memory, since
-//! this process's lanes already keep all others out (DESIGN section 5, "one process
-//! may merge T1 and T2"); what a crash takes of them was never sent. A file that
+//! this process's lanes already keep all others out, so that T1 and T2 are one
+//! commit here; what a crash takes of them was never sent. A file that
 //! cannot be written makes guarded writes fail and is tried again with each of them.
 
 mod beside;
@@ -37,7 +37,7 @@ pub use store::OpenError;
 pub struct SqliteOptions {
     /// The state directory; the file in it is `ledger.sqlite`.
     pub dir: PathBuf,
-    /// How long masks are kept (DESIGN section 5, `zombie_period`).
+    /// How long masks are kept (manual: protocol, "Outside edits").
     pub zombie_period: Duration,
     /// How long what an ended process left is in doubt (Q).
     pub doubt_period: Duration,

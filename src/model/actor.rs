@@ -26,7 +26,7 @@ pub enum Account {
     Opaque(Fingerprint),
 }
 
-/// Who acts: account and, where known, instance. A holder is this pair (DESIGN section 6).
+/// Who acts: account and, where known, instance. A holder is this pair (manual: rules).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// The account that the tracker sees.

@@ -1,4 +1,4 @@
-//! The durable record of one guarded write (DESIGN section 5).
+//! The durable record of one guarded write (manual: protocol).
 
 use super::{Actor, Change, Fingerprint, Goal, Locator, ResourceKey, Shown, Time};
 use std::fmt;

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fence(pub u64);
 
-/// Who holds an item (DESIGN section 5).
+/// Who holds an item (manual: protocol).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// The agent.

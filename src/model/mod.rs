@@ -1,6 +1,6 @@
 //! The vocabulary: what the gate talks about, without I/O, serde or http.
 //!
-//! DESIGN section 3 defines the words. Everything here is a value; decisions
+//! The manual (words) defines the words. Everything here is a value; decisions
 //! over these values live in `admission`, their wire forms in `dialect`, their
 //! storage behind the ports of `effect`.
 

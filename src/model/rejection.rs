@@ -3,7 +3,7 @@
 use super::{Actor, Locator, Shown, Time};
 use std::time::Duration;
 
-/// What a client reads in `claimgate.code` and in the header `Claimgate-Decision` (DESIGN section 7).
+/// What a client reads in `claimgate.code` and in the header `Claimgate-Decision` (manual: answers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Somebody else is assigned or holds it.
@@ -106,7 +106,7 @@ impl Code {
         }
     }
 
-    /// The HTTP status of the refusal (DESIGN section 7).
+    /// The HTTP status of the refusal (manual: answers).
     pub fn status(self) -> u16 {
         match self {
             Self::AmbiguousRequest => 400,

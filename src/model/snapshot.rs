@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub author: Option<Login>,
 }
 
-/// What the ledger remembers of a read: assignees and status (DESIGN section 5, `shown`).
+/// What the ledger remembers of a read: assignees and status (manual: protocol, `shown`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shown {
     /// Who was assigned.

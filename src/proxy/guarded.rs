@@ -1,6 +1,6 @@
 //! The guarded path of a request, up to the gate: classify, read the body, understand it, hand it over.
 //!
-//! Steps 2 to 7 of DESIGN section 4. What is not understood is refused here, with an audit line; what turns out to touch
+//! Steps 2 to 7 of the walk. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::agent::{behind_misnamed, is_name};
@@ -38,7 +38,7 @@ pub struct GuardConfig {
     pub webhook_secret: Option<SecretString>,
 }
 
-/// Where an instance may be named (DESIGN section 6).
+/// Where an instance may be named (manual: rules).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstanceSource {
     /// The listener that the request came in by.

@@ -9,7 +9,7 @@ use crate::model::{Code, Rejection};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 
-/// On every response to a guarded write (DESIGN section 7).
+/// On every response to a guarded write (manual: answers).
 pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
 /// On reads of an item and on answers to guarded writes: names the guarded fields that were read, for `If-Match`.

@@ -1,4 +1,4 @@
-//! The invariants of `reference/protocol.md` over random histories: agents, outsiders and faults in any order.
+//! The invariants of the manual (protocol) over random histories: agents, outsiders and faults in any order.
 
 use crate::support::{Moment, Q, REPO, Told, Trap, World};
 use claimgate::admission::{By, Outside as OutsideEdits};

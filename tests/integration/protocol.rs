@@ -1,5 +1,5 @@
 //! The claim protocol under virtual time: who was told what, what the forge shows, what the ledger says, and when the
-//! item is free again (DESIGN section 5).
+//! item is free again (manual: protocol).
 //!
 //! One file a group: `faults` is the matrix of what can go wrong in one claim, `doubt` what follows a write of unknown
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `bounds` the rules over agents, `herd` many at

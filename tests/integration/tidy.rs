@@ -115,7 +115,7 @@ fn the_floors_and_the_code_map_name_every_module() {
     let lib = text("src/lib.rs");
     let declared: BTreeSet<&str> =
         lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    let floors: BTreeSet<&str> = FLOORS.iter().map(|(name, _)| *name).chain(["fake_forge"]).collect();
+    let floors: BTreeSet<&str> = FLOORS.iter().map(|(name, _)| *name).chain(["fake_forge", "manual"]).collect();
     assert_eq!(declared, floors);
     let mut found = Vec::new();
     for (name, floor) in FLOORS {
@@ -205,6 +205,43 @@ fn the_top_level_has_only_what_belongs_there() {
     let entries = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let found: Vec<String> = entries.filter(|name| !TOP_LEVEL.contains(&name.as_str())).collect();
     assert_none(&found);
+}
+
+/// Comments refer to pages of the manual, and to no text outside the repository.
+#[test]
+fn comments_refer_to_pages_that_the_repository_holds() {
+    // In parts, so that this file does not name them.
+    let outside = [["DES", "IGN"], ["refer", "ence/"]].map(|parts| parts.concat());
+    let mut found = Vec::new();
+    for file in ["src", "tests", "benches"].iter().flat_map(|folder| sources(folder)) {
+        for (number, line) in file.text.lines().enumerate().map(|(at, line)| (at + 1, line)) {
+            if outside.iter().any(|name| line.contains(name.as_str())) {
+                found.push(format!("{}:{number}: refers to a text outside the repository", file.name));
+            }
+            for page in line.split("manual: ").skip(1).filter(|_| line.contains("//")) {
+                let page: String = page.chars().take_while(char::is_ascii_lowercase).collect();
+                if !page.is_empty() && !root().join(format!("src/manual/{page}.md")).is_file() {
+                    found.push(format!("{}:{number}: the manual has no page `{page}`", file.name));
+                }
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+/// Whoever gets a code finds it in the manual.
+#[test]
+fn the_manual_explains_every_code() {
+    let page = text("src/manual/answers.md");
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let source = text("src/model/rejection.rs");
+    let codes: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \"")?.1.split('"').next())
+        .collect();
+    assert!(codes.len() > 20, "no codes were found");
+    let missing = codes.iter().filter(|code| !rows.iter().any(|row| format!("`{row}").contains(&format!("`{code}`"))));
+    assert_none(&missing.map(|code| format!("src/manual/answers.md: no row for `{code}`")).collect::<Vec<_>>());
 }
 
 /// Each function that the walk in `lib.rs` names is in one of the files beside it.
@@ -434,7 +471,7 @@ impl Source {
 
     /// The other top-level modules that it names, with the line: by `crate::`, or by as many `super::` as lead there.
     fn imports(&self) -> Vec<(usize, String)> {
-        let known: BTreeSet<&str> = FLOORS.iter().map(|(name, _)| *name).chain(["fake_forge"]).collect();
+        let known: BTreeSet<&str> = FLOORS.iter().map(|(name, _)| *name).chain(["fake_forge", "manual"]).collect();
         let code: Vec<&str> = self.code().map(|(_, line)| line).collect();
         let code = code.join("\n");
         let up = "super::".repeat(self.depth());

@@ -1,4 +1,4 @@
-//! Finding work: the list of a repository's open issues (`reference/forgejo.md` sections 1.2, 1.8 and 6).
+//! Finding work: the list of a repository's open issues (manual: forgejo, sections 1.2, 1.8 and 6).
 //!
 //! The list is read without `q`, so it comes from the database and not from the search index. Label names that do not
 //! exist are left out of the filter by the tracker, older versions do not sort, and a page may be shorter than was asked

@@ -1,4 +1,4 @@
-//! Who sends a request, as the tracker would see it (`reference/forgejo.md` section 3.1).
+//! Who sends a request, as the tracker would see it (manual: forgejo, section 3.1).
 //!
 //! A token in the query or in a form body wins over the `Authorization` header, `token` over `access_token`; `sudo` in
 //! query or form wins over the header. What is sent on is always headers, so later versions that read the query

@@ -1,4 +1,4 @@
-//! Lists, page by page (`reference/forgejo.md` section 2).
+//! Lists, page by page (manual: forgejo, section 2).
 
 use super::super::target::join;
 use super::super::{Address, Credential, Listing, WireRequest, WireResponse};

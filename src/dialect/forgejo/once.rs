@@ -1,4 +1,4 @@
-//! Reviews and pull requests as things that may be created once (`reference/forgejo.md` sections 1.5 and 1.7).
+//! Reviews and pull requests as things that may be created once (manual: forgejo, sections 1.5 and 1.7).
 
 use super::super::json::{Member, shorten};
 use super::super::target::join;

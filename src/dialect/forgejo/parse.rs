@@ -1,4 +1,4 @@
-//! What a guarded write wants (`reference/forgejo.md` sections 1.1 to 1.5).
+//! What a guarded write wants (manual: forgejo, sections 1.1 to 1.5).
 //!
 //! The tracker binds JSON, forms and even the query to one structure. Here every form becomes JSON members, the guarded
 //! ones are taken out and typed, and the rest is kept for [`super::emit`]. What some version reads otherwise is refused.

@@ -1,4 +1,4 @@
-//! Answers of the gate's own, in the tracker's shape (`reference/forgejo.md` section 4).
+//! Answers of the gate's own, in the tracker's shape (manual: forgejo, section 4).
 
 use super::super::{Intent, WireResponse};
 use super::read::object;

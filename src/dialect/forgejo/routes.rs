@@ -1,7 +1,7 @@
 //! Which requests change guarded fields: one table, first match wins.
 //!
 //! The table is matched on readings of a path (folded, decoded); whoever rewrites the path on its way could follow any
-//! of them. A path with two readings passes only if every reading does. Source: `reference/forgejo.md` sections 1.2
+//! of them. A path with two readings passes only if every reading does. Source: manual: forgejo, sections 1.2
 //! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
 
 use super::super::target::fold_letters;
@@ -561,7 +561,7 @@ mod tests {
     #[test]
     fn bent_paths_are_refused_where_a_reading_is_guarded() {
         for request in [
-            // reference/forgejo.md section 8, the vectors that were tried live.
+            // manual: forgejo, section 8, the vectors that were tried live.
             "PATCH /api/v1/repos/o/r/issues//7",
             "PATCH //api/v1/repos/o/r/issues/7",
             "PATCH /api/v1/repos/o/r/issues/7//",

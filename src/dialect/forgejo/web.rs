@@ -1,4 +1,4 @@
-//! The forms of the web interface that change guarded fields (`reference/forgejo.md` sections 1.8 and 3.1).
+//! The forms of the web interface that change guarded fields (manual: forgejo, sections 1.8 and 3.1).
 //!
 //! They name issues by global id, several at once, and some of them toggle: what they do depends on what the tracker
 //! shows when it carries them out. Parameters come in the body or in the query, first one first; here each may be given

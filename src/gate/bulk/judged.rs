@@ -1,4 +1,4 @@
-//! A form whose items are read, decided and read back: steps 8 to 12 of DESIGN section 4, for each of them at once.
+//! A form whose items are read, decided and read back: steps 8 to 12 of the walk, for each of them at once.
 
 use super::{BulkSection, Ended, Fresh, Stop, Ticket, is_session, some_of};
 use crate::admission::{

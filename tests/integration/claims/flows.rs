@@ -95,7 +95,7 @@ const fn seeded(labels: &'static [&'static str]) -> Before {
     Before { labels, assignee: None, closed: false, seed: labels, history: &[] }
 }
 
-/// `reference/agent-flows.md`, row by row, but for the one that must be refused.
+/// The rows of the manual (flows), but for the one that must be refused.
 const FLOWS: &[Flow] = &[
     Flow { name: "claim", by: Dev, before: BACKLOG, calls: &[CLAIM] },
     Flow { name: "claim without a status", by: Dev, before: seeded(&[]), calls: &[CLAIM] },

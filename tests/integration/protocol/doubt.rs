@@ -1,4 +1,4 @@
-//! What follows a write of unknown outcome, and the sentences of DESIGN section 5 that searches found to be needed.
+//! What follows a write of unknown outcome, and the sentences of the protocol that searches found to be needed.
 
 use crate::support::{Moment, Q, Trap, World};
 use claimgate::fake_forge::{Fault, Matcher};

@@ -69,7 +69,7 @@ impl Told {
         (200..300).contains(&self.status)
     }
 
-    /// Whether it leaves the agent's own claim or release uncertain (DESIGN section 5, the belief rule).
+    /// Whether it leaves the agent's own claim or release uncertain (manual: protocol, the belief rule).
     pub fn is_uncertain(&self) -> bool {
         matches!(self.status, 0 | 503 | 504)
     }

@@ -1,0 +1,23 @@
+//! What the gate promises, how it keeps the promise, and the facts about trackers that the code rests on.
+//!
+//! Comments in the code name a page and a section of it, such as `(manual: protocol, step 8)`. Start with [`promise`] and
+//! [`words`]; [`protocol`] is the page to have at hand while reading `gate` and `admission`.
+
+#![allow(clippy::doc_markdown, reason = "the pages name routes, fields and products in tables")]
+
+#[doc = include_str!("answers.md")]
+pub mod answers {}
+#[doc = include_str!("flows.md")]
+pub mod flows {}
+#[doc = include_str!("forgejo.md")]
+pub mod forgejo {}
+#[doc = include_str!("promise.md")]
+pub mod promise {}
+#[doc = include_str!("protocol.md")]
+pub mod protocol {}
+#[doc = include_str!("rules.md")]
+pub mod rules {}
+#[doc = include_str!("walk.md")]
+pub mod walk {}
+#[doc = include_str!("words.md")]
+pub mod words {}
