@@ -10,7 +10,7 @@ use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
 use crate::admission::{self, Member, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
-use crate::dialect::{self, Credential, Dialect};
+use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
@@ -185,6 +185,10 @@ fn settings(config: &Config) -> Settings {
         },
         crowd: CrowdLimits { all: config.assignment.max_waiting, per_agent: config.assignment.max_waiting_per_agent },
         lanes: LaneLimits { capacity: config.assignment.lane_capacity, timeout: config.assignment.lane_timeout },
+        closing: ClosingSyntax::new(
+            config.upstream.closing_keywords.iter().map(String::as_str),
+            config.upstream.public_url.as_deref(),
+        ),
     }
 }
 

@@ -175,6 +175,12 @@ fn urls(config: &Config, out: &mut Merged<'_>) {
         let message = "`upstream.url` is the gate's own listener: each request would come back for ever".to_owned();
         out.report_at(&["upstream.url", "server.listen"], message, None);
     }
+    for word in &upstream.closing_keywords {
+        if word.is_empty() || !word.chars().all(char::is_alphabetic) {
+            let message = format!("`upstream.closing_keywords`: `{word}` is not one word of letters alone");
+            out.report_at(&["upstream.closing_keywords"], message, None);
+        }
+    }
     if upstream.ca_file.is_some() && !upstream.url.starts_with("https:") {
         let message = "`upstream.ca_file` has no use: `upstream.url` is not https".to_owned();
         out.report_at(&["upstream.ca_file", "upstream.url"], message, None);

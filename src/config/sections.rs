@@ -149,6 +149,8 @@ pub struct Upstream {
     /// The gate's URL as clients know it.
     #[serde(with = "optional_text")]
     pub public_url: Option<String>,
+    /// Words by which a text closes an issue. Checked.
+    pub closing_keywords: Vec<String>,
     /// Authorities instead of the system's.
     #[serde(with = "optional_path")]
     pub ca_file: Option<PathBuf>,

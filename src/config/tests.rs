@@ -142,6 +142,7 @@ fn mistakes_in_one_value() {
         ("[upstream]\nurl = \"http://u:secret@h\"", "http://u:******@h"),
         ("[upstream]\nurl = \"127.0.0.1:3000\"", "`upstream.url` "),
         ("[upstream]\npublic_url = \"http://h/?a\"", "query"),
+        ("[upstream]\nclosing_keywords = [\"closes it\"]", "is not one word of letters alone"),
         ("[server]\nadmin = \"localhost:1\"", "is not an address and a port"),
         ("[server]\nworkers = -1", "expected a whole number, not negative"),
         ("[server]\nmax_header_bytes = \"64KB\"", "is not a size"),

@@ -52,6 +52,11 @@ pub fn fold_name(name: &str) -> String {
     name.chars().filter(|letter| !matches!(letter, '_' | '-')).map(fold_char).collect()
 }
 
+/// Equal texts, whatever the case of their letters, by Unicode simple folding.
+pub fn fold_text(text: &str) -> String {
+    text.chars().map(fold_char).collect()
+}
+
 // === impl Member ===
 
 impl Member {

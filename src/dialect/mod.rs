@@ -19,7 +19,7 @@ mod wire;
 pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
 pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
 pub use credential::Credential;
-pub use once::{CreateOnce, Creation, Listed};
+pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 

@@ -1,8 +1,32 @@
 //! Creations that a rule may allow only once: what they are about, and how what exists is read.
 
+use super::json::fold_text;
 use super::{Address, Credential, Head, Intent, ParseError, WireRequest, WireResponse, Write};
 use crate::model::{Existing, Made, Project, What};
+use std::collections::BTreeSet;
 use std::fmt;
+
+/// How a text says that merging its pull request closes an issue, as the tracker is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosingSyntax {
+    /// The words before a reference, folded.
+    pub(super) keywords: BTreeSet<String>,
+    /// Where the tracker's own pages are; none: not known.
+    pub(super) site: Option<Site>,
+}
+
+/// The public address of the tracker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// With its port, in lower case, without `www.`.
+    host: String,
+    /// The sub-path, without a slash at its end.
+    pub(super) path: String,
+}
+
+/// Forgejo's and Gitea's, unless they are configured otherwise.
+pub const CLOSING_KEYWORDS: [&str; 9] =
+    ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
 
 /// A creation, as far as a rule can be about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +65,16 @@ pub struct Listed {
 /// The part of a dialect that is about creations.
 pub trait CreateOnce {
     /// What the write wants, though it may change no guarded field.
-    fn parse_creation(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError>;
+    fn parse_creation(
+        &self,
+        write: &Write,
+        head: &Head<'_>,
+        body: &[u8],
+        closing: &ClosingSyntax,
+    ) -> Result<Intent, ParseError>;
 
     /// What the intent creates, if a rule can be about that.
-    fn creation(&self, intent: &Intent) -> Option<Creation>;
+    fn creation(&self, intent: &Intent, closing: &ClosingSyntax) -> Option<Creation>;
 
     /// The same review, of exactly this commit.
     fn pinned(&self, intent: &Intent, commit: &str) -> Intent;
@@ -53,7 +83,12 @@ pub trait CreateOnce {
     fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest;
 
     /// Its immutable id, its head commit, and, while it is open, the pull request as something created.
-    fn pull(&self, pull: &Address, response: &WireResponse) -> Option<(String, String, Option<Existing>)>;
+    fn pull(
+        &self,
+        pull: &Address,
+        response: &WireResponse,
+        closing: &ClosingSyntax,
+    ) -> Option<(String, String, Option<Existing>)>;
 
     /// A read of one page of a pull request's reviews; pages begin with 1.
     fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest;
@@ -65,7 +100,7 @@ pub trait CreateOnce {
     fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
 
     /// What that read showed.
-    fn pulls(&self, project: &Project, response: &WireResponse) -> Option<Listed>;
+    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed>;
 
     /// Whether a read of an item shows a pull request: nothing closes one by naming it.
     fn is_pull(&self, response: &WireResponse) -> bool;
@@ -75,6 +110,41 @@ pub trait CreateOnce {
 
     /// The success answer, with something that exists already.
     fn first(&self, intent: &Intent, existing: &Existing) -> WireResponse;
+}
+
+// === impl ClosingSyntax, Site ===
+
+impl ClosingSyntax {
+    /// These words, at a tracker with this public address.
+    pub fn new<'a>(keywords: impl IntoIterator<Item = &'a str>, public_url: Option<&str>) -> Self {
+        let keywords = keywords.into_iter().map(|word| fold_text(word.trim())).collect();
+        Self { keywords, site: public_url.and_then(Site::of) }
+    }
+}
+
+impl Default for ClosingSyntax {
+    fn default() -> Self {
+        Self::new(CLOSING_KEYWORDS, None)
+    }
+}
+
+impl Site {
+    fn of(url: &str) -> Option<Self> {
+        let (_, rest) = url.split_once("://")?;
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        Some(Self { host: bare(host), path: path.trim_end_matches('/').to_owned() })
+    }
+
+    /// Whether an address with this host is the tracker's.
+    pub(super) fn is_host(&self, host: &str) -> bool {
+        bare(host) == self.host
+    }
+}
+
+/// One site is often reached with `www.` and without.
+fn bare(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    host.strip_prefix("www.").unwrap_or(&host).to_owned()
 }
 
 // === impl Creation, Write ===

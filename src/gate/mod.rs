@@ -30,7 +30,7 @@ pub use singleton::TenureError;
 pub use watch::{ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
-use crate::dialect::{Bulk, Credential, Dialect, Intent, WireResponse};
+use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
@@ -73,6 +73,8 @@ pub struct Settings {
     pub lanes: LaneLimits,
     /// Writes under way.
     pub crowd: CrowdLimits,
+    /// How a text says that it closes an issue.
+    pub closing: ClosingSyntax,
 }
 
 /// What the gate stands on.

@@ -145,7 +145,7 @@ impl Section {
         // Nobody has more than its share of what all wait for.
         self.take_place(&caller)?;
         // What some rule may allow only once.
-        if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent) {
+        if let Some(creation) = self.gate.ports.dialect.creation(&self.ask.intent, &self.gate.settings.closing) {
             return self.once(&creation, &caller, passage).await;
         }
         let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller, passage).await };

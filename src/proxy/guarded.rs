@@ -175,8 +175,9 @@ impl GateGuard {
         if !write.creates().is_some_and(|what| rules.is_ruled(what)) {
             return dialect.parse(write, head, body);
         }
-        let intent = dialect.parse_creation(write, head, body)?;
-        let is_ruled = match dialect.creation(&intent) {
+        let closing = &self.gate.settings().closing;
+        let intent = dialect.parse_creation(write, head, body, closing)?;
+        let is_ruled = match dialect.creation(&intent, closing) {
             Some(Creation::Review { event, .. }) => rules.counts(&event),
             Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
             None => false,

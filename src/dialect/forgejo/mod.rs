@@ -1,10 +1,11 @@
 //! Forgejo 7 to 17 and Gitea from 1.15: one wire (manual: forgejo).
 //!
 //! `routes` says which calls are guarded, `parse` what they want, `credential` who sends them; `emit` writes requests,
-//! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface. Each cites the
-//! section that its facts come from.
+//! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface, `closing` which
+//! issues a text closes. Each cites the section that its facts come from.
 
 mod claims;
+mod closing;
 mod credential;
 mod emit;
 mod explain;

@@ -3,18 +3,16 @@
 use super::super::json::{Member, shorten};
 use super::super::target::join;
 use super::super::{
-    Address, CreateOnce, Creation, Credential, Head, Intent, Listed, ParseError, Scope, WireRequest, WireResponse,
-    Write,
+    Address, ClosingSyntax, CreateOnce, Creation, Credential, Head, Intent, Listed, ParseError, Scope, WireRequest,
+    WireResponse, Write,
 };
-use super::routes::{WriteForm, plain_number};
+use super::closing::closed_by;
+use super::routes::WriteForm;
 use super::{Forgejo, emit, parse, read, reply};
 use crate::model::{Account, Actor, Existing, Login, Made, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 
-/// What Forgejo takes before an issue's number to mean that merging closes it, unless it is configured otherwise.
-const KEYWORDS: [&str; 9] = ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
 const VERDICTS: [&str; 4] = ["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING"];
 /// More issues than one pull request would sensibly close.
 const MOST_CLOSED: usize = 20;
@@ -23,19 +21,25 @@ const MOST_LOOKED_AT: usize = 1_000;
 const PAGE: usize = 50;
 
 impl CreateOnce for Forgejo {
-    fn parse_creation(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError> {
+    fn parse_creation(
+        &self,
+        write: &Write,
+        head: &Head<'_>,
+        body: &[u8],
+        closing: &ClosingSyntax,
+    ) -> Result<Intent, ParseError> {
         let intent = parse::understand(write, head, body)?;
-        check(&intent)?;
+        check(&intent, closing)?;
         Ok(intent)
     }
 
-    fn creation(&self, intent: &Intent) -> Option<Creation> {
+    fn creation(&self, intent: &Intent, closing: &ClosingSyntax) -> Option<Creation> {
         match (&intent.scope, intent.form) {
             (Scope::Create(project), WriteForm::CreatePull) => {
                 let (title, body) = (text(intent, "title"), text(intent, "body"));
                 Some(Creation::Pull {
                     project: project.clone(),
-                    closes: closes(project, &title, &body, MOST_CLOSED + 1),
+                    closes: closed_by(closing, project, (&title, &body), MOST_CLOSED + 1),
                 })
             }
             (Scope::Item(pull), WriteForm::CreateReview) => {
@@ -63,12 +67,17 @@ impl CreateOnce for Forgejo {
         emit::get(emit::item_path("pulls", pull, &[]), credential)
     }
 
-    fn pull(&self, pull: &Address, response: &WireResponse) -> Option<(String, String, Option<Existing>)> {
+    fn pull(
+        &self,
+        pull: &Address,
+        response: &WireResponse,
+        closing: &ClosingSyntax,
+    ) -> Option<(String, String, Option<Existing>)> {
         let row = read::object(response).ok().filter(|_| response.status == StatusCode::OK)?;
         let id = read::number(&row, "id").ok()?.to_string();
         let head = row.get("head")?.get("sha")?.as_str()?.to_owned();
         let open = row.get("state").and_then(Value::as_str) == Some("open");
-        Some((id, head, open.then(|| open_pull(&pull.project(), &row)).flatten()))
+        Some((id, head, open.then(|| open_pull(&pull.project(), &row, closing)).flatten()))
     }
 
     fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest {
@@ -86,8 +95,8 @@ impl CreateOnce for Forgejo {
         emit::get(format!("{path}?state=open&limit={PAGE}&page={page}"), credential)
     }
 
-    fn pulls(&self, project: &Project, response: &WireResponse) -> Option<Listed> {
-        listed(response, |row| open_pull(project, row))
+    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed> {
+        listed(response, |row| open_pull(project, row, closing))
     }
 
     fn is_pull(&self, response: &WireResponse) -> bool {
@@ -113,7 +122,7 @@ impl CreateOnce for Forgejo {
 // === what is asked ===
 
 /// What could be taken in two ways where a rule is about it.
-fn check(intent: &Intent) -> Result<(), ParseError> {
+fn check(intent: &Intent, closing: &ClosingSyntax) -> Result<(), ParseError> {
     let refuse = |text: String| Err(ParseError::Ambiguous(text));
     let (event, commit) = (verdict(intent), text(intent, "commit_id"));
     let is_review = matches!(intent.form, WriteForm::CreateReview | WriteForm::SubmitReview(_));
@@ -126,7 +135,7 @@ fn check(intent: &Intent) -> Result<(), ParseError> {
             "`commit_id` must be a whole commit id in hexadecimal; leave it out for the pull request's head".to_owned(),
         ),
         WriteForm::CreatePull => {
-            let closed = match Forgejo.creation(intent) {
+            let closed = match Forgejo.creation(intent, closing) {
                 Some(Creation::Pull { closes, .. }) => closes.len(),
                 _ => 0,
             };
@@ -145,57 +154,6 @@ fn text(intent: &Intent, name: &str) -> String {
 /// Without one it is a draft.
 fn verdict(intent: &Intent) -> String {
     Some(text(intent, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "PENDING".to_owned())
-}
-
-/// The issues that a title or a text says it closes: a keyword, perhaps a colon, and `#n`, `owner/repo#n` or a link.
-/// No more than so many: a text can name millions.
-fn closes(project: &Project, title: &str, body: &str, most: usize) -> Vec<Address> {
-    let mut known = BTreeSet::new();
-    let all = [title, body].into_iter().flat_map(|part| named(project, part));
-    all.filter(|address| known.insert(address.locator())).take(most).collect()
-}
-
-fn named<'a>(project: &'a Project, text: &'a str) -> impl Iterator<Item = Address> + 'a {
-    let mut words = text.split_whitespace().peekable();
-    std::iter::from_fn(move || Some((words.next()?, *words.peek()?)))
-        .filter_map(|(word, next)| is_keyword(word).then(|| issue_of(project, next)).flatten())
-}
-
-fn is_keyword(word: &str) -> bool {
-    let word = word.strip_suffix(':').unwrap_or(word);
-    // What stands before it in the same word must not be a letter of it: `(fixes`, `**closes`.
-    let start = word
-        .rfind(|letter: char| !letter.is_ascii_alphanumeric())
-        .map_or(0, |at| at + word[at..].chars().next().map_or(1, char::len_utf8));
-    KEYWORDS.iter().any(|keyword| word[start..].eq_ignore_ascii_case(keyword))
-}
-
-fn issue_of(project: &Project, word: &str) -> Option<Address> {
-    let word = word.trim_start_matches(['(', '[', '<', '*', '_', '`']);
-    let (place, number) = match word.split_once(['#', '!']) {
-        Some(found) if !word.contains("://") => found,
-        _ => link(word)?,
-    };
-    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-    let ends = number[digits..].chars().next().is_none_or(|after| !after.is_alphanumeric());
-    // Forgejo reads leading zeros as it reads any number.
-    let number = plain_number(number[..digits].trim_start_matches('0')).filter(|_| digits > 0 && ends)?;
-    let place = if place.is_empty() { project.as_str() } else { place };
-    let (owner, repo) = place.split_once('/')?;
-    let name = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
-    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
-    (name(owner) && name(repo)).then_some(address)
-}
-
-/// `owner/repo` and what follows `/issues/` in a link, whatever the host: what is not here is not found here.
-fn link(word: &str) -> Option<(&str, &str)> {
-    let (_, path) = word.split_once("://")?;
-    let (place, number) = path.rsplit_once("/issues/").or_else(|| path.rsplit_once("/pulls/"))?;
-    let repo = place.rfind('/')?;
-    let owner = place[..repo].rfind('/')?;
-    Some((&place[owner + 1..], number))
 }
 
 // === what exists ===
@@ -222,9 +180,9 @@ fn review(pull: &Address, row: &Map<String, Value>) -> Option<Existing> {
     })
 }
 
-fn open_pull(project: &Project, row: &Map<String, Value>) -> Option<Existing> {
+fn open_pull(project: &Project, row: &Map<String, Value>, closing: &ClosingSyntax) -> Option<Existing> {
     let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default();
-    let closes = closes(project, text("title"), text("body"), MOST_LOOKED_AT);
+    let closes = closed_by(closing, project, (text("title"), text("body")), MOST_LOOKED_AT);
     Some(Existing {
         made: pull_made(project, row)?,
         author: author(row)?,
@@ -277,36 +235,7 @@ mod tests {
             Route::Write(write) | Route::Once(Ok(write)) => write,
             other => panic!("{path}: {other:?}"),
         };
-        Forgejo.parse_creation(&write, &head, body.to_string().as_bytes())
-    }
-
-    #[test]
-    fn keywords_close_what_follows_them() {
-        let project = Project::new("o", "r");
-        for (text, expected) in [
-            ("Fixes #7", "o/r#7"),
-            ("closes: #7, and more", "o/r#7"),
-            ("(resolves #7)", "o/r#7"),
-            ("RESOLVED a/b.c#12.", "a/b.c#12"),
-            ("fix\n#7", "o/r#7"),
-            ("**Closes** #7", ""),
-            ("**closes #7**", "o/r#7"),
-            ("fixes !7", "o/r#7"),
-            ("fixes #007", "o/r#7"),
-            ("fixes http://forge.example/sub/a/b/issues/9#top", "a/b#9"),
-            ("fixes #1 closes #2 closes #1", "o/r#1 o/r#2"),
-            ("see #7", ""),
-            ("prefixes #7", ""),
-            ("fixes #7a", ""),
-            ("fixes #", ""),
-            ("fixes a#7", ""),
-            ("fixes the bug of #7", ""),
-        ] {
-            let found: Vec<String> =
-                closes(&project, "", text, 9).iter().map(|one| one.locator().to_string()).collect();
-            assert_eq!(found.join(" "), expected, "{text}");
-        }
-        assert_eq!(closes(&project, "fixes #7", "fixes #7", 9).len(), 1);
+        Forgejo.parse_creation(&write, &head, body.to_string().as_bytes(), &ClosingSyntax::default())
     }
 
     #[test]
@@ -316,7 +245,7 @@ mod tests {
         let told = understood("/api/v1/repos/o/r/pulls", &pull).unwrap_err().to_string();
         assert!(told.contains("closes more than 20 issues"), "{told}");
         let row = json!({ "id": 1, "number": 2, "user": { "login": "ann" }, "title": "x", "body": text });
-        let pull = open_pull(&Project::new("o", "r"), row.as_object().unwrap()).unwrap();
+        let pull = open_pull(&Project::new("o", "r"), row.as_object().unwrap(), &ClosingSyntax::default()).unwrap();
         assert_eq!(pull.closes.len(), MOST_LOOKED_AT);
     }
 
@@ -326,7 +255,9 @@ mod tests {
         let sha = "a".repeat(40);
         let check = |path: &str, body: Value, expected: &str| {
             let shown = match understood(path, &body) {
-                Ok(intent) => Forgejo.creation(&intent).map_or_else(String::new, |creation| creation.to_string()),
+                Ok(intent) => Forgejo
+                    .creation(&intent, &ClosingSyntax::default())
+                    .map_or_else(String::new, |creation| creation.to_string()),
                 Err(error) => error.to_string(),
             };
             assert!(shown.contains(expected), "{body}: {shown}");

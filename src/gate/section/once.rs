@@ -102,7 +102,7 @@ impl Section {
 
     /// What was asked, as the audit says it.
     pub(super) fn asked(&self) -> String {
-        let creation = self.gate.ports.dialect.creation(&self.ask.intent);
+        let creation = self.gate.ports.dialect.creation(&self.ask.intent, &self.gate.settings.closing);
         let guarded = self.ask.intent.change.to_string();
         match creation {
             Some(creation @ Creation::Review { .. }) => creation.to_string(),
@@ -122,7 +122,7 @@ impl Section {
         let turn = self.enter(&ResourceKey::new(&format!("once:{}", pull.locator())), pull).await?;
         // Under the turn: an omitted commit is the head as it is now.
         let response = self.fetch(self.gate.ports.dialect.observe_pull(pull, &self.ask.credential)).await?;
-        let shown = self.gate.ports.dialect.pull(pull, &response);
+        let shown = self.gate.ports.dialect.pull(pull, &response, &self.gate.settings.closing);
         let (about, head, _) = shown.ok_or_else(|| self.cannot_read("the pull request"))?;
         let standing = self.standing_reviews(pull).await?;
         let draft = |id: u64| standing.iter().find(|one| one.made.id == id.to_string());
@@ -251,9 +251,9 @@ impl Section {
     }
 
     async fn standing_pulls(&self, project: &Project) -> Result<Vec<Existing>, Stop> {
-        let dialect = &self.gate.ports.dialect;
+        let (dialect, closing) = (&self.gate.ports.dialect, &self.gate.settings.closing);
         let page = |page| dialect.list_pulls(project, page, &self.ask.credential);
-        self.all_pages(page, |response| dialect.pulls(project, response), "the open pull requests").await
+        self.all_pages(page, |response| dialect.pulls(project, response, closing), "the open pull requests").await
     }
 
     /// An issue may be closed from another repository: what the ledger knows of there is looked at by itself.
@@ -267,7 +267,7 @@ impl Section {
             };
             match self.fetch(self.gate.ports.dialect.observe_pull(&address, &self.ask.credential)).await {
                 Ok(response) => {
-                    let shown = self.gate.ports.dialect.pull(&address, &response);
+                    let shown = self.gate.ports.dialect.pull(&address, &response, &self.gate.settings.closing);
                     found.extend(shown.ok_or_else(|| self.cannot_read("a pull request"))?.2);
                 }
                 // Gone, or not for this caller's eyes: nothing may be in the way that nobody can see.

@@ -372,3 +372,23 @@ async fn a_path_that_can_be_read_in_two_ways_is_no_way_round() {
     }
     assert_eq!(forge.reviews(REPO, number).len(), 1);
 }
+
+/// What closes an issue for the forge counts, in whatever letters; what it does not read as text does not.
+#[tokio::test]
+async fn only_what_the_forge_reads_as_closing_words_counts() {
+    let forge = forge().await;
+    let config = format!("{PULL}\n[upstream]\nclosing_keywords = [\"fixes\", \"cierra\"]\n");
+    let gate = Setup::before(&forge.base_url()).config(&config).start().await;
+    let (mut one, mut other) = (gate.agent("agent-0"), gate.agent("agent-1"));
+    let issue = e2e::backlog_issue(&forge).number;
+    let template =
+        format!("<!-- e.g.\n\nFixes #{issue}\n-->\n```\nfixes #{issue}\n```\n`fixes #{issue}` closes #{issue}");
+    for agent in [&mut one, &mut other] {
+        assert_eq!(open_pull(agent, &template).await.status, 201);
+    }
+    let (mut third, mut fourth) = (gate.agent("agent-2"), gate.agent("agent-3"));
+    open_pull(&mut third, &format!("fixe\u{17F} #{issue}")).await.granted();
+    open_pull(&mut fourth, &format!("Cierra: !{issue}")).await.refused(409, "already_created");
+    assert_eq!(forge.open_pulls(REPO), 3);
+    e2e::stop_and_verify(gate, 2).await;
+}

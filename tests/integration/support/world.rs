@@ -6,7 +6,7 @@ use claimgate::admission::{
     Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
-use claimgate::dialect::{self, BulkParsed, Credential, Dialect, Head, Parsed, Route, Target};
+use claimgate::dialect::{self, BulkParsed, ClosingSyntax, Credential, Dialect, Head, Parsed, Route, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
@@ -118,6 +118,7 @@ fn settings() -> Settings {
         verify: Verify::ReadBack,
         lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
         crowd: CrowdLimits { all: 8192, per_agent: 256 },
+        closing: ClosingSyntax::default(),
     }
 }
 
@@ -418,9 +419,11 @@ impl World {
         let head = Head { method: &method, target: &target, headers: &headers };
         let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
         let intent = match self.dialect.classify(&head) {
-            Route::Once(Ok(write)) => self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?,
+            Route::Once(Ok(write)) => {
+                self.dialect.parse_creation(&write, &head, text.as_bytes(), &ClosingSyntax::default()).ok()?
+            }
             Route::Write(write) if write.creates().is_some_and(|what| self.rules.is_ruled(what)) => {
-                self.dialect.parse_creation(&write, &head, text.as_bytes()).ok()?
+                self.dialect.parse_creation(&write, &head, text.as_bytes(), &ClosingSyntax::default()).ok()?
             }
             Route::Write(write) => match self.dialect.parse(&write, &head, text.as_bytes()) {
                 Ok(Parsed::Guarded(intent)) => intent,
