@@ -5,7 +5,7 @@
 //! durable before the send, and one whose end is not known keeps its key closed until a read shows the creation, or
 //! until its time is up and a read does not.
 
-use super::{By, Mode, Refused};
+use super::{By, Member, Mode, Refused};
 use crate::model::{
     Actor, AttemptId, Caller, Code, Epoch, Existing, GateId, Locator, Made, OnceEntry, OnceKey, Rejection, Standing,
     Time, What,
@@ -43,9 +43,10 @@ pub struct OnceRule {
     pub mode: Mode,
 }
 
-/// Agents by account, `review-*`, or by account and instance, `bot/review-*`. `*` stands for any letters.
+/// Agents by a name, `review-*`, which is an account's or an instance's, or by account and instance, `bot/review-*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPattern {
+    member: Member,
     text: String,
 }
 
@@ -332,16 +333,9 @@ fn short(commit: &str) -> &str {
 // === impl AgentPattern ===
 
 impl AgentPattern {
-    /// Reads `account` or `account/instance`, each with any number of `*`.
+    /// Reads a pattern in the language of [`Member`], the same as in a singleton rule.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.:@*".contains(letter);
-        let parts: Vec<&str> = text.split('/').collect();
-        if parts.len() > 2 || parts.iter().any(|part| part.is_empty() || !part.chars().all(allowed)) {
-            return Err(format!(
-                "`{text}` is not a pattern for agents: write an account, or account/agent, where `*` stands for any letters"
-            ));
-        }
-        Ok(Self { text: text.to_owned() })
+        Ok(Self { member: Member::parse(text)?, text: text.to_owned() })
     }
 
     /// As written.
@@ -350,30 +344,8 @@ impl AgentPattern {
     }
 
     fn matches(&self, actor: &Actor) -> bool {
-        let account = actor.account.to_string();
-        match self.text.split_once('/') {
-            None => fits(&self.text, &account),
-            Some((wanted, named)) => {
-                let instance = actor.instance.as_ref();
-                fits(wanted, &account) && instance.is_some_and(|instance| fits(named, instance.as_str()))
-            }
-        }
+        self.member.matches(actor)
     }
-}
-
-/// Whether a text fits a pattern with `*`, without regard to ASCII case.
-fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut pieces: Vec<&str> = pieces.collect();
-    let Some(last) = pieces.pop() else { return rest.is_empty() };
-    for piece in pieces {
-        let Some((_, after)) = rest.split_once(piece) else { return false };
-        rest = after;
-    }
-    rest.ends_with(last)
 }
 
 // === impl Template, Slot ===

@@ -100,7 +100,8 @@ impl Member {
         }
     }
 
-    fn matches(&self, actor: &Actor) -> bool {
+    /// Whether the agent is one of these.
+    pub fn matches(&self, actor: &Actor) -> bool {
         let login = actor.account.login().map(crate::model::Login::as_str);
         let named = actor.instance.as_ref().map(crate::model::Instance::as_str);
         match self {
@@ -124,6 +125,16 @@ impl Glob {
             Some(c) => Err(format!("`{text}` has a `{c}`: in a pattern only * and ? stand for other characters")),
             None => Ok(Self(text.to_lowercase().chars().collect())),
         }
+    }
+
+    /// The characters that stand for themselves.
+    pub fn literals(&self) -> impl Iterator<Item = char> + '_ {
+        self.0.iter().copied().filter(|c| !matches!(c, '*' | '?'))
+    }
+
+    /// Whether every name is one of these.
+    pub fn is_any(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|c| *c == '*')
     }
 
     /// Whether the whole name is one of these.

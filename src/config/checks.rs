@@ -9,6 +9,7 @@ use super::layers::Merged;
 use super::{Config, Mode, WebMode, Workflow, show_duration};
 
 mod singletons;
+mod unreachable;
 
 /// States that every item has without a label, and which therefore no label may be called.
 const BUILT_IN_STATES: [&str; 3] = ["none", "open", "closed"];
@@ -36,6 +37,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     web(config, out);
     webhooks(config, out);
     first_day(config, out);
+    unreachable::check(config, out);
 }
 
 /// Who only observes claims means to refuse nothing yet; what refuses all the same is said.

@@ -259,7 +259,7 @@ fn keys_that_do_not_fit_together() {
         ("[[once]]\nname = \"r\"\nwhat = \"issue\"\nkey = \"\"", "write `review` or `pull`"),
         ("[[once]]\nname = \"\"\nwhat = \"pull\"\nkey = \"{issue}\"", "needs a name"),
         ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = []", "binds nobody"),
-        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = [\"a b\"]", "not a pattern"),
+        ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkey = \"{issue}\"\nagents = [\"a b\"]", "has a ` `"),
         ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nevents = [\"PENDING\"]", "not a verdict"),
         ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nby = \"holder\"", "has no holder"),
         ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkye = \"x\"\nkey = \"{issue}\"", "did you mean `key`?"),
@@ -436,4 +436,45 @@ fn who_only_observes_claims_is_told_what_still_refuses() {
     assert_eq!(warned(&format!("{observed}{workflow}")), [], "the first day");
     assert_eq!(warned(workflow), [], "claims are what matters most");
     assert_eq!(warned(rules), [], "all refuse");
+}
+
+/// A rule that binds nobody is found before the day on which it was needed.
+#[test]
+fn what_can_never_apply_is_warned_of() {
+    let once = |more: &str| format!("{more}\n[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{{pull}}\"\n");
+    let singleton = "[[singleton]]\nname = \"s\"\nactions = [\"move\"]\nidle = \"1m\"\n";
+    let cases = [
+        (once("") + "agents = [\"bot/review*\"]\n", None),
+        (once("") + "agents = [\"review-*\"]\n", None),
+        (once("") + "agents = [\"bot/réview\"]\n", Some("no agent has a `é`")),
+        (once("") + "agents = [\"b#t\"]\n", Some("no agent has a `#`")),
+        (once("[identity]\nsources = []\n") + "agents = [\"bot/review*\"]\n", Some("identity.sources is empty")),
+        (once("[identity]\nsources = []\n") + "agents = [\"bot/*\"]\n", None),
+        (
+            once("[identity]\nsources = [\"listener\"]\n") + "agents = [\"bot/review*\"]\n",
+            Some("no [[server.listener]]"),
+        ),
+        (once("[assignment]\noverriders = [\"Alice\"]\n") + "agents = [\"alice\"]\n", Some("assignment.overriders")),
+        (once("") + "agents = [\"*\", \"bot\"]\n", Some("stands before it and fits all")),
+        (format!("{singleton}agents = [\"bøt\"]\n"), Some("no agent has a `ø`")),
+        (format!("{singleton}agents = [\"manager*\"]\n"), None),
+        (
+            "[[singleton]]\nactions = [\"take_over\"]\nidle = \"1m\"\nagents = [\"bot\"]\n".to_owned(),
+            Some("assignment.takeover_after is \"off\""),
+        ),
+        ("[limits]\nitems = 2\nitems_per_repository = 3\n".to_owned(), Some("is reached before")),
+        (
+            "[[workflow.move]]\nfrom = [\"todo\"]\nto = \"todo\"\nby = \"anyone\"\n".to_owned(),
+            Some("it starts where it ends"),
+        ),
+    ];
+    for (text, fragment) in cases {
+        let warnings = read_text(&text, &[], &[]).map(|loaded| loaded.warnings);
+        let warnings = warnings.unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+        let said: Vec<&str> = warnings.iter().map(|warning| warning.0.as_str()).collect();
+        match fragment {
+            Some(fragment) => assert!(said.iter().any(|said| said.contains(fragment)), "{text}\n{said:?}"),
+            None => assert!(said.is_empty(), "{text}\n{said:?}"),
+        }
+    }
 }

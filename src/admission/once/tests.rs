@@ -115,7 +115,7 @@ fn a_template_says_what_is_one_and_the_same() {
     let facts = |actor, commit, event| Facts { what: What::Review, actor, about: "12", commit, event };
     let (one, other, shared, bot) = (actor("Rev-1"), actor("sec-1"), actor("bot/rev-7"), actor("bot"));
     let key = |rule: &OnceRule, facts: &Facts<'_>| rule.key(facts).map(|key| key.as_str().to_owned());
-    let classes = rule(What::Review, &["rev-*", "sec-*", "bot/rev-*"], "{pull} {commit} {class}");
+    let classes = rule(What::Review, &["bot/rev-*", "rev-*", "sec-*"], "{pull} {commit} {class}");
     assert_eq!(key(&classes, &facts(&one, "ABC", "APPROVED")).as_deref(), Some("review: 12 abc rev-*"));
     assert_eq!(key(&classes, &facts(&other, "abc", "COMMENT")).as_deref(), Some("review: 12 abc sec-*"));
     assert_eq!(key(&classes, &facts(&shared, "abc", "COMMENT")).as_deref(), Some("review: 12 abc bot/rev-*"));
@@ -132,7 +132,7 @@ fn a_template_says_what_is_one_and_the_same() {
 
 #[test]
 fn what_stands_counts_if_it_fills_in_the_same_key() {
-    let rule = rule(What::Review, &["rev-*", "bot/*"], "{pull} {commit} {class}");
+    let rule = rule(What::Review, &["rev-*", "bot/x*"], "{pull} {commit} {class}");
     let mut all = [existing("3", "rev-1", 30), existing("1", "rev-2", 10), existing("4", "other", 5)];
     let mut elsewhere = existing("2", "rev-1", 20);
     elsewhere.commit = "fff".into();
@@ -148,10 +148,10 @@ fn what_stands_counts_if_it_fills_in_the_same_key() {
     assert_eq!(ids("review: 5 abc rev-*", None, &refs), ["1", "3"]);
     // What the ledger recorded counts, whatever the tracker can say of its author.
     let known = entry("bot/x", Standing::Made(made("9")));
-    assert_eq!(ids("review: 5 abc bot/*", Some(&known), &refs), ["9"]);
+    assert_eq!(ids("review: 5 abc bot/x*", Some(&known), &refs), ["9"]);
     let doubtful = entry("bot/x", Standing::Sent { until: Time(0) });
-    assert_eq!(ids("review: 5 abc bot/*", Some(&doubtful), &refs), ["9"]);
-    assert_eq!(ids("review: 5 abc bot/*", None, &refs), [""; 0]);
+    assert_eq!(ids("review: 5 abc bot/x*", Some(&doubtful), &refs), ["9"]);
+    assert_eq!(ids("review: 5 abc bot/x*", None, &refs), [""; 0]);
     all[0].event = "PENDING".into();
     assert_eq!(ids("review: 5 abc rev-*", None, &all.iter().collect::<Vec<_>>()), ["1"]);
 }
@@ -171,25 +171,27 @@ fn a_wrong_template_or_pattern_says_what_would_be_right() {
         let error = Template::parse(what, text).unwrap_err();
         assert!(error.contains(part), "{text}: {error}");
     }
-    for text in ["", "a/b/c", "a b", "a/", "ä"] {
+    for text in ["", "a/b/c", "a b", "a/"] {
         assert!(AgentPattern::parse(text).is_err(), "{text}");
     }
 }
 
+/// The language of a singleton's `agents`, so that one pattern means the same in both.
 #[test]
-fn patterns_fit() {
-    for (pattern, text, fit) in [
+fn a_pattern_means_what_it_means_in_a_singleton() {
+    for (pattern, who, fit) in [
         ("*", "anybody", true),
         ("rev-*", "REV-1", true),
-        ("rev-*", "rev-", true),
         ("rev-*", "prev-1", false),
-        ("a*b*c", "a1b2c", true),
-        ("a*b*c", "acb", false),
-        ("ab*ba", "aba", false),
-        ("bot", "bot", true),
+        ("rev-?", "rev-1", true),
         ("bot", "bots", false),
+        ("rev-*", "bot/rev-1", true),
+        ("rev-*", "bot/dev-1", false),
+        ("bot/rev-*", "bot/rev-1", true),
+        ("bot/rev-*", "other/rev-1", false),
+        ("bot/*", "bot", true),
     ] {
-        assert_eq!(fits(pattern, text), fit, "{pattern} {text}");
+        assert_eq!(AgentPattern::parse(pattern).unwrap().matches(&actor(who)), fit, "{pattern} {who}");
     }
 }
 

@@ -287,6 +287,25 @@ async fn a_rule_that_only_observes_refuses_nothing() {
     e2e::stop_and_verify(gate, 6).await;
 }
 
+/// The README's own rule, for agents behind one account: the pattern is met by the name that they give themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_binds_agents_by_the_name_that_they_give_themselves() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    let rule = readme.split("[[once]]").find(|part| part.contains("what = \"review\"")).expect("the README has one");
+    let forge = forge().await;
+    let config = format!("[identity]\nshared_accounts = [\"gardener\"]\n[[once]]{rule}");
+    let gate = Setup::before(&forge.base_url()).config(&config).start().await;
+    let number = forge.add_pull(REPO, "a change", "branch", "main").number;
+    let mut agents: Vec<Client> =
+        (0..7).map(|name| gate.agent("gardener").below(&format!("/as/review-{name}"))).collect();
+    let answers = all_review(&mut agents, number).await;
+    let granted = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!((granted, forge.reviews(REPO, number).len()), (1, 1), "{answers:?}");
+    // Who is not of the class is not bound.
+    review(&mut gate.agent("gardener").below("/as/other"), number, None).await;
+    assert_eq!(forge.reviews(REPO, number).len(), 2);
+}
+
 #[tokio::test]
 async fn without_rules_all_of_it_streams_as_it_comes() {
     let forge = forge().await;
