@@ -16,6 +16,10 @@ use std::time::Duration;
 pub struct Scope {
     /// Only lines from this time on.
     pub since: Option<Timestamp>,
+    /// Only lines before this time.
+    pub until: Option<Timestamp>,
+    /// Only what this agent did, `account` or `account (instance)`, and who was refused because of it.
+    pub agent: Option<String>,
     /// Only lines about this item, `owner/repo#n`.
     pub item: Option<String>,
     /// A holder of whom the lines tell nothing for longer is marked as stale.
@@ -30,7 +34,10 @@ pub struct Report {
     seen: HashSet<String>,
     lines: u64,
     unreadable: u64,
+    /// The first and the last line that was counted.
+    first: Option<Timestamp>,
     last: Option<Timestamp>,
+    totals: Tally,
     items: BTreeMap<String, Tally>,
     agents: BTreeMap<String, Tally>,
     overlaps: Overlaps,
@@ -182,11 +189,17 @@ impl Report {
         if !wanted {
             return;
         }
-        self.last = self.last.max(Some(line.time));
-        let in_time = self.scope.since.is_none_or(|since| line.time >= since);
-        if in_time {
-            self.lines += 1;
-            self.count(line, &item);
+        // What comes later says nothing about who held what then.
+        if self.scope.until.is_some_and(|until| line.time >= until) {
+            return;
+        }
+        if self.scope.since.is_none_or(|since| line.time >= since) {
+            if self.scope.is_about(&name(line.agent.as_ref())) {
+                self.lines += 1;
+                self.first = self.first.or(Some(line.time)).min(Some(line.time));
+                self.last = self.last.max(Some(line.time));
+                self.count(line, &item);
+            }
             self.overlap(line, &item);
         }
         self.follow(line, item);
@@ -194,6 +207,7 @@ impl Report {
 
     fn count(&mut self, line: &Line, item: &str) {
         let agent = name(line.agent.as_ref());
+        self.totals.count(line);
         self.items.entry(item.to_owned()).or_default().count(line);
         self.agents.entry(agent.clone()).or_default().count(line);
         if line.kind == "decision" && line.waited_ms > 0.0 {
@@ -218,6 +232,9 @@ impl Report {
         };
         let assigned = line.observed.as_ref().map(|seen| seen.assignees.join(", ")).filter(|names| !names.is_empty());
         let Some(other) = holder.or(assigned).filter(|other| *other != agent) else { return };
+        if !self.scope.is_about(&agent) && !self.scope.is_about(&other) {
+            return;
+        }
         let overlap = overlaps.entry((item.to_owned(), agent, other)).or_insert_with(|| Overlap {
             count: 0,
             codes: BTreeMap::new(),
@@ -251,23 +268,28 @@ impl Report {
 
     /// Everything, as JSON. `now` is for who has been silent.
     pub fn to_json(&self, now: Timestamp) -> Value {
-        let by_name = |tallies: &BTreeMap<String, Tally>, of: &str| {
-            let rows = tallies.iter().map(|(name, tally)| tally.to_json(of, name));
-            rows.collect::<Vec<_>>()
-        };
-        let mut holdings: Vec<_> = self.holdings.values().collect();
-        holdings.sort_by(|one, other| one.item.cmp(&other.item));
+        let mut holdings: Vec<_> = self.holdings.values().filter(|held| self.scope.is_about(&held.agent)).collect();
+        holdings.sort_by_cached_key(|held| natural(&held.item));
+        let held: Vec<Value> = holdings.iter().map(|held| held.to_json(self.is_stale(held, now))).collect();
+        let stale = holdings.iter().filter(|held| self.is_stale(held, now)).count();
+        let mut totals = self.totals.to_json("of", "all");
+        for (name, count) in
+            [("items", self.items.len()), ("agents", self.agents.len()), ("held", held.len()), ("stale", stale)]
+        {
+            totals[name] = count.into();
+        }
         json!({
-            "since": self.scope.since.map(|since| since.to_string()),
-            "until": self.last.map(|last| last.to_string()),
+            "since": self.scope.since.or(self.first).map(shown),
+            "until": self.scope.until.or(self.last).map(shown),
             "lines": self.lines,
             "unreadable": self.unreadable,
-            "items": by_name(&self.items, "item"),
-            "agents": by_name(&self.agents, "agent"),
+            "totals": totals,
+            "items": worst_first(&self.items, "item"),
+            "agents": worst_first(&self.agents, "agent"),
             "overlaps": most_first(&self.overlaps, "refused"),
             "observed_overlaps": most_first(&self.observed_overlaps, "observed"),
             "waits": self.waits.iter().map(Wait::to_json).collect::<Vec<_>>(),
-            "held": holdings.into_iter().map(|held| held.to_json(self.is_stale(held, now))).collect::<Vec<_>>(),
+            "held": held,
         })
     }
 
@@ -277,11 +299,42 @@ impl Report {
     }
 }
 
+/// Those first of whom there is something to say: refused most often, then in doubt, contested or ended from outside, then
+/// those that a rule that only observes would have refused; else in the order in which a person counts.
+fn worst_first(tallies: &BTreeMap<String, Tally>, of: &str) -> Vec<Value> {
+    let mut sorted: Vec<_> = tallies.iter().collect();
+    sorted.sort_by_cached_key(|(name, tally)| {
+        let refused = tally.refusals.values().sum::<u64>();
+        let ended = tally.doubts + tally.contested + tally.revoked + tally.operator;
+        let observed = tally.observations.values().sum::<u64>();
+        (std::cmp::Reverse((refused, ended, observed)), natural(name))
+    });
+    sorted.into_iter().map(|(name, tally)| tally.to_json(of, name)).collect()
+}
+
+/// A key by which `#4` comes before `#10`: runs of digits count as numbers.
+fn natural(name: &str) -> Vec<(String, u128)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (text, tail) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
+        let (digits, tail) = tail.split_at(tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len()));
+        parts.push((text.to_owned(), digits.parse().unwrap_or(u128::MAX)));
+        rest = tail;
+    }
+    parts
+}
+
 /// The pairs, each with its agent as the member `of`.
 fn most_first(overlaps: &Overlaps, of: &str) -> Vec<Value> {
     let mut sorted: Vec<_> = overlaps.iter().collect();
     sorted.sort_by_key(|(_, overlap)| std::cmp::Reverse(overlap.count));
     sorted.into_iter().map(|(pair, overlap)| overlap.to_json(of, pair)).collect()
+}
+
+/// In one width, as the audit has it.
+fn shown(time: Timestamp) -> String {
+    format!("{time:.6}")
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
@@ -299,6 +352,18 @@ fn name(agent: Option<&Agent>) -> String {
 /// The item's immutable id where the line has it.
 fn key<'a>(line: &'a Line, item: &'a str) -> &'a str {
     line.resource_id.as_deref().unwrap_or(item)
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether this agent, `account` or `account (instance)`, is one that is asked about.
+    fn is_about(&self, agent: &str) -> bool {
+        self.agent.as_ref().is_none_or(|wanted| {
+            let account = agent.split_once(" (").map_or(agent, |(account, _)| account);
+            wanted.eq_ignore_ascii_case(agent) || wanted.eq_ignore_ascii_case(account)
+        })
+    }
 }
 
 // === impl Line ===
@@ -388,8 +453,8 @@ impl Overlap {
             "because_of": because_of,
             "count": self.count,
             "codes": self.codes,
-            "first": self.first.to_string(),
-            "last": self.last.to_string(),
+            "first": shown(self.first),
+            "last": shown(self.last),
         })
     }
 }
@@ -401,7 +466,7 @@ impl Wait {
             "item": self.item,
             "agent": self.agent,
             "outcome": self.outcome,
-            "time": self.time.to_string(),
+            "time": shown(self.time),
         })
     }
 }
@@ -412,7 +477,7 @@ impl Holding {
             "item": self.item,
             "agent": self.agent,
             "since": self.since,
-            "heard": self.heard.to_string(),
+            "heard": shown(self.heard),
             "stale": stale,
         })
     }

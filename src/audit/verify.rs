@@ -233,14 +233,17 @@ impl fmt::Display for Finding {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wrong {
+            0 if self.lines == 0 => return f.write_str("ok: 0 lines; the audit is empty, which proves nothing"),
             0 => f.write_str("ok: ")?,
             wrong => write!(f, "wrong in {wrong} {}: ", if *wrong == 1 { "place" } else { "places" })?,
         }
-        write!(f, "{} lines", self.lines)?;
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        write!(f, "{} line{}", self.lines, if self.lines == 1 { "" } else { "s" })?;
         if let Some((first, last)) = self.ends {
             write!(f, " (seq {first} to {last}, {} repeated)", self.repeated)?;
         }
-        write!(f, ", {} items, {} holders", self.items, self.holders)?;
+        let (items, holders) = (self.items, self.holders);
+        write!(f, ", {items} item{}, {holders} holder{}", plural(items), plural(holders))?;
         for (at, (kind, count)) in self.kinds.iter().enumerate() {
             write!(f, "{} {kind} {count}", if at == 0 { ";" } else { "," })?;
         }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::ConfigArgs;
 use super::admin::{Admin, check_item, encode};
-use super::table::{Column, print};
+use super::table::{Column, counted, print};
+use super::{ConfigArgs, output};
 use crate::config::Loaded;
 
 /// `claimgate history`
@@ -42,8 +42,22 @@ const COLUMNS: [Column; 10] = [
 pub fn run(args: &HistoryArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let answer = Admin::of(&loaded.config)?.get(&format!("/history?item={}", encode(&args.item)))?;
     let shown = if args.json { answer } else { in_words(answer) };
+    let lines = shown["history"].as_array().map_or(0, Vec::len);
+    if !args.json && lines > 0 {
+        output::print_line(heading(&args.item, lines, shown["cut"] == true))?;
+    }
     print(&shown, "history", &COLUMNS, args.json, "the gate has recorded nothing about it")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the table shows, and in which order.
+fn heading(item: &str, lines: usize, cut: bool) -> String {
+    let shown = format!("{item}: {}, newest first", counted(lines as u64, "line"));
+    if cut {
+        format!("{shown}; there are older ones, which `claimgate report --item {item}` counts and the audit has")
+    } else {
+        shown
+    }
 }
 
 /// The agent of a line is who did it, except where a holding ends from outside: there it is who lost it.

@@ -1,5 +1,6 @@
 //! `claimgate report`: the audit summed up, for the day of an incident.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::admin::check_item;
-use super::table::{Column, plain, render};
+use super::table::{Column, counted, plain, render, to_the_second};
 use super::{ConfigArgs, output};
 use crate::audit::report::{Report, Scope};
 use crate::clock::SystemClock;
@@ -30,9 +31,18 @@ pub struct ReportArgs {
     /// ledger in the state directory
     #[arg(value_name = "FILE|-")]
     pub files: Vec<PathBuf>,
-    /// Only from this time on: RFC 3339, or how long ago, such as 2h
+    /// Only from this time on: RFC 3339, a date or a date and time (both UTC), or how long ago, such as 2h
     #[arg(long, value_name = "T", value_parser = parse_since)]
     pub since: Option<Since>,
+    /// Only before this time, written the same way
+    #[arg(long, value_name = "T", value_parser = parse_since)]
+    pub until: Option<Since>,
+    /// Only what this agent did, and who was refused because of it: ACCOUNT, or "ACCOUNT (INSTANCE)"
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
+    /// The most rows of each table; 0: all of them. Without it 20 rows, and all of them as JSON
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
     /// Only this item, owner/repo#number
     #[arg(long, value_name = "ITEM", value_parser = check_item)]
     pub item: Option<String>,
@@ -53,8 +63,8 @@ pub enum Since {
 /// A list of the report: its name, heading and columns.
 type Section = (&'static str, &'static str, &'static [Column]);
 
-const ITEMS: [Column; 11] = tallied(("ITEM", &["/item"]));
-const AGENTS: [Column; 11] = tallied(("AGENT", &["/agent"]));
+const ITEMS: [Column; 12] = tallied(("ITEM", &["/item"]));
+const AGENTS: [Column; 12] = tallied(("AGENT", &["/agent"]));
 const OVERLAPS: [Column; 7] = overlapping(("REFUSED", &["/refused"]));
 const OBSERVED: [Column; 7] = overlapping(("OBSERVED", &["/observed"]));
 const WAITS: [Column; 5] = [
@@ -79,10 +89,12 @@ const SECTIONS: [Section; 6] = [
     ("waits", "Longest waits", &WAITS),
     ("held", "Held at the end, by these lines", &HELD),
 ];
+/// Rows of a table, unless more or fewer are asked for.
+const TOP: usize = 20;
 /// Lines read from the ledger at once.
 const BATCH: usize = 4096;
 
-const fn tallied(of: Column) -> [Column; 11] {
+const fn tallied(of: Column) -> [Column; 12] {
     [
         of,
         ("GRANTED", &["/granted"]),
@@ -93,6 +105,7 @@ const fn tallied(of: Column) -> [Column; 11] {
         ("REVOKED", &["/revoked"]),
         ("BY HAND", &["/operator"]),
         ("LONGEST WAIT (ms)", &["/longest_wait_ms"]),
+        ("GRANTS", &["/grants"]),
         ("REFUSALS", &["/refusals"]),
         ("WOULD HAVE BEEN REFUSED", &["/observations"]),
     ]
@@ -113,15 +126,20 @@ const fn overlapping(who: Column) -> [Column; 7] {
 /// Prints tables, or JSON.
 pub fn run(args: &ReportArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let now = Timestamp::from_microsecond(SystemClock::start().now().0)?;
-    let since = args.since.map(|since| since.at(now)).transpose()?;
+    let at = |time: Option<Since>| time.map(|time| time.at(now)).transpose();
+    let (since, until) = (at(args.since)?, at(args.until)?);
     let stale_after = loaded.config.assignment.stale_after;
-    let mut report = Report::new(Scope { since, item: args.item.clone(), stale_after });
+    let mut report =
+        Report::new(Scope { since, until, item: args.item.clone(), agent: args.agent.clone(), stale_after });
     read(&mut report, args, &loaded.config)?;
     if report.unreadable() > 0 {
-        output::say(format_args!("warning: {} lines are no audit lines and were left out", report.unreadable()));
+        let left_out = counted(report.unreadable(), "line");
+        output::say(format_args!("warning: no audit line, and left out: {left_out}"));
     }
-    let sums = report.to_json(now);
-    let shown = if args.json { format!("{sums:#}\n") } else { as_text(&sums) };
+    let mut sums = report.to_json(now);
+    let top = args.top.unwrap_or(if args.json { 0 } else { TOP });
+    let left_out = cut(&mut sums, top);
+    let shown = if args.json { format!("{sums:#}\n") } else { as_text(&sums, &left_out) };
     output::print(shown)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -165,16 +183,68 @@ fn read_ledger(report: &mut Report, state_dir: &Path) -> anyhow::Result<()> {
 
 // === printing ===
 
-fn as_text(sums: &Value) -> String {
-    let word = |name: &str| sums[name].as_str().map_or_else(|| "-".to_owned(), plain);
-    let mut out = format!("{} lines, from {} until {}\n", sums["lines"], word("since"), word("until"));
+/// Leaves so many rows of each list; how many of each were left out.
+fn cut(sums: &mut Value, top: usize) -> BTreeMap<&'static str, usize> {
+    let mut left_out = BTreeMap::new();
+    for (name, ..) in SECTIONS {
+        let Some(rows) = sums[name].as_array_mut().filter(|rows| top > 0 && rows.len() > top) else { continue };
+        left_out.insert(name, rows.len() - top);
+        rows.truncate(top);
+    }
+    left_out
+}
+
+fn as_text(sums: &Value, left_out: &BTreeMap<&str, usize>) -> String {
+    let mut out = summary(sums);
     for (name, heading, columns) in SECTIONS {
         let rows: Vec<Value> = sums[name].as_array().into_iter().flatten().map(flat).collect();
         if !rows.is_empty() {
             out.extend(["\n", heading, ":\n", &render(&rows, columns)]);
         }
+        if let Some(more) = left_out.get(name) {
+            out.extend(["... and ", &counted(*more as u64, "row"), " more; --top 0 shows all\n"]);
+        }
     }
     out
+}
+
+/// What somebody in a hurry wants to know, in five lines.
+fn summary(sums: &Value) -> String {
+    let totals = &sums["totals"];
+    let number = |name: &str| totals[name].as_u64().unwrap_or(0);
+    let time = |name: &str| sums[name].as_str().map_or_else(|| "-".to_owned(), |text| plain(&to_the_second(text)));
+    let by_kind = |name: &str| match &totals[name] {
+        Value::Object(counts) if !counts.is_empty() => format!(" ({})", words(counts)),
+        _ => String::new(),
+    };
+    let lines = [
+        format!(
+            "{} about {} and {}, from {} until {}.",
+            counted(sums["lines"].as_u64().unwrap_or(0), "line"),
+            counted(number("items"), "item"),
+            counted(number("agents"), "agent"),
+            time("since"),
+            time("until"),
+        ),
+        format!("Granted: {}{}.", number("granted"), by_kind("grants")),
+        format!(
+            "Refused: {}{}. Rules that only observe would have refused {} more{}.",
+            number("refused"),
+            by_kind("refusals"),
+            number("observed"),
+            by_kind("observations"),
+        ),
+        format!(
+            "In doubt: {}, of which {} landed. Contested: {}. Ended by an outside edit: {}. By the operator: {}.",
+            number("doubts"),
+            number("landed"),
+            number("contested"),
+            number("revoked"),
+            number("operator"),
+        ),
+        format!("Held at the end: {}, of which {} stale.", counted(number("held"), "item"), number("stale")),
+    ];
+    lines.join("\n") + "\n"
 }
 
 /// A row whose counts by name are one text.
@@ -188,8 +258,11 @@ fn flat(row: &Value) -> Value {
 }
 
 fn counts_in_words(counts: &Map<String, Value>) -> Value {
-    let words: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    if words.is_empty() { Value::Null } else { Value::from(words.join(", ")) }
+    if counts.is_empty() { Value::Null } else { Value::from(words(counts)) }
+}
+
+fn words(counts: &Map<String, Value>) -> String {
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 // === impl Since ===
@@ -198,7 +271,7 @@ impl Since {
     fn at(self, now: Timestamp) -> anyhow::Result<Timestamp> {
         match self {
             Self::At(time) => Ok(time),
-            Self::Ago(span) => now.checked_sub(span).context("--since lies before all time"),
+            Self::Ago(span) => now.checked_sub(span).context("that lies before all time"),
         }
     }
 }
@@ -207,7 +280,14 @@ fn parse_since(text: &str) -> Result<Since, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(Since::At(time));
     }
-    let wrong = |_| format!("`{text}` is neither a time, such as 2026-01-31T12:00:00Z, nor how long ago, such as 2h");
+    // Of a date alone midnight.
+    let civil = text.parse::<jiff::civil::DateTime>().map(|at| jiff::tz::TimeZone::UTC.to_timestamp(at));
+    if let Ok(Ok(time)) = civil {
+        return Ok(Since::At(time));
+    }
+    let wrong = |_| {
+        format!("`{text}` is no time, such as 2026-01-31 or 2026-01-31T12:00:00Z, and not how long ago, such as 2h")
+    };
     parse_duration(text).map(Since::Ago).map_err(wrong)
 }
 
@@ -223,7 +303,9 @@ mod tests {
             ("1d", Some("2026-01-30T12:00:00Z")),
             ("2026-01-31T11:00:00Z", Some("2026-01-31T11:00:00Z")),
             ("2026-01-31T11:00:00+02:00", Some("2026-01-31T09:00:00Z")),
-            ("2026-01-31", None),
+            ("2026-01-31", Some("2026-01-31T00:00:00Z")),
+            ("2026-01-31T11:30", Some("2026-01-31T11:30:00Z")),
+            ("2026-01-32", None),
             ("yesterday", None),
             ("2", None),
             ("", None),

@@ -43,6 +43,20 @@ pub(super) fn render(rows: &[Value], columns: &[Column]) -> String {
     shown.collect()
 }
 
+/// A number with its noun: `1 line`, `2 lines`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+/// A time, in a width that does not vary; any other text as it is.
+pub(super) fn to_the_second(text: &str) -> String {
+    text.parse::<jiff::Timestamp>().map_or_else(|_| text.to_owned(), |time| format!("{time:.0}"))
+}
+
 fn cell(row: &Value, (_, pointers): &Column) -> String {
     match pointers.iter().find_map(|pointer| row.pointer(pointer)) {
         None | Some(Value::Null) => "-".to_owned(),
@@ -55,6 +69,21 @@ fn cell(row: &Value, (_, pointers): &Column) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        for (count, noun, text) in
+            [(0, "item", "0 items"), (1, "item", "1 item"), (2, "repository", "2 repositories"), (1, "y", "1 y")]
+        {
+            assert_eq!(counted(count, noun), text);
+        }
+    }
+
+    #[test]
+    fn a_time_is_cut_to_the_second() {
+        assert_eq!(to_the_second("2026-01-31T12:00:00.9Z"), "2026-01-31T12:00:00Z");
+        assert_eq!(to_the_second("-"), "-");
+    }
 
     #[test]
     fn a_table_is_aligned_and_harmless() {

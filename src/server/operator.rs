@@ -48,10 +48,13 @@ impl Operator {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let item = pairs.into_iter().find(|(name, _)| name == "item").map(|(_, value)| value.into_owned());
         let item = locator(item.as_deref())?;
-        let lines = self.gate.ports().ledger.lines_about(&item, MOST_HISTORY).await;
-        let lines = lines.map_err(|error| unavailable(&error))?;
+        // One more, to know whether there are more.
+        let lines = self.gate.ports().ledger.lines_about(&item, MOST_HISTORY + 1).await;
+        let mut lines = lines.map_err(|error| unavailable(&error))?;
+        let cut = lines.len() > MOST_HISTORY;
+        lines.truncate(MOST_HISTORY);
         let lines: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Ok(json!({ "history": lines }))
+        Ok(json!({ "history": lines, "order": "newest_first", "cut": cut }))
     }
 
     async fn release(&self, body: &[u8]) -> Answer {

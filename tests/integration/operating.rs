@@ -262,7 +262,7 @@ async fn a_report_sums_up_a_log() {
     // At least once: what was printed twice counts once. And a torn line is told of.
     let said = claimgate(&["report", "-", "--json"], &format!("{log}{log}{{\"seq\":")).await;
     assert_eq!(said.json()["items"], report["items"]);
-    assert!(said.err.contains("1 lines are no audit lines"), "{}", said.err);
+    assert!(said.err.contains("no audit line, and left out: 1 line\n"), "{}", said.err);
 
     let only = claimgate(&["report", "-", "--json", "--item", &item(raced).to_uppercase()], &log).await.json();
     assert_eq!(only["items"].as_array().map(Vec::len), Some(1), "{only:#}");
@@ -303,6 +303,112 @@ async fn a_report_finds_its_log_by_itself() {
     let report = claimgate(&["report", "--json", "--config", &config], "").await.json();
     check_day(&report, raced, doubted);
     assert_eq!(report["lines"], json!(lines), "with the oldest file");
+}
+
+/// A line of the audit at a minute of a day.
+fn decided(minute: u64, number: u64, agent: &str, code: Option<&str>) -> String {
+    let time = format!("2026-01-31T12:{minute:02}:00.5Z");
+    json!({
+        "time": time, "kind": "decision", "decision": if code.is_some() { "reject" } else { "admit" }, "code": code,
+        "resource": format!("o/r#{number}"), "resource_id": number.to_string(), "agent": { "account": agent },
+        "intent": "claim", "result": if code.is_some() { "REJECTED" } else { "COMMITTED" }, "fence": 1,
+        "holder": { "account": "ann" }, "holding_since": time, "waited_ms": 0.0,
+    })
+    .to_string()
+        + "\n"
+}
+
+/// What matters comes first, in five sentences; then the rows with refusals, counted as a person counts, and no more of
+/// them than somebody reads.
+#[tokio::test]
+async fn a_report_says_what_matters_first() {
+    let mut log: String = (1..=30).map(|number| decided(1, number, "ann", None)).collect();
+    log += &decided(5, 10, "bob", Some("already_assigned"));
+    log += &decided(6, 4, "bob", Some("already_assigned"));
+    log += &decided(7, 4, "cid", Some("already_assigned"));
+    let out = claimgate(&["report", "-"], &log).await.out;
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines[..6],
+        [
+            "33 lines about 30 items and 3 agents, from 2026-01-31T12:01:00Z until 2026-01-31T12:07:00Z.",
+            "Granted: 30 (claim 30).",
+            "Refused: 3 (already_assigned 3). Rules that only observe would have refused 0 more.",
+            "In doubt: 0, of which 0 landed. Contested: 0. Ended by an outside edit: 0. By the operator: 0.",
+            "Held at the end: 30 items, of which 30 stale.",
+            "",
+        ],
+        "{out}"
+    );
+    let items = |out: &str| -> Vec<String> {
+        let rows =
+            out.lines().skip_while(|line| *line != "By item:").skip(2).take_while(|line| line.starts_with("o/r"));
+        rows.map(|row| row.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    let shown = items(&out);
+    assert_eq!((shown.len(), &shown[..4]), (20, &["o/r#4", "o/r#10", "o/r#1", "o/r#2"].map(String::from)[..]), "{out}");
+    assert!(out.contains("... and 10 rows more; --top 0 shows all"), "{out}");
+    assert_eq!(items(&claimgate(&["report", "-", "--top", "0"], &log).await.out).len(), 30);
+    assert_eq!(items(&claimgate(&["report", "-", "--top", "3"], &log).await.out).len(), 3);
+    let totals = &claimgate(&["report", "-", "--json"], &log).await.json()["totals"];
+    assert_eq!(
+        (&totals["granted"], &totals["refused"], &totals["held"]),
+        (&json!(30), &json!(3), &json!(30)),
+        "{totals:#}"
+    );
+}
+
+#[tokio::test]
+async fn a_report_is_of_the_time_and_the_agent_that_are_asked_for() {
+    let log =
+        [decided(1, 1, "ann", None), decided(5, 1, "bob", Some("not_holder")), decided(9, 1, "cid", Some("busy"))];
+    let log = log.concat();
+    let report = async |more: &[&str]| {
+        let arguments: Vec<&str> = ["report", "-", "--json"].iter().chain(more).copied().collect();
+        claimgate(&arguments, &log).await.json()
+    };
+    for (more, lines) in [
+        (&["--since", "2026-01-31"][..], 3),
+        (&["--since", "2026-02-01"], 0),
+        (&["--since", "2026-01-31T12:05"], 2),
+        (&["--until", "2026-01-31T12:05"], 1),
+        (&["--since", "2026-01-31 12:02:00", "--until", "2026-01-31T12:09:00Z"], 1),
+        (&["--agent", "BOB"], 1),
+        (&["--agent", "dan"], 0),
+    ] {
+        assert_eq!(report(more).await["lines"], json!(lines), "{more:?}");
+    }
+    let of_holder = report(&["--agent", "ann"]).await;
+    let refused: Vec<&Value> =
+        of_holder["overlaps"].as_array().expect("a list").iter().map(|row| &row["refused"]).collect();
+    assert_eq!((&of_holder["lines"], refused), (&json!(1), vec![&json!("bob"), &json!("cid")]), "{of_holder:#}");
+    // Of what came later nothing is known yet.
+    let before = report(&["--until", "2026-01-31T12:00:30Z"]).await;
+    assert_eq!(before["held"], json!([]));
+}
+
+#[tokio::test]
+async fn an_empty_audit_proves_nothing() {
+    let said = claimgate(&["audit", "verify", "-"], "").await;
+    assert_eq!(said.out, "ok: 0 lines; the audit is empty, which proves nothing\n");
+}
+
+/// Which end of the history comes first, and that there is more than is shown, is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_says_in_which_order_it_is() {
+    let forge = e2e::forge(&["ann", "bob"]).await;
+    let number = backlog_issue(&forge).number;
+    let gate = Setup::before(&forge.base_url()).start().await;
+    gate.agent("ann").claim(number).await.granted();
+    gate.agent("bob").claim(number).await.refused(409, "already_assigned");
+    let admin = gate.admin.to_string();
+    let arguments = ["history", &item(number), "--admin", &admin];
+    let out = claimgate(&arguments, "").await.out;
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], format!("{}: 2 lines, newest first", item(number)), "{out}");
+    assert!(lines[2].contains("bob") && lines[3].contains("ann"), "{out}");
+    let answer = gate.operator().get(&format!("/history?item={REPO}%23{number}")).await.json();
+    assert_eq!((&answer["order"], &answer["cut"]), (&json!("newest_first"), &json!(false)), "{answer:#}");
 }
 
 #[tokio::test]
