@@ -5,15 +5,15 @@ use http::HeaderMap;
 
 use super::body::{self, Pairs};
 use super::options::{Feature, Options};
-use super::store::{State, Token};
+use super::store::{State, Token, TokenScope};
 
 /// Who a request is from.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Who {
     /// None when anonymous.
     pub(super) user: Option<u64>,
-    /// Whether the token lacks `read:user`.
-    pub(super) scoped: bool,
+    /// What the credential is good for.
+    pub(super) scope: TokenScope,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, options: 
 
 /// The web's way: the session cookie and nothing else.
 pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
-    Who { user: session(state, headers), scoped: false }
+    Who { user: session(state, headers), scope: TokenScope::All }
 }
 
 /// Whether a form is the user's own. Up to Forgejo 13 it carries the session's token, if the session was given one; from
@@ -50,7 +50,8 @@ pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
 pub(super) fn is_own_form(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> bool {
     if options.has(Feature::OriginCsrf) {
         let host = text(headers, "host").unwrap_or("");
-        return match (text(headers, "sec-fetch-site"), text(headers, "origin")) {
+        let said = |name| text(headers, name).filter(|value| !value.is_empty());
+        return match (said("sec-fetch-site"), said("origin")) {
             (Some(site), _) => matches!(site, "same-origin" | "none"),
             (None, Some(origin)) => origin.split_once("://").is_some_and(|(_, authority)| authority == host),
             (None, None) => true,
@@ -82,7 +83,7 @@ fn signed_in(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options
         return Ok(None);
     };
     if headers.contains_key("x-csrf-token") {
-        Ok(Some(Who { user: Some(user), scoped: false }))
+        Ok(Some(Who { user: Some(user), scope: TokenScope::All }))
     } else {
         Err(AuthError::MissingCsrf)
     }
@@ -93,7 +94,7 @@ fn checked(who: Option<Who>, strict: bool) -> Result<Option<Who>, AuthError> {
 }
 
 fn of_token(token: &Token) -> Who {
-    Who { user: Some(token.user), scoped: token.scoped }
+    Who { user: Some(token.user), scope: token.scope }
 }
 
 /// The scheme and the proof of `Authorization`: exactly two words, apart by any white space.
@@ -129,7 +130,7 @@ fn by_password(state: &State, name: &str, password: &str) -> Option<Who> {
         return Some(of_token(token));
     }
     let user = state.user_named(name.strip_suffix("@x.test").unwrap_or(name))?;
-    (user.password.as_deref() == Some(password)).then_some(Who { user: Some(user.id), scoped: false })
+    (user.password.as_deref() == Some(password)).then_some(Who { user: Some(user.id), scope: TokenScope::All })
 }
 
 fn session(state: &State, headers: &HeaderMap) -> Option<u64> {

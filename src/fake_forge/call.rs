@@ -13,7 +13,7 @@ use super::auth::{AuthError, Who};
 use super::body::{self, Fields, Pairs, Schema};
 use super::options::Feature;
 use super::server::Inner;
-use super::store::{By, State};
+use super::store::{By, Repo, State, TokenScope};
 use super::target::{self, Path, Route};
 
 /// A whole answer, as [`super::FakeForge::call`] returns it.
@@ -118,9 +118,16 @@ impl Call {
 
     /// The path's repository: 404 if there is none for this reader, a redirect if it is a former name.
     pub(super) fn repo(&self) -> Result<u64, Reply> {
+        let scope = self.who.map(|who| who.scope).unwrap_or_default();
+        if scope == TokenScope::RepositoryOnly && self.is_about_issues() {
+            let text = "token does not have at least one of required scope(s): [read:issue]";
+            return Err(self.error(StatusCode::FORBIDDEN, text));
+        }
         let wanted = self.path.repo();
         let state = self.state();
-        let repo = state.repo_known_as(&wanted).filter(|repo| state.can_read(repo, self.user()));
+        let open =
+            |repo: &&Repo| state.can_read(repo, self.user()) && !(repo.private && scope == TokenScope::PublicOnly);
+        let repo = state.repo_known_as(&wanted).filter(open);
         let Some(repo) = repo else {
             return Err(Reply::not_found(&state.root));
         };
@@ -133,12 +140,35 @@ impl Call {
         Err(Reply::redirect(options.redirect_status, &format!("{front}{}", self.with_query(&moved))))
     }
 
-    /// The path's issue or pull request, by its number in the repository.
+    /// The path's issue or pull request, by its number in the repository; 404 for who may not read its kind.
     pub(super) fn issue(&self, repo: u64) -> Result<u64, Reply> {
         let state = self.state();
         let number = target::index(self.path.child());
-        let found = number.and_then(|number| state.repos.get(&repo)?.numbers.get(&number).copied());
+        let row = state.repos.get(&repo);
+        let found = number.and_then(|number| row?.numbers.get(&number).copied()).filter(|id| {
+            let is_pull = state.issues.get(id).is_some_and(|issue| issue.pull.is_some());
+            is_pull || row.is_some_and(|row| state.can_read_issues(row, self.user()))
+        });
         found.ok_or_else(|| Reply::not_found(&state.root))
+    }
+
+    /// Whether the call is of the group that takes a token's scope `issue`, also for a pull request's number.
+    fn is_about_issues(&self) -> bool {
+        use Route::{
+            Issue, IssueAssignees, IssueComments, IssueLabel, IssueLabels, IssueTimeline, Issues, RepoLabel, RepoLabels,
+        };
+        matches!(
+            self.route,
+            Issue
+                | IssueAssignees
+                | IssueComments
+                | IssueLabel
+                | IssueLabels
+                | IssueTimeline
+                | Issues
+                | RepoLabel
+                | RepoLabels
+        )
     }
 
     pub(super) fn bind(&self, schema: &Schema) -> Result<Fields, Reply> {

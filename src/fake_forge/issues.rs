@@ -66,7 +66,9 @@ pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
-    let mut rows = matching(&state, repo, &call.query, |issue| kind_matches(&call.query, issue));
+    let reads_issues = state.can_read_issues(&state.repos[&repo], call.user());
+    let kind = |issue: &Issue| kind_matches(&call.query, issue) && (reads_issues || issue.pull.is_some());
+    let mut rows = matching(&state, repo, &call.query, kind);
     match call.query.first("sort").filter(|_| call.has(Feature::SortedLists)) {
         Some("oldest") => rows.reverse(),
         Some("recentupdate") => rows.sort_by_key(|issue| std::cmp::Reverse(issue.updated)),
@@ -96,11 +98,11 @@ pub(super) fn matching<'a>(
     };
     let names: Vec<&str> = query.first("labels").unwrap_or("").split(',').filter(|name| !name.is_empty()).collect();
     let has_label = |issue: &Issue, name: &str| {
-        issue.labels.iter().filter_map(|id| row.labels.get(id)).any(|label| label.name == name)
+        issue.labels.iter().filter_map(|id| state.label_for(row, *id)).any(|label| label.name == name)
     };
+    let labels = || row.labels.values().chain(state.labels_of_owner(row));
     // Names that are no label's are discarded.
-    let names: Vec<&str> =
-        names.into_iter().filter(|name| row.labels.values().any(|label| label.name == *name)).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| labels().any(|label| label.name == *name)).collect();
     let issues = row.numbers.values().rev().filter_map(|id| state.issues.get(id));
     issues
         .filter(|issue| match query.first("state") {
@@ -163,7 +165,7 @@ pub(super) async fn create(call: &Call) -> Outcome {
     }
     let writes = call.can_write(repo);
     // From a stranger these are dropped without a word.
-    let wanted = if writes { assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)? } else { None };
+    let wanted = if writes { assignees_of_new(call, repo, &fields)? } else { None };
     let issue = call.state().insert_issue(repo, &title, fields.text("body").unwrap_or(""), by);
     if let Some(wanted) = wanted {
         set_assignees(call, issue, &wanted, by, StatusCode::UNPROCESSABLE_ENTITY).await?;
@@ -275,6 +277,22 @@ pub(super) fn assignees_wanted(
     names.iter().map(|name| resolve(call, name, on_unknown)).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
+/// Those of a new item: an empty first name means nobody of the list, and all are looked at before anything is written.
+pub(super) fn assignees_of_new(call: &Call, repo: u64, fields: &Fields) -> Result<Option<Vec<u64>>, Reply> {
+    let listed = fields.texts("assignees").unwrap_or_default();
+    let single = fields.text("assignee").filter(|name| !name.is_empty());
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let wanted = match (listed.first().is_some_and(String::is_empty), single) {
+        (true, Some(name)) => Some(vec![resolve(call, name, status)?]),
+        (true, None) => None,
+        (false, _) => assignees_wanted(call, fields, status)?,
+    };
+    for user in wanted.iter().flatten() {
+        fit_to_be_assigned(call, repo, *user, status)?;
+    }
+    Ok(wanted)
+}
+
 fn resolve(call: &Call, name: &str, on_unknown: StatusCode) -> Result<u64, Reply> {
     let state = call.state();
     let message = match on_unknown {
@@ -310,9 +328,10 @@ pub(super) async fn add_assignees(
     on_unfit: StatusCode,
 ) -> Result<(), Reply> {
     let mut present = assigned(call, issue);
+    let repo = call.state().issues.get(&issue).map_or(0, |row| row.repo);
     call.gap().await;
     for user in wanted {
-        fit_to_be_assigned(call, issue, *user, on_unfit)?;
+        fit_to_be_assigned(call, repo, *user, on_unfit)?;
         if present.insert(*user) && call.writes(Part::Assignees) {
             call.state().assign(issue, *user, by);
         }
@@ -334,10 +353,12 @@ pub(super) fn assigned(call: &Call, issue: u64) -> BTreeSet<u64> {
     call.state().issues.get(&issue).map(|row| row.assignees.iter().copied().collect()).unwrap_or_default()
 }
 
-fn fit_to_be_assigned(call: &Call, issue: u64, user: u64, on_unfit: StatusCode) -> Result<(), Reply> {
+fn fit_to_be_assigned(call: &Call, repo: u64, user: u64, on_unfit: StatusCode) -> Result<(), Reply> {
     let state = call.state();
-    let repo = state.issues.get(&issue).and_then(|row| state.repos.get(&row.repo));
-    if repo.is_some_and(|repo| state.can_write(repo, Some(user))) {
+    let repo = state.repos.get(&repo);
+    let readers = call.has(Feature::ReadersAssignable);
+    let fit = |repo| state.can_write(repo, Some(user)) || (readers && state.can_read(repo, Some(user)));
+    if repo.is_some_and(fit) {
         return Ok(());
     }
     let message = match on_unfit {

@@ -105,6 +105,18 @@ pub(super) fn delete(call: &Call) -> Outcome {
     Ok(Reply::no_content())
 }
 
+/// Of an organisation; of a person there are none.
+pub(super) fn of_owner(call: &Call) -> Outcome {
+    let state = call.state();
+    let owner = state.user_named(call.path.login()).map(|owner| owner.id);
+    let Some(labels) = owner.and_then(|owner| state.owner_labels.get(&owner)) else {
+        return Err(Reply::not_found(&state.root));
+    };
+    let (page, size) = issues::page_asked(call);
+    let shown: Vec<Value> = labels.values().skip((page - 1) * size).take(size).map(render::label).collect();
+    Ok(Reply::ok(&Value::from(shown)))
+}
+
 // === on an issue ===
 
 /// What to do to an issue's labels.
@@ -150,16 +162,23 @@ pub(super) async fn remove(call: &Call) -> Outcome {
     call.writer(repo)?;
     let label = to_remove(call, repo)?;
     change(call, issue, by, Change::Remove(&[label])).await;
+    let accept = call.headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+    if call.has(Feature::GithubLabelList) && accept == Some("application/vnd.github+json") {
+        return Ok(shown(call, issue));
+    }
     Ok(Reply::no_content())
 }
 
-/// The path's label: a name shadows an id where names are understood. Another repository's id is found, and does nothing.
+/// The path's label: a name shadows an id where a path may name it. Another repository's id is found, and does nothing.
 fn to_remove(call: &Call, repo: u64) -> Result<u64, Reply> {
     let text = call.path.grandchild();
     let state = call.state();
-    let mut of_repo = state.repos[&repo].labels.values();
-    let by_name = of_repo.find(|label| call.has(Feature::LabelNames) && label.name == text).map(|label| label.id);
-    let known = |id: &u64| state.repos.values().any(|repo| repo.labels.contains_key(id));
+    let row = &state.repos[&repo];
+    let mut labels = row.labels.values().chain(state.labels_of_owner(row));
+    let by_name = labels.find(|label| call.has(Feature::LabelNameInPath) && label.name == text).map(|label| label.id);
+    let of_owners =
+        || state.owner_labels.values().any(|labels| target::index(text).is_some_and(|id| labels.contains_key(&id)));
+    let known = |id: &u64| state.repos.values().any(|repo| repo.labels.contains_key(id)) || of_owners();
     let found = by_name.or_else(|| target::index(text).filter(known));
     let message = "label does not exist [label_id: 0]";
     found.ok_or_else(|| Reply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, message))
@@ -187,12 +206,13 @@ fn named(call: &Call) -> Result<(u64, By, Vec<u64>), Reply> {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the real one truncates floats, too")]
 fn resolve(call: &Call, repo: u64, list: &[Value]) -> Vec<u64> {
     let state = call.state();
-    let labels = &state.repos[&repo].labels;
+    let row = &state.repos[&repo];
+    let labels = || row.labels.values().chain(state.labels_of_owner(row));
     let ids = list.iter().flat_map(|one| match one {
-        Value::String(name) => labels.values().filter(|label| label.name == *name).map(|label| label.id).collect(),
+        Value::String(name) => labels().filter(|label| label.name == *name).map(|label| label.id).collect(),
         other => other.as_f64().map(|id| id as u64).into_iter().collect::<Vec<_>>(),
     });
-    ids.filter(|id| labels.contains_key(id)).collect()
+    ids.filter(|id| labels().any(|label| label.id == *id)).collect()
 }
 
 /// Carries a change out: decided on rows read before the gap, as with assignees.
@@ -234,7 +254,7 @@ fn shown(call: &Call, issue: u64) -> Reply {
 pub(super) fn belongs(call: &Call, issue: u64, label: u64) -> bool {
     let state = call.state();
     let repo = state.issues.get(&issue).and_then(|row| state.repos.get(&row.repo));
-    repo.is_some_and(|repo| repo.labels.contains_key(&label))
+    repo.is_some_and(|repo| state.label_for(repo, label).is_some())
 }
 
 /// What the web's toggle does to these issues: it attaches if none has the label. One with an exclusive scope is always

@@ -13,6 +13,7 @@
 mod auth;
 mod body;
 mod call;
+mod cors;
 mod guarded;
 mod issues;
 mod journal;
@@ -38,6 +39,7 @@ pub use call::{Answer, Cut};
 pub use journal::{Event, Happening, Logged};
 pub use options::{Feature, FirstIds, Options};
 pub use seed::{IssueHandle, IssueView};
+pub use store::TokenScope;
 pub use streams::Received;
 pub use vices::{Fault, Matcher, Vices};
 

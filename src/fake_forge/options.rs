@@ -26,8 +26,19 @@ pub struct Options {
 /// Something that newer forges do and the recorded 1.15 does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Feature {
-    /// Labels of an issue may be given by name (Forgejo 8).
+    /// Labels of an issue may be given by name, in a body (Forgejo 8).
     LabelNames,
+    /// The last part of `DELETE …/labels/{x}` is a name first, of the repository's and then of its owner's labels, and only
+    /// then a number (Forgejo 13).
+    LabelNameInPath,
+    /// `DELETE …/labels/{x}` answers 200 and what is left to `Accept: application/vnd.github+json` (Forgejo 13).
+    GithubLabelList,
+    /// `GET …/assignees` lists those who may write or are collaborators of a team (Gitea 1.15, Forgejo 7).
+    AssigneeList,
+    /// Whoever may read pull requests may be assigned: in a public repository everybody (Forgejo 7).
+    ReadersAssignable,
+    /// `[cors] ENABLED = true`: answers of the API carry `Access-Control-Allow-Origin`, and preflights are answered.
+    Cors,
     /// A list of issues comes in the order that `sort` names (Forgejo 10).
     SortedLists,
     /// `GET …/timeline` exists (Forgejo 7).
@@ -107,16 +118,21 @@ impl Options {
     /// As Forgejo 15 (read in the source, not recorded).
     pub fn forgejo_15() -> Self {
         use Feature::{
-            CollapseSlashes, DeleteIssue, ExclusiveLabels, LabelNames, OriginCsrf, PullAssigneesReplace,
-            SessionOnWebOnly, SortedLists, StrictTokens, Timeline, WebChecksRepository,
+            AssigneeList, CollapseSlashes, DeleteIssue, ExclusiveLabels, GithubLabelList, LabelNameInPath, LabelNames,
+            OriginCsrf, PullAssigneesReplace, ReadersAssignable, SessionOnWebOnly, SortedLists, StrictTokens, Timeline,
+            WebChecksRepository,
         };
         let features = BTreeSet::from([
+            AssigneeList,
             CollapseSlashes,
             DeleteIssue,
             ExclusiveLabels,
+            GithubLabelList,
+            LabelNameInPath,
             LabelNames,
             OriginCsrf,
             PullAssigneesReplace,
+            ReadersAssignable,
             SessionOnWebOnly,
             SortedLists,
             StrictTokens,
@@ -124,6 +140,18 @@ impl Options {
             WebChecksRepository,
         ]);
         Self { version: "15.0.3+gitea-1.22.0".into(), redirect_status: 301, features, ..Self::default() }
+    }
+
+    /// As Forgejo 17 (read in the source of its development version, and tried).
+    pub fn forgejo_17() -> Self {
+        let mut forge = Self::forgejo_15();
+        forge.features.insert(Feature::GoJsonFolding);
+        Self { version: "17.0.0+gitea-1.22.0".into(), ..forge }
+    }
+
+    /// The two generations that a test should hold for: the recorded one and the newest.
+    pub fn generations() -> [Self; 2] {
+        [Self::default(), Self::forgejo_17()]
     }
 
     /// Whatever any version reads, this one reads. `DELETE` of an issue stays away: it is open to administrators only, and

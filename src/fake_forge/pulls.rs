@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::body::{Kind, Schema};
 use super::call::{Call, Outcome, Part, Reply};
-use super::issues::{self, add_assignees, assignees_wanted, set_assignees};
+use super::issues::{self, add_assignees, assignees_of_new, assignees_wanted, set_assignees};
 use super::journal::Happening;
 use super::labels;
 use super::options::Feature;
@@ -98,7 +98,7 @@ pub(super) async fn create(call: &Call) -> Outcome {
     if already_open(&call.state(), repo, head, base) {
         return Err(call.error(StatusCode::CONFLICT, "pull request already exists for these targets"));
     }
-    let wanted = assignees_wanted(call, &fields, StatusCode::UNPROCESSABLE_ENTITY)?;
+    let wanted = assignees_of_new(call, repo, &fields)?;
     let pull = {
         let mut state = call.state();
         let pull = state.insert_issue(repo, fields.text("title").unwrap_or(""), fields.text("body").unwrap_or(""), by);

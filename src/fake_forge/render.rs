@@ -63,7 +63,7 @@ pub(super) fn issue_labels(state: &State, issue: &Issue) -> Value {
     let Some(repo) = state.repos.get(&issue.repo) else {
         return json!([]);
     };
-    sorted(issue.labels.iter().filter_map(|id| repo.labels.get(id)).collect())
+    sorted(issue.labels.iter().filter_map(|id| state.label_for(repo, *id)).collect())
 }
 
 fn sorted(mut labels: Vec<&Label>) -> Value {

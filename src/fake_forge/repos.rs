@@ -7,7 +7,7 @@ use super::body::{Kind, Schema};
 use super::call::{Call, Outcome, Reply};
 use super::options::Feature;
 use super::render;
-use super::store::Repo;
+use super::store::{Repo, TokenScope, User};
 
 const EDIT_REPO: Schema = Schema {
     name: "EditRepoOption",
@@ -25,7 +25,7 @@ pub(super) fn version(call: &Call) -> Reply {
 
 pub(super) fn me(call: &Call) -> Outcome {
     let by = call.by()?;
-    if call.who.is_ok_and(|who| who.scoped) {
+    if call.who.is_ok_and(|who| matches!(who.scope, TokenScope::WithoutUser | TokenScope::RepositoryOnly)) {
         return Err(call.error(StatusCode::FORBIDDEN, SCOPE));
     }
     let state = call.state();
@@ -44,7 +44,7 @@ pub(super) fn search_users(call: &Call) -> Reply {
     let state = call.state();
     let uid = call.query.first("uid").and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
     let text = call.query.first("q").unwrap_or("").to_lowercase();
-    let wanted = |user: &&super::store::User| match uid {
+    let wanted = |user: &&User| match uid {
         Some(id) => user.id == id,
         None => user.login.to_lowercase().contains(&text),
     };
@@ -130,6 +130,19 @@ pub(super) fn is_collaborator(call: &Call) -> Outcome {
         Some(_) => Ok(Reply::no_content()),
         None => Err(Reply::not_found(&state.root)),
     }
+}
+
+/// Who may write here, and of teams who may read pull requests; never the other readers, though they may be assigned.
+pub(super) fn assignees(call: &Call) -> Outcome {
+    let repo = call.repo()?;
+    call.by()?;
+    let state = call.state();
+    let row = &state.repos[&repo];
+    let listed =
+        |user: &&User| row.owner == user.id || row.writers.contains(&user.id) || row.pull_readers.contains(&user.id);
+    let listed: Vec<Value> =
+        state.users.values().filter(listed).map(|user| render::user(&state, user, false)).collect();
+    Ok(Reply::ok(&Value::from(listed)))
 }
 
 pub(super) fn add_collaborator(call: &Call) -> Outcome {

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 
 use super::FakeForge;
 use super::journal::{Event, Logged};
-use super::store::{By, State};
+use super::store::{By, State, Token, TokenScope};
 use super::vices::{Fault, Matcher, Vices};
 
 /// What identifies an issue or pull request.
@@ -50,15 +50,20 @@ impl FakeForge {
     pub fn add_user(&self, login: &str, token: &str) -> u64 {
         let mut state = self.state();
         let user = state.insert_user(login);
-        state.tokens.insert(token.to_owned(), super::store::Token { user, scoped: false });
+        state.tokens.insert(token.to_owned(), Token { user, scope: TokenScope::All });
         user
     }
 
     /// One more token of a user. With `scoped` it lacks `read:user`, so `GET /user` is 403.
     pub fn add_token(&self, login: &str, token: &str, scoped: bool) {
+        self.add_scoped_token(login, token, if scoped { TokenScope::WithoutUser } else { TokenScope::All });
+    }
+
+    /// One more token of a user, good for this much.
+    pub fn add_scoped_token(&self, login: &str, token: &str, scope: TokenScope) {
         let mut state = self.state();
         let user = user(&state, login);
-        state.tokens.insert(token.to_owned(), super::store::Token { user, scoped });
+        state.tokens.insert(token.to_owned(), Token { user, scope });
     }
 
     /// Withdraws a token.
@@ -130,6 +135,20 @@ impl FakeForge {
         let mut state = self.state();
         let (user, id) = (user(&state, login), repo_id(&state, repo));
         state.repos.entry(id).and_modify(|repo| repo.readers.extend([user]));
+    }
+
+    /// Lets a user read the pull requests of a private repository, and not its issues.
+    pub fn grant_read_pulls(&self, login: &str, repo: &str) {
+        let mut state = self.state();
+        let (user, id) = (user(&state, login), repo_id(&state, repo));
+        state.repos.entry(id).and_modify(|repo| repo.pull_readers.extend([user]));
+    }
+
+    /// Makes a user an organisation and gives it a label, which all of its repositories share; returns the label's id.
+    pub fn add_owner_label(&self, owner: &str, name: &str) -> u64 {
+        let mut state = self.state();
+        let owner = user(&state, owner);
+        state.insert_owner_label(owner, name)
     }
 
     /// A label; returns its id.
@@ -371,7 +390,8 @@ fn repo_id(state: &State, name: &str) -> u64 {
 }
 
 fn label_id(state: &State, repo: u64, name: &str) -> u64 {
-    let found = state.repos[&repo].labels.values().find(|label| label.name == name);
+    let repo = &state.repos[&repo];
+    let found = repo.labels.values().chain(state.labels_of_owner(repo)).find(|label| label.name == name);
     found.unwrap_or_else(|| panic!("no label {name}")).id
 }
 
@@ -382,8 +402,8 @@ fn issue_id(state: &State, repo: &str, number: u64) -> u64 {
 
 fn view(state: &State, issue: u64) -> IssueView {
     let row = &state.issues[&issue];
-    let known = &state.repos[&row.repo].labels;
-    let mut labels: Vec<String> = row.labels.iter().map(|id| known[id].name.clone()).collect();
+    let known = |id: &u64| state.label_for(&state.repos[&row.repo], *id).expect("what it carries exists").name.clone();
+    let mut labels: Vec<String> = row.labels.iter().map(known).collect();
     labels.sort();
     let logins = |ids: &[u64]| ids.iter().map(|id| state.login(*id)).collect::<Vec<_>>();
     IssueView {

@@ -29,7 +29,7 @@ use super::store::State;
 use super::streams::{self, Received};
 use super::target::{Path, Route};
 use super::vices::Fault;
-use super::{guarded, issues, labels, pulls, repos, web};
+use super::{cors, guarded, issues, labels, pulls, repos, web};
 
 /// What the log keeps of a body.
 const LOGGED_BODY: usize = 64 * 1024;
@@ -106,7 +106,15 @@ async fn respond(inner: Arc<Inner>, request: Request<Incoming>) -> Result<http::
 
 /// Answers one request; `Cut` closes its connection without a word.
 pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+    let origin = cors::origin(&parts, &inner.options);
     let entered = enter(inner, &parts.method, &parts.uri, &parts.headers, &body);
+    if let Some(reply) = cors::preflight(&parts, &inner.options) {
+        return Ok(finish(inner, entered.seq, reply));
+    }
+    answer_call(inner, entered, parts, body).await.map(|reply| cors::shown(reply, origin.as_ref()))
+}
+
+async fn answer_call(inner: &Arc<Inner>, entered: Entered, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
     let call = match prepare(inner, entered.seq, parts, body) {
         Ok(call) => call,
         Err(reply) => return Ok(finish(inner, entered.seq, reply)),
@@ -341,6 +349,8 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::Repo, "GET") => repos::get(call),
         (Route::Repo, "PATCH") => repos::edit(call),
         (Route::Repo, "DELETE") => repos::delete(call),
+        (Route::OwnerLabels, "GET") => labels::of_owner(call),
+        (Route::Assignable, "GET") => repos::assignees(call),
         (Route::Collaborator, "GET") => repos::is_collaborator(call),
         (Route::Collaborator, "PUT") => repos::add_collaborator(call),
         (Route::Collaborator, "DELETE") => repos::remove_collaborator(call),

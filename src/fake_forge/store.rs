@@ -20,6 +20,8 @@ pub(super) struct State {
     /// The tokens of sessions whose forms must carry one.
     pub(super) csrf: HashMap<String, String>,
     pub(super) repos: BTreeMap<u64, Repo>,
+    /// Of organisations: by owner, then by id.
+    pub(super) owner_labels: BTreeMap<u64, BTreeMap<u64, Label>>,
     pub(super) issues: BTreeMap<u64, Issue>,
     pub(super) log: Log,
     pub(super) vices: Vices,
@@ -53,8 +55,21 @@ pub(super) struct User {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
     pub(super) user: u64,
-    /// Without `read:user`.
-    pub(super) scoped: bool,
+    pub(super) scope: TokenScope,
+}
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenScope {
+    /// Everything.
+    #[default]
+    All,
+    /// All but `read:user`: `GET /user` is 403.
+    WithoutUser,
+    /// `write:repository` alone: the calls of issues and of the user are 403, those of pull requests work.
+    RepositoryOnly,
+    /// All, but in public repositories only.
+    PublicOnly,
 }
 
 #[derive(Debug)]
@@ -66,6 +81,8 @@ pub(super) struct Repo {
     pub(super) archived: bool,
     pub(super) readers: BTreeSet<u64>,
     pub(super) writers: BTreeSet<u64>,
+    /// May read its pull requests and not its issues: a team with that unit alone.
+    pub(super) pull_readers: BTreeSet<u64>,
     pub(super) labels: BTreeMap<u64, Label>,
     pub(super) numbers: BTreeMap<u64, u64>,
     pub(super) created: i64,
@@ -158,6 +175,7 @@ impl State {
             sessions: HashMap::new(),
             csrf: HashMap::new(),
             repos: BTreeMap::new(),
+            owner_labels: BTreeMap::new(),
             issues: BTreeMap::new(),
             log: Log::new(options.log_capacity),
             vices: Vices::default(),
@@ -220,6 +238,7 @@ impl State {
             archived: false,
             readers: BTreeSet::new(),
             writers: BTreeSet::new(),
+            pull_readers: BTreeSet::new(),
             labels: BTreeMap::new(),
             numbers: BTreeMap::new(),
             created,
@@ -259,7 +278,12 @@ impl State {
         })
     }
 
+    /// Whether there is something in it that they may read.
     pub(super) fn can_read(&self, repo: &Repo, user: Option<u64>) -> bool {
+        self.can_read_issues(repo, user) || user.is_some_and(|user| repo.pull_readers.contains(&user))
+    }
+
+    pub(super) fn can_read_issues(&self, repo: &Repo, user: Option<u64>) -> bool {
         !repo.private || self.can_write(repo, user) || user.is_some_and(|user| repo.readers.contains(&user))
     }
 
@@ -270,6 +294,7 @@ impl State {
         };
         row.writers.remove(&user);
         row.readers.remove(&user);
+        row.pull_readers.remove(&user);
         for issue in row.numbers.values().copied().collect::<Vec<_>>() {
             self.unassign(issue, user, by, true);
         }
@@ -284,6 +309,24 @@ impl State {
         let repo = self.repos.get_mut(&repo)?;
         repo.labels.insert(id, label);
         repo.labels.get_mut(&id)
+    }
+
+    /// A label of everything that this owner has.
+    pub(super) fn insert_owner_label(&mut self, owner: u64, name: &str) -> u64 {
+        let id = take(&mut self.next.label);
+        let label =
+            Label { id, name: name.to_owned(), color: "cccccc".into(), description: String::new(), exclusive: false };
+        self.owner_labels.entry(owner).or_default().insert(id, label);
+        id
+    }
+
+    /// A label that issues of the repository may carry: its own, or its owner's.
+    pub(super) fn label_for<'a>(&'a self, repo: &'a Repo, id: u64) -> Option<&'a Label> {
+        repo.labels.get(&id).or_else(|| self.labels_of_owner(repo).find(|label| label.id == id))
+    }
+
+    pub(super) fn labels_of_owner(&self, repo: &Repo) -> impl Iterator<Item = &Label> {
+        self.owner_labels.get(&repo.owner).into_iter().flat_map(BTreeMap::values)
     }
 
     /// Deletes a label everywhere, without a trace in any timeline.
@@ -415,12 +458,11 @@ impl State {
     /// The name of a label of the issue's repository, and the issue's labels that its exclusive scope pushes out.
     fn label_and_rivals(&self, issue: u64, label: u64) -> Option<(String, Vec<u64>)> {
         let row = self.issues.get(&issue)?;
-        let labels = &self.repos.get(&row.repo)?.labels;
-        let wanted = labels.get(&label)?;
+        let repo = self.repos.get(&row.repo)?;
+        let wanted = self.label_for(repo, label)?;
         let rival = |id: &&u64| {
-            **id != label
-                && wanted.exclusive
-                && labels.get(id).is_some_and(|other| other.exclusive && same_scope(&other.name, &wanted.name))
+            let excludes = |other: &Label| other.exclusive && same_scope(&other.name, &wanted.name);
+            **id != label && wanted.exclusive && self.label_for(repo, **id).is_some_and(excludes)
         };
         let rivals = row.labels.iter().filter(rival).copied().collect();
         Some((wanted.name.clone(), rivals))

@@ -23,6 +23,8 @@ pub(super) enum Route {
     Repo,
     RepoLabels,
     RepoLabel,
+    OwnerLabels,
+    Assignable,
     Collaborator,
     Issues,
     Issue,
@@ -100,7 +102,7 @@ impl Path {
         format!("{}/{}", self.get(0), self.web_name)
     }
 
-    /// The parameter after `/users/`.
+    /// The parameter after `/users/` or `/orgs/`.
     pub(super) fn login(&self) -> &str {
         self.get(3)
     }
@@ -148,6 +150,8 @@ fn api_route(rest: &[&str], options: &Options) -> Route {
         ["repos", _, _] => Route::Repo,
         ["repos", _, _, "labels"] => Route::RepoLabels,
         ["repos", _, _, "labels", _] => Route::RepoLabel,
+        ["orgs", _, "labels"] => Route::OwnerLabels,
+        ["repos", _, _, "assignees"] => has(Feature::AssigneeList, Route::Assignable),
         ["repos", _, _, "collaborators", _] => Route::Collaborator,
         ["repos", _, _, "issues"] => Route::Issues,
         ["repos", _, _, "issues", _] => Route::Issue,

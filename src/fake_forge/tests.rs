@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Answer, Cut, FakeForge, Fault, Feature, Happening, Matcher, Options, Vices};
+use super::{Answer, Cut, FakeForge, Fault, Feature, Happening, Matcher, Options, TokenScope, Vices};
 
 const ISSUE: &str = "/api/v1/repos/root/work/issues/1";
 
@@ -475,4 +475,131 @@ async fn newer_versions_know_names_and_a_timeline() {
         timeline.as_array().into_iter().flatten().map(|one| (one["type"].clone(), one["body"].clone())).collect();
     assert_eq!(entries, [(json!("label"), json!("1")), (json!("label"), json!("1")), (json!("label"), json!(""))]);
     assert_eq!(status(&forge_with(Options::default()), "ann", "GET", &format!("{ISSUE}/timeline"), "").await, 404);
+}
+
+// === Forgejo 17 ===
+
+fn newest() -> FakeForge {
+    forge_with(Options::forgejo_17())
+}
+
+#[tokio::test]
+async fn the_last_part_of_a_removal_is_a_name_first_where_it_may_be_one() {
+    for (options, left) in [(Options::default(), ["2", "backlog"]), (Options::forgejo_17(), ["backlog", "doing"])] {
+        let forge = forge_with(options);
+        let shadow = forge.add_label("root/work", "2");
+        forge.outside_labels("ann", "root/work", 1, &["backlog", "doing", "2"]);
+        // Labels 1 and 2 are `backlog` and `doing`.
+        assert_eq!(status(&forge, "ann", "DELETE", &format!("{ISSUE}/labels/2"), "").await, 204);
+        assert_eq!(forge.issue("root/work", 1).labels, left);
+        assert_eq!(status(&forge, "ann", "DELETE", &format!("{ISSUE}/labels/{shadow}"), "").await, 204);
+    }
+}
+
+#[tokio::test]
+async fn labels_of_an_owner_are_shared_and_shadow_too() {
+    let forge = newest();
+    let owners = forge.add_owner_label("root", "1");
+    let shared = call(&forge, "ann", "GET", "/api/v1/orgs/root/labels", "").await.expect("an answer").json();
+    assert_eq!(shared[0]["id"], owners);
+    assert_eq!(status(&forge, "ann", "DELETE", &format!("{ISSUE}/labels/1"), "").await, 204);
+    assert_eq!(forge.issue("root/work", 1).labels, ["backlog"], "the owner's label is called 1");
+    let added = call(&forge, "ann", "POST", &format!("{ISSUE}/labels"), r#"{"labels":["1"]}"#).await;
+    assert_eq!(added.expect("an answer").json()[0]["name"], "1");
+    assert_eq!(status(&forge, "ann", "GET", "/api/v1/orgs/ann/labels", "").await, 404);
+}
+
+#[tokio::test]
+async fn a_removal_answers_a_list_to_who_asks_as_at_github() {
+    for (options, expected) in [(Options::default(), 204), (Options::forgejo_17(), 200)] {
+        let forge = forge_with(options);
+        forge.outside_labels("ann", "root/work", 1, &["backlog", "doing"]);
+        let headers = [("authorization", "token ann"), ("accept", "application/vnd.github+json")];
+        let answer =
+            forge.call(request("DELETE", &format!("{ISSUE}/labels/1"), &headers, "")).await.expect("an answer");
+        assert_eq!(answer.status, expected);
+        assert_eq!(answer.json()[0]["name"].as_str(), (expected == 200).then_some("doing"));
+    }
+}
+
+#[tokio::test]
+async fn a_hand_over_to_who_has_no_access_unassigns_and_then_fails() {
+    let (forge, old) = (newest(), forge());
+    forge.outside_assign("root", "root/work", 1, &["ann"]);
+    let to_eve = r#"{"assignees":["eve"]}"#;
+    forge.set_private("root/work", true);
+    assert_eq!(status(&forge, "ann", "PATCH", ISSUE, to_eve).await, 500);
+    assert!(forge.issue("root/work", 1).assignees.is_empty(), "the old one is gone");
+    let listed = call(&forge, "ann", "GET", "/api/v1/repos/root/work/assignees", "").await.expect("an answer").json();
+    let logins: Vec<&str> = listed.as_array().unwrap().iter().filter_map(|user| user["login"].as_str()).collect();
+    assert_eq!(logins, ["root", "ann", "bob", "mark"]);
+    // Whoever may read may be assigned: that list does not name them all.
+    forge.grant_read("eve", "root/work");
+    assert_eq!(status(&forge, "ann", "PATCH", ISSUE, to_eve).await, 201);
+    assert_eq!(status(&forge, "ann", "POST", &format!("{ISSUE}/assignees"), to_eve).await, 404);
+    assert_eq!(status(&old, "ann", "PATCH", ISSUE, to_eve).await, 500, "older ones want a writer");
+    let created = r#"{"title":"x","assignees":["eve"]}"#;
+    assert_eq!(status(&old, "ann", "POST", "/api/v1/repos/root/work/issues", created).await, 422);
+    assert_eq!(old.issues("root/work"), 1, "nothing was created");
+}
+
+#[tokio::test]
+async fn tokens_and_teams_read_one_kind_alone() {
+    let forge = newest();
+    forge.add_pull("root/work", "second", "b", "main");
+    forge.add_scoped_token("ann", "code", TokenScope::RepositoryOnly);
+    forge.add_scoped_token("ann", "open", TokenScope::PublicOnly);
+    let pull = "/api/v1/repos/root/work/pulls/2";
+    for (path, expected) in [(ISSUE, 403), (pull, 200), ("/api/v1/user", 403)] {
+        assert_eq!(status(&forge, "code", "GET", path, "").await, expected, "{path}");
+    }
+    assert_eq!(status(&forge, "open", "GET", ISSUE, "").await, 200);
+    forge.set_private("root/work", true);
+    forge.grant_read_pulls("eve", "root/work");
+    for (who, path, expected) in [("open", ISSUE, 404), ("eve", ISSUE, 404), ("eve", pull, 200), ("ann", ISSUE, 200)] {
+        assert_eq!(status(&forge, who, "GET", path, "").await, expected, "{who} {path}");
+    }
+    let listed = call(&forge, "eve", "GET", "/api/v1/repos/root/work/issues", "").await.expect("an answer").json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "the pull request alone");
+}
+
+#[tokio::test]
+async fn a_browser_may_ask_across_origins_where_that_is_set_up() {
+    let preflight = [
+        ("origin", "https://app.example"),
+        ("access-control-request-method", "PATCH"),
+        ("access-control-request-headers", "authorization,content-type"),
+    ];
+    let options = || request("OPTIONS", ISSUE, &preflight, "");
+    let refused = newest().call(options()).await.expect("an answer");
+    assert_eq!((refused.status, refused.headers.get("access-control-allow-origin")), (405, None));
+    let forge = forge_with(Options::forgejo_17().with(Feature::Cors));
+    let answer = forge.call(options()).await.expect("an answer");
+    let says =
+        |answer: &Answer, name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    assert_eq!(answer.status, 200);
+    assert_eq!(says(&answer, "access-control-allow-origin").as_deref(), Some("*"));
+    assert_eq!(says(&answer, "access-control-allow-methods").as_deref(), Some("PATCH"));
+    assert_eq!(says(&answer, "access-control-allow-headers").as_deref(), Some("authorization, content-type"));
+    let headers = [("origin", "https://app.example"), ("authorization", "token ann")];
+    let read = forge.call(request("GET", ISSUE, &headers, "")).await.expect("an answer");
+    assert_eq!(says(&read, "access-control-allow-origin").as_deref(), Some("*"));
+    let odd = [
+        ("origin", "https://app.example"),
+        ("access-control-request-method", "PATCH"),
+        ("access-control-request-headers", "x-odd"),
+    ];
+    let odd = forge.call(request("OPTIONS", ISSUE, &odd, "")).await.expect("an answer");
+    assert_eq!((odd.status, says(&odd, "access-control-allow-origin")), (200, None));
+}
+
+#[tokio::test]
+async fn an_empty_first_name_assigns_nobody_to_a_new_item() {
+    for options in Options::generations() {
+        let forge = forge_with(options);
+        let created =
+            call(&forge, "ann", "POST", "/api/v1/repos/root/work/issues", r#"{"title":"x","assignees":[""]}"#).await;
+        let created = created.expect("an answer");
+        assert_eq!((created.status, created.json()["assignees"].is_null()), (201, true));
+    }
 }

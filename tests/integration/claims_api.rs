@@ -569,3 +569,22 @@ async fn the_description_is_served() {
     assert_eq!(gate.agent("ann").below("/as/one").get("/_claimgate/v1/openapi.json").await.body, answer.body);
     assert_eq!(forge.requests().len(), 0);
 }
+
+also_as_forgejo_17! {
+    sixty_four_callers_on_twenty_items,
+    it_finds_only_what_can_be_taken_up,
+    instances_of_one_account_get_different_items,
+    rules_that_only_observe_give_nobody_what_another_has,
+    a_strangers_list_is_the_forges_to_refuse,
+    a_claim_and_its_labels_are_one_step,
+    a_claim_whose_labels_fail_is_undone,
+    what_cannot_be_undone_is_said,
+    a_label_that_does_not_exist_is_told_before_anything_is_written,
+    a_release_puts_labels_back_and_is_the_holders,
+    a_holder_hands_over_and_nobody_else_does,
+    a_credential_that_may_not_ask_names_its_account,
+    what_a_client_states_is_for_the_first_write,
+    a_mistyped_label_is_no_empty_queue,
+    who_holds_as_many_as_it_may_is_told_so,
+    requests_are_read_strictly,
+}

@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::generations;
 use bytes::Bytes;
 use claimgate::fake_forge::{FakeForge, IssueHandle, Options};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -37,7 +38,7 @@ pub const LABELS: [&str; 9] = [
 
 /// A forge with a repository, its labels and these accounts, who may all write.
 pub async fn forge(logins: &[&str]) -> FakeForge {
-    forge_with(Options::default(), logins).await
+    forge_with(generations::forge(), logins).await
 }
 
 /// Such a forge of another version.

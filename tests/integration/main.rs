@@ -1,5 +1,8 @@
 //! Integration tests: one binary.
 
+#[macro_use]
+mod generations;
+
 mod activation;
 mod audit;
 mod claims;

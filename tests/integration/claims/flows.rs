@@ -408,3 +408,11 @@ fn ids(names: &[&str]) -> Vec<usize> {
 fn labels_of(before: &Before) -> Vec<String> {
     before.labels.iter().map(|label| (*label).to_owned()).collect()
 }
+
+also_as_forgejo_17! {
+    with_an_account_a_role_and_items_seeded,
+    with_an_account_a_role_and_items_with_a_history,
+    with_one_account_and_items_seeded,
+    with_one_account_and_items_with_a_history,
+    a_dev_that_skips_an_item_of_another_is_refused,
+}

@@ -1,11 +1,12 @@
 //! Where an item stands: moved by one at a time, from where the rules say, and by its holder while it has one.
 
-use claimgate::fake_forge::{FakeForge, Feature, Options};
+use claimgate::fake_forge::{FakeForge, Feature};
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::e2e::{self, Answer, Client, Gate, LABELS, REPO, Setup};
+use crate::generations;
 
 fn id(label: &str) -> usize {
     LABELS.iter().position(|name| *name == label).expect("a known label") + 1
@@ -363,7 +364,7 @@ async fn requested_reviewers_take_their_turn_and_are_recorded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exclusive_label_moves_an_item_out_of_work_too() {
-    let options = Options::default().with(Feature::ExclusiveLabels);
+    let options = generations::forge().with(Feature::ExclusiveLabels);
     let forge = e2e::forge_with(options, &["agent-0", "agent-1"]).await;
     let (working, waiting) =
         (forge.add_exclusive_label(REPO, "status/doing"), forge.add_exclusive_label(REPO, "status/waiting"));
@@ -388,7 +389,7 @@ async fn an_exclusive_label_moves_an_item_out_of_work_too() {
 /// Of two that exclude each other a tracker keeps the one that it likes: a held item's status could go that way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn labels_that_exclude_each_other_are_not_set_together() {
-    let options = Options::default().with(Feature::ExclusiveLabels);
+    let options = generations::forge().with(Feature::ExclusiveLabels);
     let forge = e2e::forge_with(options, &["agent-0", "agent-1"]).await;
     let doing = forge.add_exclusive_label(REPO, "status/doing");
     let config = "[workflow]\nstates = [\"status/doing\"]\nworking = [\"status/doing\"]\n[[workflow.move]]\n\
@@ -414,7 +415,7 @@ async fn labels_that_exclude_each_other_are_not_set_together() {
 /// A tracker drops a name that it does not know as it is written, and what it drops a PUT removes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_label_in_another_case_does_not_take_a_status_away() {
-    let options = Options::default().with(Feature::LabelNames);
+    let options = generations::forge().with(Feature::LabelNames);
     let forge = e2e::forge_with(options, &["agent-0", "agent-1"]).await;
     let gate = Setup::before(&forge.base_url()).start().await;
     let (mut one, mut other) = (gate.agent("agent-0"), gate.agent("agent-1"));
@@ -462,4 +463,29 @@ async fn an_id_that_cannot_be_looked_up_is_not_set() {
     }
     assert_eq!(forge.issue(REPO, number).labels, ["backlog"]);
     drop(gate);
+}
+
+also_as_forgejo_17! {
+    of_twelve_who_set_the_working_label_one_holds_the_item,
+    eight_agents_take_fifty_issues_and_leave_no_stray_label,
+    an_item_that_is_given_back_while_others_come_for_it_is_never_out_of_reach,
+    an_author_who_labels_its_new_item_takes_nothing_up,
+    whoever_labels_an_orphan_takes_it_up,
+    while_one_is_at_work_nobody_else_moves_its_item,
+    what_was_claimed_before_the_gate_was_there_is_contained_too,
+    a_label_that_is_renamed_means_its_new_name_at_once,
+    a_move_starts_from_where_the_rules_say,
+    what_can_be_left_only_once_is_spent_by_one,
+    two_grants_are_spent_by_two_executions_and_no_third,
+    rules_that_only_observe_say_what_they_would_have_refused,
+    labels_of_a_claim_that_ended_half_way_go_before_the_next_one,
+    who_relabels_an_item_has_seen_to_its_labels,
+    stray_labels_stay_where_the_rules_say_so,
+    with_a_token_of_its_own_the_gate_puts_labels_back_by_itself,
+    requested_reviewers_take_their_turn_and_are_recorded,
+    an_exclusive_label_moves_an_item_out_of_work_too,
+    labels_that_exclude_each_other_are_not_set_together,
+    a_label_in_another_case_does_not_take_a_status_away,
+    a_name_that_no_label_has_is_not_set,
+    an_id_that_cannot_be_looked_up_is_not_set,
 }

@@ -102,3 +102,8 @@ fn told(forge: &FakeForge) -> String {
 fn now() -> Instant {
     Instant::now()
 }
+
+also_as_forgejo_17! {
+    each_of_forty_issues_goes_to_one_of_sixteen_agents,
+    four_hundred_at_once_cost_the_forge_a_handful_of_requests,
+}

@@ -232,3 +232,12 @@ async fn assert_kept(forge: &FakeForge, full: &Setup, won: &[u64]) {
         assert_eq!(forge.issue(REPO, *number).assignees, ["ann"]);
     }
 }
+
+also_as_forgejo_17! {
+    a_refusal_says_all_that_an_agent_needs,
+    the_audit_has_one_line_a_decision_with_every_field,
+    an_issue_that_is_filed_with_oneself_as_assignee_is_held,
+    what_the_tracker_refuses_goes_back_as_it_came,
+    who_may_not_see_or_write_learns_it_from_the_tracker,
+    a_claim_that_the_tracker_ignores_is_not_told_as_won,
+}

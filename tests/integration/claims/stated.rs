@@ -210,3 +210,13 @@ async fn other_writes_pass_with_their_if_match() {
     assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|request| request.header("if-match") == Some("\"theirs\"")), "{sent:?}");
 }
+
+also_as_forgejo_17! {
+    a_read_shows_the_state_by_whichever_path,
+    nothing_else_shows_a_state,
+    if_match_holds_a_write_to_what_was_read,
+    claimgate_expect_says_it_in_words,
+    a_long_read_passes_as_it_is,
+    only_whole_and_plain_answers_show_a_state,
+    other_writes_pass_with_their_if_match,
+}

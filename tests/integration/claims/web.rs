@@ -103,7 +103,7 @@ async fn race(reads: Reads, mode: &str, options: Options) -> (FakeForge, Gate, V
 async fn thirty_assigned_by_one_form_while_eight_agents_claim_them() {
     // On the old forge a session may read the items itself.
     for (reads, options) in [
-        (Reads::Keeper, Options::forgejo_15()),
+        (Reads::Keeper, Options::forgejo_17()),
         (Reads::Keeper, Options::default()),
         (Reads::Nothing, Options::default()),
     ] {
@@ -132,7 +132,7 @@ async fn thirty_assigned_by_one_form_while_eight_agents_claim_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_rules_are_enforced_the_form_takes_nothing_from_anybody() {
-    let (forge, gate, numbers, answer) = race(Reads::Keeper, "enforce", Options::forgejo_15()).await;
+    let (forge, gate, numbers, answer) = race(Reads::Keeper, "enforce", Options::forgejo_17()).await;
     // Some were claimed already, so none was given away.
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.decision().starts_with("reject; code=already_assigned"), "{answer:?}");
@@ -149,7 +149,7 @@ async fn where_rules_are_enforced_the_form_takes_nothing_from_anybody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_the_defaults_a_toggle_over_what_agents_hold_is_refused_where_a_session_reads_nothing() {
-    let (forge, gate, numbers, answer) = race(Reads::Nothing, "override", Options::forgejo_15()).await;
+    let (forge, gate, numbers, answer) = race(Reads::Nothing, "override", Options::forgejo_17()).await;
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.decision().starts_with("reject; code=not_holder"), "{answer:?}");
     let mut mate = gate.agent("mate");
@@ -163,7 +163,7 @@ async fn by_the_defaults_a_toggle_over_what_agents_hold_is_refused_where_a_sessi
 
 #[tokio::test]
 async fn forms_go_through_as_the_forge_expects_them() {
-    for options in [Options::default(), Options::forgejo_15()] {
+    for options in [Options::default(), Options::forgejo_17()] {
         let forge = forge_with_a_person(&[], options.clone()).await;
         let gate = gate_that_reads(&forge, "override").await;
         let issue = e2e::backlog_issue(&forge);
@@ -209,7 +209,7 @@ async fn forms_go_through_as_the_forge_expects_them() {
 
 #[tokio::test]
 async fn a_refusal_of_a_form_is_readable_where_a_browser_sent_it() {
-    let forge = forge_with_a_person(&[], Options::forgejo_15()).await;
+    let forge = forge_with_a_person(&[], Options::forgejo_17()).await;
     let gate = Setup::before(&forge.base_url()).config("[web]\nmode = \"enforce\"").start().await;
     assert!(gate.stderr().contains("web.mode"), "said at the start: {}", gate.stderr());
     let issue = e2e::backlog_issue(&forge);

@@ -216,3 +216,7 @@ async fn answered_by_a_forge_in_trouble(seen: &mut Seen, index: usize, operation
     seen.check(operation, &busy, 503);
     assert!(busy.headers.contains_key("retry-after"));
 }
+
+also_as_forgejo_17! {
+    every_answer_is_described_and_every_description_is_answered,
+}

@@ -399,3 +399,26 @@ async fn what_the_tracker_hides_from_one_caller_is_there_for_the_other() {
     told.sort_unstable();
     assert_eq!(told, [201, 204], "one of them was shown nothing");
 }
+
+also_as_forgejo_17! {
+    a_lost_race_is_run_again_on_the_next_item,
+    nothing_is_free_only_by_a_list_since_the_caller_came,
+    callers_at_once_share_the_list_and_the_work,
+    who_waits_gets_the_item_that_another_could_not_have,
+    an_item_claimed_for_a_caller_that_has_gone_is_given_back,
+    what_was_taken_away_before_the_labels_is_not_granted,
+    a_claim_that_fails_takes_nothing_that_was_held_before,
+    labels_that_were_put_back_are_set_again,
+    what_is_put_back_confirms_nothing,
+    a_caller_that_hangs_up_early_claims_nothing,
+    a_label_whose_outcome_is_unknown_is_not_undone_but_repeated,
+    two_claims_of_one_item_by_name_have_one_winner_and_no_stray_label,
+    a_release_that_is_abandoned_at_its_labels_strikes_no_later_claim,
+    what_is_abandoned_before_its_turn_is_not_carried_out,
+    an_item_that_its_gone_caller_has_claimed_by_name_since_is_not_given_back,
+    what_others_do_to_its_labels_does_not_keep_an_item_for_a_caller_that_has_gone,
+    a_claim_whose_labels_fail_is_not_undone_once_it_was_made_again,
+    who_finds_no_place_for_its_claim_is_told_so_and_takes_nothing_from_others,
+    an_item_whose_turns_are_all_taken_is_passed_over,
+    what_the_tracker_hides_from_one_caller_is_there_for_the_other,
+}
