@@ -540,8 +540,9 @@ async fn the_mode_is_switched_at_run_time() {
     let history = claimgate(&gate, &["history", &item(number)]).await;
     let rows: Vec<Vec<&str>> = history.out.lines().map(|line| line.split_whitespace().collect()).collect();
     let heading = ["TIME", "KIND", "DECISION", "CODE", "ACCOUNT", "INSTANCE", "CHANGE", "RESULT", "HOLDER", "REASON"];
-    assert_eq!(rows[0], heading, "{}", history.out);
-    let told: Vec<[&str; 4]> = rows[1..].iter().map(|row| [row[2], row[3], row[7], row[8]]).collect();
+    assert_eq!(history.out.lines().next(), Some("acme/app#1: 4 lines, newest first"), "{}", history.out);
+    assert_eq!(rows[1], heading, "{}", history.out);
+    let told: Vec<[&str; 4]> = rows[2..].iter().map(|row| [row[2], row[3], row[7], row[8]]).collect();
     let newest_first = [
         ["reject", "already_assigned", "REJECTED", "bob"],
         ["observe", "already_assigned", "COMMITTED", "bob"],
