@@ -156,6 +156,21 @@ impl Rules {
         }
     }
 
+    /// Each rule that has a mode, as a person names it, with the section by which its mode is switched.
+    pub fn modes(&self) -> Vec<(String, Part, Mode)> {
+        let named = |part: Part, name: &str| format!("{} {name}", part.as_str());
+        let sections = [
+            (Part::Assignment, self.assignment.mode),
+            (Part::Workflow, self.workflow.mode),
+            (Part::Limits, self.limits.mode),
+        ];
+        let sections = sections.map(|(part, mode)| (part.as_str().to_owned(), part, mode));
+        let singletons =
+            self.singletons.iter().map(|rule| (named(Part::Singleton, &rule.name), Part::Singleton, rule.mode));
+        let once = self.once.iter().map(|rule| (named(Part::Once, &rule.name), Part::Once, rule.mode));
+        sections.into_iter().chain(singletons).chain(once).collect()
+    }
+
     /// Whether some rule is about what may be created once.
     pub fn is_ruled(&self, what: What) -> bool {
         self.once.iter().any(|rule| rule.what == what)
@@ -218,6 +233,17 @@ impl Switched {
     /// Puts what was switched over the rules.
     pub fn apply(&self, rules: &mut Rules) {
         self.0.iter().for_each(|(part, mode)| rules.set_mode(*part, *mode));
+    }
+
+    /// How the operator switched these rules, if so.
+    pub fn of(&self, part: Part) -> Option<Mode> {
+        self.0.get(&part).copied()
+    }
+
+    /// Reads what [`Display`](std::fmt::Display) wrote; what is not understood is left out.
+    pub fn parse(text: &str) -> Self {
+        let words = text.trim().split(", ").filter_map(|word| word.split_once(' '));
+        Self(words.filter_map(|(mode, part)| Some((Part::parse(part)?, Mode::parse(mode)?))).collect())
     }
 
     /// Whether nothing was switched.

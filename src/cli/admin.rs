@@ -1,8 +1,11 @@
 //! A small HTTP client of the gate's own admin listener.
 //!
-//! One request on one connection, bounded in time and size. Not for the tracker.
+//! One request on one connection, bounded in time and size. What the port refuses is asked once more over the operator's
+//! socket, whose place the refusal names: so a command finds it from any directory, with the port's address alone. Not for
+//! the tracker.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,9 +16,11 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::table::plain;
 use crate::config::{Config, read_secret};
+use crate::server::{connect_to_socket, socket_path};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,31 +31,40 @@ const LONGEST_ANSWER: usize = 64 << 20;
 /// The admin listener of a running gate.
 #[derive(Debug)]
 pub(super) struct Admin {
-    address: SocketAddr,
-    token: Option<SecretString>,
+    /// Its port; none where that is off.
+    port: Option<SocketAddr>,
+    /// The socket of the state directory that the configuration names.
+    socket: PathBuf,
+    /// The token, or why it cannot be read.
+    token: Option<Result<SecretString, String>>,
+}
+
+/// One way to a gate.
+enum Way {
+    Port(SocketAddr),
+    Socket(PathBuf),
 }
 
 // === impl Admin ===
 
 impl Admin {
     /// The one that a configuration names.
-    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
-        let bound =
-            config.server.admin.context("the admin listener is off (server.admin = \"off\"): nobody can be asked")?;
+    pub(super) fn of(config: &Config) -> Self {
         let read =
-            |path: &std::path::PathBuf| read_secret(path).with_context(|| format!("cannot read {}", path.display()));
-        let token = config.server.admin_token_file.as_ref().map(read).transpose()?;
-        Ok(Self { address: reachable(bound), token })
+            |path: &PathBuf| read_secret(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+        let token = config.server.admin_token_file.as_ref().map(read);
+        let socket = socket_path(&config.server.state_dir);
+        Self { port: config.server.admin.map(reachable), socket, token }
     }
 
     /// Asks, and reads JSON.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        read_json(&self.ask(Method::GET, path, Bytes::new())?)
+        read_json(&self.ask(&Method::GET, path, Bytes::new())?)
     }
 
     /// Asks, and reads text.
     pub(super) fn get_text(&self, path: &str) -> anyhow::Result<String> {
-        Ok(String::from_utf8_lossy(&self.ask(Method::GET, path, Bytes::new())?).into_owned())
+        Ok(String::from_utf8_lossy(&self.ask(&Method::GET, path, Bytes::new())?).into_owned())
     }
 
     /// Changes something; an answer without a body is `null`.
@@ -66,11 +80,11 @@ impl Admin {
         path: &str,
         body: &Value,
     ) -> anyhow::Result<Value> {
-        let answer = self.ask_within(patience, then, Method::POST, path, body.to_string().into())?;
+        let answer = self.ask_within(patience, then, &Method::POST, path, body.to_string().into())?;
         if answer.is_empty() { Ok(Value::Null) } else { read_json(&answer) }
     }
 
-    fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    fn ask(&self, method: &Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         self.ask_within(PATIENCE, "", method, path, body)
     }
 
@@ -78,45 +92,143 @@ impl Admin {
         &self,
         patience: Duration,
         then: &str,
-        method: Method,
+        method: &Method,
         path: &str,
         body: Bytes,
     ) -> anyhow::Result<Bytes> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let answer = async { tokio::time::timeout(patience, self.exchange(method, path, body)).await };
-        let (status, body) = match runtime.block_on(answer) {
-            Ok(answer) => answer?,
-            Err(_) => bail!("the gate at {} did not answer within {} s{then}", self.address, patience.as_secs()),
+        let way = self.port.map_or_else(|| Way::Socket(self.socket.clone()), Way::Port);
+        let asking = async {
+            let answer = self.exchange(&way, method, path, body.clone()).await?;
+            match elsewhere(answer.0, &answer.1).filter(|_| matches!(way, Way::Port(_))) {
+                None => Ok(answer),
+                Some(socket) => self.exchange_over(socket, method, path, body, answer).await,
+            }
         };
-        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+        let (status, body) = match runtime.block_on(async { tokio::time::timeout(patience, asking).await }) {
+            Ok(answer) => answer?,
+            Err(_) => bail!("the gate at {way} did not answer within {} s{then}", patience.as_secs()),
+        };
+        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
-        let stream = tokio::net::TcpStream::connect(self.address).await;
-        let stream = stream.with_context(|| format!("no gate listens at {} (server.admin, --admin)", self.address))?;
-        let talk = || format!("the gate at {} broke off", self.address);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(talk)?;
-        tokio::spawn(connection);
-        let answer = sender.send_request(self.request(method, path, body)?).await.with_context(talk)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("{}: {error}", talk()))?;
-        Ok((status, body.to_bytes()))
+    /// What the port refused, over the socket; `refused` where this user may not open that.
+    async fn exchange_over(
+        &self,
+        socket: PathBuf,
+        method: &Method,
+        path: &str,
+        body: Bytes,
+        refused: (StatusCode, Bytes),
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let shown = socket.display().to_string();
+        match self.exchange(&Way::Socket(socket), method, path, body).await {
+            Err(error) if error.downcast_ref::<NotReached>().is_some() => {
+                let why = self.refusal(refused.0, &refused.1);
+                bail!("{why}; its socket {shown} cannot be opened: {}", error.root_cause())
+            }
+            answer => answer,
+        }
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string());
+    async fn exchange(
+        &self,
+        way: &Way,
+        method: &Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let request = self.request(way, method, path, body)?;
+        match way {
+            Way::Port(address) => {
+                let stream = tokio::net::TcpStream::connect(address).await;
+                let hint = format!("no gate listens at {address} (server.admin, --admin)");
+                talk(stream.map_err(|error| NotReached(hint, error))?, way, request).await
+            }
+            Way::Socket(path) => {
+                let opened = connect_to_socket(path).and_then(|stream| {
+                    stream.set_nonblocking(true)?;
+                    tokio::net::UnixStream::from_std(stream)
+                });
+                let hint = format!(
+                    "the admin listener is off (server.admin = \"off\"), and no gate listens at {}: name the gate's state \
+                     directory with --state-dir, --config or CLAIMGATE_STATE_DIR",
+                    path.display()
+                );
+                talk(opened.map_err(|error| NotReached(hint, error))?, way, request).await
+            }
+        }
+    }
+
+    fn request(&self, way: &Way, method: &Method, path: &str, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
+        let (host, token) = match way {
+            Way::Port(address) => (address.to_string(), self.token.as_ref().and_then(|token| token.as_ref().ok())),
+            Way::Socket(_) => ("localhost".to_owned(), None),
+        };
+        let mut request = Request::builder().method(method.clone()).uri(path).header(header::HOST, host);
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = token {
             let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))?;
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
         Ok(request.body(Full::new(body))?)
     }
+
+    /// The gate's own sentence where it has one.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> anyhow::Error {
+        let said = serde_json::from_slice::<Value>(body).ok();
+        let said = said.and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
+        let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(300).collect());
+        let text = plain(text.trim());
+        match (status, &self.token) {
+            (StatusCode::UNAUTHORIZED, Some(Err(why))) => {
+                anyhow::anyhow!("the gate wants its admin token (server.admin_token_file): {text}; {why}")
+            }
+            (StatusCode::UNAUTHORIZED, _) => {
+                anyhow::anyhow!("the gate wants its admin token (server.admin_token_file): {text}")
+            }
+            _ => anyhow::anyhow!("the gate answered {status}: {text}"),
+        }
+    }
+}
+
+/// Nobody listens there, or this user may not ask.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotReached(String, #[source] std::io::Error);
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(address) => address.fmt(f),
+            Self::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
+
+async fn talk<S>(stream: S, way: &Way, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broke = || format!("the gate at {way} broke off");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(broke)?;
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.with_context(broke)?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("{}: {error}", broke()))?;
+    Ok((status, body.to_bytes()))
+}
+
+/// The socket over which a refusal says to ask.
+fn elsewhere(status: StatusCode, body: &[u8]) -> Option<PathBuf> {
+    let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let said = serde_json::from_slice::<Value>(body).ok().filter(|_| refused)?;
+    Some(PathBuf::from(said.get("socket")?.as_str()?))
 }
 
 /// Checks that an item is written as `owner/repo#number`.
@@ -145,20 +257,6 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 
 fn read_json(body: &[u8]) -> anyhow::Result<Value> {
     serde_json::from_slice(body).context("the answer is not JSON: does a gate listen there?")
-}
-
-/// The gate's own sentence where it has one.
-fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
-    let said =
-        serde_json::from_slice::<Value>(body).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-    let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).chars().take(300).collect());
-    let text = plain(text.trim());
-    match status {
-        StatusCode::UNAUTHORIZED => {
-            anyhow::anyhow!("the gate wants its admin token (server.admin_token_file): {text}")
-        }
-        _ => anyhow::anyhow!("the gate answered {status}: {text}"),
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ const COLUMNS: [Column; 6] = [
 
 /// Prints a table, or the JSON of the gate.
 pub fn run(args: &ClaimsArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    let answer = Admin::of(&loaded.config)?.get("/claims")?;
+    let answer = Admin::of(&loaded.config).get("/claims")?;
     print(&answer, "claims", &COLUMNS, args.json, "nobody holds anything")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -40,7 +40,7 @@ const COLUMNS: [Column; 10] = [
 
 /// Prints a table, or the JSON of the gate.
 pub fn run(args: &HistoryArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    let answer = Admin::of(&loaded.config)?.get(&format!("/history?item={}", encode(&args.item)))?;
+    let answer = Admin::of(&loaded.config).get(&format!("/history?item={}", encode(&args.item)))?;
     let shown = if args.json { answer } else { in_words(answer) };
     let lines = shown["history"].as_array().map_or(0, Vec::len);
     if !args.json && lines > 0 {

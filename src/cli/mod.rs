@@ -114,19 +114,36 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
-        Command::Explain(args) => with_config(&args.config, |loaded| explain::run(args, loaded)),
-        Command::Claims(args) => with_config(&args.config, |loaded| claims::run(args, loaded)),
-        Command::History(args) => with_config(&args.config, |loaded| history::run(args, loaded)),
-        Command::Release(args) => with_config(&args.config, |loaded| release::run(args, loaded)),
         Command::Scan(args) => with_config(&args.config, |loaded| scan::run(args, loaded)),
-        Command::Report(args) => with_config(&args.config, |loaded| report::run(args, loaded)),
-        Command::Mode(args) => with_config(&args.config, |loaded| mode::run(args, loaded)),
-        Command::Health(args) => with_config(&args.config, |loaded| health::run(args, loaded)),
+        // These need no secret of the gate's, and are needed most where one is missing.
+        Command::Explain(args) => with_settings(&args.config, |loaded| explain::run(args, loaded)),
+        Command::Claims(args) => with_settings(&args.config, |loaded| claims::run(args, loaded)),
+        Command::History(args) => with_settings(&args.config, |loaded| history::run(args, loaded)),
+        Command::Release(args) => with_settings(&args.config, |loaded| release::run(args, loaded)),
+        Command::Report(args) => with_settings(&args.config, |loaded| report::run(args, loaded)),
+        Command::Mode(args) => with_settings(&args.config, |loaded| mode::run(args, loaded)),
+        Command::Health(args) => with_settings(&args.config, |loaded| health::run(args, loaded)),
     }
 }
 
+/// With a configuration and the files that it names.
 fn with_config(args: &ConfigArgs, then: impl FnOnce(&Loaded) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    match config::load(&args.layers()) {
+    with(config::load(&args.layers()), then)
+}
+
+/// With a configuration, whatever has become of the files that it names.
+fn with_settings(
+    args: &ConfigArgs,
+    then: impl FnOnce(&Loaded) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    with(config::read(&args.layers()), then)
+}
+
+fn with(
+    loaded: Result<Loaded, config::ConfigErrors>,
+    then: impl FnOnce(&Loaded) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match loaded {
         Ok(loaded) => {
             warn(&loaded.warnings);
             then(&loaded)

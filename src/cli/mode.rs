@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::admin::Admin;
-use super::table::plain;
+use super::table::{Column, plain, print};
 use super::{ConfigArgs, output};
 use crate::config::Loaded;
 
@@ -17,11 +17,16 @@ pub struct ModeArgs {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What to do with a write that a rule refuses
-    pub mode: ModeChoice,
+    /// What to do with a write that a rule refuses; without it, print the modes that are in force
+    pub mode: Option<ModeChoice>,
     /// For one rule only; without it for all
     pub rule: Option<RuleChoice>,
+    /// Print the modes in force as JSON
+    #[arg(long, conflicts_with = "mode")]
+    pub json: bool,
 }
+
+const COLUMNS: [Column; 3] = [("RULE", &["/rule"]), ("MODE", &["/mode"]), ("SET BY", &["/set_by"])];
 
 /// The two modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,12 +52,23 @@ pub enum RuleChoice {
     Once,
 }
 
-/// Tells the gate, which records it.
+/// Tells the gate, which records it; or asks it.
 pub fn run(args: &ModeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    let request = json!({ "mode": word(&args.mode), "rule": args.rule.as_ref().map(word) });
-    let answer = Admin::of(&loaded.config)?.post("/mode", &request)?;
+    let Some(mode) = &args.mode else { return show(args, loaded) };
+    let request = json!({ "mode": word(mode), "rule": args.rule.as_ref().map(word) });
+    let answer = Admin::of(&loaded.config).post("/mode", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());
-    output::print_line(plain(message.unwrap_or(&word(&args.mode))))?;
+    output::print_line(plain(message.unwrap_or(&word(mode))))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(args: &ModeArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let mut answer = Admin::of(&loaded.config).get("/mode")?;
+    for rule in answer["modes"].as_array_mut().into_iter().flatten().filter(|_| !args.json) {
+        let by = if rule["switched"] == true { "claimgate mode, until the next start" } else { "the configuration" };
+        rule["set_by"] = by.into();
+    }
+    print(&answer, "modes", &COLUMNS, args.json, "there is no rule")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,7 +37,7 @@ pub fn run(args: &ReleaseArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
         "; it carries the release out all the same: `claimgate history {}` tells what has become of it",
         args.item
     );
-    let answer = Admin::of(&loaded.config)?.post_within(PATIENCE, &then, "/release", &request)?;
+    let answer = Admin::of(&loaded.config).post_within(PATIENCE, &then, "/release", &request)?;
     let message = answer.get("message").and_then(|message| message.as_str());
     output::print_line(plain(message.unwrap_or("released")))?;
     Ok(if answer["left_undone"] == true { ExitCode::FAILURE } else { ExitCode::SUCCESS })

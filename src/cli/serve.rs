@@ -21,7 +21,7 @@ use crate::gate::Gate;
 use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
 use crate::server::admin::{Admin, AdminConfig};
-use crate::server::{Bind, BindError, Certificates, Drained, Inherited, Operator, Server};
+use crate::server::{Bind, BindError, Certificates, Drained, Inherited, Operator, Server, socket_path};
 use crate::telemetry;
 
 /// `claimgate serve`
@@ -103,9 +103,10 @@ async fn serve(
         log: log.clone(),
     };
     let reloading = tokio::spawn(reload.on(hup));
-    announce(config, &server, admin.as_ref());
+    announce(config, &server, &admin);
+    tell_modes(config, &gate);
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
-    let admin = admin.map(|admin| tokio::spawn(admin.run(async move { drop(admin_stopped.await) })));
+    let admin = tokio::spawn(admin.run(async move { drop(admin_stopped.await) }));
 
     let drained = server.run(stop).await?;
 
@@ -120,9 +121,7 @@ async fn serve(
     reloading.abort();
     projector.drain(LAST_LINES).await;
     drop(stop_admin);
-    if let Some(admin) = admin {
-        admin.await??;
-    }
+    admin.await??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -145,18 +144,38 @@ fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
     }
 }
 
-fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) -> anyhow::Result<Option<Admin>> {
-    let Some(bind) = config.server.admin else { return Ok(None) };
+/// The admin listener's port, if there is one, and the operator's socket.
+fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) -> anyhow::Result<Admin> {
     let mut registry = Registry::default();
     if config.metrics.enabled {
         metrics.register(&mut registry);
     }
     let token = compose::secret(config.server.admin_token_file.as_deref())?;
-    let settings = AdminConfig { bind, hosts: Vec::new(), token };
-    let operator = Arc::new(Operator::new(Arc::clone(gate)));
-    let admin = Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)
-        .with_context(|| format!("cannot listen on server.admin = {bind}"))?;
-    Ok(Some(admin))
+    let (bind, state_dir) = (config.server.admin, &config.server.state_dir);
+    let settings = AdminConfig { bind, socket: Some(socket_path(state_dir)), hosts: Vec::new(), token };
+    let operator = Arc::new(Operator::new(Arc::clone(gate), state_dir));
+    let port = bind.map_or_else(|| "off".to_owned(), |bind| bind.to_string());
+    Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)
+        .with_context(|| format!("cannot listen on server.admin = {port}"))
+}
+
+/// Which modes are in force, and what an operator had switched that a restart has undone.
+fn tell_modes(config: &Config, gate: &Gate) {
+    let modes = gate.rules().modes();
+    let said: Vec<String> = modes.iter().map(|(rule, _, mode)| format!("{rule}: {}", mode.as_str())).collect();
+    tracing::info!(modes = said.join(", "), "rules in force");
+    let Some(switched) = Operator::switched_before(&config.server.state_dir) else { return };
+    let undone: Vec<String> = (modes.iter())
+        .filter(|(_, part, mode)| switched.of(*part).is_some_and(|before| before != *mode))
+        .map(|(rule, _, mode)| rule.clone() + ": " + mode.as_str())
+        .collect();
+    if !undone.is_empty() {
+        tracing::warn!(
+            %switched,
+            now = undone.join(", "),
+            "modes that `claimgate mode` had switched before the restart are the configuration's again"
+        );
+    }
 }
 
 /// A socket that could not be had, with the key that asks for it.
@@ -170,11 +189,11 @@ fn at_its_key(config: &Config, error: anyhow::Error) -> anyhow::Error {
     error.context(key)
 }
 
-fn announce(config: &Config, server: &Server, admin: Option<&Admin>) {
+fn announce(config: &Config, server: &Server, admin: &Admin) {
     for address in server.addresses().into_iter().flatten() {
         tracing::info!(listen = %address, upstream = config.upstream.url, "listening");
     }
-    if let Some(Ok(address)) = admin.map(Admin::address) {
+    if let Some(address) = admin.address() {
         tracing::info!(admin = %address, "admin listening");
     }
     tell_manager(sd_notify::NotifyState::Ready);

@@ -18,6 +18,12 @@ pub struct DecisionLabels {
     code: &'static str,
 }
 
+/// Labels of `claimgate_mode`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuleLabels {
+    rule: String,
+}
+
 /// Labels of `claimgate_upstream_seconds`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PhaseLabels {
@@ -28,6 +34,7 @@ pub struct PhaseLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
+    modes: Family<RuleLabels, Gauge>,
     lane_wait: Histogram,
     upstream: Family<PhaseLabels, Histogram, fn() -> Histogram>,
     /// Guarded sections under way.
@@ -57,6 +64,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             decisions: Family::default(),
+            modes: Family::default(),
             lane_wait: seconds(),
             upstream: Family::new_with_constructor(seconds),
             in_flight: Gauge::default(),
@@ -78,6 +86,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("claimgate");
         registry.register("decisions", "Decisions over guarded writes", self.decisions.clone());
+        registry.register("mode", "Whether a rule refuses (1), or only observes (0)", self.modes.clone());
         registry.register_with_unit("lane_wait", "Wait for an item's turn", Unit::Seconds, self.lane_wait.clone());
         registry.register_with_unit("upstream", "Guarded calls to the tracker", Unit::Seconds, self.upstream.clone());
         registry.register("in_flight", "Guarded sections under way", self.in_flight.clone());
@@ -103,6 +112,14 @@ impl Metrics {
     pub fn decided(&self, decision: Decision, code: Option<Code>) {
         let code = code.map_or("", Code::as_str);
         self.decisions.get_or_create(&DecisionLabels { decision: decision.as_str(), code }).inc();
+    }
+
+    /// Which rules there are, and whether each refuses.
+    pub fn set_modes(&self, modes: impl IntoIterator<Item = (String, bool)>) {
+        self.modes.clear();
+        for (rule, refuses) in modes {
+            self.modes.get_or_create(&RuleLabels { rule }).set(i64::from(refuses));
+        }
     }
 
     /// How long a request waited for its turn.

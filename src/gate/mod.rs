@@ -27,7 +27,7 @@ pub use crowd::CrowdLimits;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use proviso::Proviso;
 pub use singleton::TenureError;
-pub use watch::{ReleaseError, Released};
+pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, WireResponse};
@@ -219,6 +219,7 @@ impl Gate {
     /// A gate over these ports.
     pub fn new(ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
         let (lanes, crowd) = (Lanes::new(settings.lanes), Crowd::new(settings.crowd));
+        count_modes(&ports.metrics, &rules);
         Arc::new(Self {
             ports,
             settings,
@@ -320,7 +321,7 @@ impl Gate {
     pub fn set_rules(&self, mut rules: Rules) -> Switched {
         let switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
         switched.apply(&mut rules);
-        self.rules.store(Arc::new(rules));
+        self.put(rules);
         switched.clone()
     }
 
@@ -330,7 +331,17 @@ impl Gate {
         switched.switch(parts, mode);
         let mut rules = Rules::clone(&self.rules());
         switched.apply(&mut rules);
+        self.put(rules);
+    }
+
+    fn put(&self, rules: Rules) {
+        count_modes(&self.ports.metrics, &rules);
         self.rules.store(Arc::new(rules));
+    }
+
+    /// What the operator has switched since the start.
+    pub fn switched(&self) -> Switched {
+        self.switched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the gate stands on.
@@ -432,6 +443,10 @@ impl Gate {
         let clock = Arc::clone(&self.ports.clock);
         Arc::new(move || clock.boot())
     }
+}
+
+fn count_modes(metrics: &Metrics, rules: &Rules) {
+    metrics.set_modes(rules.modes().into_iter().map(|(rule, _, mode)| (rule, mode == Mode::Enforce)));
 }
 
 /// What is run detached.

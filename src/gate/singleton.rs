@@ -3,7 +3,7 @@
 //! Being heard of is noted in memory, without a wait, and written down now and then; a write of a rival carries what is
 //! not written down yet into its own transaction, so that nobody loses a project between two flushes.
 
-use super::Gate;
+use super::{Gate, OperatorWord};
 use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note};
@@ -200,11 +200,12 @@ impl Gate {
         self: &Arc<Self>,
         rule: &str,
         project: &Project,
-        reason: &str,
+        word: impl Into<OperatorWord>,
     ) -> Result<Tenure, TenureError> {
+        let word = word.into();
         let tenure = self.tenure(rule, project).await?;
         let mut note = self.note_of_end(&tenure);
-        (note.operator, note.reason) = (true, Some(reason.to_owned()));
+        (note.operator, note.reason, note.client) = (true, Some(word.reason), word.by);
         self.end(tenure, note, &Handle::current()).await
     }
 

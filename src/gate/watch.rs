@@ -28,6 +28,30 @@ pub struct Released {
     pub tracker: Result<String, String>,
 }
 
+/// What an operator said, for the audit.
+#[derive(Clone, Debug)]
+pub struct OperatorWord {
+    /// Why.
+    pub reason: String,
+    /// Who said it: a user of the system, or the holder of a token. `None`: not known.
+    pub by: Option<String>,
+}
+
+impl From<&str> for OperatorWord {
+    fn from(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), by: None }
+    }
+}
+
+impl OperatorWord {
+    /// The line of the audit that it makes.
+    fn note(&self, id: String) -> Note {
+        let mut note = Note::of_gate(id, Some(self.reason.clone()));
+        note.client.clone_from(&self.by);
+        note
+    }
+}
+
 /// Why the operator's release was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -113,13 +137,17 @@ impl Gate {
 
     /// Ends a holding by the operator's word; audited like any decision. With a service token its assignee is cleared
     /// too, as a guarded write of its own. Once begun it is carried through, whether or not it is waited for.
-    pub async fn release(self: &Arc<Self>, item: &Locator, reason: &str) -> Result<Released, ReleaseError> {
-        let (gate, item, reason) = (Arc::clone(self), item.clone(), reason.to_owned());
-        let release = async move { gate.release_whole(&item, &reason).await };
+    pub async fn release(
+        self: &Arc<Self>,
+        item: &Locator,
+        word: impl Into<OperatorWord>,
+    ) -> Result<Released, ReleaseError> {
+        let (gate, item, word) = (Arc::clone(self), item.clone(), word.into());
+        let release = async move { gate.release_whole(&item, &word).await };
         self.whole(release, &tokio::runtime::Handle::current()).await
     }
 
-    async fn release_whole(self: &Arc<Self>, item: &Locator, reason: &str) -> Result<Released, ReleaseError> {
+    async fn release_whole(self: &Arc<Self>, item: &Locator, word: &OperatorWord) -> Result<Released, ReleaseError> {
         let active = self.ports.ledger.active().await?;
         let record = active
             .into_iter()
@@ -127,7 +155,7 @@ impl Gate {
             .ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
         let meant = record.holding.clone().ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
         let turn = self.lanes.enter(&record.key, self.boot_clock()).await?;
-        let (held, after) = self.end_holding(&record, &meant, reason, &turn).await?;
+        let (held, after) = self.end_holding(&record, &meant, word, &turn).await?;
         drop(turn);
         let tracker = self.restore(item, &held).await;
         Ok(Released { holder: Some(held.actor), record: after, tracker })
@@ -138,7 +166,7 @@ impl Gate {
         &self,
         record: &ItemRecord,
         meant: &Holding,
-        reason: &str,
+        word: &OperatorWord,
         turn: &Turn,
     ) -> Result<(Holding, ItemRecord), ReleaseError> {
         let item = &record.locator;
@@ -153,7 +181,7 @@ impl Gate {
             }
             let now = self.ports.clock.now();
             let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
-            let note = Some(Box::new(Note::of_gate(id, Some(reason.to_owned()))));
+            let note = Some(Box::new(word.note(id)));
             let step = Step::Release { fence };
             let command = Command { key: record.key.clone(), locator: item.clone(), step, note, now };
             turn.forget();
@@ -166,13 +194,15 @@ impl Gate {
         }
     }
 
-    /// Records what the operator did beside the items.
-    pub fn record_operator(&self, what: &str) {
+    /// Records what the operator did beside the items. Returns the name of the line.
+    pub fn record_operator(&self, what: &str, by: &str) -> String {
         let now = self.ports.clock.now();
-        let mut note = Note::of_gate(self.ports.entropy.attempt_id(now).as_str().to_owned(), Some(what.to_owned()));
+        let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
+        let mut note = OperatorWord { reason: what.to_owned(), by: Some(by.to_owned()) }.note(id.clone());
         what.clone_into(&mut note.change);
         note.operator = true;
         self.ports.ledger.record(note, now);
+        id
     }
 
     /// Runs until it is aborted: writes renewals down, ends doubts that are due, looks at holdings one after another.

@@ -2,10 +2,12 @@
 //!
 //! Never on the public port. A page in an operator's browser could reach a loopback address, by DNS rebinding or by a
 //! plain cross-site form: so `Host` must be one that an operator would type, and a write with a foreign `Origin` is
-//! refused. Nothing changes by GET.
+//! refused. Nothing changes by GET. What changes something is asked over the operator's socket (`socket.rs`), which only the
+//! gate's own account can open, or with the admin token; a port alone is open to every local user.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +25,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Drain;
 use crate::proxy::collect_capped;
@@ -32,29 +35,40 @@ use crate::proxy::collect_capped;
 /// What the gate adds to the admin listener.
 pub trait AdminRoutes: Send + Sync + 'static {
     /// Answers, or `None` where the path is not its. Called with GET, POST and DELETE only; GET must change nothing.
-    fn handle<'a>(
-        &'a self,
-        method: &'a Method,
-        path: &'a str,
-        query: Option<&'a str>,
-        body: Bytes,
-    ) -> BoxFuture<'a, Option<Response<Full<Bytes>>>>;
+    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>>;
+}
+
+/// What an operator asks.
+pub struct AdminRequest<'a> {
+    /// GET, POST or DELETE.
+    pub method: &'a Method,
+    /// The path.
+    pub path: &'a str,
+    /// The query, undecoded.
+    pub query: Option<&'a str>,
+    /// The body, whole.
+    pub body: Bytes,
+    /// Who asks, for the audit: the system's user, or the holder of the token.
+    pub by: &'a str,
 }
 
 /// The admin listener's settings.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
-    /// Where it is.
-    pub bind: SocketAddr,
+    /// Where its port is, if it has one.
+    pub bind: Option<SocketAddr>,
+    /// Where the operator's socket is.
+    pub socket: Option<PathBuf>,
     /// Names that `Host` may have besides loopback names and addresses.
     pub hosts: Vec<String>,
-    /// Demanded as `Authorization: Bearer …` for all but `/healthz` and `/readyz`.
+    /// Demanded at the port as `Authorization: Bearer …` for all but `/healthz` and `/readyz`.
     pub token: Option<SecretString>,
 }
 
 /// An open admin listener.
 pub struct Admin {
-    listener: std::net::TcpListener,
+    listener: Option<std::net::TcpListener>,
+    socket: Option<std::os::unix::net::UnixListener>,
     desk: Arc<Desk>,
 }
 
@@ -69,58 +83,102 @@ struct Desk {
 pub struct NoRoutes;
 
 impl Admin {
-    /// Opens the socket.
+    /// Opens the port and the socket. Without the socket all but changes is served, and the log says so.
     pub fn bind(
         config: AdminConfig,
         registry: Arc<Mutex<Registry>>,
         drain: Drain,
         routes: Arc<dyn AdminRoutes>,
     ) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind(config.bind)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener, desk: Arc::new(Desk { config, registry, drain, routes }) })
+        let listener = config.bind.map(std::net::TcpListener::bind).transpose()?;
+        listener.as_ref().map(|listener| listener.set_nonblocking(true)).transpose()?;
+        let socket = config.socket.as_deref().and_then(|path| {
+            let why = "the operator's socket cannot be opened: `claimgate mode` and `claimgate release` need it, or \
+                       server.admin_token_file";
+            let failed = |error| tracing::warn!(%error, socket = %path.display(), "{why}");
+            super::socket::bind(path).map_err(failed).ok()
+        });
+        Ok(Self { listener, socket, desk: Arc::new(Desk { config, registry, drain, routes }) })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where its port is.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref()?.local_addr().ok()
     }
 
     /// Serves until `shutdown`; it should outlast the drain, so that `/readyz` can tell of it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let listener = TcpListener::from_std(self.listener)?;
-        let serving = async {
-            let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-            loop {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let desk = Arc::clone(&self.desk);
-                        tokio::spawn(async move {
-                            desk.serve(stream).await;
-                            drop(place);
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "admin accept failed");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        };
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (port, socket) = (self.listener.map(TcpListener::from_std), self.socket.map(UnixListener::from_std));
+        let (port, socket) = (port.transpose()?, socket.transpose()?);
+        let serving =
+            async { tokio::join!(serve_port(port, &self.desk, &places), serve_socket(socket, &self.desk, &places)) };
         tokio::select! {
-            () = serving => {}
+            _ = serving => {}
             () = shutdown => {}
+        }
+        if let Some(path) = &self.desk.config.socket {
+            drop(std::fs::remove_file(path));
         }
         Ok(())
     }
 }
 
+async fn serve_port(listener: Option<TcpListener>, desk: &Arc<Desk>, places: &Arc<Semaphore>) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => drop(tokio::spawn(Arc::clone(desk).serve(stream, Asker::Port(peer), place))),
+            Err(error) => not_accepted(&error).await,
+        }
+    }
+}
+
+async fn serve_socket(listener: Option<UnixListener>, desk: &Arc<Desk>, places: &Arc<Semaphore>) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        match listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream))) {
+            Ok((peer, stream)) => {
+                let asker = Asker::Socket { user: peer.uid(), process: peer.pid() };
+                drop(tokio::spawn(Arc::clone(desk).serve(stream, asker, place)));
+            }
+            Err(error) => not_accepted(&error).await,
+        }
+    }
+}
+
+async fn not_accepted(error: &io::Error) {
+    tracing::warn!(%error, "admin accept failed");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// By which way somebody asks.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Port(SocketAddr),
+    Socket { user: u32, process: Option<i32> },
+}
+
+impl std::fmt::Display for Asker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(peer) => write!(f, "the admin token, from {}", peer.ip()),
+            Self::Socket { user, process: Some(process) } => write!(f, "user {user}, process {process}"),
+            Self::Socket { user, process: None } => write!(f, "user {user}"),
+        }
+    }
+}
+
 impl Desk {
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
+    async fn serve<S>(self: Arc<Self>, stream: S, asker: Asker, _place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(move |request| {
             let desk = Arc::clone(&self);
-            async move { Ok::<_, std::convert::Infallible>(desk.answer(request).await) }
+            async move { Ok::<_, std::convert::Infallible>(desk.answer(request, asker).await) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -132,17 +190,20 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, asker: Asker) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         if let Err(status) = self.check(&head) {
             return plain(status, status.canonical_reason().unwrap_or_default());
+        }
+        if let Err((status, message)) = self.check_right(&head, asker) {
+            return self.elsewhere(status, message);
         }
         let reading = !matches!(head.method, Method::POST | Method::DELETE);
         match head.uri.path() {
             "/healthz" if reading => plain(StatusCode::OK, "ok"),
             "/readyz" if reading => self.ready(),
             "/metrics" if reading => self.metrics(),
-            _ => self.routed(&head, body).await,
+            _ => self.routed(&head, body, asker).await,
         }
     }
 
@@ -157,8 +218,33 @@ impl Desk {
         if !head.method.is_safe() && !same_origin(&head.headers, &host) {
             return Err(StatusCode::FORBIDDEN);
         }
+        Ok(())
+    }
+
+    /// Who may ask this. At the port everybody on the host may read, unless there is a token; nobody may change anything
+    /// without one.
+    fn check_right(&self, head: &Parts, asker: Asker) -> Result<(), (StatusCode, &'static str)> {
+        if let Asker::Socket { user, .. } = asker {
+            let own = super::socket::may_operate(user);
+            return if own { Ok(()) } else { Err((StatusCode::FORBIDDEN, "only the gate's own user may ask here")) };
+        }
         let open = matches!(head.uri.path(), "/healthz" | "/readyz");
-        if open || self.authorized(&head.headers) { Ok(()) } else { Err(StatusCode::UNAUTHORIZED) }
+        match &self.config.token {
+            Some(token) if open || is_given(token, &head.headers) => Ok(()),
+            Some(_) => Err((StatusCode::UNAUTHORIZED, "the admin token (server.admin_token_file) is asked for")),
+            None if head.method.is_safe() => Ok(()),
+            None => Err((StatusCode::FORBIDDEN, NOT_HERE)),
+        }
+    }
+
+    /// A refusal that says where the gate's own user may ask.
+    fn elsewhere(&self, status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+        let socket = self.config.socket.as_ref().map(|path| path.display().to_string());
+        let body = serde_json::json!({ "message": message, "socket": socket });
+        let mut response = Response::new(Full::from(body.to_string()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
     }
 
     /// A name that DNS cannot be made to lie about, or one that the operator chose.
@@ -173,14 +259,6 @@ impl Desk {
                 .hosts
                 .iter()
                 .any(|it| it.eq_ignore_ascii_case(&name) || it.eq_ignore_ascii_case(host.as_str()))
-    }
-
-    fn authorized(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.config.token else { return true };
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(one), None) = (given.next(), given.next()) else { return false };
-        let secret = one.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
-        bool::from(secret.ct_eq(token.expose_secret().as_bytes()))
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
@@ -203,27 +281,29 @@ impl Desk {
         response
     }
 
-    async fn routed(&self, head: &Parts, body: Incoming) -> Response<Full<Bytes>> {
+    async fn routed(&self, head: &Parts, body: Incoming, asker: Asker) -> Response<Full<Bytes>> {
         let collecting = tokio::time::timeout(Duration::from_secs(10), collect_capped(body, MAX_BODY));
         let Ok(Ok(body)) = collecting.await else {
             return plain(StatusCode::BAD_REQUEST, "the body could not be read, or is too long");
         };
         let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-        let answer = self.routes.handle(method, head.uri.path(), head.uri.query(), body).await;
+        let (path, query, by) = (head.uri.path(), head.uri.query(), asker.to_string());
+        let answer = self.routes.handle(AdminRequest { method, path, query, body, by: &by }).await;
         answer.unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "not found"))
     }
 }
 
 impl AdminRoutes for NoRoutes {
-    fn handle<'a>(
-        &'a self,
-        _: &'a Method,
-        _: &'a str,
-        _: Option<&'a str>,
-        _: Bytes,
-    ) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+    fn handle<'a>(&'a self, _: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
         Box::pin(async { None })
     }
+}
+
+fn is_given(token: &SecretString, headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(one), None) = (given.next(), given.next()) else { return false };
+    let secret = one.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
+    bool::from(secret.ct_eq(token.expose_secret().as_bytes()))
 }
 
 fn host(headers: &HeaderMap) -> Option<Authority> {
@@ -247,5 +327,7 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     response
 }
 
+const NOT_HERE: &str = "every local user reaches this port, so nothing is changed here without server.admin_token_file: use \
+                        the command line as the gate's own user, which asks over the gate's socket";
 const MAX_CONNECTIONS: usize = 64;
 const MAX_BODY: usize = 64 << 10;

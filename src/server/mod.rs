@@ -3,7 +3,8 @@
 //! Each worker is a thread with a current-thread runtime and accepts from the same sockets, so that a request never
 //! changes threads on the pass path. Guarded sections run on the gate's own runtime (`proxy::Shared::gate`).
 //! `limits` bounds what a client may take, `connection` drives one client, `sniff` looks at its heads, `tls` holds
-//! certificates that can be replaced while serving, `admin` is the operator's listener.
+//! certificates that can be replaced while serving, `admin` is the operator's
+//! listener, and `socket` the way to it that is not open to every local user.
 
 pub mod admin;
 mod connection;
@@ -12,6 +13,7 @@ mod limits;
 mod listen;
 mod operator;
 mod sniff;
+mod socket;
 mod tls;
 
 use std::io;
@@ -31,6 +33,7 @@ pub use self::listen::{Bind, Inherited, ListenerConfig};
 pub use self::operator::Operator;
 #[doc(hidden)]
 pub use self::sniff::sniff;
+pub use self::socket::{connect as connect_to_socket, socket_path};
 pub use self::tls::{Certificates, TlsError, TlsFiles, check_certificate};
 use crate::proxy::{Shared, Worker};
 

@@ -1,9 +1,9 @@
 //! What the admin listener adds for the operator: claims, history, release, mode, singletons.
 
-use super::admin::AdminRoutes;
-use crate::admission::{Mode, Part};
+use super::admin::{AdminRequest, AdminRoutes};
+use crate::admission::{Mode, Part, Switched};
 use crate::effect::audit::{agent, rfc3339, shown};
-use crate::gate::{Gate, ReleaseError};
+use crate::gate::{Gate, OperatorWord, ReleaseError};
 use crate::model::{ItemRecord, Locator, Time};
 use crate::proxy::singletons::{ended_text, list, named, tenure_json, told};
 use bytes::Bytes;
@@ -11,17 +11,22 @@ use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The operator's routes.
 pub struct Operator {
     gate: Arc<Gate>,
+    /// Where it is kept what was switched, so that the next start can say that it is gone.
+    switched: PathBuf,
 }
 
 type Answer = Result<Value, (StatusCode, String)>;
 
 /// Audit lines that `history` shows at most.
 const MOST_HISTORY: usize = 1000;
+/// The file of the modes that were switched.
+const SWITCHED: &str = "switched-modes";
 /// Before the name of one.
 const SINGLETON: &str = "/singletons/";
 const NO_MODE: &str = "mode must be \"enforce\" or \"observe\"";
@@ -30,9 +35,17 @@ const NO_PART: &str = "rule must be \"assignment\", \"workflow\", \"limits\", \"
 // === impl Operator ===
 
 impl Operator {
-    /// Over this gate.
-    pub fn new(gate: Arc<Gate>) -> Self {
-        Self { gate }
+    /// Over this gate, with its state directory.
+    pub fn new(gate: Arc<Gate>, state_dir: &Path) -> Self {
+        Self { gate, switched: state_dir.join(SWITCHED) }
+    }
+
+    /// What the operator had switched in the gate's life before this one, and nothing keeps up: told once.
+    pub fn switched_before(state_dir: &Path) -> Option<Switched> {
+        let path = state_dir.join(SWITCHED);
+        let switched = std::fs::read_to_string(&path).ok()?;
+        drop(std::fs::remove_file(&path));
+        Some(Switched::parse(&switched)).filter(|switched| !switched.is_empty())
     }
 
     async fn claims(&self) -> Answer {
@@ -57,11 +70,12 @@ impl Operator {
         Ok(json!({ "history": lines, "order": "newest_first", "cut": cut }))
     }
 
-    async fn release(&self, body: &[u8]) -> Answer {
+    async fn release(&self, body: &[u8], by: &str) -> Answer {
         let asked = object(body)?;
         let item = locator(asked["item"].as_str())?;
         let reason = asked["reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
-        let released = self.gate.release(&item, reason).await.map_err(|error| match error {
+        let word = OperatorWord { reason: reason.to_owned(), by: Some(by.to_owned()) };
+        let released = self.gate.release(&item, word).await.map_err(|error| match error {
             ReleaseError::NotHeld(_) => (StatusCode::NOT_FOUND, error.to_string()),
             ReleaseError::Another { .. } => (StatusCode::CONFLICT, error.to_string()),
             ReleaseError::Lane(_) | ReleaseError::Ledger(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
@@ -79,16 +93,26 @@ impl Operator {
         Ok(list(&self.gate.tenures().await.map_err(|error| unavailable(&error))?))
     }
 
-    async fn end_singleton(&self, place: &str, query: Option<&str>) -> Answer {
+    async fn end_singleton(&self, place: &str, query: Option<&str>, by: &str) -> Answer {
         let (rule, project) = named(place).ok_or_else(|| bad("a singleton is named NAME/OWNER/REPO"))?;
         let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let reason = pairs.find(|(name, _)| name == "reason").map(|(_, value)| value.into_owned());
         let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| "no reason given".to_owned());
-        let ended = self.gate.end_tenure(rule, &project, &reason).await.map_err(|error| told(&error))?;
+        let word = OperatorWord { reason, by: Some(by.to_owned()) };
+        let ended = self.gate.end_tenure(rule, &project, word).await.map_err(|error| told(&error))?;
         Ok(json!({ "message": ended_text(&ended), "ended": tenure_json(&ended) }))
     }
 
-    fn mode(&self, body: &[u8]) -> Answer {
+    /// The modes that are in force, and which of them are not the configuration's.
+    fn modes(&self) -> Value {
+        let switched = self.gate.switched();
+        let modes = self.gate.rules().modes().into_iter().map(|(rule, part, mode)| {
+            json!({ "rule": rule, "mode": mode.as_str(), "switched": switched.of(part).is_some() })
+        });
+        json!({ "modes": modes.collect::<Vec<_>>() })
+    }
+
+    fn mode(&self, body: &[u8], by: &str) -> Answer {
         let asked = object(body)?;
         let mode = asked["mode"].as_str().and_then(Mode::parse).ok_or_else(|| bad(NO_MODE))?;
         let parts = match asked["rule"].as_str() {
@@ -97,28 +121,28 @@ impl Operator {
         };
         self.gate.switch(&parts, mode);
         let rule = asked["rule"].as_str().unwrap_or("all rules");
-        self.gate.record_operator(&format!("mode {} for {rule}", mode.as_str()));
+        let decision = self.gate.record_operator(&format!("mode {} for {rule}", mode.as_str()), by);
+        tracing::warn!(rule, mode = mode.as_str(), by, decision, "an operator switched a mode");
+        if let Err(error) = std::fs::write(&self.switched, self.gate.switched().to_string()) {
+            tracing::warn!(%error, "the switch is not noted in the state directory: the next start will not speak of it");
+        }
         Ok(json!({ "message": switched_text(rule, mode) }))
     }
 }
 
 impl AdminRoutes for Operator {
-    fn handle<'a>(
-        &'a self,
-        method: &'a Method,
-        path: &'a str,
-        query: Option<&'a str>,
-        body: Bytes,
-    ) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
         Box::pin(async move {
+            let AdminRequest { method, path, query, body, by } = request;
             let answer = match (method, path) {
                 (&Method::GET, "/claims") => self.claims().await,
                 (&Method::GET, "/history") => self.history(query).await,
-                (&Method::POST, "/release") => self.release(&body).await,
-                (&Method::POST, "/mode") => self.mode(&body),
+                (&Method::POST, "/release") => self.release(&body, by).await,
+                (&Method::GET, "/mode") => Ok(self.modes()),
+                (&Method::POST, "/mode") => self.mode(&body, by),
                 (&Method::GET, "/singletons") => self.singletons().await,
                 (&Method::DELETE, _) if path.starts_with(SINGLETON) => {
-                    self.end_singleton(&path[SINGLETON.len() - 1..], query).await
+                    self.end_singleton(&path[SINGLETON.len() - 1..], query, by).await
                 }
                 (_, "/claims" | "/history" | "/release" | "/mode" | "/singletons") => {
                     Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} is not for {method}")))

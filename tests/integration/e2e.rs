@@ -225,8 +225,13 @@ impl Gate {
         Client { authorization: None, ..Client::new(self.address, "") }
     }
 
-    /// The operator.
+    /// The operator, over the gate's socket.
     pub fn operator(&self) -> Client {
+        Client { socket: Some(self.state.join("operator.sock")), ..self.at_admin_port() }
+    }
+
+    /// Whoever reaches the admin listener's port.
+    pub fn at_admin_port(&self) -> Client {
         Client { authorization: None, ..Client::new(self.admin, "") }
     }
 
@@ -352,6 +357,8 @@ pub struct Client {
     pub prefix: String,
     pub authorization: Option<String>,
     pub headers: Vec<(&'static str, String)>,
+    /// A unix socket to be asked instead of the address.
+    socket: Option<PathBuf>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -367,7 +374,7 @@ impl Client {
     pub fn new(address: SocketAddr, login: &str) -> Self {
         let authorization = Some(format!("token {}", token(login)));
         let (login, prefix) = (login.to_owned(), String::new());
-        Self { address, login, prefix, authorization, headers: Vec::new(), connection: None }
+        Self { address, login, prefix, authorization, headers: Vec::new(), socket: None, connection: None }
     }
 
     /// With one more header.
@@ -451,15 +458,27 @@ impl Client {
             None => false,
         };
         if !open {
-            let stream = TcpStream::connect(self.address).await.expect("somebody listens");
-            stream.set_nodelay(true).expect("an option");
-            let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-            let (sender, connection) = handshake.expect("a connection");
-            tokio::spawn(connection);
+            let sender = if let Some(path) = &self.socket {
+                handshake(tokio::net::UnixStream::connect(path).await.expect("the gate listens")).await
+            } else {
+                let stream = TcpStream::connect(self.address).await.expect("somebody listens");
+                stream.set_nodelay(true).expect("an option");
+                handshake(stream).await
+            };
             self.connection = Some(sender);
         }
         self.connection.as_mut().expect("just opened")
     }
+}
+
+async fn handshake<S>(stream: S) -> SendRequest<Full<Bytes>>
+where
+    S: AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.expect("a connection");
+    tokio::spawn(connection);
+    sender
 }
 
 impl Answer {

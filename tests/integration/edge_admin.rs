@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use claimgate::server::Drain;
-use claimgate::server::admin::{Admin, AdminConfig, AdminRoutes};
+use claimgate::server::admin::{Admin, AdminConfig, AdminRequest, AdminRoutes};
 use futures_util::future::BoxFuture;
-use http::{Method, Response};
+use http::Response;
 use http_body_util::Full;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -17,14 +17,9 @@ use crate::edge_support::{status, talk};
 struct Claims;
 
 impl AdminRoutes for Claims {
-    fn handle<'a>(
-        &'a self,
-        method: &'a Method,
-        path: &'a str,
-        query: Option<&'a str>,
-        body: Bytes,
-    ) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
         Box::pin(async move {
+            let AdminRequest { method, path, query, body, .. } = request;
             let text = format!("{method} {query:?} {}", body.len());
             (path == "/claims").then(|| Response::new(Full::from(text)))
         })
@@ -37,7 +32,8 @@ fn start(token: Option<&str>) -> (SocketAddr, Drain) {
     counter.inc_by(7);
     registry.register("passes", "How many", counter);
     let config = AdminConfig {
-        bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        bind: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        socket: None,
         hosts: vec!["gate.example".to_owned()],
         token: token.map(|it| it.to_owned().into()),
     };
@@ -77,7 +73,7 @@ async fn pages_of_other_places_get_nothing() {
     let post = |origin: &str| format!("host: localhost:1\r\norigin: {origin}\r\ncontent-length: 0\r\n");
     assert_eq!(status(&ask(at, "POST /claims", &post("http://evil.example")).await), 403);
     assert_eq!(status(&ask(at, "POST /claims", &post("null")).await), 403);
-    assert_eq!(status(&ask(at, "POST /claims", &post("http://localhost:1")).await), 200);
+    assert_eq!(status(&ask(at, "POST /claims", &post("http://localhost:1")).await), 403, "there is no token");
 }
 
 #[tokio::test]
@@ -88,4 +84,14 @@ async fn the_token_opens_all_but_health() {
     assert_eq!(status(&ask(at, "GET /metrics", &with("")).await), 401);
     assert_eq!(status(&ask(at, "GET /metrics", &with("authorization: Bearer wrong\r\n")).await), 401);
     assert_eq!(status(&ask(at, "GET /metrics", &with("authorization: Bearer s3cret\r\n")).await), 200);
+    // Without a token the port changes nothing.
+    let post = |more: &str| with(&format!("content-length: 0\r\n{more}"));
+    assert_eq!(status(&ask(at, "POST /claims", &post("")).await), 401);
+    assert_eq!(status(&ask(at, "POST /claims", &post("authorization: Bearer s3cret\r\n")).await), 200);
+    let (at, _drain) = start(None);
+    for line in ["POST /claims", "DELETE /claims", "POST /other"] {
+        let told = ask(at, line, &post("")).await;
+        assert_eq!(status(&told), 403, "{told}");
+        assert!(told.contains("server.admin_token_file"), "{told}");
+    }
 }

@@ -31,6 +31,7 @@ mod exposure;
 mod ledgers;
 mod load;
 mod operating;
+mod operators;
 mod properties;
 mod protocol;
 mod readers;

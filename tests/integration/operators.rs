@@ -1,0 +1,191 @@
+//! Who may say what the gate does, how a command finds it, and what is seen of that: the operator's socket, `claimgate mode`,
+//! readiness, and the set-up as the tracker sees it.
+
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::e2e::{self, Gate, REPO, Setup, backlog_issue, eventually};
+
+/// A command, as somebody types it in another directory: what it says, on both streams, and its exit code.
+async fn claimgate(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_claimgate"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CLAIMGATE_")) {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).current_dir("/").stdin(Stdio::null()).output().await.expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The audit's lines of what operators did, once there are so many.
+async fn operators_lines(gate: &Gate, count: usize) -> Vec<Value> {
+    let lines = || async {
+        let lines: Vec<Value> = gate.audit().into_iter().filter(|line| line["kind"] == "operator").collect();
+        (lines.len() >= count).then_some(lines)
+    };
+    eventually(lines, Duration::from_secs(10)).await.unwrap_or_else(|| panic!("{}", gate.stdout()))
+}
+
+fn socket(gate: &Gate) -> std::path::PathBuf {
+    gate.state_dir().join("operator.sock")
+}
+
+/// A port is open to every local user, agents among them: it shows, and changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_port_shows_and_changes_nothing() {
+    let forge = e2e::forge(&["ann"]).await;
+    let number = backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    gate.agent("ann").claim(number).await.granted();
+    let mut port = gate.at_admin_port();
+    for path in ["/healthz", "/readyz", "/metrics", "/claims", "/singletons", "/mode"] {
+        assert_eq!(port.get(path).await.status, 200, "{path}");
+    }
+    let release = json!({ "item": format!("{REPO}#{number}") });
+    for (method, path, body) in [
+        (Method::POST, "/release", release),
+        (Method::POST, "/mode", json!({ "mode": "observe" })),
+        (Method::DELETE, "/singletons/a/b/c", Value::Null),
+    ] {
+        let told = port.call(method, path, Some(body)).await;
+        assert_eq!(told.status, 403, "{path}: {told:?}");
+        assert_eq!(told.json()["socket"], json!(socket(&gate)), "it says where the gate's own user asks");
+    }
+    assert_eq!(gate.holder(number).await.as_deref(), Some("ann"));
+    let found = std::fs::symlink_metadata(socket(&gate)).expect("it is there");
+    assert!(found.file_type().is_socket());
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+}
+
+/// The port's address is all that a command needs, whatever its directory; the audit has who it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_finds_the_socket_by_the_port() {
+    let forge = e2e::forge(&["ann"]).await;
+    let number = backlog_issue(&forge).number;
+    let mut gate = e2e::gate(&forge).await;
+    gate.agent("ann").claim(number).await.granted();
+    let (admin, item) = (gate.admin.to_string(), format!("{REPO}#{number}"));
+    let (code, said) = claimgate(&["release", &item, "--reason", "worker died", "--admin", &admin]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the holding of ann has ended"), "{said}");
+    let (code, said) = claimgate(&["mode", "observe", "workflow", "--admin", &admin]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let lines = operators_lines(&gate, 2).await;
+    let user = format!("user {}, process ", rustix::process::geteuid().as_raw());
+    for line in &lines {
+        assert!(line["client"].as_str().is_some_and(|by| by.starts_with(&user)), "{line:#}");
+    }
+    let told = || async { gate.stderr().contains("an operator switched a mode").then_some(()) };
+    eventually(told, Duration::from_secs(5)).await.expect("the log says it, too");
+    gate.tell(rustix::process::Signal::TERM);
+    assert!(gate.ended().await.success());
+    assert!(!socket(&gate).exists(), "it goes with the gate");
+}
+
+/// With the port off, or a token that is not there any more, the state directory is enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_finds_the_socket_by_the_state_directory() {
+    let forge = e2e::forge(&[]).await;
+    let setup = Setup::before(&forge.base_url());
+    let token = setup.dir().join("admin-token");
+    e2e::write_private(&token, "s3cret");
+    let setup = setup.config(&format!("[server]\nadmin_token_file = {token:?}\n"));
+    let gate = setup.start().await;
+    let (admin, state) = (gate.admin.to_string(), gate.state_dir().display().to_string());
+    let config = setup.dir().join("gate.toml").display().to_string();
+    assert_eq!(gate.at_admin_port().get("/claims").await.status, 401);
+    let (code, said) = claimgate(&["mode", "observe", "--admin", &admin, "--config", &config]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let by = operators_lines(&gate, 1).await[0]["client"].clone();
+    assert_eq!(by, "the admin token, from 127.0.0.1");
+    std::fs::remove_file(&token).expect("it was there");
+    for arguments in [
+        &["claims", "--admin", &admin, "--config", &config][..],
+        &["mode", "--admin", &admin],
+        &["mode", "enforce", "--admin", "off", "--state-dir", &state],
+        &["health", "--admin", "off", "--state-dir", &state],
+        &["report", "--config", &config, "--state-dir", &state],
+    ] {
+        let (code, said) = claimgate(arguments).await;
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+    }
+    let (code, said) = claimgate(&["mode", "observe", "--admin", "off"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("/state/operator.sock") && said.contains("--state-dir"), "{said}");
+}
+
+/// Another user is refused by the file's mode; where there is no other to try it with, by what the mode is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_user_is_refused() {
+    let forge = e2e::forge(&[]).await;
+    let gate = e2e::gate(&forge).await;
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if !rustix::process::geteuid().is_root() || !setpriv.exists() {
+        eprintln!("SKIPPED: this needs root and setpriv");
+        return;
+    }
+    // Even a socket that everybody could open asks who it is.
+    let mut open = gate.state_dir().to_owned();
+    while open.starts_with("/tmp") && open != Path::new("/tmp") {
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        open.pop();
+    }
+    let binary = gate.state_dir().join("claimgate");
+    std::fs::copy(env!("CARGO_BIN_EXE_claimgate"), &binary).expect("a copy that anybody can run");
+    for mode in [0o600, 0o666] {
+        std::fs::set_permissions(socket(&gate), std::fs::Permissions::from_mode(mode)).expect("ours");
+        let output = Command::new(setpriv)
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&binary)
+            .args(["mode", "observe", "--admin", &gate.admin.to_string()])
+            .current_dir("/")
+            .output()
+            .await
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{mode:o}: {said}");
+    }
+    let modes = gate.operator().get("/mode").await.json();
+    assert!(modes["modes"].as_array().expect("a list").iter().all(|rule| rule["mode"] == "enforce"), "{modes:#}");
+}
+
+/// Which modes are in force is told by the gate, not by its file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_modes_in_force_are_told() {
+    let forge = e2e::forge(&[]).await;
+    let setup = Setup::before(&forge.base_url()).config("[workflow]\nmode = \"observe\"\n");
+    let gate = setup.start().await;
+    let admin = gate.admin.to_string();
+    let row = |said: &str, rule: &str| {
+        let line = said.lines().find(|line| line.starts_with(rule)).unwrap_or_default();
+        line.split_whitespace().take(4).collect::<Vec<_>>().join(" ")
+    };
+    let (_, said) = claimgate(&["mode", "--admin", &admin]).await;
+    assert_eq!(row(&said, "assignment"), "assignment enforce the configuration", "{said}");
+    assert_eq!(row(&said, "workflow"), "workflow observe the configuration", "{said}");
+    assert_eq!(claimgate(&["mode", "enforce", "workflow", "--admin", &admin]).await.0, Some(0));
+    assert_eq!(claimgate(&["mode", "observe", "assignment", "--admin", &admin]).await.0, Some(0));
+    let (_, said) = claimgate(&["mode", "--admin", &admin]).await;
+    assert_eq!(row(&said, "assignment"), "assignment observe claimgate mode,", "{said}");
+    let metrics = gate.operator().get("/metrics").await.text();
+    for line in ["claimgate_mode{rule=\"assignment\"} 0", "claimgate_mode{rule=\"workflow\"} 1"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    // A crash undoes both switches: said at the start, once.
+    gate.kill().await;
+    let gate = setup.start().await;
+    let said =
+        |gate: &Gate| gate.stderr().lines().any(|line| line.contains("before the restart") && line.contains("WARN"));
+    eventually(|| async { said(&gate).then_some(()) }, Duration::from_secs(5)).await.expect("it is warned of");
+    assert!(gate.stderr().contains("assignment: enforce, workflow: observe"), "{}", gate.stderr());
+    gate.kill().await;
+    let gate = setup.start().await;
+    gate.operator().get("/mode").await;
+    assert!(!said(&gate), "{}", gate.stderr());
+}
