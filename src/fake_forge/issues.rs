@@ -252,6 +252,9 @@ pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Re
         let message = "cannot change state of this pull request, it was already merged";
         return Err(Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message));
     }
+    if let Some(refusal) = super::beside::held_up(&state, issue).filter(|_| wanted == "closed") {
+        return Err(refusal);
+    }
     if call.writes(Part::Rest) {
         state.set_closed(issue, wanted == "closed", by);
     }

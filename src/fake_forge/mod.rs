@@ -11,6 +11,7 @@
 //! Start with [`FakeForge`] (in `seed.rs` what tests do to it), then `server.rs` (the walk of a request), `issues.rs`.
 
 mod auth;
+mod beside;
 mod body;
 mod call;
 mod cors;

@@ -138,7 +138,10 @@ pub(super) fn pull(state: &State, issue: &Issue) -> Value {
     };
     let (_, html_url) = links(state, issue, "pulls");
     let (assignee, assignees) = assignees(state, issue);
-    let branch = |name: &str| json!({ "label": name, "ref": name, "sha": head(row), "repo_id": repo.id, "repo": repository(state, repo, None) });
+    let branch = |name: &str, of: u64| {
+        let of = state.repos.get(&of).map(|of| repository(state, of, None));
+        json!({ "label": name, "ref": name, "sha": head(row), "repo_id": repo.id, "repo": of })
+    };
     json!({
         "id": row.id,
         "url": html_url,
@@ -161,8 +164,8 @@ pub(super) fn pull(state: &State, issue: &Issue) -> Value {
         "merged_at": row.merged.map(|merged| time(merged.at)),
         "merge_commit_sha": row.merged.map(|_| sha(row.id + 1_000_000)),
         "merged_by": row.merged.map(|merged| user_of(state, merged.by)),
-        "base": branch(&row.base),
-        "head": branch(&row.head),
+        "base": branch(&row.base, repo.id),
+        "head": branch(&row.head, row.from.unwrap_or(repo.id)),
         "merge_base": sha(0),
         "due_date": null,
         "created_at": time(issue.created),
@@ -297,9 +300,9 @@ pub(super) fn repository(state: &State, repo: &Repo, viewer: Option<u64>) -> Val
         "description": "",
         "empty": false,
         "private": repo.private,
-        "fork": false,
+        "fork": repo.parent.is_some(),
         "template": false,
-        "parent": null,
+        "parent": repo.parent.and_then(|id| state.repos.get(&id)).map(|parent| json!({ "id": parent.id, "full_name": state.full_name(parent) })),
         "mirror": false,
         "size": 27,
         "html_url": format!("{root}/{name}"),

@@ -116,6 +116,7 @@ pub(super) fn delete(call: &Call) -> Outcome {
         state.delete_issue(issue, by);
     }
     state.repos.remove(&repo);
+    super::beside::close_pulls(&mut state, by, |_, pull| pull.from == Some(repo));
     state.mark_applied(by);
     Ok(Reply::no_content())
 }

@@ -207,6 +207,33 @@ impl FakeForge {
         handle
     }
 
+    /// A fork of a repository, with the same name.
+    pub fn add_fork(&self, owner: &str, of: &str) -> u64 {
+        let name = of.split_once('/').map_or(of, |(_, name)| name);
+        let id = self.add_repo(owner, name);
+        let mut state = self.state();
+        let parent = repo_id(&state, of);
+        state.repos.entry(id).and_modify(|repo| repo.parent = Some(parent));
+        id
+    }
+
+    /// A pull request from a branch of another repository.
+    pub fn add_pull_from(&self, from: &str, repo: &str, head: &str, base: &str) -> IssueHandle {
+        let handle = self.add_pull(repo, "from a fork", head, base);
+        let mut state = self.state();
+        let from = repo_id(&state, from);
+        if let Some(pull) = state.issues.get_mut(&handle.id).and_then(|row| row.pull.as_mut()) {
+            pull.from = Some(from);
+        }
+        handle
+    }
+
+    /// The branch whose pushes may close an issue.
+    pub fn git_ref(&self, repo: &str, number: u64) -> String {
+        let id = self.issue(repo, number).id;
+        self.state().issues[&id].git_ref.clone()
+    }
+
     /// Pushes to a pull request's branch: it has a new head commit, whose id this returns.
     pub fn push(&self, repo: &str, number: u64) -> String {
         let mut state = self.state();

@@ -29,7 +29,7 @@ use super::store::State;
 use super::streams::{self, Received};
 use super::target::{Path, Route};
 use super::vices::Fault;
-use super::{cors, guarded, issues, labels, pulls, repos, web};
+use super::{beside, cors, guarded, issues, labels, pulls, repos, web};
 
 /// What the log keeps of a body.
 const LOGGED_BODY: usize = 64 * 1024;
@@ -373,6 +373,9 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::IssueComments, "POST") => issues::comment(call),
         (Route::IssueAssignees, "POST" | "DELETE") => issues::assignees(call).await,
         (Route::IssueTimeline, "GET") => issues::timeline(call),
+        (Route::Branch, "DELETE") => beside::delete_branch(call),
+        (Route::Dependencies, "POST" | "DELETE") => beside::dependency(call, false),
+        (Route::Blocks, "POST" | "DELETE") => beside::dependency(call, true),
         (Route::Pulls, "GET") => pulls::list(call),
         (Route::Pulls, "POST") => pulls::create(call).await,
         (Route::Pull, "GET") => pulls::get(call),
@@ -394,6 +397,10 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::WebDeleteOne, "POST") => web::delete_one(call),
         (Route::WebMoveCards, "POST") => web::move_cards(call),
         (Route::WebNew, "POST") => web::new(call),
+        (Route::WebDeleteBranch, "POST") => beside::web_delete_branch(call),
+        (Route::WebEditLabel, "POST") => beside::web_label(call, false),
+        (Route::WebDeleteLabel, "POST") => beside::web_label(call, true),
+        (Route::WebRef, "POST") => beside::web_ref(call),
         (Route::WebSettings, "GET") => web::settings(call),
         (Route::WebPage, "GET" | "HEAD") => web::page(call),
         (Route::UnknownApi, _) => {
@@ -407,8 +414,8 @@ async fn dispatch(call: &Call) -> Outcome {
 
 fn is_web(route: Route) -> bool {
     use Route::{
-        UnknownWeb, WebAssignee, WebComments, WebDelete, WebDeleteOne, WebLabels, WebMoveCards, WebNew, WebPage,
-        WebProjects, WebReview, WebSettings, WebStatus,
+        UnknownWeb, WebAssignee, WebComments, WebDelete, WebDeleteBranch, WebDeleteLabel, WebDeleteOne, WebEditLabel,
+        WebLabels, WebMoveCards, WebNew, WebPage, WebProjects, WebRef, WebReview, WebSettings, WebStatus,
     };
     matches!(
         route,
@@ -416,7 +423,11 @@ fn is_web(route: Route) -> bool {
             | WebAssignee
             | WebComments
             | WebDelete
+            | WebDeleteBranch
+            | WebDeleteLabel
             | WebDeleteOne
+            | WebEditLabel
+            | WebRef
             | WebLabels
             | WebMoveCards
             | WebNew

@@ -86,6 +86,8 @@ pub(super) struct Repo {
     pub(super) labels: BTreeMap<u64, Label>,
     pub(super) numbers: BTreeMap<u64, u64>,
     pub(super) created: i64,
+    /// Of which it is a fork.
+    pub(super) parent: Option<u64>,
     next_number: u64,
 }
 
@@ -119,6 +121,8 @@ pub(super) struct Issue {
     /// Project and column; no row of any timeline tells of it.
     pub(super) board: Option<(u64, u64)>,
     pub(super) pull: Option<Pull>,
+    /// What must be closed before it.
+    pub(super) depends_on: Vec<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -132,6 +136,8 @@ pub(super) struct Comment {
 #[derive(Debug)]
 pub(super) struct Pull {
     pub(super) id: u64,
+    /// The repository of its branch, where that is another.
+    pub(super) from: Option<u64>,
     pub(super) head: String,
     pub(super) base: String,
     pub(super) merged: Option<Merged>,
@@ -242,6 +248,7 @@ impl State {
             labels: BTreeMap::new(),
             numbers: BTreeMap::new(),
             created,
+            parent: None,
             next_number: 1,
         };
         self.repos.insert(id, repo);
@@ -366,6 +373,7 @@ impl State {
             events: Vec::new(),
             most_assignees: 0,
             board: None,
+            depends_on: Vec::new(),
             pull: None,
         };
         self.issues.insert(id, issue);
@@ -377,6 +385,7 @@ impl State {
         let id = take(&mut self.next.pull);
         let pull = Pull {
             id,
+            from: None,
             head: head.to_owned(),
             base: base.to_owned(),
             merged: None,

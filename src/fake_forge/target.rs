@@ -40,6 +40,9 @@ pub(super) enum Route {
     Reviews,
     Review,
     Dismissals,
+    Branch,
+    Dependencies,
+    Blocks,
     WebAssignee,
     WebLabels,
     WebStatus,
@@ -50,6 +53,10 @@ pub(super) enum Route {
     WebDelete,
     WebDeleteOne,
     WebMoveCards,
+    WebDeleteBranch,
+    WebEditLabel,
+    WebDeleteLabel,
+    WebRef,
     WebSettings,
     WebPage,
     UnknownApi,
@@ -117,6 +124,11 @@ impl Path {
         self.get(8)
     }
 
+    /// All that follows the repository's `/branches/`.
+    pub(super) fn tail(&self) -> String {
+        self.decoded.get(6..).unwrap_or_default().join("/")
+    }
+
     /// Project and column of a board's path.
     pub(super) fn column(&self) -> Option<(u64, u64)> {
         index(self.get(3)).zip(index(self.get(4)))
@@ -152,6 +164,9 @@ fn api_route(rest: &[&str], options: &Options) -> Route {
         ["repos", _, _, "labels", _] => Route::RepoLabel,
         ["orgs", _, "labels"] => Route::OwnerLabels,
         ["repos", _, _, "assignees"] => has(Feature::AssigneeList, Route::Assignable),
+        ["repos", _, _, "branches", _, ..] => Route::Branch,
+        ["repos", _, _, "issues", _, "dependencies"] => Route::Dependencies,
+        ["repos", _, _, "issues", _, "blocks"] => Route::Blocks,
         ["repos", _, _, "collaborators", _] => Route::Collaborator,
         ["repos", _, _, "issues"] => Route::Issues,
         ["repos", _, _, "issues", _] => Route::Issue,
@@ -190,6 +205,10 @@ fn web_route(rest: &[&str], options: &Options) -> Route {
         [_, _, kind, _, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => Route::WebDeleteOne,
         [_, _, kind, "new"] if issues(kind) => Route::WebNew,
         [_, _, kind, _, "comments"] if issues(kind) => Route::WebComments,
+        [_, _, kind, _, "ref"] if issues(kind) => Route::WebRef,
+        [_, _, "branches", "delete"] => Route::WebDeleteBranch,
+        [_, _, "labels", "edit"] => Route::WebEditLabel,
+        [_, _, "labels", "delete"] => Route::WebDeleteLabel,
         [_, _, "projects", _, _, "move"] => Route::WebMoveCards,
         [_, _] | [_, _, "issues" | "pulls" | "projects"] | [_, _, "issues" | "pulls", _] => Route::WebPage,
         _ => Route::UnknownWeb,

@@ -207,7 +207,7 @@ fn selected(call: &Call, repo: u64, ids: &str) -> Result<Vec<u64>, Reply> {
 }
 
 /// The doer of a form that is its user's own. Older versions send a forged one to the front page.
-fn own_form(call: &Call) -> Result<By, Reply> {
+pub(super) fn own_form(call: &Call) -> Result<By, Reply> {
     let by = signed_in(call)?;
     let form = body::web_values(&call.headers, &call.query, &call.body);
     let options = &call.forge.options;
