@@ -78,6 +78,9 @@
 //!   refused, and a path that can be read in two ways passes only if every reading does.
 //! - **No byte of a guarded write is forwarded as it came.** Method, canonical path, allow-listed headers and typed body are
 //!   written anew by `emit`.
+//! - **What strikes items that it does not name is judged first.** Deleted branches and forks, edited labels, dependencies: read
+//!   as strictly as a guarded write, judged in `gate/side_effects.rs`, and then forwarded as they came, without a turn or an
+//!   attempt. What they do is seen as an outside edit.
 //! - **No direct clock.** Wall-clock and boot time come by the `Clock` port, waiting by tokio's, which a test can pause;
 //!   `clippy.toml` bans the rest; `clock.rs` and the demo's stopwatch are the only exceptions (tidy).
 //! - **No credential is kept.** In the ledger, the audit, the log and the metrics there are keyed fingerprints only.

@@ -105,6 +105,8 @@ mod tests {
                 consume: BTreeSet::new(),
                 moves: vec![starts, plans],
                 put_back: false,
+                edit_labels: crate::admission::Editors::Overriders,
+                dependencies_by: crate::admission::By::Anyone,
             },
             limits: crate::admission::Limits::none(),
             singletons: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::once::OnceRule;
 use super::{Limits, Singleton};
-use crate::model::{Holding, Label, Login, OpenState, Shown, Snapshot, Status, Time, What};
+use crate::model::{Holding, Kind, Label, Login, OpenState, Shown, Snapshot, Status, Time, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -20,6 +20,15 @@ pub enum Mode {
 pub enum By {
     /// The holder, or an overrider.
     Holder,
+    /// Anyone.
+    Anyone,
+}
+
+/// Who may change what many items share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Editors {
+    /// People whom no rule refuses.
+    Overriders,
     /// Anyone.
     Anyone,
 }
@@ -93,6 +102,10 @@ pub struct Workflow {
     pub moves: Vec<MoveRule>,
     /// Whether the labels that a claim brought go when its holding ends half-way.
     pub put_back: bool,
+    /// Who may rename, archive or delete a label that is a status.
+    pub edit_labels: Editors,
+    /// Who may make a held item depend on another.
+    pub dependencies_by: By,
 }
 
 /// All rules of one gate, so that they are replaced in one step.
@@ -169,6 +182,11 @@ impl Rules {
             self.singletons.iter().map(|rule| (named(Part::Singleton, &rule.name), Part::Singleton, rule.mode));
         let once = self.once.iter().map(|rule| (named(Part::Once, &rule.name), Part::Once, rule.mode));
         sections.into_iter().chain(singletons).chain(once).collect()
+    }
+
+    /// Whether some rule is about filing new items, whatever is asked of them.
+    pub fn judges_creations(&self) -> bool {
+        self.singletons.iter().any(|rule| rule.actions.contains(&Kind::Create))
     }
 
     /// Whether some rule is about what may be created once.

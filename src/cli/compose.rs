@@ -100,6 +100,11 @@ pub(super) fn rules(config: &Config) -> Rules {
                 })
                 .collect(),
             put_back: flow.put_back,
+            edit_labels: match flow.edit_labels {
+                config::Editors::Overriders => admission::Editors::Overriders,
+                config::Editors::Anyone => admission::Editors::Anyone,
+            },
+            dependencies_by: by(flow.dependencies_by),
         },
         limits: limits(&config.limits),
         singletons: config.singleton.iter().map(singleton).collect(),

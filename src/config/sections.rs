@@ -277,6 +277,10 @@ pub struct Workflow {
     pub consume: Vec<String>,
     /// Whether the labels of a claim that ended half-way are put back.
     pub put_back: bool,
+    /// Who may change labels that are statuses.
+    pub edit_labels: Editors,
+    /// Who may make a held item depend on another.
+    pub dependencies_by: By,
     /// The allowed moves (`[[workflow.move]]`).
     #[serde(rename = "move")]
     pub moves: Vec<Move>,
@@ -421,7 +425,7 @@ choice! {
         Adopt = "adopt",
         /// Takes what has been silent for too long.
         TakeOver = "take_over",
-        /// Makes a new item with a guarded field.
+        /// Files a new item, whatever is asked of it.
         Create = "create",
     }
 }
@@ -441,6 +445,16 @@ choice! {
     By {
         /// Only who holds the item.
         Holder = "holder",
+        /// Whoever may write to it.
+        Anyone = "anyone",
+    }
+}
+
+choice! {
+    /// Who may change what many items share.
+    Editors {
+        /// Only people above the rules.
+        Overriders = "overriders",
         /// Whoever may write to it.
         Anyone = "anyone",
     }

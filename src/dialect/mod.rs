@@ -13,6 +13,7 @@ mod form;
 mod json;
 mod multipart;
 mod once;
+mod side_effects;
 mod target;
 mod wire;
 
@@ -20,6 +21,9 @@ pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
 pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
 pub use credential::Credential;
 pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
+pub use side_effects::{
+    LabelEdit, LabelOwner, LabelState, ListedPulls, PullBranches, SideEffect, SideEffects, SideRoute, SideWrite,
+};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
@@ -76,6 +80,8 @@ pub enum Route {
     /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
     /// is a refusal.
     Once(Result<Write, ParseError>),
+    /// Changes guarded state of items that it does not name: judged, and then streams as it came.
+    SideEffect(SideRoute),
     /// Not understood, and therefore not sent.
     Refuse(ParseError),
 }
@@ -185,7 +191,7 @@ pub enum Listing<'a> {
 }
 
 /// One tracker's wire.
-pub trait Dialect: CreateOnce + FindWork + Send + Sync + 'static {
+pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 

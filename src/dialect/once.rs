@@ -1,7 +1,7 @@
 //! Creations that a rule may allow only once: what they are about, and how what exists is read.
 
 use super::json::fold_text;
-use super::{Address, Credential, Head, Intent, ParseError, WireRequest, WireResponse, Write};
+use super::{Address, Credential, Head, Intent, ParseError, Scope, WireRequest, WireResponse, Write};
 use crate::model::{Existing, Made, Project, What};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -73,6 +73,9 @@ pub trait CreateOnce {
         closing: &ClosingSyntax,
     ) -> Result<Intent, ParseError>;
 
+    /// What a creation of an item wants, though it may change no guarded field.
+    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError>;
+
     /// What the intent creates, if a rule can be about that.
     fn creation(&self, intent: &Intent, closing: &ClosingSyntax) -> Option<Creation>;
 
@@ -89,6 +92,14 @@ pub trait CreateOnce {
         response: &WireResponse,
         closing: &ClosingSyntax,
     ) -> Option<(String, String, Option<Existing>)>;
+
+    /// A pull request that is closed, and the issues that it would close; none: it is open, or the answer cannot be used.
+    fn closed_pull(
+        &self,
+        pull: &Address,
+        response: &WireResponse,
+        closing: &ClosingSyntax,
+    ) -> Option<(Made, Vec<Address>)>;
 
     /// A read of one page of a pull request's reviews; pages begin with 1.
     fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest;
@@ -174,6 +185,11 @@ impl fmt::Display for Creation {
 }
 
 impl Write {
+    /// Whether it files a new item.
+    pub fn is_new_item(&self) -> bool {
+        matches!(self.scope, Scope::Create(_))
+    }
+
     /// What the write may create that a rule can be about.
     pub fn creates(&self) -> Option<What> {
         use super::forgejo::routes::WriteForm;

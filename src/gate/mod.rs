@@ -19,6 +19,7 @@ mod renewals;
 mod resolve;
 mod restore;
 mod section;
+mod side_effects;
 mod singleton;
 mod watch;
 
@@ -26,6 +27,7 @@ pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use crowd::CrowdLimits;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use proviso::Proviso;
+pub use side_effects::SideAsk;
 pub use singleton::TenureError;
 pub use watch::{OperatorWord, ReleaseError, Released};
 

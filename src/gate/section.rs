@@ -15,7 +15,7 @@ use crate::effect::{
 };
 use crate::model::{
     Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Label, Locator, Rejection,
-    ResourceKey, Snapshot, Status,
+    ResourceKey, Snapshot, Status, What,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -25,6 +25,7 @@ mod creation;
 pub(super) mod notes;
 mod once;
 mod reading;
+mod reopening;
 mod terms;
 
 pub(super) struct Section {
@@ -149,9 +150,16 @@ impl Section {
             return self.once(&creation, &caller, passage).await;
         }
         let Scope::Item(address) = &self.ask.intent.scope else { return self.create(&caller, passage).await };
+        if self.reopens() && self.rules.is_ruled(What::Pull) {
+            return self.reopen(address, &caller, passage).await;
+        }
+        self.item_wherever(address, &caller, passage).await
+    }
+
+    async fn item_wherever(&self, address: &Address, caller: &Caller, passage: &Passage) -> Ended {
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
-            match self.item(address, &caller, passage).await {
+            match self.item(address, caller, passage).await {
                 Err(Stop::Moved) => self.gate.reads.forget_key(&address.locator()).await,
                 ended => return ended,
             }

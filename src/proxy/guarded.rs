@@ -7,12 +7,12 @@ use super::agent::{behind_misnamed, is_name};
 use super::headers::host_of;
 use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
 use super::{claims, own, reply, singletons, stated};
-use crate::admission::StateTag;
+use crate::admission::{By, StateTag};
 use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
-    Target, WireResponse, Write,
+    SideRoute, SideWrite, Target, WireResponse, Write,
 };
-use crate::gate::{About, Ask, BulkAsk, Gate, Proviso, Sender};
+use crate::gate::{About, Ask, BulkAsk, Gate, Proviso, Reply, Sender, SideAsk};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -106,6 +106,7 @@ impl GateGuard {
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
             dialect::Route::Bulk(route) => self.form(request, &route, body).await,
+            dialect::Route::SideEffect(route) => self.side_effect(request, &route, body).await,
             dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
                 self.refuse(&request, &error.rejection())
             }
@@ -122,7 +123,17 @@ impl GateGuard {
             Ok(body) => body,
             Err(rejection) => return self.refuse(&request, &rejection),
         };
-        match self.understand(write, &request.head(), &body) {
+        let parsed = self.understand(write, &request.head(), &body);
+        if parsed.is_ok()
+            && let Some(beside) = self.dialect().edits_ref(write, &request.head(), &body)
+        {
+            match self.judge_beside(&request, beside, &body).await {
+                Ok(None) => {}
+                Ok(Some(reply)) => return reply::decided(self.dialect(), reply),
+                Err(rejection) => return self.refuse(&request, &rejection),
+            }
+        }
+        match parsed {
             Err(error) => self.refuse(&request, &error.rejection()),
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
             Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
@@ -138,7 +149,19 @@ impl GateGuard {
             Ok(body) => body,
             Err(rejection) => return self.refuse_form(&request, &rejection),
         };
-        match self.dialect().parse_bulk(route, &request.head(), &body) {
+        let parsed = self.dialect().parse_bulk(route, &request.head(), &body);
+        // Filed by a form, an item is a creation all the same.
+        if parsed.is_ok()
+            && self.gate.rules().judges_creations()
+            && let Some(filing) = self.dialect().files_item(route, &request.head(), &body)
+        {
+            match self.judge_beside(&request, filing, &body).await {
+                Ok(None) => {}
+                Ok(Some(reply)) => return reply::form_decided(self.dialect(), reply, &request.head.headers),
+                Err(rejection) => return self.refuse_form(&request, &rejection),
+            }
+        }
+        match parsed {
             Err(error) => self.refuse_form(&request, &error.rejection()),
             Ok(BulkParsed::Unguarded) => pass_on(request.head, body),
             Ok(BulkParsed::Guarded(bulk)) => {
@@ -158,6 +181,49 @@ impl GateGuard {
         }
     }
 
+    /// A write whose effect is on items that it does not name: judged, and then it goes on as it came.
+    async fn side_effect(&self, request: Candidate, route: &SideRoute, body: Incoming) -> Response<Body> {
+        let body = match self.collect(body).await {
+            Ok(body) => body,
+            Err(rejection) => return self.refuse(&request, &rejection),
+        };
+        let write = match self.dialect().parse_side(route, &request.head(), &body) {
+            Ok(Some(write)) => write,
+            Ok(None) => return self.pass_beside(request, body),
+            // What is only written down is never in the way.
+            Err(_) if route.is_dependency() && self.gate.rules().workflow.dependencies_by == By::Anyone => {
+                return self.pass_beside(request, body);
+            }
+            Err(error) => return self.refuse(&request, &error.rejection()),
+        };
+        let is_form = write.sender.is_some();
+        match self.judge_beside(&request, write, &body).await {
+            Ok(None) => self.pass_beside(request, body),
+            Ok(Some(reply)) if is_form => reply::form_decided(self.dialect(), reply, &request.head.headers),
+            Ok(Some(reply)) => reply::decided(self.dialect(), reply),
+            Err(rejection) => self.refuse(&request, &rejection),
+        }
+    }
+
+    async fn judge_beside(
+        &self,
+        request: &Candidate,
+        write: SideWrite,
+        body: &[u8],
+    ) -> Result<Option<Reply>, Box<Rejection>> {
+        let (credential, instance) = match &write.sender {
+            Some(sender) => (sender.credential.clone(), None),
+            None => self.whose(request, body)?,
+        };
+        let ask = SideAsk { write, credential, instance, arrived: request.arrived, about: request.about() };
+        Ok(self.gate.judge_side_effect(ask, &self.runtime).await)
+    }
+
+    fn pass_beside(&self, request: Candidate, body: Bytes) -> Response<Body> {
+        self.notice_labels(&request.head());
+        pass_on(request.head, body)
+    }
+
     async fn collect(&self, body: Incoming) -> Result<Bytes, Rejection> {
         let collected = collect_within(body, self.config.max_body, &self.room);
         match tokio::time::timeout(self.config.body_timeout, collected).await {
@@ -172,17 +238,22 @@ impl GateGuard {
     /// What the write wants. A creation that a rule is about is guarded, whatever else it touches.
     fn understand(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
         let (dialect, rules) = (self.dialect(), self.gate.rules());
-        if !write.creates().is_some_and(|what| rules.is_ruled(what)) {
-            return dialect.parse(write, head, body);
+        if write.creates().is_some_and(|what| rules.is_ruled(what)) {
+            let closing = &self.gate.settings().closing;
+            let intent = dialect.parse_creation(write, head, body, closing)?;
+            let is_ruled = match dialect.creation(&intent, closing) {
+                Some(Creation::Review { event, .. }) => rules.counts(&event),
+                Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
+                None => false,
+            };
+            if is_ruled {
+                return Ok(Parsed::Guarded(intent));
+            }
         }
-        let closing = &self.gate.settings().closing;
-        let intent = dialect.parse_creation(write, head, body, closing)?;
-        let is_ruled = match dialect.creation(&intent, closing) {
-            Some(Creation::Review { event, .. }) => rules.counts(&event),
-            Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
-            None => false,
-        };
-        if is_ruled { Ok(Parsed::Guarded(intent)) } else { dialect.parse(write, head, body) }
+        if write.is_new_item() && rules.judges_creations() {
+            return dialect.parse_new_item(write, head, body).map(Parsed::Guarded);
+        }
+        dialect.parse(write, head, body)
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
@@ -320,6 +391,7 @@ impl Guard for GateGuard {
             dialect::Route::Write(_)
             | dialect::Route::Bulk(_)
             | dialect::Route::Once(_)
+            | dialect::Route::SideEffect(_)
             | dialect::Route::Refuse(_) => {
                 tracing::trace!(client = ?peer.addr, "guarded");
                 Route::Guarded

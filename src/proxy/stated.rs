@@ -121,13 +121,22 @@ const KNOWN: &str = "unassigned, assigned=LOGIN, status=NAME or status=none, sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Mode;
+    use crate::admission::{By, Editors, Mode};
     use http::HeaderValue;
 
     fn workflow() -> Workflow {
         let states = ["backlog", "todo", "in progress"].map(Status::new).into();
         let (working, consume) = (BTreeSet::new(), BTreeSet::new());
-        Workflow { mode: Mode::Enforce, states, working, consume, moves: Vec::new(), put_back: true }
+        Workflow {
+            mode: Mode::Enforce,
+            states,
+            working,
+            consume,
+            moves: Vec::new(),
+            put_back: true,
+            edit_labels: Editors::Overriders,
+            dependencies_by: By::Anyone,
+        }
     }
 
     /// What the headers state, in the words of a refusal; its tags.

@@ -13,4 +13,5 @@ mod readers;
 mod refusals;
 mod secrets;
 mod stated;
+mod ways;
 mod web;

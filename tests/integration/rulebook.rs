@@ -232,6 +232,8 @@ fn rules(situation: &str) -> Rules {
                 step(&["none", "backlog", "blocked"], "todo", By::Anyone),
             ],
             put_back: true,
+            edit_labels: claimgate::admission::Editors::Overriders,
+            dependencies_by: claimgate::admission::By::Anyone,
         },
         once: Vec::new(),
         singletons: Vec::new(),

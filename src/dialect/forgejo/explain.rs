@@ -1,6 +1,6 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
-use super::super::{BulkParsed, BulkRoute, Dialect, Head, Intent, Items, Parsed, Route, Scope};
+use super::super::{BulkParsed, BulkRoute, Dialect, Head, Intent, Items, Parsed, Route, Scope, SideRoute};
 use super::emit;
 use crate::model::{Change, LabelRef, Login, SetChange};
 use std::fmt::{Display, Write as _};
@@ -33,6 +33,7 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
             line(&mut text, "route", format_args!("once ({}), else untouched: {error}", error.code().as_str()));
             return text;
         }
+        Route::SideEffect(route) => return text + &side_effect(dialect, &route, head, body),
         Route::Write(write) => write,
     };
     let subject = match &write.scope {
@@ -47,6 +48,24 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
     match dialect.parse(&write, head, body) {
         Ok(Parsed::Unguarded) => text.push_str("guarded: nothing (goes on as it came)\n"),
         Ok(Parsed::Guarded(intent)) => guarded(&mut text, &intent),
+        Err(error) => {
+            line(&mut text, "body", format_args!("refuse ({})", error.code().as_str()));
+            line(&mut text, "reason", error);
+        }
+    }
+    text
+}
+
+fn side_effect(dialect: &dyn Dialect, route: &SideRoute, head: &Head<'_>, body: &[u8]) -> String {
+    let mut text = String::new();
+    line(
+        &mut text,
+        "route",
+        format_args!("beside ({:?}): judged by the items that it changes, then untouched", route.form),
+    );
+    match dialect.parse_side(route, head, body) {
+        Ok(None) => text.push_str("guarded: nothing (goes on as it came)\n"),
+        Ok(Some(write)) => line(&mut text, "does", write.effect),
         Err(error) => {
             line(&mut text, "body", format_args!("refuse ({})", error.code().as_str()));
             line(&mut text, "reason", error);

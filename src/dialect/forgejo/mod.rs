@@ -15,6 +15,7 @@ mod parse;
 mod read;
 mod reply;
 pub(in crate::dialect) mod routes;
+pub(in crate::dialect) mod side_effects;
 pub(in crate::dialect) mod web;
 mod webhook;
 

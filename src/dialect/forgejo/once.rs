@@ -33,6 +33,10 @@ impl CreateOnce for Forgejo {
         Ok(intent)
     }
 
+    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError> {
+        parse::understand(write, head, body)
+    }
+
     fn creation(&self, intent: &Intent, closing: &ClosingSyntax) -> Option<Creation> {
         match (&intent.scope, intent.form) {
             (Scope::Create(project), WriteForm::CreatePull) => {
@@ -78,6 +82,19 @@ impl CreateOnce for Forgejo {
         let head = row.get("head")?.get("sha")?.as_str()?.to_owned();
         let open = row.get("state").and_then(Value::as_str) == Some("open");
         Some((id, head, open.then(|| open_pull(&pull.project(), &row, closing)).flatten()))
+    }
+
+    fn closed_pull(
+        &self,
+        pull: &Address,
+        response: &WireResponse,
+        closing: &ClosingSyntax,
+    ) -> Option<(Made, Vec<Address>)> {
+        let row = read::object(response).ok().filter(|_| response.status == StatusCode::OK)?;
+        let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default();
+        let project = pull.project();
+        let closes = closed_by(closing, &project, (text("title"), text("body")), MOST_CLOSED + 1);
+        (text("state") == "closed").then(|| Some((pull_made(&project, &row)?, closes)))?
     }
 
     fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest {

@@ -5,7 +5,8 @@
 //! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
 
 use super::super::target::fold_letters;
-use super::super::{Address, Head, ParseError, Route, Scope, Target, Write};
+use super::super::{Address, Head, ParseError, Route, Scope, SideRoute, Target, Write};
+use super::side_effects::SideForm;
 use super::web::{self, WebAct};
 use crate::model::Project;
 use http::Method;
@@ -19,7 +20,10 @@ pub fn classify(head: &Head<'_>) -> Route {
     match *head.method {
         Method::GET => read(target),
         Method::HEAD | Method::OPTIONS => Route::Pass,
-        _ => write(head.method, target),
+        _ => match (write(head.method, target), side_effect(head.method, target)) {
+            (Route::Pass, Some(route)) => Route::SideEffect(route),
+            (route, _) => route,
+        },
     }
 }
 
@@ -78,6 +82,8 @@ enum Act {
     Guard(WriteForm),
     /// A creation that a rule may allow only once; elsewhere it passes.
     Once(WriteForm),
+    /// It changes guarded fields of items that it does not name.
+    Side(SideForm),
     Refuse,
 }
 
@@ -109,16 +115,26 @@ fn write(method: &Method, target: &Target) -> Route {
         (None, _) if is_below_a_path(method, target.shadow_segments()) => {
             Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
         }
-        (None, None | Some(Row(_, _, Act::Pass | Act::Web(_)))) if is_once(method, target.shadow_segments()) => {
+        (None, None | Some(Row(_, _, Act::Pass | Act::Side(_) | Act::Web(_))))
+            if is_once(method, target.shadow_segments()) =>
+        {
             Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
         }
         (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Bulk),
-        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass))) => Route::Pass,
+        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Side(_)))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
             Ok(write) => Route::Write(write),
             Err(error) => Route::Refuse(error),
         },
+    }
+}
+
+/// What the path names as the tracker's router reads it: decoded once, its slashes within a name included.
+fn side_effect(method: &Method, target: &Target) -> Option<SideRoute> {
+    match find(method, target.segments()) {
+        Some(Row(_, _, Act::Side(form))) => Some(SideRoute { form: *form, segments: target.segments().to_vec() }),
+        _ => None,
     }
 }
 
@@ -138,7 +154,7 @@ fn is_harmless(method: &Method, reading: &[String]) -> bool {
         return false;
     }
     match find(method, reading) {
-        Some(Row(_, _, act)) => matches!(act, Act::Pass | Act::Once(_)),
+        Some(Row(_, _, act)) => matches!(act, Act::Pass | Act::Once(_) | Act::Side(_)),
         None => !starts_with(reading, &["api", "v1", "repos"]),
     }
 }
@@ -213,6 +229,7 @@ fn parts(pattern: &str) -> impl Iterator<Item = &str> {
         "R" => &["api", "v1", "repos", "{}", "{}"],
         "W" => &["{owner}", "{}"],
         "A" => &["api", "v1"],
+        "O" => &["org", "{}", "settings"],
         // Matches nothing; a test holds that no row begins so.
         _ => &["\0"],
     };
@@ -279,14 +296,14 @@ const RESERVED: &[&str] = &[
     "v2",
 ];
 
-use Act::{Guard, Once, Pass, Refuse, Web};
+use Act::{Guard, Once, Pass, Refuse, Side, Web};
 use WriteForm::{
     AddAssignees, AddLabels, AddReviewers, ClearLabels, CreateIssue, CreatePull, CreateReview, EditIssue, EditPull,
     RemoveAssignees, RemoveLabel, RemoveReviewers, ReplaceLabels, SubmitReview,
 };
 
-/// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI. `{}` is one segment,
-/// `{n}` a number, `{type}` the web's `issues` or `pulls`, `**` the rest. What no row names lies elsewhere and passes.
+/// `A` is `/api/v1`, `R` is `/api/v1/repos/{owner}/{repo}`, `W` is `/{owner}/{repo}` of the web UI, `O` the settings of an
+/// organisation there. `{}` is one segment, `{n}` a number, `{type}` the web's `issues` or `pulls`, `**` the rest. What no row names lies elsewhere and passes.
 #[rustfmt::skip]
 const ROUTES: &[Row] = &[
     // --- API: assignee, labels, state, creation -------------------------------------------------------------------
@@ -316,8 +333,10 @@ const ROUTES: &[Row] = &[
     Row("POST|DELETE", "R/issues/{n}/pin", Pass),
     Row("PATCH", "R/issues/{n}/pin/{}", Pass),
     Row("POST", "R/issues/{n}/deadline", Pass),
-    Row("POST|DELETE", "R/issues/{n}/dependencies", Pass),
-    Row("POST|DELETE", "R/issues/{n}/blocks", Pass),
+    Row("POST", "R/issues/{n}/dependencies", Side(SideForm::DependOn)),
+    Row("POST", "R/issues/{n}/blocks", Side(SideForm::Block)),
+    Row("DELETE", "R/issues/{n}/dependencies", Pass),
+    Row("DELETE", "R/issues/{n}/blocks", Pass),
     Row("POST|DELETE", "R/issues/{n}/stopwatch/{}", Pass),
     Row("POST|DELETE", "R/issues/{n}/times", Pass),
     Row("DELETE", "R/issues/{n}/times/{}", Pass),
@@ -344,6 +363,14 @@ const ROUTES: &[Row] = &[
     Row("*", "A/orgs/{}/projects/**", Refuse),
     Row("*", "A/user/projects/**", Refuse),
 
+    // --- API: items that it does not name -------------------------------------------------------------------------
+    Row("PATCH", "R/labels/{}", Side(SideForm::EditLabel)),
+    Row("DELETE", "R/labels/{}", Side(SideForm::DeleteLabel)),
+    Row("PATCH", "A/orgs/{}/labels/{}", Side(SideForm::EditSharedLabel)),
+    Row("DELETE", "A/orgs/{}/labels/{}", Side(SideForm::DeleteSharedLabel)),
+    Row("DELETE", "R/branches/**", Side(SideForm::DeleteBranch)),       // names with slashes, often encoded
+    Row("DELETE", "R", Side(SideForm::DeleteRepository)),
+
     // --- API: many items at once (1.6). Known gaps: noticed by the reconciler, not prevented ----------------------
     Row("POST|PATCH|DELETE", "R/labels/**", Pass),
     Row("POST|PATCH|DELETE", "A/orgs/{}/labels/**", Pass),
@@ -355,8 +382,8 @@ const ROUTES: &[Row] = &[
     Row("PUT", "A/user/block/{}", Pass),
     Row("PUT", "A/orgs/{}/block/{}", Pass),
     Row("POST", "R/transfer/**", Pass),
-    Row("PATCH|DELETE", "R", Pass),
-    Row("POST|PATCH|PUT|DELETE", "R/branches/**", Pass),                // names with slashes, often encoded
+    Row("PATCH", "R", Pass),
+    Row("POST|PATCH|PUT", "R/branches/**", Pass),
     Row("POST", "R/statuses/{}", Pass),
     Row("*", "R/actions/**", Pass),
     Row("POST|PUT|DELETE", "R/contents/**", Pass),                      // file names of any kind
@@ -387,6 +414,17 @@ const ROUTES: &[Row] = &[
     Row("POST", "W/projects/{n}/{n}/move", Web(WebAct::MoveCards)),
     Row("POST", "W/projects/{n}/{n}/{n}", Web(WebAct::MoveCard)),       // Gitea 1.15
 
+    // --- Web UI: items that it does not name ----------------------------------------------------------------------
+    Row("POST", "W/{type}/{n}/ref", Side(SideForm::WebRef)),
+    Row("POST", "W/{type}/{n}/dependency/add", Side(SideForm::WebDependency)),
+    Row("POST", "W/pulls/{n}/cleanup", Side(SideForm::WebCleanUp)),
+    Row("POST", "W/branches/delete", Side(SideForm::WebDeleteBranch)),
+    Row("POST", "W/settings", Side(SideForm::WebSettings)),
+    Row("POST", "W/labels/edit", Side(SideForm::WebEditLabel)),
+    Row("POST", "W/labels/delete", Side(SideForm::WebDeleteLabel)),
+    Row("POST", "O/labels/edit", Side(SideForm::WebEditSharedLabel)),
+    Row("POST", "O/labels/delete", Side(SideForm::WebDeleteSharedLabel)),
+
     // --- Web UI: all else about items -----------------------------------------------------------------------------
     Row("POST", "W/{type}/milestone", Pass),
     Row("POST", "W/{type}/dismiss_review", Pass),
@@ -398,7 +436,6 @@ const ROUTES: &[Row] = &[
     Row("POST", "W/{type}/{n}/content", Pass),
     Row("POST", "W/{type}/{n}/content-history/soft-delete", Pass),
     Row("POST", "W/{type}/{n}/action-user-trust", Pass),
-    Row("POST", "W/{type}/{n}/ref", Pass),
     Row("POST", "W/{type}/{n}/deadline", Pass),
     Row("POST", "W/{type}/{n}/watch", Pass),
     Row("POST", "W/{type}/{n}/pin", Pass),
@@ -412,7 +449,6 @@ const ROUTES: &[Row] = &[
     Row("POST", "W/pulls/{n}/cancel_auto_merge", Pass),
     Row("POST", "W/pulls/{n}/update", Pass),
     Row("POST", "W/pulls/{n}/set_allow_maintainer_edit", Pass),
-    Row("POST", "W/pulls/{n}/cleanup", Pass),
     Row("POST", "W/pulls/{n}/files/reviews/{}", Pass),
     Row("POST", "W/pulls/{n}/commits/{}/reviews/{}", Pass),
     Row("POST", "W/pull/{n}/target_branch", Pass),
@@ -451,6 +487,7 @@ mod tests {
             Route::Bulk(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
             Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.project()),
             Route::Once(Err(error)) => format!("once: {error}"),
+            Route::SideEffect(route) => format!("beside {:?} {}", route.form, route.segments.join("|")),
             Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
             Route::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
             Route::Refuse(other) => format!("{other:?}"),
@@ -488,7 +525,6 @@ mod tests {
             "POST /api/v1/repos/o/r/pulls/comments/7/resolve",
             "POST /api/v1/repos/o/r/pulls/7/comments/9/replies",
             "POST /api/v1/repos/o/r/labels",
-            "DELETE /api/v1/repos/o/r/labels/3",
             "POST /api/v1/repos/o/r/contents/a%20b.txt",
             "POST /api/v1/repos/o/r/hooks",
             "POST /api/v1/user/repos",
@@ -619,7 +655,6 @@ mod tests {
             "PUT /api/v1/repos/o/r/contents/d\u{e4}ta/\u{4e2d}.txt",
             "PUT /api/v1/repos/o/r/contents/dir%2Ffile",
             "PUT /api/v1/repos/o/r/contents/a;b~%7E",
-            "DELETE /api/v1/repos/o/r/branches/feature%2Fx",
             "PATCH /api/v1/repos/o/r/wiki/page/A%2FB",
             "PUT /api/packages/o/npm/%40scope%2fname",
             "PUT /api/packages/o//generic/x",
@@ -627,6 +662,44 @@ mod tests {
             "POST /o//r.git/git-upload-pack",
             "POST /user/settings//keys",
             "POST /o/r/_edit/main/%61.txt",
+        ] {
+            check(request, "pass");
+        }
+    }
+
+    #[test]
+    fn what_changes_items_that_it_does_not_name_is_told() {
+        for (request, expected) in [
+            ("DELETE /api/v1/repos/o/r/branches/feature", "DeleteBranch api|v1|repos|o|r|branches|feature"),
+            ("DELETE /api/v1/repos/o/r/branches/a/B/c", "DeleteBranch api|v1|repos|o|r|branches|a|B|c"),
+            ("DELETE /api/v1/repos/o/r/branches/feature%2FX", "DeleteBranch api|v1|repos|o|r|branches|feature/X"),
+            ("DELETE /api/v1/repos/O/r", "DeleteRepository api|v1|repos|O|r"),
+            ("PATCH /api/v1/repos/o/r/labels/3", "EditLabel api|v1|repos|o|r|labels|3"),
+            ("DELETE /api/v1/repos/o/r/labels/+3/", "DeleteLabel api|v1|repos|o|r|labels|+3"),
+            ("PATCH /api/v1/orgs/o/labels/3", "EditSharedLabel api|v1|orgs|o|labels|3"),
+            ("DELETE /api/v1/orgs/o/labels/3", "DeleteSharedLabel api|v1|orgs|o|labels|3"),
+            ("POST /api/v1/repos/o/r/issues/7/dependencies", "DependOn api|v1|repos|o|r|issues|7|dependencies"),
+            ("POST /api/v1/repos/o/r/issues/7/blocks", "Block api|v1|repos|o|r|issues|7|blocks"),
+            ("POST /o/r/branches/delete?name=x", "WebDeleteBranch o|r|branches|delete"),
+            ("POST /o/r/pulls/7/cleanup", "WebCleanUp o|r|pulls|7|cleanup"),
+            ("POST /o/r/settings", "WebSettings o|r|settings"),
+            ("POST /o/r/labels/edit", "WebEditLabel o|r|labels|edit"),
+            ("POST /o/r/labels/delete", "WebDeleteLabel o|r|labels|delete"),
+            ("POST /org/o/settings/labels/edit", "WebEditSharedLabel org|o|settings|labels|edit"),
+            ("POST /org/o/settings/labels/delete", "WebDeleteSharedLabel org|o|settings|labels|delete"),
+            ("POST /o/r/issues/7/dependency/add", "WebDependency o|r|issues|7|dependency|add"),
+            ("POST /o/r/issues/7/ref", "WebRef o|r|issues|7|ref"),
+        ] {
+            check(request, &format!("beside {expected}"));
+        }
+        for request in [
+            "DELETE /api/v1/repos/o/r/issues/7/dependencies",
+            "PATCH /api/v1/repos/o/r/branches/feature",
+            "POST /api/v1/repos/o/r/branches",
+            "PATCH /api/v1/repos/o/r",
+            "POST /o/r/issues/7/dependency/delete",
+            "POST /user/settings",
+            "GET /api/v1/repos/o/r/branches/feature",
         ] {
             check(request, "pass");
         }

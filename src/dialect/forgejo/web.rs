@@ -496,7 +496,7 @@ impl From<Fields> for Rest {
 }
 
 /// Body first, then query, as the tracker merges them.
-fn pairs(head: &Head<'_>, body: &[u8]) -> Result<Vec<(String, String)>, ParseError> {
+pub(super) fn pairs(head: &Head<'_>, body: &[u8]) -> Result<Vec<(String, String)>, ParseError> {
     let mut pairs = match content_type(head.headers) {
         Some(kind) if multipart::boundary(kind).is_some() => {
             multipart::read_fields(multipart::boundary(kind).unwrap_or_default(), body)?
@@ -529,7 +529,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 // === the sender ===
 
 /// The session's cookie and the proof that the form is the user's own, in the header whichever way it came.
-fn sender(headers: &HeaderMap, csrf: Option<String>) -> Result<Sender, ParseError> {
+pub(super) fn sender(headers: &HeaderMap, csrf: Option<String>) -> Result<Sender, ParseError> {
     let mut sender = Sender::default();
     let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if cookies.is_empty() {

@@ -144,7 +144,7 @@ impl Section {
         if let Some(new) = new {
             (note.resource, note.resource_id) = (Some(new.at), new.key);
         }
-        if !note.change.starts_with("create ") {
+        if !note.change.starts_with("create") {
             note.change.insert_str(0, "create ");
         }
         let id = note.id.clone();

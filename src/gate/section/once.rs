@@ -12,7 +12,7 @@ use super::terms::Leave;
 use super::{Ended, Fresh, Section, Stop};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
 use crate::admission::{self, By, OutsideEdit, Refused};
-use crate::dialect::{Address, Creation, Intent, Listed, WireRequest, WireResponse};
+use crate::dialect::{Address, Creation, Intent, Listed, Scope, WireRequest, WireResponse};
 use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, failpoint};
 use crate::model::{
     Actor, AttemptId, Caller, Code, Existing, Locator, Made, OnceEntry, OnceKey, Project, Rejection, ResourceKey,
@@ -31,7 +31,7 @@ struct Want<'r> {
 }
 
 /// What a creation is judged by.
-struct Survey<'r> {
+pub(super) struct Survey<'r> {
     wants: Vec<Want<'r>>,
     standing: Vec<Existing>,
     /// What is sent: a review is pinned to the commit that it was judged by.
@@ -55,7 +55,7 @@ struct Closed {
 }
 
 /// What a ruling makes of a request.
-enum Told {
+pub(super) enum Told {
     /// It goes on; what it remembers is what an observing rule, or one that does not bind a person, would have refused with.
     Sends(Leave),
     /// The second caller gets the first.
@@ -64,7 +64,7 @@ enum Told {
 }
 
 /// The keys that this request creates, entered in the ledger.
-type Entered = Vec<(OnceKey, AttemptId)>;
+pub(super) type Entered = Vec<(OnceKey, AttemptId)>;
 
 /// Pages of what exists that are read at most.
 const MOST_PAGES: usize = 100;
@@ -87,7 +87,7 @@ impl Section {
         let survey = match surveyed {
             Ok(survey) => survey,
             // What is only observed is never in the way.
-            Err(_) if !self.rules.once.iter().any(|rule| rule.what == creation.what() && rule.enforces(caller)) => {
+            Err(_) if !self.enforces_once(creation.what(), caller) => {
                 return self.create(caller, passage).await;
             }
             Err(stop) => return Err(stop),
@@ -100,12 +100,18 @@ impl Section {
         }
     }
 
+    /// Whether some rule may refuse this caller.
+    pub(super) fn enforces_once(&self, what: What, caller: &Caller) -> bool {
+        self.rules.once.iter().any(|rule| rule.what == what && rule.enforces(caller))
+    }
+
     /// What was asked, as the audit says it.
     pub(super) fn asked(&self) -> String {
         let creation = self.gate.ports.dialect.creation(&self.ask.intent, &self.gate.settings.closing);
         let guarded = self.ask.intent.change.to_string();
         match creation {
             Some(creation @ Creation::Review { .. }) => creation.to_string(),
+            _ if guarded.is_empty() && matches!(self.ask.intent.scope, Scope::Create(_)) => "create".to_owned(),
             _ => guarded,
         }
     }
@@ -144,7 +150,7 @@ impl Section {
         })
     }
 
-    async fn survey_pulls<'r>(
+    pub(super) async fn survey_pulls<'r>(
         &'r self,
         caller: &Caller,
         project: &Project,
@@ -298,7 +304,7 @@ impl Section {
     }
 
     /// A read with the caller's credential. What is not 200 goes back as it is, but for the tracker's own failures.
-    async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Stop> {
+    pub(super) async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Stop> {
         let answer = self.gate.ports.upstream.read(request).await;
         let (response, _) =
             answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
@@ -326,7 +332,12 @@ impl Section {
     }
 
     /// Judges by every rule. Where it may go on, all of its keys are in the ledger when this returns.
-    async fn rule(&self, survey: &Survey<'_>, caller: &Caller, passage: &Passage) -> Result<(Told, Entered), Stop> {
+    pub(super) async fn rule(
+        &self,
+        survey: &Survey<'_>,
+        caller: &Caller,
+        passage: &Passage,
+    ) -> Result<(Told, Entered), Stop> {
         let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
@@ -519,7 +530,7 @@ impl Section {
         Some({ found }.next())
     }
 
-    async fn settle_once(&self, entered: &Entered, outcome: Outcome) -> Result<(), LedgerError> {
+    pub(super) async fn settle_once(&self, entered: &Entered, outcome: Outcome) -> Result<(), LedgerError> {
         if entered.is_empty() {
             return Ok(());
         }
@@ -566,7 +577,7 @@ impl Section {
 }
 
 /// How a creation ended.
-enum Outcome {
+pub(super) enum Outcome {
     Made(Made),
     Not,
     Unknown,

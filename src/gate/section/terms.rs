@@ -115,6 +115,11 @@ impl Gate {
         }
     }
 
+    /// Whether the rule that is in the way refuses, or only observes.
+    pub(in crate::gate) fn enforces(rules: &Rules, barred: &Barred) -> bool {
+        mode(rules, barred) == Mode::Enforce
+    }
+
     /// What is said where a term does not hold.
     pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Locator) -> Rejection {
         match barred {

@@ -411,3 +411,37 @@ async fn only_what_the_forge_reads_as_closing_words_counts() {
     assert_eq!(forge.open_pulls(REPO), 3);
     e2e::stop_and_verify(gate, 2).await;
 }
+
+/// A closed pull request that is opened again is asked like one that is created.
+#[tokio::test]
+async fn a_second_one_is_not_opened_again_either() {
+    let forge = forge().await;
+    let gate = Setup::before(&forge.base_url()).config(&format!("{PULL}by = \"holder\"\n")).start().await;
+    let (mut one, mut other) = (gate.agent("agent-0"), gate.agent("agent-1"));
+    let issue = e2e::backlog_issue(&forge).number;
+    let text = format!("fixes #{issue}");
+    let state = |state: &str| Some(json!({ "state": state }));
+    let path = |number: &Value| format!("/api/v1/repos/{REPO}/pulls/{number}");
+    let first = open_pull(&mut one, &text).await.granted().json()["number"].clone();
+    one.call(Method::PATCH, &path(&first), state("closed")).await.granted();
+    let second = open_pull(&mut other, &text).await.granted().json()["number"].clone();
+    // By either path, since an issue's leads to a pull request as well.
+    for path in [path(&first), e2e::issue(first.as_u64().expect("a number"))] {
+        let refused = one.call(Method::PATCH, &path, state("open")).await;
+        refused.refused(409, "already_created");
+        assert_eq!(refused.json()["claimgate"]["holder"]["account"], "agent-1");
+    }
+    assert_eq!(forge.open_pulls(REPO), 1);
+    // What is open already, and what closes nothing, is no creation.
+    other.call(Method::PATCH, &path(&second), state("open")).await.granted();
+    other.call(Method::PATCH, &path(&second), state("closed")).await.granted();
+    // While somebody holds the issue, only the holder's.
+    other.claim(issue).await.granted();
+    one.call(Method::PATCH, &path(&first), state("open")).await.refused(409, "not_holder");
+    other.release(issue).await.granted();
+    one.call(Method::PATCH, &path(&first), state("open")).await.granted();
+    other.call(Method::PATCH, &path(&second), state("open")).await.refused(409, "already_created");
+    open_pull(&mut gate.agent("agent-2"), &text).await.refused(409, "already_created");
+    assert_eq!(forge.open_pulls(REPO), 1);
+    e2e::stop_and_verify(gate, 12).await;
+}

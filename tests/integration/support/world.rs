@@ -101,6 +101,8 @@ fn rules() -> Rules {
             working: statuses(["in-progress"]),
             consume: BTreeSet::new(),
             put_back: true,
+            edit_labels: claimgate::admission::Editors::Overriders,
+            dependencies_by: claimgate::admission::By::Anyone,
             moves: vec![starts, plans],
         },
         limits: Limits::none(),

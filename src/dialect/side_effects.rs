@@ -1,0 +1,233 @@
+//! Writes that change guarded state of items which they do not name: what is understood of them.
+//!
+//! Deleting a branch closes its pull requests, renaming a label moves whatever carries it. Such a write is judged, and then
+//! goes on as it came: nothing of it is written anew.
+
+use super::forgejo::side_effects::SideForm;
+use super::{Address, BulkRoute, Credential, Head, ParseError, Sender, WireRequest, WireResponse, Write};
+use crate::model::{Locator, Project};
+use std::fmt;
+
+/// Such a write, before its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideRoute {
+    pub(in crate::dialect) form: SideForm,
+    /// Of the path, decoded once.
+    pub(in crate::dialect) segments: Vec<String>,
+}
+
+/// Such a write, once understood.
+#[derive(Clone, Debug)]
+pub struct SideWrite {
+    /// What it does beside.
+    pub effect: SideEffect,
+    /// Who sends it, where that is a session of the web interface.
+    pub sender: Option<Sender>,
+}
+
+/// What a write does to items that it does not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SideEffect {
+    /// Deletes a branch: closes the open pull requests from it and into it.
+    DeleteBranch {
+        /// Of this repository.
+        project: Project,
+        /// Its name.
+        branch: String,
+    },
+    /// Deletes the branch that a finished pull request came from: closes the others from it and into it.
+    CleanUp {
+        /// The pull request.
+        pull: Address,
+    },
+    /// Deletes a repository: its items end, and the open pull requests from it are closed.
+    DeleteRepository {
+        /// The repository.
+        project: Project,
+    },
+    /// Changes a label wherever it is.
+    EditLabel {
+        /// Whose label.
+        owner: LabelOwner,
+        /// The label.
+        label: u64,
+        /// How.
+        edit: LabelEdit,
+    },
+    /// Makes an item depend on another, which keeps it from being closed.
+    AddDependency {
+        /// The item that cannot be closed then.
+        item: Address,
+    },
+    /// Files a new item by a form.
+    File {
+        /// In this repository.
+        project: Project,
+    },
+    /// Names the branch whose pushes may close an item.
+    EditRef {
+        /// The item.
+        item: Address,
+        /// The branch, as the tracker spells it.
+        wanted: String,
+    },
+}
+
+/// Whose labels they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelOwner {
+    /// A repository's.
+    Project(Project),
+    /// An organisation's.
+    Organisation(String),
+}
+
+/// What becomes of a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelEdit {
+    /// It goes.
+    Delete,
+    /// What is named changes.
+    Change {
+        /// Its name.
+        name: Option<String>,
+        /// Whether it excludes others of its scope.
+        exclusive: Option<bool>,
+        /// Whether it is put away.
+        archived: Option<bool>,
+    },
+}
+
+/// A label as a read shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelState {
+    /// As spelled there.
+    pub name: String,
+    /// Whether it excludes others of its scope.
+    pub exclusive: bool,
+    /// Whether it is put away.
+    pub archived: bool,
+}
+
+/// An open pull request and its branches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullBranches {
+    /// Where it is.
+    pub at: Locator,
+    /// The repository and the branch that it comes from; none: they are gone.
+    pub head: Option<(Project, String)>,
+    /// The branch of its own repository that it goes into.
+    pub base: String,
+}
+
+/// One page of pull requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedPulls {
+    /// Those that could be read.
+    pub pulls: Vec<PullBranches>,
+    /// How many rows the page had.
+    pub rows: usize,
+    /// How many there are on all pages, where the tracker says so.
+    pub total: Option<usize>,
+}
+
+/// The part of a dialect that is about side effects.
+pub trait SideEffects {
+    /// What the write does beside; none: nothing that anybody guards.
+    fn parse_side(&self, route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideWrite>, ParseError>;
+
+    /// What an edit of an item says about whose push may close it, if it says anything.
+    fn edits_ref(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
+
+    /// The new item that a form files, if it files one.
+    fn files_item(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
+
+    /// A read of a repository.
+    fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest;
+
+    /// The repository of which the one that was read is a fork. `None`: the answer cannot be used.
+    fn parent(&self, response: &WireResponse) -> Option<Option<Project>>;
+
+    /// The branches of a pull request that was read.
+    fn branches(&self, project: &Project, response: &WireResponse) -> Option<PullBranches>;
+
+    /// What a page of a repository's open pull requests showed.
+    fn listed_branches(&self, project: &Project, response: &WireResponse) -> Option<ListedPulls>;
+
+    /// A read of a label.
+    fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> WireRequest;
+
+    /// What that read showed.
+    fn label(&self, response: &WireResponse) -> Option<LabelState>;
+
+    /// The branch whose pushes may close the item that was read.
+    fn shown_ref(&self, response: &WireResponse) -> Option<String>;
+}
+
+// === impl SideRoute, SideEffect, LabelEdit ===
+
+impl SideRoute {
+    /// Whether it only adds a dependency.
+    pub fn is_dependency(&self) -> bool {
+        matches!(self.form, SideForm::DependOn | SideForm::Block | SideForm::WebDependency)
+    }
+}
+
+impl SideEffect {
+    /// The repository that it is about; none: an organisation's.
+    pub fn project(&self) -> Option<Project> {
+        match self {
+            Self::DeleteBranch { project, .. }
+            | Self::DeleteRepository { project }
+            | Self::File { project }
+            | Self::EditLabel { owner: LabelOwner::Project(project), .. } => Some(project.clone()),
+            Self::EditLabel { owner: LabelOwner::Organisation(_), .. } => None,
+            Self::CleanUp { pull: item } | Self::AddDependency { item } | Self::EditRef { item, .. } => {
+                Some(item.project())
+            }
+        }
+    }
+}
+
+impl LabelEdit {
+    /// What it changes of this label besides colour and description.
+    pub fn changes(&self, label: &LabelState) -> bool {
+        match self {
+            Self::Delete => true,
+            Self::Change { name, exclusive, archived } => {
+                name.as_ref().is_some_and(|name| *name != label.name)
+                    || exclusive.is_some_and(|exclusive| exclusive != label.exclusive)
+                    || archived.is_some_and(|archived| archived != label.archived)
+            }
+        }
+    }
+
+    /// What the label is called afterwards.
+    pub fn name<'a>(&'a self, label: &'a LabelState) -> Option<&'a str> {
+        match self {
+            Self::Delete => None,
+            Self::Change { name, .. } => Some(name.as_deref().unwrap_or(&label.name)),
+        }
+    }
+}
+
+/// For the audit.
+impl fmt::Display for SideEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeleteBranch { project, branch } => write!(f, "delete branch {branch} of {project}"),
+            Self::CleanUp { pull } => write!(f, "delete the branch of {}", pull.locator()),
+            Self::DeleteRepository { project } => write!(f, "delete repository {project}"),
+            Self::EditLabel { owner, label, edit } => {
+                let what = if *edit == LabelEdit::Delete { "delete" } else { "edit" };
+                match owner {
+                    LabelOwner::Project(project) => write!(f, "{what} label #{label} of {project}"),
+                    LabelOwner::Organisation(name) => write!(f, "{what} label #{label} of organisation {name}"),
+                }
+            }
+            Self::File { project } => write!(f, "create in {project}"),
+            Self::AddDependency { item } => write!(f, "make {} depend on another", item.locator()),
+            Self::EditRef { item, wanted } => write!(f, "set ref of {} to {wanted:?}", item.locator()),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A closed pull request that is opened again: asked like one that is created.
+//!
+//! Its entry under each `[[once]]` rule is durable before the item's own write begins, keeps its keys closed while that is
+//! under way, and is settled by how it ended. The turns of the issues that it closes are let go before the pull request's own
+//! is taken, so that no two requests wait for each other.
+
+use super::super::passage::Passage;
+use super::super::{Answered, Reply};
+use super::once::{Outcome, Told};
+use super::{Ended, Section, Stop};
+use crate::dialect::{Address, WireResponse};
+use crate::effect::Decision;
+use crate::model::{Caller, Code, Existing, Made, OpenState, Rejection, What};
+
+impl Section {
+    /// Whether the write opens an item.
+    pub(super) fn reopens(&self) -> bool {
+        self.ask.intent.change.state == Some(OpenState::Open) && !self.ask.operator
+    }
+
+    pub(super) async fn reopen(&self, address: &Address, caller: &Caller, passage: &Passage) -> Ended {
+        let Some((made, closes)) = self.closed_pull(address).await? else {
+            return self.item_wherever(address, caller, passage).await;
+        };
+        let surveyed = self.survey_pulls(caller, &address.project(), &closes).await;
+        let survey = match surveyed {
+            Ok(survey) => survey,
+            // What is only observed is never in the way.
+            Err(_) if !self.enforces_once(What::Pull, caller) => {
+                return self.item_wherever(address, caller, passage).await;
+            }
+            Err(stop) => return Err(stop),
+        };
+        let (told, entered) = self.rule(&survey, caller, passage).await?;
+        drop(survey);
+        match told {
+            Told::Refused(rejection) => return Err(Stop::Refuse(Box::new(rejection))),
+            Told::First(first) => return Err(Stop::Refuse(Box::new(self.there_is_another(&first)))),
+            Told::Sends(_) => {}
+        }
+        let ended = self.item_wherever(address, caller, passage).await;
+        // Where this cannot be written its entry stands as sent, and a read will tell.
+        drop(self.settle_once(&entered, outcome(&ended, made)).await);
+        ended
+    }
+
+    /// The pull request, if it is one, and closed; and the issues that it would close.
+    async fn closed_pull(&self, address: &Address) -> Result<Option<(Made, Vec<Address>)>, Stop> {
+        let dialect = &self.gate.ports.dialect;
+        let response: WireResponse = match self.fetch(dialect.observe_pull(address, &self.ask.credential)).await {
+            Ok(response) => response,
+            // An issue, or not for this caller's eyes: its own read tells.
+            Err(Stop::Tracker(_)) => return Ok(None),
+            Err(stop) => return Err(stop),
+        };
+        let pull = dialect.closed_pull(address, &response, &self.gate.settings.closing);
+        Ok(pull.filter(|(_, closes)| !closes.is_empty()))
+    }
+
+    /// A representation of another pull request is no answer to an edit of this one.
+    fn there_is_another(&self, first: &Existing) -> Rejection {
+        let at = self.locator();
+        let message = format!(
+            "{at} closes an issue for which {} has an open pull request already: {}; work on that one",
+            first.author, first.made.url
+        );
+        let rejection = Rejection::of_request(Code::AlreadyCreated, message);
+        Rejection { resource: Some(at), holder: Some(first.author.clone()), since: Some(first.since), ..rejection }
+    }
+}
+
+/// Whether the pull request is open now.
+fn outcome(ended: &Ended, made: Made) -> Outcome {
+    let Ok(Reply { decision, code, answer, .. }) = ended else { return Outcome::Not };
+    match answer {
+        _ if *code == Some(Code::OutcomeUnknown) => Outcome::Unknown,
+        Answered::Tracker(response) if response.status.is_success() && *decision != Decision::Reject => {
+            Outcome::Made(made)
+        }
+        Answered::Tracker(_) | Answered::Refused(_) => Outcome::Not,
+    }
+}
