@@ -65,7 +65,7 @@
 //!   `Clone`, and the send of a write to an existing item consumes one. A creation has none: nobody can race for an item
 //!   that does not exist. What a `[[once]]` rule is about is entered in the ledger under its key instead.
 //! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
-//!   turn), for what may be a little old (credential to account), and for who has lately been a reader; in two files
+//!   turn), for what may be a little old (credential to account), and for what a credential was shown just now; in two files
 //!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.
 //!   The lists that claim-next offers from are hints: each of its claims is decided like any other.
 //! - **Nothing retries a send.** The port's `send` is called in two places, `gate/section.rs` and, for a new item,

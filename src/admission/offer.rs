@@ -125,6 +125,7 @@ mod tests {
         Snapshot {
             key: ResourceKey::new("7"),
             locator: Locator::new("o", "r", 7),
+            kind: crate::model::ItemKind::Issue,
             assignees: assignees.iter().map(|login| Login::new(login)).collect(),
             labels: labels.collect(),
             state: OpenState::Open,

@@ -15,6 +15,16 @@ pub enum Term {
     Alone(Take),
 }
 
+impl Term {
+    /// What it takes, if it takes something.
+    pub fn take(&self) -> Option<&Take> {
+        match self {
+            Self::Alone(take) => Some(take),
+            Self::Within(_) => None,
+        }
+    }
+}
+
 /// A term that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Barred {

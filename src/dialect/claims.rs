@@ -1,7 +1,7 @@
 //! What the gate asks of a tracker when it looks for work itself: the claims API.
 
 use super::{Address, Credential, Intent, ParseError, WireRequest, WireResponse};
-use crate::model::{Login, Project, Snapshot};
+use crate::model::{ItemKind, Login, Project, Snapshot};
 use std::collections::BTreeSet;
 
 /// In which order items are looked at. A tracker sorts by no more than this.
@@ -68,6 +68,12 @@ pub trait FindWork {
 
     /// A write that leaves exactly this account assigned.
     fn assign(&self, address: &Address, login: &Login) -> Intent;
+
+    /// A read of a few items of this kind, by which it shows whether the credential may read any.
+    fn show_kind(&self, project: &Project, kind: ItemKind, credential: &Credential) -> WireRequest;
+
+    /// Whether an answer of success to it proves that; `false` where it would be the same if there were none.
+    fn is_shown(&self, kind: ItemKind, response: &WireResponse) -> bool;
 
     /// A read of one page of a repository's open issues; pages begin with 1.
     fn list_open(&self, filter: &Filter, page: usize, credential: &Credential) -> WireRequest;

@@ -28,7 +28,7 @@ pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
 use crate::model::{
-    Change, Code, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
+    Change, Code, ItemKind, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
 };
 use forgejo::routes::WriteForm;
 use http::{HeaderMap, Method};
@@ -72,6 +72,8 @@ pub enum Route {
         project: Project,
         /// The item.
         address: Option<Address>,
+        /// What a 2xx answer shows.
+        shows: Shows,
     },
     /// May change a guarded field: its body must be read.
     Write(Write),
@@ -84,6 +86,17 @@ pub enum Route {
     SideEffect(SideRoute),
     /// Not understood, and therefore not sent.
     Refuse(ParseError),
+}
+
+/// What a 2xx answer to a read proves that the tracker shows to whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// The item that the read names, whose kind the request does not say.
+    Item,
+    /// Items of this kind.
+    Items(ItemKind),
+    /// What lies beside items, or items of a kind that the tracker chose: nothing that can be told from the request.
+    Beside,
 }
 
 /// A write that may change a guarded field.
@@ -338,6 +351,11 @@ impl Intent {
     /// Whether the request asks for more than the guarded fields: another title, say.
     pub fn asks_more(&self) -> bool {
         !self.rest.is_empty()
+    }
+
+    /// What kind of item it makes, if it makes one.
+    pub fn kind_made(&self) -> ItemKind {
+        if self.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue }
     }
 
     /// With the labels to be there named by id, as far as they are known: a tracker looks names up in its own way, and

@@ -158,6 +158,13 @@ pub(super) async fn create(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let fields = call.bind(&CREATE);
     let by = call.by()?;
+    let reads_issues = {
+        let state = call.state();
+        state.can_read_issues(&state.repos[&repo], call.user())
+    };
+    if !reads_issues {
+        return Err(call.not_found());
+    }
     let fields = fields?;
     let title = fields.text("title").unwrap_or("").trim().to_owned();
     if title.is_empty() {

@@ -12,6 +12,7 @@ mod unread;
 
 use super::crowd::{Crowded, Place};
 use super::passage::Passage;
+use super::reads::ReadAccess;
 use super::restore::address_of;
 use super::section::notes::authority;
 use super::section::{SETTLE_AGAIN, first_allowed};
@@ -20,7 +21,8 @@ use crate::admission::{Outcome, Rules, Step, Web};
 use crate::dialect::{Address, Bulk, Credential, Items, Listing, ReadOutcome, WireResponse};
 use crate::effect::{Authority, Command, Decision, LedgerError, Note};
 use crate::model::{
-    Account, Actor, AttemptId, Boot, Caller, Code, Fingerprint, Locator, Login, Rejection, ResourceKey, Snapshot,
+    Account, Actor, AttemptId, Boot, Caller, Code, Fingerprint, ItemKind, Locator, Login, Rejection, ResourceKey,
+    Snapshot,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,7 +132,7 @@ impl BulkSection {
         let bulk = &self.ask.bulk;
         let print = self.gate.ports.identify.fingerprint(&bulk.sender.session);
         let known = !bulk.sender.session.is_anonymous();
-        if known && self.gate.reads.is_reader(&print, &bulk.project) {
+        if known && self.gate.reads.has_seen(&print, ReadAccess::Page(bulk.project.clone()), self.ask.arrived) {
             return Ok(());
         }
         for request in self.gate.ports.dialect.prove_reader(bulk) {
@@ -142,7 +144,8 @@ impl BulkSection {
             }
         }
         if known {
-            self.gate.reads.learn_reader(&print, &bulk.project);
+            let page = ReadAccess::Page(bulk.project.clone());
+            self.gate.reads.learn_access(&print, page, self.gate.ports.clock.boot());
         }
         Ok(())
     }
@@ -235,7 +238,8 @@ impl BulkSection {
                 break;
             }
             for (key, address) in items {
-                self.gate.reads.learn_key(&address.locator(), &key).await;
+                let kind = if address.pull { ItemKind::Pull } else { ItemKind::Issue };
+                self.gate.reads.learn_key(&address.locator(), &key, kind).await;
                 if keys.contains(&key) {
                     places.insert(key, address);
                 }
@@ -314,7 +318,7 @@ impl BulkSection {
             let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
             match self.gate.ports.dialect.read(&address, &response) {
                 ReadOutcome::Item(seen) => {
-                    self.gate.reads.learn_key(&seen.locator, &seen.key).await;
+                    self.gate.reads.learn_key(&seen.locator, &seen.key, seen.kind).await;
                     return Ok(Fresh { began, seen });
                 }
                 ReadOutcome::Moved(to) => address = to,
@@ -438,7 +442,8 @@ impl Gate {
     pub(super) fn place_of_form(&self, bulk: &Bulk) -> Result<Arc<Place>, Crowded> {
         let (identify, sender) = (&self.ports.identify, &bulk.sender);
         let print = identify.fingerprint(&sender.session);
-        let signed_in = !sender.session.is_anonymous() && self.reads.is_reader(&print, &bulk.project);
+        let signed_in = !sender.session.is_anonymous()
+            && self.reads.has_seen_lately(&print, ReadAccess::Page(bulk.project.clone()));
         if !signed_in || identify.known(&identify.fingerprint(&sender.credential)).is_some() {
             return self.place(&sender.credential, None);
         }

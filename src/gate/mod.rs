@@ -11,6 +11,7 @@ mod claims;
 mod crowd;
 mod labels;
 mod lanes;
+mod leases;
 mod passage;
 mod proviso;
 mod reads;
@@ -117,6 +118,7 @@ pub struct Gate {
     warned: moka::sync::Cache<Login, ()>,
     renewals: Renewals,
     heard: singleton::Unwritten,
+    leases: leases::Leases,
     hints: watch::Hints,
     sight: watch::Sight,
     under_way: AtomicUsize,
@@ -236,6 +238,7 @@ impl Gate {
             warned: moka::sync::Cache::new(MOST_ACCOUNTS),
             renewals: Renewals::default(),
             heard: singleton::Unwritten::default(),
+            leases: leases::Leases::default(),
             hints: watch::Hints::default(),
             sight: watch::Sight::default(),
             under_way: AtomicUsize::new(0),

@@ -1,28 +1,46 @@
-//! What the gate has learnt of reads: which path is which item, and who may read where.
+//! What the gate has learnt of reads: which path is which item, and which credential the tracker has just let read what.
 //!
-//! Neither is ever what a decision rests on. A path's item is checked again under
-//! the item's turn; that a credential could read a repository lately only lets
-//! it share a refusal that somebody else's read already justifies (manual: walk).
+//! Neither is ever what a decision rests on. A path's item is checked again under the item's turn. That the tracker has
+//! just shown a credential items of that kind in that project only lets it share a refusal that somebody else's read
+//! already justifies: who may read pull requests may be kept from the issues beside them, and who could read a minute ago
+//! may not any more (manual: walk).
 
-use crate::model::{Fingerprint, Locator, Project, ResourceKey};
+use super::Gate;
+use crate::dialect::{Credential, WireResponse};
+use crate::model::{Boot, Fingerprint, ItemKind, Locator, Project, ResourceKey, Snapshot};
 use moka::future::Cache;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Reads {
-    /// Path to immutable id.
-    keys: Cache<Locator, ResourceKey>,
+    /// Path to immutable id, and what kind of item that is.
+    keys: Cache<Locator, (ResourceKey, ItemKind)>,
     /// The same the other way round, for requests that name items by id.
     places: Cache<ResourceKey, Locator>,
-    /// Credentials that lately got a 2xx on an issue or pull of a repository.
-    readers: moka::sync::Cache<(Fingerprint, Project), tokio::time::Instant>,
+    /// What each credential was last shown, and when, microseconds since boot.
+    shown: moka::sync::Cache<(Fingerprint, ReadAccess), Arc<AtomicU64>>,
+}
+
+/// What the tracker showed to a credential, by a 2xx answer to a read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReadAccess {
+    /// This item.
+    Item(Locator),
+    /// Items of this kind in this project: one of them, or a list of them.
+    Kind(Project, ItemKind),
+    /// Something about the items of this project, whatever of them the tracker lets it see.
+    Project(Project),
+    /// The page of the web interface on which a form about this project stands.
+    Page(Project),
 }
 
 const MOST_KEYS: u64 = 200_000;
-const MOST_READERS: u64 = 100_000;
-/// "Lately".
-const READER_FOR: Duration = Duration::from_mins(10);
-const NOTED_EACH: Duration = Duration::from_mins(1);
+const MOST_ACCESSES: u64 = 100_000;
+const ACCESS_KEPT: Duration = Duration::from_mins(10);
+/// How long before a request came its credential may have been shown something, to be told of it without a read of its own.
+const JUST_NOW: Duration = Duration::from_secs(2);
 
 // === impl Reads ===
 
@@ -31,28 +49,35 @@ impl Default for Reads {
         Self {
             keys: Cache::new(MOST_KEYS),
             places: Cache::new(MOST_KEYS),
-            readers: moka::sync::Cache::builder().max_capacity(MOST_READERS).time_to_live(READER_FOR).build(),
+            shown: moka::sync::Cache::builder().max_capacity(MOST_ACCESSES).time_to_idle(ACCESS_KEPT).build(),
         }
     }
 }
 
 impl Reads {
+    /// The item at a path.
     pub(super) async fn key(&self, locator: &Locator) -> Option<ResourceKey> {
-        self.keys.get(locator).await
+        self.keys.get(locator).await.map(|(key, _)| key)
+    }
+
+    async fn kind(&self, locator: &Locator) -> Option<ItemKind> {
+        self.keys.get(locator).await.map(|(_, kind)| kind)
     }
 
     /// The item at a path; of many who ask at once, one reads.
     pub(super) async fn key_or<E: Clone + Send + Sync + 'static>(
         &self,
         locator: &Locator,
-        read: impl Future<Output = Result<ResourceKey, E>>,
+        read: impl Future<Output = Result<(ResourceKey, ItemKind), E>>,
     ) -> Result<ResourceKey, E> {
-        self.keys.try_get_with_by_ref(locator, read).await.map_err(|error| E::clone(&error))
+        let found = self.keys.try_get_with_by_ref(locator, read).await;
+        found.map(|(key, _)| key).map_err(|error| E::clone(&error))
     }
 
-    pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey) {
-        if self.keys.get(locator).await.as_ref() != Some(key) {
-            self.keys.insert(locator.clone(), key.clone()).await;
+    pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey, kind: ItemKind) {
+        let known = (key.clone(), kind);
+        if self.keys.get(locator).await.as_ref() != Some(&known) {
+            self.keys.insert(locator.clone(), known).await;
             self.places.insert(key.clone(), locator.clone()).await;
         }
     }
@@ -70,16 +95,103 @@ impl Reads {
         self.keys.invalidate(locator).await;
     }
 
-    /// Noted anew only now and then: a write to the cache costs more than all else about it.
-    pub(super) fn learn_reader(&self, credential: &Fingerprint, project: &Project) {
-        let reader = (credential.clone(), project.clone());
-        let now = tokio::time::Instant::now();
-        if self.readers.get(&reader).is_none_or(|noted| now.duration_since(noted) > NOTED_EACH) {
-            self.readers.insert(reader, now);
+    /// The tracker has just shown this to the credential.
+    pub(super) fn learn_access(&self, credential: &Fingerprint, access: ReadAccess, now: Boot) {
+        let project = match &access {
+            ReadAccess::Item(at) => Some(&at.project),
+            ReadAccess::Kind(project, _) => Some(project),
+            ReadAccess::Project(_) | ReadAccess::Page(_) => None,
+        };
+        if let Some(project) = project.cloned() {
+            self.learn_access(credential, ReadAccess::Project(project), now);
         }
+        // An entry is made once; a write to the cache costs more than all else about it.
+        let at = self.shown.get_with((credential.clone(), access), || Arc::new(AtomicU64::new(now.0)));
+        at.fetch_max(now.0, Ordering::Relaxed);
     }
 
-    pub(super) fn is_reader(&self, credential: &Fingerprint, project: &Project) -> bool {
-        self.readers.contains_key(&(credential.clone(), project.clone()))
+    /// The tracker has just shown this item to the credential, and with it that it shows it items of that kind.
+    pub(super) fn learn_item(&self, credential: &Fingerprint, seen: &Snapshot, now: Boot) {
+        self.learn_access(credential, ReadAccess::Kind(seen.locator.project.clone(), seen.kind), now);
+    }
+
+    /// Whether the tracker showed the credential this since the request came, or just before.
+    pub(super) fn has_seen(&self, credential: &Fingerprint, access: ReadAccess, arrived: Boot) -> bool {
+        self.shown.get(&(credential.clone(), access)).is_some_and(|at| is_just_now(&at, arrived))
+    }
+
+    /// Whether the tracker showed the credential this not long ago. Says nothing of what it may be told.
+    pub(super) fn has_seen_lately(&self, credential: &Fingerprint, access: ReadAccess) -> bool {
+        self.shown.contains_key(&(credential.clone(), access))
+    }
+
+    /// Whether the credential may be told of this item by what others have read of it.
+    pub(super) fn may_share(&self, credential: &Fingerprint, seen: &Snapshot, arrived: Boot) -> bool {
+        self.has_seen(credential, ReadAccess::Kind(seen.locator.project.clone(), seen.kind), arrived)
+            || self.has_seen(credential, ReadAccess::Item(seen.locator.clone()), arrived)
+    }
+
+    /// The same of the item at a place, as far as it is known what kind of item that is.
+    pub(super) async fn may_share_at(&self, credential: &Fingerprint, locator: &Locator, arrived: Boot) -> bool {
+        let of_kind = match self.kind(locator).await {
+            Some(kind) => self.has_seen(credential, ReadAccess::Kind(locator.project.clone(), kind), arrived),
+            None => false,
+        };
+        of_kind || self.has_seen(credential, ReadAccess::Item(locator.clone()), arrived)
+    }
+}
+
+fn is_just_now(at: &AtomicU64, arrived: Boot) -> bool {
+    Boot(at.load(Ordering::Relaxed)) + JUST_NOW >= arrived
+}
+
+/// What a credential was found to be shown.
+pub(super) enum Proof {
+    /// Items of that kind.
+    Shown,
+    /// The project, and no item of that kind: there may be none, or none for this credential.
+    Empty,
+    /// Nothing: the tracker's own answer.
+    Denied(Box<WireResponse>),
+    /// The project is elsewhere.
+    Moved,
+    /// The tracker could not be asked.
+    Unreadable(String),
+}
+
+impl Gate {
+    /// Whether the tracker shows the credential items of this kind: by what it has just been shown, else by a read.
+    pub(super) async fn prove_kind(
+        &self,
+        project: &Project,
+        kind: ItemKind,
+        credential: &Credential,
+        arrived: Boot,
+    ) -> Proof {
+        let print = self.ports.identify.fingerprint(credential);
+        let access = ReadAccess::Kind(project.clone(), kind);
+        if self.reads.has_seen(&print, access.clone(), arrived) {
+            return Proof::Shown;
+        }
+        let started = tokio::time::Instant::now();
+        let answer = self.ports.upstream.read(self.ports.dialect.show_kind(project, kind, credential)).await;
+        self.ports.metrics.upstream_took("prove", started.elapsed());
+        let response = match answer {
+            Ok((response, _)) => response,
+            Err(error) => return Proof::Unreadable(error.to_string()),
+        };
+        match response.status.as_u16() {
+            200 if self.ports.dialect.is_shown(kind, &response) => {
+                self.reads.learn_access(&print, access, self.ports.clock.boot());
+                Proof::Shown
+            }
+            200 => {
+                self.reads.learn_access(&print, ReadAccess::Project(project.clone()), self.ports.clock.boot());
+                Proof::Empty
+            }
+            300..=399 => Proof::Moved,
+            400..=499 => Proof::Denied(Box::new(response)),
+            status => Proof::Unreadable(format!("the tracker answered {status}")),
+        }
     }
 }

@@ -26,7 +26,7 @@ pub(super) mod notes;
 mod once;
 mod reading;
 mod reopening;
-mod terms;
+pub(super) mod terms;
 
 pub(super) struct Section {
     gate: Arc<Gate>,
@@ -142,7 +142,6 @@ impl Section {
     async fn walk(&self, passage: &Passage) -> Ended {
         // Who asks, as the tracker sees it.
         let caller = self.identify().await?;
-        self.gate.hear(&caller.actor, &self.ask.intent.scope.project());
         // Nobody has more than its share of what all wait for.
         self.take_place(&caller)?;
         // What some rule may allow only once.
@@ -170,6 +169,8 @@ impl Section {
     async fn item(&self, address: &Address, caller: &Caller, passage: &Passage) -> Ended {
         // Which item: by its immutable id, never by its path.
         let (key, mut fresh) = self.resolve(address, caller).await?;
+        // The tracker shows it the item: from here on it is one who may be told, and is heard of.
+        self.gate.hear(&caller.actor, &address.project());
         // Its turn, first come, first served.
         let queued = tokio::time::Instant::now();
         let turn = self.enter(&key, address).await?;
@@ -336,7 +337,7 @@ impl Section {
         let held = seen.record.holding.as_ref();
         let settled = seen.record.doubts.is_empty()
             && !held.is_some_and(|held| is_nameless_self(&held.actor, caller))
-            && self.gate.reads.is_reader(&caller.credential, &seen.seen.locator.project)
+            && self.gate.reads.may_share(&caller.credential, &seen.seen, self.ask.arrived)
             && admission::outside_edit(&seen.record, &seen.seen, &self.rules, now).is_none();
         let change = &self.ask.intent.change;
         let labels = match &change.labels {
@@ -480,7 +481,9 @@ impl Section {
         let command = self.command(at.key, &fresh.seen.locator, step, Some(note));
         let locator = fresh.seen.locator.clone();
         match self.commit_on_terms(at, command, noop.kind, &noop.ownership).await {
-            Ok((record, observed)) => {
+            Ok((record, observed, lease)) => {
+                // Nothing was sent, so that nobody knows whether the caller may write: it is not at work by this.
+                self.gate.give_back(lease).await;
                 let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
                 let after = After { begun: false, ..at.after(record.as_ref()) };
                 if let Some(record) = record {
@@ -515,8 +518,8 @@ impl Section {
         let step = Step::Send { attempt: at.attempt.clone(), plan: permit.plan().clone() };
         let command = self.command(at.key, &locator, step, None);
         let plan = permit.plan();
-        let (record, observed) = match self.commit_on_terms(at, command, plan.kind, &plan.ownership).await {
-            Ok((record, also)) => (record, observed.or(also)),
+        let (record, observed, lease) = match self.commit_on_terms(at, command, plan.kind, &plan.ownership).await {
+            Ok((record, also, lease)) => (record, observed.or(also), lease),
             Err(LedgerError::Refused(Refused::Barred(barred))) => return Ok(self.barred(at, fresh, &barred).await),
             Err(error) => return self.not_sending(at, &locator, error).await,
         };
@@ -536,7 +539,11 @@ impl Section {
                 tracing::warn!(upstream.error = why, resource = %locator, "no certain answer");
                 (Answer::Uncertain, None)
             }
-            Err(error) => return self.not_sent(at, &locator, &error).await,
+            Err(error) => {
+                let ended = self.not_sent(at, &locator, &error).await;
+                self.gate.give_back(lease).await;
+                return ended;
+            }
         };
         failpoint::reach("answered");
         let back = self.read_back(&fresh.address, &fresh.seen.key, status, response.as_ref()).await;
@@ -549,7 +556,12 @@ impl Section {
             by_holder,
             &self.rules.workflow,
         );
-        Ok(self.settle(at, &locator, permit, outcome, response, back, observed).await)
+        let refused = matches!(outcome, Outcome::Refused { .. });
+        let reply = self.settle(at, &locator, permit, outcome, response, back, observed).await;
+        if refused {
+            self.gate.give_back(lease).await;
+        }
+        Ok(reply)
     }
 
     async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {

@@ -289,7 +289,7 @@ impl SideSection {
             let step = TenureStep::Take(vec![take]);
             match self.gate.ports.ledger.change_tenure(step, self.gate.ports.clock.now()).await {
                 Err(LedgerError::Refused(Refused::Barred(barred))) if Gate::enforces(&self.rules, &barred) => {
-                    return Err(Stop::Refuse(Box::new(Gate::refused_by(&barred, &locator(&self.ask)))));
+                    return Err(Stop::Refuse(Box::new(Gate::refused_by(&barred, &locator(&self.ask), &[]))));
                 }
                 Ok(_) | Err(LedgerError::Refused(_)) => {}
                 Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator(&self.ask), &error.to_string()))),

@@ -3,13 +3,14 @@
 //! Being heard of is noted in memory, without a wait, and written down now and then; a write of a rival carries what is
 //! not written down yet into its own transaction, so that nobody loses a project between two flushes.
 
+use super::reads::{Proof, ReadAccess};
 use super::{Gate, OperatorWord};
 use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note};
-use crate::model::{Actor, Caller, Instance, Project, Tenure, Time};
+use crate::model::{Account, Actor, Boot, Caller, Instance, ItemKind, Project, Tenure, Time};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -30,7 +31,14 @@ pub enum TenureError {
 
 /// Who was heard of in a project of which rule, since it was last written down.
 #[derive(Debug, Default)]
-pub(super) struct Unwritten(Mutex<Places>);
+pub(super) struct Unwritten(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    places: Places,
+    /// How often each account is among them.
+    of_account: HashMap<Account, usize>,
+}
 
 type Place = (String, Project);
 type Places = HashMap<Place, HashMap<Actor, Heard>>;
@@ -40,43 +48,58 @@ const MOST_PLACES: usize = 10_000;
 /// Agents of one class in one project, of all accounts and of one. Their names are what they call themselves.
 const MOST_AGENTS: usize = 1_000;
 const MOST_OF_ACCOUNT: usize = 100;
+/// Agents of one account in all projects: one account does not fill all places.
+const MOST_NOTES_OF_ACCOUNT: usize = 1_000;
 
 // === impl Unwritten ===
 
 impl Unwritten {
     fn note(&self, place: Place, actor: &Actor, at: Time, idle: Duration) {
         // One that is being emptied is not waited for: the agent will be heard of again.
-        let Ok(mut places) = self.0.try_lock() else { return };
-        if places.len() >= MOST_PLACES && !places.contains_key(&place) {
+        let Ok(mut noted) = self.0.try_lock() else { return };
+        let Noted { places, of_account } = &mut *noted;
+        if let Some(heard) = places.get_mut(&place).and_then(|agents| agents.get_mut(actor)) {
+            return heard.again(at, idle);
+        }
+        let own = of_account.entry(actor.account.clone()).or_default();
+        if *own >= MOST_NOTES_OF_ACCOUNT || (places.len() >= MOST_PLACES && !places.contains_key(&place)) {
             return;
         }
         let agents = places.entry(place).or_default();
-        if let Some(heard) = agents.get_mut(actor) {
-            heard.again(at, idle);
-        } else if has_room(agents, actor) {
+        let before = agents.len();
+        if has_room(agents, actor) {
             agents.insert(actor.clone(), Heard::once(actor.clone(), at));
+            *own += agents.len().saturating_sub(before);
         }
     }
 
     fn of(&self, place: &Place) -> Vec<Heard> {
-        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(place).into_iter().flat_map(HashMap::values).cloned().collect()
+        self.lock().places.get(place).into_iter().flat_map(HashMap::values).cloned().collect()
     }
 
     fn all(&self) -> Places {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().places.clone()
     }
 
     /// Forgets what has been written down, and nothing that was noted since.
     fn forget(&self, written: &Places) {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.lock();
         for (place, agents) in written {
-            let Some(left) = places.get_mut(place) else { continue };
+            let Some(left) = noted.places.get_mut(place) else { continue };
             left.retain(|actor, heard| agents.get(actor) != Some(heard));
             if left.is_empty() {
-                places.remove(place);
+                noted.places.remove(place);
             }
         }
+        let mut of_account = HashMap::new();
+        for actor in noted.places.values().flat_map(HashMap::keys) {
+            *of_account.entry(actor.account.clone()).or_default() += 1;
+        }
+        noted.of_account = of_account;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,17 +152,32 @@ impl Gate {
     }
 
     async fn write_heard(&self, rules: &Rules) -> Result<(), LedgerError> {
-        let heard = self.heard.all();
-        let (tenures, now) = (self.ports.ledger.tenures().await?, self.ports.clock.now());
+        // What is heard from now on comes too late for what is over by now.
+        let now = self.ports.clock.now();
+        let (heard, tenures) = (self.heard.all(), self.ports.ledger.tenures().await?);
         for tenure in tenures {
-            let Some(rule) = rules.singletons.iter().find(|rule| rule.name == tenure.rule) else { continue };
-            let Some(agents) = heard.get(&(tenure.rule.clone(), tenure.project.clone())) else { continue };
+            let rule = rules.singletons.iter().find(|rule| rule.name == tenure.rule);
+            let agents = heard.get(&(tenure.rule.clone(), tenure.project.clone())).filter(|_| rule.is_some());
             // Most who are heard of are not the one at work.
-            let own = agents.values().filter(|one| one.actor.same_agent(&tenure.actor) && one.to > tenure.seen);
+            let own = agents.into_iter().flat_map(HashMap::values);
+            let own = own.filter(|one| one.actor.same_agent(&tenure.actor) && one.to > tenure.seen);
             let own: Vec<Heard> = own.cloned().collect();
-            if !own.is_empty() {
-                let (idle, rule, project) = (rule.idle, tenure.rule, tenure.project);
-                self.ports.ledger.change_tenure(TenureStep::Heard { rule, project, heard: own, idle }, now).await?;
+            let (over, since) = (!tenure.lasts(now), tenure.since);
+            let (rule_name, project) = (tenure.rule, tenure.project);
+            let mut lasts = !over;
+            if let (Some(rule), false) = (rule, own.is_empty()) {
+                let step = TenureStep::Heard {
+                    rule: rule_name.clone(),
+                    project: project.clone(),
+                    heard: own,
+                    idle: rule.idle,
+                };
+                let renewed = self.ports.ledger.change_tenure(step, now).await?;
+                lasts |= renewed.iter().any(|tenure| tenure.lasts(now));
+            }
+            if !lasts {
+                let step = TenureStep::End { rule: rule_name, project, since };
+                self.ports.ledger.change_tenure(step, now).await?;
             }
         }
         self.heard.forget(&heard);
@@ -166,14 +204,35 @@ impl Gate {
         credential: &Credential,
         instance: Option<Instance>,
     ) -> Result<Vec<Tenure>, TenureError> {
-        let caller = self.known_caller(credential, instance).await?;
-        let mut tenures = self.tenures().await.map_err(TenureError::Ledger)?;
-        tenures.retain(|tenure| {
-            caller.overrider
-                || tenure.actor.same_agent(&caller.actor)
-                || self.reads.is_reader(&caller.credential, &tenure.project)
-        });
-        Ok(tenures)
+        let (caller, arrived) = (self.known_caller(credential, instance).await?, self.ports.clock.boot());
+        let mut told = Vec::new();
+        for tenure in self.tenures().await.map_err(TenureError::Ledger)? {
+            let own = caller.overrider || tenure.actor.same_agent(&caller.actor);
+            // Asked of the tracker anew, but only where it has lately shown something: a list costs no stranger's reads.
+            if own
+                || self.reads.has_seen_lately(&caller.credential, ReadAccess::Project(tenure.project.clone()))
+                    && self.is_reader(credential, &tenure.project, arrived).await?
+            {
+                told.push(tenure);
+            }
+        }
+        Ok(told)
+    }
+
+    /// Whether the tracker shows the credential anything of the project, as of now.
+    async fn is_reader(&self, credential: &Credential, project: &Project, arrived: Boot) -> Result<bool, TenureError> {
+        let print = self.ports.identify.fingerprint(credential);
+        if self.reads.has_seen(&print, ReadAccess::Project(project.clone()), arrived) {
+            return Ok(true);
+        }
+        for kind in [ItemKind::Issue, ItemKind::Pull] {
+            match self.prove_kind(project, kind, credential, arrived).await {
+                Proof::Shown | Proof::Empty => return Ok(true),
+                Proof::Denied(_) | Proof::Moved => {}
+                Proof::Unreadable(why) => return Err(TenureError::Unreadable(why)),
+            }
+        }
+        Ok(false)
     }
 
     /// The agent says that it is done; overriders may say so for it. Once begun it is carried through on `runtime`.
@@ -186,8 +245,14 @@ impl Gate {
         runtime: &Handle,
     ) -> Result<Tenure, TenureError> {
         let caller = self.known_caller(credential, instance).await?;
-        let tenure = self.tenure(rule, project).await?;
-        if !caller.overrider && !tenure.actor.same_agent(&caller.actor) {
+        let found = self.tenure(rule, project).await;
+        let own = |tenure: &Tenure| caller.overrider || tenure.actor.same_agent(&caller.actor);
+        // Asked whether or not somebody is at work: to a stranger both look alike, and take as long.
+        if !found.as_ref().is_ok_and(own) && !self.is_reader(credential, project, self.ports.clock.boot()).await? {
+            return Err(TenureError::Nobody);
+        }
+        let tenure = found?;
+        if !own(&tenure) {
             return Err(TenureError::NotYours(Box::new(tenure)));
         }
         let mut note = self.note_of_end(&tenure);

@@ -2,10 +2,11 @@
 
 mod sight;
 
+use super::reads::ReadAccess;
 use super::restore::address_of;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Refused, Step};
-use crate::dialect::{Address, Credential, ReadOutcome};
+use crate::dialect::{Address, Credential, ReadOutcome, Shows};
 use crate::effect::{Command, Durability, Held, LedgerError, Note};
 use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, Snapshot};
 use std::collections::HashSet;
@@ -116,17 +117,22 @@ const HOLDINGS_A_ROUND: usize = 5;
 // === impl Gate ===
 
 impl Gate {
-    /// A read of an issue or pull of this project passed and got a 2xx: its credential may read there, and if it is a
-    /// holder's, the holder is alive. Cheap: no lock is waited for, nobody is asked.
+    /// A request about the items of this project passed and got a 2xx: its credential has just been shown what the answer
+    /// shows, and if it is a holder's, the holder is alive. Cheap: no lock is waited for, nobody is asked.
     pub fn saw_read(
         &self,
         credential: &Credential,
         instance: Option<Instance>,
-        project: &Project,
-        address: Option<&Address>,
+        (project, address): (&Project, Option<&Address>),
+        shows: Shows,
     ) {
         let print = self.ports.identify.fingerprint(credential);
-        self.reads.learn_reader(&print, project);
+        let access = match (shows, address) {
+            (Shows::Items(kind), _) => ReadAccess::Kind(project.clone(), kind),
+            (Shows::Item, Some(address)) => ReadAccess::Item(address.locator()),
+            (Shows::Item, None) | (Shows::Beside, _) => ReadAccess::Project(project.clone()),
+        };
+        self.reads.learn_access(&print, access, self.ports.clock.boot());
         let Some(account) = self.ports.identify.known(&print) else { return };
         let actor = Actor { account, instance };
         self.hear(&actor, project);

@@ -20,6 +20,15 @@ pub struct Locator {
     pub number: u64,
 }
 
+/// What kind of item it is. A tracker may let an account read the one kind and not the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ItemKind {
+    /// An issue.
+    Issue,
+    /// A pull request.
+    Pull,
+}
+
 // === impl ResourceKey ===
 
 impl ResourceKey {

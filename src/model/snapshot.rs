@@ -1,6 +1,6 @@
 //! The guarded fields as one read of the tracker showed them.
 
-use super::{Locator, Login, OpenState, ResourceKey};
+use super::{ItemKind, Locator, Login, OpenState, ResourceKey};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub key: ResourceKey,
     /// Where it was read.
     pub locator: Locator,
+    /// Issue or pull request.
+    pub kind: ItemKind,
     /// Who is assigned.
     pub assignees: BTreeSet<Login>,
     /// Every label it carries, sorted.

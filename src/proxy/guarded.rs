@@ -10,7 +10,7 @@ use super::{claims, own, reply, singletons, stated};
 use crate::admission::{By, StateTag};
 use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
-    SideRoute, SideWrite, Target, WireResponse, Write,
+    Shows, SideRoute, SideWrite, Target, WireResponse, Write,
 };
 use crate::gate::{About, Ask, BulkAsk, Gate, Proviso, Reply, Sender, SideAsk};
 use crate::model::{Boot, Code, Instance, Rejection, What};
@@ -414,10 +414,11 @@ impl Guard for GateGuard {
         self.notice_labels(&head);
         // A comment and the like are about what a read of the same place would be about.
         let place = Head { method: &Method::GET, ..head };
-        let dialect::Route::Read { project, address } = self.dialect().classify(&place) else { return };
+        let dialect::Route::Read { project, address, shows } = self.dialect().classify(&place) else { return };
+        let shows = if note.head.method == Method::GET { shows } else { Shows::Beside };
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
-        self.gate.saw_read(&credential, instance, &project, address.as_ref());
+        self.gate.saw_read(&credential, instance, (&project, address.as_ref()), shows);
     }
 
     fn shows_state(&self, note: Passed<'_>) -> bool {

@@ -4,7 +4,7 @@
 //! One file a group: `faults` is the matrix of what can go wrong in one claim, `doubt` what follows a write of unknown
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `bounds` the rules over agents, `herd` many at
 //! once, `long` texts that no answer would hold, `bulk` one request for several items, `once` what may be created once,
-//! `creation` new items, `orphans` items in work that nobody holds, `stated` what a client says must hold, `crowd` those who
+//! `creation` new items, `orphans` items in work that nobody holds, `stated` what a client says must hold, `strangers` those who may not read, `crowd` those who
 //! ask for too much, `operator` what the operator does.
 
 mod agents;
@@ -21,3 +21,4 @@ mod operator;
 mod orphans;
 mod outside;
 mod stated;
+mod strangers;

@@ -11,8 +11,8 @@ use claimgate::admission::{
     Assignment, By, Limits, Mode, MoveRule, Outside, Question, Rules, Verdict, Web, Workflow, decide,
 };
 use claimgate::model::{
-    Account, Actor, AttemptId, Caller, Change, Fence, Fingerprint, Holding, Instance, ItemRecord, Kind, Label,
-    LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, Shown, Snapshot, Status, Time,
+    Account, Actor, AttemptId, Caller, Change, Fence, Fingerprint, Holding, Instance, ItemKind, ItemRecord, Kind,
+    Label, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, Shown, Snapshot, Status, Time,
 };
 
 const BOOK: &str = include_str!("rulebook.txt");
@@ -140,6 +140,7 @@ fn item(situation: &str) -> (Snapshot, ItemRecord) {
     let seen = Snapshot {
         key: key.clone(),
         locator: locator.clone(),
+        kind: ItemKind::Issue,
         assignees: if unassigned { BTreeSet::new() } else { [Login::new("ann")].into() },
         labels: status.map(label).into_iter().collect(),
         state: OpenState::Open,

@@ -10,7 +10,7 @@ use super::super::{
 };
 use super::routes::{self, WriteForm, plain_number};
 use super::{Forgejo, credential, emit, list, read};
-use crate::model::{Change, Login, Project, SetChange, Snapshot};
+use crate::model::{Change, ItemKind, Login, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
@@ -45,6 +45,20 @@ impl FindWork for Forgejo {
     fn assign(&self, address: &Address, login: &Login) -> Intent {
         let change = Change { assignees: Some(SetChange::Replace([login.clone()].into())), ..Change::default() };
         Intent { scope: Scope::Item(address.clone()), change, form: WriteForm::EditIssue, rest: Vec::new() }
+    }
+
+    fn show_kind(&self, project: &Project, kind: ItemKind, credential: &Credential) -> WireRequest {
+        let (list, query) = match kind {
+            ItemKind::Issue => ("issues", "type=issues&state=all&limit=1"),
+            ItemKind::Pull => ("pulls", "state=all&limit=1"),
+        };
+        emit::get(format!("{}?{query}", list::below(project, list)), credential)
+    }
+
+    fn is_shown(&self, kind: ItemKind, response: &WireResponse) -> bool {
+        // Who may read no issues is shown an empty list; who may read no pull requests, none.
+        let rows = || read::json(response).ok()?.as_array().map(|rows| !rows.is_empty());
+        kind == ItemKind::Pull || rows().unwrap_or(false)
     }
 
     fn list_open(&self, filter: &Filter, page: usize, credential: &Credential) -> WireRequest {
@@ -116,7 +130,7 @@ fn moved(headers: &HeaderMap) -> Option<Project> {
     let target = read::redirected(headers)?;
     let head = Head { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
     match routes::classify(&head) {
-        Route::Read { project, address: None } => Some(project),
+        Route::Read { project, address: None, .. } => Some(project),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
     line(&mut text, "request", format_args!("{} {}", head.method, head.target.path()));
     let write = match dialect.classify(head) {
         Route::Pass => return text + "route: pass (streams untouched)\n",
-        Route::Read { project, address } => {
+        Route::Read { project, address, .. } => {
             let what = address.map_or(project.to_string(), |address| address.locator().to_string());
             line(&mut text, "route", format_args!("read of {what} (streams untouched, noted)"));
             return text;

@@ -2,7 +2,7 @@
 
 use super::super::{Address, Head, Intent, ReadOutcome, Scope, Target, Whoami, WireResponse};
 use super::routes::{WriteForm, item_of};
-use crate::model::{Label, Login, OpenState, Project, ResourceKey, Snapshot};
+use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -128,6 +128,7 @@ pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<
     Ok(Snapshot {
         key: ResourceKey::new(&id.to_string()),
         locator: address.locator(),
+        kind: if is_pull(issue) || issue.contains_key("head") { ItemKind::Pull } else { ItemKind::Issue },
         assignees: assignees(issue)?,
         labels: list(issue, "labels")?.iter().map(label).collect::<Result<_, _>>()?,
         state: state(issue)?,

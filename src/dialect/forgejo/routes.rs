@@ -5,10 +5,10 @@
 //! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
 
 use super::super::target::fold_letters;
-use super::super::{Address, Head, ParseError, Route, Scope, SideRoute, Target, Write};
+use super::super::{Address, Head, ParseError, Route, Scope, Shows, SideRoute, Target, Write};
 use super::side_effects::SideForm;
 use super::web::{self, WebAct};
-use crate::model::Project;
+use crate::model::{ItemKind, Project};
 use http::Method;
 
 /// What the head of this request says.
@@ -96,12 +96,23 @@ fn read(target: &Target) -> Route {
     let (true, None, Ok((owner, repo))) = (known, target.ambiguity(), names(owner, repo)) else { return Route::Pass };
     let project = Project::new(&owner, &repo);
     match rest.first().map(|number| plain_number(number)) {
-        None => Route::Read { project, address: None },
+        None => Route::Read { project, address: None, shows: listed(kind) },
         Some(Some(number)) => {
-            Route::Read { project, address: Some(Address { owner, repo, number, pull: kind == "pulls" }) }
+            let shows = match (rest.len(), kind.as_str()) {
+                (1, "pulls") => Shows::Items(ItemKind::Pull),
+                (1, _) => Shows::Item,
+                // Comments and the like are shown by rules of their own.
+                _ => Shows::Beside,
+            };
+            Route::Read { project, address: Some(Address { owner, repo, number, pull: kind == "pulls" }), shows }
         }
         Some(None) => Route::Pass,
     }
+}
+
+/// What a list shows. One of issues is empty for whoever may read none, and a 200 all the same.
+fn listed(kind: &str) -> Shows {
+    if kind == "pulls" { Shows::Items(ItemKind::Pull) } else { Shows::Beside }
 }
 
 fn write(method: &Method, target: &Target) -> Route {
@@ -478,7 +489,7 @@ mod tests {
     fn check(request: &str, expected: &str) {
         let shown = match route(request) {
             Route::Pass => "pass".to_owned(),
-            Route::Read { project, address: None } => format!("read {project}"),
+            Route::Read { project, address: None, .. } => format!("read {project}"),
             Route::Read { address: Some(address), .. } => format!("read {}", address.locator()),
             Route::Write(Write { scope: Scope::Item(a), form }) => {
                 format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })

@@ -602,7 +602,7 @@ mod tests {
     use super::super::super::{Dialect, Route};
     use super::super::Forgejo;
     use super::*;
-    use crate::model::{Label, Locator};
+    use crate::model::{ItemKind, Label, Locator};
 
     const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded; charset=UTF-8");
     const JSON: (&str, &str) = ("content-type", "application/json");
@@ -796,6 +796,7 @@ mod tests {
         Snapshot {
             key: key(7),
             locator: Locator::new("o", "r", 7),
+            kind: ItemKind::Issue,
             assignees: assignees.iter().map(|name| Login::new(name)).collect(),
             labels: labels
                 .iter()

@@ -6,8 +6,10 @@ use crate::admission::{
 };
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
+use crate::gate::leases::LeaseUse;
 use crate::gate::passage::Passage;
 use crate::gate::section::notes::authority;
+use crate::gate::section::terms::Committed;
 use crate::gate::section::{first_allowed, outcome_code};
 use crate::gate::{Answered, Gate, Observation, Reply, Turn, refusal};
 use crate::model::{
@@ -329,11 +331,15 @@ impl BulkSection {
         failpoint::reach("t2.before");
         // T2: SENDING is durable for all of them before the first byte leaves, and the first byte must leave soon.
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
-        match self.sending(caller, rules, &sent).await {
-            Ok(None) => {}
-            Ok(also) => courses.iter_mut().for_each(|course| course.observed = course.observed.or(also)),
+        let lease = match self.sending(caller, rules, &sent).await {
+            Ok((also, lease)) => {
+                for course in &mut courses {
+                    course.observed = course.observed.or(also);
+                }
+                lease
+            }
             Err(stop) => return self.give_up(caller, &tickets(&courses), stop).await,
-        }
+        };
         let sent: Vec<(&Course, &Permit)> = courses.iter().filter_map(Course::permit).collect();
         failpoint::reach("t2.after");
         self.note_observed(&courses);
@@ -343,12 +349,21 @@ impl BulkSection {
                 tracing::warn!(upstream.error = why, items = sent.len(), "no certain answer to a form");
                 (Answer::Uncertain, None)
             }
-            Err(error) => return self.give_up(caller, &tickets(&courses), self.not_sent(&error)).await,
+            Err(error) => {
+                let ended = self.give_up(caller, &tickets(&courses), self.not_sent(&error)).await;
+                self.gate.give_back(lease).await;
+                return ended;
+            }
         };
         failpoint::reach("answered");
         let settled = self.read_back(reader, rules, &sent, answer).await;
         failpoint::reach("read-back");
-        Ok(self.settle(caller, rules, &courses, settled, response).await)
+        let refused = settled.iter().all(|one| matches!(one.outcome, Outcome::Refused { .. }));
+        let reply = self.settle(caller, rules, &courses, settled, response).await;
+        if refused {
+            self.gate.give_back(lease).await;
+        }
+        Ok(reply)
     }
 
     /// Should the section panic, the log says of these that a rule only observed.
@@ -363,7 +378,12 @@ impl BulkSection {
     }
 
     /// Returns what a rule over agents that only observes would have refused with.
-    async fn sending(&self, caller: &Caller, rules: &Rules, sent: &[(&Course, &Permit)]) -> Result<Option<Code>, Stop> {
+    async fn sending(
+        &self,
+        caller: &Caller,
+        rules: &Rules,
+        sent: &[(&Course, &Permit)],
+    ) -> Result<(Option<Code>, LeaseUse), Stop> {
         let step = |course: &Course, permit: &Permit| {
             let (attempt, plan) = (course.ticket.attempt.clone(), permit.plan().clone());
             let terms = self.terms(caller, rules, course, plan.kind, &plan.ownership);
@@ -371,10 +391,10 @@ impl BulkSection {
         };
         let steps: Vec<_> = sent.iter().map(|(course, permit)| step(course, permit)).collect();
         if steps.is_empty() {
-            return Ok(None);
+            return Ok((None, LeaseUse::none()));
         }
         match self.gate.commit_on_terms(rules, steps).await {
-            Ok((_, observed)) => Ok(observed),
+            Ok(Committed { observed, lease, .. }) => Ok((observed, lease)),
             Err(LedgerError::Refused(Refused::Barred(barred))) => Err(self.barred(&barred)),
             Err(LedgerError::Refused(_)) => {
                 let message = "this gate was replaced while it worked; nothing was sent; try again".to_owned();
@@ -393,7 +413,7 @@ impl BulkSection {
     }
 
     fn barred(&self, barred: &Barred) -> Stop {
-        let rejection = Gate::refused_by(barred, &self.locator());
+        let rejection = Gate::refused_by(barred, &self.locator(), &[]);
         let message = format!("none of the form's items was changed: {}", rejection.message);
         Stop::Refuse(Box::new(Rejection { message, ..rejection }))
     }
@@ -525,8 +545,13 @@ impl BulkSection {
         }
         let id = courses.first().map_or("", |course| course.ticket.attempt.as_str());
         match self.gate.commit_on_terms(rules, steps).await {
-            Ok((_, None)) => Ok(self.nothing_to_send(id, response)),
-            Ok((_, observed)) => Ok(self.decided(Decision::Observe, observed, id, Answered::Tracker(response))),
+            Ok(Committed { observed, lease, .. }) => {
+                self.gate.give_back(lease).await;
+                if observed.is_none() {
+                    return Ok(self.nothing_to_send(id, response));
+                }
+                Ok(self.decided(Decision::Observe, observed, id, Answered::Tracker(response)))
+            }
             Err(LedgerError::Refused(Refused::Barred(barred))) => {
                 self.give_up(caller, &tickets(courses), self.barred(&barred)).await
             }

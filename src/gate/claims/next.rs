@@ -9,8 +9,10 @@ use super::steps::{Failed, Taken};
 use super::{End, Errand, Going, Search};
 use crate::admission::{Aims, Expectation, Mode, Offer, Question, Rules, Stated, offer};
 use crate::dialect::{Address, Filter, ListOutcome, OpenItems};
+use crate::gate::reads::{Proof, ReadAccess};
 use crate::model::{
-    Caller, Change, Code, ItemRecord, Login, OpenState, Project, Rejection, ResourceKey, SetChange, Snapshot, Status,
+    Caller, Change, Code, ItemKind, ItemRecord, Login, OpenState, Project, Rejection, ResourceKey, SetChange, Snapshot,
+    Status,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -159,7 +161,7 @@ impl Errand {
     async fn offered(&self, hunt: &Hunt<'_>, since_arrival: bool) -> Going<Arc<List>> {
         let wanted = Wanted { filter: hunt.search.filter.clone(), limit: hunt.search.limit };
         let place = self.gate.offers.shelf(&wanted, self.gate.ports.clock.boot());
-        if !self.gate.reads.is_reader(&hunt.caller.credential, &wanted.filter.project) {
+        if !self.may_see(&hunt.caller, &wanted.filter.project).await {
             let list = self.read_list(&wanted).await?;
             place.put(&list);
             return Ok(list);
@@ -179,6 +181,16 @@ impl Errand {
         let list = self.read_list(&wanted).await?;
         place.put(&list);
         Ok(list)
+    }
+
+    /// Whether a list of somebody else's is for this caller, too. What it then tries, it reads for itself.
+    async fn may_see(&self, caller: &Caller, project: &Project) -> bool {
+        let (gate, arrived) = (&self.gate, self.sender.arrived);
+        if gate.reads.has_seen(&caller.credential, ReadAccess::Project(project.clone()), arrived) {
+            return true;
+        }
+        let proof = gate.prove_kind(project, ItemKind::Issue, &self.sender.credential, arrived).await;
+        matches!(proof, Proof::Shown)
     }
 
     async fn read_list(&self, wanted: &Wanted) -> Going<Arc<List>> {
@@ -205,10 +217,11 @@ impl Errand {
         }
         items.truncate(wanted.limit);
         for seen in &items {
-            self.gate.reads.learn_key(&seen.locator, &seen.key).await;
+            self.gate.reads.learn_key(&seen.locator, &seen.key, seen.kind).await;
         }
         let print = self.gate.ports.identify.fingerprint(&self.sender.credential);
-        self.gate.reads.learn_reader(&print, &wanted.filter.project);
+        let shown = ReadAccess::Kind(wanted.filter.project.clone(), ItemKind::Issue);
+        self.gate.reads.learn_access(&print, shown, clock.boot());
         Ok(List::new(began, asked, items))
     }
 

@@ -8,9 +8,12 @@ use super::{Claimed, End, Errand, Going, Grant, Relabelling, not_assigned, refus
 use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
+use crate::gate::reads::ReadAccess;
 use crate::gate::section::Stop;
 use crate::gate::{Answered, Proviso, Reply};
-use crate::model::{AttemptId, Code, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot};
+use crate::model::{
+    AttemptId, Code, ItemKind, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot,
+};
 use http::StatusCode;
 use std::collections::BTreeSet;
 
@@ -151,7 +154,7 @@ impl Errand {
     async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<Vec<Label>> {
         let (gate, credential) = (&self.gate, &self.sender.credential);
         let print = gate.ports.identify.fingerprint(credential);
-        let read = if gate.reads.is_reader(&print, &address.project()) {
+        let read = if gate.reads.has_seen(&print, ReadAccess::Project(address.project()), self.sender.arrived) {
             let names = SetChange::Remove(names.iter().map(|name| LabelRef::Name(name.clone())).collect());
             gate.named_labels(&names, &blank(address), address, credential).await
         } else {
@@ -385,6 +388,7 @@ fn blank(address: &Address) -> Snapshot {
     Snapshot {
         key: ResourceKey::new(""),
         locator: address.locator(),
+        kind: ItemKind::Issue,
         assignees: BTreeSet::new(),
         labels: BTreeSet::new(),
         state: OpenState::Open,

@@ -24,10 +24,21 @@ impl Section {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
             return Err(Stop::Refuse(rejection));
         }
-        let leave = self.leave_to_create(caller, passage).await?;
+        let mut leave = self.leave_to_create(caller, passage).await?;
         match self.send_creation(&self.ask.intent, &|| true).await {
-            Ok(response) => Ok(self.finish(caller, &leave, response).await),
-            Err(error) => Err(self.uncreated(&error)),
+            Ok(response) => {
+                if matches!(response.status.as_u16(), 300..=499) {
+                    self.give_back(&mut leave).await;
+                }
+                self.gate.hear(&caller.actor, &self.ask.intent.scope.project());
+                Ok(self.finish(caller, &leave, response).await)
+            }
+            Err(error) => {
+                if !matches!(error, CallError::Unknown(_)) {
+                    self.give_back(&mut leave).await;
+                }
+                Err(self.uncreated(&error))
+            }
         }
     }
 

@@ -96,7 +96,7 @@ impl Section {
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
             Told::First(first) => Ok(self.answered_with(caller, &survey.intent, &first)),
-            Told::Sends(leave) => self.send_entered(survey, caller, entered, &leave).await,
+            Told::Sends(leave) => self.send_entered(survey, caller, entered, leave).await,
         }
     }
 
@@ -374,7 +374,10 @@ impl Section {
         match self.gate.ports.ledger.commit_once(commands).await {
             Ok(()) => Ok((Told::Sends(leave), entered)),
             Err(_) if lenient => Ok((Told::Sends(leave), Vec::new())),
-            Err(error) => Err(Self::no_record(&self.locator(), &error)),
+            Err(error) => {
+                self.give_back(&mut leave).await;
+                Err(Self::no_record(&self.locator(), &error))
+            }
         }
     }
 
@@ -454,13 +457,16 @@ impl Section {
     // === the send ===
 
     /// Sends what is entered, settles it, and answers.
-    async fn send_entered(&self, survey: Survey<'_>, caller: &Caller, entered: Entered, leave: &Leave) -> Ended {
+    async fn send_entered(&self, survey: Survey<'_>, caller: &Caller, entered: Entered, mut leave: Leave) -> Ended {
         failpoint::reach("t2.after");
         let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
         let clock = std::sync::Arc::clone(&self.gate.ports.clock);
         let answer = self.send_creation(&survey.intent, &move || clock.boot() <= emit_by).await;
         failpoint::reach("answered");
         let (step, answer) = self.judge_answer(&survey, &entered, answer).await;
+        if matches!(step, Outcome::Not) && !answer.as_ref().is_ok_and(|response| response.status.is_success()) {
+            self.give_back(&mut leave).await;
+        }
         failpoint::reach("t3.before");
         let settled = self.settle_once(&entered, step).await;
         failpoint::reach("t3.after");
@@ -470,7 +476,7 @@ impl Section {
         match answer {
             // Told only once it is recorded. Until then the entry stands as sent, and a read will tell.
             _ if settled.is_err() => Err(unknown()),
-            Ok(response) => Ok(self.finish(caller, leave, response).await),
+            Ok(response) => Ok(self.finish(caller, &leave, response).await),
             Err(CallError::Unknown(_)) => Err(unknown()),
             Err(error) => Err(self.uncreated(&error)),
         }

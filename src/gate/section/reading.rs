@@ -18,7 +18,7 @@ impl Section {
         let locator = address.locator();
         let reads = &self.gate.reads;
         if let Some(key) = reads.key(&locator).await {
-            let fresh = if reads.is_reader(&caller.credential, &locator.project) {
+            let fresh = if reads.may_share_at(&caller.credential, &locator, self.ask.arrived).await {
                 None
             } else {
                 Some(self.read(address, "resolve").await?)
@@ -29,14 +29,16 @@ impl Section {
         let found = reads
             .key_or(&locator, async {
                 let read = self.read(address, "resolve").await;
-                let key = read.as_ref().map(|fresh| fresh.seen.key.clone()).map_err(|_| ());
+                let key = read.as_ref().map(|fresh| (fresh.seen.key.clone(), fresh.seen.kind)).map_err(|_| ());
                 mine = Some(read);
                 key
             })
             .await;
         match (mine, found) {
             (Some(read), _) => read.map(|fresh| (fresh.seen.key.clone(), Some(fresh))),
-            (None, Ok(key)) if reads.is_reader(&caller.credential, &locator.project) => Ok((key, None)),
+            (None, Ok(key)) if reads.may_share_at(&caller.credential, &locator, self.ask.arrived).await => {
+                Ok((key, None))
+            }
             // Another's read told the id, or failed; what this caller may see is its own matter.
             (None, _) => self.read(address, "resolve").await.map(|fresh| (fresh.seen.key.clone(), Some(fresh))),
         }
@@ -68,8 +70,8 @@ impl Section {
 
     pub(super) async fn learn(&self, address: &Address, seen: &Snapshot) {
         let locator = address.locator();
-        self.gate.reads.learn_reader(self.print(), &locator.project);
-        self.gate.reads.learn_key(&locator, &seen.key).await;
+        self.gate.reads.learn_item(self.print(), seen, self.gate.ports.clock.boot());
+        self.gate.reads.learn_key(&locator, &seen.key, seen.kind).await;
     }
 
     pub(super) fn tracker_denies(&self, response: WireResponse) -> Stop {

@@ -3,15 +3,19 @@
 //! They are judged by the ledger, in the transaction of the step that they are for. A rule that only observes is left
 //! out when it would refuse, and the write goes on without it.
 
+use super::super::leases::LeaseUse;
 use super::super::passage::Passage;
+use super::super::reads::Proof;
+use super::super::restore::address_of;
 use super::super::{Gate, LaneError, Reply, Turn, refusal};
 use super::{Entered, Fresh, Section, Stop};
-use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, TenureStep, Term};
-use crate::dialect::Scope;
+use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, Take, TenureStep, Term};
+use crate::dialect::{ReadOutcome, Scope};
 use crate::effect::{Command, Decision, Durability, LedgerError};
 use crate::model::{
     Actor, Caller, Change, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
 };
+use futures_util::{StreamExt as _, stream};
 use std::time::Duration;
 
 /// What a new item may be made under.
@@ -20,10 +24,23 @@ pub(super) struct Leave {
     pub(super) turn: Option<Turn>,
     /// What a rule that only observes would have said.
     pub(super) observed: Option<Code>,
+    /// The project, where the creation has taken it: given back if nothing is made.
+    pub(super) lease: Option<LeaseUse>,
+}
+
+/// Steps that were carried out under their terms.
+pub(in crate::gate) struct Committed {
+    /// The records after each, terms included.
+    pub(in crate::gate) records: Vec<ItemRecord>,
+    /// What a rule that only observes would have refused with.
+    pub(in crate::gate) observed: Option<Code>,
+    /// What was taken for them.
+    pub(in crate::gate) lease: LeaseUse,
 }
 
 /// Items that a refusal names; of more it says how many.
 const MOST_NAMED: usize = 10;
+const READS_AT_ONCE: usize = 5;
 
 // === impl Leave ===
 
@@ -44,16 +61,17 @@ impl Section {
         command: Command,
         kind: Kind,
         ownership: &Ownership,
-    ) -> Result<(Option<ItemRecord>, Option<Code>), LedgerError> {
+    ) -> Result<(Option<ItemRecord>, Option<Code>, LeaseUse), LedgerError> {
         let change = &self.ask.intent.change;
         let terms = self.gate.terms(&self.rules, at.caller, kind, ownership, change, &command.locator.project);
-        let (mut records, observed) = self.gate.commit_on_terms(&self.rules, vec![(terms, command)]).await?;
-        Ok((records.pop(), observed))
+        let done = self.gate.commit_on_terms(&self.rules, vec![(terms, command)]).await?;
+        let Committed { mut records, observed, lease } = done;
+        Ok((records.pop(), observed, lease))
     }
 
     /// A term does not hold: the attempt is refused, nothing was sent.
     pub(super) async fn barred(&self, at: &Entered<'_>, fresh: Fresh, barred: &Barred) -> Reply {
-        let mut rejection = Gate::refused_by(barred, &fresh.seen.locator);
+        let mut rejection = self.refused_by(at.caller, barred, &fresh.seen.locator).await;
         rejection.observed = Some(self.rules.workflow.shown(&fresh.seen));
         let record = ItemRecord::new(at.key.clone(), fresh.seen.locator.clone());
         let record = self.gate.ports.ledger.item(at.key).await.ok().flatten().unwrap_or(record);
@@ -84,14 +102,15 @@ impl Gate {
         bounds.into_iter().map(Term::Within).chain(alone).collect()
     }
 
-    /// Carries out steps under their terms: all, or none. Returns the records after each, terms included, and what a rule
-    /// that only observes would have refused with.
+    /// Carries out steps under their terms: all, or none.
     pub(in crate::gate) async fn commit_on_terms(
         &self,
         rules: &Rules,
         mut steps: Vec<(Vec<Term>, Command)>,
-    ) -> Result<(Vec<ItemRecord>, Option<Code>), LedgerError> {
+    ) -> Result<Committed, LedgerError> {
         let mut observed = None;
+        let takes = steps.iter().flat_map(|(terms, _)| terms).filter_map(Term::take);
+        let lease = self.leases.enter(takes);
         loop {
             let with_terms = |(terms, command): &(Vec<Term>, Command)| -> Vec<Command> {
                 let require = |term| Command { step: Step::Require(term), note: None, ..command.clone() };
@@ -99,7 +118,13 @@ impl Gate {
             };
             let batch: Vec<Command> = steps.iter().flat_map(with_terms).collect();
             match self.ports.ledger.commit(batch, Durability::Awaited).await {
-                Ok(records) => return Ok((records, observed)),
+                Ok(records) => {
+                    if !lease.is_empty() {
+                        let times: Vec<Time> = steps.iter().map(|(_, command)| command.now).collect();
+                        lease.taken(&self.ports.ledger.tenures().await.unwrap_or_default(), &times);
+                    }
+                    return Ok(Committed { records, observed, lease });
+                }
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
                     let code = *observed.get_or_insert(code(&barred));
                     for (terms, command) in &mut steps {
@@ -110,7 +135,10 @@ impl Gate {
                         }
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.give_back(lease).await;
+                    return Err(error);
+                }
             }
         }
     }
@@ -120,12 +148,57 @@ impl Gate {
         mode(rules, barred) == Mode::Enforce
     }
 
-    /// What is said where a term does not hold.
-    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Locator) -> Rejection {
+    /// What is said where a term does not hold, to somebody who may see the project. Of items it is told how many there
+    /// are, and which these are.
+    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Locator, named: &[Locator]) -> Rejection {
         match barred {
-            Barred::Limit(excess) => limit_reached(excess, locator),
+            Barred::Limit(excess) => limit_reached(excess, locator, named),
             Barred::Singleton(tenure) => singleton_busy(tenure, locator),
         }
+    }
+
+    /// The write did not come about: its agent is not at work by it.
+    pub(in crate::gate) async fn give_back(&self, lease: LeaseUse) {
+        for step in lease.give_back() {
+            if let Err(error) = self.ports.ledger.change_tenure(step, self.ports.clock.now()).await {
+                tracing::warn!(ledger.error = %error, "a project that a refused write had taken was not given back");
+            }
+        }
+    }
+}
+
+// === what a refusal may name ===
+
+impl Section {
+    async fn refused_by(&self, caller: &Caller, barred: &Barred, locator: &Locator) -> Rejection {
+        let named = match barred {
+            Barred::Limit(excess) if excess.bound.actor.account == caller.actor.account => {
+                self.shown_to_caller(&excess.held).await
+            }
+            // Another's items, perhaps private ones.
+            Barred::Limit(_) | Barred::Singleton(_) => Vec::new(),
+        };
+        Gate::refused_by(barred, locator, &named)
+    }
+
+    /// The first of these items that the tracker shows to this credential: a second token of one account may see less.
+    async fn shown_to_caller(&self, items: &[Locator]) -> Vec<Locator> {
+        let shown = |item: &Locator| {
+            let item = item.clone();
+            async move { self.is_shown(&item).await.then_some(item) }
+        };
+        let each: Vec<_> = items.iter().take(MOST_NAMED).map(shown).collect();
+        stream::iter(each).buffered(READS_AT_ONCE).filter_map(std::future::ready).collect().await
+    }
+
+    async fn is_shown(&self, item: &Locator) -> bool {
+        if self.gate.reads.may_share_at(self.print(), item, self.ask.arrived).await {
+            return true;
+        }
+        let Some(address) = address_of(item) else { return false };
+        let dialect = &self.gate.ports.dialect;
+        let answer = self.gate.ports.upstream.read(dialect.observe(&address, &self.ask.credential)).await;
+        answer.is_ok_and(|(response, _)| matches!(dialect.read(&address, &response), ReadOutcome::Item(_)))
     }
 }
 
@@ -143,7 +216,7 @@ impl Section {
     /// two.
     pub(super) async fn leave_to_create(&self, caller: &Caller, passage: &Passage) -> Result<Leave, Stop> {
         let locator = self.locator();
-        let mut leave = Leave { turn: None, observed: None };
+        let mut leave = Leave { turn: None, observed: None, lease: None };
         let mut terms = match &self.ask.intent.scope {
             Scope::Create(project) => {
                 let (change, ownership) = (&self.ask.intent.change, self.ownership_of_new(caller));
@@ -151,6 +224,10 @@ impl Section {
             }
             Scope::Item(_) => Vec::new(),
         };
+        let mut names = true;
+        if terms.iter().any(|term| term.take().is_some()) {
+            names = self.expect_project(&mut terms).await?;
+        }
         let bound = terms.iter().find_map(|term| match term {
             Term::Within(bound) => Some(bound),
             Term::Alone(_) => None,
@@ -160,32 +237,75 @@ impl Section {
         }
         loop {
             match self.hold_before(&terms).await {
-                Ok(()) => return self.cross(passage).map(|()| leave),
+                Ok(taken) => {
+                    leave.lease = taken;
+                    if let Err(stop) = self.cross(passage) {
+                        self.give_back(&mut leave).await;
+                        return Err(stop);
+                    }
+                    return Ok(leave);
+                }
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&self.rules, &barred) == Mode::Observe => {
                     leave.observed.get_or_insert(code(&barred));
                     terms.retain(|term| !term.is(&barred));
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) => {
-                    return Err(Stop::Refuse(Box::new(Gate::refused_by(&barred, &locator))));
+                    let rejection = self.refused_by(caller, &barred, &locator).await;
+                    return Err(Stop::Refuse(Box::new(if names { rejection } else { nameless(rejection, &barred) })));
                 }
                 Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
             }
         }
     }
 
+    /// Who is at work in a project is told to those who may see what is to be made there; and nobody else takes it.
+    ///
+    /// Whether it may be told: it is not where the tracker shows the project, and nothing of that kind in it.
+    async fn expect_project(&self, terms: &mut Vec<Term>) -> Result<bool, Stop> {
+        let (intent, credential) = (&self.ask.intent, &self.ask.credential);
+        let (project, kind) = (intent.scope.project(), intent.kind_made());
+        match self.gate.prove_kind(&project, kind, credential, self.ask.arrived).await {
+            Proof::Shown => Ok(true),
+            Proof::Empty => Ok(false),
+            Proof::Denied(response) => Err(self.tracker_denies(*response)),
+            // The tracker redirects the creation too, and makes nothing here.
+            Proof::Moved => {
+                terms.retain(|term| term.take().is_none());
+                Ok(false)
+            }
+            Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.locator(), &why))),
+        }
+    }
+
+    /// Nothing was made: who is at work is as before.
+    pub(super) async fn give_back(&self, leave: &mut Leave) {
+        if let Some(lease) = leave.lease.take() {
+            self.gate.give_back(lease).await;
+        }
+    }
+
     /// Whether the terms hold; if one does not, nobody is at work who was not before.
-    async fn hold_before(&self, terms: &[Term]) -> Result<(), LedgerError> {
-        let mut takes = Vec::new();
+    async fn hold_before(&self, terms: &[Term]) -> Result<Option<LeaseUse>, LedgerError> {
         for term in terms {
-            match term {
-                Term::Within(bound) => self.is_within(bound).await?,
-                Term::Alone(take) => takes.push(take.clone()),
+            if let Term::Within(bound) = term {
+                self.is_within(bound).await?;
             }
         }
+        let takes: Vec<Take> = terms.iter().filter_map(Term::take).cloned().collect();
         if takes.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        self.gate.ports.ledger.change_tenure(TenureStep::Take(takes), self.gate.ports.clock.now()).await.map(drop)
+        let (lease, now) = (self.gate.leases.enter(takes.iter()), self.gate.ports.clock.now());
+        match self.gate.ports.ledger.change_tenure(TenureStep::Take(takes), now).await {
+            Ok(tenures) => {
+                lease.taken(&tenures, &[now]);
+                Ok(Some(lease))
+            }
+            Err(error) => {
+                self.gate.give_back(lease).await;
+                Err(error)
+            }
+        }
     }
 
     /// A new item is its creator's if it is the only assignee.
@@ -236,22 +356,22 @@ fn code(barred: &Barred) -> Code {
     }
 }
 
-fn limit_reached(excess: &Excess, locator: &Locator) -> Rejection {
+fn limit_reached(excess: &Excess, locator: &Locator, told: &[Locator]) -> Rejection {
     let Excess { bound, held } = excess;
     let (key, place) = match &bound.within {
         Some(project) => ("limits.items_per_repository", format!("in {project}")),
         None => ("limits.items", "in all".to_owned()),
     };
-    let mut names: Vec<String> = held.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-    if held.len() > MOST_NAMED {
-        names.push(format!("and {} more", held.len() - MOST_NAMED));
+    let mut items: Vec<String> = told.iter().map(ToString::to_string).collect();
+    if !items.is_empty() && held.len() > items.len() {
+        items.push(format!("and {} more", held.len() - items.len()));
     }
+    let items = if items.is_empty() { String::new() } else { format!(": {}", items.join(", ")) };
     let message = format!(
-        "{locator}: {} holds {} items {place}, and may hold {} ({key}): {}; finish or release one of them first",
+        "{locator}: {} holds {} items {place}, and may hold {} ({key}){items}; finish or release one of them first",
         bound.actor,
         held.len(),
         bound.most,
-        names.join(", ")
     );
     let mut rejection = *refusal::plain(Code::LimitReached, locator, message);
     rejection.expected = format!("fewer than {} items held {place}", bound.most);
@@ -270,6 +390,14 @@ fn singleton_busy(tenure: &Tenure, locator: &Locator) -> Rejection {
     rejection.expected = format!("no other agent of singleton {rule} at work in {project}");
     (rejection.holder, rejection.since) = (Some(actor.clone()), Some(*since));
     rejection
+}
+
+/// The same refusal to somebody who may not be told who it is.
+fn nameless(rejection: Rejection, barred: &Barred) -> Rejection {
+    let Barred::Singleton(tenure) = barred else { return rejection };
+    let locator = rejection.resource.as_ref().map_or_else(String::new, ToString::to_string);
+    let message = format!("{locator}: another agent of singleton {} is at work there; try again later", tenure.rule);
+    Rejection { message, holder: None, since: None, ..rejection }
 }
 
 /// To the second: for people and agents.

@@ -3,9 +3,10 @@
 use crate::support::{Moment, REPO, Setup, Told, Trap, World};
 use claimgate::admission::once::AgentPattern;
 use claimgate::admission::{Member, Mode, Singleton, Whose};
+use claimgate::dialect::Shows;
 use claimgate::effect::Decision;
 use claimgate::gate::TenureError;
-use claimgate::model::{Instance, Kind, Project, What};
+use claimgate::model::{Instance, ItemKind, Kind, Project, What};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -79,7 +80,12 @@ async fn invented_names_leave_the_one_at_work_its_voice() {
         world.claim("dev-1", 3).await.wins();
         let gate = world.process().gate.clone();
         let reads = |login: &str, name: &str| {
-            gate.saw_read(&world.credential(login), Some(Instance::new(name)), &project(), None);
+            gate.saw_read(
+                &world.credential(login),
+                Some(Instance::new(name)),
+                (&project(), None),
+                Shows::Items(ItemKind::Issue),
+            );
         };
         world.wait(IDLE / 2).await;
         for n in 0..2_000 {
@@ -169,7 +175,12 @@ async fn traffic_renews_it() {
             if round % 2 == 0 {
                 let process = world.process();
                 let instance = Some(claimgate::model::Instance::new("manager-1"));
-                process.gate.saw_read(&world.credential("bot"), instance, &project(), None);
+                process.gate.saw_read(
+                    &world.credential("bot"),
+                    instance,
+                    (&project(), None),
+                    Shows::Items(ItemKind::Issue),
+                );
             } else {
                 world.claim("bot@manager-1", 3).await;
             }

@@ -2,7 +2,7 @@
 
 use crate::support::{Moment, Q, REPO, Trap, World};
 use claimgate::admission::Outside;
-use claimgate::dialect::Address;
+use claimgate::dialect::{Address, Shows};
 use claimgate::fake_forge::Fault;
 use claimgate::gate::Verify;
 use claimgate::model::{AttemptState, Locator};
@@ -307,7 +307,12 @@ async fn a_holder_that_reads_is_not_silent_either() {
     for round in 0..4 {
         world.wait(limit / 2).await;
         for reader in ["dev-1", "dev-2"] {
-            world.process().gate.saw_read(&world.credential(reader), None, &address.project(), Some(&address));
+            world.process().gate.saw_read(
+                &world.credential(reader),
+                None,
+                (&address.project(), Some(&address)),
+                Shows::Item,
+            );
         }
         if round % 2 == 0 {
             world.process().gate.flush_renewals().await;
@@ -339,7 +344,7 @@ async fn many_silent_holders_are_all_seen() {
     for n in (1..=HELD).step_by(2) {
         let address = Address { owner: "root".into(), repo: "work".into(), number: n as u64, pull: false };
         let reader = world.credential(&format!("dev-{}", n % 3 + 1));
-        gate.saw_read(&reader, None, &address.project(), Some(&address));
+        gate.saw_read(&reader, None, (&address.project(), Some(&address)), Shows::Item);
     }
     world.wait(limit * 3 / 4).await;
     assert_eq!(stale(), i64::try_from(HELD / 2).unwrap());

@@ -6,7 +6,7 @@ use claimgate::admission::{
     Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
-use claimgate::dialect::{self, BulkParsed, ClosingSyntax, Credential, Dialect, Head, Parsed, Route, Target};
+use claimgate::dialect::{self, BulkParsed, ClosingSyntax, Credential, Dialect, Head, Parsed, Route, Shows, Target};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
@@ -14,7 +14,9 @@ use claimgate::gate::{
 };
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
-use claimgate::model::{AttemptState, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status};
+use claimgate::model::{
+    AttemptState, Instance, ItemKind, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status,
+};
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -186,10 +188,13 @@ impl World {
     pub async fn knows_readers(&self, agents: usize) {
         let gate = self.process().gate.clone();
         let project = Project::new("root", "work");
-        for agent in 1..=agents {
-            let credential = self.credential(&format!("dev-{agent}"));
-            assert!(gate.ports().identify.account(&credential).await.is_ok(), "the forge knows dev-{agent}");
-            gate.saw_read(&credential, None, &project, None);
+        let credentials: Vec<Credential> = (1..=agents).map(|n| self.credential(&format!("dev-{n}"))).collect();
+        for credential in &credentials {
+            assert!(gate.ports().identify.account(credential).await.is_ok(), "the forge knows them");
+        }
+        // Just now: what was shown a while ago says nothing any more.
+        for credential in &credentials {
+            gate.saw_read(credential, None, (&project, None), Shows::Items(ItemKind::Issue));
         }
         self.forge.clear_log();
     }
