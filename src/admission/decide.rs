@@ -79,7 +79,7 @@ impl Question<'_> {
 
     fn release(&self, asked: &SetChange<Login>) -> Ruling {
         match &self.record.holding {
-            Some(holding) if holding.actor.same_agent(&self.caller.actor) => Ok(self.release_own(holding)),
+            Some(holding) if holding.actor.goes_on_as(&self.caller.actor) => Ok(self.release_own(holding)),
             Some(holding) if holding.parked => Ok(self.clear(Ownership::Ends)),
             Some(_) if self.rules.assignment.release_by == By::Anyone => Ok(self.clear(Ownership::Ends)),
             Some(holding) => Err(self.not_holder(holding, asked)),
@@ -303,8 +303,20 @@ impl Question<'_> {
     }
 
     pub(super) fn held(&self, holding: &Holding) -> Box<Rejection> {
-        let message = format!("{} is held by {holding}; pick another item", self.seen.locator);
+        let advice = self.advice(holding).unwrap_or("pick another item");
+        let message = format!("{} is held by {holding}; {advice}", self.seen.locator);
         self.rejection(Code::AlreadyAssigned, message, "nobody assigned", Some(holding))
+    }
+
+    /// What whoever may be the holder, and cannot be told to be, is to do.
+    fn advice(&self, holding: &Holding) -> Option<&'static str> {
+        let caller = &self.caller.actor;
+        let is_opaque = |actor: &Actor| matches!(actor.account, Account::Opaque(_));
+        match () {
+            () if caller.lacks_the_name_of(&holding.actor) => Some(NAME_YOURSELF),
+            () if is_opaque(&holding.actor) && is_opaque(caller) => Some(OTHER_TOKEN),
+            () => None,
+        }
     }
 
     fn not_holder(&self, holding: &Holding, asked: &SetChange<Login>) -> Box<Rejection> {
@@ -312,7 +324,9 @@ impl Question<'_> {
             SetChange::Remove(_) => "unassign",
             SetChange::Replace(_) | SetChange::Add(_) => "release",
         };
-        let message = format!("{} is held by {holding}; only the holder may {what} it", self.seen.locator);
+        let only = format!("only the holder may {what} it");
+        let advice = self.advice(holding).map_or(only.clone(), |advice| format!("{only}; {advice}"));
+        let message = format!("{} is held by {holding}; {advice}", self.seen.locator);
         self.rejection(Code::NotHolder, message, "the caller holds the item", Some(holding))
     }
 
@@ -355,6 +369,11 @@ impl Question<'_> {
         })
     }
 }
+
+const NAME_YOURSELF: &str = "this request names no agent, and so is another than that one: if it is yours, name yourself \
+    (base URL /as/<agent>/, or the header Claimgate-Agent); else pick another item";
+const OTHER_TOKEN: &str = "the gate does not know whose either token is: if it was yours, send the token that claimed it, or \
+    one that may ask whose it is (scope read:user), or ask the operator for `claimgate release`; else pick another item";
 
 fn first_of(after: &BTreeSet<Login>) -> Actor {
     let login = after.first().cloned().unwrap_or_else(|| Login::new(""));

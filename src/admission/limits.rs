@@ -113,7 +113,7 @@ impl Bound {
 
     fn is_of(&self, actor: &Actor) -> bool {
         match self.of {
-            Whose::Agent => actor.same_agent(&self.actor),
+            Whose::Agent => actor.goes_on_as(&self.actor),
             Whose::Account => actor.account == self.actor.account,
         }
     }
@@ -213,7 +213,7 @@ mod tests {
             ("its parked item is a new one", Whose::Agent, &[(1, "dev parked"), (2, "dev holds")], false),
             ("its parked item, alone", Whose::Agent, &[(1, "dev parked")], true),
             ("an item of another", Whose::Agent, &[(1, "eve holds"), (2, "dev holds")], false),
-            ("an instance may be the same agent", Whose::Agent, &[(2, "dev@one holds")], false),
+            ("an instance that has a name is another agent", Whose::Agent, &[(2, "dev@one holds")], true),
             ("an account's instance counts", Whose::Account, &[(2, "dev@one holds")], false),
             ("another account does not", Whose::Account, &[(2, "eve holds")], true),
             ("a parked one of the account", Whose::Account, &[(2, "dev@one parked")], true),
@@ -241,6 +241,8 @@ mod tests {
         let known = [(2, "dev@one holds")];
         assert!(judged("dev@two", Whose::Agent, None, &known).is_ok());
         assert!(judged("dev@one", Whose::Agent, None, &known).is_err());
+        // What is held without a name may be anybody's of the account.
+        assert!(judged("dev@one", Whose::Agent, None, &[(2, "dev holds")]).is_err());
         assert!(judged("dev@two", Whose::Account, None, &known).is_err());
     }
 

@@ -27,7 +27,7 @@ pub use limits::{Bound, Excess, Limits, Whose};
 pub use offer::{Aims, Offer, offer};
 pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
-pub use rules::{Assignment, By, Editors, Mode, MoveRule, Outside, Part, Rules, Switched, Web, Workflow};
+pub use rules::{Assignment, By, Editors, Mode, MoveRule, Outside, Part, Rules, Switched, Unnamed, Web, Workflow};
 pub use singleton::{Glob, Heard, Member, Singleton, Take, renew};
 pub use term::{Barred, TenureStep, Term};
 pub use transition::{Applied, Event, Outcome, Refused, Stamp, Step, Verified, apply};

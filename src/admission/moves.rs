@@ -123,7 +123,7 @@ impl Question<'_> {
         match (&plan.ownership, &self.record.holding) {
             (ownership, _) if ownership.makes_holder(caller) => Role::Holder,
             (_, Some(holding)) if holding.parked => Role::Free,
-            (_, Some(holding)) if holding.actor.same_agent(caller) => Role::Holder,
+            (_, Some(holding)) if holding.actor.goes_on_as(caller) => Role::Holder,
             // The rules let anyone release it.
             (Ownership::Ends, Some(_)) => Role::Free,
             (_, Some(holding)) => Role::Outsider(Some(holding)),

@@ -112,6 +112,7 @@ mod tests {
             singletons: Vec::new(),
             once: Vec::new(),
             shared_accounts: BTreeSet::new(),
+            unnamed: crate::admission::Unnamed::One,
             web: crate::admission::Web::Override,
         }
     }

@@ -18,7 +18,7 @@ pub struct Plan {
 impl Plan {
     /// Whether whoever moves the item by it is its holder, or becomes it.
     pub fn is_by_holder(&self, agent: &Actor, held: Option<&Holding>) -> bool {
-        self.ownership.makes_holder(agent) || held.is_some_and(|held| held.actor.same_agent(agent))
+        self.ownership.makes_holder(agent) || held.is_some_and(|held| held.actor.goes_on_as(agent))
     }
 }
 

@@ -42,6 +42,17 @@ pub enum Outside {
     Hold,
 }
 
+/// What the agents of one account are that do not say which they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// One agent.
+    One,
+    /// One agent for each client address, which is its name then.
+    Address,
+    /// Nobody: they must name themselves.
+    Refuse,
+}
+
 /// What forms of the web interface may do: people use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Web {
@@ -123,6 +134,8 @@ pub struct Rules {
     pub once: Vec<OnceRule>,
     /// Accounts that several agents share: each request must name its instance.
     pub shared_accounts: BTreeSet<Login>,
+    /// What agents without a name are, on all other accounts.
+    pub unnamed: Unnamed,
     /// What forms of the web interface may do.
     pub web: Web,
 }

@@ -190,7 +190,7 @@ impl Take {
     }
 
     fn is_own(&self, tenure: &Tenure) -> bool {
-        tenure.actor.same_agent(&self.actor) || tenure.actor.account == Account::Opaque(self.credential.clone())
+        tenure.actor.goes_on_as(&self.actor) || tenure.actor.account == Account::Opaque(self.credential.clone())
     }
 }
 
@@ -213,7 +213,7 @@ impl Heard {
 
 /// The agent was heard of: if it is the one at work, it goes on from then. What had ended by idling stays ended.
 pub fn renew(tenure: &mut Tenure, heard: &Heard, idle: Duration) -> bool {
-    let renews = tenure.actor.same_agent(&heard.actor) && tenure.lasts(heard.from) && heard.to > tenure.seen;
+    let renews = tenure.actor.goes_on_as(&heard.actor) && tenure.lasts(heard.from) && heard.to > tenure.seen;
     if renews {
         (tenure.seen, tenure.until) = (heard.to, heard.to + idle);
     }
@@ -340,9 +340,11 @@ mod tests {
             ("what was heard of the one counts", "two", &[("one", 18)], 21, Err(28)),
             ("of others not", "two", &[("three", 18), ("two", 19)], 21, Ok(21)),
             ("nor what was heard too late", "two", &[("one", 20)], 21, Ok(21)),
-            ("an instance of the same account", "one@x", &[], 15, Ok(10)),
+            ("the first that names itself goes on", "one@x", &[], 15, Ok(10)),
         ];
         let first = take("one", &[]).over(None, minute(10)).unwrap();
+        let named = take("one@x", &[]).over(Some(&first), minute(15)).unwrap();
+        assert!(take("one", &[]).over(Some(&named), minute(16)).is_err(), "then no name is another agent");
         for (case, who, heard, at, expected) in cases {
             let after = take(who, heard).over(Some(&first), minute(at));
             let told = after.map(|tenure| tenure.since).map_err(|tenure| tenure.until);

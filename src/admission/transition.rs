@@ -265,7 +265,7 @@ fn open(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) -> Result<(),
     if record.live.is_some() {
         return Err(Refused::Busy);
     }
-    let same = |doubt: &Doubt| doubt.actor.same_agent(&attempt.actor) && doubt.change == attempt.change;
+    let same = |doubt: &Doubt| doubt.actor.goes_on_as(&attempt.actor) && doubt.change == attempt.change;
     if !record.doubts.iter().all(same) {
         return Err(Refused::InDoubt(record.doubt_left(stamp.now)));
     }
@@ -367,7 +367,7 @@ fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp)
 fn keep(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
     let Some(holding) = &mut record.holding else { return };
     holding.shown = shown.clone();
-    if !holding.actor.same_agent(&attempt.actor) {
+    if !holding.actor.goes_on_as(&attempt.actor) {
         return;
     }
     holding.renewed = holding.renewed.max(stamp.now);
@@ -380,7 +380,7 @@ fn keep(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp
 
 /// A holding of the same agent goes on since when it began; an instance once named stays named.
 fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, stamp: &Stamp) -> Holding {
-    let before = record.holding.as_ref().filter(|held| held.actor.same_agent(actor) && !held.parked);
+    let before = record.holding.as_ref().filter(|held| held.actor.goes_on_as(actor) && !held.parked);
     let instance = actor.instance.clone().or_else(|| before.and_then(|held| held.actor.instance.clone()));
     Holding {
         actor: Actor { account: actor.account.clone(), instance },
@@ -454,7 +454,7 @@ fn resolve(
             *stood = Some(Box::new((record.fence, record.holding.clone())));
         }
         let attempt = Attempt { state, ..doubtful_attempt(record, doubt, stamp) };
-        let already = matches!(&attempt.ownership, Ownership::Becomes(actor) if record.is_held_by(actor));
+        let already = matches!(&attempt.ownership, Ownership::Becomes(actor) if holds_as(record, actor));
         if state == AttemptState::Landed && !already {
             own(record, &attempt, shown, stamp);
         } else if state == AttemptState::Landed
@@ -462,7 +462,7 @@ fn resolve(
         {
             holding.shown = shown.clone();
             // The same agent's claim again: it is back at work. Whom another has handed the item to, that does not move.
-            holding.parked &= !holding.actor.same_agent(&attempt.actor);
+            holding.parked &= !holding.actor.goes_on_as(&attempt.actor);
         }
         mask(record, &attempt, stamp);
         done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: Some(shown.clone()) });
@@ -514,7 +514,7 @@ fn release(record: &mut ItemRecord, fence: Fence, done: &mut Applied) -> Result<
 }
 
 fn renew(record: &mut ItemRecord, actor: &Actor, at: Time) {
-    if let Some(holding) = record.holding.as_mut().filter(|held| held.actor.same_agent(actor)) {
+    if let Some(holding) = record.holding.as_mut().filter(|held| held.actor.goes_on_as(actor)) {
         holding.renewed = holding.renewed.max(at);
     }
 }
@@ -572,6 +572,12 @@ fn rebind(record: &mut ItemRecord, from: &Actor, to: &Actor, done: &mut Applied)
 }
 
 // === helpers ===
+
+/// Whether a late claim of this agent has come true in the holding that is there: its own, or one that it cannot be told
+/// from because the claim or the holding names no instance.
+fn holds_as(record: &ItemRecord, actor: &Actor) -> bool {
+    record.holding.as_ref().is_some_and(|held| held.actor.may_be(actor))
+}
 
 /// The live attempt, if it is this one, in one of these states, and this process's own. The fence of the protocol.
 fn take_live(

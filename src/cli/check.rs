@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{ConfigArgs, output, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton, Verify,
-    WebMode, Whose, Workflow, show_duration, show_size,
+    self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton,
+    Unnamed, Verify, WebMode, Whose, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -205,7 +205,20 @@ fn identity(out: &mut String, config: &Config) -> fmt::Result {
     let sources: Vec<_> = config.identity.sources.iter().map(ToString::to_string).collect();
     writeln!(out, "\nWho is acting:")?;
     writeln!(out, "  the account of the credential; the agent behind it by: {}", or_none(&sources))?;
-    writeln!(out, "  accounts that must name the agent: {}", or_none(&config.identity.shared_accounts))
+    writeln!(out, "  accounts that must name the agent: {}", or_none(&config.identity.shared_accounts))?;
+    writeln!(out, "  agents without a name: {}", unnamed(config))?;
+    if config.identity.agents_are_one() {
+        writeln!(out, "  {}", crate::config::NO_SHARED_ACCOUNT)?;
+    }
+    Ok(())
+}
+
+fn unnamed(config: &Config) -> &'static str {
+    match config.identity.unnamed {
+        Unnamed::One => "one agent an account",
+        Unnamed::Address => "one agent an account and client address",
+        Unnamed::Refuse => "refused",
+    }
 }
 
 fn ledger(out: &mut String, config: &Config) -> fmt::Result {

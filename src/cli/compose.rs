@@ -110,6 +110,11 @@ pub(super) fn rules(config: &Config) -> Rules {
         singletons: config.singleton.iter().map(singleton).collect(),
         once: config.once.iter().map(once).collect(),
         shared_accounts: logins(&config.identity.shared_accounts),
+        unnamed: match config.identity.unnamed {
+            config::Unnamed::One => admission::Unnamed::One,
+            config::Unnamed::Address => admission::Unnamed::Address,
+            config::Unnamed::Refuse => admission::Unnamed::Refuse,
+        },
         web: match config.web.mode {
             config::WebMode::Override => admission::Web::Override,
             config::WebMode::Enforce => admission::Web::Enforce,

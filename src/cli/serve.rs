@@ -196,6 +196,9 @@ fn announce(config: &Config, server: &Server, admin: &Admin) {
     if let Some(address) = admin.address() {
         tracing::info!(admin = %address, "admin listening");
     }
+    if config.identity.agents_are_one() {
+        tracing::warn!("{}", crate::config::NO_SHARED_ACCOUNT);
+    }
     tell_manager(sd_notify::NotifyState::Ready);
 }
 

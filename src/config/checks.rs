@@ -240,7 +240,12 @@ fn people(config: &Config, out: &mut Merged<'_>) {
         let path = format!("assignment.overriders.{index}");
         out.report_at(&[&path, "assignment.overriders", "identity.shared_accounts"], message, None);
     }
-    if !shared.is_empty() && config.identity.sources.is_empty() {
+    let must_name = config.identity.unnamed == super::Unnamed::Refuse;
+    if must_name && config.identity.sources.is_empty() {
+        let message = "`identity.unnamed = \"refuse\"` needs an instance, and `identity.sources` is empty: every claim would be refused".to_owned();
+        out.report_at(&["identity.unnamed", "identity.sources"], message, None);
+    }
+    if !shared.is_empty() && !out.is_built_in("identity.shared_accounts") && config.identity.sources.is_empty() {
         let message = "`identity.shared_accounts` need an instance, and `identity.sources` is empty: every claim would be refused".to_owned();
         out.report_at(&["identity.sources", "identity.shared_accounts"], message, None);
     }

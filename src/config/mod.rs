@@ -24,13 +24,17 @@ pub use layers::environment_names;
 pub use once::{Once, OnceAnswer, OnceWhat};
 pub use sections::{
     Action, Assignment, Audit, By, Config, Editors, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Limits,
-    Listener, Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Upstream, Verify,
-    Web, WebMode, Whose, Workflow,
+    Listener, Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Unnamed, Upstream,
+    Verify, Web, WebMode, Whose, Workflow,
 };
 pub use source::{ConfigErrors, Place, Problem};
 pub use values::{parse_duration, parse_size, show_duration, show_size};
 
 use layers::Merged;
+
+/// What an operator is told whose configuration tells agents apart by their accounts alone.
+pub const NO_SHARED_ACCOUNT: &str = "no shared account is declared: two agents with one token are one agent, and both are told that they hold \
+    what one of them claims (identity.shared_accounts, identity.unnamed)";
 
 /// The built-in file: every key, explained, with its default.
 pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");

@@ -25,7 +25,11 @@ impl Config {
                 max_waiting_per_agent: was.max_waiting_per_agent,
                 ..now
             },
-            identity: Identity { shared_accounts: read.identity.shared_accounts.clone(), ..self.identity.clone() },
+            identity: Identity {
+                shared_accounts: read.identity.shared_accounts.clone(),
+                unnamed: read.identity.unnamed,
+                ..self.identity.clone()
+            },
             log: Log { level: read.log.level.clone(), ..self.log.clone() },
             ..self.clone()
         }

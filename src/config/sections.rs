@@ -214,6 +214,8 @@ pub struct Identity {
     pub sources: Vec<InstanceSource>,
     /// Accounts that must name an instance.
     pub shared_accounts: Vec<String>,
+    /// What agents without a name are, on all other accounts.
+    pub unnamed: Unnamed,
     /// Of a known credential.
     #[serde(with = "duration")]
     pub whoami_lifetime: Duration,
@@ -225,6 +227,16 @@ pub struct Identity {
     /// Credentials asked about at once.
     pub whoami_concurrency: usize,
 }
+
+impl Identity {
+    /// Whether nothing is said of several agents behind one account, but for the jobs of a tracker's CI.
+    pub fn agents_are_one(&self) -> bool {
+        self.unnamed == Unnamed::One && self.shared_accounts.iter().all(|name| JOBS.contains(&name.as_str()))
+    }
+}
+
+/// The accounts under which trackers run the jobs of their CI.
+const JOBS: [&str; 3] = ["forgejo-actions", "gitea-actions", "github-actions[bot]"];
 
 /// `[assignment]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -397,6 +409,18 @@ choice! {
         Override = "override",
         /// They are judged like the API's writes.
         Enforce = "enforce",
+    }
+}
+
+choice! {
+    /// What the agents of one account are that do not name themselves.
+    Unnamed {
+        /// One agent.
+        One = "one",
+        /// One agent for each client address.
+        Address = "address",
+        /// Refused.
+        Refuse = "refuse",
     }
 }
 

@@ -12,6 +12,7 @@ mod crowd;
 mod labels;
 mod lanes;
 mod leases;
+mod nameless;
 mod passage;
 mod proviso;
 mod reads;
@@ -112,10 +113,8 @@ pub struct Gate {
     reads: Reads,
     offers: claims::Offers,
     labels: labels::Labels,
-    /// The address from which each account was first seen to claim without an instance.
-    addresses: moka::sync::Cache<Login, String>,
-    /// Accounts of which that was said.
-    warned: moka::sync::Cache<Login, ()>,
+    /// Claims of agents without a name.
+    nameless: nameless::Claims,
     renewals: Renewals,
     heard: singleton::Unwritten,
     leases: leases::Leases,
@@ -172,6 +171,8 @@ pub struct About {
     pub path: String,
     /// The client's address.
     pub client: Option<String>,
+    /// The same with its port: another one is another connection. Not recorded.
+    pub connection: Option<String>,
     /// Its `X-Request-Id`.
     pub request_id: Option<String>,
 }
@@ -212,11 +213,6 @@ pub enum Answered {
     Refused(Box<Rejection>),
 }
 
-/// Accounts of which the gate remembers from where they claim.
-const MOST_ACCOUNTS: u64 = 10_000;
-const SHARED: &str =
-    "one account claims from two addresses: if these are two agents, list it in identity.shared_accounts and name each";
-
 // === impl Gate ===
 
 impl Gate {
@@ -234,8 +230,7 @@ impl Gate {
             reads: Reads::default(),
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
-            addresses: moka::sync::Cache::new(MOST_ACCOUNTS),
-            warned: moka::sync::Cache::new(MOST_ACCOUNTS),
+            nameless: nameless::Claims::default(),
             renewals: Renewals::default(),
             heard: singleton::Unwritten::default(),
             leases: leases::Leases::default(),
@@ -398,22 +393,6 @@ impl Gate {
             overrider: listed(&rules.assignment.overriders),
             credential,
             actor: crate::model::Actor { account, instance },
-        }
-    }
-
-    /// One account that claims from two addresses without an instance is perhaps two agents: said once, and counted.
-    fn notice_addresses(&self, caller: &Caller, ask: &Ask) {
-        let nameless = caller.actor.instance.is_none() && !caller.overrider && ask.intent.change.assignees.is_some();
-        let (Some(login), Some(client)) = (caller.actor.account.login().filter(|_| nameless), &ask.about.client) else {
-            return;
-        };
-        match self.addresses.get_with(login.clone(), || client.clone()) {
-            first if first == *client => {}
-            first if self.warned.entry(login.clone()).or_insert(()).is_fresh() => {
-                self.ports.metrics.unnamed_instances.inc();
-                tracing::warn!(account = %login, first, second = client, "{SHARED}");
-            }
-            _ => drop(self.ports.metrics.unnamed_instances.inc()),
         }
     }
 

@@ -50,5 +50,5 @@ fn tells(ended: &Settled, actor: &Actor) -> bool {
     use AttemptState::{Committed, Landed, Partial};
     let attempt = &ended.attempt;
     matches!(attempt.state, Committed | Landed | Partial)
-        && (attempt.actor.same_agent(actor) || attempt.ownership != Ownership::Keep)
+        && (attempt.actor.may_be(actor) || attempt.ownership != Ownership::Keep)
 }

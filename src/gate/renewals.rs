@@ -62,7 +62,7 @@ impl Heard {
     fn of_holder(&self, record: &ItemRecord) -> Option<(Actor, Time)> {
         let holder = &record.holding.as_ref()?.actor;
         let of_item = self.of.get(&record.locator)?;
-        of_item.iter().filter(|(actor, _)| holder.same_agent(actor)).max_by_key(|(_, at)| *at).cloned()
+        of_item.iter().filter(|(actor, _)| holder.goes_on_as(actor)).max_by_key(|(_, at)| *at).cloned()
     }
 
     /// Forgets what has been written: all that is no newer.

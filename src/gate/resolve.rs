@@ -108,20 +108,21 @@ pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now:
 /// Whether the write that landed parks its holder's item, as an answered one would have.
 fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) -> Option<bool> {
     let becomes = doubt.ownership.makes_holder(&doubt.actor);
-    let own = record.holding.as_ref().filter(|held| held.actor.same_agent(&doubt.actor));
-    match own {
-        Some(own) => admission::parks(&own.shown, shown, &rules.workflow),
-        None if becomes => {
+    match &record.holding {
+        Some(own) if own.actor.goes_on_as(&doubt.actor) => admission::parks(&own.shown, shown, &rules.workflow),
+        // The agent has named itself since, and goes on under that name.
+        Some(own) if becomes && own.actor.may_be(&doubt.actor) => None,
+        _ if becomes => {
             let before = Shown { statuses: doubt.goal.found.clone(), ..shown.clone() };
             admission::parks(&before, shown, &rules.workflow)
         }
-        None => None,
+        _ => None,
     }
 }
 
 fn holds_already(record: &ItemRecord, doubt: &Doubt) -> bool {
     match &doubt.ownership {
-        Ownership::Becomes(actor) => record.is_held_by(actor),
+        Ownership::Becomes(actor) => record.holding.as_ref().is_some_and(|held| held.actor.may_be(actor)),
         Ownership::Ends => record.holding.is_none(),
         Ownership::Keep => true,
     }

@@ -8,14 +8,16 @@ use super::passage::Passage;
 use super::refusal;
 use super::restore::Writer;
 use super::{After, Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn};
-use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
+use crate::admission::{
+    self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Unnamed, Verdict,
+};
 use crate::dialect::{Address, Scope, WireResponse};
 use crate::effect::{
     Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
 };
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, ItemRecord, Label, Locator, Rejection,
-    ResourceKey, Snapshot, Status, What,
+    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, Instance, ItemRecord, Kind, Label,
+    Locator, Rejection, ResourceKey, Snapshot, Status, What,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -270,8 +272,13 @@ impl Section {
         })?;
         let mut caller = Gate::caller(&self.rules, account, self.ask.instance.clone(), self.print().clone());
         caller.overrider |= self.ask.operator;
-        self.gate.notice_addresses(&caller, &self.ask);
-        if caller.shared && caller.actor.instance.is_none() && !caller.overrider {
+        if self.ask.intent.change.assignees.is_some() {
+            self.gate.notice_address(&caller, &self.ask.about);
+        }
+        let instance = caller.actor.instance.as_ref();
+        let must_name_itself = caller.shared && instance.is_none_or(Instance::is_address)
+            || self.rules.unnamed == Unnamed::Refuse && instance.is_none();
+        if must_name_itself && !caller.overrider {
             return Err(Stop::Refuse(self.nameless(&caller)));
         }
         Ok(caller)
@@ -484,6 +491,9 @@ impl Section {
             Ok((record, observed, lease)) => {
                 // Nothing was sent, so that nobody knows whether the caller may write: it is not at work by this.
                 self.gate.give_back(lease).await;
+                if noop.kind == Kind::Claim {
+                    self.gate.notice_claim(at.caller, &self.ask.about, at.key, true).await;
+                }
                 let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
                 let after = After { begun: false, ..at.after(record.as_ref()) };
                 if let Some(record) = record {
@@ -557,9 +567,13 @@ impl Section {
             &self.rules.workflow,
         );
         let refused = matches!(outcome, Outcome::Refused { .. });
+        let claimed = permit.plan().kind == Kind::Claim && matches!(outcome, Outcome::Committed { .. });
         let reply = self.settle(at, &locator, permit, outcome, response, back, observed).await;
         if refused {
             self.gate.give_back(lease).await;
+        }
+        if claimed {
+            self.gate.notice_claim(at.caller, &self.ask.about, at.key, false).await;
         }
         Ok(reply)
     }
@@ -789,7 +803,7 @@ impl Entered<'_> {
     /// What this write has made of the item, by the record that it left.
     fn after(&self, record: Option<&ItemRecord>) -> After {
         let held = record.and_then(|record| record.holding.as_ref());
-        let held = held.filter(|held| held.actor.same_agent(&self.caller.actor));
+        let held = held.filter(|held| held.actor.goes_on_as(&self.caller.actor));
         After {
             holds: held.is_some(),
             begun: held.is_some_and(|held| held.attempt == self.attempt),

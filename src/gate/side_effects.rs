@@ -351,9 +351,9 @@ impl SideSection {
 
     /// Whether somebody else holds it, to the exclusion of others. An account that is shared says nothing without a name.
     fn is_held(&self, record: &ItemRecord) -> bool {
-        let nameless = self.caller.shared && self.caller.actor.instance.is_none();
+        let nameless = self.caller.shared && self.caller.actor.instance.as_ref().is_none_or(Instance::is_address);
         let held = record.holding.as_ref().filter(|held| !held.parked);
-        held.is_some_and(|held| nameless || !held.actor.same_agent(&self.caller.actor))
+        held.is_some_and(|held| nameless || !held.actor.goes_on_as(&self.caller.actor))
     }
 
     /// The refusal where another holds it, and the tracker shows nothing else.

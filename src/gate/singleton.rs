@@ -160,7 +160,7 @@ impl Gate {
             let agents = heard.get(&(tenure.rule.clone(), tenure.project.clone())).filter(|_| rule.is_some());
             // Most who are heard of are not the one at work.
             let own = agents.into_iter().flat_map(HashMap::values);
-            let own = own.filter(|one| one.actor.same_agent(&tenure.actor) && one.to > tenure.seen);
+            let own = own.filter(|one| tenure.actor.goes_on_as(&one.actor) && one.to > tenure.seen);
             let own: Vec<Heard> = own.cloned().collect();
             let (over, since) = (!tenure.lasts(now), tenure.since);
             let (rule_name, project) = (tenure.rule, tenure.project);
@@ -207,7 +207,7 @@ impl Gate {
         let (caller, arrived) = (self.known_caller(credential, instance).await?, self.ports.clock.boot());
         let mut told = Vec::new();
         for tenure in self.tenures().await.map_err(TenureError::Ledger)? {
-            let own = caller.overrider || tenure.actor.same_agent(&caller.actor);
+            let own = caller.overrider || tenure.actor.goes_on_as(&caller.actor);
             // Asked of the tracker anew, but only where it has lately shown something: a list costs no stranger's reads.
             if own
                 || self.reads.has_seen_lately(&caller.credential, ReadAccess::Project(tenure.project.clone()))
@@ -246,7 +246,7 @@ impl Gate {
     ) -> Result<Tenure, TenureError> {
         let caller = self.known_caller(credential, instance).await?;
         let found = self.tenure(rule, project).await;
-        let own = |tenure: &Tenure| caller.overrider || tenure.actor.same_agent(&caller.actor);
+        let own = |tenure: &Tenure| caller.overrider || tenure.actor.goes_on_as(&caller.actor);
         // Asked whether or not somebody is at work: to a stranger both look alike, and take as long.
         if !found.as_ref().is_ok_and(own) && !self.is_reader(credential, project, self.ports.clock.boot()).await? {
             return Err(TenureError::Nobody);

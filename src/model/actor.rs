@@ -130,10 +130,23 @@ impl Instance {
         Self(name.into())
     }
 
+    /// Of an agent that is known by its client's address alone.
+    pub fn of_address(address: &str) -> Self {
+        Self::new(&format!("{}{address}", Self::ADDRESS))
+    }
+
+    /// Whether it is a client's address, and nothing that an agent calls itself.
+    pub fn is_address(&self) -> bool {
+        self.0.starts_with(Self::ADDRESS)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// How the names of agents begin that are known by their address. No agent may call itself so.
+    pub const ADDRESS: &'static str = "addr:";
 }
 
 impl fmt::Debug for Instance {
@@ -172,15 +185,21 @@ impl fmt::Debug for Account {
 // === impl Actor ===
 
 impl Actor {
-    /// Whether the two are one agent as far as the gate can tell: the same account, and instances that do not differ.
-    ///
-    /// A missing instance matches any; on a shared account nothing is ever recorded without one.
-    pub fn same_agent(&self, other: &Self) -> bool {
-        self.account == other.account
-            && match (&self.instance, &other.instance) {
-                (Some(mine), Some(theirs)) => mine == theirs,
-                _ => true,
-            }
+    /// Whether what is recorded of this agent is `other`'s to go on with: the same account, and the instance that is recorded.
+    /// What is recorded without an instance goes on as the first that names one; but where one is recorded, a request
+    /// that names none is another agent's, or any name could come by way of it.
+    pub fn goes_on_as(&self, other: &Self) -> bool {
+        self.account == other.account && (self.instance.is_none() || self.instance == other.instance)
+    }
+
+    /// Whether the two may be one agent: the same account, and instances that do not differ where both are named.
+    pub fn may_be(&self, other: &Self) -> bool {
+        self.goes_on_as(other) || other.goes_on_as(self)
+    }
+
+    /// Whether only the name is missing in which `other` could be this agent.
+    pub fn lacks_the_name_of(&self, other: &Self) -> bool {
+        self.account == other.account && self.instance.is_none() && other.instance.is_some()
     }
 }
 

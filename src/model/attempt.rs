@@ -120,7 +120,7 @@ pub struct Settled {
 impl Ownership {
     /// Whether it makes a holder of this agent.
     pub fn makes_holder(&self, agent: &Actor) -> bool {
-        matches!(self, Self::Becomes(actor) if actor.same_agent(agent))
+        matches!(self, Self::Becomes(actor) if actor.goes_on_as(agent))
     }
 }
 

@@ -108,12 +108,12 @@ impl ItemRecord {
 
     /// The active or parked holding of somebody else than `actor`.
     pub fn held_by_another(&self, actor: &Actor) -> Option<&Holding> {
-        self.holding.as_ref().filter(|holding| !holding.actor.same_agent(actor))
+        self.holding.as_ref().filter(|holding| !holding.actor.goes_on_as(actor))
     }
 
     /// Whether this agent holds it.
     pub fn is_held_by(&self, actor: &Actor) -> bool {
-        self.holding.as_ref().is_some_and(|holding| holding.actor.same_agent(actor))
+        self.holding.as_ref().is_some_and(|holding| holding.actor.goes_on_as(actor))
     }
 
     /// How long the doubt lasts from now.

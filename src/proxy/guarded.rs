@@ -7,7 +7,7 @@ use super::agent::{behind_misnamed, is_name};
 use super::headers::host_of;
 use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
 use super::{claims, own, reply, singletons, stated};
-use crate::admission::{By, StateTag};
+use crate::admission::{By, StateTag, Unnamed};
 use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
     Shows, SideRoute, SideWrite, Target, WireResponse, Write,
@@ -369,7 +369,10 @@ impl GateGuard {
             }
             found = Some(name);
         }
-        Ok(found.map(|name| Instance::new(&name)))
+        let by_address = self.gate.rules().unnamed == Unnamed::Address;
+        let address =
+            peer.addr.filter(|_| by_address).map(|addr| Instance::of_address(&addr.ip().to_canonical().to_string()));
+        Ok(found.map(|name| Instance::new(&name)).or(address))
     }
 }
 
@@ -448,6 +451,7 @@ impl Candidate {
             method: self.head.method.as_str().to_owned(),
             path: capped(split_agent_prefix(self.head.uri.path()).1),
             client: self.peer.addr.map(|addr| addr.ip().to_canonical().to_string()),
+            connection: self.peer.addr.map(|addr| addr.to_string()),
             request_id: text(&self.head.headers, "x-request-id"),
         }
     }
@@ -477,7 +481,13 @@ fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<
 }
 
 fn checked(name: String) -> Result<String, Box<Rejection>> {
-    if is_name(&name) { Ok(name) } else { Err(misnamed()) }
+    match is_name(&name) {
+        true if Instance::new(&name).is_address() => {
+            Err(identity("names that begin with addr: are given by the gate, to agents that it knows by their address"))
+        }
+        true => Ok(name),
+        false => Err(misnamed()),
+    }
 }
 
 fn misnamed() -> Box<Rejection> {

@@ -359,6 +359,8 @@ pub struct Client {
     pub headers: Vec<(&'static str, String)>,
     /// A unix socket to be asked instead of the address.
     socket: Option<PathBuf>,
+    /// The address that it comes from, where that is another than usual.
+    source: Option<&'static str>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -374,12 +376,19 @@ impl Client {
     pub fn new(address: SocketAddr, login: &str) -> Self {
         let authorization = Some(format!("token {}", token(login)));
         let (login, prefix) = (login.to_owned(), String::new());
-        Self { address, login, prefix, authorization, headers: Vec::new(), socket: None, connection: None }
+        let (source, socket) = (None, None);
+        Self { address, login, prefix, authorization, headers: Vec::new(), source, socket, connection: None }
     }
 
     /// With one more header.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// From another address of this machine.
+    pub fn from(mut self, source: &'static str) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -461,7 +470,11 @@ impl Client {
             let sender = if let Some(path) = &self.socket {
                 handshake(tokio::net::UnixStream::connect(path).await.expect("the gate listens")).await
             } else {
-                let stream = TcpStream::connect(self.address).await.expect("somebody listens");
+                let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+                if let Some(source) = self.source {
+                    socket.bind(format!("{source}:0").parse().expect("an address")).expect("it is this machine's");
+                }
+                let stream = socket.connect(self.address).await.expect("somebody listens");
                 stream.set_nodelay(true).expect("an option");
                 handshake(stream).await
             };

@@ -69,6 +69,8 @@ struct Setting {
     service: bool,
     /// All agents are instances of one account.
     shared: bool,
+    /// That account is not listed as shared, and the last of them does not say which it is.
+    mixed: bool,
     /// A version whose web interface tells whose a session is, else a newer one.
     old_forge: bool,
     outside: OutsideEdits,
@@ -128,7 +130,7 @@ impl Setting {
             if self.takeover {
                 (assignment.stale_after, assignment.takeover_after) = (Some(Q / 2), Some(Q));
             }
-            if self.shared {
+            if self.shared && !self.mixed {
                 setup.rules.shared_accounts = [Login::new("bot")].into();
             }
         });
@@ -143,7 +145,11 @@ impl Setting {
 
     /// As it sends its requests.
     fn name(self, agent: u8) -> String {
-        if self.shared { format!("bot@{agent}") } else { self.login(agent).to_owned() }
+        match self.shared {
+            true if self.mixed && agent == AGENTS => "bot".to_owned(),
+            true => format!("bot@{agent}"),
+            false => self.login(agent).to_owned(),
+        }
     }
 }
 
@@ -268,10 +274,21 @@ fn setting() -> impl Strategy<Value = Setting> {
     let outside = prop_oneof![3 => Just(OutsideEdits::Wins), 1 => Just(OutsideEdits::Hold)];
     let release_by = prop_oneof![3 => Just(By::Holder), 1 => Just(By::Anyone)];
     let verify = prop_oneof![3 => Just(Verify::ReadBack), 1 => Just(Verify::Answer)];
-    let flags = (any::<bool>(), rarely(), rarely(), rarely(), rarely());
+    let flags = (any::<bool>(), prop::bool::weighted(0.4), any::<bool>(), rarely(), rarely(), rarely());
     (flags, outside, release_by, verify, (0..8u64, 0..8u64)).prop_map(|(flags, outside, release_by, verify, delays)| {
-        let (service, shared, old_forge, takeover, leaves_stray) = flags;
-        Setting { service, shared, old_forge, outside, release_by, takeover, put_back: !leaves_stray, verify, delays }
+        let (service, shared, mixed, old_forge, takeover, leaves_stray) = flags;
+        Setting {
+            service,
+            shared,
+            mixed,
+            old_forge,
+            outside,
+            release_by,
+            takeover,
+            put_back: !leaves_stray,
+            verify,
+            delays,
+        }
     })
 }
 
@@ -578,7 +595,9 @@ async fn never_two_holders(world: &World, setting: Setting, beliefs: &Beliefs) {
         let revoked = |line: &Value| {
             let ended = matches!(line["kind"].as_str(), Some("revoked" | "operator")) && name(&line["agent"]) == *first;
             let lawful = may_take_away.contains(&line["id"]) && name(&line["holder"]) != *first;
-            line["resource"] == *resource && (ended || lawful)
+            // What was held without a name goes on as the first that names one, whoever else had no name.
+            let named = name(&line["holder"]).strip_prefix(first.as_str()).is_some_and(|rest| rest.starts_with('@'));
+            line["resource"] == *resource && (ended || lawful || named)
         };
         let story = || told_by(&lines, &resource);
         assert!(lines.iter().filter(between).any(revoked), "{overlap:?}, since {since}\n{}", story());

@@ -240,6 +240,7 @@ fn rules(situation: &str) -> Rules {
         singletons: Vec::new(),
         limits: Limits::none(),
         shared_accounts: BTreeSet::new(),
+        unnamed: claimgate::admission::Unnamed::One,
         web: Web::Override,
     }
 }

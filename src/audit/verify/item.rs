@@ -112,7 +112,7 @@ impl Item {
         let at = self.doubts.iter().position(|doubt| doubt.id == line.id);
         let doubt = at.map(|at| self.doubts.remove(at));
         match &doubt {
-            Some(doubt) if line.agent.as_ref().is_some_and(|agent| agent.is(&doubt.write.agent)) => {}
+            Some(doubt) if line.agent.as_ref().is_some_and(|agent| doubt.write.agent.may_be(agent)) => {}
             Some(doubt) => wrong.push(format!("the write in doubt was {}'s", doubt.write.agent)),
             None if whole || self.ended_as(&line.id).is_some() => {
                 wrong.push(format!("no write {} is in doubt", line.id));
@@ -132,7 +132,8 @@ impl Item {
     /// While a write is in doubt only its own agent may write, and only the same.
     fn in_doubt(&self, line: &Line) -> Option<String> {
         let agent = line.agent.as_ref()?;
-        let other = self.doubts.iter().find(|doubt| !doubt.write.agent.is(agent) || doubt.change != line.change)?;
+        let other =
+            self.doubts.iter().find(|doubt| !doubt.write.agent.goes_on_as(agent) || doubt.change != line.change)?;
         (other.id != line.id).then(|| {
             format!("{agent} writes {:?} while {}'s {:?} is in doubt", line.change, other.write.agent, other.change)
         })
@@ -192,14 +193,14 @@ impl Item {
 
     fn granted(&self, before: &State, after: &State, line: &Line, write: &Write) -> Result<(), String> {
         if after.fence == before.fence {
-            let own = after.holder.as_ref().is_some_and(|holder| holder.is(&write.agent));
+            let own = after.holder.as_ref().is_some_and(|holder| holder.goes_on_as(&write.agent));
             return if own && after.parked != before.parked {
                 same(&State { parked: after.parked, ..before.clone() }, after, line)
             } else {
                 same(before, after, line)
             };
         }
-        let own = |holder: &Agent| holder.is(&write.agent);
+        let own = |holder: &Agent| holder.goes_on_as(&write.agent);
         match (&before.holder, &after.holder) {
             (None, None) => Err("the fence rises, and nobody held it before or holds it now".to_owned()),
             (Some(holder), None) if !matches!(write.intent, Some(Intent::Release) | None) => {
@@ -236,7 +237,7 @@ impl Item {
     fn believe(&mut self, after: &State, line: &Line, write: Option<&Write>) {
         let version = self.state.as_ref().is_none_or(|before| before.fence != after.fence);
         let granted = matches!(line.result, Some(Outcome::Committed | Outcome::Partial | Outcome::Landed));
-        let own = write.filter(|write| after.holder.as_ref().is_some_and(|holder| holder.is(&write.agent)));
+        let own = write.filter(|write| after.holder.as_ref().is_some_and(|holder| holder.goes_on_as(&write.agent)));
         let told = line.result == Some(Outcome::Committed)
             && own.is_some_and(|write| write.intent.is_some_and(Intent::takes) || self.was_parked());
         match &after.holder {
@@ -265,7 +266,7 @@ impl Item {
     }
 
     fn disbelieve(&mut self, line: &Line) {
-        self.believer.take_if(|before| line.agent.as_ref().is_some_and(|agent| agent.is(&before.agent)));
+        self.believer.take_if(|before| line.agent.as_ref().is_some_and(|agent| before.agent.goes_on_as(agent)));
     }
 
     fn was_parked(&self) -> bool {
@@ -304,7 +305,7 @@ impl Write {
     }
 
     fn may_take_from(&self, holder: &Agent) -> bool {
-        self.bypasses || self.intent == Some(Intent::TakeOver) || holder.is(&self.agent)
+        self.bypasses || self.intent == Some(Intent::TakeOver) || holder.goes_on_as(&self.agent)
     }
 
     /// Only a hand-over makes somebody else the holder.
@@ -312,7 +313,7 @@ impl Write {
         match self.intent {
             Some(Intent::HandOver) | None => true,
             Some(Intent::Release) => false,
-            Some(_) => holder.is(&self.agent),
+            Some(_) => holder.goes_on_as(&self.agent),
         }
     }
 }
@@ -323,7 +324,7 @@ impl Agent {
     fn same_as(before: Option<&Self>, after: Option<&Self>) -> bool {
         match (before, after) {
             (None, None) => true,
-            (Some(before), Some(after)) => after.continues(before),
+            (Some(before), Some(after)) => before.goes_on_as(after),
             _ => false,
         }
     }
@@ -354,7 +355,7 @@ fn same(before: &State, after: &State, line: &Line) -> Result<(), String> {
 
 /// It ends the holding of the agent that it names.
 fn ended(before: &State, after: &State, line: &Line) -> Result<(), String> {
-    let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.is(agent));
+    let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.goes_on_as(agent));
     match () {
         () if !whose => Err(format!("{} of a holding that was not there", line.kind.as_str())),
         () if after.holder.is_some() => Err(format!("{} leaves a holder", line.kind.as_str())),
@@ -365,7 +366,7 @@ fn ended(before: &State, after: &State, line: &Line) -> Result<(), String> {
 
 /// It gives the holder another name.
 fn renamed(before: &State, after: &State, line: &Line) -> Result<(), String> {
-    let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.is(agent));
+    let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.goes_on_as(agent));
     let goes_on = after.holder.is_some() && after.parked == before.parked && after.since == before.since;
     match () {
         () if !whose || !goes_on => Err("rebound of a holding that was not there, or to another one".to_owned()),
@@ -377,7 +378,10 @@ fn renamed(before: &State, after: &State, line: &Line) -> Result<(), String> {
 /// Whether the holding after the line is what the line tells its agent, whatever was before.
 fn kept(after: &State, line: &Line, write: &Write) -> Option<String> {
     let certain = matches!(line.result, Some(Outcome::Committed | Outcome::Landed));
-    let holds = after.holder.as_ref().is_some_and(|holder| holder.is(&write.agent));
+    let landed = line.result == Some(Outcome::Landed);
+    // Who has named itself while its write was in doubt, goes on under that name.
+    let own = |holder: &Agent| holder.goes_on_as(&write.agent) || landed && holder.may_be(&write.agent);
+    let holds = after.holder.as_ref().is_some_and(own);
     match (write.intent?, &after.holder) {
         _ if !certain => None,
         (Intent::Release, Some(holder)) => Some(format!("{} released it, and {holder} still holds it", write.agent)),

@@ -218,18 +218,16 @@ impl Agent {
         Self { account: String::new(), instance: None, _credential: None }
     }
 
-    /// The same account, and instances that do not differ; a missing one matches any.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        let instances = match (&self.instance, &other.instance) {
-            (Some(mine), Some(theirs)) => mine == theirs,
-            _ => true,
-        };
-        instances && self.account.eq_ignore_ascii_case(&other.account)
+    /// Whether what is this agent's is `other`'s to go on with: the same account and instance; what has no instance goes on
+    /// as the first that names one.
+    pub(super) fn goes_on_as(&self, other: &Self) -> bool {
+        let instance = self.instance.is_none() || self.instance == other.instance;
+        instance && self.account.eq_ignore_ascii_case(&other.account)
     }
 
-    /// The same, and `self` has not lost the instance that `before` had.
-    pub(super) fn continues(&self, before: &Self) -> bool {
-        self.is(before) && (self.instance.is_some() || before.instance.is_none())
+    /// Whether the two may be one: instances that do not differ where both are named.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        self.goes_on_as(other) || other.goes_on_as(self)
     }
 }
 

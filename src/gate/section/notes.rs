@@ -76,11 +76,15 @@ impl Section {
     }
 
     pub(super) fn nameless(&self, caller: &Caller) -> Box<Rejection> {
-        let message = format!(
-            "the account {} is shared by several agents, so the request must say which one it is: use the base URL \
-             /as/<agent>/ or the header Claimgate-Agent",
-            caller.actor.account
-        );
+        let account = &caller.actor.account;
+        let why = if caller.shared {
+            format!("the account {account} is shared by several agents, so the request must say which one it is")
+        } else {
+            format!(
+                "here every request must say which agent it is, and this one of {account} does not (identity.unnamed)"
+            )
+        };
+        let message = format!("{why}: use the base URL /as/<agent>/ or the header Claimgate-Agent");
         refusal::plain(Code::IdentityRequired, &self.locator(), message)
     }
 

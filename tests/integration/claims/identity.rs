@@ -43,6 +43,77 @@ async fn two_instances_are_two_agents() {
     }
 }
 
+// === without a name ===
+
+/// Two processes with one token, which have not read the documents.
+async fn two_nameless(config: &str) -> (FakeForge, Gate, u64) {
+    let forge = e2e::forge(&["bot", "forgejo-actions"]).await;
+    let gate = Setup::before(&forge.base_url()).config(config).start().await;
+    let number = e2e::backlog_issue(&forge).number;
+    (forge, gate, number)
+}
+
+async fn counted(gate: &Gate) -> String {
+    let metrics = gate.operator().get("/metrics").await.text();
+    let line = metrics.lines().find(|line| line.starts_with("claimgate_unnamed_instances_total"));
+    line.map(str::to_owned).unwrap_or(metrics)
+}
+
+#[tokio::test]
+async fn two_agents_with_one_token_are_counted_and_said_whatever_their_address() {
+    let (_forge, gate, number) = two_nameless("").await;
+    let (mut one, mut two) = (gate.agent("bot"), gate.agent("bot"));
+    one.claim(number).await.granted();
+    one.claim(number).await.granted();
+    assert!(counted(&gate).await.ends_with(" 0"), "one agent says it again: {}", counted(&gate).await);
+    two.claim(number).await.granted();
+    assert!(counted(&gate).await.ends_with(" 1"), "{}", counted(&gate).await);
+    two.claim(number).await.granted();
+    let said = gate.stderr().matches("each is told that it holds what the other claims").count();
+    assert_eq!(said, 1, "once an account: {}", gate.stderr());
+    assert!(gate.stderr().contains("no shared account is declared"), "{}", gate.stderr());
+}
+
+#[tokio::test]
+async fn two_items_at_once_over_two_connections_are_a_sign_too() {
+    let (forge, gate, number) = two_nameless("").await;
+    let (mut one, mut two) = (gate.agent("bot"), gate.agent("bot"));
+    one.claim(number).await.granted();
+    one.claim(e2e::backlog_issue(&forge).number).await.granted();
+    assert!(counted(&gate).await.ends_with(" 0"), "{}", counted(&gate).await);
+    two.claim(e2e::backlog_issue(&forge).number).await.granted();
+    assert!(counted(&gate).await.ends_with(" 1"), "{}", counted(&gate).await);
+    let (mut with, number) = (gate.agent("bot").below("/as/three"), e2e::backlog_issue(&forge).number);
+    with.claim(number).await.granted();
+    assert!(counted(&gate).await.ends_with(" 1"), "who has a name is no sign: {}", counted(&gate).await);
+}
+
+#[tokio::test]
+async fn each_address_is_an_agent_where_the_operator_says_so() {
+    let (_forge, gate, number) = two_nameless("[identity]\nunnamed = \"address\"\n").await;
+    gate.agent("bot").claim(number).await.granted();
+    assert_eq!(gate.claim(number).await["agent"]["instance"], "addr:127.0.0.1");
+    gate.agent("bot").claim(number).await.granted();
+    let refused = gate.agent("bot").from("127.0.0.2").claim(number).await;
+    let message = refused.refused(409, "already_assigned").json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("bot (addr:127.0.0.1)"), "{message}");
+    // Nobody calls itself so; and on a shared account an address is no name.
+    let mut liar = gate.agent("bot").from("127.0.0.2").with("claimgate-agent", "addr:127.0.0.1");
+    liar.claim(number).await.refused(409, "identity_required");
+    gate.agent("forgejo-actions").claim(number).await.refused(409, "identity_required");
+    assert!(!gate.stderr().contains("no shared account is declared"), "{}", gate.stderr());
+}
+
+#[tokio::test]
+async fn jobs_of_the_trackers_ci_must_name_themselves() {
+    let (_forge, gate, number) = two_nameless("").await;
+    gate.agent("forgejo-actions").claim(number).await.refused(409, "identity_required");
+    gate.agent("forgejo-actions").below("/as/job-1").claim(number).await.granted();
+    gate.agent("forgejo-actions").below("/as/job-2").claim(number).await.refused(409, "already_assigned");
+    let (_forge, gate, number) = two_nameless("[identity]\nshared_accounts = []\n").await;
+    gate.agent("forgejo-actions").claim(number).await.granted();
+}
+
 /// By the path as by the header. No tracker has such a place, and nothing is sent to it.
 #[tokio::test]
 async fn a_name_that_no_agent_may_have_is_told_so() {

@@ -1,7 +1,7 @@
 //! Who counts as whom: accounts, the instances behind them, and credentials that may not say who they are.
 
 use crate::support::{Moment, REPO, Trap, World};
-use claimgate::admission::{By, Mode, Part, Rules};
+use claimgate::admission::{By, Mode, Part, Rules, Unnamed};
 use claimgate::effect::Decision;
 use claimgate::model::Login;
 use std::collections::BTreeSet;
@@ -41,13 +41,69 @@ async fn instances_that_differ_are_two_agents_on_any_account() {
     world.claim("dev-1@one", 1).await.needs_no_write();
 }
 
+/// Otherwise one would lose its item to another by way of a request that names nobody.
 #[tokio::test(start_paused = true)]
-async fn a_missing_instance_matches_any() {
+async fn what_is_held_by_a_name_is_nobodys_who_names_none() {
     let world = World::new();
     world.claim("dev-1@one", 1).await.wins();
-    world.claim("dev-1", 1).await.needs_no_write();
+    let told = world.claim("dev-1", 1).await.loses("already_assigned");
+    let message = told.body["message"].as_str().unwrap();
+    assert!(message.contains("held by dev-1 (one)") && message.contains("name yourself"), "{message}");
+    let told = world.release("dev-1", 1).await.loses("not_holder");
+    assert!(told.body["message"].as_str().unwrap().contains("Claimgate-Agent"), "{told:?}");
+    for labels in [["in-progress"], ["done"]] {
+        let told = world.set_labels("dev-1", 1, &labels).await;
+        assert_eq!(told.status, 409, "{told:?}");
+    }
+    world.close("dev-1", 1).await.loses("not_holder");
+    world.hand_over("dev-1", "dev-2", 1).await.loses("already_assigned");
+    world.claim("dev-1@two", 1).await.loses("already_assigned");
+    world.claim("dev-1@one", 1).await.needs_no_write();
+    world.release("dev-1@one", 1).await.wins();
+    world.log_is_sound().await;
+}
+
+/// A claim whose outcome is not known yet, and one that has named itself meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_without_a_name_takes_nothing_from_the_name_that_went_on() {
+    use claimgate::fake_forge::Fault;
+    let world = World::new();
+    world.next_write(1, Fault::CutAfter);
+    world.claim("dev-1", 1).await.is(504, "outcome_unknown");
+    world.claim("dev-1@one", 1).await.wins();
+    world.wait(crate::support::Q * 2).await;
+    world.claim("dev-1@two", 1).await.loses("already_assigned");
+    world.claim("dev-1", 1).await.loses("already_assigned");
     world.is_held_by(1, "dev-1 (one)").await;
-    world.release("dev-1", 1).await.wins();
+    world.log_is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_a_name_has_is_nobodys_who_names_none() {
+    use claimgate::admission::{Member, Singleton};
+    use claimgate::model::Kind;
+    let world = World::with(|setup| {
+        let agents = vec![Member::parse("bot/*").unwrap()];
+        let (name, idle) = ("managers".to_owned(), Duration::from_mins(10));
+        setup.rules.singletons = vec![Singleton { name, mode: Mode::Enforce, agents, actions: vec![Kind::Move], idle }];
+    });
+    world.set_labels("bot", 1, &["todo"]).await.wins();
+    world.set_labels("bot@one", 2, &["todo"]).await.wins();
+    world.set_labels("bot", 3, &["todo"]).await.loses("singleton_busy");
+    world.set_labels("bot@one", 3, &["todo"]).await.wins();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_may_be_without_a_name_all_accounts_are_told_so() {
+    let world = World::with(|setup| setup.rules.unnamed = Unnamed::Refuse);
+    world.forge.add_token("dev-2", "scoped-2", true);
+    let told = world.claim("dev-1", 1).await.loses("identity_required");
+    assert!(told.body["message"].as_str().unwrap().contains("identity.unnamed"), "{told:?}");
+    world.claim_for("scoped-2", "dev-2", 1).await.loses("identity_required");
+    world.close("dev-1", 1).await.loses("identity_required");
+    world.claim("dev-1@one", 1).await.wins();
+    world.close("supervisor", 2).await.wins();
+    assert_eq!(world.writes(1), 1);
 }
 
 #[tokio::test(start_paused = true)]

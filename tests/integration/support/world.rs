@@ -111,6 +111,7 @@ fn rules() -> Rules {
         singletons: Vec::new(),
         once: Vec::new(),
         shared_accounts: BTreeSet::new(),
+        unnamed: claimgate::admission::Unnamed::One,
         web: Web::Override,
     }
 }
