@@ -150,7 +150,11 @@ impl Gate {
     pub async fn claim(self: &Arc<Self>, call: ClaimCall, sender: Sender, runtime: &Handle) -> Option<Claimed> {
         let place = match self.place(&sender.credential, sender.instance.as_ref()) {
             Ok(place) => place,
-            Err(crowded) => return Some(Claimed::Ended(Box::new(self.crowded_out(&crowded, &sender)))),
+            Err(crowded) => {
+                let reply = self.crowded_out(&crowded, &sender);
+                self.recorded().await;
+                return Some(Claimed::Ended(Box::new(reply)));
+            }
         };
         let (tell, told) = oneshot::channel();
         let waiter = Waiter::default();
@@ -164,6 +168,9 @@ impl Gate {
         let claimed = told.await.ok();
         drop(waiter);
         place.leave();
+        if matches!(&claimed, Some(Claimed::Ended(reply)) if reply.may_be_unwritten()) {
+            self.recorded().await;
+        }
         claimed
     }
 

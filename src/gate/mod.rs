@@ -34,7 +34,7 @@ pub use singleton::TenureError;
 pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
-use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, WireResponse};
+use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, Scope, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
@@ -213,6 +213,9 @@ pub enum Answered {
     Refused(Box<Rejection>),
 }
 
+/// How long a refusal waits to be written: a disk that hangs must not keep it from its client.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+
 // === impl Gate ===
 
 impl Gate {
@@ -245,13 +248,22 @@ impl Gate {
     ///
     /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
     pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
+        let creates = matches!(ask.intent.scope, Scope::Create(_));
         let place = match self.place(&ask.credential, ask.instance.as_ref()) {
             Ok(place) => place,
-            Err(crowded) => return Some(Section::new(Arc::clone(self), ask, None).crowded_out(&crowded)),
+            Err(crowded) => {
+                let reply = Section::new(Arc::clone(self), ask, None).crowded_out(&crowded);
+                self.recorded().await;
+                return Some(reply);
+            }
         };
         let section = Section::new(Arc::clone(self), ask, Some(Arc::clone(&place)));
         let reply = self.detach(section, Passage::new(), runtime).await;
         place.leave();
+        // A creation is no attempt of an item's: its line is written like that of a refusal.
+        if reply.as_ref().is_some_and(|reply| creates || reply.may_be_unwritten()) {
+            self.recorded().await;
+        }
         reply
     }
 
@@ -259,12 +271,28 @@ impl Gate {
     pub async fn submit_bulk(self: &Arc<Self>, ask: BulkAsk, runtime: &tokio::runtime::Handle) -> Option<Reply> {
         let place = match self.place_of_form(&ask.bulk) {
             Ok(place) => place,
-            Err(crowded) => return Some(BulkSection::new(Arc::clone(self), ask, None).crowded_out(&crowded)),
+            Err(crowded) => {
+                let reply = BulkSection::new(Arc::clone(self), ask, None).crowded_out(&crowded);
+                self.recorded().await;
+                return Some(reply);
+            }
         };
         let section = BulkSection::new(Arc::clone(self), ask, Some(Arc::clone(&place)));
         let reply = self.detach(section, Passage::new(), runtime).await;
         place.leave();
+        if reply.as_ref().is_some_and(Reply::may_be_unwritten) {
+            self.recorded().await;
+        }
         reply
+    }
+
+    /// Waits until what was recorded without waiting is on disk, so that nobody is told a decision that a crash takes out
+    /// of the audit. It shares its commit with whatever else is written then. A ledger that cannot be written holds no
+    /// refusal up.
+    pub async fn recorded(&self) {
+        if let Ok(Err(error)) = tokio::time::timeout(RECORDED_WITHIN, self.ports.ledger.flushed()).await {
+            tracing::debug!(ledger.error = %error, "a refusal is told before it is written");
+        }
     }
 
     async fn detach(
@@ -365,7 +393,8 @@ impl Gate {
         }
     }
 
-    /// Records a refusal that was made before there was anything to guard: an unreadable body, an ambiguous path.
+    /// Records a refusal that was made before there was anything to guard: an unreadable body, an ambiguous path. It is on
+    /// disk once [`recorded`](Self::recorded) returns.
     pub fn record_refusal(&self, rejection: &Rejection, about: &About, took: Duration) -> String {
         let now = self.ports.clock.now();
         let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
@@ -477,6 +506,15 @@ impl Guarded for BulkSection {
 
     async fn panicked(&self) -> Reply {
         Self::panicked(self).await
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// Whether its line was recorded without waiting for the disk: what changed something was waited for.
+    fn may_be_unwritten(&self) -> bool {
+        self.decision == Decision::Reject || self.code == Some(Code::AlreadyCreated)
     }
 }
 

@@ -288,6 +288,7 @@ impl Gate {
             let ended = gate.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
             let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
             gate.ports.ledger.record(note, now);
+            gate.recorded().await;
             Ok(ended)
         };
         // None ends without its line because whoever asked has gone.

@@ -90,7 +90,7 @@ impl GateGuard {
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
         if behind_misnamed(request.head.uri.path()).is_some() {
-            return self.refuse(&request, &misnamed());
+            return self.refuse(&request, &misnamed()).await;
         }
         let path = split_agent_prefix(request.head.uri.path()).1;
         if claims::is_here(path) {
@@ -108,12 +108,12 @@ impl GateGuard {
             dialect::Route::Bulk(route) => self.form(request, &route, body).await,
             dialect::Route::SideEffect(route) => self.side_effect(request, &route, body).await,
             dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
-                self.refuse(&request, &error.rejection())
+                self.refuse(&request, &error.rejection()).await
             }
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
-                self.refuse(&request, &error.rejection())
+                self.refuse(&request, &error.rejection()).await
             }
         }
     }
@@ -121,7 +121,7 @@ impl GateGuard {
     async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
         let body = match self.collect(body).await {
             Ok(body) => body,
-            Err(rejection) => return self.refuse(&request, &rejection),
+            Err(rejection) => return self.refuse(&request, &rejection).await,
         };
         let parsed = self.understand(write, &request.head(), &body);
         if parsed.is_ok()
@@ -130,14 +130,14 @@ impl GateGuard {
             match self.judge_beside(&request, beside, &body).await {
                 Ok(None) => {}
                 Ok(Some(reply)) => return reply::decided(self.dialect(), reply),
-                Err(rejection) => return self.refuse(&request, &rejection),
+                Err(rejection) => return self.refuse(&request, &rejection).await,
             }
         }
         match parsed {
-            Err(error) => self.refuse(&request, &error.rejection()),
+            Err(error) => self.refuse(&request, &error.rejection()).await,
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
             Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
-                Err(rejection) => self.refuse(&request, &rejection),
+                Err(rejection) => self.refuse(&request, &rejection).await,
                 Ok(ask) => self.submit(ask).await,
             },
         }
@@ -147,7 +147,7 @@ impl GateGuard {
     async fn form(&self, request: Candidate, route: &BulkRoute, body: Incoming) -> Response<Body> {
         let body = match self.collect(body).await {
             Ok(body) => body,
-            Err(rejection) => return self.refuse_form(&request, &rejection),
+            Err(rejection) => return self.refuse_form(&request, &rejection).await,
         };
         let parsed = self.dialect().parse_bulk(route, &request.head(), &body);
         // Filed by a form, an item is a creation all the same.
@@ -158,11 +158,11 @@ impl GateGuard {
             match self.judge_beside(&request, filing, &body).await {
                 Ok(None) => {}
                 Ok(Some(reply)) => return reply::form_decided(self.dialect(), reply, &request.head.headers),
-                Err(rejection) => return self.refuse_form(&request, &rejection),
+                Err(rejection) => return self.refuse_form(&request, &rejection).await,
             }
         }
         match parsed {
-            Err(error) => self.refuse_form(&request, &error.rejection()),
+            Err(error) => self.refuse_form(&request, &error.rejection()).await,
             Ok(BulkParsed::Unguarded) => pass_on(request.head, body),
             Ok(BulkParsed::Guarded(bulk)) => {
                 let about = request.about();
@@ -185,7 +185,7 @@ impl GateGuard {
     async fn side_effect(&self, request: Candidate, route: &SideRoute, body: Incoming) -> Response<Body> {
         let body = match self.collect(body).await {
             Ok(body) => body,
-            Err(rejection) => return self.refuse(&request, &rejection),
+            Err(rejection) => return self.refuse(&request, &rejection).await,
         };
         let write = match self.dialect().parse_side(route, &request.head(), &body) {
             Ok(Some(write)) => write,
@@ -194,14 +194,14 @@ impl GateGuard {
             Err(_) if route.is_dependency() && self.gate.rules().workflow.dependencies_by == By::Anyone => {
                 return self.pass_beside(request, body);
             }
-            Err(error) => return self.refuse(&request, &error.rejection()),
+            Err(error) => return self.refuse(&request, &error.rejection()).await,
         };
         let is_form = write.sender.is_some();
         match self.judge_beside(&request, write, &body).await {
             Ok(None) => self.pass_beside(request, body),
             Ok(Some(reply)) if is_form => reply::form_decided(self.dialect(), reply, &request.head.headers),
             Ok(Some(reply)) => reply::decided(self.dialect(), reply),
-            Err(rejection) => self.refuse(&request, &rejection),
+            Err(rejection) => self.refuse(&request, &rejection).await,
         }
     }
 
@@ -283,7 +283,7 @@ impl GateGuard {
         };
         match self.claim(call, &request, body).await {
             Ok(response) => response,
-            Err(rejection) => self.refuse(&request, &rejection),
+            Err(rejection) => self.refuse(&request, &rejection).await,
         }
     }
 
@@ -312,7 +312,7 @@ impl GateGuard {
                 let gate = (&self.gate, &self.runtime);
                 singletons::serve(gate, &request.head.method, path, &credential, instance).await
             }
-            Err(rejection) => self.refuse(request, &rejection),
+            Err(rejection) => self.refuse(request, &rejection).await,
         }
     }
 
@@ -324,18 +324,22 @@ impl GateGuard {
         }
     }
 
-    fn refuse(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
-        reply::refused(self.dialect(), rejection, &self.recorded(request, rejection))
+    async fn refuse(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+        reply::refused(self.dialect(), rejection, &self.recorded(request, rejection).await)
     }
 
-    fn refuse_form(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
-        reply::form_refused(self.dialect(), rejection, &self.recorded(request, rejection), &request.head.headers)
+    async fn refuse_form(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+        let id = self.recorded(request, rejection).await;
+        reply::form_refused(self.dialect(), rejection, &id, &request.head.headers)
     }
 
-    fn recorded(&self, request: &Candidate, rejection: &Rejection) -> String {
+    /// The refusal's name, once its line is on disk.
+    async fn recorded(&self, request: &Candidate, rejection: &Rejection) -> String {
         let now = self.gate.ports().clock.boot();
         let took = Duration::from_micros(now.0.saturating_sub(request.arrived.0));
-        self.gate.record_refusal(rejection, &request.about(), took)
+        let id = self.gate.record_refusal(rejection, &request.about(), took);
+        self.gate.recorded().await;
+        id
     }
 
     fn too_large(&self) -> Rejection {

@@ -224,3 +224,49 @@ async fn killed_at_every_point_nothing_is_told_twice_and_nothing_is_lost() {
     scene.check();
     scene.audit_holds();
 }
+
+/// Whoever was told a decision finds it in the audit, whenever the gate dies: what was told last was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_refusal_that_was_told_is_in_the_audit_after_a_kill() {
+    let forge = forge(&["agent-0", "agent-1"]).await;
+    let item = backlog_issue(&forge).number;
+    let setup = Setup::before(&forge.base_url()).config(CONFIG);
+    let (mut told, mut audit) = (BTreeSet::new(), String::new());
+    for count in [6, 7, 8, 9] {
+        let plan = Box::leak(format!("export CLAIMGATE_FAILPOINT=commit.before:{count}").into_boxed_str());
+        let mut gate = setup.again(&forge.base_url()).shell(plan).start().await;
+        let (mut one, mut two, mut stranger) = (gate.agent("agent-0"), gate.agent("agent-1"), gate.anonymous());
+        let _ = one.attempt(Method::PATCH, &issue(item), &json!({ "assignees": ["agent-0"] })).await;
+        // A held item, an unreadable body, no credential, a call of the gate's own, a creation.
+        let (calls, api) = (json!({ "item": "acme/app#1" }), "/_claimgate/v1/claims");
+        let creation = "/api/v1/repos/acme/app/issues";
+        for round in 0..100 {
+            let (client, path, body) = match round % 5 {
+                0 => (&mut two, issue(item), json!({ "assignees": ["agent-1"] })),
+                1 => (&mut two, issue(item), json!({ "state": 7 })),
+                2 => (&mut stranger, issue(item), json!({ "assignees": ["agent-1"] })),
+                3 => (&mut stranger, api.to_owned(), calls.clone()),
+                _ => (&mut two, creation.to_owned(), json!({ "title": "t", "assignees": ["agent-0", "agent-1"] })),
+            };
+            let method = if path == issue(item) { Method::PATCH } else { Method::POST };
+            if tokio::net::TcpStream::connect(gate.address).await.is_err() {
+                break;
+            }
+            let headers = [("content-type", "application/json")];
+            let Ok(answer) = client.try_send(method, &path, &headers, body.to_string().into()).await else { break };
+            let decision = answer.headers.get("claimgate-decision").and_then(|value| value.to_str().ok());
+            told.extend(decision.and_then(|text| text.split_once("id=")).map(|(_, id)| id.to_owned()));
+        }
+        assert!(!gate.ended().await.success(), "it was to die");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        audit += &gate.stdout();
+    }
+    let gate = setup.start().await;
+    let all = || async {
+        let text = format!("{audit}{}", gate.stdout());
+        let missing: Vec<_> = told.iter().filter(|id| !text.contains(id.as_str())).cloned().collect();
+        missing.is_empty().then_some(())
+    };
+    assert!(told.len() >= 8, "{told:?}");
+    assert!(eventually(all, Duration::from_secs(3)).await.is_some(), "a decision was told and is in no line: {told:?}");
+}
