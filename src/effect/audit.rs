@@ -4,7 +4,9 @@
 //! line's bytes with the member `hash` left out; `prev_hash` is the hash of the line
 //! before. `claimgate audit verify` checks this with code of its own.
 
-use crate::model::{Actor, Code, Fence, Fingerprint, Holding, Kind, Locator, ResourceKey, Shown, Status, Time, hex};
+use crate::model::{
+    Actor, Code, Fence, Fingerprint, Holding, Kind, LONGEST_NAME, Locator, ResourceKey, Shown, Status, Time, hex,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -107,6 +109,15 @@ pub struct Line {
 /// The hash before the first line.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// The longest line, bytes: whoever is refused without end writes no more than this with each request.
+pub const LONGEST_LINE: usize = 16 << 10;
+/// So much of a text stands in a line, bytes as JSON writes them.
+const LONGEST_TEXT: usize = 1 << 10;
+/// So much of all names that a read showed.
+const LONGEST_LIST: usize = 1 << 10;
+/// What a text that was cut ends with.
+const CUT: &str = "…";
+
 // === impl Decision ===
 
 impl Decision {
@@ -166,6 +177,38 @@ impl Note {
 // === impl Line ===
 
 impl Line {
+    /// With every text that a client or a tracker chose cut to what a line keeps of it, so that no line is longer than
+    /// [`LONGEST_LINE`]. Names are short where they become typed, and stay whole: they tell items and agents apart.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let note = &mut self.note;
+        let words = [&mut note.client, &mut note.request_id, &mut note.reason];
+        let texts = [&mut note.change, &mut note.expected, &mut note.method, &mut note.path];
+        for text in texts.into_iter().chain(words.into_iter().flatten()) {
+            cut(text, LONGEST_TEXT);
+        }
+        if let Some(shown) = &mut note.observed {
+            let mut left = LONGEST_LIST;
+            let mut fits = |name: &str| {
+                let length = written(name);
+                let fits = left.checked_sub(length);
+                left = fits.unwrap_or(0);
+                fits.is_some()
+            };
+            shown.assignees.retain(|login| fits(login.as_str()));
+            shown.statuses.retain(|status| fits(status.as_str()));
+        }
+        self
+    }
+
+    /// About how much memory the line takes, bytes.
+    pub fn weight(&self) -> usize {
+        let note = &self.note;
+        let words = [&note.client, &note.request_id, &note.reason].into_iter().flatten();
+        let texts = [&note.change, &note.expected, &note.method, &note.path].into_iter().chain(words);
+        size_of::<Self>() + texts.map(String::len).sum::<usize>() + LONGEST_NAME
+    }
+
     /// Numbers and chains the line; returns its text and its hash.
     pub fn seal(&self, seq: u64, prev_hash: &str) -> (String, String) {
         let rest = serde_json::to_string(&self.members()).unwrap_or_default();
@@ -290,6 +333,97 @@ pub fn rfc3339(time: Time) -> String {
     jiff::Timestamp::from_microsecond(time.0).map_or_else(|_| time.0.to_string(), |at| format!("{at:.6}"))
 }
 
+/// How many bytes JSON needs for a text.
+fn written(text: &str) -> usize {
+    text.chars().map(written_letter).sum()
+}
+
+fn written_letter(letter: char) -> usize {
+    match letter {
+        '"' | '\\' => 2,
+        letter if letter < ' ' => 6,
+        letter => letter.len_utf8(),
+    }
+}
+
+/// Cuts a text that JSON would need more bytes for.
+fn cut(text: &mut String, most: usize) {
+    if written(text) <= most {
+        return;
+    }
+    let mut left = most - CUT.len();
+    let end = text.char_indices().find(|(_, letter)| match left.checked_sub(written_letter(*letter)) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    });
+    text.truncate(end.map_or(0, |(end, _)| end));
+    text.push_str(CUT);
+}
+
 fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Account, Instance, Login, OpenState};
+
+    /// The longest of everything, and each letter the dearest that there is.
+    #[test]
+    fn no_line_is_longer_than_the_longest() {
+        for letter in ["\u{1}", "\"", "x", "😀"] {
+            let name = letter.repeat(LONGEST_NAME);
+            let text = letter.repeat(100_000);
+            let login = |n: usize| Login::new(&format!("{n}{}", letter.repeat(LONGEST_NAME - 5)));
+            let actor =
+                Actor { account: Account::Named(Login::new(&name)), instance: Some(Instance::new(&letter.repeat(64))) };
+            let mut note = Note::of_gate("0190".to_owned(), Some(text.clone()));
+            note.code = Some(Code::AmbiguousRequest);
+            note.agent = Some((actor.clone(), Fingerprint::new(&"f".repeat(32))));
+            note.resource = Some(Locator::new(&name, &name, u64::MAX));
+            note.resource_id = Some(ResourceKey::new(&u64::MAX.to_string()));
+            (note.change, note.expected) = (text.clone(), text.clone());
+            (note.method, note.path) = (text.clone(), text.clone());
+            (note.client, note.request_id) = (Some(text.clone()), Some(text.clone()));
+            note.observed = Some(Shown {
+                assignees: (0..9_999).map(login).collect(),
+                statuses: (0..999).map(|n| Status::new(&format!("{n}{letter}"))).collect(),
+                state: OpenState::Closed,
+            });
+            let line = Line {
+                time: Time(i64::MAX / 2),
+                kind: "not_landed",
+                id: "0190".to_owned(),
+                intent: Some(Kind::Claim),
+                result: Some("NOT_LANDED"),
+                fence: Some(Fence(u64::MAX)),
+                holder: Some(actor),
+                parked: Some(true),
+                holding_since: Some(Time(0)),
+                note,
+                gate: "0190".to_owned(),
+            };
+            let (sealed, _) = line.bounded().seal(u64::MAX, GENESIS);
+            assert!(sealed.len() <= LONGEST_LINE, "{letter:?}: {}", sealed.len());
+            let read: Value = serde_json::from_str(&sealed).unwrap();
+            assert!(read["change"].as_str().is_some_and(|text| text.ends_with(CUT) && text.len() > 100));
+            assert_eq!(read["holder"]["account"], name.as_str(), "names stay whole");
+        }
+    }
+
+    #[test]
+    fn what_is_short_stays_as_it_is() {
+        for text in ["", "labels+=[todo]", &"x".repeat(LONGEST_TEXT)] {
+            let mut kept = text.to_owned();
+            cut(&mut kept, LONGEST_TEXT);
+            assert_eq!(kept, text);
+        }
+        let mut kept = "é".repeat(LONGEST_TEXT);
+        cut(&mut kept, LONGEST_TEXT);
+        assert!(kept.len() <= LONGEST_TEXT && kept.len() > LONGEST_TEXT - 5, "{}", kept.len());
+    }
 }

@@ -130,9 +130,7 @@ impl BulkSection {
     /// Whether the tracker shows the sender the page that the form is on, and knows it as signed in.
     async fn prove_reader(&self) -> Result<(), Stop> {
         let bulk = &self.ask.bulk;
-        let print = self.gate.ports.identify.fingerprint(&bulk.sender.session);
-        let known = !bulk.sender.session.is_anonymous();
-        if known && self.gate.reads.has_seen(&print, ReadAccess::Page(bulk.project.clone()), self.ask.arrived) {
+        if self.is_reader() {
             return Ok(());
         }
         for request in self.gate.ports.dialect.prove_reader(bulk) {
@@ -143,11 +141,19 @@ impl BulkSection {
                 return Err(Stop::Tracker(Box::new(response)));
             }
         }
-        if known {
+        if !bulk.sender.session.is_anonymous() {
+            let print = self.gate.ports.identify.fingerprint(&bulk.sender.session);
             let page = ReadAccess::Page(bulk.project.clone());
             self.gate.reads.learn_access(&print, page, self.gate.ports.clock.boot());
         }
         Ok(())
+    }
+
+    /// Whether the tracker has lately shown the sender the page that the form is on.
+    fn is_reader(&self) -> bool {
+        let (session, page) = (&self.ask.bulk.sender.session, ReadAccess::Page(self.ask.bulk.project.clone()));
+        let print = self.gate.ports.identify.fingerprint(session);
+        !session.is_anonymous() && self.gate.reads.has_seen(&print, page, self.ask.arrived)
     }
 
     /// The account, where the tracker tells it of a session (Gitea 1.15 does; Forgejo from 7 does not); else a name for
@@ -426,7 +432,10 @@ impl BulkSection {
         let mut note = Note::of_gate(self.gate.ports.entropy.attempt_id(now).as_str().to_owned(), None);
         note.decision = decision;
         note.code = code;
-        note.change = self.ask.bulk.wants.describe();
+        // Of a body nothing is recorded before the tracker has shown its sender the page that it is from.
+        if self.is_reader() {
+            note.change = self.ask.bulk.wants.describe();
+        }
         note.took = self.took();
         self.ask.about.fill(&mut note);
         note

@@ -329,6 +329,7 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
         note,
         gate: gate.as_str().to_owned(),
     }
+    .bounded()
 }
 
 /// Whether what is stored of the item needs no change: only its live attempt does, which has a row of its own. An item
@@ -366,6 +367,7 @@ pub(super) fn bare_line(mut note: Note, now: Time, gate: &GateId) -> Line {
         note,
         gate: gate.as_str().to_owned(),
     }
+    .bounded()
 }
 
 /// How an audit line says which item it is about: by its place, and by its key if that is known.

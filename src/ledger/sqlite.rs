@@ -107,8 +107,8 @@ const LONG_LOG: u64 = 1 << 12;
 const MOST_PASSES: u32 = 20;
 /// How nice the threads are that nobody waits for: a tenth of another thread's share.
 const NICENESS: i32 = 10;
-/// Most lines kept for a file that cannot be written; older ones stay, newer ones are counted in the log.
-const MOST_DEFERRED: usize = 100_000;
+/// Memory for lines whose file cannot be written, bytes: some 60,000 of them. Older ones stay.
+const MOST_DEFERRED: usize = 64 << 20;
 
 // === impl SqliteLedger ===
 
@@ -547,7 +547,12 @@ impl Writer {
         group.closed.iter().for_each(|(key, attempt)| desk.book.close(key, attempt));
         drop(desk);
         let answered = lines.into_iter().filter(|staged| staged.answered).map(|staged| staged.line);
-        self.deferred.extend(answered.take(MOST_DEFERRED));
+        let mut room = MOST_DEFERRED;
+        self.deferred.extend(answered.take_while(|line| {
+            let fits = room.checked_sub(line.weight());
+            room = fits.unwrap_or(0);
+            fits.is_some()
+        }));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         group.marks.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
         group.tenures.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));

@@ -29,6 +29,14 @@ pub enum ItemKind {
     Pull,
 }
 
+/// The longest name of an account, a repository or a label, characters: what trackers keep of one (`VARCHAR(255)`).
+pub const LONGEST_NAME: usize = 255;
+
+/// Whether a name is no longer than any that a tracker gives.
+pub fn is_short_name(name: &str) -> bool {
+    name.chars().nth(LONGEST_NAME).is_none()
+}
+
 // === impl ResourceKey ===
 
 impl ResourceKey {

@@ -21,7 +21,7 @@ pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Ownersh
 pub use change::{Change, Goal, LabelRef, OpenState, Reach, SetChange, SetGoal};
 pub use digest::hex;
 pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
-pub use item::{ItemKind, Locator, Project, ResourceKey};
+pub use item::{ItemKind, LONGEST_NAME, Locator, Project, ResourceKey, is_short_name};
 pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};
 pub use rejection::{Code, Rejection};
 pub use snapshot::{Label, Shown, Snapshot, Status};

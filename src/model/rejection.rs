@@ -75,6 +75,9 @@ pub struct Rejection {
     pub of_item: bool,
 }
 
+/// The longest message, characters: what a request said must not come back without end.
+const LONGEST_MESSAGE: usize = 2_000;
+
 // === impl Code ===
 
 impl Code {
@@ -125,6 +128,11 @@ impl Code {
 impl Rejection {
     /// A refusal that rests on nothing but the request itself.
     pub fn of_request(code: Code, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
         Self {
             code,
             resource: None,
@@ -132,7 +140,7 @@ impl Rejection {
             observed: None,
             holder: None,
             since: None,
-            message: message.into(),
+            message,
             retry_after: None,
             of_item: false,
         }

@@ -28,6 +28,7 @@ mod edge_upstream;
 mod edge_vectors;
 mod edge_wire;
 mod exposure;
+mod floods;
 mod ledgers;
 mod load;
 mod operating;

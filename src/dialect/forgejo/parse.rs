@@ -8,7 +8,7 @@ use super::super::target::fold_letters;
 use super::super::{Head, Intent, ParseError, Parsed, Write, form};
 use super::credential::is_parameter;
 use super::routes::WriteForm;
-use crate::model::{Change, LabelRef, Login, OpenState, SetChange};
+use crate::model::{Change, LONGEST_NAME, LabelRef, Login, OpenState, SetChange, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 use serde_json::Value;
@@ -83,8 +83,11 @@ fn label_name(text: &str) -> Result<LabelRef, ParseError> {
         letter.is_control()
             || matches!(letter, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
     };
+    let name = shorten(text);
+    if !is_short_name(text) {
+        return Err(too_long("the label name", &name));
+    }
     if text.is_empty() || text.trim() != text || text.contains(unseen) {
-        let name = shorten(text);
         return Err(refuse(format!(
             "the label name `{name}` begins or ends with a blank, or has a character that is not seen"
         )));
@@ -342,10 +345,14 @@ fn named_assignees(members: &mut Members) -> Result<BTreeSet<Login>, ParseError>
 
 fn logins(value: &Value) -> Result<BTreeSet<Login>, ParseError> {
     let list = value.as_array().ok_or_else(|| wrong("assignees", "a list of logins"))?;
+    expect_few("assignees", list.len(), MOST_LOGINS)?;
     list.iter().map(|name| login(name.as_str().ok_or_else(|| wrong("assignees", "a list of logins"))?)).collect()
 }
 
 fn login(name: &str) -> Result<Login, ParseError> {
+    if !is_short_name(name) {
+        return Err(too_long("the login", &shorten(name)));
+    }
     let folded = fold_letters(name);
     // What Forgejo and Gitea allow in a name; anything else could be a secret in the wrong place, and would be recorded.
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -362,7 +369,9 @@ fn reviewers(members: &Members) -> Result<BTreeSet<Login>, ParseError> {
         let value = members.0.iter().find(|member| member.name == field).map(|member| member.value.get());
         let names: Option<Vec<String>> =
             serde_json::from_str(value.unwrap_or("null")).map_err(|_| wrong(field, "a list of names"))?;
-        all.extend(names.unwrap_or_default().iter().map(|name| Login::new(&format!("{before}{}", shorten(name)))));
+        let names = names.unwrap_or_default();
+        expect_few(field, names.len(), MOST_LOGINS)?;
+        all.extend(names.iter().map(|name| Login::new(&format!("{before}{}", shorten(name)))));
     }
     Ok(all)
 }
@@ -381,12 +390,7 @@ fn labels(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<Labe
     let Some(value) = members.take("labels") else { return Ok(None) };
     let expected = if form == WriteForm::EditPull { "a list of label ids" } else { "a list of label ids, or of names" };
     let list = value.as_array().ok_or_else(|| wrong("labels", expected))?;
-    if list.len() > MOST_LABELS {
-        return Err(refuse(format!(
-            "`labels` names {} labels, and {MOST_LABELS} are the most: name fewer",
-            list.len()
-        )));
-    }
+    expect_few("labels", list.len(), MOST_LABELS)?;
     let label = |value: &Value| match value {
         Value::Number(id) => id.as_u64().map(LabelRef::Id).ok_or_else(|| wrong("labels", expected)),
         Value::String(name) if !name.is_empty() => label_name(name),
@@ -400,6 +404,18 @@ fn labels(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<Labe
         named if named == refs.len() && form != WriteForm::EditPull => Ok(Some(refs)),
         _ => Err(wrong("labels", expected)),
     }
+}
+
+fn expect_few(field: &str, named: usize, most: usize) -> Result<(), ParseError> {
+    if named <= most {
+        Ok(())
+    } else {
+        Err(refuse(format!("`{field}` names {named}, and {most} are the most: name fewer")))
+    }
+}
+
+fn too_long(what: &str, start: &str) -> ParseError {
+    refuse(format!("{what} `{start}` is longer than {LONGEST_NAME} characters, and no tracker gives such a name"))
 }
 
 fn wrong(name: &str, expected: &str) -> ParseError {
@@ -416,6 +432,8 @@ fn unsupported(text: &str) -> ParseError {
 
 /// More than an item would sensibly carry. Each is compared with every label that there is.
 const MOST_LABELS: usize = 100;
+/// People whom one write names. Each is recorded.
+const MOST_LOGINS: usize = 100;
 const SEND_JSON: &str = "send one JSON object with `Content-Type: application/json`";
 
 #[cfg(test)]

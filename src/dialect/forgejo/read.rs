@@ -2,7 +2,7 @@
 
 use super::super::{Address, Head, Intent, ReadOutcome, Scope, Target, Whoami, WireResponse};
 use super::routes::{WriteForm, item_of};
-use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot};
+use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -175,7 +175,7 @@ fn user(value: &Value) -> Result<Login, String> {
 }
 
 pub(super) fn login(user: &Map<String, Value>) -> Result<Login, String> {
-    let login = user.get("login").and_then(Value::as_str).filter(|login| !login.is_empty());
+    let login = user.get("login").and_then(Value::as_str).filter(|login| !login.is_empty() && is_short_name(login));
     login.map(Login::new).ok_or_else(|| odd("login"))
 }
 

@@ -8,7 +8,7 @@ use super::super::target::fold_letters;
 use super::super::{Address, Head, ParseError, Route, Scope, Shows, SideRoute, Target, Write};
 use super::side_effects::SideForm;
 use super::web::{self, WebAct};
-use crate::model::{ItemKind, Project};
+use crate::model::{ItemKind, Project, is_short_name};
 use http::Method;
 
 /// What the head of this request says.
@@ -199,7 +199,8 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
 pub fn names(owner: &str, repo: &str) -> Result<(String, String), ParseError> {
     let name = |text: &str| {
         let folded = fold_letters(text);
-        let plain = folded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let plain =
+            is_short_name(text) && folded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         plain.then_some(folded).ok_or_else(|| bent("its owner or repository is no name that the tracker gives"))
     };
     Ok((name(owner)?, name(repo)?))

@@ -54,10 +54,13 @@ impl Section {
         let mut note = Note::of_gate(id, None);
         note.decision = decision;
         note.code = code;
-        note.change = self.asked();
         note.took = self.took();
         note.resource = Some(self.locator());
         note.agent = self.actor(self.print()).map(|actor| (actor, self.print().clone()));
+        // Of a body nothing is recorded before the tracker has accepted its credential.
+        if note.agent.is_some() {
+            note.change = self.asked();
+        }
         self.ask.about.fill(&mut note);
         note
     }

@@ -7,18 +7,27 @@ use std::collections::VecDeque;
 #[derive(Default)]
 pub(super) struct Recent {
     lines: VecDeque<(u64, String)>,
+    /// Of their texts.
+    bytes: usize,
 }
 
 /// A printer that is further behind reads from the file.
 const MOST: usize = 2_000;
+const MOST_BYTES: usize = 8 << 20;
 
 // === impl Recent ===
 
 impl Recent {
     /// Lines that follow those before, and are on disk.
     pub(super) fn add(&mut self, lines: impl IntoIterator<Item = (u64, String)>) {
-        self.lines.extend(lines);
-        self.lines.drain(..self.lines.len().saturating_sub(MOST));
+        for (seq, line) in lines {
+            self.bytes += line.len();
+            self.lines.push_back((seq, line));
+        }
+        while self.lines.len() > MOST || self.bytes > MOST_BYTES {
+            let Some((_, oldest)) = self.lines.pop_front() else { return };
+            self.bytes -= oldest.len();
+        }
     }
 
     /// So many lines after this number, in order. `None`: the first of them is no longer here.
@@ -48,5 +57,10 @@ mod tests {
         recent.add((6..=MOST as u64 + 5).map(|seq| (seq, String::new())));
         assert_eq!(numbers(recent.after(4, 10)), None);
         assert_eq!(numbers(recent.after(5, 1)), Some(vec![6]));
+        let long = || "x".repeat(MOST_BYTES / 4);
+        recent.add((MOST as u64 + 6..MOST as u64 + 12).map(|seq| (seq, long())));
+        assert_eq!((recent.lines.len(), recent.bytes), (4, MOST_BYTES));
+        recent.add([(MOST as u64 + 12, "x".repeat(2 * MOST_BYTES))]);
+        assert_eq!((recent.lines.len(), recent.bytes, recent.after(0, 1)), (0, 0, None), "it is read from the file");
     }
 }
