@@ -55,6 +55,15 @@ pub enum ListOutcome {
     Unreadable(String),
 }
 
+/// One page of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Which, from 1.
+    pub number: usize,
+    /// Rows in each.
+    pub size: usize,
+}
+
 /// The part of a dialect that is about finding and taking work.
 pub trait FindWork {
     /// A repository as a client of the gate's own calls names it: `owner/name`.
@@ -75,9 +84,42 @@ pub trait FindWork {
     /// Whether an answer of success to it proves that; `false` where it would be the same if there were none.
     fn is_shown(&self, kind: ItemKind, response: &WireResponse) -> bool;
 
-    /// A read of one page of a repository's open issues; pages begin with 1.
-    fn list_open(&self, filter: &Filter, page: usize, credential: &Credential) -> WireRequest;
+    /// A read of one page of a repository's open issues. The tracker may give fewer rows than are asked for.
+    fn list_open(&self, filter: &Filter, page: Page, credential: &Credential) -> WireRequest;
 
     /// What that read showed.
     fn open_items(&self, filter: &Filter, response: &WireResponse) -> ListOutcome;
+}
+
+// === impl Page ===
+
+impl Page {
+    /// The same rows in smaller pages; none, where it has one row.
+    pub fn parts(self) -> impl DoubleEndedIterator<Item = Self> {
+        let size = PARTS.into_iter().find(|part| *part < self.size && self.size.is_multiple_of(*part));
+        let size = size.unwrap_or(self.size);
+        let parts = if size < self.size { self.size / size } else { 0 };
+        let first = (self.number - 1) * parts + 1;
+        (first..first + parts).map(move |number| Self { number, size })
+    }
+}
+
+/// Each of them divides the one before, and the most that trackers give in a page.
+const PARTS: [usize; 3] = [25, 5, 1];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_same_rows() {
+        let rows = |page: Page| ((page.number - 1) * page.size..page.number * page.size).collect::<Vec<_>>();
+        for (number, size, most) in [(1, 50, 25), (3, 50, 25), (2, 25, 5), (4, 30, 5), (7, 5, 1), (9, 40, 5)] {
+            let page = Page { number, size };
+            let parts: Vec<Page> = page.parts().collect();
+            assert!(parts.iter().all(|part| part.size == most), "{parts:?}");
+            assert_eq!(parts.into_iter().flat_map(rows).collect::<Vec<_>>(), rows(page));
+        }
+        assert_eq!(Page { number: 7, size: 1 }.parts().count(), 0);
+    }
 }

@@ -18,7 +18,7 @@ mod target;
 mod wire;
 
 pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
-pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order};
+pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order, Page};
 pub use credential::Credential;
 pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
 pub use side_effects::{
@@ -263,6 +263,12 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What a page of labels showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
 
+    /// A read of one label by its id: the repository's own, or one that it shares with others of its owner.
+    fn find_label(&self, project: &Project, id: u64, shared: bool, credential: &Credential) -> WireRequest;
+
+    /// What that read showed; `None` where there is no such label, or none that may be read.
+    fn label(&self, response: &WireResponse) -> Option<Label>;
+
     /// A read of one page of a list; pages begin with 1. A page beyond the last is empty.
     fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest;
 
@@ -358,15 +364,15 @@ impl Intent {
         if self.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue }
     }
 
-    /// With the labels to be there named by id, as far as they are known: a tracker looks names up in its own way, and
-    /// drops those of an organisation (Forgejo 8 and 9). Names of no label, of which it makes nothing, go with it.
+    /// With the labels to be there named by id, where all of them are known: a tracker looks names up in its own way, and
+    /// drops those of an organisation (Forgejo 8 and 9); ids and names together it takes in no one way.
     #[must_use]
     pub fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
         if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
             let is_named = |label: &Label| refs.contains(&LabelRef::Name(label.name.clone()));
             let ids: BTreeSet<LabelRef> =
                 known.filter(|label| label.id != 0 && is_named(label)).map(|label| LabelRef::Id(label.id)).collect();
-            if !ids.is_empty() {
+            if ids.len() >= refs.len() {
                 *refs = ids;
             }
         }

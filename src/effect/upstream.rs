@@ -19,6 +19,9 @@ pub enum CallError {
     /// The window closed: `ready` said no. Nothing was sent.
     #[error("nothing was sent: the window for it had closed")]
     Expired,
+    /// The answer to a read is longer than the gate keeps, even without what decides nothing. Never of a send.
+    #[error("no certain answer: {0}")]
+    TooLong(String),
     /// Bytes left, and there is no certain answer.
     #[error("no certain answer: {0}")]
     Unknown(String),

@@ -167,6 +167,23 @@ impl FakeForge {
         state.insert_label(id, name, exclusive).map(|label| label.id).expect("the repository exists")
     }
 
+    /// As many labels as somebody cares to make, with names that begin so, and with this description; on that issue, if one
+    /// is named.
+    pub fn flood_labels(&self, repo: &str, number: Option<u64>, count: usize, name: &str, description: &str) {
+        let mut state = self.state();
+        let repo = repo_id(&state, repo);
+        let by = By { user: state.repos[&repo].owner, request: None };
+        let issue = state.issues.values().find(|it| it.repo == repo && Some(it.number) == number).map(|issue| issue.id);
+        for nth in 0..count {
+            let Some(label) = state.insert_label(repo, &format!("{name}{nth}"), false) else { return };
+            description.clone_into(&mut label.description);
+            let id = label.id;
+            if let Some(issue) = issue {
+                state.attach(issue, id, false, by);
+            }
+        }
+    }
+
     /// An issue, filed by the repository's owner.
     pub fn add_issue(&self, repo: &str, title: &str, labels: &[&str], assignees: &[&str]) -> IssueHandle {
         let owner = {

@@ -17,9 +17,19 @@ use std::time::Duration;
 /// The labels of repositories, as lately read.
 #[derive(Debug)]
 pub(super) struct Labels {
-    known: Cache<Project, Arc<[Label]>>,
+    known: Cache<Project, Arc<Known>>,
+    /// Repositories that have more labels than are looked through.
+    more: Cache<Project, ()>,
     /// Rises when they are forgotten: a list that was asked for before is not kept.
     version: AtomicU64,
+}
+
+/// The labels of one repository.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    labels: Vec<Label>,
+    /// There are no more.
+    whole: bool,
 }
 
 /// A label made outside the gate, or changed there, is known after this time.
@@ -33,7 +43,8 @@ const MOST_PAGES: usize = 40;
 impl Default for Labels {
     fn default() -> Self {
         let known = Cache::builder().max_capacity(MOST_PROJECTS).time_to_live(KEPT).build();
-        Self { known, version: AtomicU64::new(0) }
+        let more = Cache::builder().max_capacity(MOST_PROJECTS).time_to_live(KEPT).build();
+        Self { known, more, version: AtomicU64::new(0) }
     }
 }
 
@@ -44,12 +55,19 @@ impl Gate {
     pub fn forget_labels(&self) {
         self.labels.version.fetch_add(1, Ordering::AcqRel);
         self.labels.known.invalidate_all();
+        self.labels.more.invalidate_all();
     }
 
     /// What these name besides the labels that the item carries, as far as is known without asking.
     pub(super) fn known_labels(&self, refs: &BTreeSet<LabelRef>, seen: &Snapshot) -> Option<Vec<Label>> {
         let known = self.labels.known.get(&seen.locator.project).unwrap_or_default();
-        named(refs, seen, &known)
+        named(refs, seen, &known.labels)
+    }
+
+    /// Whether a repository was lately seen to have more labels than are looked through: one that was not found may be
+    /// there all the same.
+    pub(super) fn has_more_labels(&self, project: &Project) -> bool {
+        self.labels.more.contains_key(project)
     }
 
     /// What the change names, besides the labels that the item carries. What it sets must be a label, where all of them may be read.
@@ -83,26 +101,71 @@ impl Gate {
     ) -> Result<Vec<Label>, Stop> {
         let refs = change.members();
         let version = self.labels.version.load(Ordering::Acquire);
-        let mut all = self.list_labels(address, false, credential).await?;
-        // The organisation's labels may be closed to the caller, and open to the service token.
-        let mut whole = false;
-        for reader in std::iter::once(credential).chain(&self.ports.service) {
-            if !whole && named(refs, seen, &all).is_none() {
-                let shared = self.labels_of(address, true, reader).await?;
-                whole = shared.is_some();
-                all.extend(shared.into_iter().flatten());
-            }
+        let lately = self.labels.known.get(&seen.locator.project).filter(|known| !known.whole);
+        // So many are not looked through again for each name.
+        let (mut all, open) = match lately {
+            Some(known) => (Known::clone(&known), false),
+            None => self.list_all(refs, seen, address, credential).await?,
+        };
+        if !all.whole {
+            all.labels.extend(self.labels_by_id(refs, seen, &all.labels, credential).await);
         }
-        let labels = match named(refs, seen, &all) {
+        let labels = match named(refs, seen, &all.labels) {
             Some(labels) => labels,
-            None => {
-                taken_at_word(change, seen, &all, whole).map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?
-            }
+            None => taken_at_word(change, seen, &all.labels, open && all.whole)
+                .map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?,
         };
         if self.labels.version.load(Ordering::Acquire) == version {
             self.labels.known.insert(seen.locator.project.clone(), all.into());
         }
         Ok(labels)
+    }
+
+    /// The repository's labels and, where these name others, its organisation's; and whether the caller may see those.
+    async fn list_all(
+        &self,
+        refs: &BTreeSet<LabelRef>,
+        seen: &Snapshot,
+        address: &Address,
+        credential: &Credential,
+    ) -> Result<(Known, bool), Stop> {
+        let mut all = self.labels_of(address, false, credential).await?.unwrap_or_default();
+        // The organisation's labels may be closed to the caller, and open to the service token.
+        let mut open = false;
+        for reader in std::iter::once(credential).chain(&self.ports.service) {
+            if !open && named(refs, seen, &all.labels).is_none() {
+                let shared = self.labels_of(address, true, reader).await?;
+                open = shared.is_some();
+                let shared = shared.unwrap_or_else(|| Known { whole: true, ..Known::default() });
+                all.labels.extend(shared.labels);
+                all.whole &= shared.whole;
+            }
+        }
+        Ok((all, open))
+    }
+
+    /// Those of the ids that are not among many labels, each by a read of its own: there is none for a name.
+    async fn labels_by_id(
+        &self,
+        refs: &BTreeSet<LabelRef>,
+        seen: &Snapshot,
+        known: &[Label],
+        credential: &Credential,
+    ) -> Vec<Label> {
+        let mut found = Vec::new();
+        for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
+            let LabelRef::Id(id) = wanted else { continue };
+            for shared in [false, true] {
+                let request = self.ports.dialect.find_label(&seen.locator.project, *id, shared, credential);
+                let answer = self.ports.upstream.read(request).await;
+                let label = answer.ok().and_then(|(response, _)| self.ports.dialect.label(&response));
+                if let Some(label) = label.filter(|label| label.id == *id) {
+                    found.push(label);
+                    break;
+                }
+            }
+        }
+        found
     }
 
     /// Every label of a repository, or of the organisation that owns it as far as the caller may see them.
@@ -112,7 +175,7 @@ impl Gate {
         of_owner: bool,
         credential: &Credential,
     ) -> Result<Vec<Label>, Stop> {
-        Ok(self.labels_of(address, of_owner, credential).await?.unwrap_or_default())
+        Ok(self.labels_of(address, of_owner, credential).await?.unwrap_or_default().labels)
     }
 
     /// The same; of an owner that is a person there are none. `None`: the caller may not see the organisation's.
@@ -121,11 +184,11 @@ impl Gate {
         address: &Address,
         of_owner: bool,
         credential: &Credential,
-    ) -> Result<Option<Vec<Label>>, Stop> {
+    ) -> Result<Option<Known>, Stop> {
         let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&address.locator(), why));
         let project = address.project();
         let listing = if of_owner { Listing::SharedLabels(&project) } else { Listing::Labels(&project) };
-        let mut all = Vec::new();
+        let mut all = Known::default();
         for page in 1..=MOST_PAGES {
             let request = self.ports.dialect.list(listing, page, credential);
             let answer = self.ports.upstream.read(request).await;
@@ -134,17 +197,23 @@ impl Gate {
                 // The token lacks the scope.
                 401 | 403 if of_owner => return Ok(None),
                 // The owner is a person.
-                404 if of_owner => break,
+                404 if of_owner => {
+                    all.whole = true;
+                    break;
+                }
                 401 | 403 | 404 | 429 => return Err(Stop::Tracker(Box::new(response))),
                 _ => {}
             }
             let labels = self.ports.dialect.labels(&response);
             let labels = labels.ok_or_else(|| unreadable("the list of labels could not be read"))?;
-            let none_more = labels.is_empty();
-            all.extend(labels);
-            if none_more {
+            all.whole = labels.is_empty();
+            all.labels.extend(labels);
+            if all.whole {
                 break;
             }
+        }
+        if !all.whole {
+            self.labels.more.insert(project, ());
         }
         Ok(Some(all))
     }

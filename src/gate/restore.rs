@@ -134,8 +134,16 @@ impl Gate {
                 break;
             }
         }
+        let is_found = |status: &Status| labels.iter().any(|label| Status::new(&label.name) == *status);
         let chosen = labels.iter().filter(|label| wanted.contains(&Status::new(&label.name)));
-        Ok(chosen.map(|label| LabelRef::Id(label.id)).collect())
+        let mut refs: BTreeSet<LabelRef> = chosen.map(|label| LabelRef::Id(label.id)).collect();
+        // Ids and names together no tracker takes in one way.
+        if refs.is_empty() && self.has_more_labels(&address.project()) {
+            refs.extend(
+                wanted.iter().filter(|status| !is_found(status)).map(|it| LabelRef::Name(it.as_str().to_owned())),
+            );
+        }
+        Ok(refs)
     }
 
     async fn look_up(&self, address: &Address, credential: &Credential) -> Result<Snapshot, String> {

@@ -545,7 +545,7 @@ impl Section {
         let answer = self.emit(&mut fresh, labels, emit_by).await;
         let (status, response) = match answer {
             Ok(response) => (Answer::Complete(response.status.as_u16()), Some(response)),
-            Err(CallError::Unknown(why)) => {
+            Err(CallError::Unknown(why) | CallError::TooLong(why)) => {
                 tracing::warn!(upstream.error = why, resource = %locator, "no certain answer");
                 (Answer::Uncertain, None)
             }

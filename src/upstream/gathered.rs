@@ -1,8 +1,9 @@
 //! An answer as it is gathered, within a bound of memory.
 //!
-//! What decides about an item is short: names, numbers, states. Its texts are not, and whoever may write to it may write
-//! one that no bound would hold: the item must not become unreadable by that. So an answer that fits is kept as it came,
-//! and of one that does not, long texts are cut until it does, and lists of attached files are left out.
+//! What decides about an item is short: names, numbers, states. Its texts are not, and neither are the texts of its labels,
+//! of which whoever may write can make any number: the item must not become unreadable by that. So an answer that fits is
+//! kept as it came, and of one that does not, more and more of what decides nothing is left out until it does. What is
+//! kept is whole JSON, with every member in its place.
 
 use bytes::Bytes;
 
@@ -12,20 +13,65 @@ pub struct Gathered {
     kept: Vec<u8>,
     most: usize,
     is_json: bool,
-    /// How much of a text is kept; nothing is looked at before the answer has become too long.
-    cut: Option<usize>,
-    /// Where the text begins that the last byte was in.
-    text: Option<usize>,
+    /// How much is left out; nothing is looked at before the answer has become too long.
+    level: Option<usize>,
+    /// The objects and lists that the last byte was in.
+    within: Vec<Frame>,
+    /// The text that it was in.
+    text: Option<Text>,
     escape: Escape,
     /// The rest of this text is left out.
     dropping: bool,
-    list: List,
+    /// So many levels within a list that is left out.
+    emptied: usize,
 }
 
-/// There is too much of it, even without its texts.
+/// There is too much of it, even without what decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is longer than {0} bytes")]
 pub struct TooLong(usize);
+
+/// What is kept of an answer.
+struct Level {
+    /// So much of a text that may decide, bytes.
+    decides: usize,
+    /// So much of any other.
+    other: usize,
+    /// Lists that decide nothing are left out, beside those of files.
+    lists: bool,
+}
+
+/// An object or a list that has begun.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    /// Before a colon the next text is a name; after it, the value is that of the last name.
+    Object {
+        before_colon: bool,
+        of: Name,
+    },
+    List,
+}
+
+/// What the name of a member says about its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// A list of attached files.
+    Files,
+    /// A list that decides.
+    List,
+    /// A text that may decide.
+    Text,
+    Other,
+}
+
+/// A text that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    /// Where, in what was kept.
+    from: usize,
+    /// How much of it is kept, bytes.
+    most: usize,
+}
 
 /// Where the last byte left an escape of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,32 +83,62 @@ enum Escape {
     Digits(u8),
 }
 
-/// Where the last byte left a list that decides nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
-    None,
-    /// Behind its name.
-    Named,
-    /// So many levels within it.
-    Within(usize),
-}
-
 /// The longest answer that is kept.
 pub const LONGEST_ANSWER: usize = 4 << 20;
 /// What a text that was cut ends with, so that nobody takes it for the whole.
 pub const CUT: &str = "… [claimgate: the rest of this text is left out]";
-/// So much of a text is kept, while that is enough.
-const CUTS: [usize; 4] = [64 << 10, 8 << 10, 1 << 10, 256];
+/// The same of a text of which next to nothing is kept.
+const CUT_SHORT: &str = "…";
+/// The first that is enough is taken.
+const LEVELS: [Level; 6] = [
+    Level { decides: 64 << 10, other: 64 << 10, lists: false },
+    Level { decides: 8 << 10, other: 8 << 10, lists: false },
+    Level { decides: 1 << 10, other: 1 << 10, lists: false },
+    Level { decides: 256, other: 256, lists: false },
+    // Ten thousand labels have a description and an address each.
+    Level { decides: 256, other: 32, lists: true },
+    Level { decides: 128, other: 0, lists: true },
+];
+/// No name of a member is longer.
+const LONGEST_NAME: usize = 256;
 /// What Forgejo and Gitea call the files that are attached, of which there may be any number.
-const FILES: &[u8] = b"assets";
+const FILES: &[&[u8]] = &[b"assets"];
+const LISTS: &[&[u8]] = &[b"assignees", b"data", b"labels"];
+/// Texts by which an item, a label, an account, a review or a pull request is told from another, and what they say.
+const TEXTS: &[&[u8]] = &[
+    b"body",
+    b"commit_id",
+    b"created_at",
+    b"event",
+    b"full_name",
+    b"html_url",
+    b"label",
+    b"login",
+    b"name",
+    b"ref",
+    b"sha",
+    b"state",
+    b"submitted_at",
+    b"title",
+    b"updated_at",
+];
 
 // === impl Gathered ===
 
 impl Gathered {
     /// Nothing yet, of an answer that is JSON or is not.
     pub fn new(most: usize, is_json: bool) -> Self {
-        let (kept, escape, list) = (Vec::new(), Escape::None, List::None);
-        Self { kept, most, is_json, cut: None, text: None, escape, dropping: false, list }
+        Self {
+            kept: Vec::new(),
+            most,
+            is_json,
+            level: None,
+            within: Vec::new(),
+            text: None,
+            escape: Escape::None,
+            dropping: false,
+            emptied: 0,
+        }
     }
 
     /// What came next.
@@ -80,31 +156,35 @@ impl Gathered {
     }
 
     fn take(&mut self, data: &[u8]) {
-        let Some(cut) = self.cut else { return self.kept.extend_from_slice(data) };
+        let Some(level) = self.level.map(|at| &LEVELS[at]) else { return self.kept.extend_from_slice(data) };
         let mut left = data;
         while !left.is_empty() {
             if self.dropping && self.escape == Escape::None {
                 left = &left[left.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(left.len())..];
             }
             let Some((byte, after)) = left.split_first() else { return };
-            self.take_one(*byte, cut);
+            match self.text {
+                Some(text) => self.take_in(text, *byte),
+                None if self.emptied > 0 => self.leave_out(*byte),
+                None => self.take_between(*byte, level),
+            }
             left = after;
         }
     }
 
-    fn take_one(&mut self, byte: u8, cut: usize) {
-        let Some(from) = self.text else { return self.take_between(byte) };
+    /// A byte of a text.
+    fn take_in(&mut self, text: Text, byte: u8) {
         let ends = byte == b'"' && self.escape != Escape::Begun;
-        let is_long = !self.dropping && self.kept.len() - from >= cut;
-        if is_long && !ends && self.escape == Escape::None && may_be_cut(&self.kept[from..], byte) {
-            self.kept.extend_from_slice(CUT.as_bytes());
+        let is_long = !self.dropping && self.kept.len() - text.from >= text.most;
+        if is_long && !ends && self.escape == Escape::None && may_be_cut(&self.kept[text.from..], byte) {
+            let mark = if text.most > CUT.len() { CUT } else { CUT_SHORT };
+            self.kept.extend_from_slice(mark.as_bytes());
             self.dropping = true;
         }
-        let is_within = self.list.is_within();
-        if ends && !is_within {
-            self.list = if &self.kept[from..] == FILES { List::Named } else { List::None };
+        if ends && let Some(Frame::Object { before_colon: true, of }) = self.within.last_mut() {
+            *of = Name::of(&self.kept[text.from..]);
         }
-        if !is_within && (ends || !self.dropping) {
+        if self.emptied == 0 && (ends || !self.dropping) {
             self.kept.push(byte);
         }
         self.escape = self.escape.after(byte);
@@ -114,27 +194,55 @@ impl Gathered {
     }
 
     /// What is in no text.
-    fn take_between(&mut self, byte: u8) {
-        let was_within = self.list.is_within();
-        self.list = self.list.after(byte);
-        let is_within = self.list.is_within();
-        if !(was_within && is_within) {
-            self.kept.push(byte);
+    fn take_between(&mut self, byte: u8, level: &Level) {
+        self.kept.push(byte);
+        let in_list = matches!(self.within.last(), None | Some(Frame::List));
+        match (byte, self.within.last_mut()) {
+            (b'{', _) => self.within.push(Frame::Object { before_colon: true, of: Name::Other }),
+            (b'[', Some(Frame::Object { of, .. })) if of.is_emptied(level) => self.emptied = 1,
+            (b'[', _) => self.within.push(Frame::List),
+            (b'}' | b']', _) => {
+                self.within.pop();
+            }
+            (b',', Some(Frame::Object { before_colon, .. })) => *before_colon = true,
+            (b':', Some(Frame::Object { before_colon, .. })) => *before_colon = false,
+            (b'"', Some(Frame::Object { before_colon: true, .. })) => self.begin_text(LONGEST_NAME),
+            (b'"', Some(Frame::Object { of: Name::Text, .. })) => self.begin_text(level.decides),
+            (b'"', _) if in_list && !level.lists => self.begin_text(level.decides),
+            (b'"', _) => self.begin_text(level.other),
+            _ => {}
         }
-        if byte == b'"' {
-            (self.text, self.dropping) = (Some(self.kept.len()), is_within);
+    }
+
+    fn begin_text(&mut self, most: usize) {
+        self.text = Some(Text { from: self.kept.len(), most });
+    }
+
+    /// A byte within a list that is left out, but for its brackets.
+    fn leave_out(&mut self, byte: u8) {
+        match byte {
+            b'[' | b'{' => self.emptied += 1,
+            b']' | b'}' => self.emptied -= 1,
+            b'"' => (self.text, self.dropping) = (Some(Text { from: self.kept.len(), most: 0 }), true),
+            _ => {}
+        }
+        if self.emptied == 0 {
+            self.kept.push(byte);
         }
     }
 
     /// Goes over what was kept again, and leaves more out.
     fn tighten(&mut self) -> Result<(), TooLong> {
-        let next = CUTS.into_iter().find(|next| self.cut.is_none_or(|cut| *next < cut)).filter(|_| self.is_json);
-        let mut again = Self { cut: Some(next.ok_or(TooLong(self.most))?), ..Self::new(self.most, true) };
+        let next = self.level.map_or(0, |level| level + 1);
+        if !self.is_json || next == LEVELS.len() {
+            return Err(TooLong(self.most));
+        }
+        let mut again = Self { level: Some(next), ..Self::new(self.most, true) };
         again.take(&self.kept);
         // What was being left out left no trace.
-        if self.dropping || self.list.is_within() {
-            let text = self.text.map(|_| again.kept.len());
-            again = Self { text, escape: self.escape, dropping: self.dropping, list: self.list, ..again };
+        if self.dropping || self.emptied > 0 {
+            let text = self.text.map(|text| Text { from: again.kept.len(), ..text });
+            again = Self { text, escape: self.escape, dropping: self.dropping, emptied: self.emptied, ..again };
         }
         *self = again;
         Ok(())
@@ -149,22 +257,16 @@ fn may_be_cut(text: &[u8], byte: u8) -> bool {
     byte & 0xC0 != 0x80 && !text.last_chunk::<6>().is_some_and(|tail| is_half(tail))
 }
 
-// === impl List ===
+// === impl Name ===
 
-impl List {
-    fn is_within(self) -> bool {
-        matches!(self, Self::Within(_))
+impl Name {
+    fn of(name: &[u8]) -> Self {
+        let kinds = [(FILES, Self::Files), (LISTS, Self::List), (TEXTS, Self::Text)];
+        kinds.into_iter().find(|(names, _)| names.contains(&name)).map_or(Self::Other, |(_, kind)| kind)
     }
 
-    fn after(self, byte: u8) -> Self {
-        match (self, byte) {
-            (Self::Named, b':') => Self::Named,
-            (Self::Named, b'[') => Self::Within(1),
-            (Self::None | Self::Named, _) | (Self::Within(..=1), b']') => Self::None,
-            (Self::Within(depth), b'[' | b'{') => Self::Within(depth + 1),
-            (Self::Within(depth), b']' | b'}') => Self::Within(depth.saturating_sub(1)),
-            (within, _) => within,
-        }
+    fn is_emptied(self, level: &Level) -> bool {
+        self == Self::Files || (level.lists && self != Self::List)
     }
 }
 
@@ -270,6 +372,46 @@ mod tests {
             assert!(is_cut_of(&kept["body"], &json!(text)));
         }
         assert_eq!(gathered(whole.len(), 9, whole.as_bytes()).unwrap(), whole, "where they fit, they stay");
+    }
+
+    /// Any number of labels, by whoever may write there: names and numbers stay, and so does every member.
+    #[test]
+    fn labels_without_end_leave_what_decides() {
+        let label = |n: usize| {
+            json!({"id": n, "name": format!("f{n:0>30}"), "exclusive": n % 2 == 0, "is_archived": false,
+                   "color": "00aabb", "description": "\u{1}".repeat(200), "url": "u".repeat(90), "list": [n, n]})
+        };
+        let labels = |count: usize| (0..count).map(label).collect::<Vec<_>>();
+        let issue = json!({
+            "id": 7, "url": "https://forge/7", "title": "a piece of work", "body": "b".repeat(9_000), "labels": labels(10_500),
+            "state": "open", "assignees": [{"id": 1, "login": "ann", "email": "x".repeat(300)}], "extra": ["x", {"y": [1]}],
+        });
+        let page =
+            json!((0..50).map(|n| json!({"number": n, "labels": labels(200), "state": "open"})).collect::<Vec<_>>());
+        for (whole, chunk) in [(issue, 8 << 10), (page, 1_001)] {
+            let text = whole.to_string();
+            assert!(text.len() > 2 * LONGEST_ANSWER);
+            let kept = gathered(LONGEST_ANSWER, chunk, text.as_bytes()).unwrap();
+            let kept: Value = serde_json::from_slice(&kept).unwrap();
+            let (items, rows) = match (&whole, &kept) {
+                (Value::Array(whole), Value::Array(kept)) => (whole.clone(), kept.clone()),
+                _ => (vec![whole.clone()], vec![kept.clone()]),
+            };
+            for (item, row) in items.iter().zip(&rows) {
+                let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+                assert_eq!(names(row), names(item), "every member is in its place");
+                for name in ["id", "number", "title", "state"] {
+                    assert_eq!(row[name], item[name]);
+                }
+                let (ours, theirs) = (row["labels"].as_array().unwrap(), item["labels"].as_array().unwrap());
+                assert_eq!(ours.len(), theirs.len());
+                for (ours, theirs) in ours.iter().zip(theirs) {
+                    assert_eq!(names(ours), names(theirs));
+                    assert!(["id", "name", "exclusive"].iter().all(|name| ours[name] == theirs[name]), "{ours}");
+                    assert!(ours["description"].as_str().is_some_and(|text| text.ends_with(CUT_SHORT)));
+                }
+            }
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ enum Attempt {
     Lost(String),
     /// An answer came that cannot be used, or none in time.
     Unusable(String),
+    /// One came that is too long.
+    TooLong(String),
 }
 
 // === impl HttpUpstream ===
@@ -99,6 +101,8 @@ impl HttpUpstream {
             Ok(attempt) => attempt,
             Err(_) => Attempt::Unusable("no answer in time".to_owned()),
         };
+        // Of what was sent this is an answer like any other that cannot be used.
+        let attempt = if let Attempt::TooLong(why) = attempt { Attempt::Unusable(why) } else { attempt };
         let (response, lease) = attempt.answered()?;
         self.pool.put(lease);
         Ok(response)
@@ -127,24 +131,24 @@ impl HttpUpstream {
         };
         match self.collect(response).await {
             Ok(response) => Attempt::Done(response, lease),
-            Err(why) => Attempt::Unusable(why),
+            Err(unusable) => unusable,
         }
     }
 
-    async fn collect(&self, response: Response<Incoming>) -> Result<WireResponse, String> {
+    async fn collect(&self, response: Response<Incoming>) -> Result<WireResponse, Attempt> {
         let (mut head, mut body) = response.into_parts();
         self.localize(&mut head.headers);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err("the upstream wants to switch protocols".to_owned());
+            return Err(Attempt::Unusable("the upstream wants to switch protocols".to_owned()));
         }
         if head.headers.get_all(header::CONTENT_ENCODING).iter().any(|it| it != "identity") {
-            return Err("the upstream compressed its answer though it was asked not to".to_owned());
+            return Err(Attempt::Unusable("the upstream compressed its answer though it was asked not to".to_owned()));
         }
         let mut answer = Gathered::new(self.max_answer, is_json(&head.headers));
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| format!("the answer broke off: {e}"))?;
+            let frame = frame.map_err(|e| Attempt::Unusable(format!("the answer broke off: {e}")))?;
             let Ok(data) = frame.into_data() else { continue };
-            answer.push(&data).map_err(|error| error.to_string())?;
+            answer.push(&data).map_err(|error| Attempt::TooLong(error.to_string()))?;
         }
         Ok(WireResponse { status: head.status, headers: head.headers, body: answer.done() })
     }
@@ -199,6 +203,7 @@ impl Attempt {
             Attempt::Done(response, lease) => Ok((response, lease)),
             Attempt::Unsent(why) => Err(CallError::NotSent(why)),
             Attempt::Lost(why) | Attempt::Unusable(why) => Err(CallError::Unknown(why)),
+            Attempt::TooLong(why) => Err(CallError::TooLong(why)),
         }
     }
 }

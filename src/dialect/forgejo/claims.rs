@@ -5,7 +5,7 @@
 //! for: so labels are compared again by the gate, the order is looked at, and the total says when the list ends.
 
 use super::super::{
-    Address, Credential, Filter, FindWork, Head, Intent, ListOutcome, OpenItems, Order, ParseError, Route, Scope,
+    Address, Credential, Filter, FindWork, Head, Intent, ListOutcome, OpenItems, Order, Page, ParseError, Route, Scope,
     WireRequest, WireResponse,
 };
 use super::routes::{self, WriteForm, plain_number};
@@ -13,9 +13,6 @@ use super::{Forgejo, credential, emit, list, read};
 use crate::model::{Change, ItemKind, Login, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
-
-/// The most that Forgejo gives in one page by default.
-const PAGE: usize = 50;
 
 // === impl FindWork ===
 
@@ -61,7 +58,7 @@ impl FindWork for Forgejo {
         kind == ItemKind::Pull || rows().unwrap_or(false)
     }
 
-    fn list_open(&self, filter: &Filter, page: usize, credential: &Credential) -> WireRequest {
+    fn list_open(&self, filter: &Filter, page: Page, credential: &Credential) -> WireRequest {
         let path = list::below(&filter.project, "issues");
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("state", "open").append_pair("type", "issues").append_pair("sort", sort(filter.order));
@@ -70,7 +67,7 @@ impl FindWork for Forgejo {
         if !labels.is_empty() {
             query.append_pair("labels", &labels.join(","));
         }
-        query.append_pair("limit", &PAGE.to_string()).append_pair("page", &page.to_string());
+        query.append_pair("limit", &page.size.to_string()).append_pair("page", &page.number.to_string());
         emit::get(format!("{path}?{}", query.finish()), credential)
     }
 
@@ -98,7 +95,7 @@ fn sort(order: Order) -> &'static str {
 }
 
 fn page(filter: &Filter, response: &WireResponse) -> Result<OpenItems, String> {
-    let Value::Array(rows) = read::json(response)? else {
+    let Value::Array(rows) = read::lean(response)? else {
         return Err("the tracker's answer is not a list".to_owned());
     };
     let total = response.headers.get("x-total-count").and_then(|value| value.to_str().ok()?.parse().ok());
@@ -176,7 +173,7 @@ mod tests {
     #[test]
     fn asks_for_what_the_tracker_can_filter() {
         let check = |filter: &Filter, page, expected: &str| {
-            let asked = Forgejo.list_open(filter, page, &Credential::service("t"));
+            let asked = Forgejo.list_open(filter, Page { number: page, size: 50 }, &Credential::service("t"));
             assert_eq!((asked.method, asked.target.as_str()), (Method::GET, expected));
             assert_eq!(asked.headers["authorization"], "token t");
         };

@@ -3,7 +3,7 @@
 use super::super::target::join;
 use super::super::{Address, Credential, Listing, WireRequest, WireResponse};
 use super::emit::get;
-use super::read::{json, object, snapshot};
+use super::read::{lean, lean_object, snapshot};
 use crate::model::{Project, Snapshot};
 use form_urlencoded::Serializer;
 use serde_json::{Map, Value};
@@ -26,15 +26,26 @@ pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> Wi
     get(format!("{path}?{}", Serializer::new(String::new()).extend_pairs(pairs).finish()), credential)
 }
 
+/// A read of one label by its id: the repository's own, or one that its owner shares.
+pub fn one_label(project: &Project, id: u64, shared: bool, credential: &Credential) -> WireRequest {
+    let id = id.to_string();
+    let path = match project.as_str().split_once('/') {
+        Some((owner, _)) if shared => join(&["api", "v1", "orgs", owner, "labels", &id]),
+        Some((owner, repo)) => join(&["api", "v1", "repos", owner, repo, "labels", &id]),
+        None => join(&["api", "v1", "repos", project.as_str(), "", "labels", &id]),
+    };
+    get(path, credential)
+}
+
 /// One page of repositories.
 pub fn repositories(response: &WireResponse) -> Option<Vec<Project>> {
-    let answer = response.status.is_success().then(|| object(response).ok()).flatten()?;
+    let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     answer.get("data")?.as_array()?.iter().map(|repository| project(repository.get("full_name")?.as_str()?)).collect()
 }
 
 /// One page of items, each as strictly read as a single one.
 pub fn items(project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>> {
-    let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
+    let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
     answer.as_array()?.iter().map(|value| value.as_object().and_then(|issue| item(project, issue))).collect()
 }
 

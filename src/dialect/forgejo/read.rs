@@ -5,13 +5,16 @@ use super::routes::{WriteForm, item_of};
 use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// What a read of this item showed.
 pub fn item(address: &Address, response: &WireResponse) -> ReadOutcome {
     match response.status.as_u16() {
-        200 => match object(response).and_then(|issue| snapshot(address, &issue)) {
+        200 => match lean_object(response).and_then(|issue| snapshot(address, &issue)) {
             Ok(snapshot) => ReadOutcome::Item(snapshot),
             Err(why) => ReadOutcome::Unreadable(why),
         },
@@ -27,7 +30,7 @@ pub fn item(address: &Address, response: &WireResponse) -> ReadOutcome {
 /// The item that a creation made.
 pub fn created(intent: &Intent, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
     let Scope::Create(project) = &intent.scope else { return None };
-    let answer = response.status.is_success().then(|| object(response).ok()).flatten()?;
+    let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     let number = answer.get("number")?.as_u64()?;
     let (owner, repo) = project.as_str().split_once('/')?;
     let pull = intent.form == WriteForm::CreatePull;
@@ -43,7 +46,7 @@ pub fn created(intent: &Intent, response: &WireResponse) -> Option<(Address, Opt
 /// Who the tracker says that the credential is.
 pub fn account(response: &WireResponse) -> Whoami {
     match response.status.as_u16() {
-        200 => match object(response).and_then(|user| login(&user)) {
+        200 => match lean_object(response).and_then(|user| login(&user)) {
             Ok(login) => Whoami::Account(login),
             Err(why) => Whoami::Unreadable(why),
         },
@@ -53,15 +56,21 @@ pub fn account(response: &WireResponse) -> Whoami {
     }
 }
 
-/// One page of labels.
+/// One page of labels. A row that is none is passed over: it keeps nobody from the others.
 pub fn labels(response: &WireResponse) -> Option<Vec<Label>> {
-    let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
-    answer.as_array()?.iter().map(|value| label(value).ok()).collect()
+    let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
+    Some(answer.as_array()?.iter().filter_map(|value| label(value).ok()).collect())
+}
+
+/// One label by itself.
+pub fn one_label(response: &WireResponse) -> Option<Label> {
+    let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
+    label(&answer).ok()
 }
 
 /// One page of items: their keys, and where they are.
 pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
-    let answer = response.status.is_success().then(|| json(response).ok()).flatten()?;
+    let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
     let (owner, repo) = project.as_str().split_once('/')?;
     let place = |issue: &Value| {
         let issue = issue.as_object()?;
@@ -74,7 +83,7 @@ pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(Reso
 
 /// The name of the user with this number.
 pub fn user_numbered(user: u64, response: &WireResponse) -> Option<Login> {
-    let answer = response.status.is_success().then(|| object(response).ok()).flatten()?;
+    let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     let found = answer.get("data")?.as_array()?.iter().filter_map(Value::as_object);
     found.filter(|found| number(found, "id") == Ok(user)).find_map(|found| login(found).ok())
 }
@@ -83,12 +92,35 @@ pub fn user_numbered(user: u64, response: &WireResponse) -> Option<Login> {
 pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
     match json(response)? {
         Value::Object(object) => Ok(object),
-        _ => Err("the tracker's answer is not a JSON object".into()),
+        _ => Err(NO_OBJECT.into()),
     }
 }
 
 /// The answer's JSON.
 pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
+    expect_json(response)?;
+    serde_json::from_slice(&response.body).map_err(|error| not_json(&error))
+}
+
+/// Of the answer's JSON what decides about items, accounts and labels. All of it would take ten times the memory that its
+/// text takes, and whoever may write to an item can make that long.
+pub(super) fn lean(response: &WireResponse) -> Result<Value, String> {
+    expect_json(response)?;
+    let mut reader = serde_json::Deserializer::from_slice(&response.body);
+    let value = Lean.deserialize(&mut reader).map_err(|error| not_json(&error))?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+/// The same of an object.
+pub(super) fn lean_object(response: &WireResponse) -> Result<Map<String, Value>, String> {
+    match lean(response)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(NO_OBJECT.into()),
+    }
+}
+
+fn expect_json(response: &WireResponse) -> Result<(), String> {
     let header = |name| response.headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
     let coding = header(CONTENT_ENCODING);
     if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
@@ -98,8 +130,94 @@ pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
     if !essence.eq_ignore_ascii_case(b"application/json") {
         return Err("the tracker's answer is not JSON".into());
     }
-    serde_json::from_slice(&response.body).map_err(|error| format!("the tracker's answer is not JSON: {error}"))
+    Ok(())
 }
+
+fn not_json(error: &serde_json::Error) -> String {
+    format!("the tracker's answer is not JSON: {error}")
+}
+
+/// A value, and of each object in it the members that decide.
+struct Lean;
+
+impl<'de> DeserializeSeed<'de> for Lean {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Lean {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(Lean)? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            if DECIDING.contains(&&*name) {
+                object.insert(name.into_owned(), members.next_value_seed(Lean)?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(object.into())
+    }
+}
+
+/// What is kept of an answer that is not to be handed on.
+const DECIDING: &[&str] = &[
+    "assignee",
+    "assignees",
+    "data",
+    "exclusive",
+    "full_name",
+    "id",
+    "labels",
+    "login",
+    "name",
+    "number",
+    "pull_request",
+    "state",
+    "updated_at",
+    "user",
+];
+const NO_OBJECT: &str = "the tracker's answer is not a JSON object";
 
 fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
     let target = redirected(headers)?;

@@ -8,7 +8,8 @@ use super::offers::{List, Reserved, Wanted};
 use super::steps::{Failed, Taken};
 use super::{End, Errand, Going, Search};
 use crate::admission::{Aims, Expectation, Mode, Offer, Question, Rules, Stated, offer};
-use crate::dialect::{Address, Filter, ListOutcome, OpenItems};
+use crate::dialect::{Address, Filter, ListOutcome, OpenItems, Page};
+use crate::effect::CallError;
 use crate::gate::reads::{Proof, ReadAccess};
 use crate::model::{
     Caller, Change, Code, ItemKind, ItemRecord, Login, OpenState, Project, Rejection, ResourceKey, SetChange, Snapshot,
@@ -43,6 +44,12 @@ enum Pick<'a> {
 const ROUNDS: usize = 2;
 /// Pages of one list, however many items are looked at.
 const MOST_PAGES: usize = 40;
+/// The most rows that Forgejo and Gitea give in one page by default.
+const PAGE: usize = 50;
+/// Rows asked for where so many are too long to be read at once.
+const SHORT_PAGE: usize = 25;
+/// Reads of one list for the sake of rows that are too long. Those that are left then are passed over.
+const MOST_PARTS: usize = 100;
 
 impl Errand {
     /// Claims some item that fits.
@@ -196,18 +203,25 @@ impl Errand {
     async fn read_list(&self, wanted: &Wanted) -> Going<Arc<List>> {
         let clock = &self.gate.ports.clock;
         let (began, asked) = (clock.boot(), clock.now());
-        let mut filter = wanted.filter.clone();
-        let first = self.page(&mut filter, 1).await?;
+        let (mut filter, mut parts) = (wanted.filter.clone(), MOST_PARTS);
+        let (first, size) = match self.page(&mut filter, Page { number: 1, size: PAGE }).await? {
+            Some(first) => {
+                // A tracker that gives fewer rows than it was asked for counts its pages in those.
+                let size = if first.total.is_some_and(|total| total > first.rows) { first.rows } else { PAGE };
+                (first, size.clamp(1, PAGE))
+            }
+            None => (self.rows(&mut filter, Page { number: 1, size: SHORT_PAGE }, &mut parts).await?, SHORT_PAGE),
+        };
         let pages = first.total.map_or(MOST_PAGES, |total| total.div_ceil(first.rows.max(1)).max(1));
         // A tracker that does not sort begins with the newest: the oldest are on the last page.
         let backwards = first.reversed && first.total.is_some();
         let mut first = Some(first);
         let (mut items, mut looked) = (Vec::new(), 0);
         for turn in 1..=pages.min(MOST_PAGES) {
-            let at = if backwards { pages + 1 - turn } else { turn };
-            let page = match first.take_if(|_| at == 1) {
+            let number = if backwards { pages + 1 - turn } else { turn };
+            let page = match first.take_if(|_| number == 1) {
                 Some(page) => page,
-                None => self.page(&mut filter, at).await?,
+                None => self.rows(&mut filter, Page { number, size }, &mut parts).await?,
             };
             looked += page.rows;
             items.extend(page.items);
@@ -225,17 +239,52 @@ impl Errand {
         Ok(List::new(began, asked, items))
     }
 
-    /// One page; where the repository has moved, the filter follows it.
-    async fn page(&self, filter: &mut Filter, at: usize) -> Going<OpenItems> {
+    /// The rows of one page. What is too long is read again in parts, and a row that is too long by itself passed over: by
+    /// what is written to one item nobody is kept from the others.
+    async fn rows(&self, filter: &mut Filter, page: Page, parts: &mut usize) -> Going<OpenItems> {
+        let (mut left, mut found) = (vec![page], Vec::new());
+        let mut skipped = 0;
+        while let Some(page) = left.pop() {
+            let is_part = found.len() + skipped + left.len() > 0;
+            if is_part && *parts == 0 {
+                skipped += page.size;
+                continue;
+            }
+            *parts = parts.saturating_sub(usize::from(is_part));
+            match self.page(filter, page).await? {
+                Some(items) => found.push(items),
+                None if page.size == 1 => skipped += 1,
+                None => left.extend(page.parts().rev()),
+            }
+        }
+        if skipped > 0 {
+            tracing::warn!(project = %filter.project, skipped, "items too long to be read are passed over");
+        }
+        let reversed = found.iter().any(|part| part.reversed);
+        let rows: usize = found.iter().map(|part| part.rows).sum();
+        let total = found.iter().find_map(|part| part.total);
+        if reversed {
+            found.reverse();
+        }
+        let items = found.into_iter().flat_map(|part| part.items).collect();
+        Ok(OpenItems { items, rows: skipped + rows, total, reversed })
+    }
+
+    /// One page, if it is not too long; where the repository has moved, the filter follows it.
+    async fn page(&self, filter: &mut Filter, page: Page) -> Going<Option<OpenItems>> {
         let ports = &self.gate.ports;
         for _ in 0..2 {
-            let request = ports.dialect.list_open(filter, at, &self.sender.credential);
+            let request = ports.dialect.list_open(filter, page, &self.sender.credential);
             let started = tokio::time::Instant::now();
             let answer = ports.upstream.read(request).await;
             ports.metrics.upstream_took("list", started.elapsed());
-            let (response, _) = answer.map_err(|error| self.unreadable(&error.to_string()))?;
+            let response = match answer {
+                Ok((response, _)) => response,
+                Err(CallError::TooLong(_)) => return Ok(None),
+                Err(error) => return Err(self.unreadable(&error.to_string())),
+            };
             match ports.dialect.open_items(filter, &response) {
-                ListOutcome::Items(page) => return Ok(page),
+                ListOutcome::Items(page) => return Ok(Some(page)),
                 ListOutcome::Denied => return Err(self.denied(response)),
                 ListOutcome::Moved(project) => filter.project = project,
                 ListOutcome::Unreadable(why) => return Err(self.unreadable(&why)),

@@ -57,7 +57,7 @@ pub(super) struct Reserved<'a> {
 /// A list that is older than this is read again before anything of it is tried.
 const KEPT: Duration = Duration::from_secs(1);
 /// Shelves are tidied up when there are more.
-const MOST_SHELVES: usize = 1_000;
+const MOST_SHELVES: usize = 64;
 
 // === impl Offers ===
 

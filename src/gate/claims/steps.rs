@@ -145,8 +145,14 @@ impl Errand {
         let known = self.labels(address, names).await?;
         for name in names {
             // What a name is not found for is taken at its word, without an id.
-            let found = known.iter().find(|label| label.id != 0 && label.name == *name);
-            all.insert(LabelRef::Id(found.ok_or_else(|| self.no_label(address, name))?.id));
+            all.insert(match known.iter().find(|label| label.id != 0 && label.name == *name) {
+                Some(label) => LabelRef::Id(label.id),
+                // The write itself will tell.
+                None if name.is_ascii() && self.gate.has_more_labels(&address.project()) => {
+                    LabelRef::Name(name.clone())
+                }
+                None => return Err(self.no_label(address, name)),
+            });
         }
         Ok(all)
     }
@@ -209,7 +215,8 @@ impl Errand {
         proviso: &Proviso,
     ) -> Going<bool> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
-        let missing: BTreeSet<LabelRef> = labels.set.difference(&carried).cloned().collect();
+        let shows = |wanted: &LabelRef| seen.labels.iter().any(|label| wanted.names(label.id, &label.name));
+        let missing: BTreeSet<LabelRef> = labels.set.iter().filter(|wanted| !shows(wanted)).cloned().collect();
         let named = seen.labels.iter().filter(|label| labels.remove.contains(&label.name.to_lowercase()));
         let removed: Vec<LabelRef> = named.map(|label| LabelRef::Id(label.id)).collect();
         let changes = !missing.is_empty() || !removed.is_empty();

@@ -55,7 +55,7 @@ impl Section {
     /// What is told where there is no answer.
     pub(super) fn uncreated(&self, error: &CallError) -> Stop {
         match error {
-            CallError::Unknown(why) => {
+            CallError::Unknown(why) | CallError::TooLong(why) => {
                 tracing::warn!(upstream.error = why, "no certain answer to a creation");
                 Stop::Refuse(self.unknown_creation())
             }

@@ -3,6 +3,7 @@
 use crate::support::{REPO, Told, World};
 use bytes::Bytes;
 use claimgate::dialect::{Filter, Order};
+use claimgate::fake_forge::Options;
 use claimgate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
 use claimgate::model::{AttemptState, Project};
 use claimgate::upstream::{CUT, LONGEST_ANSWER};
@@ -131,4 +132,75 @@ async fn who_does_not_hold_an_item_sends_no_state_with_a_text() {
     // Parked, it is closed to nobody.
     world.close("dev-1", 1).await.wins();
     world.patch("dev-2", 1, json!({ "state": "closed", "body": "x" })).await.wins();
+}
+
+// === labels ===
+
+/// So much of an answer is kept, as if each of these labels stood for thirty.
+const KEPT: usize = 128 << 10;
+
+/// Labels that nobody reads, each as long as it may be.
+fn floods(world: &World, number: Option<u64>, count: usize, name: &str) {
+    let name = format!("{name}{}", "f".repeat(240));
+    world.forge.flood_labels(REPO, number, count, &name, &"\u{1}".repeat(255));
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_without_end_close_no_item() {
+    let world = World::new();
+    world.claim("dev-1", 1).await.wins();
+    floods(&world, Some(1), 300, "a");
+    world.process().upstream.keep(KEPT);
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.add_label("dev-1", 1, "in-progress").await.wins();
+    let again = world.claim("dev-1", 1).await.needs_no_write();
+    assert_eq!(again.body["labels"].as_array().map(Vec::len), Some(302), "the success is whole JSON");
+    world.release("dev-1", 1).await.wins();
+    world.is_held_by_nobody(1).await;
+    world.claim("dev-2", 1).await.wins();
+    world.close("dev-2", 1).await.wins();
+}
+
+/// A page that is too long is read in parts; what is too long by itself is passed over, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn labels_without_end_take_no_work_from_the_others() {
+    let world = World::new();
+    let many: Vec<u64> = (0..60).map(|_| world.forge.add_issue(REPO, "work", &["backlog"], &[]).number).collect();
+    for number in &many {
+        floods(&world, Some(*number), 20, "b");
+    }
+    // By themselves as long as all that is kept.
+    for number in [many[3], many[7]] {
+        floods(&world, Some(number), 900, "c");
+    }
+    world.process().upstream.keep(KEPT);
+    let mut found = BTreeSet::new();
+    while let Some(Claimed::Granted(grant)) = world.ask_for("dev-1", next()).await {
+        found.insert(grant.resource.number);
+    }
+    let missing: Vec<&u64> = many.iter().filter(|number| !found.contains(*number)).collect();
+    assert_eq!(missing, [&many[3], &many[7]]);
+}
+
+/// More labels than are looked through stand before it, by the names that they were given.
+#[tokio::test(start_paused = true)]
+async fn a_status_behind_more_labels_than_are_looked_through_can_be_set() {
+    let world = World::with(|setup| setup.forge = Options::forgejo_17());
+    world.forge.flood_labels(REPO, None, 2_100, "a", "");
+    for n in [1, 2] {
+        world.claim("dev-1", n).await.wins();
+    }
+    world.add_label("dev-1", 1, "in-progress").await.wins();
+    let path = format!("/api/v1/repos/{REPO}/issues/2/labels");
+    world.write("dev-1", "POST", &path, json!({ "labels": ["todo"] })).await.wins();
+    let set = BTreeSet::from(["todo".to_owned()]);
+    let labels = Relabelling { set, remove: BTreeSet::from(["backlog".to_owned()]) };
+    let filter = Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+    let call = ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels });
+    let Some(Claimed::Granted(grant)) = world.ask_for("dev-2", call).await else { panic!("nothing") };
+    let shown = world.forge.issue(REPO, grant.resource.number);
+    assert!(shown.labels.iter().any(|label| label == "todo"), "{shown:?}");
+    // What is no label is still told, by what the tracker made of it.
+    let path = format!("/api/v1/repos/{REPO}/issues/{}/labels", grant.resource.number);
+    world.write("dev-2", "POST", &path, json!({ "labels": ["no-such-label"] })).await.is(403, "not_applied");
 }

@@ -19,6 +19,8 @@ pub struct SimUpstream {
     refusing: AtomicBool,
     /// How many writes were handed over.
     sends: AtomicUsize,
+    /// How much of an answer is kept, bytes.
+    longest: AtomicUsize,
 }
 
 /// As `upstream.read_timeout`.
@@ -29,7 +31,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 impl SimUpstream {
     pub fn new(forge: Arc<FakeForge>, life: Arc<Life>, write_timeout: Duration) -> Arc<Self> {
         let (refusing, sends) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Self { forge, life, write_timeout, refusing, sends })
+        let longest = AtomicUsize::new(LONGEST_ANSWER);
+        Arc::new(Self { forge, life, write_timeout, refusing, sends, longest })
+    }
+
+    /// From now on so much of an answer is kept, bytes: what is too long for the real bound takes long to make.
+    pub fn keep(&self, longest: usize) {
+        self.longest.store(longest, Ordering::Relaxed);
     }
 
     /// From now on connections for a write are refused, or no longer.
@@ -45,7 +53,7 @@ impl SimUpstream {
     async fn call(&self, request: WireRequest, limit: Duration) -> Result<WireResponse, CallError> {
         let answer = tokio::time::timeout(limit, self.forge.call(wire(request))).await;
         match answer {
-            Ok(Ok(answer)) => gathered(answer),
+            Ok(Ok(answer)) => gathered(answer, self.longest.load(Ordering::Relaxed)),
             Ok(Err(Cut)) => Err(CallError::Unknown("the connection was cut".to_owned())),
             Err(_) => Err(CallError::Unknown("time-out".to_owned())),
         }
@@ -89,11 +97,11 @@ fn wire(request: WireRequest) -> http::Request<Bytes> {
 }
 
 /// As much of it as the real one keeps.
-fn gathered(answer: Answer) -> Result<WireResponse, CallError> {
+fn gathered(answer: Answer, longest: usize) -> Result<WireResponse, CallError> {
     let kind = answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let mut body = Gathered::new(LONGEST_ANSWER, kind.is_some_and(|kind| kind.starts_with("application/json")));
+    let mut body = Gathered::new(longest, kind.is_some_and(|kind| kind.starts_with("application/json")));
     let read = answer.body.chunks(64 << 10).try_for_each(|data| body.push(data));
-    read.map_err(|error| CallError::Unknown(error.to_string()))?;
+    read.map_err(|error| CallError::TooLong(error.to_string()))?;
     let status = StatusCode::from_u16(answer.status).expect("a status");
     Ok(WireResponse { status, headers: answer.headers, body: body.done() })
 }
