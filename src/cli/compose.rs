@@ -14,7 +14,7 @@ use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
-use crate::ledger::SqliteOptions;
+use crate::ledger::{Retention, SqliteOptions};
 use crate::model::{Kind, Login, Status, Time};
 use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Inherited, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
@@ -231,6 +231,7 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
         dir: config.server.state_dir.clone(),
         zombie_period: config.ledger.zombie_period,
         doubt_period: config.ledger.doubt_period,
+        keep: Retention { history: config.ledger.keep_history, refusals: config.ledger.keep_refusals },
         now,
     }
 }

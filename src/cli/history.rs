@@ -47,6 +47,9 @@ pub fn run(args: &HistoryArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
         output::print_line(heading(&args.item, lines, shown["cut"] == true))?;
     }
     print(&shown, "history", &COLUMNS, args.json, "the gate has recorded nothing about it")?;
+    if let Some(older) = shown["older"].as_str().filter(|_| !args.json) {
+        output::say(format_args!("note: {older}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

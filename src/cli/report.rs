@@ -162,7 +162,7 @@ fn read_file(report: &mut Report, path: &Path) -> io::Result<()> {
     report.read(BufReader::new(File::open(path)?))
 }
 
-/// The ledger keeps every line, whether or not it was printed.
+/// The ledger keeps lines whether or not they were printed, the older ones only until they were.
 fn read_ledger(report: &mut Report, state_dir: &Path) -> anyhow::Result<()> {
     let Some(ledger) = LedgerFile::open(state_dir)? else {
         bail!(
@@ -170,6 +170,10 @@ fn read_ledger(report: &mut Report, state_dir: &Path) -> anyhow::Result<()> {
             state_dir.display()
         );
     };
+    let pruned = ledger.pruned()?.to_string();
+    if !pruned.is_empty() {
+        output::say(format_args!("note: {pruned}; name its files to have them counted"));
+    }
     let mut after = 0;
     loop {
         let lines = ledger.lines(after, BATCH)?;

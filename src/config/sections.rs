@@ -197,6 +197,11 @@ pub struct Ledger {
     /// Between two flushes of when holders were seen.
     #[serde(with = "duration")]
     pub renew_interval: Duration,
+    /// How long printed lines of decisions that changed something stay.
+    #[serde(with = "duration")]
+    pub keep_history: Duration,
+    /// Refusals stay while they are among so many newest lines.
+    pub keep_refusals: usize,
 }
 
 /// Where the ledger is.

@@ -51,6 +51,30 @@ pub enum Durability {
     NextGroup,
 }
 
+/// Up to when lines were taken out of the ledger after they were printed; `None`: none were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Refusals.
+    pub refusals: Option<Time>,
+    /// All others, too.
+    pub all: Option<Time>,
+}
+
+impl std::fmt::Display for Pruned {
+    /// What somebody who asks for a history should know; nothing where the ledger has all of it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use super::audit::rfc3339;
+        match (self.refusals.filter(|at| self.all.is_none_or(|all| all < *at)), self.all) {
+            (None, None) => Ok(()),
+            (None, Some(all)) => write!(f, "lines until {} are in the audit only", rfc3339(all)),
+            (Some(at), None) => write!(f, "refusals until {} are in the audit only", rfc3339(at)),
+            (Some(at), Some(all)) => {
+                write!(f, "refusals until {}, and all lines until {}, are in the audit only", rfc3339(at), rfc3339(all))
+            }
+        }
+    }
+}
+
 /// Why a commit did not happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -106,6 +130,15 @@ pub trait Ledger: Creations + Send + Sync + 'static {
     fn flushed(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         // For a ledger that records at once.
         Box::pin(async { Ok(()) })
+    }
+    /// Which lines are in the audit only, since they were printed long enough ago.
+    fn pruned(&self) -> BoxFuture<'_, Result<Pruned, LedgerError>> {
+        // For a ledger that keeps them all.
+        Box::pin(async { Ok(Pruned::default()) })
+    }
+    /// How much of a disk the ledger takes, bytes; `None` where it takes none.
+    fn bytes(&self) -> Option<u64> {
+        None
     }
     /// Whether this process alone writes the ledger, so that its lanes keep all others out.
     fn exclusive(&self) -> bool;

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub stale: Gauge,
     /// Agents at work by a singleton rule.
     pub singletons: Gauge,
+    /// How much of the disk the ledger takes, bytes.
+    pub ledger_bytes: Gauge,
     /// Holdings that a late write or an outside edit contests.
     pub contested: Counter,
     /// Holdings that an outside edit ended.
@@ -73,6 +75,7 @@ impl Default for Metrics {
             doubt: Gauge::default(),
             stale: Gauge::default(),
             singletons: Gauge::default(),
+            ledger_bytes: Gauge::default(),
             contested: Counter::default(),
             revoked: Counter::default(),
             unnamed_instances: Counter::default(),
@@ -94,6 +97,7 @@ impl Metrics {
         registry.register("turned_away", "Connections and requests over a limit of [server]", self.turned_away.clone());
         registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
         registry.register("stale", "Holdings whose holder is silent for too long", self.stale.clone());
+        registry.register_with_unit("ledger", "Disk that the ledger takes", Unit::Bytes, self.ledger_bytes.clone());
         registry.register("singletons", "Agents at work by a singleton rule", self.singletons.clone());
         registry.register(
             "contested",

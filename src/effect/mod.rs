@@ -17,7 +17,7 @@ pub mod upstream;
 pub use audit::{Authority, Decision, Line, Note};
 pub use clock::{Clock, Entropy};
 pub use identify::{Identify, IdentifyError};
-pub use ledger::{Command, Durability, Held, Ledger, LedgerError};
+pub use ledger::{Command, Durability, Held, Ledger, LedgerError, Pruned};
 pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};
 pub use said::Said;

@@ -253,6 +253,9 @@ impl Gate {
     /// One round: who is silent, every doubt, and a few holdings more.
     async fn look(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
         let ledger = &self.ports.ledger;
+        if let Some(bytes) = ledger.bytes() {
+            self.ports.metrics.ledger_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
         // Once more after it was switched off: what was counted is taken back.
         let silent = &round.silent;
         if self.rules().assignment.stale_after.is_some() || !silent.flagged.is_empty() || silent.last.is_some() {

@@ -14,4 +14,4 @@ mod tenures;
 #[doc(hidden)]
 pub use codec::reread as reread_stored;
 pub use memory::{MemoryLedger, MemoryStore};
-pub use sqlite::{LedgerFile, OpenError, SqliteLedger, SqliteOptions};
+pub use sqlite::{LedgerFile, OpenError, Retention, SqliteLedger, SqliteOptions};

@@ -9,13 +9,14 @@
 mod beside;
 mod keys;
 mod once;
+mod prune;
 mod recent;
 mod store;
 
 use super::book::{Book, Changes, bare_line};
 use super::tenures::{TenureRow, Tenures};
 use crate::admission::{Step, TenureStep};
-use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note, OnceCommand, Said};
+use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note, OnceCommand, Pruned, Said};
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
@@ -41,8 +42,19 @@ pub struct SqliteOptions {
     pub zombie_period: Duration,
     /// How long what an ended process left is in doubt (Q).
     pub doubt_period: Duration,
+    /// What of it is kept once it is in the audit.
+    pub keep: Retention,
     /// The time at opening.
     pub now: Time,
+}
+
+/// How long audit lines stay in the ledger after they were printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Those of decisions that changed something, and the attempts that they are about.
+    pub history: Duration,
+    /// Refusals: while they are among so many newest lines.
+    pub refusals: usize,
 }
 
 /// One process's hold of the ledger file.
@@ -109,6 +121,16 @@ const MOST_PASSES: u32 = 20;
 const NICENESS: i32 = 10;
 /// Memory for lines whose file cannot be written, bytes: some 60,000 of them. Older ones stay.
 const MOST_DEFERRED: usize = 64 << 20;
+
+// === impl SqliteOptions ===
+
+impl SqliteOptions {
+    /// Of a ledger in this directory that keeps everything.
+    pub fn in_dir(dir: &std::path::Path) -> Self {
+        let keep = Retention { history: Duration::MAX, refusals: usize::MAX };
+        Self { dir: dir.to_owned(), zombie_period: Duration::ZERO, doubt_period: Duration::ZERO, keep, now: Time(0) }
+    }
+}
 
 // === impl SqliteLedger ===
 
@@ -266,6 +288,14 @@ impl Ledger for SqliteLedger {
         Box::pin(self.ask(Job::Flush))
     }
 
+    fn pruned(&self) -> BoxFuture<'_, Result<Pruned, LedgerError>> {
+        Box::pin(self.look(Store::pruned))
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        Some(Store::bytes(&self.options))
+    }
+
     fn exclusive(&self) -> bool {
         true
     }
@@ -354,6 +384,8 @@ struct Writer {
     deferred: Vec<Line>,
     /// Why it could not be written, as it was said last.
     told: Said,
+    /// The time of the newest line.
+    now: Time,
 }
 
 /// What one group has staged.
@@ -365,6 +397,8 @@ struct Group {
     lines: Vec<Staged>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
+    /// So much of the audit is marked as printed with it.
+    marks_printed: bool,
     dirty: bool,
     failed: Option<String>,
 }
@@ -379,7 +413,8 @@ struct Staged {
 impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
         let existed = Store::is_written(&options);
-        Self { options, shared, store: None, existed, deferred: Vec::new(), told: Said::default() }
+        let now = options.now;
+        Self { options, shared, store: None, existed, deferred: Vec::new(), told: Said::default(), now }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -422,7 +457,10 @@ impl Writer {
             Job::Printed(seq, reply) => {
                 let marked = self.begin(group).and_then(|store| store.mark_printed(seq));
                 match marked {
-                    Ok(()) => group.marks.push(reply),
+                    Ok(()) => {
+                        group.marks_printed = true;
+                        group.marks.push(reply);
+                    }
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
@@ -501,6 +539,9 @@ impl Writer {
         }
         let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
         let lines: Vec<Staged> = deferred.chain(group.lines.drain(..)).collect();
+        if group.failed.is_none() {
+            self.prune(&lines, &mut group);
+        }
         let committed = match group.failed.take() {
             Some(why) => Err(LedgerError::Unavailable(why)),
             None => (self.shared.in_place())
@@ -523,6 +564,17 @@ impl Writer {
                 }
             }
             Err(error) => self.fail(group, lines, &error),
+        }
+    }
+
+    /// Deletes more than is added, a little at a time.
+    fn prune(&mut self, lines: &[Staged], group: &mut Group) {
+        let most = 2 * lines.len() + if group.marks_printed { prune::WITH_A_MARK } else { 0 };
+        self.now = lines.last().map_or(self.now, |staged| staged.line.time.max(self.now));
+        let (keep, now) = (self.options.keep, self.now);
+        let pruned = self.begin(group).and_then(|store| store.prune(keep, now, most));
+        if let Err(error) = pruned {
+            group.failed.get_or_insert_with(|| error.to_string());
         }
     }
 
@@ -752,8 +804,7 @@ mod tests {
     use crate::model::{Actor, Login};
 
     fn options(dir: &std::path::Path) -> SqliteOptions {
-        let (zombie_period, doubt_period) = (Duration::ZERO, Duration::ZERO);
-        SqliteOptions { dir: dir.to_owned(), zombie_period, doubt_period, now: Time(0) }
+        SqliteOptions::in_dir(dir)
     }
 
     /// Opens it, and waits until every row is known.

@@ -25,6 +25,7 @@ type Answer = Result<Value, (StatusCode, String)>;
 
 /// Audit lines that `history` shows at most.
 const MOST_HISTORY: usize = 1000;
+const LONG_HISTORY: usize = 3 << 20;
 /// The file of the modes that were switched.
 const SWITCHED: &str = "switched-modes";
 /// Before the name of one.
@@ -64,10 +65,14 @@ impl Operator {
         // One more, to know whether there are more.
         let lines = self.gate.ports().ledger.lines_about(&item, MOST_HISTORY + 1).await;
         let mut lines = lines.map_err(|error| unavailable(&error))?;
-        let cut = lines.len() > MOST_HISTORY;
+        // The ledger reads a bounded memory of them at once, which only lines of older versions fill.
+        let cut = lines.len() > MOST_HISTORY || lines.iter().map(String::len).sum::<usize>() > LONG_HISTORY;
         lines.truncate(MOST_HISTORY);
         let lines: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Ok(json!({ "history": lines, "order": "newest_first", "cut": cut }))
+        // What is not here is no reason to tell nothing of what is.
+        let pruned = self.gate.ports().ledger.pruned().await.unwrap_or_default().to_string();
+        let older = Some(pruned).filter(|text| !text.is_empty());
+        Ok(json!({ "history": lines, "order": "newest_first", "cut": cut, "older": older }))
     }
 
     async fn release(&self, body: &[u8], by: &str) -> Answer {

@@ -7,7 +7,7 @@ mod terms;
 use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
 use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
-use claimgate::ledger::{MemoryLedger, MemoryStore, OpenError, SqliteLedger, SqliteOptions};
+use claimgate::ledger::{LedgerFile, MemoryLedger, MemoryStore, OpenError, Retention, SqliteLedger, SqliteOptions};
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Change, Epoch, Fence, Fingerprint, GateId, Goal, Instance,
     ItemRecord, Kind, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, SetGoal, Settled, Shown,
@@ -132,7 +132,7 @@ enum Bench {
 }
 
 fn options(dir: &Path, now: Time) -> SqliteOptions {
-    SqliteOptions { dir: dir.to_owned(), zombie_period: ZOMBIE_PERIOD, doubt_period: Q, now }
+    SqliteOptions { zombie_period: ZOMBIE_PERIOD, doubt_period: Q, now, ..SqliteOptions::in_dir(dir) }
 }
 
 /// Opens the file; the thread of a ledger just dropped may still hold the lock for a moment.
@@ -779,4 +779,61 @@ async fn whatever_is_stored_reads_back_the_same() {
         record.doubt_until = record.doubt_until.map(|_| later + Q);
         assert_eq!(bench.ledger().item(&key).await.unwrap(), Some(record));
     }
+}
+
+/// The audit is the archive: what was printed there goes, refusals first, and nothing that was not.
+#[tokio::test]
+async fn lines_that_were_printed_go_in_their_time_and_the_chain_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Retention { history: Duration::from_mins(1), refusals: 10 };
+    let open = || SqliteLedger::open(SqliteOptions { keep, ..options(dir.path(), START) });
+    let ledger = open().unwrap();
+    let decide = |ledger: &SqliteLedger, n: u64| {
+        let mut note = Note::of_gate(format!("id-{n}"), None);
+        note.decision = if n.is_multiple_of(2) { Decision::Reject } else { Decision::Admit };
+        ledger.record(note, START + Duration::from_secs(n));
+    };
+    (1..=100).for_each(|n| decide(&ledger, n));
+    ledger.flushed().await.unwrap();
+    let lines = async |ledger: &SqliteLedger| ledger.lines(0, 1_000).await.unwrap();
+    let numbers = async |ledger: &SqliteLedger| lines_of(ledger.lines(0, 1_000).await.unwrap());
+    assert_eq!(LedgerFile::open(dir.path()).unwrap().unwrap().lines(0, 1_000).unwrap().len(), 100, "none was printed");
+    let left = |printed: u64| {
+        let stays = |n: &u64| match n {
+            n if *n > printed => true,
+            n if n.is_multiple_of(2) => *n > 90,
+            // By the time of the newest line.
+            n => *n >= 40,
+        };
+        (1..=100).filter(stays).collect::<Vec<_>>()
+    };
+    for printed in [60, 100] {
+        // A little with each mark.
+        for _ in 0..10 {
+            ledger.mark_printed(printed).await.unwrap();
+        }
+        let file = LedgerFile::open(dir.path()).unwrap().unwrap();
+        assert_eq!(lines_of(file.lines(0, 1_000).unwrap()), left(printed), "{printed} were printed");
+    }
+    let told = ledger.pruned().await.unwrap();
+    assert_eq!(told.refusals, Some(START + Duration::from_secs(90)));
+    assert_eq!(told.all, Some(START + Duration::from_secs(39)));
+    let last = lines(&ledger).await.pop().unwrap().1;
+    drop(ledger);
+    let again = loop {
+        match open() {
+            Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            other => break other.unwrap(),
+        }
+    };
+    decide(&again, 101);
+    again.flushed().await.unwrap();
+    assert_eq!(numbers(&again).await.pop(), Some(101));
+    let (_, newest) = lines(&again).await.pop().unwrap();
+    let hash = |line: &str, member: &str| serde_json::from_str::<Value>(line).unwrap()[member].clone();
+    assert_eq!(hash(&newest, "prev_hash"), hash(&last, "hash"));
+}
+
+fn lines_of(lines: Vec<(u64, String)>) -> Vec<u64> {
+    lines.into_iter().map(|(seq, _)| seq).collect()
 }

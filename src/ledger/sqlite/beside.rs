@@ -2,7 +2,8 @@
 
 use super::store::Store;
 use super::{LedgerError, SqliteOptions};
-use crate::model::{ItemRecord, Time};
+use crate::effect::Pruned;
+use crate::model::ItemRecord;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ impl LedgerFile {
     /// The ledger of a state directory; none if there is no such file.
     pub fn open(dir: &Path) -> Result<Option<Self>, LedgerError> {
         let (zombie_period, doubt_period) = (Duration::ZERO, Duration::ZERO);
-        let options = SqliteOptions { dir: dir.to_owned(), zombie_period, doubt_period, now: Time(0) };
+        let options = SqliteOptions { zombie_period, doubt_period, ..SqliteOptions::in_dir(dir) };
         if !Store::exists(&options) {
             return Ok(None);
         }
@@ -28,6 +29,11 @@ impl LedgerFile {
     /// Every item that is held or in doubt.
     pub fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
         self.store.active()
+    }
+
+    /// What is in the audit only.
+    pub fn pruned(&self) -> Result<Pruned, LedgerError> {
+        self.store.pruned()
     }
 
     /// Audit lines after this sequence number, in order.

@@ -97,6 +97,8 @@ struct Tail {
     hash: String,
 }
 
+/// The most of the audit's lines that are read at once, bytes.
+const MOST_READ: usize = 4 << 20;
 const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
@@ -181,6 +183,12 @@ impl Store {
     /// Of the file that stands there now: device and inode.
     pub(super) fn identity(options: &SqliteOptions) -> Option<(u64, u64)> {
         std::fs::metadata(options.dir.join(FILE)).ok().map(|file| (file.dev(), file.ino()))
+    }
+
+    /// How much of the disk the ledger takes: the file and its log, bytes.
+    pub(super) fn bytes(options: &SqliteOptions) -> u64 {
+        let files = [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm")];
+        files.iter().filter_map(|file| std::fs::metadata(options.dir.join(file)).ok()).map(|file| file.len()).sum()
     }
 
     pub(super) fn exists(options: &SqliteOptions) -> bool {
@@ -454,6 +462,17 @@ impl Store {
         self.set_meta("printed", &seq.to_string())
     }
 
+    /// A number that is remembered by this name.
+    pub(super) fn number(&self, name: &str) -> Result<Option<i64>, LedgerError> {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        let found: Option<String> = self.rows(sql, [name], |row| row.get(0))?.pop();
+        Ok(found.and_then(|text| text.parse().ok()))
+    }
+
+    pub(super) fn set_number(&self, name: &str, number: i64) -> Result<(), LedgerError> {
+        self.set_meta(name, &number.to_string())
+    }
+
     fn set_meta(&self, name: &str, value: &str) -> Result<(), LedgerError> {
         self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])
     }
@@ -553,8 +572,9 @@ impl Store {
 
     pub(super) fn lines(&self, after: u64, limit: usize) -> Result<Vec<(u64, String)>, LedgerError> {
         let sql = "SELECT seq, line FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        self.rows(sql, params![stored(after), stored(limit as u64)], |row| {
-            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?));
+        self.rows_within(sql, params![stored(after), stored(limit as u64)], read, |(_, line): &(u64, String)| {
+            line.len()
         })
     }
 
@@ -565,18 +585,38 @@ impl Store {
         })?;
         let [of_place, of_key] = marks(locator, keys.first());
         let sql = "SELECT line FROM audit WHERE instr(line, ?1) OR instr(line, ?2) ORDER BY seq DESC LIMIT ?3";
-        self.rows(sql, params![of_place, of_key, stored(limit as u64)], |row| row.get(0))
+        self.rows_within(sql, params![of_place, of_key, stored(limit as u64)], |row| row.get(0), String::len)
     }
 
     pub(super) fn printed(&self) -> Result<u64, LedgerError> {
-        let printed = meta(&self.db, "printed").map_err(ledger_error)?;
-        Ok(printed.and_then(|text| text.parse().ok()).unwrap_or(0))
+        Ok(self.number("printed")?.unwrap_or(0).unsigned_abs())
     }
 
     /// The items of which this holds.
     fn items(&self, which: &str, params: impl rusqlite::Params) -> Result<Vec<ItemRecord>, LedgerError> {
         let columns = "key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned";
         self.rows(&format!("SELECT {columns} FROM item WHERE {which}"), params, read_item)
+    }
+
+    /// The first rows, as many as take a bounded memory together; one at least.
+    fn rows_within<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        length: impl Fn(&T) -> usize,
+    ) -> Result<Vec<T>, LedgerError> {
+        let mut statement = self.db.prepare_cached(sql).map_err(ledger_error)?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for row in statement.query_map(params, read).map_err(ledger_error)? {
+            let row = row.map_err(ledger_error)?;
+            bytes += length(&row);
+            if bytes > MOST_READ && !found.is_empty() {
+                break;
+            }
+            found.push(row);
+        }
+        Ok(found)
     }
 
     pub(super) fn rows<T>(

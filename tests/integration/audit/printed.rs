@@ -110,7 +110,7 @@ async fn every_line_is_printed_in_order_as_it_comes() {
 #[tokio::test]
 async fn decisions_that_nobody_waited_for_are_printed_at_the_end() {
     let (dir, paper) = (tempfile::tempdir().unwrap(), Paper::default());
-    let options = SqliteOptions { dir: dir.path().into(), zombie_period: LONG, doubt_period: LONG, now: Time(0) };
+    let options = SqliteOptions { zombie_period: LONG, doubt_period: LONG, ..SqliteOptions::in_dir(dir.path()) };
     let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(options).unwrap());
     let projector = Projector::over(Arc::clone(&ledger), paper.sink());
     for _ in 0..3000 {
