@@ -75,6 +75,7 @@ async fn serve(
     let (stop, hup) = (told_to_stop()?, signal(SignalKind::hangup())?);
     raise_descriptors(config.server.max_connections);
     take_small_pages();
+    give_memory_back();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let ledger: Arc<dyn Ledger> = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
         Ok(ledger) => Arc::new(ledger),
@@ -276,5 +277,25 @@ impl Reload {
             tracing::warn!(%switched, "modes that `claimgate mode` switched stay, whatever the configuration says");
         }
         tracing::info!("rules and log level reloaded");
+    }
+}
+
+/// How long memory that nobody uses may stay with the process after a flood of requests.
+const MEMORY_KEPT: Duration = Duration::from_secs(2);
+
+/// Gives memory back that a flood has taken. The allocator does that with what a thread leaves behind when it ends (mimalloc
+/// 3: `_mi_theap_collect_abandon`), and of itself only while much is allocated, which is over by then. So a thread ends now
+/// and then.
+fn give_memory_back() {
+    let ending = || {
+        loop {
+            std::thread::sleep(MEMORY_KEPT);
+            if let Ok(thread) = std::thread::Builder::new().name("memory".to_owned()).spawn(|| ()) {
+                drop(thread.join());
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("memory".to_owned()).spawn(ending) {
+        tracing::warn!(%error, "memory is not given back after floods");
     }
 }

@@ -138,30 +138,27 @@ where
     if too_large(usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX)) {
         return Err(CollectError::TooLarge(cap));
     }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    // Pieces as they came, and one copy at the end: a buffer that grows holds up to three.
+    let (mut pieces, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| CollectError::Body(BodyError::Broken(e)))?;
         let Ok(data) = frame.into_data() else { continue };
-        let length = first.len() + rest.len() + data.len();
+        length += data.len();
         if too_large(length) {
             return Err(CollectError::TooLarge(cap));
         }
         if !has_room(length) {
             return Err(CollectError::NoRoom);
         }
-        if first.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&data);
-        }
+        pieces.push(data);
     }
-    if rest.is_empty() {
-        return Ok(first);
+    if pieces.len() == 1 {
+        return Ok(pieces.remove(0));
     }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
+    let mut whole = BytesMut::with_capacity(length);
+    for piece in pieces {
+        whole.extend_from_slice(&piece);
+    }
     Ok(whole.freeze())
 }
 

@@ -7,10 +7,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use claimgate::effect::audit::LONGEST_LINE;
+use claimgate::fake_forge::Options;
 use http::Method;
+use tokio::task::JoinSet;
 
-use crate::e2e::{Client, Gate, Setup, backlog_issue, eventually, forge, issue};
+use crate::e2e::{Client, Gate, REPO, Setup, backlog_issue, eventually, forge, forge_with, issue};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 /// What no line may carry.
@@ -120,4 +123,135 @@ async fn what_an_account_is_refused_leaves_short_lines() {
     let text = lines(&gate, 21).await;
     assert!(text.lines().all(|line| line.len() <= LONGEST_LINE), "{text}");
     assert!(text.contains("labels=[000"), "who is known is recorded with what it asked: {text}");
+}
+
+/// An agent that is refused without end: its lines are in the audit, and the ledger does not grow by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_without_end_leave_a_ledger_of_a_steady_size() {
+    let forge = forge(&["agent-0", "agent-1"]).await;
+    let setup = Setup::before(&forge.base_url()).config("[ledger]\nkeep_refusals = 40\n");
+    let gate = setup.start().await;
+    let number = backlog_issue(&forge).number;
+    gate.agent("agent-1").claim(number).await.granted();
+    let refuse = |times: usize| {
+        let mut clients: Vec<Client> = (0..8).map(|_| gate.agent("agent-0")).collect();
+        async move {
+            let mut refusing = JoinSet::new();
+            for mut client in clients.drain(..) {
+                refusing.spawn(async move {
+                    for _ in 0..times / 8 {
+                        client.claim(number).await.refused(409, "already_assigned");
+                    }
+                });
+            }
+            while let Some(done) = refusing.join_next().await {
+                done.expect("each is refused");
+            }
+        }
+    };
+    refuse(240).await;
+    lines(&gate, 241).await;
+    let file = gate.state_dir().join("ledger.sqlite");
+    let count =
+        |sql: &str| rusqlite::Connection::open(&file).unwrap().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let rows = || count("SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM attempt)");
+    let pruned = || async { (rows() < 200).then_some(()) };
+    eventually(pruned, Duration::from_secs(10)).await.unwrap_or_else(|| panic!("{} rows", rows()));
+    let pages = count("PRAGMA page_count");
+    refuse(240).await;
+    let text = lines(&gate, 481).await;
+    eventually(pruned, Duration::from_secs(10)).await.unwrap_or_else(|| panic!("{} rows", rows()));
+    assert!(count("PRAGMA page_count") <= pages + pages / 2, "{} pages, {pages} before", count("PRAGMA page_count"));
+    // The grant is still to be had, older refusals are not, and that is said.
+    let history = gate.operator().get(&format!("/history?item=acme/app%23{number}")).await.json();
+    let told = history["history"].as_array().expect("a list");
+    assert!(told.iter().any(|line| line["decision"] == "admit") && told.len() < 200, "{} lines", told.len());
+    assert!(history["older"].as_str().is_some_and(|text| text.starts_with("refusals until ")), "{}", history["older"]);
+    let metrics = || async {
+        let text = gate.operator().get("/metrics").await.text();
+        let line = text.lines().find(|line| line.starts_with("claimgate_ledger_bytes "))?.to_owned();
+        line.split(' ').nth(1)?.parse::<f64>().ok().filter(|bytes| *bytes > 1e5)
+    };
+    assert!(eventually(metrics, Duration::from_secs(10)).await.is_some());
+    // The chain goes on, also over a start.
+    let holder = gate.holder(number).await;
+    gate.kill().await;
+    let gate = setup.again(&forge.base_url()).start().await;
+    assert_eq!(gate.holder(number).await, holder);
+    gate.agent("agent-0").claim(number).await.refused(409, "already_assigned");
+    let last = text.lines().last().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).unwrap();
+    let next = || async {
+        // Lines that were not marked as printed before the kill come again.
+        gate.audit().into_iter().find(|line| line["seq"].as_u64() > last["seq"].as_u64())
+    };
+    let next = eventually(next, Duration::from_secs(10)).await.expect("a line");
+    assert_eq!(next["prev_hash"], last["hash"]);
+}
+
+/// Of ten megabytes of labels that any writer can make: at their real size, by what the process really keeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_without_end_close_neither_an_item_nor_the_queue() {
+    let forge = forge_with(Options::forgejo_17(), &["agent-0", "agent-1"]).await;
+    let gate = Setup::before(&forge.base_url()).start().await;
+    let numbers: Vec<u64> = (0..50).map(|_| backlog_issue(&forge).number).collect();
+    let text = "\u{1}".repeat(200);
+    for number in &numbers {
+        forge.flood_labels(REPO, Some(*number), 130, "f", &text);
+    }
+    let (one, before) = (numbers[49], memory(&gate));
+    forge.flood_labels(REPO, Some(one), 7_000, &"g".repeat(240), &text);
+    // Only names and numbers of it are short enough; the queue goes on.
+    let next = r#"{"repository":"acme/app","set_labels":["in-progress"],"remove_labels":["backlog"]}"#;
+    let claimed = gate.agent("agent-0").send(Method::POST, "/_claimgate/v1/claims/next", &JSON, next.into()).await;
+    assert_eq!(claimed.status, 201, "{}", &claimed.text()[..200.min(claimed.body.len())]);
+    gate.agent("agent-1").claim(one).await.granted();
+    gate.agent("agent-0").claim(one).await.refused(409, "already_assigned");
+    gate.agent("agent-1").release(one).await.granted();
+    let back = || async { (memory(&gate).saturating_sub(before) < 48 << 20).then_some(()) };
+    assert!(eventually(back, Duration::from_secs(10)).await.is_some(), "{} MiB stay", memory(&gate) >> 20);
+}
+
+/// Of many at once, each with as much as it may send: while it lasts memory is bounded by `guarded_memory`, and goes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_long_bodies_takes_no_more_than_its_memory_and_gives_it_back() {
+    let forge = forge(&["agent-0"]).await;
+    let config = "[server]\nguarded_memory = \"64MiB\"\n";
+    let gate = Setup::before(&forge.base_url()).config(config).start().await;
+    let number = backlog_issue(&forge).number;
+    gate.agent("agent-0").claim(number).await.granted();
+    let before = memory(&gate);
+    let bodies: Vec<Bytes> = vec![
+        format!(r#"{{"assignees":["{}"]}}"#, "n".repeat(6 << 20)).into(),
+        format!(r#"{{"assignees":["bob"],"body":"{}"}}"#, "b".repeat(6 << 20)).into(),
+        format!(r#"{{"assignees":["bob"],"body":"{}"}}"#, "\\n".repeat(3 << 20)).into(),
+        format!(r#"{{"assignees":[{}"x"]}}"#, "\"y\",".repeat(90_000)).into(),
+    ];
+    let mut sending = JoinSet::new();
+    for client in 0..24_usize {
+        let (mut client_of, body) = (stranger(&gate, client), bodies[client % bodies.len()].clone());
+        sending.spawn(async move {
+            for _ in 0..3 {
+                // An early refusal may come while the body is still on its way, and end the connection.
+                drop(client_of.try_send(Method::PATCH, &issue(number), &JSON, body.clone()).await);
+            }
+        });
+    }
+    let mut most = before;
+    while !sending.is_empty() {
+        tokio::select! {
+            _ = sending.join_next() => {}
+            () = tokio::time::sleep(Duration::from_millis(5)) => most = most.max(memory(&gate)),
+        }
+    }
+    let grown = most.saturating_sub(before);
+    println!("peak {} MiB more", grown >> 20);
+    assert!(grown < 96 << 20, "{} MiB more at its worst", grown >> 20);
+    let back = || async {
+        let left = memory(&gate).saturating_sub(before);
+        (left < 24 << 20).then_some(left)
+    };
+    let left = eventually(back, Duration::from_secs(10)).await;
+    println!("left {:?} MiB", left.map(|left| left >> 20));
+    assert!(left.is_some(), "{} MiB stay", memory(&gate).saturating_sub(before) >> 20);
+    gate.agent("agent-0").claim(number).await.granted();
 }
