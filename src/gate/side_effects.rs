@@ -78,7 +78,11 @@ impl Gate {
     pub async fn judge_side_effect(self: &Arc<Self>, ask: SideAsk, runtime: &Handle) -> Option<Reply> {
         let gate = Arc::clone(self);
         let after = runtime.clone();
-        self.whole(async move { SideSection::judge(gate, ask, &after).await }, runtime).await
+        let reply = self.whole(async move { SideSection::judge(gate, ask, &after).await }, runtime).await;
+        if reply.is_some() {
+            self.recorded().await;
+        }
+        reply
     }
 }
 
@@ -521,7 +525,8 @@ fn refused(gate: &Gate, ask: &SideAsk, caller: Option<&Caller>, rejection: Rejec
 fn bare_note(gate: &Gate, ask: &SideAsk, caller: Option<&Caller>) -> Note {
     let mut note = Note::of_gate(gate.ports.entropy.attempt_id(gate.ports.clock.now()).as_str().to_owned(), None);
     note.agent = caller.map(|caller: &Caller| (Actor::clone(&caller.actor), caller.credential.clone()));
-    note.change = ask.write.effect.to_string();
+    // Of what was sent nothing is recorded before the tracker has accepted its credential.
+    note.change = caller.map_or_else(String::new, |_| ask.write.effect.to_string());
     note.took = Duration::from_micros(gate.ports.clock.boot().0.saturating_sub(ask.arrived.0));
     ask.about.fill(&mut note);
     note
