@@ -263,12 +263,6 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What a page of labels showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
 
-    /// A read of one label by its id: the repository's own, or one that it shares with others of its owner.
-    fn find_label(&self, project: &Project, id: u64, shared: bool, credential: &Credential) -> WireRequest;
-
-    /// What that read showed; `None` where there is no such label, or none that may be read.
-    fn label(&self, response: &WireResponse) -> Option<Label>;
-
     /// A read of one page of a list; pages begin with 1. A page beyond the last is empty.
     fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest;
 

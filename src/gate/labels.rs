@@ -6,7 +6,7 @@
 use super::Gate;
 use super::refusal;
 use super::section::Stop;
-use crate::dialect::{Address, Credential, Listing};
+use crate::dialect::{Address, Credential, LabelOwner, Listing};
 use crate::model::{Code, Label, LabelRef, Locator, Project, Rejection, SetChange, Snapshot};
 use moka::sync::Cache;
 use std::collections::BTreeSet;
@@ -155,12 +155,13 @@ impl Gate {
         let mut found = Vec::new();
         for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
             let LabelRef::Id(id) = wanted else { continue };
-            for shared in [false, true] {
-                let request = self.ports.dialect.find_label(&seen.locator.project, *id, shared, credential);
+            let project = &seen.locator.project;
+            let owner = project.as_str().split_once('/').map_or("", |(owner, _)| owner);
+            for of in [LabelOwner::Project(project.clone()), LabelOwner::Organisation(owner.to_owned())] {
+                let request = self.ports.dialect.read_label(&of, *id, credential);
                 let answer = self.ports.upstream.read(request).await;
-                let label = answer.ok().and_then(|(response, _)| self.ports.dialect.label(&response));
-                if let Some(label) = label.filter(|label| label.id == *id) {
-                    found.push(label);
+                if let Some(label) = answer.ok().and_then(|(response, _)| self.ports.dialect.label(&response)) {
+                    found.push(Label { id: *id, name: label.name, exclusive: label.exclusive });
                     break;
                 }
             }

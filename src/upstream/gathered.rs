@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn labels_without_end_leave_what_decides() {
         let label = |n: usize| {
-            json!({"id": n, "name": format!("f{n:0>30}"), "exclusive": n % 2 == 0, "is_archived": false,
+            json!({"id": n, "name": format!("f{n:0>30}"), "exclusive": n.is_multiple_of(2), "is_archived": false,
                    "color": "00aabb", "description": "\u{1}".repeat(200), "url": "u".repeat(90), "list": [n, n]})
         };
         let labels = |count: usize| (0..count).map(label).collect::<Vec<_>>();

@@ -26,17 +26,6 @@ pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> Wi
     get(format!("{path}?{}", Serializer::new(String::new()).extend_pairs(pairs).finish()), credential)
 }
 
-/// A read of one label by its id: the repository's own, or one that its owner shares.
-pub fn one_label(project: &Project, id: u64, shared: bool, credential: &Credential) -> WireRequest {
-    let id = id.to_string();
-    let path = match project.as_str().split_once('/') {
-        Some((owner, _)) if shared => join(&["api", "v1", "orgs", owner, "labels", &id]),
-        Some((owner, repo)) => join(&["api", "v1", "repos", owner, repo, "labels", &id]),
-        None => join(&["api", "v1", "repos", project.as_str(), "", "labels", &id]),
-    };
-    get(path, credential)
-}
-
 /// One page of repositories.
 pub fn repositories(response: &WireResponse) -> Option<Vec<Project>> {
     let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;

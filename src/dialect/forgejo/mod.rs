@@ -100,14 +100,6 @@ impl Dialect for Forgejo {
         routes::defines_labels(head)
     }
 
-    fn find_label(&self, project: &Project, id: u64, shared: bool, credential: &Credential) -> WireRequest {
-        list::one_label(project, id, shared, credential)
-    }
-
-    fn label(&self, response: &WireResponse) -> Option<Label> {
-        read::one_label(response)
-    }
-
     fn labels(&self, response: &WireResponse) -> Option<Vec<Label>> {
         read::labels(response)
     }

@@ -62,12 +62,6 @@ pub fn labels(response: &WireResponse) -> Option<Vec<Label>> {
     Some(answer.as_array()?.iter().filter_map(|value| label(value).ok()).collect())
 }
 
-/// One label by itself.
-pub fn one_label(response: &WireResponse) -> Option<Label> {
-    let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
-    label(&answer).ok()
-}
-
 /// One page of items: their keys, and where they are.
 pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
     let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
