@@ -197,7 +197,7 @@ async fn what_was_claimed_before_the_gate_was_there_is_contained_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_label_that_is_renamed_means_its_new_name_at_once() {
-    let (forge, gate, mut agents) = stage(2, "").await;
+    let (forge, gate, mut agents) = stage(2, "[workflow]\nedit_labels = \"anyone\"\n").await;
     let number = forge.add_issue(REPO, "a piece of work", &[], &[]).number;
     // The gate learns what there is.
     add(&mut agents[0], number, "priority").await.granted();
