@@ -8,6 +8,7 @@
 //! are read with the service token. `judged` is the walk with reads, `unread` what is left of it without.
 
 mod judged;
+mod reopening;
 mod unread;
 
 use super::crowd::{Crowded, Place};

@@ -16,25 +16,25 @@ use crate::model::{
     Attempt, Caller, Change, Code, ItemRecord, Kind, Label, Locator, Login, Ownership, Reach, Rejection, ResourceKey,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// One item of the request, under its turn.
-struct Item {
-    address: Address,
+pub(super) struct Item {
+    pub(super) address: Address,
     turn: Turn,
-    fresh: Fresh,
-    change: Change,
+    pub(super) fresh: Fresh,
+    pub(super) change: Change,
 }
 
 /// One item of the request with its attempt, decided.
-struct Course {
-    item: Item,
+pub(super) struct Course {
+    pub(super) item: Item,
     ticket: Ticket,
     by_holder: bool,
-    verdict: Verdict,
-    observed: Option<Code>,
+    pub(super) verdict: Verdict,
+    pub(super) observed: Option<Code>,
 }
 
 /// How one item of a sent form ended.
@@ -227,13 +227,14 @@ impl BulkSection {
         if !self.gate.ports.ledger.exclusive() {
             self.still_as_read(&items, reader).await?;
         }
-        let mut courses = Vec::with_capacity(items.len());
+        let (mut courses, mut opened) = (Vec::with_capacity(items.len()), BTreeSet::new());
         for ((item, ticket), record) in items.into_iter().zip(tickets).zip(records) {
             // What changed outside the gate is judged first, and takes its own step.
             let record = self.gate.account_for(record, &item.fresh.seen, rules, &item.turn).await;
             let record = record.map_err(|error| self.no_ledger(&error))?;
             let labels = self.labels(&item, reader).await?;
-            courses.push(self.decide(caller, rules, item, ticket.clone(), &record, &labels));
+            let course = self.decide(caller, rules, item, ticket.clone(), &record, &labels);
+            courses.push(self.ask_reopening(course, caller, reader, &mut opened).await?);
         }
         Ok(courses)
     }

@@ -445,3 +445,49 @@ async fn a_second_one_is_not_opened_again_either() {
     assert_eq!(forge.open_pulls(REPO), 1);
     e2e::stop_and_verify(gate, 12).await;
 }
+
+/// Where people are judged like agents, a form opens no second one either; elsewhere what it opens counts.
+#[tokio::test]
+async fn a_form_opens_no_second_one_again_where_it_is_judged() {
+    for enforced in [true, false] {
+        let forge = forge().await;
+        forge.add_session("gardener", "session");
+        let setup = Setup::before(&forge.base_url());
+        let file = setup.dir().join("service");
+        e2e::write_private(&file, "token-of-acme");
+        let web = if enforced { "enforce" } else { "override" };
+        let token = file.display();
+        let toml = format!("{PULL}[web]\nmode = \"{web}\"\n[upstream]\nservice_token_file = \"{token}\"\n");
+        let gate = setup.config(&toml).start().await;
+        let (mut one, mut other) = (gate.agent("agent-0"), gate.agent("agent-1"));
+        let issue = e2e::backlog_issue(&forge).number;
+        let text = format!("fixes #{issue}");
+        let number = |answer: Answer| answer.granted().json()["number"].as_u64().expect("a number");
+        let first = number(open_pull(&mut one, &text).await);
+        let path = |number: u64| format!("/api/v1/repos/{REPO}/pulls/{number}");
+        let closed = || Some(json!({ "state": "closed" }));
+        one.call(Method::PATCH, &path(first), closed()).await.granted();
+        let second = number(open_pull(&mut other, &text).await);
+        let id = forge.issue(REPO, first).id;
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("cookie", "i_like_gitea=session")];
+        for (form, body) in [
+            (format!("/{REPO}/issues/status"), format!("action=open&issue_ids={id}")),
+            (format!("/{REPO}/issues/{first}/comments"), "status=reopen".to_owned()),
+        ] {
+            let answer = gate.anonymous().send(Method::POST, &form, &headers, body.into()).await;
+            if enforced {
+                answer.refused(409, "already_created");
+            }
+            assert_eq!(forge.open_pulls(REPO), if enforced { 1 } else { 2 }, "{answer:?}");
+        }
+        if enforced {
+            // None is open any more: the form may.
+            other.call(Method::PATCH, &path(second), closed()).await.granted();
+            let body = format!("action=open&issue_ids={id}");
+            let (mut person, form) = (gate.anonymous(), format!("/{REPO}/issues/status"));
+            assert_eq!(person.send(Method::POST, &form, &headers, body.into()).await.status, 200);
+        }
+        open_pull(&mut gate.agent("agent-2"), &text).await.refused(409, "already_created");
+        e2e::stop_and_verify(gate, 6).await;
+    }
+}
