@@ -211,23 +211,32 @@ impl LabelEdit {
     }
 }
 
+/// Clients choose these texts; the audit keeps only so much of them.
+fn bounded(text: &str) -> String {
+    text.chars().take(MOST_LETTERS).collect()
+}
+
+const MOST_LETTERS: usize = 200;
+
 /// For the audit.
 impl fmt::Display for SideEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DeleteBranch { project, branch } => write!(f, "delete branch {branch} of {project}"),
+            Self::DeleteBranch { project, branch } => write!(f, "delete branch {} of {project}", bounded(branch)),
             Self::CleanUp { pull } => write!(f, "delete the branch of {}", pull.locator()),
             Self::DeleteRepository { project } => write!(f, "delete repository {project}"),
             Self::EditLabel { owner, label, edit } => {
                 let what = if *edit == LabelEdit::Delete { "delete" } else { "edit" };
                 match owner {
                     LabelOwner::Project(project) => write!(f, "{what} label #{label} of {project}"),
-                    LabelOwner::Organisation(name) => write!(f, "{what} label #{label} of organisation {name}"),
+                    LabelOwner::Organisation(name) => {
+                        write!(f, "{what} label #{label} of organisation {}", bounded(name))
+                    }
                 }
             }
             Self::File { project } => write!(f, "create in {project}"),
             Self::AddDependency { item } => write!(f, "make {} depend on another", item.locator()),
-            Self::EditRef { item, wanted } => write!(f, "set ref of {} to {wanted:?}", item.locator()),
+            Self::EditRef { item, wanted } => write!(f, "set ref of {} to {:?}", item.locator(), bounded(wanted)),
         }
     }
 }

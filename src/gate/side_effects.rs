@@ -17,8 +17,8 @@ use crate::dialect::{
 };
 use crate::effect::{Authority, Decision, IdentifyError, LedgerError, Note};
 use crate::model::{
-    Account, Actor, Boot, Caller, Change, Code, Instance, ItemRecord, Kind, Locator, Ownership, Project, Rejection,
-    Snapshot, Status,
+    Account, Actor, Boot, Caller, Change, Code, Holding, Instance, ItemRecord, Kind, Locator, Ownership, Project,
+    Rejection, Snapshot, Status,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +56,18 @@ enum Stop {
     GoesOn,
 }
 
+/// The branch that goes, or every branch of its repository.
+struct Deleted {
+    project: Project,
+    branch: Option<String>,
+    /// The pull request that it came from, which is closed already.
+    but: Option<Locator>,
+}
+
 /// The pull requests that a write closes, as well as that could be found out.
 #[derive(Default)]
 struct Closed {
+    deleted: Option<Deleted>,
     pulls: Vec<PullBranches>,
     /// Where such pull requests can be.
     places: Vec<Project>,
@@ -177,12 +186,11 @@ impl SideSection {
                 observed = self.refuse_or_observe(rejection)?;
             }
         }
-        let at_risk =
-            active.iter().find(|record| closed.places.contains(&record.locator.project) && self.is_held(record));
-        if let Some(record) = at_risk.filter(|_| !closed.whole) {
-            let why = "the open pull requests could not be looked through";
-            let rejection = *refusal::unreadable(&record.locator, why);
-            observed = self.refuse_or_observe(Rejection { resource: None, ..rejection })?;
+        let at_risk = |record: &&ItemRecord| closed.places.contains(&record.locator.project) && self.is_held(record);
+        for record in active.iter().filter(|_| !closed.whole && !self.caller.overrider).filter(at_risk) {
+            if let Some(rejection) = self.struck_alone(&closed, record).await? {
+                observed = self.refuse_or_observe(rejection)?;
+            }
         }
         self.write_down(&closed, &struck, observed);
         self.look_again(&closed, &struck, runtime);
@@ -213,22 +221,38 @@ impl SideSection {
         let parent = response.and_then(|response| self.gate.ports.dialect.parent(&response));
         let own = branch.is_some().then(|| project.clone());
         let places: Vec<Project> = own.into_iter().chain(parent.clone().flatten()).collect();
-        let mut closed = Closed { pulls: Vec::new(), whole: parent.is_some(), places };
-        let from = |pull: &PullBranches| match (&pull.head, &branch) {
-            (Some((head, name)), Some(branch)) => *head == project && name == branch,
-            (Some((head, _)), None) => *head == project,
-            (None, _) => false,
-        };
-        let into = |pull: &PullBranches| pull.at.project == project && branch.as_ref() == Some(&pull.base);
-        for place in closed.places.clone() {
-            let Some(pulls) = self.open_pulls(&place, reader).await else {
-                closed.whole = false;
-                continue;
-            };
-            let struck = pulls.into_iter().filter(|pull| (from(pull) || into(pull)) && but.as_ref() != Some(&pull.at));
-            closed.pulls.extend(struck);
+        let deleted = Deleted { project, branch, but };
+        let (mut pulls, mut whole) = (Vec::new(), parent.is_some());
+        for place in &places {
+            match self.open_pulls(place, reader).await {
+                Some(open) => pulls.extend(open.into_iter().filter(|pull| deleted.strikes(pull))),
+                None => whole = false,
+            }
         }
-        closed
+        Closed { deleted: Some(deleted), pulls, places, whole }
+    }
+
+    /// The refusal where an item that another holds is closed, or nobody can say; it was not found in a list.
+    async fn struck_alone(&self, closed: &Closed, record: &ItemRecord) -> Result<Option<Rejection>, Stop> {
+        let unknown = || {
+            let why = "the open pull requests could not be looked through";
+            Rejection { resource: None, ..*refusal::unreadable(&locator(&self.ask), why) }
+        };
+        let (Some(deleted), Some(reader), Some(address)) = (&closed.deleted, &self.reader, address_of(&record.locator))
+        else {
+            return Ok(Some(unknown()));
+        };
+        let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.observe_pull(&address, reader)).await;
+        match answer {
+            // An issue, which has no branch.
+            Ok((response, _)) if response.status.as_u16() == 404 => Ok(None),
+            Ok((response, _)) => match self.gate.ports.dialect.branches(&record.locator.project, &response) {
+                Some(pull) if deleted.strikes(&pull) => self.held_elsewhere(record).await,
+                Some(_) => Ok(None),
+                None => Ok(Some(unknown())),
+            },
+            Err(_) => Ok(Some(unknown())),
+        }
     }
 
     async fn open_pulls(&self, project: &Project, reader: &Credential) -> Option<Vec<PullBranches>> {
@@ -357,7 +381,12 @@ impl SideSection {
     fn is_held(&self, record: &ItemRecord) -> bool {
         let nameless = self.caller.shared && self.caller.actor.instance.as_ref().is_none_or(Instance::is_address);
         let held = record.holding.as_ref().filter(|held| !held.parked);
-        held.is_some_and(|held| nameless || !held.actor.goes_on_as(&self.caller.actor))
+        let own = |held: &Holding| {
+            // It may have been known by its credential alone when it began.
+            held.actor.goes_on_as(&self.caller.actor)
+                || held.actor.account == Account::Opaque(self.caller.credential.clone())
+        };
+        held.is_some_and(|held| nameless || !own(held))
     }
 
     /// The refusal where another holds it, and the tracker shows nothing else.
@@ -403,20 +432,20 @@ impl SideSection {
 
     /// Whether a rule could refuse this caller.
     fn enforces(&self) -> bool {
-        !self.caller.overrider
+        !self.caller.overrider && self.rules.workflow.mode == Mode::Enforce
     }
 
     /// The code that an observing rule would have refused with; none for who may do anything.
     fn refuse_or_observe(&self, rejection: Rejection) -> Result<Option<Code>, Stop> {
         match self.rules.workflow.mode {
-            _ if !self.enforces() => Ok(None),
+            _ if self.caller.overrider => Ok(None),
             Mode::Observe => Ok(Some(rejection.code)),
             Mode::Enforce => Err(Stop::Refuse(Box::new(rejection))),
         }
     }
 
     fn unread(&self, what: &str) -> Result<(), Stop> {
-        if self.enforces() && self.rules.workflow.mode == Mode::Enforce {
+        if self.enforces() {
             let why = format!("{what} could not be read");
             return Err(Stop::Refuse(refusal::unreadable(&locator(&self.ask), &why)));
         }
@@ -507,6 +536,19 @@ impl SideSection {
     fn record(&self, note: Note) {
         self.gate.ports.metrics.decided(note.decision, note.code);
         self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
+    }
+}
+
+impl Deleted {
+    /// Whether the pull request is closed with it.
+    fn strikes(&self, pull: &PullBranches) -> bool {
+        let from = match (&pull.head, &self.branch) {
+            (Some((head, name)), Some(branch)) => *head == self.project && name == branch,
+            (Some((head, _)), None) => *head == self.project,
+            (None, _) => false,
+        };
+        let into = pull.at.project == self.project && self.branch.as_ref() == Some(&pull.base);
+        (from || into) && self.but.as_ref() != Some(&pull.at)
     }
 }
 
