@@ -16,7 +16,7 @@ use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
 use crate::model::{Kind, Login, Status, Time};
-use crate::proxy::{Forwarded, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
+use crate::proxy::{Forwarded, Front, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Inherited, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
 
@@ -255,6 +255,12 @@ pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     })
 }
 
+/// How clients address the gate.
+pub(super) fn front(config: &Config) -> anyhow::Result<Front> {
+    let (pass, upstream) = (pass(config)?, upstream(config)?);
+    Ok(Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents))
+}
+
 fn pass(config: &Config) -> anyhow::Result<PassConfig> {
     let public_url = config.upstream.public_url.as_deref().map(str::parse::<Origin>).transpose();
     Ok(PassConfig {
@@ -264,6 +270,7 @@ fn pass(config: &Config) -> anyhow::Result<PassConfig> {
             config::Forwarded::Append => Forwarded::Append,
             config::Forwarded::Strip => Forwarded::Strip,
         },
+        agents: config.identity.sources.contains(&config::InstanceSource::Path),
         head_timeout: config.upstream.pass_timeout,
         body_idle_timeout: config.server.body_idle_timeout,
         ..PassConfig::default()

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use super::{ConfigArgs, compose, output};
 use crate::config::Loaded;
 use crate::dialect::{Head, Target};
-use crate::proxy::{own_path, split_agent_prefix};
+use crate::proxy::own_path;
 
 /// `claimgate explain`
 #[derive(Debug, Args)]
@@ -30,7 +30,10 @@ pub fn run(args: &ExplainArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let method: Method = args.method.to_uppercase().parse().with_context(|| format!("no method: {}", args.method))?;
     anyhow::ensure!(args.path.starts_with('/'), "the path must begin with / (it has no scheme and no host)");
     let dialect = compose::dialect(&loaded.config)?;
-    let (agent, path) = split_agent_prefix(&args.path);
+    let front = compose::front(&loaded.config)?;
+    let (path, query) = args.path.split_at(args.path.find('?').unwrap_or(args.path.len()));
+    let located = front.locate(path);
+    let (agent, path) = (located.agent, &format!("{}{query}", located.path));
     let body = args.body.clone().unwrap_or_default();
     let mut headers = HeaderMap::new();
     if !body.is_empty() {

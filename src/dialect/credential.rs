@@ -52,6 +52,23 @@ impl Credential {
         bytes
     }
 
+    /// Whether two values of `Authorization` prove the same, in whatever form.
+    pub(in crate::dialect) fn is_same_proof(one: &[u8], other: &[u8]) -> bool {
+        match (Proof::read(one), Proof::read(other)) {
+            // A token counts as a password, too; not each of them looks like one.
+            (Proof::Token(token), Proof::Password { password, .. })
+            | (Proof::Password { password, .. }, Proof::Token(token)) => {
+                token.expose_secret() == password.expose_secret()
+            }
+            (one, other) => one.canonical().expose_secret() == other.canonical().expose_secret(),
+        }
+    }
+
+    /// Whether this `Authorization` is a name with a password, and no token in that form.
+    pub(in crate::dialect) fn is_password(value: &[u8]) -> bool {
+        matches!(Proof::read(value), Proof::Password { .. })
+    }
+
     /// Sets its headers.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {

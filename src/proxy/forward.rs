@@ -18,7 +18,6 @@ use http::{Request, Response, StatusCode, Uri, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::agent::split_agent_prefix;
 use super::body::{Body, BodyError, Download, GoesBack, Progress, Upload};
 use super::fault::Fault;
 use super::headers::{self, ClientView};
@@ -43,7 +42,7 @@ async fn forward(
     upload: Upload,
     progress: Option<Progress>,
 ) -> Response<Body> {
-    let view = ClientView::of(head, peer, worker.shared.pass.forwarded);
+    let view = worker.shared.views.of(head, peer);
     let sent_body = !upload.is_empty();
     match exchange(worker, peer, head, upload, progress).await {
         Ok((answer, lease)) => {
@@ -184,7 +183,7 @@ async fn told(worker: &Worker, note: Passed<'_>, download: Download) -> (Body, O
 /// The request as the upstream gets it.
 fn outbound(worker: &Worker, peer: &Peer, head: &Parts, upload: Upload) -> Result<Request<Upload>, Fault> {
     let origin = worker.pool.dialer().origin();
-    let mut headers = headers::for_upstream(head, peer, origin, worker.shared.pass.forwarded);
+    let mut headers = headers::for_upstream(head, peer, origin, &worker.shared.views);
     // Without this hyper would drop the body of a GET whose length nobody knows.
     if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -200,20 +199,23 @@ fn outbound(worker: &Worker, peer: &Peer, head: &Parts, upload: Upload) -> Resul
 /// Origin-form, always: hyper would send an absolute target as it came.
 fn target(uri: &Uri, base: &str) -> Result<Uri, Fault> {
     let path = uri.path();
-    let rest = split_agent_prefix(path).1;
-    let unchanged = base.is_empty() && rest.len() == path.len();
-    if (unchanged && uri.authority().is_none()) || path == "*" {
+    let is_at_root = base.is_empty() || is_registry(path);
+    if (is_at_root && uri.authority().is_none()) || path == "*" {
         return Ok(uri.clone());
     }
     let target = match uri.path_and_query() {
-        Some(whole) if unchanged => whole.clone(),
-        _ => {
-            let query = uri.query().map(|it| format!("?{it}")).unwrap_or_default();
-            let text = format!("{base}{rest}{query}");
+        Some(whole) if is_at_root => whole.clone(),
+        whole => {
+            let text = format!("{base}{}", whole.map_or("/", PathAndQuery::as_str));
             PathAndQuery::try_from(text).map_err(|_| Fault::BadRequest("the target must be a path"))?
         }
     };
     Ok(Uri::from(target))
+}
+
+/// Container clients ask for it at the root of the host, whatever path the tracker is served below.
+fn is_registry(path: &str) -> bool {
+    path.strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 // === impl Failure ===

@@ -4,8 +4,9 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::agent::{behind_misnamed, is_name};
+use super::front::has_one_meaning;
 use super::headers::host_of;
-use super::{Body, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on, split_agent_prefix};
+use super::{Body, CollectError, Guard, Came, Passed, Peer, Room, Route, collect_within, pass_on};
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::{By, StateTag, Unnamed};
 use crate::dialect::{
@@ -89,10 +90,10 @@ impl GateGuard {
     }
 
     async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
-        if behind_misnamed(request.head.uri.path()).is_some() {
+        if self.is_misnamed(&request.head) {
             return self.refuse(&request, &misnamed()).await;
         }
-        let path = split_agent_prefix(request.head.uri.path()).1;
+        let path = request.head.uri.path();
         if claims::is_here(path) {
             return self.claims(request, body).await;
         }
@@ -362,6 +363,11 @@ impl GateGuard {
         self.dialect().item_of(&Head { method: &note.head.method, target: &target, headers: &note.head.headers })
     }
 
+    /// Whether the path names an agent by a name that no agent may have.
+    fn is_misnamed(&self, head: &Parts) -> bool {
+        self.config.sources.contains(&InstanceSource::Path) && behind_misnamed(head.uri.path()).is_some_and(has_one_meaning)
+    }
+
     /// The instance that the request names; sources that disagree are refused.
     fn instance(&self, head: &Parts, peer: &Peer) -> Result<Option<Instance>, Box<Rejection>> {
         let named = self.config.sources.iter().filter_map(|source| named_by(*source, head, peer).transpose());
@@ -383,7 +389,7 @@ impl GateGuard {
 impl Guard for GateGuard {
     fn classify(&self, head: &Parts, peer: &Peer) -> Route {
         let path = head.uri.path();
-        if own::is_own(behind_misnamed(path).unwrap_or(split_agent_prefix(path).1)) {
+        if own::is_own(path) || (self.is_misnamed(head) && behind_misnamed(path).is_some_and(own::is_own)) {
             return Route::Guarded;
         }
         let target = target_of(head);
@@ -453,7 +459,7 @@ impl Candidate {
         let text = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok().map(capped));
         About {
             method: self.head.method.as_str().to_owned(),
-            path: capped(split_agent_prefix(self.head.uri.path()).1),
+            path: capped(self.head.uri.path()),
             client: self.peer.addr.map(|addr| addr.ip().to_canonical().to_string()),
             connection: self.peer.addr.map(|addr| addr.to_string()),
             request_id: text(&self.head.headers, "x-request-id"),
@@ -462,7 +468,7 @@ impl Candidate {
 }
 
 fn target_of(head: &Parts) -> Target {
-    let path = split_agent_prefix(head.uri.path()).1;
+    let path = head.uri.path();
     match head.uri.query() {
         Some(query) => Target::parse(&format!("{path}?{query}")),
         None => Target::parse(path),
@@ -472,7 +478,7 @@ fn target_of(head: &Parts) -> Target {
 fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<String>, Box<Rejection>> {
     let name = match source {
         InstanceSource::Listener => peer.instance.as_deref().map(str::to_owned),
-        InstanceSource::Path => split_agent_prefix(head.uri.path()).0.map(str::to_owned),
+        InstanceSource::Path => head.extensions.get::<Came>().and_then(|came| came.agent.clone()),
         InstanceSource::Header => {
             let mut values = head.headers.get_all(AGENT_HEADER).iter();
             match (values.next(), values.next()) {

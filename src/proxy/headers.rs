@@ -7,8 +7,7 @@ use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{StatusCode, Uri, Version};
 
-use super::Peer;
-use super::agent::split_agent_prefix;
+use super::{Came, Front, Peer};
 use crate::upstream::Origin;
 
 /// What becomes of the headers that say where a request came from.
@@ -27,8 +26,25 @@ pub enum Forwarded {
 pub(super) struct ClientView<'a> {
     pub(super) scheme: &'a str,
     pub(super) host: Option<&'a str>,
-    /// `/as/<agent>` or nothing.
+    /// The host as it was asked for, which a proxy in front may have changed.
+    pub(super) asked: Option<&'a str>,
+    /// What stands before the tracker's own path: the public path, `/as/<agent>`, both or nothing.
     pub(super) prefix: &'a str,
+}
+
+/// What is needed to know how a client sees the gate.
+pub(super) struct Views {
+    pub(super) front: Front,
+    /// The public address, where it is known.
+    pub(super) public: Option<Origin>,
+    pub(super) policy: Forwarded,
+}
+
+/// How the client's own request was, by what proxies in front say of it. A list names the first one first.
+#[derive(Default)]
+struct Told<'a> {
+    scheme: Option<&'static str>,
+    host: Option<&'a str>,
 }
 
 pub(super) const VIA_VALUE: HeaderValue = HeaderValue::from_static("1.1 claimgate");
@@ -38,28 +54,78 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-// === impl ClientView ===
+// === impl Views ===
 
-impl<'a> ClientView<'a> {
-    pub(super) fn of(head: &'a Parts, peer: &Peer, policy: Forwarded) -> Self {
-        Self::of_parts(&head.uri, &head.headers, peer, policy)
+impl Views {
+    pub(super) fn of<'a>(&'a self, head: &'a Parts, peer: &Peer) -> ClientView<'a> {
+        self.of_parts(&head.uri, &head.headers, head.extensions.get(), peer)
     }
 
-    pub(super) fn of_parts(uri: &'a Uri, headers: &'a HeaderMap, peer: &Peer, policy: Forwarded) -> Self {
-        let told = |name| (policy == Forwarded::Append).then(|| text(headers, name)).flatten();
-        let path = uri.path();
-        let rest = split_agent_prefix(path).1;
-        let prefix = if rest.len() == path.len() { "" } else { path.strip_suffix(rest).unwrap_or(path) };
+    pub(super) fn of_parts<'a>(
+        &'a self,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        came: Option<&'a Came>,
+        peer: &Peer,
+    ) -> ClientView<'a> {
+        let (asked, told) = (host_of(uri, headers), Told::read(headers));
+        let is_trusted = self.policy == Forwarded::Append;
+        let prefix = came.map_or(self.front.prefix(), |came| &came.prefix);
+        if let Some((scheme, public)) = self.public_at(asked.into_iter().chain(told.host)) {
+            let host = if asked.is_some_and(|host| same_host(host, public, scheme)) { asked } else { Some(public) };
+            return ClientView { scheme, host, asked, prefix };
+        }
+        let scheme = match (told.scheme, peer.tls) {
+            (Some(told), _) if is_trusted => told,
+            (_, true) => "https",
+            // Nobody is told but the client itself, so it may say so.
+            (told, false) => told.unwrap_or("http"),
+        };
+        ClientView { scheme, host: told.host.filter(|_| is_trusted).or(asked), asked, prefix }
+    }
+
+    /// The public address, if one of these hosts is its.
+    fn public_at<'a>(&self, mut hosts: impl Iterator<Item = &'a str>) -> Option<(&'static str, &str)> {
+        let public = self.public.as_ref()?;
+        let (scheme, authority) = (public.scheme()?, public.authority().to_str().ok()?);
+        hosts.any(|host| same_host(host, authority, scheme)).then_some((scheme, authority))
+    }
+
+    /// The scheme that the tracker is told: that of the public address, or of the connection. What a client says of it
+    /// counts only where a proxy in front is trusted.
+    fn scheme_to_tell(&self, head: &Parts, peer: &Peer) -> HeaderValue {
+        let public = self.public_at(host_of(&head.uri, &head.headers).into_iter());
+        let told = Told::read(&head.headers).scheme.filter(|_| self.policy == Forwarded::Append);
+        let connection = if peer.tls { "https" } else { "http" };
+        HeaderValue::from_static(public.map(|(scheme, _)| scheme).or(told).unwrap_or(connection))
+    }
+}
+
+// === impl Told ===
+
+impl<'a> Told<'a> {
+    fn read(headers: &'a HeaderMap) -> Self {
+        let first = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).and_then(|list| list.split(',').next()).map(str::trim);
+        let element = || first("forwarded").into_iter().flat_map(|it| it.split(';'));
+        let parameter = |name: &str| {
+            let mut pairs = element().filter_map(|pair| pair.trim().split_once('='));
+            pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().trim_matches('"'))
+        };
+        let scheme = first("x-forwarded-proto").or_else(|| parameter("proto"));
+        let host = first("x-forwarded-host").or_else(|| parameter("host"));
         Self {
-            scheme: told(&X_FORWARDED_PROTO).unwrap_or(if peer.tls { "https" } else { "http" }),
-            host: told(&X_FORWARDED_HOST).or_else(|| host_of(uri, headers)),
-            prefix,
+            scheme: ["https", "http"].into_iter().find(|it| scheme.is_some_and(|told| told.eq_ignore_ascii_case(it))),
+            host: host.filter(|host| is_host(host)),
         }
     }
+}
 
+// === impl ClientView ===
+
+impl ClientView<'_> {
     /// Where nothing is known of the request.
     pub(super) fn unknown() -> Self {
-        Self { scheme: "http", host: None, prefix: "" }
+        Self { scheme: "http", host: None, asked: None, prefix: "" }
     }
 
     /// The gate's URL for a path of the forge.
@@ -71,13 +137,35 @@ impl<'a> ClientView<'a> {
     }
 }
 
+/// Whether a text is nothing but a host with perhaps a port.
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte))
+}
+
+/// Whether two authorities are one where this scheme is spoken: letters in any case, a dot at the end, the usual port.
+pub(super) fn same_host(one: &str, other: &str, scheme: &str) -> bool {
+    let (one, other) = (host_and_port(one, scheme), host_and_port(other, scheme));
+    one.0.eq_ignore_ascii_case(other.0) && one.1 == other.1
+}
+
+fn host_and_port<'a>(authority: &'a str, scheme: &str) -> (&'a str, &'a str) {
+    let usual = if scheme == "https" { "443" } else { "80" };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+        _ => (authority, ""),
+    };
+    let port = port.trim_start_matches('0');
+    (host.strip_suffix('.').unwrap_or(host), if port.is_empty() { usual } else { port })
+}
+
 /// The host that the client asked for.
 pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     text(headers, &header::HOST).or_else(|| uri.authority().map(http::uri::Authority::as_str))
 }
 
 /// The headers of a passed request as they go up.
-pub(super) fn for_upstream(head: &Parts, peer: &Peer, origin: &Origin, policy: Forwarded) -> HeaderMap {
+pub(super) fn for_upstream(head: &Parts, peer: &Peer, origin: &Origin, views: &Views) -> HeaderMap {
+    let policy = views.policy;
     let mut out = HeaderMap::with_capacity(head.headers.len() + 8);
     let named: Vec<&str> = named_by_connection(&head.headers).collect();
     for (name, value) in &head.headers {
@@ -92,8 +180,8 @@ pub(super) fn for_upstream(head: &Parts, peer: &Peer, origin: &Origin, policy: F
     out.append(header::VIA, VIA_VALUE);
     match policy {
         Forwarded::Strip => {}
-        Forwarded::Set => tell(&mut out, head, peer),
-        Forwarded::Append => append(&mut out, head, peer),
+        Forwarded::Set => tell(&mut out, head, peer, views.scheme_to_tell(head, peer)),
+        Forwarded::Append => append(&mut out, head, peer, views.scheme_to_tell(head, peer)),
     }
     out
 }
@@ -189,18 +277,18 @@ fn host_value(head: &Parts, origin: &Origin) -> HeaderValue {
     authority.unwrap_or_else(|| origin.authority().clone())
 }
 
-fn tell(out: &mut HeaderMap, head: &Parts, peer: &Peer) {
+fn tell(out: &mut HeaderMap, head: &Parts, peer: &Peer, scheme: HeaderValue) {
     if let Some(address) = &peer.shown {
         out.insert(X_FORWARDED_FOR, address.clone());
         out.insert(X_REAL_IP, address.clone());
     }
-    out.insert(X_FORWARDED_PROTO, scheme(peer));
+    out.insert(X_FORWARDED_PROTO, scheme);
     if let Some(host) = client_host(head) {
         out.insert(X_FORWARDED_HOST, host);
     }
 }
 
-fn append(out: &mut HeaderMap, head: &Parts, peer: &Peer) {
+fn append(out: &mut HeaderMap, head: &Parts, peer: &Peer, scheme: HeaderValue) {
     if let Some(address) = &peer.shown {
         let chain = out.get_all(X_FORWARDED_FOR).iter().chain([address]);
         let chain = chain.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
@@ -209,7 +297,7 @@ fn append(out: &mut HeaderMap, head: &Parts, peer: &Peer) {
         }
         out.entry(X_REAL_IP).or_insert_with(|| address.clone());
     }
-    out.entry(X_FORWARDED_PROTO).or_insert_with(|| scheme(peer));
+    out.entry(X_FORWARDED_PROTO).or_insert(scheme);
     if let Some(host) = client_host(head) {
         out.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -227,10 +315,6 @@ fn forwarded(peer: &Peer) -> String {
         None => "unknown".to_owned(),
     };
     format!("for={address};proto={}", if peer.tls { "https" } else { "http" })
-}
-
-fn scheme(peer: &Peer) -> HeaderValue {
-    HeaderValue::from_static(if peer.tls { "https" } else { "http" })
 }
 
 fn client_host(head: &Parts) -> Option<HeaderValue> {
@@ -290,7 +374,8 @@ mod tests {
         }
         let head = request.body(()).unwrap().into_parts().0;
         let peer = Peer::new(Some("10.0.0.9:5".parse().unwrap()), false, None);
-        for_upstream(&head, &peer, &"http://forge:3000".parse().unwrap(), policy)
+        let views = Views { front: Front::default(), public: None, policy };
+        for_upstream(&head, &peer, &"http://forge:3000".parse().unwrap(), &views)
     }
 
     #[track_caller]

@@ -10,6 +10,7 @@ mod claims;
 pub mod coarse;
 pub mod fault;
 mod forward;
+pub mod front;
 mod guarded;
 mod head;
 mod headers;
@@ -32,15 +33,15 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
-pub use self::agent::split_agent_prefix;
 pub use self::body::{
     Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
 };
 pub use self::coarse::{Alarm, Coarse};
 pub use self::fault::Fault;
+pub use self::front::{Came, Front};
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
-use self::headers::ClientView;
 pub use self::headers::Forwarded;
+use self::headers::{ClientView, Views};
 pub use self::own::own_path;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
@@ -95,7 +96,7 @@ pub struct Peer {
 /// An exchange that went through.
 #[derive(Clone, Copy)]
 pub struct Passed<'a> {
-    /// The head as the client sent it, `/as/<agent>` included.
+    /// The head as the client sent it; what stood in front of its path is in [`Came`].
     pub head: &'a Parts,
     /// The client's connection.
     pub peer: &'a Peer,
@@ -112,6 +113,8 @@ pub struct PassConfig {
     pub public_url: Option<Origin>,
     /// What becomes of `X-Forwarded-*` and `Forwarded`.
     pub forwarded: Forwarded,
+    /// Whether a path prefix `/as/<agent>` names an agent.
+    pub agents: bool,
     /// How long the upstream may take to begin its answer, counted from the end of the upload.
     pub head_timeout: Duration,
     /// How long a body may stand still, in either direction. A forge's event stream pings each 30 s.
@@ -130,6 +133,7 @@ pub struct Shared {
     upstream: UpstreamConfig,
     dialer: Arc<Dialer>,
     rewriter: Rewriter,
+    views: Views,
 }
 
 /// One edge worker: its pool and its clock. Lives on one runtime.
@@ -144,10 +148,10 @@ pub struct PassAll;
 
 /// One request, from its head to the head of its answer.
 pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     if let Err(fault) = head::check(&head) {
         tracing::debug!(%fault, "request refused at the edge");
-        let view = ClientView::of(&head, peer, worker.shared.pass.forwarded);
+        let view = worker.shared.views.of(&head, peer);
         // HTTP/2 has its own framing, and no header of this name.
         return if head.version < Version::HTTP_2 {
             fault.into_last_response(&view)
@@ -155,6 +159,7 @@ pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) ->
             fault.into_response(&view)
         };
     }
+    worker.shared.views.front.take_off(&mut head);
     match worker.shared.guard.classify(&head, peer) {
         Route::Pass => forward::stream(worker, peer, head, body).await,
         Route::Guarded => guarded(worker, peer, head, body).await,
@@ -173,12 +178,12 @@ pub fn refuse(fault: Fault) -> Response<Body> {
 
 async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
     let guard = Arc::clone(&worker.shared.guard);
-    let seen = (head.uri.clone(), head.headers.clone());
+    let seen = (head.uri.clone(), head.headers.clone(), head.extensions.get::<Came>().cloned());
     let mut answer = guard.serve(head, body, peer.clone()).await;
     if let Some((head, body)) = answer.body_mut().take_passed_on() {
         return forward::collected(worker, peer, head, body).await;
     }
-    let view = ClientView::of_parts(&seen.0, &seen.1, peer, worker.shared.pass.forwarded);
+    let view = worker.shared.views.of_parts(&seen.0, &seen.1, seen.2.as_ref(), peer);
     let status = answer.status();
     headers::for_client(status, answer.headers_mut());
     worker.shared.rewriter.answer(answer.headers_mut(), &view);
@@ -206,8 +211,10 @@ impl Shared {
         pass: PassConfig,
     ) -> Result<Arc<Self>, DialError> {
         let dialer = Arc::new(Dialer::new(&upstream)?);
-        let rewriter = Rewriter::new(upstream.origin.clone(), pass.public_url.clone());
-        Ok(Arc::new(Self { guard, gate, pass, upstream, dialer, rewriter }))
+        let front = Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents);
+        let rewriter = Rewriter::new(upstream.origin.clone(), pass.public_url.clone(), front.base());
+        let views = Views { front, public: pass.public_url.clone(), policy: pass.forwarded };
+        Ok(Arc::new(Self { guard, gate, pass, upstream, dialer, rewriter, views }))
     }
 }
 
@@ -252,6 +259,7 @@ impl Default for PassConfig {
         Self {
             public_url: None,
             forwarded: Forwarded::Set,
+            agents: true,
             head_timeout: Duration::from_mins(2),
             body_idle_timeout: Duration::from_mins(2),
             tick: Duration::from_millis(250),

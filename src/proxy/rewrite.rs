@@ -5,19 +5,21 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::headers::ClientView;
+use super::headers::{ClientView, same_host};
 use crate::upstream::Origin;
 
 /// The addresses under which the forge may speak of itself.
 pub struct Rewriter {
     upstream: Origin,
     public: Option<Origin>,
+    /// The path below which it is served, for whom it does not serve below it by itself.
+    base: String,
 }
 
 impl Rewriter {
-    /// `public` is the `ROOT_URL` that the forge announces.
-    pub fn new(upstream: Origin, public: Option<Origin>) -> Self {
-        Self { upstream, public }
+    /// `public` is the `ROOT_URL` that the forge announces, `base` the path below which clients find it.
+    pub fn new(upstream: Origin, public: Option<Origin>, base: &str) -> Self {
+        Self { upstream, public, base: base.to_owned() }
     }
 
     pub(super) fn answer(&self, headers: &mut HeaderMap, view: &ClientView<'_>) {
@@ -34,19 +36,29 @@ impl Rewriter {
         let Some((scheme, authority, path)) = split_absolute(text) else {
             return self.relative(text, view);
         };
-        let rest = self
-            .known()
-            .find_map(|origin| origin.is_at(scheme, authority).then(|| below(path, origin.base())).flatten())?;
-        view.host.map(|_| view.url(rest))
+        let host = view.host?;
+        let at = |origin: &&Origin| origin.is_at(scheme, authority) && below(path, origin.base()).is_some();
+        let is_own = |host: &str| same_host(authority, host, scheme.unwrap_or(view.scheme));
+        let rest = match self.known().find(at) {
+            Some(origin) if origin.base().is_empty() => below(path, &self.base).unwrap_or(path),
+            Some(origin) => below(path, origin.base())?,
+            // By the name that the client uses; trackers that make links of it may not know its scheme.
+            None if [Some(host), view.asked].into_iter().flatten().any(is_own) => below(path, &self.base).unwrap_or(path),
+            None => return None,
+        };
+        Some(view.url(rest))
     }
 
     fn relative(&self, text: &str, view: &ClientView<'_>) -> Option<String> {
-        let changes = !view.prefix.is_empty() || !self.upstream.base().is_empty();
-        if !text.starts_with('/') || !changes {
+        if !text.starts_with('/') {
             return None;
         }
-        let rest = below(text, self.upstream.base()).unwrap_or(text);
-        Some(format!("{}{rest}", view.prefix))
+        let rest = match below(text, self.upstream.base()) {
+            Some(rest) if !self.upstream.base().is_empty() => Some(rest),
+            _ if self.base.is_empty() => Some(text),
+            _ => below(text, &self.base),
+        };
+        rest.map(|rest| format!("{}{rest}", view.prefix)).filter(|new| new != text)
     }
 
     /// `<url>; rel="next", <url>; rel="last"`: what stands between the angles.
@@ -105,7 +117,7 @@ mod tests {
     use super::*;
 
     fn view(prefix: &str) -> ClientView<'_> {
-        ClientView { scheme: "https", host: Some("gate:8480"), prefix }
+        ClientView { scheme: "https", host: Some("gate:8480"), asked: None, prefix }
     }
 
     #[track_caller]
@@ -114,32 +126,62 @@ mod tests {
         assert_eq!(got.as_deref().unwrap_or(from), to, "{from}");
     }
 
+    fn rewriter(upstream: &str, public: Option<&str>) -> Rewriter {
+        let (upstream, public): (Origin, Option<Origin>) =
+            (upstream.parse().unwrap(), public.map(|it| it.parse().unwrap()));
+        let base = public.as_ref().unwrap_or(&upstream).base().to_owned();
+        Rewriter::new(upstream, public, &base)
+    }
+
     #[test]
     fn locations() {
-        let plain =
-            Rewriter::new("http://127.0.0.1:3000".parse().unwrap(), Some("https://git.example/forge".parse().unwrap()));
+        let plain = rewriter("http://127.0.0.1:3000", Some("https://git.example"));
         check(&plain, "", "http://127.0.0.1:3000/a?b#c", "https://gate:8480/a?b#c");
         check(&plain, "", "http://127.0.0.1:3001/a", "http://127.0.0.1:3001/a");
-        check(&plain, "", "https://git.example/forge/a", "https://gate:8480/a");
-        check(&plain, "", "https://git.example:443/forge", "https://gate:8480");
-        check(&plain, "", "https://git.example/forgery/a", "https://git.example/forgery/a");
-        check(&plain, "", "https://git.example.evil/forge/a", "https://git.example.evil/forge/a");
+        check(&plain, "", "https://git.example/a", "https://gate:8480/a");
+        check(&plain, "", "https://git.example:443", "https://gate:8480");
+        check(&plain, "", "https://git.example.evil/a", "https://git.example.evil/a");
         check(&plain, "", "//127.0.0.1:3000/a", "https://gate:8480/a");
+        check(&plain, "", "http://Gate:8480/a", "https://gate:8480/a");
         check(&plain, "", "/a", "/a");
         check(&plain, "", "a", "a");
         check(&plain, "", "/login?to=http://127.0.0.1:3000/a", "/login?to=http://127.0.0.1:3000/a");
         check(&plain, "/as/bot", "/a", "/as/bot/a");
         check(&plain, "/as/bot", "http://127.0.0.1:3000/a", "https://gate:8480/as/bot/a");
         check(&plain, "/as/bot", "a", "a");
-        let sub = Rewriter::new("http://127.0.0.1:3000/sub".parse().unwrap(), None);
+        let sub = rewriter("http://127.0.0.1:3000/sub", None);
         check(&sub, "", "/sub/a", "/a");
+        check(&sub, "/sub", "/sub/a", "/sub/a");
+        check(&sub, "/sub/as/bot", "/sub/a", "/sub/as/bot/a");
         check(&sub, "", "http://127.0.0.1:3000/sub/a", "https://gate:8480/a");
         check(&sub, "", "http://127.0.0.1:3000/other", "http://127.0.0.1:3000/other");
     }
 
+    /// Below a public path that the upstream knows of in its links only: a proxy in front may have taken it off.
+    #[test]
+    fn locations_below_a_path() {
+        let forge = rewriter("http://127.0.0.1:3000", Some("https://git.example/forge"));
+        for prefix in ["/forge", "/forge/as/bot"] {
+            for from in [
+                "/forge/a?b",
+                "https://git.example/forge/a?b",
+                "https://git.example:443/forge/a?b",
+                "http://127.0.0.1:3000/forge/a?b",
+                "http://127.0.0.1:3000/a?b",
+                "http://gate:8480/forge/a?b",
+            ] {
+                let to = if from.starts_with('/') { "" } else { "https://gate:8480" };
+                check(&forge, prefix, from, &format!("{to}{prefix}/a?b"));
+            }
+            for elsewhere in ["https://git.example/forgery/a", "https://git.example/a", "/v2/token", "/forgery"] {
+                check(&forge, prefix, elsewhere, elsewhere);
+            }
+        }
+    }
+
     #[test]
     fn links() {
-        let rewriter = Rewriter::new("http://f".parse().unwrap(), None);
+        let rewriter = rewriter("http://f", None);
         let from = "<http://f/a?page=2>; rel=\"next\", <http://x/b>; rel=\"last\"";
         let to = "<https://gate:8480/a?page=2>; rel=\"next\", <http://x/b>; rel=\"last\"";
         assert_eq!(rewriter.links(from, &view("")).as_deref(), Some(to));

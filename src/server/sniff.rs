@@ -79,8 +79,17 @@ enum Seen {
     All,
     /// After so many a head begins that is not whole.
     Partial(usize),
+    /// After so many a head begins, so long, in whose place goes the same with its target encoded.
+    Encoded(usize, usize, Vec<u8>),
     /// After so many a head begins that is refused.
     Refused(usize, Fault),
+}
+
+/// A head that is whole.
+struct Whole {
+    length: usize,
+    /// The same with its target encoded, where that had characters which Go's server takes and hyper does not.
+    encoded: Option<Vec<u8>>,
 }
 
 /// How a socket is left: what the client still sends is taken in for a moment, because a socket that is closed over
@@ -101,6 +110,7 @@ pub fn sniff(pieces: &[&[u8]]) -> (u64, bool) {
         match sniffer.look(&held) {
             Seen::All => held.clear(),
             Seen::Partial(passes) => drop(held.drain(..passes)),
+            Seen::Encoded(..) => held.clear(),
             Seen::Refused(..) => return (sniffer.heads, true),
         }
     }
@@ -141,7 +151,8 @@ impl Sniffer {
                     at += usize::try_from(here).unwrap_or(usize::MAX);
                 }
                 Next::Head => match self.head(&bytes[at..]) {
-                    Ok(Some(length)) => at += length,
+                    Ok(Some(Whole { length, encoded: Some(head) })) => return Seen::Encoded(at, length, head),
+                    Ok(Some(Whole { length, encoded: None })) => at += length,
                     Ok(None) => return Seen::Partial(at),
                     Err(fault) => return Seen::Refused(at, fault),
                 },
@@ -150,8 +161,8 @@ impl Sniffer {
         Seen::All
     }
 
-    /// The length of the head that begins here, once it is whole.
-    fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    /// The head that begins here, once it is whole.
+    fn head(&mut self, bytes: &[u8]) -> Result<Option<Whole>, Fault> {
         let before = self.search.line_start;
         let end = self.search.end(bytes)?;
         if end.unwrap_or(bytes.len()) > self.max_head {
@@ -165,12 +176,13 @@ impl Sniffer {
             return Ok(None);
         };
         self.search = Search::default();
-        let Some(next) = read(&bytes[..end], self.max_headers)? else {
+        let encoded = encode_target(&bytes[..end]);
+        let Some(next) = read(encoded.as_deref().unwrap_or(&bytes[..end]), self.max_headers)? else {
             return Err(Fault::BadRequest("the head has no end"));
         };
         self.next = next;
         self.heads += 1;
-        Ok(Some(end))
+        Ok(Some(Whole { length: end, encoded }))
     }
 
     /// Whether the client may have sent more than was read.
@@ -264,12 +276,35 @@ fn next(request: &httparse::Request<'_, '_>) -> Result<Next, Fault> {
     }
 }
 
+/// The head with each character of its target encoded that a URI may not have, where hyper would not take it as it is. Go's
+/// server takes them all, and reads an encoded one as the plain one.
+fn encode_target(head: &[u8]) -> Option<Vec<u8>> {
+    let blank = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b' ');
+    let begin = blank(head)? + 1;
+    let end = begin + blank(&head[begin..])?;
+    let target = &head[begin..end];
+    let is_odd = |byte: &u8| !byte.is_ascii() || b"\"<>\\^`{|}".contains(byte);
+    if !target.iter().any(is_odd) || std::str::from_utf8(target).is_ok_and(|text| text.parse::<Uri>().is_ok()) {
+        return None;
+    }
+    let mut out = head[..begin].to_vec();
+    for byte in target {
+        if is_odd(byte) {
+            out.extend(format!("%{byte:02X}").into_bytes());
+        } else {
+            out.push(*byte);
+        }
+    }
+    out.extend_from_slice(&head[end..]);
+    Some(out)
+}
+
 fn target(text: &str) -> Result<(), Fault> {
     if text.len() > LONGEST_TARGET {
         return Err(Fault::TargetTooLong);
     }
     if text.contains('#') {
-        return Err(Fault::BadRequest("a `#` in the target"));
+        return Err(Fault::BadRequest("a `#` in the target: send it as %23"));
     }
     // Nearly all are plain, and then hyper can read them.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%?=&+:@,;!$'()*".contains(&byte);
@@ -305,31 +340,52 @@ impl<T> SniffIo<T> {
         self.refusal.0.get().is_some()
     }
 
-    /// How many of these bytes may go on. What is left is a head that is not whole, or one that was refused.
-    fn judge(&mut self, bytes: &[u8]) -> usize {
-        match self.sniffer.look(bytes) {
-            Seen::All => bytes.len(),
-            Seen::Partial(passes) => passes,
-            Seen::Refused(passes, fault) => {
-                tracing::debug!(%fault, "head refused");
-                // A connection is refused once: what follows is not read.
-                let _ = self.refusal.0.set((self.sniffer.heads, fault));
-                self.released = Bytes::from_static(if bytes[passes..].starts_with(b"HEAD ") {
-                    IN_PLACE_OF_A_HEAD
-                } else {
-                    IN_PLACE
-                });
-                passes
+    /// How many of these bytes may go on as they came, before what was released; and where a head begins behind them that is
+    /// not whole.
+    fn judge(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let (mut in_place, mut at, mut behind) = (None, 0, Vec::new());
+        let held_from = loop {
+            let seen = self.sniffer.look(&bytes[at..]);
+            let passes = match &seen {
+                Seen::All => bytes.len() - at,
+                Seen::Partial(passes) | Seen::Encoded(passes, ..) | Seen::Refused(passes, _) => *passes,
+            };
+            let passed = &bytes[at..at + passes];
+            match in_place {
+                None => in_place = Some(passes),
+                Some(_) => behind.extend_from_slice(passed),
             }
+            at += passes;
+            match seen {
+                Seen::All | Seen::Partial(_) => break at,
+                Seen::Encoded(_, length, head) => {
+                    behind.extend(head);
+                    at += length;
+                }
+                Seen::Refused(_, fault) => {
+                    behind.extend_from_slice(self.refuse(fault, &bytes[at..]));
+                    break bytes.len();
+                }
+            }
+        };
+        if !behind.is_empty() {
+            self.released = Bytes::from(behind);
         }
+        (in_place.unwrap_or(0), held_from)
+    }
+
+    /// What goes in the place of this head.
+    fn refuse(&self, fault: Fault, head: &[u8]) -> &'static [u8] {
+        tracing::debug!(%fault, "head refused");
+        // A connection is refused once: what follows is not read.
+        let _ = self.refusal.0.set((self.sniffer.heads, fault));
+        if head.starts_with(b"HEAD ") { IN_PLACE_OF_A_HEAD } else { IN_PLACE }
     }
 
     /// How many bytes may go on as they came; the beginning of a head behind them is kept.
     fn look(&mut self, bytes: &[u8]) -> usize {
-        let passes = self.judge(bytes);
-        if !self.is_refused() {
-            self.held.extend_from_slice(&bytes[passes..]);
-        }
+        let (passes, held_from) = self.judge(bytes);
+        self.held.extend_from_slice(&bytes[held_from..]);
         passes
     }
 
@@ -337,14 +393,12 @@ impl<T> SniffIo<T> {
     fn look_again(&mut self, more: &[u8]) {
         let mut bytes = mem::take(&mut self.held);
         bytes.extend_from_slice(more);
-        let passes = self.judge(&bytes);
-        if !self.is_refused() {
-            if passes == 0 {
-                self.held = bytes;
-                return;
-            }
-            self.held.extend_from_slice(&bytes[passes..]);
+        let (passes, held_from) = self.judge(&bytes);
+        if held_from == 0 {
+            self.held = bytes;
+            return;
         }
+        self.held.extend_from_slice(&bytes[held_from..]);
         bytes.truncate(passes);
         bytes.extend_from_slice(&self.released);
         self.released = Bytes::from(bytes);
@@ -461,8 +515,8 @@ const LONGEST_TARGET: usize = 65_534;
 /// hyper uses the last few numbers for itself.
 const LONGEST_BODY: u64 = u64::MAX / 2;
 
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -481,6 +535,7 @@ mod tests {
             let mut begin = match sniffer.look(&bytes.as_bytes()[..at]) {
                 Seen::All => at,
                 Seen::Partial(passes) => passes,
+                Seen::Encoded(..) => panic!("{bytes:?}: nothing in it needs encoding"),
                 refused @ Seen::Refused(..) => {
                     assert_eq!(&refused, expected, "{bytes:?} at {at}");
                     continue;
@@ -489,6 +544,7 @@ mod tests {
             let rest = sniffer.look(&bytes.as_bytes()[begin..]);
             let rest = match rest {
                 Seen::All => Seen::All,
+                Seen::Encoded(..) => panic!("{bytes:?}: nothing in it needs encoding"),
                 Seen::Partial(passes) => Seen::Partial({
                     begin += passes;
                     begin
@@ -529,7 +585,7 @@ mod tests {
         check("GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n", &Seen::Refused(0, lf()));
         check("\nGET / HTTP/1.1\r\n\r\n", &Seen::Refused(0, lf()));
         check("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\na: b\n\r\n", &Seen::Refused(18, lf()));
-        check("GET /a#b?c HTTP/1.1\r\n\r\n", &Seen::Refused(0, bad("a `#` in the target")));
+        check("GET /a#b?c HTTP/1.1\r\n\r\n", &Seen::Refused(0, bad("a `#` in the target: send it as %23")));
         let both = || Seen::Refused(0, bad("both Content-Length and Transfer-Encoding"));
         check("POST / HTTP/1.1\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n", &both());
         check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n", &both());
@@ -541,6 +597,21 @@ mod tests {
         check(twice, &Seen::Refused(0, bad("more than one Transfer-Encoding")));
         let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
         check(old, &Seen::Refused(0, bad("Transfer-Encoding in HTTP/1.0")));
+    }
+
+    #[test]
+    fn raw_characters_are_encoded() {
+        for (target, encoded) in [
+            ("/x?a=\"<>\\^`{|}", "/x?a=%22%3C%3E%5C%5E%60%7B%7C%7D"),
+            ("/<x>?a=1", "/%3Cx%3E?a=1"),
+            ("/x?q=<\u{fc}>", "/x?q=%3C%C3%BC%3E"),
+        ] {
+            let (rest, body) = (" HTTP/1.1\r\nx: <\r\ncontent-length: 2\r\n\r\n", "{}");
+            let head = format!("POST {target}{rest}");
+            let seen = sniffer().look(format!("{head}{body}").as_bytes());
+            assert_eq!(seen, Seen::Encoded(0, head.len(), format!("POST {encoded}{rest}").into_bytes()), "{target}");
+        }
+        check("GET /x?a={b}|c HTTP/1.1\r\n\r\n", &Seen::All);
     }
 
     #[test]

@@ -70,6 +70,15 @@ impl Origin {
         &self.authority
     }
 
+    /// `http` or `https`; none for a unix socket, which has no address that a client could use.
+    pub fn scheme(&self) -> Option<&'static str> {
+        match &self.place {
+            Place::Tcp { .. } => Some("http"),
+            Place::Tls { .. } => Some("https"),
+            Place::Unix(_) => None,
+        }
+    }
+
     /// The path in front of every target: empty, or `/` and more without a slash at the end.
     pub fn base(&self) -> &str {
         &self.base

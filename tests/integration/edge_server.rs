@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use claimgate::proxy::{Body, Guard, Passed, Peer, Route, collect_capped, full, pass_on};
+use claimgate::proxy::{Body, Came, Guard, Passed, Peer, Route, collect_capped, full, pass_on};
 use claimgate::server::{Bind, Drained, ListenerConfig};
 use futures_util::future::BoxFuture;
 use http::Response;
@@ -148,7 +148,8 @@ impl Guard for Picky {
 
     fn passed(&self, note: Passed<'_>) {
         assert_eq!(note.status, 200);
-        assert!(note.head.uri.path().starts_with("/as/"));
+        let came = note.head.extensions.get::<Came>().and_then(|came| came.agent.as_deref());
+        assert_eq!((came, note.head.uri.path()), (Some("x"), "/i"));
     }
 }
 

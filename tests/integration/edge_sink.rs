@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use claimgate::proxy::{Body, Guard, PassAll, Passed, Peer, Route, full, split_agent_prefix};
+use claimgate::proxy::{Body, Guard, PassAll, Passed, Peer, Route, full};
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response};
@@ -257,7 +257,7 @@ struct Noting {
 
 fn line(head: &Parts) -> String {
     let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{} {}{query}", head.method, split_agent_prefix(head.uri.path()).1)
+    format!("{} {}{query}", head.method, head.uri.path())
 }
 
 impl Guard for Noting {

@@ -149,11 +149,6 @@ const FRAMING: &[(&str, &str, Then)] = &[
         "{line}\r\n{with}transfer-encoding: chunked\r\n\r\n{chunk}0\r\nauthorization: token x\r\ncontent-length: 99\r\nx-webauth-user: root\r\n\r\n",
         Passes,
     ),
-    (
-        "two Authorization",
-        "{line}\r\n{with}authorization: token other\r\ncontent-length: {len}\r\n\r\n{body}",
-        Refused(400),
-    ),
     ("two Host", "{line}\r\n{with}host: gate.test\r\ncontent-length: {len}\r\n\r\n{body}", Refused(400)),
     ("no Host", "{line}\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n{body}", Refused(400)),
     (

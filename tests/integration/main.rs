@@ -15,6 +15,7 @@ mod deploy;
 mod documented;
 mod e2e;
 mod edge_admin;
+mod edge_front;
 mod edge_git;
 mod edge_h2;
 mod edge_head;

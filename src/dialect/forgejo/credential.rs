@@ -18,7 +18,11 @@ pub fn read(head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
     let pairs = parameters(head, body)?;
     let mut credential = Credential::default();
     match token(&pairs)? {
-        Some(token) => credential.add(AUTHORIZATION, format!("token {token}").into_bytes()),
+        Some(token) => {
+            let value = format!("token {token}").into_bytes();
+            only_one_account(head.headers, &value)?;
+            credential.add(AUTHORIZATION, value);
+        }
         None => copy_headers(head.headers, &mut credential)?,
     }
     for name in ONE_TIME {
@@ -61,10 +65,11 @@ fn token(pairs: &[(String, String)]) -> Result<Option<&str>, ParseError> {
 /// The one value of that name. An empty one counts as none, as in the tracker.
 fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Result<Option<&'a str>, ParseError> {
     let mut values = pairs.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
-    let value = values.next().filter(|value| !value.is_empty());
-    if values.next().is_some() {
-        return Err(refuse(&format!("`{name}` is given twice")));
+    let first = values.next();
+    if values.any(|other| Some(other) != first) {
+        return Err(refuse(&format!("`{name}` is given twice, with two values: send it once")));
     }
+    let value = first.filter(|value| !value.is_empty());
     match value {
         Some(value) if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err(refuse(&format!("`{name}` holds what no token or name has")))
@@ -74,7 +79,7 @@ fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> Result<Option<&'a
 }
 
 fn copy_headers(headers: &HeaderMap, credential: &mut Credential) -> Result<(), ParseError> {
-    if let Some(value) = single(headers, &AUTHORIZATION)?.filter(|value| !value.is_empty()) {
+    if let Some(value) = authorization(headers)?.filter(|value| !value.is_empty()) {
         credential.add(AUTHORIZATION, value);
         return Ok(());
     }
@@ -85,6 +90,31 @@ fn copy_headers(headers: &HeaderMap, credential: &mut Credential) -> Result<(), 
         if let Some(value) = single(headers, &CSRF)? {
             credential.add(CSRF, value);
         }
+    }
+    Ok(())
+}
+
+/// The one `Authorization`. Two lines that prove the same are one: git and git-lfs each add theirs.
+fn authorization(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ParseError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
+    let first = values.next();
+    if first.is_some_and(|first| values.any(|other| !Credential::is_same_proof(first, other))) {
+        return Err(refuse(
+            "the header `authorization` is given twice, with two different credentials: send the one that is meant",
+        ));
+    }
+    Ok(first.map(<[u8]>::to_vec))
+}
+
+/// A token beside a name with its password: Forgejo 17 takes the password, older versions and Gitea the token.
+fn only_one_account(headers: &HeaderMap, token: &[u8]) -> Result<(), ParseError> {
+    let lines = headers.get_all(AUTHORIZATION).iter().map(http::HeaderValue::as_bytes);
+    let mut others = lines.filter(|line| !line.is_empty() && !Credential::is_same_proof(line, token));
+    if others.any(Credential::is_password) {
+        return Err(refuse(
+            "the request has a password in `authorization` and a token in its query or form, and versions of the tracker \
+             differ in which of them counts: send only one",
+        ));
     }
     Ok(())
 }
@@ -101,10 +131,10 @@ fn sudo(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Option<String
 fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<u8>>, ParseError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(|value| value.as_bytes().to_vec());
-    match values.next() {
-        Some(_) => Err(refuse(&format!("the header `{name}` is given twice"))),
-        None => Ok(value),
+    if values.any(|other| Some(other.as_bytes()) != value.as_deref()) {
+        return Err(refuse(&format!("the header `{name}` is given twice, with two values: send it once")));
     }
+    Ok(value)
 }
 
 fn refuse(text: &str) -> ParseError {
@@ -157,7 +187,22 @@ mod tests {
             "",
             Ok(&[("authorization", "Basic cm9vdDE6YQ==")]),
         );
-        check("PATCH /x", &[a, a], "", Err("`authorization` is given twice"));
+        // Two lines are one where they prove the same, in whatever form.
+        let b = ("authorization", "token b");
+        let hex = "0123456789abcdef0123456789abcdef01234567";
+        let (token, bearer) = (format!("token {hex}"), format!("Bearer {hex}"));
+        let basic = ("authorization", "Basic eDowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3");
+        check("PATCH /x", &[a, a], "", Ok(&[a]));
+        check("PATCH /x", &[a, ("authorization", "bearer  a")], "", Ok(&[a]));
+        check("PATCH /x", &[basic, ("authorization", &token), ("authorization", &bearer)], "", Ok(&[basic]));
+        check("PATCH /x", &[a, b], "", Err("two different credentials"));
+        check("PATCH /x", &[a, ("authorization", "")], "", Err("two different credentials"));
+        // A password beside a token: versions differ in which of them counts.
+        let password = ("authorization", "Basic YW5uOnNlY3JldA==");
+        check("PATCH /x?token=b", &[password], "", Err("versions of the tracker"));
+        check("PATCH /x", &[password, FORM], "access_token=b", Err("versions of the tracker"));
+        check(&format!("PATCH /x?token={hex}"), &[basic], "", Ok(&[("authorization", &token)]));
+        check("PATCH /x?token=", &[password], "", Ok(&[password]));
         // The query wins over the header, the form is read with it, `token` comes first.
         check("PATCH /x?token=b", &[a], "", Ok(&[("authorization", "token b")]));
         check("PATCH /x?%74oken=b", &[a], "", Ok(&[("authorization", "token b")]));
@@ -167,6 +212,8 @@ mod tests {
         check("PATCH /x?token=b&access_token=b", &[], "", Ok(&[("authorization", "token b")]));
         check("PATCH /x?token=b&access_token=c", &[], "", Err("two credentials"));
         check("PATCH /x?token=b&token=c", &[], "", Err("`token` is given twice"));
+        check("PATCH /x?token=b&token=b", &[], "", Ok(&[("authorization", "token b")]));
+        check("PATCH /x?token=&token=b", &[], "", Err("`token` is given twice"));
         check("PATCH /x?token=b%0d%0ax", &[], "", Err("no token or name"));
         check("PATCH /x", &[a, FORM], "token=b", Ok(&[("authorization", "token b")]));
         check("PATCH /x?token=c", &[a, FORM], "token=b", Err("given twice"));
@@ -180,6 +227,7 @@ mod tests {
         check("PATCH /x", &[a, ("sudo", "bob")], "", Ok(&[a, ("sudo", "bob")]));
         check("PATCH /x?sudo=eve", &[a, ("sudo", "bob")], "", Ok(&[a, ("sudo", "eve")]));
         check("PATCH /x", &[a, ("sudo", "bob"), FORM], "sudo=eve", Ok(&[a, ("sudo", "eve")]));
+        check("PATCH /x", &[a, ("sudo", "bob"), ("sudo", "bob")], "", Ok(&[a, ("sudo", "bob")]));
         check("PATCH /x", &[a, ("sudo", "bob"), ("sudo", "eve")], "", Err("`sudo` is given twice"));
         check("PATCH /x?sudo=bob&sudo=eve", &[a], "", Err("`sudo` is given twice"));
         check("PATCH /x", &[a, ("sudo", "")], "", Ok(&[a]));

@@ -315,7 +315,7 @@ mod tests {
         for (path, understood) in [
             ("/api/v1/repos/o/r/pulls/5/reviews", true),
             ("/api/v1/repos/o/r/pulls/05/reviews", false),
-            ("//api/v1/repos/o/r/pulls/5/reviews", false),
+            ("//api/v1/repos/o/r/pulls/5/reviews", true),
             ("/api/v1/repos/o/r/pulls/5/reviews/x", false),
         ] {
             match route(path) {
