@@ -249,6 +249,8 @@ pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
         pool: PoolConfig {
             max_idle: from.pool_max_idle,
             idle_timeout: from.pool_idle_timeout,
+            max_head: usize::try_from(from.max_answer_head).unwrap_or(usize::MAX),
+            max_headers: from.max_answer_headers,
             ..PoolConfig::default()
         },
         ..UpstreamConfig::new(origin)

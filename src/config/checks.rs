@@ -137,6 +137,7 @@ fn limits(config: &Config, out: &mut Merged<'_>) {
     let positive = [
         ("server.max_connections", server.max_connections),
         ("server.max_headers", server.max_headers),
+        ("upstream.max_answer_headers", config.upstream.max_answer_headers),
         ("server.max_h2_streams", server.max_h2_streams as usize),
         ("assignment.max_assignees", assignment.max_assignees),
         ("assignment.lane_capacity", assignment.lane_capacity),

@@ -172,6 +172,11 @@ pub struct Upstream {
     /// What the tracker signs its webhooks with.
     #[serde(with = "optional_path")]
     pub webhook_secret_file: Option<PathBuf>,
+    /// Bytes of the head of an answer.
+    #[serde(with = "size")]
+    pub max_answer_head: u64,
+    /// Fields of one head.
+    pub max_answer_headers: usize,
     /// Of an unused connection.
     #[serde(with = "duration")]
     pub pool_idle_timeout: Duration,

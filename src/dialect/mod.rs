@@ -180,8 +180,10 @@ pub enum ReadOutcome {
 /// What a webhook says, before its signature is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// HMAC-SHA256 of the body, as sent.
+    /// HMAC-SHA256 of the body, as sent, or of the payload.
     pub signature: Option<Vec<u8>>,
+    /// The payload, where the body is a form that carries it.
+    pub payload: Option<Vec<u8>>,
     /// The item that it speaks of.
     pub item: Option<Locator>,
 }

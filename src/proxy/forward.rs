@@ -69,7 +69,8 @@ async fn forward(
     }
 }
 
-async fn exchange(
+/// One exchange with the upstream, up to the head of its answer.
+pub(super) async fn exchange(
     worker: &Worker,
     peer: &Peer,
     head: &Parts,

@@ -90,7 +90,7 @@ impl Front {
         let path = below(path, self.base()).unwrap_or(path);
         let mut pieces = pieces(path);
         let (first, second) = (pieces.next().unwrap_or_default(), pieces.next().unwrap_or_default());
-        let is_git = |piece: &str| piece.ends_with(".git");
+        let is_git = |piece: &str| piece.strip_suffix(".git").is_some();
         let is_page = first.is_empty() || name == "-" || PAGES.contains(&first);
         has_one_meaning(path) || is_git(first) || (is_git(second) && pieces.next().is_some()) || !is_page
     }

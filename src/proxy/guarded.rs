@@ -6,7 +6,7 @@
 use super::agent::{behind_misnamed, is_name};
 use super::front::has_one_meaning;
 use super::headers::host_of;
-use super::{Body, CollectError, Guard, Came, Passed, Peer, Room, Route, collect_within, pass_on};
+use super::{Body, Came, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on};
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::{By, StateTag, Unnamed};
 use crate::dialect::{
@@ -365,7 +365,8 @@ impl GateGuard {
 
     /// Whether the path names an agent by a name that no agent may have.
     fn is_misnamed(&self, head: &Parts) -> bool {
-        self.config.sources.contains(&InstanceSource::Path) && behind_misnamed(head.uri.path()).is_some_and(has_one_meaning)
+        self.config.sources.contains(&InstanceSource::Path)
+            && behind_misnamed(head.uri.path()).is_some_and(has_one_meaning)
     }
 
     /// The instance that the request names; sources that disagree are refused.

@@ -105,11 +105,15 @@ impl Views {
 
 impl<'a> Told<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
-        let first = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).and_then(|list| list.split(',').next()).map(str::trim);
+        let first = |name: &str| {
+            headers.get(name).and_then(|it| it.to_str().ok()).and_then(|list| list.split(',').next()).map(str::trim)
+        };
         let element = || first("forwarded").into_iter().flat_map(|it| it.split(';'));
         let parameter = |name: &str| {
             let mut pairs = element().filter_map(|pair| pair.trim().split_once('='));
-            pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().trim_matches('"'))
+            pairs
+                .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim().trim_matches('"'))
         };
         let scheme = first("x-forwarded-proto").or_else(|| parameter("proto"));
         let host = first("x-forwarded-host").or_else(|| parameter("host"));

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod body;
 mod claims;
 pub mod coarse;
+mod cors;
 pub mod fault;
 mod forward;
 pub mod front;
@@ -37,6 +38,7 @@ pub use self::body::{
     Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
 };
 pub use self::coarse::{Alarm, Coarse};
+use self::cors::{Asked, Cors};
 pub use self::fault::Fault;
 pub use self::front::{Came, Front};
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
@@ -141,6 +143,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     pool: Arc<Pool<Upload>>,
     clock: Arc<Coarse>,
+    cors: Cors,
 }
 
 /// A guard that lets everything pass.
@@ -171,6 +174,11 @@ pub fn turn_away() -> Response<Body> {
     Fault::Busy.into_response(&ClientView::unknown())
 }
 
+/// The answer to a request with more headers than it may have; the connection stays.
+pub fn too_many_headers() -> Response<Body> {
+    Fault::HeadTooLarge.into_response(&ClientView::unknown())
+}
+
 /// The answer to a request whose head was refused before it could be read as one; the connection closes after it.
 pub fn refuse(fault: Fault) -> Response<Body> {
     fault.into_last_response(&ClientView::unknown())
@@ -179,7 +187,12 @@ pub fn refuse(fault: Fault) -> Response<Body> {
 async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
     let guard = Arc::clone(&worker.shared.guard);
     let seen = (head.uri.clone(), head.headers.clone(), head.extensions.get::<Came>().cloned());
-    let mut answer = guard.serve(head, body, peer.clone()).await;
+    let asked = Asked::of(&head, &worker.shared.views.of(&head, peer));
+    let is_preflight = asked.as_ref().is_some_and(|asked| asked.is_own_preflight(&head));
+    let mut answer = match asked.clone() {
+        Some(asked) if is_preflight => cors::preflight(worker, peer, asked).await,
+        _ => guard.serve(head, body, peer.clone()).await,
+    };
     if let Some((head, body)) = answer.body_mut().take_passed_on() {
         return forward::collected(worker, peer, head, body).await;
     }
@@ -187,6 +200,9 @@ async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> R
     let status = answer.status();
     headers::for_client(status, answer.headers_mut());
     worker.shared.rewriter.answer(answer.headers_mut(), &view);
+    if let Some(asked) = asked.filter(|_| !is_preflight) {
+        cors::complete(worker, peer, asked, &mut answer).await;
+    }
     answer
 }
 
@@ -226,7 +242,7 @@ impl Worker {
         let pool = Pool::new(Arc::clone(&shared.dialer), shared.upstream.pool);
         pool.sweep_in_background();
         let clock = Coarse::start(shared.pass.tick);
-        Self { shared, pool, clock }
+        Self { shared, pool, clock, cors: Cors::default() }
     }
 
     /// This worker's coarse clock.

@@ -43,7 +43,9 @@ impl Rewriter {
             Some(origin) if origin.base().is_empty() => below(path, &self.base).unwrap_or(path),
             Some(origin) => below(path, origin.base())?,
             // By the name that the client uses; trackers that make links of it may not know its scheme.
-            None if [Some(host), view.asked].into_iter().flatten().any(is_own) => below(path, &self.base).unwrap_or(path),
+            None if [Some(host), view.asked].into_iter().flatten().any(is_own) => {
+                below(path, &self.base).unwrap_or(path)
+            }
             None => return None,
         };
         Some(view.url(rest))

@@ -5,9 +5,11 @@
 //! refused. Nothing changes by GET. What changes something is asked over the operator's socket (`socket.rs`), which only the
 //! gate's own account can open, or with the admin token; a port alone is open to every local user.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 
 use super::Drain;
 use crate::proxy::collect_capped;
@@ -79,6 +81,10 @@ struct Desk {
     routes: Arc<dyn AdminRoutes>,
 }
 
+/// The connections that are open, oldest first, and whether each has a request under way.
+#[derive(Default)]
+struct Open(VecDeque<(Arc<AtomicBool>, AbortHandle)>);
+
 /// No routes besides the built-in ones.
 pub struct NoRoutes;
 
@@ -108,11 +114,9 @@ impl Admin {
 
     /// Serves until `shutdown`; it should outlast the drain, so that `/readyz` can tell of it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let (port, socket) = (self.listener.map(TcpListener::from_std), self.socket.map(UnixListener::from_std));
         let (port, socket) = (port.transpose()?, socket.transpose()?);
-        let serving =
-            async { tokio::join!(serve_port(port, &self.desk, &places), serve_socket(socket, &self.desk, &places)) };
+        let serving = async { tokio::join!(serve_port(port, &self.desk), serve_socket(socket, &self.desk)) };
         tokio::select! {
             _ = serving => {}
             () = shutdown => {}
@@ -124,25 +128,25 @@ impl Admin {
     }
 }
 
-async fn serve_port(listener: Option<TcpListener>, desk: &Arc<Desk>, places: &Arc<Semaphore>) {
+async fn serve_port(listener: Option<TcpListener>, desk: &Arc<Desk>) {
     let Some(listener) = listener else { return std::future::pending().await };
+    let mut open = Open::default();
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, peer)) => drop(tokio::spawn(Arc::clone(desk).serve(stream, Asker::Port(peer), place))),
+            Ok((stream, peer)) => open.serve(desk, stream, Asker::Port(peer)),
             Err(error) => not_accepted(&error).await,
         }
     }
 }
 
-async fn serve_socket(listener: Option<UnixListener>, desk: &Arc<Desk>, places: &Arc<Semaphore>) {
+async fn serve_socket(listener: Option<UnixListener>, desk: &Arc<Desk>) {
     let Some(listener) = listener else { return std::future::pending().await };
+    let mut open = Open::default();
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream))) {
             Ok((peer, stream)) => {
                 let asker = Asker::Socket { user: peer.uid(), process: peer.pid() };
-                drop(tokio::spawn(Arc::clone(desk).serve(stream, asker, place)));
+                open.serve(desk, stream, asker);
             }
             Err(error) => not_accepted(&error).await,
         }
@@ -171,14 +175,38 @@ impl std::fmt::Display for Asker {
     }
 }
 
+impl Open {
+    /// Serves one more connection. Where there are too many, the longest idle one gives way: whoever asks for the health of the
+    /// gate must be heard. Where all are busy, the new one is closed.
+    fn serve<S>(&mut self, desk: &Arc<Desk>, stream: S, asker: Asker)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.0.retain(|(_, served)| !served.is_finished());
+        if self.0.len() >= MAX_CONNECTIONS {
+            let idle = self.0.iter().position(|(is_busy, _)| !is_busy.load(Ordering::Relaxed));
+            let Some((_, served)) = idle.and_then(|at| self.0.remove(at)) else { return };
+            served.abort();
+        }
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let served = tokio::spawn(Arc::clone(desk).serve(stream, asker, Arc::clone(&is_busy)));
+        self.0.push_back((is_busy, served.abort_handle()));
+    }
+}
+
 impl Desk {
-    async fn serve<S>(self: Arc<Self>, stream: S, asker: Asker, _place: OwnedSemaphorePermit)
+    async fn serve<S>(self: Arc<Self>, stream: S, asker: Asker, is_busy: Arc<AtomicBool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = service_fn(move |request| {
-            let desk = Arc::clone(&self);
-            async move { Ok::<_, std::convert::Infallible>(desk.answer(request, asker).await) }
+            let (desk, is_busy) = (Arc::clone(&self), Arc::clone(&is_busy));
+            async move {
+                is_busy.store(true, Ordering::Relaxed);
+                let answer = desk.answer(request, asker).await;
+                is_busy.store(false, Ordering::Relaxed);
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -314,10 +342,16 @@ fn host(headers: &HeaderMap) -> Option<Authority> {
 
 /// Whether a browser, if it is one, sent this from a page of the same place.
 fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
-    headers.get_all(header::ORIGIN).iter().all(|origin| {
-        let origin = origin.to_str().ok().and_then(|it| it.split_once("://"));
-        origin.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()))
-    })
+    // A browser says it also where it sends no Origin.
+    let is_ours = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+    let from_here = headers.get_all(SEC_FETCH_SITE).iter().all(is_ours);
+    from_here
+        && headers.get_all(header::ORIGIN).iter().all(|origin| {
+            let origin = origin.to_str().ok().and_then(|it| it.split_once("://"));
+            origin.is_some_and(|(scheme, authority)| {
+                matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host.as_str())
+            })
+        })
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
@@ -329,5 +363,6 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 
 const NOT_HERE: &str = "every local user reaches this port, so nothing is changed here without server.admin_token_file: use \
                         the command line as the gate's own user, which asks over the gate's socket";
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const MAX_CONNECTIONS: usize = 64;
 const MAX_BODY: usize = 64 << 10;

@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::limits::Place;
-use super::sniff::{Refusal, SniffIo};
+use super::sniff::{Owed, Refusal, SniffIo};
 use super::{Drain, Limits};
 use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Peer, Worker};
 use crate::upstream::Io;
@@ -34,7 +34,15 @@ pub(super) async fn serve(io: Io, peer: Peer, place: Place, worker: Arc<Worker>,
     let io = Watched { io, watch: Arc::clone(&watch), clock: Arc::clone(&clock) };
     let alarm = clock.alarm(watch.patience);
     let refusal = Arc::new(Refusal::default());
-    let here = Here { worker, peer, place, watch: Arc::clone(&watch), refusal: Arc::clone(&refusal), is_h2 };
+    let here = Here {
+        worker,
+        peer,
+        place,
+        watch: Arc::clone(&watch),
+        refusal: Arc::clone(&refusal),
+        is_h2,
+        max_headers: limits.max_headers,
+    };
     let here = Arc::new(here);
     let service = service_fn(move |request| Arc::clone(&here).answer(request));
     let outcome = if is_h2 {
@@ -42,7 +50,8 @@ pub(super) async fn serve(io: Io, peer: Peer, place: Place, worker: Arc<Worker>,
         let io = TokioIo::new(io);
         drive(pin!(h2(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
     } else {
-        let io = TokioIo::new(SniffIo::new(io, limits, Arc::clone(&clock), refusal));
+        let io =
+            TokioIo::new(SniffIo::new(io, limits, Arc::clone(&clock), refusal, Arc::clone(&watch) as Arc<dyn Owed>));
         drive(pin!(h1(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
     };
     if let Err(error) = outcome {
@@ -58,6 +67,7 @@ struct Here {
     watch: Arc<Watch>,
     refusal: Arc<Refusal>,
     is_h2: bool,
+    max_headers: usize,
 }
 
 /// What the alarm looks at. Only this worker's thread writes.
@@ -118,6 +128,8 @@ impl Here {
         let response = match self.refusal.of(number) {
             Some(fault) => proxy::refuse(fault),
             None if !counted.has_place => proxy::turn_away(),
+            // Over HTTP/1 hyper counts them.
+            None if self.is_h2 && request.headers().len() > self.max_headers => proxy::too_many_headers(),
             None => proxy::handle(&self.worker, &self.peer, request).await,
         };
         let reader = self.is_h2.then(|| self.watch.readers.add(self.worker.clock().now()));
@@ -259,6 +271,12 @@ impl Watch {
         } else if self.stalled_since.load(Relaxed) == 0 {
             self.stalled_since.store(now, Relaxed);
         }
+    }
+}
+
+impl Owed for Watch {
+    fn is_due(&self, heads: u64) -> bool {
+        self.in_flight.load(Relaxed) > 0 || heads > self.requests.load(Relaxed)
     }
 }
 

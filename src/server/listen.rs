@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::net::sockopt::set_socket_send_buffer_size;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::connection;
@@ -293,12 +295,33 @@ impl Client {
 async fn secure(io: Io, certificates: Option<&Certificates>) -> io::Result<Io> {
     match (io, certificates) {
         (Io::Tcp(stream), Some(certificates)) => {
+            if speaks_plainly(&stream).await? {
+                return Err(explain_tls(stream).await);
+            }
             let stream = certificates.acceptor().accept(stream).await?;
             Ok(Io::Tls(Box::new(stream.into())))
         }
         (io, None) => Ok(io),
         (_, Some(_)) => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is served on TCP only")),
     }
+}
+
+/// Whether the client began with the method of a request, and not with a TLS record.
+async fn speaks_plainly(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic())
+}
+
+/// Tells a client that speaks plain HTTP what to do, and lets it read that: a socket closed over unread bytes is reset.
+async fn explain_tls(mut stream: TcpStream) -> io::Error {
+    let told = async {
+        stream.write_all(SPEAK_TLS).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(MOST_PLAIN), &mut tokio::io::sink()).await
+    };
+    // It is told or not: nothing else is done for it.
+    let _ = tokio::time::timeout(WHILE_PLAIN, told).await;
+    io::Error::new(io::ErrorKind::InvalidData, "a client spoke plain HTTP on a TLS listener, and was told so")
 }
 
 impl Live {
@@ -324,4 +347,9 @@ impl Live {
 /// Connections that wait to be accepted; the system has a limit of its own. With the 128 of the standard library a crowd that
 /// comes at once, or the whole of the clients after a restart, waits for TCP to try again, a second and more.
 const BACKLOG: i32 = 4096;
+const SPEAK_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 84\r\n\
+    connection: close\r\n\r\nThis port speaks HTTPS, and the request came over plain HTTP: use https:// instead.\n";
+const MOST_PLAIN: u64 = 1 << 20;
+const WHILE_PLAIN: Duration = Duration::from_secs(2);
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);

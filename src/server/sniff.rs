@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::Limits;
 use crate::proxy::{Alarm, Coarse, Fault};
@@ -37,6 +38,18 @@ pub(super) struct SniffIo<T> {
     clock: Arc<Coarse>,
     leave: Leave,
     client_ended: bool,
+    /// What the connection still has to answer.
+    owed: Arc<dyn Owed>,
+    /// When the client last sent something.
+    heard: Instant,
+    /// The end of the last bytes, where nobody counts them.
+    tail: [u8; 4],
+}
+
+/// Whether answers are still due on a connection.
+pub(super) trait Owed: Send + Sync {
+    /// After so many heads that were handed on.
+    fn is_due(&self, heads: u64) -> bool;
 }
 
 /// Which request of a connection was refused, and why. It is the last one.
@@ -108,9 +121,8 @@ pub fn sniff(pieces: &[&[u8]]) -> (u64, bool) {
     for piece in pieces {
         held.extend_from_slice(piece);
         match sniffer.look(&held) {
-            Seen::All => held.clear(),
             Seen::Partial(passes) => drop(held.drain(..passes)),
-            Seen::Encoded(..) => held.clear(),
+            Seen::All | Seen::Encoded(..) => held.clear(),
             Seen::Refused(..) => return (sniffer.heads, true),
         }
     }
@@ -323,7 +335,7 @@ fn digits(value: &[u8]) -> Option<u64> {
 // === impl SniffIo ===
 
 impl<T> SniffIo<T> {
-    pub(super) fn new(io: T, limits: &Limits, clock: Arc<Coarse>, refusal: Arc<Refusal>) -> Self {
+    pub(super) fn new(io: T, limits: &Limits, clock: Arc<Coarse>, refusal: Arc<Refusal>, owed: Arc<dyn Owed>) -> Self {
         Self {
             io,
             sniffer: Sniffer::new(limits),
@@ -333,7 +345,28 @@ impl<T> SniffIo<T> {
             clock,
             leave: Leave::NotYet,
             client_ended: false,
+            owed,
+            heard: Instant::now(),
+            tail: [0; 4],
         }
+    }
+
+    /// Whether the client has only closed its sending side, right after a whole request, and waits for the answer. One that goes later
+    /// has given up: nobody waits.
+    fn is_half_closed(&self) -> bool {
+        let is_whole = match self.sniffer.next {
+            Next::Head => self.held.is_empty(),
+            Next::Body(_) => false,
+            // A chunked body and a head end so.
+            Next::Unknown => self.tail == *b"\r\n\r\n",
+        };
+        is_whole && self.owed.is_due(self.sniffer.heads) && (self.client_ended || self.heard.elapsed() < HALF_CLOSE)
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        self.heard = Instant::now();
+        let all = [&self.tail[..], &bytes[bytes.len().saturating_sub(4)..]].concat();
+        self.tail.copy_from_slice(&all[all.len() - 4..]);
     }
 
     fn is_refused(&self) -> bool {
@@ -350,10 +383,10 @@ impl<T> SniffIo<T> {
                 Seen::All => bytes.len() - at,
                 Seen::Partial(passes) | Seen::Encoded(passes, ..) | Seen::Refused(passes, _) => *passes,
             };
-            let passed = &bytes[at..at + passes];
+            let plain = &bytes[at..at + passes];
             match in_place {
                 None => in_place = Some(passes),
-                Some(_) => behind.extend_from_slice(passed),
+                Some(_) => behind.extend_from_slice(plain),
             }
             at += passes;
             match seen {
@@ -448,9 +481,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for SniffIo<T> {
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
             let came = &buf.filled()[before..];
             if came.is_empty() {
+                let is_half_closed = this.is_half_closed();
                 this.client_ended = true;
-                return Poll::Ready(Ok(()));
+                // hyper takes the end for a client that has gone; the answer wakes it.
+                return if is_half_closed { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
+            this.hear(came);
             if !this.held.is_empty() {
                 this.look_again(came);
                 buf.set_filled(before);
@@ -515,6 +551,8 @@ const LONGEST_TARGET: usize = 65_534;
 /// hyper uses the last few numbers for itself.
 const LONGEST_BODY: u64 = u64::MAX / 2;
 
+/// So soon after its last byte a client closes its side on purpose, and not because it has waited in vain.
+const HALF_CLOSE: Duration = Duration::from_millis(250);
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 256 << 20;
 

@@ -27,7 +27,7 @@ pub struct Dialer {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The upstream did not take the connection, or its certificate was not good.
-    #[error("cannot connect to the upstream: {0}")]
+    #[error("cannot connect to the upstream: {}", in_words(.0))]
     Connect(#[source] io::Error),
     /// It took too long.
     #[error("cannot connect to the upstream: timed out")]
@@ -41,6 +41,14 @@ pub enum DialError {
     /// The host cannot be the name in a certificate.
     #[error("`{0}` cannot be the name in a certificate")]
     Name(String),
+}
+
+/// What the system says, without the number of its error: clients read it.
+fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => error.kind().to_string(),
+        None => error.to_string(),
+    }
 }
 
 impl Dialer {

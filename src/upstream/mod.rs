@@ -4,6 +4,7 @@
 //! [`Pool`] directly, one for each edge worker; the gate uses [`HttpUpstream`], which has a pool of its own.
 
 mod dial;
+mod early;
 mod gathered;
 mod http;
 mod io;

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::early::EarlyAnswers;
 use super::{DialError, Dialer};
 
 /// Limits on idle connections.
@@ -28,6 +29,10 @@ pub struct PoolConfig {
     /// How lately a connection must have been used to be trusted with a request that cannot be repeated. Shorter than
     /// any server's keep-alive.
     pub fresh_for: Duration,
+    /// The longest head of an answer, bytes; also what is read at once.
+    pub max_head: usize,
+    /// The most headers of an answer.
+    pub max_headers: usize,
 }
 
 /// Idle connections to one origin.
@@ -60,9 +65,8 @@ struct Idle<B> {
 
 struct OnDrop(AbortHandle);
 
-/// What is read at once, and the longest head of an answer. hyper's own measure is 400 KiB, and a client that does not take
-/// its answer would keep several of these.
-const MAX_BUFFER: usize = 64 << 10;
+/// hyper takes no smaller one.
+const LEAST_BUFFER: usize = 8 << 10;
 
 // === impl Pool ===
 
@@ -96,8 +100,10 @@ where
     pub async fn open(&self) -> Result<Lease<B>, DialError> {
         let io = self.dialer.dial().await?;
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_BUFFER)
-            .handshake(TokioIo::new(io))
+            .max_buf_size(self.config.max_head.max(LEAST_BUFFER))
+            .max_header_size(self.config.max_head)
+            .max_headers(self.config.max_headers)
+            .handshake(TokioIo::new(EarlyAnswers::of(io)))
             .await
             .map_err(DialError::Handshake)?;
         let task = tokio::spawn(async move {
@@ -215,6 +221,12 @@ impl Drop for OnDrop {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { max_idle: 256, idle_timeout: Duration::from_mins(1), fresh_for: Duration::from_secs(2) }
+        Self {
+            max_idle: 256,
+            idle_timeout: Duration::from_mins(1),
+            fresh_for: Duration::from_secs(2),
+            max_head: 256 << 10,
+            max_headers: 500,
+        }
     }
 }

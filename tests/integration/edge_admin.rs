@@ -76,6 +76,35 @@ async fn pages_of_other_places_get_nothing() {
     assert_eq!(status(&ask(at, "POST /claims", &post("http://localhost:1")).await), 403, "there is no token");
 }
 
+/// Browsers say from where also where they send no `Origin`.
+#[tokio::test]
+async fn a_write_of_a_page_from_elsewhere_is_refused() {
+    let (at, _drain) = start(Some("s3cret"));
+    let post =
+        |more: &str| format!("host: localhost:1\r\nauthorization: Bearer s3cret\r\ncontent-length: 0\r\n{more}\r\n");
+    for (more, expected) in [
+        ("sec-fetch-site: cross-site", 403),
+        ("sec-fetch-site: same-site", 403),
+        ("sec-fetch-site: none", 200),
+        ("sec-fetch-site: same-origin", 200),
+        ("origin: http://localhost:1", 200),
+        ("origin: chrome-extension://localhost:1", 403),
+    ] {
+        assert_eq!(status(&ask(at, "POST /claims", &post(more)).await), expected, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_silence_the_health() {
+    let (at, _drain) = start(None);
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(tokio::net::TcpStream::connect(at).await.unwrap());
+    }
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(1), ask(at, "GET /healthz", "host: localhost\r\n"));
+    assert_eq!(status(&asked.await.expect("an answer")), 200);
+}
+
 #[tokio::test]
 async fn the_token_opens_all_but_health() {
     let (at, _drain) = start(Some("s3cret"));

@@ -73,7 +73,8 @@ async fn a_label_with_a_slash_is_removed_by_its_name() {
                 let number = forge.add_issue(REPO, "work", &[name], &[]).number;
                 let path = format!("{}/labels/{spelled}", issue(number));
                 let answer = gate.agent("ann").call(Method::DELETE, &path, None).await;
-                let sent = forge.requests().iter().rev().find(|entry| entry.method == Method::DELETE).unwrap().target.clone();
+                let sent =
+                    forge.requests().iter().rev().find(|entry| entry.method == Method::DELETE).unwrap().target.clone();
                 let name = name.replace('%', "%25").replace('/', "%2F").replace('+', "%2B").replace(':', "%3A");
                 let name = name.replace(' ', "%20").replace('"', "%22").replace('\u{fc}', "%C3%BC");
                 assert_eq!(sent, format!("{}/labels/{name}", issue(number)), "{answer:?}");
@@ -105,7 +106,8 @@ async fn an_owner_called_as_is_reached() {
         let answer = ask(gate.address, &format!("GET {path}"), &[]).await;
         assert!(answer.contains(&format!("\r\n\r\nGET {path}\n")), "{path}: {answer}");
     }
-    for path in ["/api/v1/user", "/acme/app.git/info/refs?service=git-upload-pack", "/acme/app/issues/1", "/api/packages/x"]
+    for path in
+        ["/api/v1/user", "/acme/app.git/info/refs?service=git-upload-pack", "/acme/app/issues/1", "/api/packages/x"]
     {
         let answer = ask(gate.address, &format!("GET /as/tools{path}"), &[]).await;
         assert!(answer.contains(&format!("\r\n\r\nGET {path}\n")), "{path}: {answer}");
@@ -129,7 +131,8 @@ async fn forms_of_an_owner_called_as_are_guarded() {
         let gate = Setup::before(&forge.base_url()).config(&config).start().await;
         assert_eq!(gate.agent("as").get(&path).await.status, 200, "{sources}");
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        let close = gate.agent("as").send(Method::POST, &format!("{path}/comments"), &form, "status=close".into()).await;
+        let close =
+            gate.agent("as").send(Method::POST, &format!("{path}/comments"), &form, "status=close".into()).await;
         assert!(close.headers.contains_key("claimgate-decision"), "{close:?}");
     }
     let config = "[identity]\nsources = [\"header\"]\n";
@@ -192,7 +195,10 @@ async fn the_registry_is_at_the_root_and_pages_are_below_the_path() {
     for (asked, reached) in [
         ("/v2/x/manifests/1", "/v2/x/manifests/1"),
         ("/forge/v2/token", "/v2/token"),
-        ("/forge/acme/app.git/info/refs?service=git-upload-pack", "/forge/acme/app.git/info/refs?service=git-upload-pack"),
+        (
+            "/forge/acme/app.git/info/refs?service=git-upload-pack",
+            "/forge/acme/app.git/info/refs?service=git-upload-pack",
+        ),
         ("/acme/app.git/info/lfs/objects/batch", "/forge/acme/app.git/info/lfs/objects/batch"),
         ("/forge", "/forge/"),
     ] {
@@ -230,7 +236,8 @@ async fn links_keep_the_public_scheme() {
                 &["forwarded: for=1.2.3.4;proto=https;host=git.example, for=10.0.0.1;proto=http"],
                 &[],
             ] {
-                let text = format!("GET /x HTTP/1.1\r\nhost: git.example\r\nconnection: close\r\n{}", said.join("\r\n"));
+                let text =
+                    format!("GET /x HTTP/1.1\r\nhost: git.example\r\nconnection: close\r\n{}", said.join("\r\n"));
                 let end = if said.is_empty() { "\r\n" } else { "\r\n\r\n" };
                 let answer = talk(gate.address, &format!("{text}{end}")).await;
                 let is_known = public.is_some() || !said.is_empty();
@@ -296,7 +303,8 @@ async fn a_raw_query_is_guarded_like_any_other() {
     let gate = e2e::gate(&forge).await;
     let number = backlog_issue(&forge).number;
     let authorization = format!("authorization: token {}", token("ann"));
-    let answer = patch(&gate, &format!("{}?\"x\"=1", issue(number)), &[&authorization], r#"{"assignees":["ann"]}"#).await;
+    let answer =
+        patch(&gate, &format!("{}?\"x\"=1", issue(number)), &[&authorization], r#"{"assignees":["ann"]}"#).await;
     assert!(answer.contains("claimgate-decision: "), "{answer}");
     let read = ask(gate.address, &format!("GET {}?q=\"x\"", issue(number)), &[&authorization]).await;
     assert_eq!(status(&read), 200, "{read}");

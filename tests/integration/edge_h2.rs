@@ -212,6 +212,21 @@ fn huffman_digits(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_headers_than_there_may_be_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (gate, tap, made) = gate(dir.path()).await;
+    let names: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
+    for (count, expected) in [(90, 200), (101, 431)] {
+        let fields: Vec<(&str, &str)> =
+            START.into_iter().chain(names.iter().take(count).map(|name| (name.as_str(), "1"))).collect();
+        let mut frames = Frames::open(gate.address, &made).await;
+        frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &block(&fields)).await;
+        assert_eq!(frames.outcome(1).await, Outcome::Status(expected), "{count}");
+        assert_eq!(tap.take().unwrap().len(), usize::from(expected == 200), "{count}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heads() {
     let dir = tempfile::tempdir().unwrap();
     let (gate, tap, made) = gate(dir.path()).await;

@@ -20,6 +20,7 @@ mod edge_git;
 mod edge_h2;
 mod edge_head;
 mod edge_held;
+mod edge_odd;
 mod edge_server;
 mod edge_sink;
 mod edge_stream;

@@ -7,7 +7,7 @@ use super::super::{Address, Credential, Intent, Scope, WireRequest};
 use super::routes::WriteForm;
 use crate::model::{Change, LabelRef, Login, SetChange};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, ORIGIN, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -174,9 +174,12 @@ fn base_headers(credential: &Credential) -> HeaderMap {
 }
 
 /// The client's headers that survive.
-const KEPT: [HeaderName; 6] = [
+const KEPT: [HeaderName; 8] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
+    // The tracker answers a page from elsewhere by them.
+    ORIGIN,
+    HeaderName::from_static("sec-fetch-site"),
     USER_AGENT,
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),

@@ -690,7 +690,8 @@ mod tests {
         ] {
             check(request, "ambiguous");
         }
-        for name in ["a%2Fb", "a%2fb/", "a%2Fb%2Fc", "%61%2Db", "a%5Cb", "gr\u{fc}n", "a\"b", "100%25", "a%3Bb", "%61"] {
+        for name in ["a%2Fb", "a%2fb/", "a%2Fb%2Fc", "%61%2Db", "a%5Cb", "gr\u{fc}n", "a\"b", "100%25", "a%3Bb", "%61"]
+        {
             check(&format!("DELETE /api/v1/repos/o/r/issues/7/labels/{name}"), "RemoveLabel o/r#7");
         }
         // A doubled slash is one, wherever it stands.

@@ -1,8 +1,10 @@
-//! Webhook payloads, as far as they name an item. Forgejo and Gitea sign the body with HMAC-SHA256 and send the hex.
+//! Webhook payloads, as far as they name an item. Forgejo and Gitea sign the body with HMAC-SHA256 and send the hex: the JSON itself,
+//! or, where the hook was set to send a form, that JSON without the rest of the form.
 
-use super::super::Webhook;
+use super::super::{Webhook, form};
 use crate::model::Locator;
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 /// Names of the header that carries the signature, newest first; the last one says `sha256=` before it.
@@ -11,10 +13,24 @@ const SIGNATURES: [&str; 3] = ["x-forgejo-signature", "x-gitea-signature", "x-hu
 /// What the payload says. The signature is not checked here.
 pub fn read(headers: &HeaderMap, body: &[u8]) -> Webhook {
     let signature = SIGNATURES.iter().find_map(|name| headers.get(*name)).and_then(|value| value.to_str().ok());
+    let payload = payload(headers, body);
+    let item = serde_json::from_slice(payload.as_deref().unwrap_or(body)).ok().as_ref().and_then(item);
     Webhook {
+        item,
+        payload,
         signature: signature.and_then(|text| bytes_of(text.strip_prefix("sha256=").unwrap_or(text))),
-        item: serde_json::from_slice(body).ok().as_ref().and_then(item),
     }
+}
+
+/// The JSON that a form has in its field `payload`.
+fn payload(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        return None;
+    }
+    let pairs = form::read_pairs(body).unwrap_or_default();
+    pairs.into_iter().find(|(name, _)| name == "payload").map(|(_, text)| text.into_bytes())
 }
 
 fn item(payload: &Value) -> Option<Locator> {
@@ -48,6 +64,18 @@ mod tests {
         let pull = r#"{"number":8,"pull_request":{"number":8},"repository":{"full_name":"a/b"}}"#;
         assert_eq!(check("x-gitea-signature", "0aff", issue), (Some(vec![10, 255]), Some("root1/rec#7".into())));
         assert_eq!(check("x-hub-signature-256", "sha256=01", pull), (Some(vec![1]), Some("a/b#8".into())));
+    }
+
+    #[test]
+    fn a_form_carries_the_payload() {
+        let json = r#"{"issue":{"number":7},"repository":{"full_name":"a/b"}}"#;
+        let form: String = form_urlencoded::Serializer::new(String::new()).append_pair("payload", json).finish();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8".parse().unwrap());
+        let hook = read(&headers, form.as_bytes());
+        assert_eq!(hook.item.map(|item| item.to_string()).as_deref(), Some("a/b#7"));
+        assert_eq!(hook.payload.as_deref(), Some(json.as_bytes()));
+        assert_eq!(read(&headers, json.as_bytes()).item, None);
     }
 
     #[test]
