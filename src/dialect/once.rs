@@ -82,6 +82,12 @@ pub trait CreateOnce {
     /// The same review, of exactly this commit.
     fn pinned(&self, intent: &Intent, commit: &str) -> Intent;
 
+    /// A read of a repository.
+    fn observe_project(&self, project: &Project, credential: &Credential) -> WireRequest;
+
+    /// Whether that read says that the credential may write there.
+    fn may_write(&self, response: &WireResponse) -> bool;
+
     /// A read of a pull request as such.
     fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest;
 

@@ -4,7 +4,7 @@
 //! next to come knows when the last turn ended and what was seen in it. The
 //! observation is never what an admission rests on (manual: walk).
 
-use crate::model::{Boot, ItemRecord, ResourceKey, Snapshot};
+use crate::model::{Actor, Boot, ItemRecord, ResourceKey, Snapshot};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,7 @@ pub struct Observation {
 /// One item's turn, held. Dropping it lets the next one in.
 pub struct Turn {
     lane: Arc<Lane>,
+    _share: Option<Share>,
     /// When the turn before this one ended; `None` if this lane is new.
     pub last_ended: Option<Boot>,
     ends: Arc<dyn Fn() -> Boot + Send + Sync>,
@@ -63,17 +64,30 @@ struct Lane {
     turn: Arc<Semaphore>,
     waiting: AtomicUsize,
     entered: AtomicU64,
+    /// Of each agent that is in it.
+    shares: Mutex<HashMap<Actor, Arc<Semaphore>>>,
     past: Mutex<Past>,
+}
+
+/// One of the places that an agent may have in a lane: its other requests wait beside it, and not before all others.
+struct Share {
+    lane: Arc<Lane>,
+    agent: Actor,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug, Default)]
 struct Past {
     ended: Option<Boot>,
+    /// When something last was, or may have been, changed in a turn.
+    changed: Option<Boot>,
     observation: Option<Arc<Observation>>,
 }
 
 /// An idle lane is kept this long.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
+/// Requests of one agent that are in one lane at once: so many at most are before anybody else's.
+const SHARE: usize = 2;
 /// Idle lanes are looked for each time this many have been made.
 const SWEEP_EVERY: usize = 1024;
 
@@ -87,13 +101,55 @@ impl Lanes {
 
     /// Waits for the item's turn, first come, first served.
     pub async fn enter(&self, key: &ResourceKey, now: Arc<dyn Fn() -> Boot + Send + Sync>) -> Result<Turn, LaneError> {
+        self.enter_as(key, None, now).await
+    }
+
+    /// The same for a request of this agent, of which only a few at once are before those of others.
+    pub async fn enter_as(
+        &self,
+        key: &ResourceKey,
+        agent: Option<&Actor>,
+        now: Arc<dyn Fn() -> Boot + Send + Sync>,
+    ) -> Result<Turn, LaneError> {
         let lane = self.lane(key, now());
         let place = Place::take(&lane, self.limits.capacity)?;
-        let turn = tokio::time::timeout(self.limits.timeout, Arc::clone(&lane.turn).acquire_owned());
-        let permit = turn.await.map_err(|_| LaneError::Late)?.map_err(|_| LaneError::Late)?;
+        // INVARIANT: an agent's share of a lane is taken before the lane's turn and after those of the lanes before it.
+        let turn = async {
+            let share = match agent {
+                Some(agent) => Some(Share::take(&lane, agent).await?),
+                None => None,
+            };
+            let permit = Arc::clone(&lane.turn).acquire_owned().await.map_err(|_| LaneError::Late)?;
+            Ok((share, permit))
+        };
+        let turn = tokio::time::timeout(self.limits.timeout, turn);
+        let (share, permit) = turn.await.map_err(|_| LaneError::Late)??;
         drop(place);
         let last_ended = lane.past().ended;
-        Ok(Turn { lane, last_ended, ends: now, _permit: permit })
+        Ok(Turn { lane, _share: share, last_ended, ends: now, _permit: permit })
+    }
+
+    /// The same for somebody who keeps nobody from the one turn while it waits for the other: it has all of them, or waits
+    /// for one. So nobody waits longer for it than what it does with them takes.
+    pub async fn enter_together(
+        &self,
+        keys: &[ResourceKey],
+        now: Arc<dyn Fn() -> Boot + Send + Sync>,
+    ) -> Result<Vec<Turn>, LaneError> {
+        let lanes: Vec<Arc<Lane>> = keys.iter().map(|key| self.lane(key, now())).collect();
+        let places = lanes.iter().map(|lane| Place::take(lane, self.limits.capacity)).collect::<Result<Vec<_>, _>>()?;
+        let permits = tokio::time::timeout(self.limits.timeout, together(&lanes)).await.map_err(|_| LaneError::Late)?;
+        drop(places);
+        let turn = |(lane, permit): (Arc<Lane>, OwnedSemaphorePermit)| {
+            let last_ended = lane.past().ended;
+            Turn { lane, _share: None, last_ended, ends: Arc::clone(&now), _permit: permit }
+        };
+        Ok(lanes.into_iter().zip(permits?).map(turn).collect())
+    }
+
+    /// How long somebody may wait.
+    pub fn timeout(&self) -> Duration {
+        self.limits.timeout
     }
 
     /// Waits for the turns of several items, in the order of their keys, until one deadline for all.
@@ -128,6 +184,32 @@ impl Lanes {
     }
 }
 
+/// Waits for the turn of one lane, and takes it only if those of all others are to be had just then.
+async fn together(lanes: &[Arc<Lane>]) -> Result<Vec<OwnedSemaphorePermit>, LaneError> {
+    let mut busy = 0;
+    loop {
+        let first = match lanes.get(busy) {
+            Some(lane) => Arc::clone(&lane.turn).acquire_owned().await.map_err(|_| LaneError::Late)?,
+            None => return Ok(Vec::new()),
+        };
+        let mut first = Some(first);
+        let mut permits = Vec::with_capacity(lanes.len());
+        for (at, lane) in lanes.iter().enumerate() {
+            let permit = if at == busy { first.take() } else { Arc::clone(&lane.turn).try_acquire_owned().ok() };
+            match permit {
+                Some(permit) => permits.push(permit),
+                None => break,
+            }
+        }
+        if permits.len() == lanes.len() {
+            return Ok(permits);
+        }
+        busy = permits.len();
+        drop(permits);
+        tokio::task::yield_now().await;
+    }
+}
+
 // === impl Lane ===
 
 impl Lane {
@@ -136,6 +218,7 @@ impl Lane {
             turn: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
             entered: AtomicU64::new(0),
+            shares: Mutex::default(),
             past: Mutex::default(),
         }
     }
@@ -173,6 +256,30 @@ impl Drop for Place<'_> {
     }
 }
 
+// === impl Share ===
+
+impl Share {
+    async fn take(lane: &Arc<Lane>, agent: &Actor) -> Result<Self, LaneError> {
+        let places = {
+            let mut shares = lane.shares.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(shares.entry(agent.clone()).or_insert_with(|| Arc::new(Semaphore::new(SHARE))))
+        };
+        let permit = places.acquire_owned().await.map_err(|_| LaneError::Late)?;
+        Ok(Self { lane: Arc::clone(lane), agent: agent.clone(), permit: Some(permit) })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        let mut shares = self.lane.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waits has it, too.
+        if shares.get(&self.agent).is_some_and(|places| Arc::strong_count(places) == 1) {
+            shares.remove(&self.agent);
+        }
+    }
+}
+
 // === impl Turn ===
 
 impl Turn {
@@ -188,7 +295,15 @@ impl Turn {
 
     /// What was seen no longer stands.
     pub fn forget(&self) {
-        self.lane.past().observation = None;
+        let now = (self.ends)();
+        let mut past = self.lane.past();
+        (past.observation, past.changed) = (None, Some(now));
+    }
+
+    /// Whether nothing was changed in any turn since then. Nothing is known of turns that are too long ago.
+    pub fn is_quiet_since(&self, then: Boot) -> bool {
+        let changed = self.lane.past().changed;
+        changed.is_none_or(|at| at < then) && (self.ends)() < then + KEPT
     }
 
     /// How many have come to this lane so far.

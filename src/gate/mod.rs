@@ -8,6 +8,7 @@
 
 mod bulk;
 mod claims;
+mod creators;
 mod crowd;
 mod labels;
 mod lanes;
@@ -118,6 +119,7 @@ pub struct Gate {
     renewals: Renewals,
     heard: singleton::Unwritten,
     leases: leases::Leases,
+    creators: creators::Creators,
     hints: watch::Hints,
     sight: watch::Sight,
     under_way: AtomicUsize,
@@ -237,6 +239,7 @@ impl Gate {
             renewals: Renewals::default(),
             heard: singleton::Unwritten::default(),
             leases: leases::Leases::default(),
+            creators: creators::Creators::default(),
             hints: watch::Hints::default(),
             sight: watch::Sight::default(),
             under_way: AtomicUsize::new(0),

@@ -37,6 +37,8 @@ pub(super) struct Section {
     ask: Ask,
     /// Of the credential.
     print: OnceLock<Fingerprint>,
+    /// Whose share of a lane its turns are of, once that is known.
+    sharer: OnceLock<Actor>,
     /// Its own or its errand's; none is needed for what the gate writes itself.
     place: Option<Arc<Place>>,
     /// What to settle should the section panic.
@@ -108,8 +110,8 @@ const HERD: Duration = Duration::from_secs(2);
 
 impl Section {
     pub(super) fn new(gate: Arc<Gate>, ask: Ask, place: Option<Arc<Place>>) -> Self {
-        let (print, entered, stray) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Self { rules: gate.rules(), gate, ask, print, place, entered, stray }
+        let (print, sharer, entered, stray) = (OnceLock::new(), OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { rules: gate.rules(), gate, ask, print, sharer, place, entered, stray }
     }
 
     fn print(&self) -> &Fingerprint {
@@ -144,6 +146,7 @@ impl Section {
     async fn walk(&self, passage: &Passage) -> Ended {
         // Who asks, as the tracker sees it.
         let caller = self.identify().await?;
+        self.sharer.get_or_init(|| sharer(&caller));
         // Nobody has more than its share of what all wait for.
         self.take_place(&caller)?;
         // What some rule may allow only once.
@@ -297,7 +300,7 @@ impl Section {
     // === the turn ===
 
     async fn enter(&self, key: &ResourceKey, address: &Address) -> Result<Turn, Stop> {
-        self.gate.lanes.enter(key, self.gate.boot_clock()).await.map_err(|error| {
+        self.gate.lanes.enter_as(key, self.sharer.get(), self.gate.boot_clock()).await.map_err(|error| {
             let locator = address.locator();
             let message = match error {
                 LaneError::Full => format!("{locator}: too many writes of this item are waiting; try again"),
@@ -810,6 +813,12 @@ impl Entered<'_> {
             ..After::default()
         }
     }
+}
+
+/// Whose requests count together where nobody may have all turns: an account's, or, of one that is declared shared, an agent's.
+fn sharer(caller: &Caller) -> Actor {
+    let instance = caller.actor.instance.clone().filter(|_| caller.shared);
+    Actor { account: caller.actor.account.clone(), instance }
 }
 
 /// Whether the holder is recorded by the caller's credential alone, while the caller now has a name.

@@ -21,6 +21,16 @@ const MOST_LOOKED_AT: usize = 1_000;
 const PAGE: usize = 50;
 
 impl CreateOnce for Forgejo {
+    fn observe_project(&self, project: &Project, credential: &Credential) -> WireRequest {
+        let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
+        emit::get(join(&["api", "v1", "repos", owner, repo]), credential)
+    }
+
+    fn may_write(&self, response: &WireResponse) -> bool {
+        let push = || read::object(response).ok()?.get("permissions")?.get("push")?.as_bool();
+        response.status.is_success() && push().unwrap_or(false)
+    }
+
     fn parse_creation(
         &self,
         write: &Write,

@@ -7,17 +7,20 @@
 
 use super::super::passage::Passage;
 use super::super::restore::address_of;
-use super::super::{Answered, Reply, Turn, refusal};
+use super::super::{Answered, LaneError, Reply, Turn, refusal};
 use super::terms::Leave;
-use super::{Ended, Fresh, Section, Stop};
+use super::{Ended, Fresh, Section, Stop, sharer};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
 use crate::admission::{self, By, OutsideEdit, Refused};
 use crate::dialect::{Address, Creation, Intent, Listed, Scope, WireRequest, WireResponse};
 use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, failpoint};
 use crate::model::{
-    Actor, AttemptId, Caller, Code, Existing, Locator, Made, OnceEntry, OnceKey, Project, Rejection, ResourceKey,
+    Actor, AttemptId, Boot, Caller, Code, Existing, Locator, Made, OnceEntry, OnceKey, Project, Rejection, ResourceKey,
     Standing, What,
 };
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One rule's say over this creation.
 struct Want<'r> {
@@ -39,7 +42,17 @@ pub(super) struct Survey<'r> {
     /// How what stands is read again.
     from: Source,
     /// Nobody else creates any of it meanwhile.
-    _turns: Vec<Turn>,
+    turns: Vec<Turn>,
+    /// Nor does its agent create too much else.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Survey<'_> {
+    /// The items that the rules are about.
+    pub(super) fn about(&self) -> Vec<ResourceKey> {
+        let all: BTreeSet<&str> = self.wants.iter().map(|want| want.about.as_str()).collect();
+        all.into_iter().map(ResourceKey::new).collect()
+    }
 }
 
 #[derive(Clone)]
@@ -125,12 +138,14 @@ impl Section {
         commit: Option<&str>,
         (event, submits): (&str, Option<u64>),
     ) -> Result<Survey<'r>, Stop> {
+        // Whether it may be seen at all is found out before anybody has to wait for it.
+        let began = self.gate.ports.clock.boot();
+        let mut seen = self.reviewed(pull).await?;
         let turn = self.enter(&ResourceKey::new(&format!("once:{}", pull.locator())), pull).await?;
-        // Under the turn: an omitted commit is the head as it is now.
-        let response = self.fetch(self.gate.ports.dialect.observe_pull(pull, &self.ask.credential)).await?;
-        let shown = self.gate.ports.dialect.pull(pull, &response, &self.gate.settings.closing);
-        let (about, head, _) = shown.ok_or_else(|| self.cannot_read("the pull request"))?;
-        let standing = self.standing_reviews(pull).await?;
+        if !self.still_stands(std::slice::from_ref(&turn), began) {
+            seen = self.reviewed(pull).await?;
+        }
+        let (about, head, standing) = seen;
         let draft = |id: u64| standing.iter().find(|one| one.made.id == id.to_string());
         let commit = match submits {
             Some(id) => draft(id).map_or(head, |draft| draft.commit.clone()),
@@ -146,8 +161,23 @@ impl Section {
             standing,
             intent: self.gate.ports.dialect.pinned(&self.ask.intent, &commit),
             from: Source::Reviews(pull.clone()),
-            _turns: vec![turn],
+            turns: vec![turn],
+            _place: None,
         })
+    }
+
+    /// The id and the head of a pull request, and the reviews that stand.
+    async fn reviewed(&self, pull: &Address) -> Result<(String, String, Vec<Existing>), Stop> {
+        let response = self.fetch(self.gate.ports.dialect.observe_pull(pull, &self.ask.credential)).await?;
+        let shown = self.gate.ports.dialect.pull(pull, &response, &self.gate.settings.closing);
+        let (about, head, _) = shown.ok_or_else(|| self.cannot_read("the pull request"))?;
+        Ok((about, head, self.standing_reviews(pull).await?))
+    }
+
+    /// Whether what was read before these turns, since then, stands for a read inside them: this process alone writes, and
+    /// nothing was changed in them meanwhile.
+    fn still_stands(&self, turns: &[Turn], began: Boot) -> bool {
+        self.gate.ports.ledger.exclusive() && turns.iter().all(|turn| turn.is_quiet_since(began))
     }
 
     pub(super) async fn survey_pulls<'r>(
@@ -156,6 +186,7 @@ impl Section {
         project: &Project,
         closes: &[Address],
     ) -> Result<Survey<'r>, Stop> {
+        let may_write = self.may_write(project).await?;
         let mut issues = Vec::new();
         for address in closes {
             issues.extend(self.closed_issue(address).await?);
@@ -163,20 +194,65 @@ impl Section {
         // In one order for all, so that two requests never wait for each other.
         issues.sort_by(|one, other| one.fresh.seen.key.cmp(&other.fresh.seen.key));
         issues.dedup_by(|one, other| one.fresh.seen.key == other.fresh.seen.key);
-        let mut turns = Vec::new();
-        let places: Vec<(ResourceKey, Address)> =
-            issues.iter().map(|issue| (issue.fresh.seen.key.clone(), issue.address.clone())).collect();
-        for (key, address) in &places {
-            turns.push(self.enter(key, address).await?);
+        // A long list is read before anybody has to wait for it.
+        let began = self.gate.ports.clock.boot();
+        let ruled = issues.iter().any(|issue| self.is_ruled(caller, issue));
+        let mut standing = if ruled { self.standing_pulls(project).await? } else { Vec::new() };
+        let place = if ruled { Some(self.place_to_create(caller, may_write).await?) } else { None };
+        let keys: Vec<ResourceKey> = issues.iter().map(|issue| issue.fresh.seen.key.clone()).collect();
+        let turns = self.gate.lanes.enter_together(&keys, self.gate.boot_clock()).await;
+        let turns = turns.map_err(|error| self.no_turn(error))?;
+        if ruled && !self.still_stands(&turns, began) {
+            standing = self.standing_pulls(project).await?;
         }
         let mut wants = Vec::new();
         for (issue, turn) in issues.into_iter().zip(&turns) {
             self.wants_of(caller, issue, turn, &mut wants).await?;
         }
-        let mut standing = if wants.is_empty() { Vec::new() } else { self.standing_pulls(project).await? };
         standing.extend(self.recorded_elsewhere(&wants, project).await?);
         let (intent, from) = (self.ask.intent.clone(), Source::Pulls(project.clone()));
-        Ok(Survey { wants, standing, intent, from, _turns: turns })
+        Ok(Survey { wants, standing, intent, from, turns, _place: place })
+    }
+
+    /// Whether the caller may write there, where the tracker lets it create anything at all; else the tracker's own answer.
+    async fn may_write(&self, project: &Project) -> Result<bool, Stop> {
+        let dialect = &self.gate.ports.dialect;
+        let answer = self.gate.ports.upstream.read(dialect.observe_project(project, &self.ask.credential)).await;
+        let (response, _) =
+            answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+        match response.status.as_u16() {
+            // A token may not ask: it counts as one that only reads.
+            200 | 300..=399 | 403 => Ok(dialect.may_write(&response)),
+            400..=499 => Err(self.tracker_denies(response)),
+            status => {
+                Err(Stop::Refuse(refusal::unreadable(&self.locator(), &format!("the tracker answered {status}"))))
+            }
+        }
+    }
+
+    fn no_turn(&self, error: LaneError) -> Stop {
+        let at = self.locator();
+        let why = match error {
+            LaneError::Full => "too many writes of an item that this names are waiting",
+            LaneError::Late => "the turns of all items that this names did not come in time",
+        };
+        let message = format!("{}: {why}; try again", at.project);
+        Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
+    }
+
+    async fn place_to_create(&self, caller: &Caller, may_write: bool) -> Result<OwnedSemaphorePermit, Stop> {
+        let place = self.gate.creators.enter(&sharer(caller), may_write, &self.gate.lanes).await;
+        place.ok_or_else(|| {
+            let at = self.locator();
+            let message = format!("{}: other creations that name items took too long; try again", at.project);
+            Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
+        })
+    }
+
+    fn is_ruled(&self, caller: &Caller, issue: &Closed) -> bool {
+        let about = issue.fresh.seen.key.as_str();
+        let facts = Facts { what: What::Pull, actor: &caller.actor, about, commit: "", event: "" };
+        self.rules.once.iter().any(|rule| rule.key(&facts).is_some())
     }
 
     /// None where the caller can see no issue of that number: naming it closes nothing.
@@ -464,6 +540,10 @@ impl Section {
         let answer = self.send_creation(&survey.intent, &move || clock.boot() <= emit_by).await;
         failpoint::reach("answered");
         let (step, answer) = self.judge_answer(&survey, &entered, answer).await;
+        if !matches!(step, Outcome::Not) {
+            // What others saw of it does not stand any more.
+            survey.turns.iter().for_each(Turn::forget);
+        }
         if matches!(step, Outcome::Not) && !answer.as_ref().is_ok_and(|response| response.status.is_success()) {
             self.give_back(&mut leave).await;
         }
@@ -527,7 +607,8 @@ impl Section {
             standing: standing.ok()?,
             intent: survey.intent.clone(),
             from: survey.from.clone(),
-            _turns: Vec::new(),
+            turns: Vec::new(),
+            _place: None,
         };
         let ours =
             survey.wants.iter().zip(&entries).filter(|(want, _)| entered.iter().any(|(key, _)| *key == want.key));

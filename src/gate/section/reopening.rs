@@ -5,7 +5,7 @@
 //! is taken, so that no two requests wait for each other.
 
 use super::super::passage::Passage;
-use super::super::{Answered, Reply};
+use super::super::{Answered, Reply, Turn};
 use super::once::{Outcome, Told};
 use super::{Ended, Section, Stop};
 use crate::dialect::{Address, WireResponse};
@@ -32,6 +32,7 @@ impl Section {
             Err(stop) => return Err(stop),
         };
         let (told, entered) = self.rule(&survey, caller, passage).await?;
+        let closes = survey.about();
         drop(survey);
         match told {
             Told::Refused(rejection) => return Err(Stop::Refuse(Box::new(rejection))),
@@ -39,8 +40,12 @@ impl Section {
             Told::Sends(_) => {}
         }
         let ended = self.item_wherever(address, caller, passage).await;
-        // Where this cannot be written its entry stands as sent, and a read will tell.
-        drop(self.settle_once(&entered, outcome(&ended, made)).await);
+        // Under the turns again: whoever judges by a list from before is told by the entry that it is under way, and whoever
+        // comes after reads anew. Where this cannot be written its entry stands as sent, and a read will tell.
+        if let Ok(turns) = self.gate.lanes.enter_together(&closes, self.gate.boot_clock()).await {
+            turns.iter().for_each(Turn::forget);
+            drop(self.settle_once(&entered, outcome(&ended, made)).await);
+        }
         ended
     }
 

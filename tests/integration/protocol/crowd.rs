@@ -1,13 +1,16 @@
 //! One that asks for too much gets no more than its share, and the others get theirs.
 
-use crate::support::{Told, World};
+use crate::support::{REPO, Told, World};
+use claimgate::admission::once::AgentPattern;
 use claimgate::dialect::{Credential, Dialect, Filter, Head, Order, Target, WireRequest, WireResponse};
 use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, Upstream};
+use claimgate::fake_forge::{Fault, Matcher};
 use claimgate::gate::{Answered, ClaimCall, Claimed, CrowdLimits, LaneLimits, Relabelling, Reply, Search};
 use claimgate::identity::{Directory, DirectoryLimits};
-use claimgate::model::{Code, Login, Project};
+use claimgate::model::{Code, Login, Project, What};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -309,4 +312,73 @@ async fn unknown_credentials_are_asked_about_a_few_at_once_and_each_once() {
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(tracker.most.load(Ordering::Relaxed), 4);
     assert_eq!(tracker.asked.load(Ordering::Relaxed), 500);
+}
+
+// === one account's turns ===
+
+/// Twenty agents work on an item each while somebody floods; returns the longest that one of their writes took.
+async fn longest_wait<T>(world: &World, flood: impl Future<Output = T>) -> Duration {
+    let works = (1..=20).map(|n| async move {
+        let who = format!("dev-{n}");
+        let mut longest = Duration::ZERO;
+        for round in 0..6 {
+            world.wait(Duration::from_millis(50 + n)).await;
+            let began = tokio::time::Instant::now();
+            let told = match round % 3 {
+                0 => world.claim(&who, n).await,
+                1 => world.add_label(&who, n, "bug").await,
+                _ => world.release(&who, n).await,
+            };
+            longest = longest.max(began.elapsed());
+            told.wins();
+        }
+        longest
+    });
+    let (waits, _) = tokio::join!(join_all(works), flood);
+    waits.into_iter().max().unwrap()
+}
+
+fn with_pull_rule() -> World {
+    let world = World::with(|setup| {
+        (setup.agents, setup.issues) = (20, 20);
+        setup.rules.once = vec![super::once::rule(What::Pull, "{issue}")];
+        setup.rules.once[0].agents = vec![AgentPattern::parse("*").unwrap()];
+    });
+    world.forge.add_user("guest", "guest");
+    world.slow_forge(5, 5, 0);
+    world
+}
+
+/// 250 creations of an account that may only read, each of which names all items.
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_creates_much_takes_no_turns_of_those_who_write() {
+    let world = with_pull_rule();
+    let alone = longest_wait(&world, async {}).await;
+    let world = with_pull_rule();
+    for _ in 0..250 {
+        world.forge.script(Fault::ErrorBeforeWrite(404), Matcher::new("POST", "/pulls"));
+    }
+    let names: Vec<String> = (1..=20).map(|n| format!("fixes #{n}")).collect();
+    let flood = join_all((0..250).map(|n| {
+        let body = json!({ "title": "t", "head": format!("nosuch-{n}"), "base": "main", "body": names.join(", ") });
+        let world = &world;
+        async move { world.write("guest", "POST", &format!("/api/v1/repos/{REPO}/pulls"), body).await }
+    }));
+    let flooded = longest_wait(&world, async {
+        let told = flood.await;
+        assert!(told.iter().all(|told| !told.is_success()));
+    })
+    .await;
+    assert!(flooded <= alone * 4, "{flooded:?}, and {alone:?} without");
+}
+
+/// The same of plain writes of one item, which the tracker refuses.
+#[tokio::test(start_paused = true)]
+async fn many_writes_of_one_account_are_not_all_before_the_others() {
+    let world = with_pull_rule();
+    let alone = longest_wait(&world, async {}).await;
+    let world = with_pull_rule();
+    let flood = join_all((0..250).map(|_| world.add_label("guest", 7, "bug")));
+    let flooded = longest_wait(&world, flood).await;
+    assert!(flooded <= alone * 5, "{flooded:?}, and {alone:?} without");
 }
