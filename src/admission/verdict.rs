@@ -1,7 +1,7 @@
 //! The two judgements of a guarded write: before the send, and after it.
 
 use super::{Outcome, Permit, Plan, Workflow};
-use crate::model::{Kind, OpenState, Ownership, Reach, Rejection, Shown, Snapshot};
+use crate::model::{Goal, Kind, OpenState, Ownership, Reach, Rejection, SetGoal, Shown, Snapshot};
 
 /// What becomes of a guarded write.
 #[derive(Debug)]
@@ -55,14 +55,23 @@ pub fn judge(
         // What showed before the send is no sign of it (and neither is a goal that names nothing): there the tracker's word
         // is all there is.
         Reach::Full if status >= 400 && plan.goal.reach(before) == Reach::Full => Outcome::Refused { shown },
-        Reach::Full => {
+        reach if reach == Reach::Full || (status < 300 && has_left(&plan.goal, before, after)) => {
             let parked = by_holder.then(|| parks(&workflow.shown(before), &shown, workflow)).flatten();
             Outcome::Committed { shown, parked }
         }
         Reach::AssigneesOnly => Outcome::Partial { holds: true, shown },
-        Reach::Missed if plan.goal.same_on_named_fields(before, after) => Outcome::Refused { shown },
-        Reach::Missed => Outcome::Partial { holds: false, shown },
+        Reach::Full | Reach::Missed if plan.goal.same_on_named_fields(before, after) => Outcome::Refused { shown },
+        Reach::Full | Reach::Missed => Outcome::Partial { holds: false, shown },
     }
+}
+
+/// Whether one of the labels that a removal could mean is gone, and nothing else changed. A number in a path is a name
+/// first on some versions, and two labels can have one name: which of them was meant, only the tracker knows.
+fn has_left(goal: &Goal, before: &Snapshot, after: &Snapshot) -> bool {
+    let Some(SetGoal { with, without: Some(wanted) }) = &goal.labels else { return false };
+    let alone = with.is_empty() && goal.assignees.is_none() && goal.state.is_none();
+    let mut gone = before.labels.difference(&after.labels).peekable();
+    alone && gone.peek().is_some() && gone.all(|label| wanted.iter().any(|wanted| wanted.may_mean(label)))
 }
 
 /// Whether the holder's own write takes its item out of work (`Some(true)`), back into it (`Some(false)`), or neither.

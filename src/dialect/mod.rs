@@ -240,6 +240,13 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// the item.
     fn accept(&self, intent: &Intent, read: &WireResponse) -> WireResponse;
 
+    /// The read that [`accept`](Dialect::accept) makes its answer from where a read of the item is not what this call
+    /// shows.
+    fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest>;
+
+    /// Whether only the tracker can answer the request as it would, since its versions answer in different ways.
+    fn answers_alone(&self, intent: &Intent, head_headers: &HeaderMap) -> bool;
+
     /// A refusal, in the tracker's own error shape. `decision` names it in the log.
     fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse;
 
@@ -256,8 +263,11 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// A write that leaves nobody assigned (an operator's release).
     fn clear_assignees(&self, address: &Address) -> Intent;
 
-    /// A write that adds or removes labels; removals one at a time.
+    /// A write that adds or removes labels; removals one at a time, by id.
     fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent;
+
+    /// The same removal for a tracker that took the first for something else: nothing in it can be another label's name.
+    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Intent>;
 
     /// Whether a request that passes may change what labels there are, or what they are called.
     fn defines_labels(&self, head: &Head<'_>) -> bool;
@@ -360,10 +370,38 @@ impl Intent {
         if self.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue }
     }
 
+    /// The label that a client's removal names in its path, where versions of the tracker may read it in two ways.
+    pub fn label_in_path(&self) -> Option<&LabelRef> {
+        let change = self.change.labels.as_ref().filter(|_| self.form == WriteForm::RemoveLabel)?;
+        change.members().first()
+    }
+
+    /// As it is sent, now that the item was read: so that every version of the tracker takes it for the same labels.
+    #[must_use]
+    pub fn spelled_out(self, seen: &Snapshot, known: &[Label]) -> Self {
+        let labels = || seen.labels.iter().chain(known);
+        let Some(SetChange::Remove(gone)) = self.change.labels.clone() else { return self.with_label_ids(labels()) };
+        // A number in a path is a name first (Forgejo from 13).
+        let taken_for_it = |label: &Label| gone.iter().any(|wanted| wanted.is_shadowed_by(label));
+        match self.form {
+            WriteForm::LeaveOtherLabels => self.leaving_others(seen, &gone),
+            WriteForm::DropLabel if labels().any(taken_for_it) => self.leaving_others(seen, &gone),
+            _ => self,
+        }
+    }
+
+    /// The removal of these labels, as the set of those that stay: a body's numbers are ids everywhere.
+    fn leaving_others(mut self, seen: &Snapshot, gone: &BTreeSet<LabelRef>) -> Self {
+        let stays = |label: &&Label| !gone.iter().any(|gone| gone.names(label.id, &label.name));
+        let rest = seen.labels.iter().filter(stays).map(|label| LabelRef::Id(label.id)).collect();
+        self.change.labels = Some(SetChange::Replace(rest));
+        self.form = WriteForm::ReplaceLabels;
+        self
+    }
+
     /// With the labels to be there named by id, where all of them are known: a tracker looks names up in its own way, and
     /// drops those of an organisation (Forgejo 8 and 9); ids and names together it takes in no one way.
-    #[must_use]
-    pub fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
+    fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
         if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
             let is_named = |label: &Label| refs.contains(&LabelRef::Name(label.name.clone()));
             let ids: BTreeSet<LabelRef> =

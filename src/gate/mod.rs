@@ -519,6 +519,11 @@ impl Reply {
     fn may_be_unwritten(&self) -> bool {
         self.decision == Decision::Reject || self.code == Some(Code::AlreadyCreated)
     }
+
+    /// Whether the tracker said success and left everything as it was.
+    fn was_not_applied(&self) -> bool {
+        matches!(&self.answer, Answered::Refused(rejection) if rejection.code == Code::NotApplied)
+    }
 }
 
 // === impl About ===

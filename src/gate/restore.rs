@@ -79,7 +79,7 @@ impl Gate {
         let changes: Vec<SetChange<LabelRef>> = addition.into_iter().chain(removals).collect();
         let mut writes = Vec::new();
         for change in changes {
-            writes.push(self.write(self.ports.dialect.relabel(address, change), Expectation::Implied, by).await?);
+            writes.push(self.relabel(address, &change, by).await?);
         }
         Ok(writes)
     }
@@ -157,13 +157,33 @@ impl Gate {
         }
     }
 
+    /// A tracker that took a removal for another label's is told once more, in a way that it cannot.
+    async fn relabel(
+        self: &Arc<Self>,
+        address: &Address,
+        change: &SetChange<LabelRef>,
+        by: &Writer,
+    ) -> Result<Reply, String> {
+        let dialect = &self.ports.dialect;
+        let reply = self.submit_own(dialect.relabel(address, change.clone()), Expectation::Implied, by).await;
+        let otherwise = reply.as_ref().filter(|reply| reply.was_not_applied());
+        match otherwise.and_then(|_| dialect.relabel_otherwise(address, change)) {
+            Some(intent) => self.write(intent, Expectation::Implied, by).await,
+            None => carried_out(reply),
+        }
+    }
+
+    async fn write(self: &Arc<Self>, intent: Intent, expectation: Expectation, by: &Writer) -> Result<Reply, String> {
+        carried_out(self.submit_own(intent, expectation, by).await)
+    }
+
     /// Boxed: a section may end in such a write, which is a section itself.
-    fn write<'a>(
+    fn submit_own<'a>(
         self: &Arc<Self>,
         intent: Intent,
         expectation: Expectation,
         by: &'a Writer,
-    ) -> BoxFuture<'a, Result<Reply, String>> {
+    ) -> BoxFuture<'a, Option<Reply>> {
         let ask = Ask {
             intent,
             credential: by.credential.clone(),
@@ -177,14 +197,16 @@ impl Gate {
             body: bytes::Bytes::new(),
         };
         let section = Section::new(Arc::clone(self), ask, None);
-        Box::pin(async move {
-            let reply = guarded(&section, &Passage::default()).await.ok_or("it was given up")?;
-            match &reply.answer {
-                Answered::Tracker(response) if response.status.is_success() => Ok(reply),
-                Answered::Tracker(response) => Err(format!("the tracker answered {}", response.status)),
-                Answered::Refused(rejection) => Err(rejection.message.clone()),
-            }
-        })
+        Box::pin(async move { guarded(&section, &Passage::default()).await })
+    }
+}
+
+fn carried_out(reply: Option<Reply>) -> Result<Reply, String> {
+    let reply = reply.ok_or("it was given up")?;
+    match &reply.answer {
+        Answered::Tracker(response) if response.status.is_success() => Ok(reply),
+        Answered::Tracker(response) => Err(format!("the tracker answered {}", response.status)),
+        Answered::Refused(rejection) => Err(rejection.message.clone()),
     }
 }
 

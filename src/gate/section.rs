@@ -77,6 +77,21 @@ struct Fresh {
     carrier: Option<Carrier>,
 }
 
+/// A write that was sent, and what came of it.
+struct Sent {
+    plan: Plan,
+    outcome: Outcome,
+    /// The tracker's, where there was a whole answer.
+    status: Option<u16>,
+    /// What goes back where it went through: the tracker's answer, or a success in its place.
+    response: Option<WireResponse>,
+    back: Option<Fresh>,
+    /// What a rule that only observes would have said.
+    observed: Option<Code>,
+    /// What is told where the tracker said success and did something else.
+    instead: Option<Box<Rejection>>,
+}
+
 /// A write under its item's turn.
 struct Entered<'a> {
     turn: &'a Turn,
@@ -225,7 +240,7 @@ impl Section {
             rules: &self.rules,
             caller: at.caller,
             change: &self.ask.intent.change,
-            asks_more: self.ask.intent.asks_more(),
+            asks_more: self.asks_more(),
             record: &record,
             seen: &fresh.seen,
             labels: &labels,
@@ -237,6 +252,12 @@ impl Section {
             (Verdict::Noop(noop), _) => self.grant(at, fresh, noop).await,
             (Verdict::Admit(permit), observed) => self.send(at, fresh, &labels, permit, observed).await,
         }
+    }
+
+    /// Whether the gate cannot answer it by itself: more is asked for than what it guards, or the answer is the tracker's.
+    fn asks_more(&self) -> bool {
+        let intent = &self.ask.intent;
+        intent.asks_more() || self.gate.ports.dialect.answers_alone(intent, &self.ask.headers)
     }
 
     async fn superseded(&self, at: &Entered<'_>, record: &ItemRecord) -> Result<Option<Box<Rejection>>, Stop> {
@@ -358,7 +379,7 @@ impl Section {
             rules: &self.rules,
             caller,
             change,
-            asks_more: self.ask.intent.asks_more(),
+            asks_more: self.asks_more(),
             record: &seen.record,
             seen: &seen.seen,
             labels: &labels,
@@ -483,6 +504,11 @@ impl Section {
     }
 
     async fn grant(&self, at: &Entered<'_>, fresh: Fresh, noop: Noop) -> Ended {
+        // What its route shows, before anything is granted.
+        let response = match self.success(&fresh.address, &fresh.response).await {
+            Ok(response) => response,
+            Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
+        };
         let shown = self.rules.workflow.shown(&fresh.seen);
         let (kind, ownership) = (noop.kind, noop.ownership.clone());
         let step = Step::Grant { attempt: at.attempt.clone(), kind, ownership, shown: shown.clone() };
@@ -497,7 +523,6 @@ impl Section {
                 if noop.kind == Kind::Claim {
                     self.gate.notice_claim(at.caller, &self.ask.about, at.key, true).await;
                 }
-                let response = self.gate.ports.dialect.accept(&self.intent_at(&fresh.address), &fresh.response);
                 let after = After { begun: false, ..at.after(record.as_ref()) };
                 if let Some(record) = record {
                     Self::publish(at, fresh.began, fresh.seen, record);
@@ -569,9 +594,14 @@ impl Section {
             by_holder,
             &self.rules.workflow,
         );
+        let status = response.as_ref().map(|response| response.status.as_u16());
         let refused = matches!(outcome, Outcome::Refused { .. });
         let claimed = permit.plan().kind == Kind::Claim && matches!(outcome, Outcome::Committed { .. });
-        let reply = self.settle(at, &locator, permit, outcome, response, back, observed).await;
+        let instead = self.misread(&fresh.address, &fresh.seen, &outcome, response.as_ref()).await;
+        let shown = back.as_ref().map(|back| (&back.address, &back.response));
+        let response = self.passed_or_built(&outcome, response, shown).await;
+        let sent = Sent { plan: permit.plan().clone(), outcome, status, response, back, observed, instead };
+        let reply = self.settle(at, &locator, sent).await;
         if refused {
             self.gate.give_back(lease).await;
         }
@@ -579,6 +609,21 @@ impl Section {
             self.gate.notice_claim(at.caller, &self.ask.about, at.key, false).await;
         }
         Ok(reply)
+    }
+
+    /// The tracker's answer, or a success built from what shows where it said 5xx and had written.
+    async fn passed_or_built(
+        &self,
+        outcome: &Outcome,
+        response: Option<WireResponse>,
+        shown: Option<(&Address, &WireResponse)>,
+    ) -> Option<WireResponse> {
+        let failed = response.as_ref().is_some_and(|response| response.status.is_server_error());
+        match (outcome, shown) {
+            // Where that cannot be read either, the same request again is told.
+            (Outcome::Committed { .. }, Some((at, read))) if failed => self.success(at, read).await.ok().or(response),
+            _ => response,
+        }
     }
 
     async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {
@@ -595,7 +640,7 @@ impl Section {
     }
 
     async fn emit(&self, fresh: &mut Fresh, labels: &[Label], emit_by: Boot) -> Result<WireResponse, CallError> {
-        let intent = self.intent_at(&fresh.address).with_label_ids(fresh.seen.labels.iter().chain(labels));
+        let intent = self.intent_at(&fresh.address).spelled_out(&fresh.seen, labels);
         let request = self.gate.ports.dialect.emit(&intent, &self.ask.headers, &self.ask.credential);
         let clock = Arc::clone(&self.gate.ports.clock);
         let in_time = move || clock.boot() <= emit_by;
@@ -619,24 +664,12 @@ impl Section {
 
     // === T3 ===
 
-    #[allow(clippy::too_many_arguments, reason = "one settlement, each part of it used once")]
-    async fn settle(
-        &self,
-        at: &Entered<'_>,
-        locator: &Locator,
-        permit: Permit,
-        outcome: Outcome,
-        response: Option<WireResponse>,
-        back: Option<Fresh>,
-        observed: Option<Code>,
-    ) -> Reply {
-        let decision = if observed.is_some() { Decision::Observe } else { Decision::Admit };
-        let status = response.as_ref().map(|response| response.status.as_u16());
-        let mut note = self.note(at, decision, observed.or(outcome_code(&outcome, status)));
-        note.observed = outcome.shown().cloned();
-        note.upstream_status = status;
+    async fn settle(&self, at: &Entered<'_>, locator: &Locator, sent: Sent) -> Reply {
+        let mut note = self.note(at, sent.decision(), sent.code());
+        note.observed = sent.outcome.shown().cloned();
+        note.upstream_status = sent.status;
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
-        let step = Step::Settle { attempt: at.attempt.clone(), outcome: outcome.clone(), doubt_until };
+        let step = Step::Settle { attempt: at.attempt.clone(), outcome: sent.outcome.clone(), doubt_until };
         let command = self.command(at.key, locator, step, Some(note));
         failpoint::reach("t3.before");
         at.turn.forget();
@@ -645,19 +678,20 @@ impl Section {
             Err(error) => {
                 self.settle_later(command, &error);
                 let rejection = refusal::unknown(locator, self.doubt_period());
-                return self.reply(at, decision, Some(Code::OutcomeUnknown), Answered::Refused(rejection));
+                let answer = Answered::Refused(rejection);
+                return self.reply(at, sent.decision(), Some(Code::OutcomeUnknown), answer);
             }
         };
         failpoint::reach("t3.after");
         let after = at.after(record.as_ref());
-        if let (Some(record), Some(back)) = (record, &back) {
-            if self.rules.workflow.put_back && !self.ask.operator && matches!(outcome, Outcome::Committed { .. }) {
+        if let (Some(record), Some(back)) = (record, &sent.back) {
+            if self.rules.workflow.put_back && !self.ask.operator && matches!(sent.outcome, Outcome::Committed { .. }) {
                 let stray = record.stray.clone().map(|found| (back.address.clone(), found));
                 *self.stray.lock().unwrap_or_else(PoisonError::into_inner) = stray;
             }
             Self::publish(at, back.began, back.seen.clone(), record);
         }
-        Reply { after, ..self.tell(at, locator, permit.plan(), &outcome, response, back, decision, observed) }
+        Reply { after, ..self.tell(at, locator, sent) }
     }
 
     /// Fence lost, or T3 not written: 504 for the client; the settlement goes on being tried.
@@ -673,25 +707,14 @@ impl Section {
         });
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one answer, each part of it used once")]
-    fn tell(
-        &self,
-        at: &Entered<'_>,
-        locator: &Locator,
-        plan: &Plan,
-        outcome: &Outcome,
-        response: Option<WireResponse>,
-        back: Option<Fresh>,
-        decision: Decision,
-        observed: Option<Code>,
-    ) -> Reply {
-        let status = response.as_ref().map(|response| response.status.as_u16());
-        let code = observed.or(outcome_code(outcome, status));
-        let answer = match (outcome, response) {
+    fn tell(&self, at: &Entered<'_>, locator: &Locator, sent: Sent) -> Reply {
+        let (decision, code, state) = (sent.decision(), sent.code(), sent.outcome.shown().map(StateTag::of));
+        let answer = match (&sent.outcome, sent.response) {
             (Outcome::Doubt, _) | (_, None) => Answered::Refused(refusal::unknown(locator, self.doubt_period())),
-            (Outcome::Committed { .. }, Some(response)) => Answered::Tracker(self.success(response, back)),
             (Outcome::Refused { .. }, Some(response)) if response.status.is_success() => {
-                Answered::Refused(not_applied(locator, response.status.as_u16(), &plan.goal, outcome))
+                let status = response.status.as_u16();
+                let told = sent.instead.unwrap_or_else(|| not_applied(locator, status, &sent.plan.goal, &sent.outcome));
+                Answered::Refused(told)
             }
             (Outcome::Partial { holds: false, shown }, Some(_)) => {
                 let message = format!("{locator} shows {shown} after the write: a writer that did not pass the gate");
@@ -701,17 +724,7 @@ impl Section {
             }
             (_, Some(response)) => Answered::Tracker(response),
         };
-        Reply { state: outcome.shown().map(StateTag::of), ..self.reply(at, decision, code, answer) }
-    }
-
-    /// The tracker's own success, or one built from the read-back where it said 500 and had written.
-    fn success(&self, response: WireResponse, back: Option<Fresh>) -> WireResponse {
-        match back {
-            Some(back) if response.status.is_server_error() => {
-                self.gate.ports.dialect.accept(&self.intent_at(&back.address), &back.response)
-            }
-            _ => response,
-        }
+        Reply { state, ..self.reply(at, decision, code, answer) }
     }
 
     // === ways out ===
@@ -797,6 +810,19 @@ impl Section {
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
         Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    fn decision(&self) -> Decision {
+        if self.observed.is_some() { Decision::Observe } else { Decision::Admit }
+    }
+
+    fn code(&self) -> Option<Code> {
+        let instead = self.instead.as_ref().map(|rejection| rejection.code);
+        self.observed.or(instead).or_else(|| outcome_code(&self.outcome, self.status))
     }
 }
 

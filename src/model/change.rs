@@ -106,8 +106,12 @@ impl LabelRef {
 
     /// Whether this label could be meant: on newer trackers a number in a path is a name first (Forgejo from 13).
     pub fn may_mean(&self, label: &Label) -> bool {
-        let shadows = matches!(self, Self::Id(id) if label.name == id.to_string());
-        shadows || self.names(label.id, &label.name)
+        self.is_shadowed_by(label) || self.names(label.id, &label.name)
+    }
+
+    /// Whether it is an id, and another label's name.
+    pub fn is_shadowed_by(&self, label: &Label) -> bool {
+        matches!(self, Self::Id(id) if *id != label.id && label.name == id.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ mod races;
 mod readers;
 mod refusals;
 mod secrets;
+mod shadows;
 mod stated;
 mod ways;
 mod web;

@@ -17,6 +17,14 @@ pub fn observe(address: &Address, credential: &Credential) -> WireRequest {
     get(item_path("issues", address, &[]), credential)
 }
 
+/// A pull request as its own call shows it: under another `id`, with head and base.
+pub fn represent(intent: &Intent, credential: &Credential) -> Option<WireRequest> {
+    match (&intent.scope, intent.form) {
+        (Scope::Item(address), WriteForm::EditPull) => Some(get(item_path("pulls", address, &[]), credential)),
+        _ => None,
+    }
+}
+
 /// The request that asks who the credential is.
 pub fn whoami(credential: &Credential) -> WireRequest {
     get("/api/v1/user".to_owned(), credential)
@@ -56,11 +64,19 @@ pub fn clear_assignees(address: &Address) -> Intent {
 pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
     let form = match &change {
         SetChange::Add(_) => WriteForm::AddLabels,
-        SetChange::Remove(_) => WriteForm::RemoveLabel,
+        SetChange::Remove(_) => WriteForm::DropLabel,
         SetChange::Replace(_) => WriteForm::ReplaceLabels,
     };
     let change = Change { labels: Some(change), ..Change::default() };
     Intent { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() }
+}
+
+/// A removal written as the labels that stay.
+pub fn relabel_otherwise(address: &Address, change: &SetChange<LabelRef>) -> Option<Intent> {
+    let SetChange::Remove(_) = change else { return None };
+    let change = Change { labels: Some(change.clone()), ..Change::default() };
+    let form = WriteForm::LeaveOtherLabels;
+    Some(Intent { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() })
 }
 
 /// The user with this number.
@@ -70,7 +86,7 @@ pub fn find_user(user: u64, credential: &Credential) -> WireRequest {
 
 /// The body of a write; `None` where the call has none.
 pub fn body(intent: &Intent) -> Option<String> {
-    if matches!(intent.form, WriteForm::ClearLabels | WriteForm::RemoveLabel) {
+    if matches!(intent.form, WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::DropLabel) {
         return None;
     }
     let mut members = intent.rest.clone();
@@ -111,10 +127,12 @@ pub fn method(form: WriteForm) -> Method {
         | WriteForm::AddReviewers
         | WriteForm::CreateReview
         | WriteForm::SubmitReview(_) => Method::POST,
-        WriteForm::ReplaceLabels => Method::PUT,
-        WriteForm::RemoveAssignees | WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::RemoveReviewers => {
-            Method::DELETE
-        }
+        WriteForm::ReplaceLabels | WriteForm::LeaveOtherLabels => Method::PUT,
+        WriteForm::RemoveAssignees
+        | WriteForm::ClearLabels
+        | WriteForm::RemoveLabel
+        | WriteForm::DropLabel
+        | WriteForm::RemoveReviewers => Method::DELETE,
     }
 }
 
@@ -127,10 +145,11 @@ pub fn path(intent: &Intent) -> String {
         (Scope::Item(address), WriteForm::AddAssignees | WriteForm::RemoveAssignees) => {
             item_path("issues", address, &["assignees"])
         }
-        (Scope::Item(address), WriteForm::AddLabels | WriteForm::ReplaceLabels | WriteForm::ClearLabels) => {
-            item_path("issues", address, &["labels"])
-        }
-        (Scope::Item(address), WriteForm::RemoveLabel) => {
+        (
+            Scope::Item(address),
+            WriteForm::AddLabels | WriteForm::ReplaceLabels | WriteForm::LeaveOtherLabels | WriteForm::ClearLabels,
+        ) => item_path("issues", address, &["labels"]),
+        (Scope::Item(address), WriteForm::RemoveLabel | WriteForm::DropLabel) => {
             item_path("issues", address, &["labels", &removed_label(&intent.change)])
         }
         (Scope::Item(address), WriteForm::AddReviewers | WriteForm::RemoveReviewers) => {

@@ -72,6 +72,14 @@ impl Dialect for Forgejo {
         reply::accept(intent, read)
     }
 
+    fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest> {
+        emit::represent(intent, credential)
+    }
+
+    fn answers_alone(&self, intent: &Intent, head_headers: &HeaderMap) -> bool {
+        reply::answers_alone(intent, head_headers)
+    }
+
     fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse {
         reply::reject(rejection, decision)
     }
@@ -94,6 +102,10 @@ impl Dialect for Forgejo {
 
     fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent {
         emit::relabel(address, change)
+    }
+
+    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Intent> {
+        emit::relabel_otherwise(address, change)
     }
 
     fn defines_labels(&self, head: &Head<'_>) -> bool {

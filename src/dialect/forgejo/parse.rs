@@ -263,7 +263,7 @@ fn fields(form: WriteForm) -> &'static [(&'static str, Kind)] {
         WriteForm::AddAssignees | WriteForm::RemoveAssignees => &[("assignees", Texts)],
         WriteForm::AddReviewers | WriteForm::RemoveReviewers => &[("reviewers", Texts), ("team_reviewers", Texts)],
         WriteForm::AddLabels | WriteForm::ReplaceLabels => &[("labels", Numbers), ("updated_at", Pointer)],
-        WriteForm::ClearLabels | WriteForm::RemoveLabel => &[],
+        WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::DropLabel | WriteForm::LeaveOtherLabels => &[],
         WriteForm::CreateReview | WriteForm::SubmitReview(_) => {
             &[("event", Text), ("body", Text), ("commit_id", Text), ("comments", Pointer)]
         }
@@ -311,7 +311,7 @@ fn change(form: WriteForm, head: &Head<'_>, members: &mut Members) -> Result<Cha
         WriteForm::AddReviewers => change.reviewers = Some(SetChange::Add(reviewers(members)?)),
         WriteForm::RemoveReviewers => change.reviewers = Some(SetChange::Remove(reviewers(members)?)),
         WriteForm::ClearLabels => change.labels = Some(SetChange::Replace(BTreeSet::new())),
-        WriteForm::RemoveLabel => {
+        WriteForm::RemoveLabel | WriteForm::DropLabel | WriteForm::LeaveOtherLabels => {
             let name = head.target.segments().last().map_or("", String::as_str);
             change.labels = Some(SetChange::Remove([label_in_path(name)?].into()));
         }

@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 /// The success answer, from a read of the item. Clients compare exact status codes.
 pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
     match intent.form {
-        WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::RemoveReviewers => {
+        WriteForm::ClearLabels
+        | WriteForm::RemoveLabel
+        | WriteForm::DropLabel
+        | WriteForm::LeaveOtherLabels
+        | WriteForm::RemoveReviewers => {
             WireResponse { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() }
         }
         WriteForm::AddLabels | WriteForm::ReplaceLabels => {
@@ -29,6 +33,12 @@ pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
         | WriteForm::AddAssignees
         | WriteForm::AddReviewers => answer(StatusCode::CREATED, read.body.clone()),
     }
+}
+
+/// Forgejo from 13 answers a removal as GitHub does to whoever asks for that; older ones and Gitea do not.
+pub fn answers_alone(intent: &Intent, head_headers: &HeaderMap) -> bool {
+    let accept = head_headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+    intent.form == WriteForm::RemoveLabel && accept == b"application/vnd.github+json"
 }
 
 /// A refusal.

@@ -63,6 +63,10 @@ pub enum WriteForm {
     ClearLabels,
     /// DELETE of one label.
     RemoveLabel,
+    /// The gate's own removal of one label, by id: a DELETE where nothing else is known by that name, else a PUT.
+    DropLabel,
+    /// The same, a PUT of the labels that stay.
+    LeaveOtherLabels,
     /// POST of requested reviewers.
     AddReviewers,
     /// DELETE of requested reviewers.

@@ -250,7 +250,15 @@ impl Errand {
         stated: Expectation,
         proviso: Proviso,
     ) -> Going<(Reply, WireResponse)> {
-        let reply = self.submit(self.gate.ports.dialect.relabel(address, change), stated, proviso).await?;
+        let dialect = &self.gate.ports.dialect;
+        let first = dialect.relabel(address, change.clone());
+        let mut reply = self.submit(first, stated.clone(), proviso.clone()).await?;
+        // A tracker that took a removal for another label's is told once more, in a way that it cannot.
+        if reply.was_not_applied()
+            && let Some(otherwise) = dialect.relabel_otherwise(address, &change)
+        {
+            reply = self.submit(otherwise, stated, proviso).await?;
+        }
         succeeded(reply).map_err(End::Told)
     }
 
@@ -279,22 +287,48 @@ impl Errand {
     // === undoing ===
 
     /// Takes back what was done, newest first; unless the agent was told meanwhile, by another of its requests, that the
-    /// item is its own.
+    /// item is its own. What cannot be taken back keeps nothing else from it: a label that stays must not leave the item
+    /// with somebody who does not know that it holds it.
     pub(super) async fn undo(&self, address: &Address, mut undo: Undo) -> Result<(), String> {
         let told = |end: End| match end {
             End::Told(reply) => why(&reply),
             End::Gone => "it was given up".to_owned(),
         };
+        let mut failures = Vec::new();
         for change in std::mem::take(&mut undo.labels).into_iter().rev() {
-            let done = self.relabel_once(address, change, Expectation::Implied, undo.proviso()).await;
-            undo.did(&done.map_err(told)?.0);
+            match self.relabel_once(address, change, Expectation::Implied, undo.proviso()).await {
+                Ok((reply, _)) => undo.did(&reply),
+                Err(end) => failures.push(told(end)),
+            }
         }
         if undo.claimed {
             let clear = self.gate.ports.dialect.clear_assignees(address);
-            let reply = self.submit(clear, Expectation::Implied, undo.proviso()).await.map_err(told)?;
-            succeeded(reply).map_err(|reply| why(&reply))?;
+            let cleared = self.submit(clear, Expectation::Implied, undo.proviso()).await.map_err(told);
+            failures.extend(cleared.and_then(|reply| succeeded(reply).map_err(|reply| why(&reply))).err());
         }
-        Ok(())
+        failures.dedup();
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+    }
+
+    /// What the item shows and who holds it, for who is told that something of its own is left there.
+    async fn what_is_left(&self, address: &Address) -> String {
+        let shown = match self.look(address).await {
+            Ok((seen, _)) => {
+                let labels: Vec<&str> = seen.labels.iter().map(|label| label.name.as_str()).collect();
+                let assignees: Vec<&str> = seen.assignees.iter().map(Login::as_str).collect();
+                let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                format!("it shows assignees: {}; labels: {}", list(assignees), list(labels))
+            }
+            Err(_) => "what it shows now could not be read".to_owned(),
+        };
+        let record = self.record(address).await;
+        let mine = record.as_ref().is_some_and(|record| record.is_held_by(&self.actor()));
+        let held = match record.and_then(|record| record.holding) {
+            Some(_) if mine => "you hold it: release it, or claim it again".to_owned(),
+            Some(held) => format!("{} holds it", held.actor),
+            None => "nobody holds it, and it can be claimed".to_owned(),
+        };
+        format!("{shown}; {held}")
     }
 
     /// What the caller is told of a step that failed, once what had been done was undone.
@@ -311,7 +345,10 @@ impl Errand {
             Ok(()) if untouched && holds => (Code::NotApplied, "you hold it, as before".to_owned()),
             Ok(()) if untouched => (Code::NotApplied, "nothing else had been done".to_owned()),
             Ok(()) => (Code::NotApplied, "what had been done was undone".to_owned()),
-            Err(why) => (Code::Partial, format!("what had been done was not all undone: {why}")),
+            Err(why) => {
+                let left = self.what_is_left(address).await;
+                (Code::Partial, format!("what had been done was not all undone: {why}; {left}"))
+            }
         };
         let message = format!("{locator}: {what}: {reason}; {rest}");
         match &mut step.answer {

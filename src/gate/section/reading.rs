@@ -4,9 +4,9 @@
 use super::super::lanes::KEPT;
 use super::super::{Turn, Verify, refusal};
 use super::{Entered, Fresh, Section, Stop};
-use crate::admission::Answer;
+use crate::admission::{Answer, Outcome};
 use crate::dialect::{Address, ReadOutcome, WireResponse};
-use crate::model::{Caller, ResourceKey, Snapshot};
+use crate::model::{Caller, Code, Rejection, ResourceKey, Snapshot};
 
 impl Section {
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
@@ -66,6 +66,49 @@ impl Section {
             }
         }
         Err(Stop::Refuse(refusal::unreadable(&self.locator(), "it redirects more than once")))
+    }
+
+    /// The success answer, as its route shows the item; by another read where what was read is not that.
+    pub(super) async fn success(&self, address: &Address, read: &WireResponse) -> Result<WireResponse, Stop> {
+        let dialect = &self.gate.ports.dialect;
+        let intent = self.intent_at(address);
+        let Some(request) = dialect.represent(&intent, &self.ask.credential) else {
+            return Ok(dialect.accept(&intent, read));
+        };
+        let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&self.locator(), why));
+        let answer = self.gate.ports.upstream.read(request).await;
+        let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+        match response.status.as_u16() {
+            200 => Ok(dialect.accept(&intent, &response)),
+            401 | 403 | 404 | 429 => Err(self.tracker_denies(response)),
+            status => Err(unreadable(&format!("the tracker answered {status}"))),
+        }
+    }
+
+    /// A removal that the tracker said it carried out, and the label is there: it took the number for another's name.
+    pub(super) async fn misread(
+        &self,
+        address: &Address,
+        seen: &Snapshot,
+        outcome: &Outcome,
+        response: Option<&WireResponse>,
+    ) -> Option<Box<Rejection>> {
+        let Outcome::Refused { shown } = outcome else { return None };
+        let wanted =
+            self.ask.intent.label_in_path().filter(|_| response.is_some_and(|said| said.status.is_success()))?;
+        let (gate, credential) = (&self.gate, &self.ask.credential);
+        let mut known = gate.list_labels(address, false, credential).await.unwrap_or_default();
+        known.extend(gate.list_labels(address, true, credential).await.unwrap_or_default());
+        known.iter().find(|label| wanted.is_shadowed_by(label))?;
+        let carried = seen.labels.iter().find(|label| wanted.names(label.id, &label.name))?;
+        let (locator, name) = (&seen.locator, &carried.name);
+        let message = format!(
+            "{locator}: {} is the number of `{name}` and the name of another label, for which the tracker took it, so nothing \
+             was changed; remove `{name}` by its name, or PUT the labels that are to stay",
+            wanted.to_string().trim_start_matches('#')
+        );
+        let rejection = refusal::plain(Code::AmbiguousRequest, locator, message);
+        Some(Box::new(Rejection { observed: Some(shown.clone()), ..*rejection }))
     }
 
     pub(super) async fn learn(&self, address: &Address, seen: &Snapshot) {
