@@ -8,7 +8,7 @@ use super::Retention;
 use super::store::{Store, stored};
 use crate::effect::{LedgerError, Pruned};
 use crate::model::Time;
-use rusqlite::params;
+use rusqlite::{Row, params};
 use serde::Deserialize;
 
 /// Lines looked at with each mark of what was printed, whatever was added.
@@ -56,7 +56,8 @@ impl Store {
             self.forget(*seq, &line, "settled IS NOT NULL AND state IN ('REJECTED', 'ABORTED')")?;
             newest = line.at().or(newest);
         }
-        let done = if lines.len() < most { until } else { lines.last().map_or(until, |(seq, _)| *seq) };
+        // Long lines of older versions are read a few at a time.
+        let done = lines.last().map_or(until, |(seq, _)| *seq);
         self.set_number("pruned_refusals", stored(done))?;
         newest.map_or(Ok(()), |at| self.set_number("pruned_refusals_at", at))
     }
@@ -93,9 +94,9 @@ impl Store {
 
     fn lines_between(&self, after: u64, until: u64, most: usize) -> Result<Vec<(u64, String)>, LedgerError> {
         let sql = "SELECT seq, line FROM audit WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
-        self.rows(sql, params![stored(after), stored(until), stored(most as u64)], |row| {
-            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
-        })
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?));
+        let bounds = params![stored(after), stored(until), stored(most as u64)];
+        self.rows_within(sql, bounds, read, |(_, line): &(u64, String)| line.len())
     }
 }
 

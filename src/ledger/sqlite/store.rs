@@ -599,7 +599,7 @@ impl Store {
     }
 
     /// The first rows, as many as take a bounded memory together; one at least.
-    fn rows_within<T>(
+    pub(super) fn rows_within<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
