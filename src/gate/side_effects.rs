@@ -18,8 +18,9 @@ use crate::dialect::{
 use crate::effect::{Authority, Decision, IdentifyError, LedgerError, Note};
 use crate::model::{
     Account, Actor, Boot, Caller, Change, Code, Holding, Instance, ItemRecord, Kind, Locator, Ownership, Project,
-    Rejection, Snapshot, Status,
+    Rejection, ResourceKey, Snapshot, Status,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -176,9 +177,8 @@ impl SideSection {
             SideEffect::DeleteRepository { project } => Some(project),
             _ => None,
         };
-        let strikes = |record: &&ItemRecord| {
-            Some(&record.locator.project) == own || closed.pulls.iter().any(|pull| pull.at == record.locator)
-        };
+        let keys = self.keys_of(&closed, &active).await?;
+        let strikes = |record: &&ItemRecord| Some(&record.locator.project) == own || keys.contains(&record.key);
         let struck: Vec<&ItemRecord> = active.iter().filter(strikes).collect();
         let mut observed = None;
         for record in &struck {
@@ -230,6 +230,25 @@ impl SideSection {
             }
         }
         Closed { deleted: Some(deleted), pulls, places, whole }
+    }
+
+    /// The records of what is closed, by their immutable ids: a place may have changed since the item was claimed.
+    async fn keys_of(&self, closed: &Closed, active: &[ItemRecord]) -> Result<BTreeSet<ResourceKey>, Stop> {
+        let mut keys = BTreeSet::new();
+        let known = |at: &Locator| active.iter().find(|record| record.locator == *at);
+        for pull in &closed.pulls {
+            let found = match (known(&pull.at), &self.reader, address_of(&pull.at)) {
+                (Some(record), ..) => Some(record.key.clone()),
+                (None, Some(reader), Some(address)) if !active.is_empty() => match self.read(&address, reader).await {
+                    Ok(seen) => seen.map(|seen| seen.key),
+                    Err(_) if !self.enforces() => None,
+                    Err(why) => return Err(Stop::Refuse(refusal::unreadable(&pull.at, &why))),
+                },
+                _ => None,
+            };
+            keys.extend(found);
+        }
+        Ok(keys)
     }
 
     /// The refusal where an item that another holds is closed, or nobody can say; it was not found in a list.
@@ -310,6 +329,13 @@ impl SideSection {
 
     /// One of whose sender the tracker tells: of a class that files one at a time, it is the one at work from now on.
     async fn files(&self, project: &Project) -> Result<(), Stop> {
+        // Who may not see the repository takes no project, and is not told who works there.
+        let session = self.ask.write.sender.as_ref().map(|sender| &sender.credential);
+        let page = session.map(|session| self.gate.ports.dialect.read_project(project, session));
+        let (Account::Named(_), Some(page)) = (&self.caller.actor.account, page) else { return Ok(()) };
+        if self.fetch(page).await.is_none() {
+            return Err(Stop::GoesOn);
+        }
         let (kind, ownership, change) = (Kind::Create, Ownership::Keep, Change::default());
         let terms = self.gate.terms(&self.rules, &self.caller, kind, &ownership, &change, project);
         for term in terms {
@@ -329,7 +355,8 @@ impl SideSection {
     // === what freezes an item, or lets others close it ===
 
     async fn freezes(&self, item: &Address) -> Result<(), Stop> {
-        let Some((record, held)) = self.held_item(item).await? else { return Ok(()) };
+        let judged = self.rules.workflow.dependencies_by == By::Holder && self.enforces();
+        let Some((record, held)) = self.held_item(item, judged).await? else { return Ok(()) };
         let observed = match self.rules.workflow.dependencies_by {
             By::Anyone => None,
             By::Holder => {
@@ -344,7 +371,7 @@ impl SideSection {
     }
 
     async fn points(&self, item: &Address, wanted: &str) -> Result<(), Stop> {
-        let Some((record, held)) = self.held_item(item).await? else { return Ok(()) };
+        let Some((record, held)) = self.held_item(item, self.enforces()).await? else { return Ok(()) };
         let Some(reader) = &self.reader else { return self.unread("the item") };
         let response = self.fetch(self.gate.ports.dialect.observe(item, reader)).await;
         let shown = response.and_then(|response| self.gate.ports.dialect.shown_ref(&response));
@@ -359,20 +386,34 @@ impl SideSection {
         Ok(())
     }
 
-    /// The record of an item that another holds, and who that is.
-    async fn held_item(&self, item: &Address) -> Result<Option<(ItemRecord, String)>, Stop> {
-        let at = item.locator();
-        let active = self.gate.ports.ledger.active().await;
-        let active = match active {
-            Ok(active) => active,
-            Err(_) if !self.enforces() => return Ok(None),
-            Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&at, &error.to_string()))),
+    /// The record of an item that another holds, and who that is. What is only written down is never in the way.
+    async fn held_item(&self, item: &Address, judged: bool) -> Result<Option<(ItemRecord, String)>, Stop> {
+        let record = match self.find_held(item).await {
+            Err(_) if !judged => None,
+            found => found?,
         };
-        let Some(record) = active.into_iter().find(|record| record.locator == at && self.is_held(record)) else {
-            return Ok(None);
+        Ok(record.map(|record| {
+            let held = record.holding.as_ref().map(ToString::to_string).unwrap_or_default();
+            (record, held)
+        }))
+    }
+
+    /// By its immutable id, where it can be read: its place may have changed since it was claimed.
+    async fn find_held(&self, item: &Address) -> Result<Option<ItemRecord>, Stop> {
+        let (at, ledger) = (item.locator(), &self.gate.ports.ledger);
+        let no_ledger = |error: LedgerError| Stop::Refuse(refusal::no_ledger(&at, &error.to_string()));
+        let Some(reader) = &self.reader else {
+            let active = ledger.active().await.map_err(no_ledger)?;
+            return Ok(active.into_iter().find(|record| record.locator == at && self.is_held(record)));
         };
-        let held = record.holding.as_ref().map(ToString::to_string).unwrap_or_default();
-        Ok(self.still_held(&record).await?.then_some((record, held)))
+        match self.read(item, reader).await {
+            Ok(Some(seen)) => {
+                let record = ledger.item(&seen.key).await.map_err(no_ledger)?;
+                Ok(record.filter(|record| self.is_held(record) && !self.is_taken(record, &seen)))
+            }
+            Ok(None) => Ok(None),
+            Err(why) => Err(Stop::Refuse(refusal::unreadable(&at, &why))),
+        }
     }
 
     // === who holds ===
@@ -401,10 +442,7 @@ impl SideSection {
     async fn still_held(&self, record: &ItemRecord) -> Result<bool, Stop> {
         let (Some(reader), Some(address)) = (&self.reader, address_of(&record.locator)) else { return Ok(true) };
         match self.read(&address, reader).await {
-            Ok(Some(seen)) if seen.key == record.key => {
-                let edit = admission::outside_edit(record, &seen, &self.rules, self.gate.ports.clock.now());
-                Ok(!matches!(edit, Some(OutsideEdit::Takes { .. })))
-            }
+            Ok(Some(seen)) if seen.key == record.key => Ok(!self.is_taken(record, &seen)),
             // It is another item, or not for these eyes.
             Ok(_) => Ok(false),
             Err(_) if !self.enforces() => Ok(true),
@@ -412,14 +450,25 @@ impl SideSection {
         }
     }
 
+    fn is_taken(&self, record: &ItemRecord, seen: &Snapshot) -> bool {
+        let edit = admission::outside_edit(record, seen, &self.rules, self.gate.ports.clock.now());
+        matches!(edit, Some(OutsideEdit::Takes { .. }))
+    }
+
+    /// One read; a same-origin redirect is followed once. `None`: not for these eyes.
     async fn read(&self, address: &Address, reader: &Credential) -> Result<Option<Snapshot>, String> {
-        let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.observe(address, reader)).await;
-        let (response, _) = answer.map_err(|error| error.to_string())?;
-        match self.gate.ports.dialect.read(address, &response) {
-            ReadOutcome::Item(seen) => Ok(Some(seen)),
-            ReadOutcome::Denied | ReadOutcome::Moved(_) => Ok(None),
-            ReadOutcome::Unreadable(why) => Err(why),
+        let mut address = address.clone();
+        for _ in 0..2 {
+            let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.observe(&address, reader)).await;
+            let (response, _) = answer.map_err(|error| error.to_string())?;
+            match self.gate.ports.dialect.read(&address, &response) {
+                ReadOutcome::Item(seen) => return Ok(Some(seen)),
+                ReadOutcome::Denied => return Ok(None),
+                ReadOutcome::Moved(to) => address = to,
+                ReadOutcome::Unreadable(why) => return Err(why),
+            }
         }
+        Err("it redirects more than once".to_owned())
     }
 
     /// An answer of 200.

@@ -164,6 +164,28 @@ async fn where_pull_requests_cannot_be_read_only_what_could_strike_nobody_goes_o
     e2e::stop_and_verify(gate, 5).await;
 }
 
+#[tokio::test]
+async fn an_item_is_its_holders_wherever_it_has_moved_to() {
+    let forge = forge().await;
+    let gate = gate(&forge, "[workflow]\ndependencies_by = \"holder\"\n").await;
+    let (mut holder, mut other) = (gate.agent(HOLDER), gate.agent(OTHER));
+    let pull = forge.add_pull(REPO, "a change", "feature", "main").number;
+    let issue = e2e::backlog_issue(&forge).number;
+    for item in [pull, issue] {
+        holder.claim(item).await.granted();
+    }
+    let renamed = gate.agent("acme").call(Method::PATCH, &repo(""), Some(json!({ "name": "moved" }))).await;
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    let moved = "/api/v1/repos/acme/moved";
+    delete(&mut other, &format!("{moved}/branches/feature")).await.refused(409, "not_holder");
+    let edit = json!({ "ref": "refs/heads/mine" });
+    patch(&mut other, &format!("{moved}/issues/{issue}"), edit).await.refused(409, "not_holder");
+    let body = Some(json!({ "index": pull, "owner": "acme", "repo": "moved" }));
+    let dependencies = format!("{moved}/issues/{issue}/dependencies");
+    other.call(Method::POST, &dependencies, body).await.refused(409, "not_holder");
+    e2e::stop_and_verify(gate, 5).await;
+}
+
 // === labels ===
 
 async fn label(gate: &Gate, name: &str) -> u64 {
