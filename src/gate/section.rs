@@ -16,8 +16,8 @@ use crate::effect::{
     Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
 };
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, Instance, ItemRecord, Kind, Label,
-    Locator, Rejection, ResourceKey, Snapshot, Status, What,
+    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, Holding, Instance, ItemRecord, Kind,
+    Label, Locator, Login, Rejection, ResourceKey, Snapshot, Status, What,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -367,7 +367,9 @@ impl Section {
         let now = self.gate.ports.clock.now();
         let held = seen.record.holding.as_ref();
         let settled = seen.record.doubts.is_empty()
-            && !held.is_some_and(|held| is_nameless_self(&held.actor, caller))
+            && !held.is_some_and(|held| {
+                is_nameless_self(&held.actor, caller) || is_left_by_token(held, caller, &seen.seen)
+            })
             && self.gate.reads.may_share(&caller.credential, &seen.seen, self.ask.arrived)
             && admission::outside_edit(&seen.record, &seen.seen, &self.rules, now).is_none();
         let change = &self.ask.intent.change;
@@ -471,9 +473,8 @@ impl Section {
 
     /// A holder that was known by its credential alone has got a name since: the same agent goes on under it.
     async fn rebind(&self, at: &Entered<'_>, record: ItemRecord, seen: &Snapshot) -> Result<ItemRecord, Stop> {
-        let Some(held) = record.holding.as_ref().filter(|held| is_nameless_self(&held.actor, at.caller)) else {
-            return Ok(record);
-        };
+        let own = |held: &&Holding| is_nameless_self(&held.actor, at.caller) || is_left_by_token(held, at.caller, seen);
+        let Some(held) = record.holding.as_ref().filter(own) else { return Ok(record) };
         let from = held.actor.clone();
         let instance = from.instance.clone().or_else(|| at.caller.actor.instance.clone());
         let to = Actor { account: at.caller.actor.account.clone(), instance };
@@ -845,6 +846,19 @@ impl Entered<'_> {
 fn sharer(caller: &Caller) -> Actor {
     let instance = caller.actor.instance.clone().filter(|_| caller.shared);
     Actor { account: caller.actor.account.clone(), instance }
+}
+
+/// Whether another token of the caller's own account holds it, which may not say whose it is and may be revoked by now: the
+/// account that the tracker shows as the only assignee, then as now, is the caller's. The two are one agent, as two tokens
+/// are that may both say so.
+fn is_left_by_token(held: &Holding, caller: &Caller, seen: &Snapshot) -> bool {
+    let Some(login) = caller.actor.account.login() else { return false };
+    let is_own = |assignees: &BTreeSet<Login>| assignees.len() == 1 && assignees.contains(login);
+    let same_name = held.actor.instance == caller.actor.instance && (!caller.shared || caller.actor.instance.is_some());
+    matches!(held.actor.account, Account::Opaque(_))
+        && same_name
+        && is_own(&held.shown.assignees)
+        && is_own(&seen.assignees)
 }
 
 /// Whether the holder is recorded by the caller's credential alone, while the caller now has a name.

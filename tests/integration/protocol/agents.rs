@@ -146,6 +146,31 @@ async fn a_credential_that_may_not_say_who_it_is_holds_as_its_fingerprint() {
     world.claim_for("scoped-2", "dev-2", 1).await.wins();
 }
 
+/// What a token held that is no longer valid, its account goes on with or lets go; nobody else does.
+#[tokio::test(start_paused = true)]
+async fn what_a_revoked_token_held_is_its_accounts() {
+    let world = World::new();
+    world.forge.add_token("dev-1", "scoped-1", true);
+    world.forge.add_token("dev-1", "scoped-2", true);
+    for n in 1..=3 {
+        world.claim_for("scoped-1", "dev-1", n).await.wins();
+    }
+    world.forge.revoke_token("scoped-1");
+    let told = world.claim_for("scoped-2", "dev-1", 1).await.loses("already_assigned");
+    assert!(told.body["message"].as_str().unwrap().contains("read:user"), "{told:?}");
+    world.claim("dev-2", 1).await.loses("already_assigned");
+    world.release("dev-2", 1).await.loses("not_holder");
+    world.claim("dev-1@one", 1).await.loses("already_assigned");
+    world.claim("dev-1", 1).await.needs_no_write();
+    world.is_held_by(1, "dev-1").await;
+    world.release("dev-1", 2).await.wins();
+    world.shows(2, &[]);
+    world.close("dev-1", 3).await.wins();
+    let lines = world.lines().await;
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "rebound").count(), 3);
+    world.log_is_sound().await;
+}
+
 /// A token that may not say whose it is names one agent, in whatever form it is sent.
 #[tokio::test(start_paused = true)]
 async fn a_token_in_another_form_is_no_other_agent() {
