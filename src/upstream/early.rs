@@ -16,11 +16,13 @@ use super::Io;
 pub(super) struct EarlyAnswers {
     io: Io,
     is_deaf: bool,
+    /// Whether something was written since the last bytes came: a request is still on its way.
+    is_sending: bool,
 }
 
 impl EarlyAnswers {
     pub(super) fn of(io: Io) -> Self {
-        Self { io, is_deaf: false }
+        Self { io, is_deaf: false, is_sending: false }
     }
 
     /// What becomes of a write of so many bytes.
@@ -30,7 +32,10 @@ impl EarlyAnswers {
                 self.is_deaf = true;
                 Poll::Ready(Ok(length))
             }
-            done => done,
+            done => {
+                self.is_sending |= done.is_ready();
+                done
+            }
         }
     }
 }
@@ -50,11 +55,20 @@ impl AsyncRead for EarlyAnswers {
         // hyper's buffer grows with what a read brings, up to the longest head; a client that does not take its answer would keep
         // several as long.
         let most = buf.remaining().min(AT_ONCE);
+        let this = self.get_mut();
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-        let done = Pin::new(&mut self.get_mut().io).poll_read(cx, &mut part);
+        let done = Pin::new(&mut this.io).poll_read(cx, &mut part);
         let length = part.filled().len();
         buf.advance(length);
-        done
+        match done {
+            // Bytes of ours that the peer did not read made a reset of its end. An answer with a length that is not whole is
+            // still known for that.
+            Poll::Ready(Err(error)) if (this.is_deaf || this.is_sending) && has_closed(&error) => Poll::Ready(Ok(())),
+            done => {
+                this.is_sending &= length == 0;
+                done
+            }
+        }
     }
 }
 
