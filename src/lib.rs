@@ -55,7 +55,8 @@
 //! | 12 settle and reply | `Section::read_back`, `judge`, `Section::settle` (T3), `decided` | `gate/section.rs`, `gate/section/reading.rs`, `admission/verdict.rs`, `proxy/reply.rs` |
 //!
 //! The account is asked for inside the detached task, because that may take a request to the tracker. `Section::item` is
-//! steps 8 to 12 on one screen; read that first.
+//! steps 8 to 12 on one screen; read that first. An edit whose guarded fields only repeat what the item shows leaves the
+//! walk inside its turn, before T1: the rest of it passes (`gate/section/echo.rs`).
 //!
 //! # Invariants
 //!

@@ -94,6 +94,14 @@ const TAG_BYTES: usize = 16;
 // === impl Expectation ===
 
 impl Expectation {
+    /// Whether what is stated, if anything is, shows.
+    pub fn is_met(&self, shown: &Shown) -> bool {
+        match self {
+            Self::Implied => true,
+            Self::Stated(stated) => stated.is_met(shown),
+        }
+    }
+
     /// The decision, unless it lets a write through whose stated state does not show.
     pub fn hold(&self, decided: (Verdict, Option<Code>), question: &Question<'_>) -> (Verdict, Option<Code>) {
         let Self::Stated(stated) = self else { return decided };

@@ -8,6 +8,7 @@
 //! The order of judgement is manual: protocol, step 5.
 
 mod decide;
+mod echo;
 mod expectation;
 mod limits;
 mod moves;
@@ -22,6 +23,7 @@ mod transition;
 mod verdict;
 
 pub use decide::{Question, decide};
+pub use echo::{echoed_fields, without_echo};
 pub use expectation::{Expectation, StateTag, Stated, Tags};
 pub use limits::{Bound, Excess, Limits, Whose};
 pub use offer::{Aims, Offer, offer};

@@ -141,7 +141,7 @@ impl Question<'_> {
 
     // === containment ===
 
-    /// A state that shows already moves nothing, but where more is asked it is sent along: by the time that the tracker
+    /// A state that shows already moves nothing, but where it is no echo it is sent along: by the time that the tracker
     /// takes it the holder's own may show, and an answer that does not come would keep the holder out.
     fn sends_a_state(&self) -> bool {
         self.change.state.is_some() && !self.is_spared()

@@ -23,6 +23,11 @@ pub struct Noop {
     pub ownership: Ownership,
 }
 
+impl Noop {
+    /// Of a write that repeats what shows.
+    pub const ECHO: Self = Self { kind: Kind::Move, ownership: Ownership::Keep };
+}
+
 /// How a send ended, as far as its answer tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

@@ -362,7 +362,18 @@ impl Scope {
 impl Intent {
     /// Whether the request asks for more than the guarded fields: another title, say.
     pub fn asks_more(&self) -> bool {
-        !self.rest.is_empty()
+        self.rest.iter().any(|member| !forgejo::parse::asks_nothing(self.form, member))
+    }
+
+    /// Whether it edits what is not guarded along with the guarded fields: what it repeats of those is then no write.
+    pub fn edits_more(&self) -> bool {
+        self.rest.iter().any(|member| forgejo::parse::edits(self.form, member))
+    }
+
+    /// With this change in the place of its own.
+    #[must_use]
+    pub fn asking_for(self, change: Change) -> Self {
+        Self { change, ..self }
     }
 
     /// What kind of item it makes, if it makes one.

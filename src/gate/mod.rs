@@ -35,7 +35,7 @@ pub use singleton::TenureError;
 pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
-use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, Scope, WireResponse};
+use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, Scope, WireRequest, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
@@ -205,6 +205,9 @@ pub struct After {
     pub begun: bool,
     /// What the gate wrote along with it, in the caller's name.
     pub put_back: Vec<AttemptId>,
+    /// What is left of a request whose guarded fields show already. It touches nothing guarded: whoever has the client
+    /// forwards it like all that passes, and the tracker's answer takes the place of this one.
+    pub rest: Option<Box<WireRequest>>,
 }
 
 /// The body of a reply.

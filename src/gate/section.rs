@@ -16,14 +16,15 @@ use crate::effect::{
     Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
 };
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, Boot, Caller, Code, Fingerprint, Goal, Holding, Instance, ItemRecord, Kind,
-    Label, Locator, Login, Rejection, ResourceKey, Snapshot, Status, What,
+    Account, Actor, Attempt, AttemptId, Boot, Caller, Change, Code, Fingerprint, Goal, Holding, Instance, ItemRecord,
+    Kind, Label, Locator, Login, Rejection, ResourceKey, Snapshot, Status, What,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 mod creation;
+mod echo;
 pub(super) mod notes;
 mod once;
 mod reading;
@@ -41,6 +42,8 @@ pub(super) struct Section {
     sharer: OnceLock<Actor>,
     /// Its own or its errand's; none is needed for what the gate writes itself.
     place: Option<Arc<Place>>,
+    /// The guarded fields that were left out, since the item shows them as they were asked for.
+    echoed: OnceLock<String>,
     /// What to settle should the section panic.
     entered: Mutex<Option<Entry>>,
     /// Where the item is, and where it stood before a holding that ended half-way: to be put right before the answer.
@@ -92,6 +95,13 @@ struct Sent {
     instead: Option<Box<Rejection>>,
 }
 
+/// What is left to ask for, and what the labels that it names are called.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    change: &'a Change,
+    labels: &'a [Label],
+}
+
 /// A write under its item's turn.
 struct Entered<'a> {
     turn: &'a Turn,
@@ -125,8 +135,9 @@ const HERD: Duration = Duration::from_secs(2);
 
 impl Section {
     pub(super) fn new(gate: Arc<Gate>, ask: Ask, place: Option<Arc<Place>>) -> Self {
-        let (print, sharer, entered, stray) = (OnceLock::new(), OnceLock::new(), Mutex::default(), Mutex::default());
-        Self { rules: gate.rules(), gate, ask, print, sharer, place, entered, stray }
+        let (print, sharer, echoed) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (entered, stray) = (Mutex::default(), Mutex::default());
+        Self { rules: gate.rules(), gate, ask, print, sharer, place, echoed, entered, stray }
     }
 
     fn print(&self) -> &Fingerprint {
@@ -201,6 +212,11 @@ impl Section {
         if let Some(reply) = self.shared_refusal(&turn, caller, waited) {
             return Ok(reply);
         }
+        // What is echoed is no write.
+        if let Some(reply) = self.echo(&key, address, caller, &turn, &mut fresh, waited).await? {
+            return Ok(reply);
+        }
+        self.is_named(caller)?;
         // An abandoned release must not strike a later claim.
         self.cross(passage)?;
         failpoint::reach("t1.before");
@@ -232,25 +248,35 @@ impl Section {
             Ok(Some(rejection)) => return Ok(self.reject(at, &record, fresh, *rejection).await),
             Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         }
-        let labels = match self.labels(&fresh.seen, &fresh.address).await {
+        let change = self.asked_beyond_echo(at.caller, &record, &fresh.seen);
+        let labels = match self.labels(&change, &fresh.seen, &fresh.address).await {
             Ok(labels) => labels,
             Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
         let question = Question {
             rules: &self.rules,
             caller: at.caller,
-            change: &self.ask.intent.change,
+            change: &change,
             asks_more: self.asks_more(),
             record: &record,
             seen: &fresh.seen,
             labels: &labels,
             now: self.gate.ports.clock.now(),
         };
+        let decided = if change.is_empty() { (Verdict::Noop(Noop::ECHO), None) } else { admission::decide(&question) };
         // What the client itself states must show, too; it is compared last.
-        match self.ask.expectation.hold(admission::decide(&question), &question) {
+        match self.ask.expectation.hold(decided, &question) {
             (Verdict::Reject(rejection), _) => Ok(self.reject(at, &record, fresh, rejection).await),
-            (Verdict::Noop(noop), _) => self.grant(at, fresh, noop).await,
-            (Verdict::Admit(permit), observed) => self.send(at, fresh, &labels, permit, observed).await,
+            (Verdict::Noop(noop), _) => {
+                let rest = change.is_empty().then(|| self.rest(&fresh.address));
+                let mut reply = self.grant(at, fresh, noop).await?;
+                reply.after.rest = rest.filter(|_| reply.decision == Decision::Noop);
+                Ok(reply)
+            }
+            (Verdict::Admit(permit), observed) => {
+                let asked = Asked { change: &change, labels: &labels };
+                self.send(at, fresh, asked, permit, observed).await
+            }
         }
     }
 
@@ -299,13 +325,22 @@ impl Section {
         if self.ask.intent.change.assignees.is_some() {
             self.gate.notice_address(&caller, &self.ask.about);
         }
-        let instance = caller.actor.instance.as_ref();
-        let must_name_itself = caller.shared && instance.is_none_or(Instance::is_address)
-            || self.rules.unnamed == Unnamed::Refuse && instance.is_none();
-        if must_name_itself && !caller.overrider {
-            return Err(Stop::Refuse(self.nameless(&caller)));
+        // Whoever only repeats what shows need not say which agent it is.
+        if !self.ask.intent.edits_more() {
+            self.is_named(&caller)?;
         }
         Ok(caller)
+    }
+
+    fn is_named(&self, caller: &Caller) -> Result<(), Stop> {
+        if self.must_name_itself(caller) { Err(Stop::Refuse(self.nameless(caller))) } else { Ok(()) }
+    }
+
+    fn must_name_itself(&self, caller: &Caller) -> bool {
+        let instance = caller.actor.instance.as_ref();
+        let is_missing = caller.shared && instance.is_none_or(Instance::is_address)
+            || self.rules.unnamed == Unnamed::Refuse && instance.is_none();
+        is_missing && !caller.overrider
     }
 
     fn take_place(&self, caller: &Caller) -> Result<(), Stop> {
@@ -372,7 +407,7 @@ impl Section {
             })
             && self.gate.reads.may_share(&caller.credential, &seen.seen, self.ask.arrived)
             && admission::outside_edit(&seen.record, &seen.seen, &self.rules, now).is_none();
-        let change = &self.ask.intent.change;
+        let change = &self.beyond_echo(caller, &seen.record, &seen.seen);
         let labels = match &change.labels {
             Some(change) => self.gate.known_labels(change.members(), &seen.seen)?,
             None => Vec::new(),
@@ -460,8 +495,8 @@ impl Section {
     // === reconcile ===
 
     /// What the labels that the request names are called.
-    async fn labels(&self, seen: &Snapshot, address: &Address) -> Result<Vec<Label>, Stop> {
-        let Some(change) = &self.ask.intent.change.labels else { return Ok(Vec::new()) };
+    async fn labels(&self, change: &Change, seen: &Snapshot, address: &Address) -> Result<Vec<Label>, Stop> {
+        let Some(change) = &change.labels else { return Ok(Vec::new()) };
         self.gate.named_labels(change, seen, address, &self.ask.credential).await
     }
 
@@ -546,7 +581,7 @@ impl Section {
         &self,
         at: &Entered<'_>,
         mut fresh: Fresh,
-        labels: &[Label],
+        asked: Asked<'_>,
         permit: Permit,
         observed: Option<Code>,
     ) -> Ended {
@@ -571,7 +606,7 @@ impl Section {
         let held = record.and_then(|record| record.holding);
         let by_holder = !self.ask.operator && permit.plan().is_by_holder(&at.caller.actor, held.as_ref());
         // Sent at most once, on the connection that carried the read or on a new one.
-        let answer = self.emit(&mut fresh, labels, emit_by).await;
+        let answer = self.emit(&mut fresh, asked, emit_by).await;
         let (status, response) = match answer {
             Ok(response) => (Answer::Complete(response.status.as_u16()), Some(response)),
             Err(CallError::Unknown(why) | CallError::TooLong(why)) => {
@@ -640,8 +675,9 @@ impl Section {
         }
     }
 
-    async fn emit(&self, fresh: &mut Fresh, labels: &[Label], emit_by: Boot) -> Result<WireResponse, CallError> {
-        let intent = self.intent_at(&fresh.address).spelled_out(&fresh.seen, labels);
+    async fn emit(&self, fresh: &mut Fresh, asked: Asked<'_>, emit_by: Boot) -> Result<WireResponse, CallError> {
+        let intent = self.intent_at(&fresh.address).asking_for(asked.change.clone());
+        let intent = intent.spelled_out(&fresh.seen, asked.labels);
         let request = self.gate.ports.dialect.emit(&intent, &self.ask.headers, &self.ask.credential);
         let clock = Arc::clone(&self.gate.ports.clock);
         let in_time = move || clock.boot() <= emit_by;

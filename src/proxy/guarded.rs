@@ -139,7 +139,7 @@ impl GateGuard {
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
             Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
                 Err(rejection) => self.refuse(&request, &rejection).await,
-                Ok(ask) => self.submit(ask).await,
+                Ok(ask) => self.submit(ask, request.head).await,
             },
         }
     }
@@ -317,9 +317,12 @@ impl GateGuard {
         }
     }
 
-    async fn submit(&self, ask: Ask) -> Response<Body> {
+    async fn submit(&self, ask: Ask, head: Parts) -> Response<Body> {
         match self.gate.submit(ask, &self.runtime).await {
-            Some(reply) => reply::decided(self.dialect(), reply),
+            Some(mut reply) => match reply.after.rest.take() {
+                Some(rest) => reply::passed_on(head, *rest, &reply),
+                None => reply::decided(self.dialect(), reply),
+            },
             // The section was given up before anything was durable; only a client that has gone sees this.
             None => reply::refused(self.dialect(), &unread("the request was abandoned"), ""),
         }

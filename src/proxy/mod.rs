@@ -194,7 +194,12 @@ async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> R
         _ => guard.serve(head, body, peer.clone()).await,
     };
     if let Some((head, body)) = answer.body_mut().take_passed_on() {
-        return forward::collected(worker, peer, head, body).await;
+        let mut passed = forward::collected(worker, peer, head, body).await;
+        // Where the guard has decided something, it says so.
+        if let Some(decision) = answer.headers_mut().remove(reply::DECISION) {
+            passed.headers_mut().insert(reply::DECISION, decision);
+        }
+        return passed;
     }
     let view = worker.shared.views.of_parts(&seen.0, &seen.1, seen.2.as_ref(), peer);
     let status = answer.status();

@@ -1,13 +1,16 @@
 //! The one place where a decision becomes a response.
 
-use super::{Body, full};
+use super::agent::split_agent_prefix;
+use super::{Body, full, pass_on};
 use crate::admission::StateTag;
-use crate::dialect::{Dialect, WireResponse};
+use crate::dialect::{Dialect, WireRequest, WireResponse};
 use crate::effect::Decision;
 use crate::gate::{Answered, Reply};
 use crate::model::{Code, Rejection};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Response};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Response, Uri};
 
 /// On every response to a guarded write (manual: answers).
 pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
@@ -18,6 +21,27 @@ pub const STATE: HeaderName = HeaderName::from_static("claimgate-state");
 /// The reply of a guarded section.
 pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
     told(reply, |rejection, id| dialect.reject(rejection, id))
+}
+
+/// What is left of a request goes on in its place: as a request that passes, with target and body written anew.
+pub(super) fn passed_on(mut head: Parts, rest: WireRequest, reply: &Reply) -> Response<Body> {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    for name in rest.headers.keys() {
+        head.headers.remove(name);
+    }
+    head.headers.extend(rest.headers);
+    let path = head.uri.path();
+    let prefix = path.strip_suffix(split_agent_prefix(path).1).unwrap_or_default();
+    let target = PathAndQuery::try_from(format!("{prefix}{}", rest.target));
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    uri.path_and_query = target.ok();
+    head.uri = Uri::from_parts(uri).unwrap_or_default();
+    head.method = rest.method;
+    let mut answer = pass_on(head, rest.body);
+    answer.headers_mut().insert(DECISION, decision(reply.decision, reply.code, &reply.id));
+    answer
 }
 
 /// The headers that an answer to a guarded write has.

@@ -3,6 +3,7 @@
 mod bounds;
 mod demo;
 mod drain;
+mod echoes;
 mod flows;
 mod hangups;
 mod identity;

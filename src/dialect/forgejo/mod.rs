@@ -11,7 +11,7 @@ mod emit;
 mod explain;
 mod list;
 mod once;
-mod parse;
+pub(in crate::dialect) mod parse;
 mod read;
 mod reply;
 pub(in crate::dialect) mod routes;

@@ -34,6 +34,26 @@ pub fn understand(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent,
     Ok(Intent { scope: write.scope.clone(), change, form: write.form, rest: members.0 })
 }
 
+/// Whether the member leaves everything as it is: the common client libraries write every field that they know.
+pub fn asks_nothing(form: WriteForm, member: &Member) -> bool {
+    match (member.name.as_str(), member.value.get()) {
+        (_, "null") => true,
+        // An empty title is no title, and an empty base no branch; the pull call cannot clear a milestone.
+        ("title" | "base", r#""""#) | ("unset_due_date", "false") => is_edit(form),
+        ("milestone", "0") => form == WriteForm::EditPull,
+        _ => false,
+    }
+}
+
+/// Whether the member edits the item beside its guarded fields. When and after which version that is to be is no edit.
+pub fn edits(form: WriteForm, member: &Member) -> bool {
+    is_edit(form) && !asks_nothing(form, member) && !matches!(member.name.as_str(), "updated_at" | "content_version")
+}
+
+fn is_edit(form: WriteForm) -> bool {
+    matches!(form, WriteForm::EditIssue | WriteForm::EditPull)
+}
+
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {

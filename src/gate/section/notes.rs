@@ -54,6 +54,7 @@ impl Section {
         let mut note = Note::of_gate(id, None);
         note.decision = decision;
         note.code = code;
+        note.reason = self.echoed.get().cloned();
         note.took = self.took();
         note.resource = Some(self.locator());
         note.agent = self.actor(self.print()).map(|actor| (actor, self.print().clone()));

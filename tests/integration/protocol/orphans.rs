@@ -58,12 +58,12 @@ async fn a_doubt_over_what_showed_before_lasts() {
     assert!(world.record(LEFT).await.doubts.is_empty());
 }
 
-/// A holder without an assignee who releases, and writes something else with it.
+/// A holder without an assignee who releases, and says when that is to have been.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_shows_nothing_is_no_release_once_it_is_refused() {
     let world = world();
     world.add_label("dev-1", LEFT, "in-progress").await.wins();
-    let release = || json!({ "assignees": [], "title": "left again" });
+    let release = || json!({ "assignees": [], "updated_at": "2026-07-01T00:00:00Z" });
     world.next_write(LEFT, Fault::ErrorBeforeWrite(500));
     world.patch("dev-1", LEFT, release()).await.is(500, "");
     world.is_held_by(LEFT, "dev-1").await;

@@ -54,7 +54,7 @@ async fn the_read_inside_the_turn_decides() {
     world.knows_readers(2).await;
     world.slow_forge(100, 0, 1000);
     let (first, second, ()) = tokio::join!(
-        world.patch("dev-1", 1, json!({ "state": "open", "title": "another" })),
+        world.patch("dev-1", 1, json!({ "state": "open", "content_version": 1 })),
         async {
             world.wait(std::time::Duration::from_millis(200)).await;
             world.claim_if(if_match(&free()), "dev-2").await
