@@ -76,7 +76,8 @@
 //! - **From T1 on nothing cancels a section.** It runs in a task of its own, every way out settles its attempt, and a panic
 //!   leaves a doubt behind, not a gap.
 //! - **No wildcard pass.** In the table of guarded routes, whatever is not named below a repository's issues or pulls is
-//!   refused, and a path that can be read in two ways passes only if every reading does.
+//!   refused; on the web's pages of one item it passes where neither path nor body names a guarded form. And a path that
+//!   can be read in two ways passes only if every reading does.
 //! - **No byte of a guarded write is forwarded as it came.** Method, canonical path, allow-listed headers and typed body are
 //!   written anew by `emit`.
 //! - **What strikes items that it does not name is judged first.** Deleted branches and forks, edited labels, dependencies: read

@@ -94,6 +94,15 @@ pub(in crate::dialect) enum Rest {
     Members(Vec<super::json::Member>),
 }
 
+// === impl BulkRoute ===
+
+impl BulkRoute {
+    /// Whether the call is not known: it passes only where it can be no form of a guarded field.
+    pub fn is_unknown(&self) -> bool {
+        self.form.is_unknown()
+    }
+}
+
 // === impl Wants ===
 
 impl Wants {

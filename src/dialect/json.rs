@@ -11,6 +11,7 @@ use super::ParseError;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,6 +27,16 @@ pub struct Member {
 
 /// Reads one JSON object. A name that folds to a watched one must be spelled exactly so.
 pub fn read_object(body: &[u8], watched: &[&str]) -> Result<Vec<Member>, ParseError> {
+    read_members(body, watched, |_| true)
+}
+
+/// The same, of which only these members are compared with anything. In all others half of a surrogate pair, which every
+/// reader takes for one character that it does not know, is kept as it came.
+pub fn read_compared(body: &[u8], watched: &[&str], compared: &[&str]) -> Result<Vec<Member>, ParseError> {
+    read_members(body, watched, |name| compared.contains(&name))
+}
+
+fn read_members(body: &[u8], watched: &[&str], is_compared: impl Fn(&str) -> bool) -> Result<Vec<Member>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| refuse("the body is not UTF-8"))?;
     match text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next() {
         Some(b'{') => {}
@@ -37,7 +48,11 @@ pub fn read_object(body: &[u8], watched: &[&str]) -> Result<Vec<Member>, ParseEr
     reader.end().map_err(|error| malformed(&error))?;
     check_names(&members, watched)?;
     let values = Cell::new(0);
-    members.iter().try_for_each(|member| check_value(&member.value, &values))?;
+    members.iter().try_for_each(|member| {
+        let text = member.value.get();
+        let text = if is_compared(&member.name) { Cow::Borrowed(text) } else { with_whole_pairs(text) };
+        check_value(&text, &values)
+    })?;
     Ok(members)
 }
 
@@ -117,8 +132,43 @@ fn jsoniter_hash(name: &str) -> u64 {
     name.bytes().fold(0x811C_9DC5, add)
 }
 
-fn check_value(value: &RawValue, values: &Cell<usize>) -> Result<(), ParseError> {
-    let mut reader = serde_json::Deserializer::from_str(value.get());
+/// The text of a member, half surrogate pairs replaced as every reader replaces them; empty where it is none.
+pub fn text_of(member: &Member) -> String {
+    serde_json::from_str(&with_whole_pairs(member.value.get())).unwrap_or_default()
+}
+
+/// The JSON of a member's value, with each half of a surrogate pair replaced.
+pub fn whole_pairs(member: &Member) -> Cow<'_, str> {
+    with_whole_pairs(member.value.get())
+}
+
+/// JSON with each escape of half a surrogate pair replaced by the one of U+FFFD.
+fn with_whole_pairs(json: &str) -> Cow<'_, str> {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|_| plain)
+    };
+    let (mut whole, mut kept, mut at) = (String::new(), 0, 0);
+    while let Some(next) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        match (unit(at), unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => at += 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                whole.push_str(&json[kept..at]);
+                whole.push_str("\\ufffd");
+                at += 6;
+                kept = at;
+            }
+            // Whatever is escaped, in its first byte.
+            _ => at += 2,
+        }
+    }
+    if kept == 0 { Cow::Borrowed(json) } else { Cow::Owned(whole + &json[kept..]) }
+}
+
+fn check_value(value: &str, values: &Cell<usize>) -> Result<(), ParseError> {
+    let mut reader = serde_json::Deserializer::from_str(value);
     Strict { depth: 1, values }.deserialize(&mut reader).map_err(|error| malformed(&error))
 }
 
@@ -372,6 +422,31 @@ mod tests {
         check(br#"{"\ud800":1}"#, Err("well-formed"));
         check(b"{\"x\":\"\xFF\"}", Err("not UTF-8"));
         check(br#"{"x":1"#, Err("well-formed"));
+    }
+
+    #[test]
+    fn half_a_pair_is_kept_in_what_nobody_compares() {
+        let read = |body: &str| read_compared(body.as_bytes(), WATCHED, WATCHED).map(|members| write_object(&members));
+        for body in [
+            r#"{"x":"\ud83d"}"#,
+            r#"{"x":"\udE00\ud83d","y":{"z":["\\\ud83d\"\ud83d\ude00\\"]}}"#,
+            r#"{"x":"\ud83d\ud83d\ude00","state":"closed"}"#,
+            "{\"x\":\"\\ud83d\u{e4}\\\\\"}",
+        ] {
+            assert_eq!(read(body).as_deref(), Ok(body));
+        }
+        for body in [
+            r#"{"state":"\ud83d"}"#,
+            r#"{"assignees":["\udc00"]}"#,
+            r#"{"\ud83d":1}"#,
+            r#"{"x":"\ud8"}"#,
+            r#"{"x":"\ud83"#,
+            r#"{"x":"\ud83d"#,
+        ] {
+            assert!(read(body).is_err(), "{body}");
+        }
+        let members = read_compared(br#"{"x":"fix\ud83des \ud83d\ude00"}"#, &[], &[]).unwrap();
+        assert_eq!(text_of(&members[0]), "fix\u{fffd}es \u{1f600}");
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub revoked: Counter,
     /// Shared-looking accounts: claims of one account from two client addresses without an instance.
     pub unnamed_instances: Counter,
+    /// Calls of the web interface that are not known and passed, since they name no guarded form.
+    pub unknown_web_calls: Counter,
     longest_send: std::sync::Arc<AtomicU64>,
 }
 
@@ -79,6 +81,7 @@ impl Default for Metrics {
             contested: Counter::default(),
             revoked: Counter::default(),
             unnamed_instances: Counter::default(),
+            unknown_web_calls: Counter::default(),
             longest_send: std::sync::Arc::default(),
         }
     }
@@ -109,6 +112,11 @@ impl Metrics {
             "unnamed_instances",
             "Claims of one account from a second client address without an instance",
             self.unnamed_instances.clone(),
+        );
+        registry.register(
+            "unknown_web_calls",
+            "Calls below an item's page that are not known and passed, since they name no guarded form",
+            self.unknown_web_calls.clone(),
         );
     }
 

@@ -111,7 +111,8 @@ impl LabelRef {
 
     /// Whether it is an id, and another label's name.
     pub fn is_shadowed_by(&self, label: &Label) -> bool {
-        matches!(self, Self::Id(id) if *id != label.id && label.name == id.to_string())
+        let plain = |name: &str| name == "0" || !name.starts_with(['0', '+']);
+        matches!(self, Self::Id(id) if *id != label.id && plain(&label.name) && label.name.parse() == Ok(*id))
     }
 }
 

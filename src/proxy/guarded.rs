@@ -164,7 +164,12 @@ impl GateGuard {
         }
         match parsed {
             Err(error) => self.refuse_form(&request, &error.rejection()).await,
-            Ok(BulkParsed::Unguarded) => pass_on(request.head, body),
+            Ok(BulkParsed::Unguarded) => {
+                if route.is_unknown() {
+                    self.gate.ports().metrics.unknown_web_calls.inc();
+                }
+                pass_on(request.head, body)
+            }
             Ok(BulkParsed::Guarded(bulk)) => {
                 let about = request.about();
                 let Candidate { mut head, arrived, .. } = request;

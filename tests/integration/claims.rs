@@ -1,5 +1,6 @@
 //! What the whole gate promises, through the real binary: claims, races, hang-ups, secrets, restarts.
 
+mod bodies;
 mod bounds;
 mod demo;
 mod drain;

@@ -61,6 +61,11 @@ const VALUES: &[&str] = &[
     "[[{\"state\":\"closed\"}]]",
     "\"\u{e4}\u{17f}\"",
     "\"\\/\\b\\n\"",
+    "\"\\ud83d\"",
+    "\"\\ud83d\\\\\"",
+    "\"x\\ude00\\\"\\ud83d\"",
+    "\"\\ud83d\\ud83d\\ude00\\n\"",
+    "[\"\\udbff\\u0022,\",\"\\ud800\\u0000\"]",
 ];
 const GOOD: &[&str] =
     &["\"assignees\":[\"eve\"]", "\"assignee\":\"eve\"", "\"state\":\"closed\"", "\"title\":\"t\"", "\"y\":[1]"];

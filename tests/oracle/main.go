@@ -76,11 +76,21 @@ func sees(raw []byte) []string {
 		}
 	case rest == "create" && request.Method == "POST":
 		bound, err := bind(request)
-		if err == nil && (len(bound.Assignees) > 0 || bound.Assignee != nil && *bound.Assignee != "") {
+		if err == nil && (named(bound.Assignees) || bound.Assignee != nil && *bound.Assignee != "") {
 			return []string{"assignees"}
 		}
 	}
 	return nil
+}
+
+// A creation takes empty names for none (Forgejo's assignees.go).
+func named(assignees []string) bool {
+	for _, name := range assignees {
+		if name != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func edited(kind string, bound *options) (seen []string) {

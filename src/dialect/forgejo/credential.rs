@@ -6,7 +6,7 @@
 
 use super::super::credential::SUDO;
 use super::super::{Credential, Head, ParseError, form};
-use super::parse::{Encoding, encoding};
+use super::encoding::{Encoding, encoding};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, Method};
 

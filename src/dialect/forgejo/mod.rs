@@ -8,6 +8,7 @@ mod claims;
 mod closing;
 mod credential;
 mod emit;
+mod encoding;
 mod explain;
 mod list;
 mod once;
@@ -16,6 +17,7 @@ mod read;
 mod reply;
 pub(in crate::dialect) mod routes;
 pub(in crate::dialect) mod side_effects;
+mod unknown;
 pub(in crate::dialect) mod web;
 mod webhook;
 

@@ -175,7 +175,7 @@ fn check(intent: &Intent, closing: &ClosingSyntax) -> Result<(), ParseError> {
 
 fn text(intent: &Intent, name: &str) -> String {
     let member = intent.rest.iter().find(|member| member.name == name);
-    member.and_then(|member| serde_json::from_str(member.value.get()).ok()).unwrap_or_default()
+    member.map(super::super::json::text_of).unwrap_or_default()
 }
 
 /// Without one it is a draft.

@@ -7,6 +7,7 @@
 use super::super::target::fold_letters;
 use super::super::{Address, Head, ParseError, Route, Scope, Shows, SideRoute, Target, Write};
 use super::side_effects::SideForm;
+use super::unknown;
 use super::web::{self, WebAct};
 use crate::model::{ItemKind, Project, is_short_name};
 use http::Method;
@@ -138,9 +139,12 @@ fn write(method: &Method, target: &Target) -> Route {
         {
             Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
         }
+        (None, Some(Row(_, _, Act::Web(WebAct::Unknown)))) if unknown::path_names_guarded(target.shadow_segments()) => {
+            Route::Refuse(not_known(method, target))
+        }
         (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Bulk),
         (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Side(_)))) => Route::Pass,
-        (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(unknown(method, target)),
+        (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(not_known(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
             Ok(write) => Route::Write(write),
             Err(error) => Route::Refuse(error),
@@ -246,7 +250,7 @@ fn bent(why: &str) -> ParseError {
     ParseError::Ambiguous(format!("the path can be read in two ways: {why}; send it in its plain form"))
 }
 
-fn unknown(method: &Method, target: &Target) -> ParseError {
+fn not_known(method: &Method, target: &Target) -> ParseError {
     let path = super::super::json::shorten(target.path());
     ParseError::UnknownRoute(format!(
         "{method} {path} is not a call that the gate knows, and it stands where guarded fields can be changed: use one of \
@@ -493,6 +497,8 @@ const ROUTES: &[Row] = &[
     Row("POST", "W/pulls/{n}/set_allow_maintainer_edit", Pass),
     Row("POST", "W/pulls/{n}/files/reviews/{}", Pass),
     Row("POST", "W/pulls/{n}/commits/{}/reviews/{}", Pass),
+    Row("POST", "W/pulls/{n}/commits/{}/notes", Pass),                  // Forgejo 13
+    Row("POST", "W/pulls/{n}/commits/{}/notes/remove", Pass),
     Row("POST", "W/pull/{n}/target_branch", Pass),
     Row("POST", "W/projects/new", Pass),
     Row("POST", "W/projects/{n}", Pass),
@@ -501,6 +507,9 @@ const ROUTES: &[Row] = &[
     Row("PUT|DELETE", "W/projects/{n}/{n}", Pass),
     Row("POST", "W/projects/{n}/{n}/default", Pass),
     Row("POST", "W/projects/{n}/{n}/unset_default", Pass),
+    // What a new version brings below an item: a person's button, unless it names a guarded form.
+    Row("*", "W/{type}/{n}", Refuse),
+    Row("*", "W/{type}/{n}/**", Web(WebAct::Unknown)),
     Row("*", "W/{type}/**", Refuse),
     Row("*", "W/projects/**", Refuse),
 ];
@@ -621,6 +630,12 @@ mod tests {
             "POST /o/r/issues/bulk",
             "POST /o/r/issues/7/assignee",
             "PUT /o/r/pulls/7",
+            "DELETE /o/r/issues/7",
+            "POST /o/r/issues/7/set-state",
+            "POST /o/r/issues/7/x/Label_IDs",
+            "POST /o/r/issues/7/Reopen",
+            "POST /o/r/issues/7/move",
+            "POST /o/r/pulls/7/request_reviewers",
             "POST /o/r/issuesX/whatever",
             "POST /o/r/projects/1/2/3/4",
             "POST /api/internal/hook/pre-receive/o/r",
@@ -788,6 +803,9 @@ mod tests {
             ("POST /o/r/projects/1/2/move", "MoveCards /o/r/projects/1/2/move"),
             ("POST /acme/-/projects/1/2/move", "MoveCards /acme/-/projects/1/2/move"),
             ("POST /o/r/projects/1/2/3", "MoveCard /o/r/projects/1/2/3"),
+            ("POST /o/r/issues/7/a-new-button", "Unknown /o/r/issues/7/a-new-button"),
+            ("DELETE /o/r.git/pulls/7/commits/ABC/x", "Unknown /o/r/pulls/7/commits/ABC/x"),
+            ("POST /o/r/issues/7/a%2Fb", "ambiguous"),
         ] {
             check(request, expected);
         }
@@ -796,6 +814,8 @@ mod tests {
             "DELETE /o/r/issues/unpin/7",
             "POST /o/r/projects/1/close",
             "POST /o/r/pulls/7/merge",
+            "POST /o/r/pulls/7/commits/0123abc/notes",
+            "POST /o/r/pulls/7/commits/0123abc/notes/remove",
         ] {
             check(request, "pass");
         }

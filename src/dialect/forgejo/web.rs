@@ -4,14 +4,15 @@
 //! shows when it carries them out. Parameters come in the body or in the query, first one first; here each may be given
 //! once. The sender is the session's cookie, and nothing else: the tracker ignores tokens on these paths.
 
-use super::super::json::{Member, fold_name, read_object, shorten, write_object};
+use super::super::json::{Member, fold_name, read_compared, shorten, write_object};
 use super::super::target::join;
 use super::super::{
     Address, Bulk, BulkParsed, BulkRoute, Head, Items, ParseError, Sender, Target, Wants, WireRequest, WireResponse,
     bulk::Rest, form, multipart,
 };
-use super::parse::{Encoding, encoding};
+use super::encoding::{Encoding, encoding};
 use super::routes::plain_number;
+use super::unknown::expect_no_guarded_name;
 use crate::model::{Change, LabelRef, Login, OpenState, ResourceKey, SetChange, Snapshot};
 use bytes::Bytes;
 use http::header::{
@@ -59,6 +60,8 @@ pub enum WebAct {
     MoveCards,
     /// Moves one card into a column (Gitea 1.15).
     MoveCard,
+    /// Nothing that is known here: whether it can be a guarded form is told by what it names.
+    Unknown,
 }
 
 /// The form at this path.
@@ -79,7 +82,8 @@ pub fn route(act: WebAct, target: &Target) -> Result<BulkRoute, ParseError> {
     };
     let project = crate::model::Project::new(&owner, &repo);
     let form = WebForm { owner, repo, kind, act, tail: tail.to_vec() };
-    if !form.is_spelled() {
+    // What is not known is never written anew.
+    if act != WebAct::Unknown && !form.is_spelled() {
         return Err(bent("its fixed parts are not spelled in lower case"));
     }
     Ok(BulkRoute { project, form })
@@ -88,6 +92,9 @@ pub fn route(act: WebAct, target: &Target) -> Result<BulkRoute, ParseError> {
 /// Reads the form.
 pub fn parse(route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkParsed, ParseError> {
     let form = &route.form;
+    if form.act == WebAct::Unknown {
+        return expect_no_guarded_name(head, body).map(|()| BulkParsed::Unguarded);
+    }
     let mut rest = match form.act {
         WebAct::MoveCards => Fields::Members(json(head, body, &["issues"])?),
         WebAct::Comment if encoding(head.headers) == Ok(Encoding::Json) => {
@@ -173,7 +180,9 @@ fn written(bulk: &Bulk, chosen: &[(ResourceKey, Change)]) -> Vec<(&'static str, 
             Some(OpenState::Open) => vec![("status", "reopen".to_owned())],
             None => Vec::new(),
         },
-        WebAct::DeleteOne | WebAct::New | WebAct::Compare | WebAct::MoveCards | WebAct::MoveCard => Vec::new(),
+        WebAct::DeleteOne | WebAct::New | WebAct::Compare | WebAct::MoveCards | WebAct::MoveCard | WebAct::Unknown => {
+            Vec::new()
+        }
     }
 }
 
@@ -233,6 +242,10 @@ pub fn prove_reader(bulk: &Bulk) -> Vec<WireRequest> {
 // === impl WebForm, WebAct ===
 
 impl WebForm {
+    pub(in crate::dialect) fn is_unknown(&self) -> bool {
+        self.act == WebAct::Unknown
+    }
+
     /// The canonical path.
     pub(super) fn path(&self) -> String {
         let head = [self.owner.as_str(), self.repo.as_str(), self.kind];
@@ -267,7 +280,7 @@ impl WebAct {
             Self::Comment => &["status"],
             Self::New | Self::Compare => &["assignee_id", "assignee_ids"],
             Self::MoveCards => &["issues"],
-            Self::DeleteOne | Self::MoveCard => &[],
+            Self::DeleteOne | Self::MoveCard | Self::Unknown => &[],
         }
     }
 }
@@ -279,6 +292,7 @@ fn understand(form: &WebForm, fields: &mut Fields) -> Result<Option<(Items, Want
     let items = match form.act {
         WebAct::Comment | WebAct::DeleteOne => Items::At(form.address()?),
         WebAct::New | WebAct::Compare => Items::New,
+        WebAct::Unknown => return Ok(None),
         WebAct::MoveCards => Items::Keys(cards(fields)?),
         WebAct::MoveCard => Items::Keys(BTreeSet::from([key(form.number(2)?)])),
         _ => Items::Keys(keys(&fields.take("issue_ids")?.unwrap_or_default())?),
@@ -296,6 +310,7 @@ fn understand(form: &WebForm, fields: &mut Fields) -> Result<Option<(Items, Want
         }
         WebAct::RequestReview => Some(review(fields)?),
         WebAct::Delete | WebAct::DeleteOne => Some(beside("delete".to_owned(), true)),
+        WebAct::Unknown => None,
         WebAct::MoveCards | WebAct::MoveCard => {
             Some(beside(format!("column={} of project {}", form.number(1)?, form.number(0)?), true))
         }
@@ -504,7 +519,7 @@ pub(super) fn pairs(head: &Head<'_>, body: &[u8]) -> Result<Vec<(String, String)
         _ => match encoding(head.headers)? {
             _ if body.is_empty() => Vec::new(),
             Encoding::Form => form::read_pairs(body)?,
-            Encoding::Json | Encoding::Unnamed => return Err(unsupported(SEND_FORM)),
+            Encoding::Json | Encoding::Multipart | Encoding::Unnamed => return Err(unsupported(SEND_FORM)),
         },
     };
     pairs.extend(form::read_query(head.target.query())?);
@@ -518,7 +533,7 @@ fn json(head: &Head<'_>, body: &[u8], watched: &[&str]) -> Result<Vec<Member>, P
     if !form::read_query(head.target.query())?.is_empty() {
         return Err(refuse("a query has no place here: leave it out"));
     }
-    read_object(body, watched)
+    read_compared(body, watched, watched)
 }
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {

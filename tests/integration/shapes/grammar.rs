@@ -73,7 +73,7 @@ const SIZES: Choice = [
 ];
 
 /// `{n}` is the item's number. Bytes that are no text stand as they go out.
-const PATHS: [&str; 84] = [
+const PATHS: [&str; 93] = [
     "/api/v1/repos/acme/skit/issues/{n}",
     "/api/v1/repos/acme/skit/issues/{n}/",
     "/api/v1/repos/acme/skit/issues/{n}//",
@@ -158,6 +158,15 @@ const PATHS: [&str; 84] = [
     "/forge/api/v1/repos/acme/skit/issues/{n}",
     "/acme/skit/issues/assignee",
     "/acme/skit.git/issuesX/status",
+    "/api/v1/repos/acme/skit/issues/{n}/labels/s%2Fheld",
+    "/api/v1/repos/acme/skit/issues/{n}/labels/s%2fheld/",
+    "/api/v1/repos/acme/skit/issues/{n}//labels//backlog",
+    "/api/v1/repos/acme/skit/issues/{n}/labels/s/held",
+    "/api/v1/repos/acme/skit/issues/{n}/labels/s%252Fheld",
+    "/api/v1//repos/acme/skit/pulls//{n}",
+    "/acme/skit/issues/{n}/a-new-button",
+    "/acme/skit/issues/{n}/assignee",
+    "/acme/skit/issues/{n}/comments",
 ];
 
 const METHODS: [&str; 9] = ["PATCH", "POST", "PUT", "DELETE", "patch", "PA!TCH", "GET", "HEAD", "QUERY"];
@@ -174,7 +183,7 @@ enum Writing {
 use Writing::{Form, Json, Multipart, Nothing};
 
 /// Lines of the head, and the body behind them.
-const KINDS: [(&[&str], Writing); 31] = [
+const KINDS: [(&[&str], Writing); 43] = [
     (&["application/json"], Json),
     (&[], Json),
     (&[], Nothing),
@@ -206,10 +215,22 @@ const KINDS: [(&[&str], Writing); 31] = [
     (&["application/x-www-form-urlencoded", "application/json"], Json),
     (&["application/x-www-form-urlencoded", "application/json"], Form),
     (&["application/json, application/x-www-form-urlencoded"], Json),
+    (&["application/json;charset=utf8"], Json),
+    (&["application/json; charset=\"UTF-8\";"], Json),
+    (&["application/vnd.api+json"], Json),
+    (&["application/merge-patch+json"], Json),
+    (&["application/vnd.api+JSON; charset=utf-8"], Json),
+    (&["application/json", "application/json"], Json),
+    (&["application/json; multipart/form-data; boundary=b"], Multipart),
+    (&["application/x-www-form-urlencoded;"], Form),
+    (&["Multipart/Form-Data; boundary=b"], Multipart),
+    (&["multipart/form-data; boundary=c"], Multipart),
+    (&["text/plain; json"], Json),
+    (&["text/plain"], Form),
 ];
 
 /// A body as JSON (`V` is the value) and the same as a form (`V` likewise), and what it is about.
-const MEMBERS: [(&str, &str); 48] = [
+const MEMBERS: [(&str, &str); 56] = [
     (r#"{"assignees":V}"#, "assignees=V"),
     (r#"{"assignee":V}"#, "assignee=V"),
     (r#"{"assignee":V,"assignees":V}"#, "assignee=V&assignees=V"),
@@ -258,10 +279,18 @@ const MEMBERS: [(&str, &str); 48] = [
     ("{\"\u{17F}tate\":V}", "%C5%BFtate=V"),
     (r#"{"labels":V}"#, "labels=V"),
     (r#"{"Labels":V}"#, "LABELS=V"),
+    (r#"{"title":"edited","assignees":V}"#, "body=edited&assignees=V"),
+    (r#"{"title":"t","assignee":"kim","assignees":["KIM"],"state":V}"#, "title=t&assignees=kim&state=V"),
+    (r#"{"body":"b","assignees":["kim"],"labels":V,"state":"open"}"#, "title=t&assignees=kim&labels=V"),
+    (r#"{"title":"","milestone":null,"assignees":V}"#, "title=&assignees=V"),
+    (r#"{"title":"\ud83d","assignees":V}"#, "title=%ED%A0%BD&assignees=V"),
+    (r#"{"title":"\ud83d\","assignees":V,"x":"\"}"#, "title=;&assignees=V"),
+    (r#"{"title":"t","assignees":["kim"],"ref":V}"#, "status=close&content=t"),
+    (r#"{"content":"t","status":"close"}"#, "issue_ids=1&action=close&content=t"),
 ];
 
 /// A value in JSON, and in a form.
-const VALUES: [(&str, &str); 28] = [
+const VALUES: [(&str, &str); 32] = [
     (r#"["dev-b"]"#, "dev-b"),
     ("[]", ""),
     ("null", "null"),
@@ -291,6 +320,10 @@ const VALUES: [(&str, &str); 28] = [
     (r#""CLOSED""#, "CLOSED"),
     (r#""open""#, "open"),
     ("\"\\ud800\"", "%ff"),
+    (r#"["kim"]"#, "kim"),
+    (r#""kim""#, "kim,kim"),
+    ("[1,4]", "1"),
+    (r#"["","dev-b"]"#, "&assignees=dev-b"),
 ];
 
 /// How the body's length is told.
@@ -335,7 +368,7 @@ const FRAMINGS: [Framing; 17] = [
     Framing::BareLineFeeds,
 ];
 
-const QUERIES: [&str; 27] = [
+const QUERIES: [&str; 29] = [
     "",
     "?",
     "?assignees=dev-b",
@@ -363,9 +396,11 @@ const QUERIES: [&str; 27] = [
     "?sudo=dev-b&token=token-of-dev-b",
     "?state=closed",
     "?labels=2",
+    "?x=y&assignees[0]=dev-b",
+    "?status=close&action=close&issue_ids=1",
 ];
 
-const HEADERS: [&[&str]; 29] = [
+const HEADERS: [&[&str]; 32] = [
     &[],
     &["x-http-method-override: PATCH"],
     &["x-http-method: PATCH", "x-method-override: PATCH"],
@@ -395,6 +430,9 @@ const HEADERS: [&[&str]; 29] = [
     &["accept: text/html"],
     &["te: trailers", "trailer: content-type"],
     &["x-long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\u{e9}"],
+    &["content-encoding: "],
+    &["content-encoding: identity, identity"],
+    &["content-encoding: identity", "content-encoding: gzip"],
 ];
 
 // === choosing ===
