@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// The guarded fields that an edit really asks to change.
 pub fn without_echo(change: &Change, caller: &Caller, record: &ItemRecord, seen: &Snapshot) -> Change {
     // What shows may be the caller's own write that is in doubt: the same again is how it learns what became of it.
-    if record.doubts.iter().any(|doubt| doubt.actor.same_agent(&caller.actor)) {
+    if record.doubts.iter().any(|doubt| doubt.actor.goes_on_as(&caller.actor)) {
         return change.clone();
     }
     let assignees = change.assignees.clone().filter(|wanted| {
@@ -50,7 +50,8 @@ fn claims(shown: &BTreeSet<Login>, caller: &Caller, record: &ItemRecord) -> bool
     };
     let several = caller.shared || actor.instance.is_some() || actor.account.login().is_none();
     own && match &record.holding {
-        Some(holding) => !holding.actor.same_agent(actor) && same_account(holding),
+        // A holding without a name becomes the first one's that has one: that takes a claim.
+        Some(holding) => holding.actor != *actor && same_account(holding),
         None => several,
     }
 }
@@ -59,8 +60,8 @@ fn claims(shown: &BTreeSet<Login>, caller: &Caller, record: &ItemRecord) -> bool
 mod tests {
     use super::*;
     use crate::model::{
-        Actor, AttemptId, Doubt, Fence, Fingerprint, Goal, Instance, Label, LabelRef, Locator, OpenState, Ownership,
-        ResourceKey, Shown, Time,
+        Actor, AttemptId, Doubt, Fence, Fingerprint, Goal, Instance, ItemKind, Label, LabelRef, Locator, OpenState,
+        Ownership, ResourceKey, Shown, Time,
     };
 
     fn logins(names: &[&str]) -> BTreeSet<Login> {
@@ -90,6 +91,7 @@ mod tests {
             labels: labels.iter().map(label).collect(),
             state,
             author: None,
+            kind: ItemKind::Issue,
         }
     }
 
@@ -153,6 +155,8 @@ mod tests {
             ("bot", Some("dev"), true),
             ("bot/2", Some("bot/1"), false),
             ("bot/2", None, false),
+            ("bot/2", Some("bot"), false),
+            ("bot", Some("bot/1"), false),
             ("#x", Some("bot"), false),
             ("#x", Some("#y"), false),
             ("#x", None, false),

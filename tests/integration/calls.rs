@@ -29,6 +29,7 @@ fn class(method: &Method, path: &str) -> &'static str {
         Route::Write(_) => "write",
         Route::Bulk(_) => "form",
         Route::Once(_) => "once",
+        Route::SideEffect(_) => "beside",
         Route::Refuse(_) => "refuse",
     }
 }

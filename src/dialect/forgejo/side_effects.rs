@@ -6,7 +6,7 @@ use super::super::{
     Address, BulkRoute, Credential, Head, LabelEdit, LabelOwner, LabelState, ListedPulls, ParseError, PullBranches,
     Scope, Sender, SideEffect, SideEffects, SideRoute, SideWrite, WireRequest, WireResponse, Write, form,
 };
-use super::parse::{Encoding, encoding};
+use super::encoding::{Encoding, SEND_JSON, encoding, multipart_fields};
 use super::routes::{WriteForm, names};
 use super::{Forgejo, emit, parse, read, web};
 use crate::model::{Locator, Project};
@@ -165,6 +165,9 @@ fn members(head: &Head<'_>, body: &[u8], watched: &[&str]) -> Result<Vec<Member>
     let pairs = match encoding(head.headers)? {
         Encoding::Json => return read_object(body, watched),
         Encoding::Form if !body.is_empty() => form::read_pairs(body)?,
+        Encoding::Multipart => {
+            multipart_fields(head.headers, body).ok_or_else(|| ParseError::UnsupportedEncoding(SEND_JSON.to_owned()))?
+        }
         Encoding::Form | Encoding::Unnamed => form::read_query(head.target.query())?,
     };
     let form = Form(pairs);
