@@ -1,6 +1,5 @@
 //! The one place where a decision becomes a response.
 
-use super::agent::split_agent_prefix;
 use super::{Body, full, pass_on};
 use crate::admission::StateTag;
 use crate::dialect::{Dialect, WireRequest, WireResponse};
@@ -32,9 +31,7 @@ pub(super) fn passed_on(mut head: Parts, rest: WireRequest, reply: &Reply) -> Re
         head.headers.remove(name);
     }
     head.headers.extend(rest.headers);
-    let path = head.uri.path();
-    let prefix = path.strip_suffix(split_agent_prefix(path).1).unwrap_or_default();
-    let target = PathAndQuery::try_from(format!("{prefix}{}", rest.target));
+    let target = PathAndQuery::try_from(rest.target);
     let mut uri = std::mem::take(&mut head.uri).into_parts();
     uri.path_and_query = target.ok();
     head.uri = Uri::from_parts(uri).unwrap_or_default();
