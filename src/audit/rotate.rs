@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// An open file and the rules by which it is replaced.
@@ -13,6 +13,8 @@ pub(super) struct RotatingFile {
     keep: usize,
     file: File,
     size: u64,
+    /// Which file it is; none for a pipe or a terminal.
+    id: Option<(u64, u64)>,
 }
 
 /// The files of an audit that are there, oldest first.
@@ -34,15 +36,21 @@ impl RotatingFile {
         let file = append_to(path)?;
         if !file.metadata()?.is_file() {
             // A pipe or a terminal: nothing to mend, and nothing to put in its place.
-            return Ok(Self { path: path.to_owned(), limit: None, keep, file, size: 0 });
+            return Ok(Self { path: path.to_owned(), limit: None, keep, file, size: 0, id: None });
         }
         let size = end_of_lines(path)?;
         file.set_len(size)?;
-        Ok(Self { path: path.to_owned(), limit, keep, file, size })
+        let id = Some(id(&file.metadata()?));
+        Ok(Self { path: path.to_owned(), limit, keep, file, size, id })
     }
 
-    /// Makes room for a line of this length.
+    /// Makes room for a line of this length, in the file that stands at the path now: one that somebody has moved away,
+    /// as logrotate does, gets no more lines.
     pub(super) fn make_room(&mut self, length: u64) -> io::Result<()> {
+        if self.was_moved() {
+            self.sync()?;
+            *self = Self::open(&self.path, self.limit, self.keep)?;
+        }
         match self.limit {
             Some(limit) if self.size > 0 && self.size + length > limit => self.rotate(),
             _ => Ok(()),
@@ -64,9 +72,16 @@ impl RotatingFile {
         if self.path.exists() {
             self.shift()?;
         }
-        self.file = append_to(&self.path)?;
-        self.size = 0;
+        *self = Self::open(&self.path, self.limit, self.keep)?;
         Ok(())
+    }
+
+    fn was_moved(&self) -> bool {
+        let Some(own) = self.id else { return false };
+        match fs::metadata(&self.path) {
+            Ok(there) => id(&there) != own,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// Makes the current file the first of the old ones; the last of them gives way where only so many are kept.
@@ -105,6 +120,10 @@ fn old(path: &Path, number: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
+}
+
+fn id(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

@@ -12,13 +12,13 @@ use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
-use crate::gate::{CrowdLimits, Gate, LaneLimits, Ports, Settings, Verify};
+use crate::gate::{CrowdLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
 use crate::model::{Kind, Login, Status, Time};
 use crate::proxy::{Forwarded, Front, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Inherited, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
-use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig};
+use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig, WatchedUpstream};
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
 pub(super) fn gate(
@@ -29,7 +29,8 @@ pub(super) fn gate(
     fingerprint_key: &SecretSlice<u8>,
 ) -> anyhow::Result<Arc<Gate>> {
     let dialect = dialect(config)?;
-    let upstream: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(&self::upstream(config)?)?);
+    let inner = HttpUpstream::new(&self::upstream(config)?)?;
+    let upstream: Arc<dyn Upstream> = Arc::new(WatchedUpstream { inner, health: metrics.health.clone() });
     let identify: Arc<dyn Identify> = Arc::new(Directory::new(
         Arc::clone(&dialect),
         Arc::clone(&upstream),
@@ -261,6 +262,15 @@ pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
 pub(super) fn front(config: &Config) -> anyhow::Result<Front> {
     let (pass, upstream) = (pass(config)?, upstream(config)?);
     Ok(Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents))
+}
+
+/// Whether a link leads to the gate's public URL, where that is known.
+pub(super) fn leads_home(config: &Config) -> anyhow::Result<Option<LeadsHome>> {
+    let public = config.upstream.public_url.as_deref().map(str::parse::<Origin>).transpose();
+    let public = public.context("upstream.public_url")?;
+    Ok(public.map(|public| -> LeadsHome {
+        Box::new(move |link: &str| link.parse::<Origin>().is_ok_and(|link| link.is_same(&public)))
+    }))
 }
 
 fn pass(config: &Config) -> anyhow::Result<PassConfig> {

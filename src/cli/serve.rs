@@ -96,6 +96,8 @@ async fn serve(
         },
     );
     let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
+    let leads_home = compose::leads_home(config)?;
+    let minding = tokio::spawn(Arc::clone(&gate).watch_health(leads_home));
     let reload = Reload {
         args: args.config.clone(),
         running: config.clone(),
@@ -106,6 +108,7 @@ async fn serve(
     let reloading = tokio::spawn(reload.on(hup));
     announce(config, &server, &admin);
     tell_modes(config, &gate);
+    count_reload(&gate);
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let admin = tokio::spawn(admin.run(async move { drop(admin_stopped.await) }));
 
@@ -119,6 +122,7 @@ async fn serve(
     }
     gate.flush_renewals().await;
     watching.abort();
+    minding.abort();
     reloading.abort();
     projector.drain(LAST_LINES).await;
     drop(stop_admin);
@@ -150,10 +154,18 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
     let mut registry = Registry::default();
     if config.metrics.enabled {
         metrics.register(&mut registry);
+        let (token, links) = (&config.upstream.service_token_file, &config.upstream.public_url);
+        metrics.register_health(&mut registry, token.is_some(), links.is_some());
     }
     let token = compose::secret(config.server.admin_token_file.as_deref())?;
     let (bind, state_dir) = (config.server.admin, &config.server.state_dir);
-    let settings = AdminConfig { bind, socket: Some(socket_path(state_dir)), hosts: Vec::new(), token };
+    let settings = AdminConfig {
+        bind,
+        socket: Some(socket_path(state_dir)),
+        hosts: Vec::new(),
+        token,
+        health: metrics.health.clone(),
+    };
     let operator = Arc::new(Operator::new(Arc::clone(gate), state_dir));
     let port = bind.map_or_else(|| "off".to_owned(), |bind| bind.to_string());
     Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)
@@ -257,14 +269,27 @@ impl Reload {
                 }
             }
             match config::load(&self.args.layers()) {
-                Err(errors) => tracing::error!(%errors, "configuration not reloaded; the old one stays"),
+                Err(errors) => {
+                    tracing::error!(%errors, "configuration not reloaded; the old one stays");
+                    self.record("configuration not reloaded, since it has mistakes; the old one stays");
+                    self.gate.ports().metrics.reload_taken.set(0);
+                }
                 Ok(loaded) => self.take(&loaded.config),
             }
         }
     }
 
+    fn record(&self, what: &str) {
+        self.gate.record_operator(what, "SIGHUP");
+    }
+
     fn take(&mut self, read: &Config) {
-        self.running = self.running.reloaded(read);
+        let after = self.running.reloaded(read);
+        let before = std::mem::replace(&mut self.running, after);
+        let changes = before.changes(&self.running);
+        let nothing = changes.is_empty().then(|| "nothing changed".to_owned());
+        self.record(&format!("configuration reloaded: {}", nothing.unwrap_or_else(|| changes.join("; "))));
+        count_reload(&self.gate);
         let switched = self.gate.set_rules(compose::rules(&self.running));
         if let Err(error) = self.log.reload(&self.running.log) {
             tracing::error!(%error, "log level not reloaded");
@@ -276,7 +301,7 @@ impl Reload {
         if !switched.is_empty() {
             tracing::warn!(%switched, "modes that `claimgate mode` switched stay, whatever the configuration says");
         }
-        tracing::info!("rules and log level reloaded");
+        tracing::info!(changed = changes.len(), "rules and log level reloaded");
     }
 }
 
@@ -298,4 +323,11 @@ fn give_memory_back() {
     if let Err(error) = std::thread::Builder::new().name("memory".to_owned()).spawn(ending) {
         tracing::warn!(%error, "memory is not given back after floods");
     }
+}
+
+/// The configuration that was read just now is in force.
+fn count_reload(gate: &Gate) {
+    let metrics = &gate.ports().metrics;
+    metrics.reload_taken.set(1);
+    metrics.reloaded_at.set(gate.ports().clock.now().0 / 1_000_000);
 }

@@ -35,6 +35,16 @@ impl Config {
         }
     }
 
+    /// What another configuration changes, each as `key: old -> new`, for the audit.
+    pub fn changes(&self, other: &Self) -> Vec<String> {
+        let tree = |config| serde_json::to_value(config).unwrap_or_default();
+        let (one, two) = (tree(self), tree(other));
+        let at =
+            |tree: &Value, key: &str| tree.pointer(&format!("/{}", key.replace('.', "/"))).cloned().unwrap_or_default();
+        let keys = self.differences(other).into_iter();
+        keys.map(|key| format!("{key}: {} -> {}", at(&one, &key), at(&two, &key))).collect()
+    }
+
     /// The keys in which another configuration differs, as `section.key`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // Paths come from TOML, and are text: there is nothing that JSON could not say.

@@ -315,6 +315,18 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What that read showed.
     fn user(&self, user: u64, response: &WireResponse) -> Option<Login>;
 
+    /// Asks which version the tracker is of.
+    fn ask_version(&self) -> WireRequest;
+
+    /// Its answer.
+    fn version(&self, response: &WireResponse) -> Option<String>;
+
+    /// Asks for anything that has a link of the tracker's to itself in it.
+    fn ask_link(&self, credential: &Credential) -> WireRequest;
+
+    /// Such a link, as the tracker writes it.
+    fn link(&self, response: &WireResponse) -> Option<String>;
+
     /// What an operator reads in `claimgate explain`.
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String;
 }

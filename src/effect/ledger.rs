@@ -140,6 +140,11 @@ pub trait Ledger: Creations + Send + Sync + 'static {
     fn bytes(&self) -> Option<u64> {
         None
     }
+    /// Writes something that changes nothing, and waits until it is on disk: whether guarded writes can be served.
+    fn probe(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        // For a ledger that is never full.
+        Box::pin(async { Ok(()) })
+    }
     /// Whether this process alone writes the ledger, so that its lanes keep all others out.
     fn exclusive(&self) -> bool;
     /// This gate, and which of its lives this is.

@@ -1,6 +1,6 @@
 //! What is counted; the text form is served by the admin listener.
 
-use super::Decision;
+use super::{Decision, Health};
 use crate::model::Code;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -59,6 +59,12 @@ pub struct Metrics {
     pub unnamed_instances: Counter,
     /// Calls of the web interface that are not known and passed, since they name no guarded form.
     pub unknown_web_calls: Counter,
+    /// What the gate needs, and whether it is there.
+    pub health: Health,
+    /// When the rules were read last, seconds since 1970, and whether that read was taken.
+    pub reloaded_at: Gauge,
+    /// Whether the last read of the configuration was taken.
+    pub reload_taken: Gauge,
     longest_send: std::sync::Arc<AtomicU64>,
 }
 
@@ -82,6 +88,9 @@ impl Default for Metrics {
             revoked: Counter::default(),
             unnamed_instances: Counter::default(),
             unknown_web_calls: Counter::default(),
+            health: Health::default(),
+            reloaded_at: Gauge::default(),
+            reload_taken: Gauge::default(),
             longest_send: std::sync::Arc::default(),
         }
     }
@@ -117,6 +126,35 @@ impl Metrics {
             "unknown_web_calls",
             "Calls below an item's page that are not known and passed, since they name no guarded form",
             self.unknown_web_calls.clone(),
+        );
+    }
+
+    /// Registers what the gate needs, and what it made of its configuration; the token and the links where there are any.
+    pub fn register_health(&self, registry: &mut Registry, token: bool, links: bool) {
+        let registry = registry.sub_registry_with_prefix("claimgate");
+        let conditions = [
+            ("ledger_up", "Whether the ledger can be written", &self.health.ledger, true),
+            ("upstream_up", "Whether the tracker can be reached", &self.health.tracker, true),
+            ("service_token_valid", "Whether the tracker knows upstream.service_token_file", &self.health.token, token),
+            (
+                "public_url_matches",
+                "Whether the tracker's links lead to upstream.public_url",
+                &self.health.links,
+                links,
+            ),
+        ];
+        for (name, help, condition, _) in conditions.into_iter().filter(|(.., shown)| *shown) {
+            registry.register(name, help, condition.gauge());
+        }
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the configuration that was read last is in force",
+            self.reload_taken.clone(),
+        );
+        registry.register(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was read, in seconds since 1970",
+            self.reloaded_at.clone(),
         );
     }
 

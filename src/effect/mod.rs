@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod clock;
 pub mod failpoint;
+pub mod health;
 pub mod identify;
 pub mod ledger;
 pub mod metrics;
@@ -16,6 +17,7 @@ pub mod upstream;
 
 pub use audit::{Authority, Decision, Line, Note};
 pub use clock::{Clock, Entropy};
+pub use health::{Condition, Health};
 pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Held, Ledger, LedgerError, Pruned};
 pub use metrics::Metrics;

@@ -41,4 +41,9 @@ pub trait Upstream: Send + Sync + 'static {
         on: Option<Carrier>,
         ready: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> BoxFuture<'a, Result<WireResponse, CallError>>;
+
+    /// Whether the tracker can be reached at all; asks nothing of it.
+    fn reach(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async { Ok(()) })
+    }
 }

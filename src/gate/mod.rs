@@ -10,6 +10,7 @@ mod bulk;
 mod claims;
 mod creators;
 mod crowd;
+mod health;
 mod labels;
 mod lanes;
 mod leases;
@@ -28,6 +29,7 @@ mod watch;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use crowd::CrowdLimits;
+pub use health::LeadsHome;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use proviso::Proviso;
 pub use side_effects::SideAsk;

@@ -31,14 +31,20 @@ pub(super) fn crowded(resource: &Locator, why: &Crowded) -> Box<Rejection> {
 
 /// 503: the ledger cannot be written.
 pub(super) fn no_ledger(resource: &Locator, why: &str) -> Box<Rejection> {
-    tracing::error!(ledger.error = why, %resource, "guarded write refused");
+    // The ledger itself says it, once.
+    tracing::debug!(ledger.error = why, %resource, "guarded write refused");
     let message = format!("{resource}: the gate cannot write its ledger, so nothing was sent; try again");
     retry(Code::LedgerUnavailable, resource, message, Duration::from_secs(5))
 }
 
 /// 502: the tracker could not be read, so nothing was sent.
 pub(super) fn unreadable(resource: &Locator, why: &str) -> Box<Rejection> {
-    tracing::warn!(upstream.error = why, %resource, "guarded write refused: the tracker could not be read");
+    if why.starts_with("nothing was sent") {
+        // The tracker is not there: that is said once, for all.
+        tracing::debug!(upstream.error = why, %resource, "guarded write refused: the tracker could not be read");
+    } else {
+        tracing::warn!(upstream.error = why, %resource, "guarded write refused: the tracker could not be read");
+    }
     let message = format!("{resource}: the tracker could not be read, so nothing was sent; try again");
     plain(Code::UpstreamUnreadable, resource, message)
 }

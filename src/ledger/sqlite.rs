@@ -106,6 +106,8 @@ enum Job {
     Printed(u64, Reply<()>),
     /// Answered with the group that it is in.
     Flush(Reply<()>),
+    /// The same, with something to be written.
+    Probe(Reply<()>),
 }
 
 /// Most jobs in one group: bounds how long the first of them waits.
@@ -296,6 +298,13 @@ impl Ledger for SqliteLedger {
         Some(Store::bytes(&self.options))
     }
 
+    fn probe(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async {
+            self.at_desk(|_| Ok(())).await?;
+            self.ask(Job::Probe).await
+        })
+    }
+
     fn exclusive(&self) -> bool {
         true
     }
@@ -452,6 +461,10 @@ impl Writer {
             }
             Job::Flush(reply) => match self.begin(group) {
                 Ok(_) => group.marks.push(reply),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Job::Probe(reply) => match self.begin(group).and_then(Store::touch) {
+                Ok(()) => group.marks.push(reply),
                 Err(error) => drop(reply.send(Err(error))),
             },
             Job::Printed(seq, reply) => {

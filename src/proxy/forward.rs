@@ -46,6 +46,9 @@ async fn forward(
     let sent_body = !upload.is_empty();
     match exchange(worker, peer, head, upload, progress).await {
         Ok((answer, lease)) => {
+            if let Some(health) = worker.shared.guard.health() {
+                health.tracker_works();
+            }
             let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body };
             let (answer, download) = answered(worker, answer, back, &view);
             let note = Passed { head, peer, status: answer.status, headers: &answer.headers };
@@ -58,14 +61,21 @@ async fn forward(
             response
         }
         Err(fault) => {
-            // What a client does wrong is its own affair, and must not fill the log.
-            if fault.status().is_server_error() {
-                tracing::warn!(status = fault.status().as_u16(), error = fault.detail(), "pass failed: {fault}");
-            } else {
-                tracing::debug!(status = fault.status().as_u16(), "pass failed: {fault}");
-            }
+            log(worker, &fault);
             fault.into_response(&view)
         }
+    }
+}
+
+/// What a client does wrong is its own affair, and must not fill the log; nor must a tracker that is not there.
+fn log(worker: &Worker, fault: &Fault) {
+    let (health, status) = (worker.shared.guard.health(), fault.status());
+    match (fault, health) {
+        (Fault::Unreachable(why), Some(health)) => health.tracker_fails(why),
+        _ if status.is_server_error() && !health.is_some_and(|health| health.tracker.has_failed()) => {
+            tracing::warn!(status = status.as_u16(), error = fault.detail(), "pass failed: {fault}");
+        }
+        _ => tracing::debug!(status = status.as_u16(), "pass failed: {fault}"),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::dialect::{
     self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
     Shows, SideRoute, SideWrite, Target, WireResponse, Write,
 };
+use crate::effect::Health;
 use crate::gate::{About, Ask, BulkAsk, Gate, Proviso, Reply, Sender, SideAsk};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
@@ -441,6 +442,10 @@ impl Guard for GateGuard {
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
         self.gate.saw_read(&credential, instance, (&project, address.as_ref()), shows);
+    }
+
+    fn health(&self) -> Option<&Health> {
+        Some(&self.gate.ports().metrics.health)
     }
 
     fn shows_state(&self, note: Passed<'_>) -> bool {

@@ -48,6 +48,7 @@ pub use self::own::own_path;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
 pub use self::room::Room;
+use crate::effect::Health;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
 /// What decides whether a request passes; the gate plugs in here.
@@ -60,6 +61,11 @@ pub trait Guard: Send + Sync + 'static {
 
     /// Called with the head and status of each passed exchange (passive learning), must be cheap.
     fn passed(&self, note: Passed<'_>);
+
+    /// Where it is noted whether the tracker can be reached.
+    fn health(&self) -> Option<&Health> {
+        None
+    }
 
     /// Whether this answer is one whose body [`state_of`](Guard::state_of) can say something about. From the two heads
     /// alone: all others stream.

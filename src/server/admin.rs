@@ -32,6 +32,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::AbortHandle;
 
 use super::Drain;
+use crate::effect::Health;
 use crate::proxy::collect_capped;
 
 /// What the gate adds to the admin listener.
@@ -65,6 +66,8 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
     /// Demanded at the port as `Authorization: Bearer …` for all but `/healthz` and `/readyz`.
     pub token: Option<SecretString>,
+    /// What the gate needs: without it `/readyz` is 503.
+    pub health: Health,
 }
 
 /// An open admin listener.
@@ -289,11 +292,16 @@ impl Desk {
                 .any(|it| it.eq_ignore_ascii_case(&name) || it.eq_ignore_ascii_case(host.as_str()))
     }
 
+    /// Whether guarded writes can be served; else why not.
     fn ready(&self) -> Response<Full<Bytes>> {
-        if self.drain.is_draining() {
-            plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
-        } else {
-            plain(StatusCode::OK, "ready")
+        let Health { ledger, tracker, .. } = &self.config.health;
+        let trouble = [("the ledger", ledger), ("the tracker", tracker)]
+            .into_iter()
+            .find_map(|(name, condition)| Some(format!("{name} is not available: {}", condition.trouble()?)));
+        match trouble {
+            _ if self.drain.is_draining() => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, &why),
+            None => plain(StatusCode::OK, "ready"),
         }
     }
 

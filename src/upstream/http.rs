@@ -193,6 +193,10 @@ impl Upstream for HttpUpstream {
     ) -> BoxFuture<'a, Result<WireResponse, CallError>> {
         self.send_once(request, on, ready).boxed()
     }
+
+    fn reach(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        async { self.pool.open().await.map(drop).map_err(|error| CallError::NotSent(error.to_string())) }.boxed()
+    }
 }
 
 // === impl Attempt ===

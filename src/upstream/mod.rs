@@ -10,6 +10,7 @@ mod http;
 mod io;
 mod origin;
 mod pool;
+mod watched;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use self::http::HttpUpstream;
 pub use self::io::Io;
 pub use self::origin::{Origin, OriginError, Place};
 pub use self::pool::{Lease, Pool, PoolConfig, SendError};
+pub use self::watched::WatchedUpstream;
 
 /// How to reach the upstream, and how long to wait for it.
 #[derive(Debug, Clone)]

@@ -84,6 +84,12 @@ impl Origin {
         &self.base
     }
 
+    /// Whether both are one place, written in different ways or not.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (scheme, authority) = (self.scheme(), String::from_utf8_lossy(self.authority.as_bytes()));
+        other.is_at(scheme, &authority) && self.base == other.base
+    }
+
     /// Whether `scheme://authority` is this upstream. A scheme of `None` is that of a `//host/path`.
     pub fn is_at(&self, scheme: Option<&str>, authority: &str) -> bool {
         let (own, host, port) = match &self.place {

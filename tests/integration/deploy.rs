@@ -179,6 +179,11 @@ fn the_service_is_hardened_and_drains() {
     let calls: Vec<&str> = service.iter().filter(|(key, _)| key == "SystemCallFilter").map(|(_, of)| &**of).collect();
     // systemd.exec(5): each line changes what those before it left. The checkpoint's thread sets its own priority.
     assert_eq!(calls, ["@system-service", "~@privileged @resources", "setpriority"]);
+    // What does not read is told by the reload itself, not by a line in the log.
+    let reload: Vec<&str> = service.iter().filter(|(key, _)| key == "ExecReload").map(|(_, of)| &**of).collect();
+    assert_eq!(reload.len(), 2);
+    check_command(&reload[0].split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>());
+    assert!(reload[0].starts_with(&format!("{BINARY} check --config ")), "{reload:?}");
     let service: BTreeMap<_, _> = service.into_iter().collect();
     let wanted = [
         ("Type", "notify"),

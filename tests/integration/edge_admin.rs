@@ -34,6 +34,7 @@ fn start(token: Option<&str>) -> (SocketAddr, Drain) {
     let config = AdminConfig {
         bind: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         socket: None,
+        health: claimgate::effect::Health::default(),
         hosts: vec!["gate.example".to_owned()],
         token: token.map(|it| it.to_owned().into()),
     };

@@ -189,3 +189,142 @@ async fn the_modes_in_force_are_told() {
     gate.operator().get("/mode").await;
     assert!(!said(&gate), "{}", gate.stderr());
 }
+
+/// The gauge's value, or none where it is not shown.
+async fn gauge(gate: &Gate, name: &str) -> Option<String> {
+    let metrics = gate.operator().get("/metrics").await.text();
+    metrics.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned()))
+}
+
+async fn until(what: &str, look: impl AsyncFn() -> bool) {
+    let look = || async { look().await.then_some(()) };
+    eventually(look, Duration::from_secs(15)).await.unwrap_or_else(|| panic!("{what}"));
+}
+
+/// Lines of the log by level that have this in them.
+fn logged(gate: &Gate, level: &str, words: &str) -> usize {
+    gate.stderr().lines().filter(|line| line.contains(level) && line.contains(words)).count()
+}
+
+/// Where guarded writes cannot be served the gate is not ready, and says why; when they can be, it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_without_a_ledger_is_not_ready() {
+    let forge = e2e::forge(&["ann"]).await;
+    let setup = Setup::before(&forge.base_url());
+    std::fs::write(setup.state(), "").expect("a file in the directory's place");
+    let gate = setup.start().await;
+    let mut port = gate.at_admin_port();
+    until("not ready from the start", async || gate.at_admin_port().get("/readyz").await.status == 503).await;
+    let told = port.get("/readyz").await.text();
+    assert!(told.contains("the ledger is not available"), "{told}");
+    let metrics = port.get("/metrics").await.text();
+    assert!(metrics.contains("\nclaimgate_ledger_up 0\n"), "{metrics}");
+    assert_eq!(port.get("/healthz").await.status, 200, "it lives");
+    let (code, said) = claimgate(&["health", "--ready", "--admin", &gate.admin.to_string()]).await;
+    assert_eq!(code, Some(1), "{said}");
+    // Without a single write it heals.
+    std::fs::remove_file(setup.state()).expect("ours");
+    until("ready again", async || gate.at_admin_port().get("/readyz").await.status == 200).await;
+    assert!(port.get("/metrics").await.text().contains("\nclaimgate_ledger_up 1\n"));
+    let number = backlog_issue(&forge).number;
+    gate.agent("ann").claim(number).await.granted();
+    // And one that goes while nobody writes.
+    std::fs::rename(setup.state().join("ledger.sqlite"), setup.state().join("elsewhere")).expect("ours");
+    until("not ready without its file", async || gate.at_admin_port().get("/readyz").await.status == 503).await;
+}
+
+/// One line when the tracker goes, and one when it comes back, whatever is asked meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tracker_that_is_gone_is_told_once() {
+    let place = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = place.local_addr().expect("an address");
+    drop(place);
+    let gate = Setup::before(&format!("http://{address}")).start().await;
+    let mut ann = gate.agent("ann");
+    for _ in 0..20 {
+        assert_eq!(ann.get("/api/v1/version").await.status, 502);
+        assert_eq!(ann.claim(7).await.status, 502);
+    }
+    assert_eq!(gauge(&gate, "claimgate_upstream_up").await.as_deref(), Some("0"));
+    let about_it = |level| logged(&gate, level, "upstream.error") + logged(&gate, level, "pass failed");
+    assert_eq!((about_it("WARN"), about_it("ERROR")), (1, 0), "{}", gate.stderr());
+    assert_eq!(logged(&gate, "WARN", "the tracker cannot be reached"), 1);
+    let ready = gate.at_admin_port().get("/readyz").await;
+    assert_eq!((ready.status, ready.text().contains("the tracker is not available")), (503, true), "{ready:?}");
+    let back = tokio::net::TcpListener::bind(address).await.expect("its port again");
+    let accepting = tokio::spawn(async move { while back.accept().await.is_ok() {} });
+    until("seen again", async || gauge(&gate, "claimgate_upstream_up").await.as_deref() == Some("1")).await;
+    assert_eq!(logged(&gate, "INFO", "the tracker can be reached again"), 1, "{}", gate.stderr());
+    assert_eq!(gate.at_admin_port().get("/readyz").await.status, 200);
+    accepting.abort();
+}
+
+/// What is set up wrongly between the gate and the tracker is seen at the start, not on the day when it is needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_setup_is_told_at_the_start() {
+    let forge = e2e::forge(&[]).await;
+    for (token, public, token_valid, links_match) in
+        [("wrong", "https://forge.example", "0", "0"), (&*e2e::token("acme"), &*forge.base_url(), "1", "1")]
+    {
+        let setup = Setup::before(&forge.base_url());
+        let file = setup.dir().join("token");
+        e2e::write_private(&file, token);
+        let config = format!("[upstream]\nservice_token_file = {file:?}\npublic_url = {public:?}\n");
+        let gate = setup.config(&config).start().await;
+        until("the token is looked at", async || {
+            gauge(&gate, "claimgate_service_token_valid").await.as_deref() == Some(token_valid)
+        })
+        .await;
+        until("the links are looked at", async || {
+            gauge(&gate, "claimgate_public_url_matches").await.as_deref() == Some(links_match)
+        })
+        .await;
+        let warned = usize::from(token == "wrong");
+        assert_eq!(logged(&gate, "WARN", "does not know the gate's service token"), warned);
+        assert_eq!(logged(&gate, "WARN", "do not lead to upstream.public_url"), warned, "{}", gate.stderr());
+    }
+}
+
+/// A reload is in the audit with what it changed, and counted, whether it was taken or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_is_recorded_and_counted() {
+    let forge = e2e::forge(&[]).await;
+    let setup = Setup::before(&forge.base_url());
+    let gate = setup.start().await;
+    assert_eq!(gauge(&gate, "claimgate_config_last_reload_successful").await.as_deref(), Some("1"));
+    let at = gauge(&gate, "claimgate_config_last_reload_success_timestamp_seconds").await.expect("it is shown");
+    assert!(at.parse::<u64>().is_ok_and(|at| at > 1_700_000_000), "{at}");
+    let file = setup.dir().join("gate.toml");
+    std::fs::write(&file, "[assignment]\noverriders = [\"ann\"]\n").expect("ours");
+    gate.tell(rustix::process::Signal::HUP);
+    let lines = operators_lines(&gate, 1).await;
+    let wanted = "configuration reloaded: assignment.overriders: [] -> [\"ann\"]";
+    assert_eq!((&lines[0]["reason"], &lines[0]["client"]), (&json!(wanted), &json!("SIGHUP")));
+    std::fs::write(&file, "[assignment]\noveriders = []\n").expect("ours");
+    gate.tell(rustix::process::Signal::HUP);
+    let lines = operators_lines(&gate, 2).await;
+    assert!(lines[1]["reason"].as_str().is_some_and(|why| why.contains("not reloaded")), "{lines:#?}");
+    assert_eq!(gauge(&gate, "claimgate_config_last_reload_successful").await.as_deref(), Some("0"));
+    e2e::stop_and_verify(gate, 2).await;
+}
+
+/// What somebody moved away, as logrotate does, gets no more lines; none is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_file_that_was_moved_is_begun_anew() {
+    let forge = e2e::forge(&["ann"]).await;
+    let setup = Setup::before(&forge.base_url());
+    let (file, moved) = (setup.dir().join("audit.jsonl"), setup.dir().join("audit.jsonl.old"));
+    let gate = setup.config(&format!("[audit]\nfile = {file:?}\n")).start().await;
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    let mut ann = gate.agent("ann");
+    ann.claim(backlog_issue(&forge).number).await.granted();
+    until("the first line", async || lines(&file) == 1).await;
+    std::fs::rename(&file, &moved).expect("ours");
+    ann.claim(backlog_issue(&forge).number).await.granted();
+    until("the second line", async || lines(&file) == 1).await;
+    assert_eq!(lines(&moved), 1);
+    assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+    let both = [moved.display().to_string(), file.display().to_string()];
+    let (code, said) = claimgate(&["audit", "verify", &both[0], &both[1]]).await;
+    assert_eq!(code, Some(0), "{said}");
+}

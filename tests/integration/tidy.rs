@@ -380,6 +380,7 @@ fn the_readme_shows_what_is_printed() {
 fn the_metrics_that_operators_are_told_of_exist() {
     let (metrics, mut registry) = (Metrics::default(), Registry::default());
     metrics.register(&mut registry);
+    metrics.register_health(&mut registry, true, true);
     metrics.decided(Decision::Admit, None);
     metrics.upstream_took("send", std::time::Duration::ZERO);
     let mut served = String::new();

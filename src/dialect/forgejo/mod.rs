@@ -16,6 +16,7 @@ pub(in crate::dialect) mod parse;
 mod read;
 mod reply;
 pub(in crate::dialect) mod routes;
+mod setup;
 pub(in crate::dialect) mod side_effects;
 mod unknown;
 pub(in crate::dialect) mod web;
@@ -168,6 +169,22 @@ impl Dialect for Forgejo {
 
     fn user(&self, user: u64, response: &WireResponse) -> Option<Login> {
         read::user_numbered(user, response)
+    }
+
+    fn ask_version(&self) -> WireRequest {
+        setup::ask_version(&Credential::default())
+    }
+
+    fn version(&self, response: &WireResponse) -> Option<String> {
+        setup::version(response)
+    }
+
+    fn ask_link(&self, credential: &Credential) -> WireRequest {
+        setup::ask_link(credential)
+    }
+
+    fn link(&self, response: &WireResponse) -> Option<String> {
+        setup::link(response)
     }
 
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String {

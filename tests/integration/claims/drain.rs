@@ -17,9 +17,9 @@ async fn what_is_under_way_at_sigterm_is_answered() {
     let claim = tokio::spawn(async move { ann.claim(number).await });
     let sent = || async { forge.requests().iter().any(|entry| entry.method == "PATCH").then_some(()) };
     e2e::eventually(sent, Duration::from_secs(10)).await.expect("the write reaches the forge");
-    assert_eq!(gate.operator().get("/readyz").await.status, 200);
+    assert_eq!(gate.at_admin_port().get("/readyz").await.status, 200);
     gate.tell(Signal::TERM);
-    let not_ready = || async { (gate.operator().get("/readyz").await.status == 503).then_some(()) };
+    let not_ready = || async { (gate.at_admin_port().get("/readyz").await.status == 503).then_some(()) };
     e2e::eventually(not_ready, Duration::from_secs(5)).await.expect("it says that it drains");
     assert!(!claim.is_finished(), "the write is still under way");
     claim.await.expect("no panic").granted();
@@ -58,7 +58,7 @@ async fn a_state_directory_that_cannot_be_used_is_said_once() {
         let mut gate = setup.start().await;
         for _ in 0..20 {
             assert_eq!(gate.agent("ann").claim(number).await.status, 503);
-            assert_eq!(gate.operator().get("/claims").await.status, 503);
+            assert_eq!(gate.at_admin_port().get("/claims").await.status, 503);
         }
         gate.tell(Signal::TERM);
         assert!(gate.ended().await.success(), "{}", gate.stderr());

@@ -211,7 +211,7 @@ fn encrypted(upstream: &str) -> (Setup, rcgen::CertifiedKey<rcgen::KeyPair>) {
 async fn what_operators_see(gate: &Gate, number: u64) -> Vec<(String, String)> {
     let mut seen = Vec::new();
     for path in ["/metrics".to_owned(), "/claims".to_owned(), format!("/history?item={REPO}%23{number}")] {
-        let answer = gate.operator().get(&path).await;
+        let answer = gate.at_admin_port().get(&path).await;
         assert_eq!(answer.status, 200, "{path}");
         seen.push((path, answer.text()));
     }
