@@ -42,7 +42,7 @@
 //! | step | function | file |
 //! |---|---|---|
 //! | 1 accept | `Acceptor::run`, then `serve` | `server/listen.rs`, `server/connection.rs` |
-//! | 2 canonicalize | `handle` and `check` for the head, `Target::parse` for the path | `proxy/mod.rs`, `proxy/head.rs`, `dialect/target.rs` |
+//! | 2 canonicalize | `handle` and `check` for the head, `Front::take_off` and `Target::parse` for the path | `proxy/mod.rs`, `proxy/head.rs`, `proxy/front.rs`, `dialect/target.rs` |
 //! | 3 classify | `GateGuard::classify`, which asks the dialect's `classify` | `proxy/guarded.rs`, `dialect/forgejo/routes.rs` |
 //! | 4 pass | `stream`: nearly all traffic ends here | `proxy/forward.rs` |
 //! | 5 parse | `GateGuard::write` reads the body, the dialect's `parse` understands it | `proxy/guarded.rs`, `dialect/forgejo/parse.rs` |
