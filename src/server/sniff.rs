@@ -38,6 +38,8 @@ pub(super) struct SniffIo<T> {
     clock: Arc<Coarse>,
     leave: Leave,
     client_ended: bool,
+    /// Whether something was written that was not flushed yet.
+    wrote: bool,
     /// What the connection still has to answer.
     owed: Arc<dyn Owed>,
     /// When the client last sent something.
@@ -345,6 +347,7 @@ impl<T> SniffIo<T> {
             clock,
             leave: Leave::NotYet,
             client_ended: false,
+            wrote: false,
             owed,
             heard: Instant::now(),
             tail: [0; 4],
@@ -483,7 +486,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for SniffIo<T> {
             if came.is_empty() {
                 let is_half_closed = this.is_half_closed();
                 this.client_ended = true;
-                // hyper takes the end for a client that has gone; the answer wakes it.
+                // hyper takes the end for a client that has gone; `poll_flush` wakes it after the answer.
                 return if is_half_closed { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             this.hear(came);
@@ -503,7 +506,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for SniffIo<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SniffIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.wrote = true;
+        Pin::new(&mut this.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -511,7 +516,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SniffIo<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        this.wrote = true;
+        Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -519,7 +526,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SniffIo<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        // After the answer hyper must look again: a client that had closed its side is owed nothing more.
+        if mem::take(&mut this.wrote) && this.client_ended {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
