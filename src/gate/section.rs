@@ -8,28 +8,30 @@ use super::passage::Passage;
 use super::refusal;
 use super::restore::Writer;
 use super::{After, Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn};
-use crate::admission::{
-    self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Unnamed, Verdict,
-};
+use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, Scope, WireResponse};
 use crate::effect::{
-    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, Ledger, LedgerError, Note, failpoint,
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
 };
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, Boot, Caller, Change, Code, Fingerprint, Goal, Holding, Instance, ItemRecord,
-    Kind, Label, Locator, Login, Rejection, ResourceKey, Snapshot, Status, What,
+    Account, Actor, Attempt, AttemptId, Boot, Caller, Change, Code, Fingerprint, Holding, ItemRecord, Kind, Label,
+    Locator, Login, Rejection, ResourceKey, Snapshot, Status, What,
 };
+use ending::not_applied;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 mod creation;
 mod echo;
+mod ending;
 pub(super) mod notes;
 mod once;
 mod reading;
 mod reopening;
 pub(super) mod terms;
+
+pub(super) use ending::{first_allowed, outcome_code};
 
 pub(super) struct Section {
     gate: Arc<Gate>,
@@ -330,17 +332,6 @@ impl Section {
             self.is_named(&caller)?;
         }
         Ok(caller)
-    }
-
-    fn is_named(&self, caller: &Caller) -> Result<(), Stop> {
-        if self.must_name_itself(caller) { Err(Stop::Refuse(self.nameless(caller))) } else { Ok(()) }
-    }
-
-    fn must_name_itself(&self, caller: &Caller) -> bool {
-        let instance = caller.actor.instance.as_ref();
-        let is_missing = caller.shared && instance.is_none_or(Instance::is_address)
-            || self.rules.unnamed == Unnamed::Refuse && instance.is_none();
-        is_missing && !caller.overrider
     }
 
     fn take_place(&self, caller: &Caller) -> Result<(), Stop> {
@@ -900,39 +891,4 @@ fn is_left_by_token(held: &Holding, caller: &Caller, seen: &Snapshot) -> bool {
 /// Whether the holder is recorded by the caller's credential alone, while the caller now has a name.
 fn is_nameless_self(holder: &Actor, caller: &Caller) -> bool {
     caller.actor.account.login().is_some() && holder.account == Account::Opaque(caller.credential.clone())
-}
-
-/// Carries out the first of these that the record allows, however long the ledger is away.
-pub(super) async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
-    for command in alternatives {
-        loop {
-            match ledger.commit(vec![command.clone()], Durability::Awaited).await {
-                Ok(_) => return,
-                Err(LedgerError::Refused(_)) => break,
-                Err(LedgerError::Unavailable(_)) => tokio::time::sleep(SETTLE_AGAIN).await,
-            }
-        }
-    }
-}
-
-/// What is told of a write that was sent; `status` is the tracker's, where there was a whole answer.
-pub(super) fn outcome_code(outcome: &Outcome, status: Option<u16>) -> Option<Code> {
-    match outcome {
-        Outcome::Committed { .. } => None,
-        Outcome::Refused { .. } => status.filter(|status| (200..300).contains(status)).map(|_| Code::NotApplied),
-        Outcome::Partial { holds: true, .. } => Some(Code::Partial),
-        Outcome::Partial { holds: false, .. } => Some(Code::Contested),
-        Outcome::Doubt => Some(Code::OutcomeUnknown),
-    }
-}
-
-fn not_applied(locator: &Locator, status: u16, goal: &Goal, outcome: &Outcome) -> Box<Rejection> {
-    let fields = if goal.assignees.is_some() { "assignees" } else { "the guarded fields" };
-    let message = format!(
-        "the tracker answered {status} and left {fields} of {locator} as they were: the account may lack write access, \
-         or the name is not assignable"
-    );
-    let mut rejection = refusal::plain(Code::NotApplied, locator, message);
-    rejection.observed = outcome.shown().cloned();
-    rejection
 }

@@ -4,11 +4,11 @@
 //! leave no doubt behind. What is left of the request touches nothing guarded and goes on like all that passes.
 
 use super::{Fresh, Section, Stop};
-use crate::admission::{self, StateTag};
+use crate::admission::{self, StateTag, Unnamed};
 use crate::dialect::{Address, WireRequest};
 use crate::effect::Decision;
 use crate::gate::{After, Answered, Reply, Turn};
-use crate::model::{Caller, Change, ItemRecord, ResourceKey, Snapshot};
+use crate::model::{Caller, Change, Instance, ItemRecord, ResourceKey, Snapshot};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -66,6 +66,17 @@ impl Section {
             let _ = self.echoed.set(format!("left out, since the item shows it so: {fields}"));
         }
         left
+    }
+
+    pub(super) fn is_named(&self, caller: &Caller) -> Result<(), Stop> {
+        if self.must_name_itself(caller) { Err(Stop::Refuse(self.nameless(caller))) } else { Ok(()) }
+    }
+
+    fn must_name_itself(&self, caller: &Caller) -> bool {
+        let instance = caller.actor.instance.as_ref();
+        let is_missing = caller.shared && instance.is_none_or(Instance::is_address)
+            || self.rules.unnamed == Unnamed::Refuse && instance.is_none();
+        is_missing && !caller.overrider
     }
 
     fn repeats_what_shows(&self, key: &ResourceKey, read: &Fresh, waited: Duration) -> Reply {
