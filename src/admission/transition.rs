@@ -111,6 +111,11 @@ pub enum Outcome {
         /// What the read-back showed.
         shown: Shown,
     },
+    /// The tracker gave up in the midst of this write: whom it was to unassign is gone, whom it was to assign is not there.
+    Halfway {
+        /// What the read-back showed.
+        shown: Shown,
+    },
     /// Something else was seen.
     Partial {
         /// The assignee reached its target; another field did not.
@@ -310,6 +315,10 @@ fn settle(
             mask(record, &attempt, stamp);
             done.close(attempt, AttemptState::Refused, Some(shown), stamp);
         }
+        Outcome::Halfway { shown } => {
+            let attempt = halfway(record, attempt, shown, stamp);
+            done.close(attempt, AttemptState::Partial, Some(shown), stamp);
+        }
         Outcome::Partial { holds, shown } => {
             partial(record, &attempt, *holds, shown, stamp);
             done.close(attempt, AttemptState::Partial, Some(shown), stamp);
@@ -328,6 +337,18 @@ fn partial(record: &mut ItemRecord, attempt: &Attempt, holds: bool, shown: &Show
     let kept = record.holding.as_ref().filter(|held| Ownership::Becomes(held.actor.clone()) == attempt.ownership);
     let shown = kept.map_or_else(|| shown.clone(), |held| held.shown.clone());
     own(record, attempt, &shown, stamp);
+}
+
+/// What a write of the gate's own has made of the item is nobody else's doing: a holder that it has unassigned holds no more,
+/// and the item is free.
+fn halfway(record: &mut ItemRecord, attempt: Attempt, shown: &Shown, stamp: &Stamp) -> Attempt {
+    let is_assigned = |held: &Holding| held.actor.account.login().is_some_and(|login| shown.assignees.contains(login));
+    let goes_on = record.holding.as_ref().is_none_or(is_assigned);
+    let ownership = if goes_on { Ownership::Keep } else { Ownership::Ends };
+    let attempt = Attempt { ownership, ..attempt };
+    own(record, &attempt, shown, stamp);
+    record.contested &= record.holding.is_some();
+    attempt
 }
 
 fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut Applied) {
@@ -632,7 +653,10 @@ impl Outcome {
     /// What the read-back showed, where there was one.
     pub fn shown(&self) -> Option<&Shown> {
         match self {
-            Self::Committed { shown, .. } | Self::Refused { shown } | Self::Partial { shown, .. } => Some(shown),
+            Self::Committed { shown, .. }
+            | Self::Refused { shown }
+            | Self::Halfway { shown }
+            | Self::Partial { shown, .. } => Some(shown),
             Self::Doubt => None,
         }
     }

@@ -66,8 +66,23 @@ pub fn judge(
         }
         Reach::AssigneesOnly => Outcome::Partial { holds: true, shown },
         Reach::Full | Reach::Missed if plan.goal.same_on_named_fields(before, after) => Outcome::Refused { shown },
+        Reach::Full | Reach::Missed if status >= 400 && is_half_done(&plan.goal, before, after) => {
+            Outcome::Halfway { shown }
+        }
         Reach::Full | Reach::Missed => Outcome::Partial { holds: false, shown },
     }
+}
+
+/// Whether the write itself can have left this: some of those whom it unassigns are gone, nobody is there whom it does not
+/// assign, and what a tracker writes after the assignees is as it was.
+fn is_half_done(goal: &Goal, before: &Snapshot, after: &Snapshot) -> bool {
+    let Some(wanted) = &goal.assignees else { return false };
+    let mut gone = before.assignees.difference(&after.assignees).peekable();
+    let rest = Goal { assignees: None, ..goal.clone() };
+    gone.peek().is_some()
+        && gone.all(|login| !wanted.contains(login))
+        && after.assignees.difference(&before.assignees).all(|login| wanted.contains(login))
+        && rest.same_on_named_fields(before, after)
 }
 
 /// Whether one of the labels that a removal could mean is gone, and nothing else changed. A number in a path is a name

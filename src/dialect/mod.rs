@@ -177,6 +177,17 @@ pub enum ReadOutcome {
     Unreadable(String),
 }
 
+/// Whether an account may be assigned: what to ask next, or what the answers so far say.
+#[derive(Clone, Debug)]
+pub enum Assignable {
+    /// This is to be read; its answer is the next one.
+    Ask(WireRequest),
+    /// It may, or may not.
+    Told(bool),
+    /// The tracker does not say.
+    Unknown,
+}
+
 /// What a webhook says, before its signature is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
@@ -243,6 +254,15 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// The read that [`accept`](Dialect::accept) makes its answer from where a read of the item is not what this call
     /// shows.
     fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest>;
+
+    /// Whether this account may be assigned there, from the answers to what was asked for so far, in their order.
+    fn assignable(
+        &self,
+        address: &Address,
+        login: &Login,
+        answers: &[WireResponse],
+        credential: &Credential,
+    ) -> Assignable;
 
     /// Whether only the tracker can answer the request as it would, since its versions answer in different ways.
     fn answers_alone(&self, intent: &Intent, head_headers: &HeaderMap) -> bool;

@@ -8,7 +8,7 @@ use super::passage::Passage;
 use super::refusal;
 use super::restore::Writer;
 use super::{After, Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn};
-use crate::admission::{self, Answer, Noop, Outcome, Permit, Plan, Question, Refused, Rules, StateTag, Step, Verdict};
+use crate::admission::{self, Answer, Noop, Outcome, Permit, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, Scope, WireResponse};
 use crate::effect::{
     Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
@@ -29,9 +29,11 @@ pub(super) mod notes;
 mod once;
 mod reading;
 mod reopening;
+mod sent;
 pub(super) mod terms;
 
 pub(super) use ending::{first_allowed, outcome_code};
+use sent::{Sent, half_done};
 
 pub(super) struct Section {
     gate: Arc<Gate>,
@@ -80,21 +82,6 @@ struct Fresh {
     address: Address,
     response: WireResponse,
     carrier: Option<Carrier>,
-}
-
-/// A write that was sent, and what came of it.
-struct Sent {
-    plan: Plan,
-    outcome: Outcome,
-    /// The tracker's, where there was a whole answer.
-    status: Option<u16>,
-    /// What goes back where it went through: the tracker's answer, or a success in its place.
-    response: Option<WireResponse>,
-    back: Option<Fresh>,
-    /// What a rule that only observes would have said.
-    observed: Option<Code>,
-    /// What is told where the tracker said success and did something else.
-    instead: Option<Box<Rejection>>,
 }
 
 /// What is left to ask for, and what the labels that it names are called.
@@ -276,6 +263,10 @@ impl Section {
                 Ok(reply)
             }
             (Verdict::Admit(permit), observed) => {
+                if let Some(rejection) = self.unassignable(&fresh.address, &fresh.seen, permit.plan(), at.caller).await
+                {
+                    return Ok(self.reject(at, &record, fresh, *rejection).await);
+                }
                 let asked = Asked { change: &change, labels: &labels };
                 self.send(at, fresh, asked, permit, observed).await
             }
@@ -624,7 +615,10 @@ impl Section {
         let status = response.as_ref().map(|response| response.status.as_u16());
         let refused = matches!(outcome, Outcome::Refused { .. });
         let claimed = permit.plan().kind == Kind::Claim && matches!(outcome, Outcome::Committed { .. });
-        let instead = self.misread(&fresh.address, &fresh.seen, &outcome, response.as_ref()).await;
+        let instead = match half_done(at.caller, &fresh.seen, permit.plan(), &outcome, status) {
+            None => self.misread(&fresh.address, &fresh.seen, &outcome, response.as_ref()).await,
+            told => told,
+        };
         let shown = back.as_ref().map(|back| (&back.address, &back.response));
         let response = self.passed_or_built(&outcome, response, shown).await;
         let sent = Sent { plan: permit.plan().clone(), outcome, status, response, back, observed, instead };
@@ -636,21 +630,6 @@ impl Section {
             self.gate.notice_claim(at.caller, &self.ask.about, at.key, false).await;
         }
         Ok(reply)
-    }
-
-    /// The tracker's answer, or a success built from what shows where it said 5xx and had written.
-    async fn passed_or_built(
-        &self,
-        outcome: &Outcome,
-        response: Option<WireResponse>,
-        shown: Option<(&Address, &WireResponse)>,
-    ) -> Option<WireResponse> {
-        let failed = response.as_ref().is_some_and(|response| response.status.is_server_error());
-        match (outcome, shown) {
-            // Where that cannot be read either, the same request again is told.
-            (Outcome::Committed { .. }, Some((at, read))) if failed => self.success(at, read).await.ok().or(response),
-            _ => response,
-        }
     }
 
     async fn not_sending(&self, at: &Entered<'_>, locator: &Locator, error: LedgerError) -> Ended {
@@ -750,6 +729,15 @@ impl Section {
                 rejection.observed = Some(shown.clone());
                 Answered::Refused(rejection)
             }
+            (Outcome::Halfway { .. }, Some(response)) => match sent.instead {
+                Some(rejection) if rejection.code == Code::Partial => {
+                    // The tracker's own status, with a body that says what has become of the item.
+                    let told = self.gate.ports.dialect.reject(&rejection, at.attempt.as_str());
+                    Answered::Tracker(WireResponse { status: response.status, ..told })
+                }
+                Some(rejection) => Answered::Refused(rejection),
+                None => Answered::Tracker(response),
+            },
             (_, Some(response)) => Answered::Tracker(response),
         };
         Reply { state, ..self.reply(at, decision, code, answer) }
@@ -838,19 +826,6 @@ impl Section {
     fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
         Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
-    }
-}
-
-// === impl Sent ===
-
-impl Sent {
-    fn decision(&self) -> Decision {
-        if self.observed.is_some() { Decision::Observe } else { Decision::Admit }
-    }
-
-    fn code(&self) -> Option<Code> {
-        let instead = self.instead.as_ref().map(|rejection| rejection.code);
-        self.observed.or(instead).or_else(|| outcome_code(&self.outcome, self.status))
     }
 }
 

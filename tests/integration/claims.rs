@@ -6,6 +6,7 @@ mod demo;
 mod drain;
 mod echoes;
 mod flows;
+mod handover;
 mod hangups;
 mod identity;
 mod moves;

@@ -203,7 +203,10 @@ impl Item {
         let own = |holder: &Agent| holder.goes_on_as(&write.agent);
         match (&before.holder, &after.holder) {
             (None, None) => Err("the fence rises, and nobody held it before or holds it now".to_owned()),
-            (Some(holder), None) if !matches!(write.intent, Some(Intent::Release) | None) => {
+            // A tracker that fails half-way through a hand-over has unassigned the one, and not assigned the other.
+            (Some(holder), None)
+                if !matches!(write.intent, Some(Intent::Release) | None) && line.result != Some(Outcome::Partial) =>
+            {
                 Err(format!("the holding of {holder} ends, but it was no release"))
             }
             (_, Some(holder)) if !write.may_make_holder(holder) => {

@@ -4,6 +4,7 @@
 //! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface, `closing` which
 //! issues a text closes. Each cites the section that its facts come from.
 
+mod assignable;
 mod claims;
 mod closing;
 mod credential;
@@ -23,8 +24,8 @@ pub(in crate::dialect) mod web;
 mod webhook;
 
 use super::{
-    Address, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, Listing, ParseError, Parsed, ReadOutcome,
-    Route, Webhook, Whoami, WireRequest, WireResponse, Write,
+    Address, Assignable, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, Listing, ParseError, Parsed,
+    ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
 };
 use crate::model::{Change, Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot};
 use http::HeaderMap;
@@ -77,6 +78,16 @@ impl Dialect for Forgejo {
 
     fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest> {
         emit::represent(intent, credential)
+    }
+
+    fn assignable(
+        &self,
+        address: &Address,
+        login: &Login,
+        answers: &[WireResponse],
+        credential: &Credential,
+    ) -> Assignable {
+        assignable::next(address, login, answers, credential)
     }
 
     fn answers_alone(&self, intent: &Intent, head_headers: &HeaderMap) -> bool {

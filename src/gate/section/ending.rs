@@ -25,6 +25,7 @@ pub(in crate::gate) fn outcome_code(outcome: &Outcome, status: Option<u16>) -> O
     match outcome {
         Outcome::Committed { .. } => None,
         Outcome::Refused { .. } => status.filter(|status| (200..300).contains(status)).map(|_| Code::NotApplied),
+        Outcome::Halfway { .. } => Some(Code::NotHolder),
         Outcome::Partial { holds: true, .. } => Some(Code::Partial),
         Outcome::Partial { holds: false, .. } => Some(Code::Contested),
         Outcome::Doubt => Some(Code::OutcomeUnknown),

@@ -4,9 +4,9 @@
 use super::super::lanes::KEPT;
 use super::super::{Turn, Verify, refusal};
 use super::{Entered, Fresh, Section, Stop};
-use crate::admission::{Answer, Outcome};
-use crate::dialect::{Address, ReadOutcome, WireResponse};
-use crate::model::{Caller, Code, Rejection, ResourceKey, Snapshot};
+use crate::admission::{Answer, Mode, Outcome, Plan};
+use crate::dialect::{Address, Assignable, ReadOutcome, WireResponse};
+use crate::model::{Caller, Code, Login, Rejection, ResourceKey, Snapshot};
 
 impl Section {
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
@@ -82,6 +82,59 @@ impl Section {
             200 => Ok(dialect.accept(&intent, &response)),
             401 | 403 | 404 | 429 => Err(self.tracker_denies(response)),
             status => Err(unreadable(&format!("the tracker answered {status}"))),
+        }
+    }
+
+    /// The tracker's answer, or a success built from what shows where it said 5xx and had written.
+    pub(super) async fn passed_or_built(
+        &self,
+        outcome: &Outcome,
+        response: Option<WireResponse>,
+        shown: Option<(&Address, &WireResponse)>,
+    ) -> Option<WireResponse> {
+        let failed = response.as_ref().is_some_and(|response| response.status.is_server_error());
+        match (outcome, shown) {
+            // Where that cannot be read either, the same request again is told.
+            (Outcome::Committed { .. }, Some((at, read))) if failed => self.success(at, read).await.ok().or(response),
+            _ => response,
+        }
+    }
+
+    /// Somebody whom the write assigns and the tracker would not: a tracker that finds that out in the midst of a hand-over
+    /// has unassigned the old one by then. What it does not tell is left to it.
+    pub(super) async fn unassignable(
+        &self,
+        address: &Address,
+        seen: &Snapshot,
+        plan: &Plan,
+        caller: &Caller,
+    ) -> Option<Box<Rejection>> {
+        let wanted = plan.goal.assignees.as_ref().filter(|_| self.rules.assignment.mode == Mode::Enforce)?;
+        let own = caller.actor.account.login();
+        for login in wanted.difference(&seen.assignees).filter(|login| Some(*login) != own) {
+            if self.may_be_assigned(address, login).await == Some(false) {
+                let locator = &seen.locator;
+                let message = format!(
+                    "{locator}: {login} may not be assigned there: {} is private, and the tracker names {login} neither among \
+                     those who may be assigned nor as a collaborator; nothing was sent, and nothing has changed",
+                    locator.project
+                );
+                return Some(refusal::plain(Code::NotApplied, locator, message));
+            }
+        }
+        None
+    }
+
+    /// What the tracker says to it; `None` where it says nothing.
+    async fn may_be_assigned(&self, address: &Address, login: &Login) -> Option<bool> {
+        let (dialect, credential) = (&self.gate.ports.dialect, &self.ask.credential);
+        let mut answers = Vec::new();
+        loop {
+            match dialect.assignable(address, login, &answers, credential) {
+                Assignable::Ask(request) => answers.push(self.gate.ports.upstream.read(request).await.ok()?.0),
+                Assignable::Told(may) => return Some(may),
+                Assignable::Unknown => return None,
+            }
         }
     }
 
