@@ -310,6 +310,12 @@ impl Workflow {
         labels.into_iter().map(|label| Status::new(&label.name)).filter(|name| self.states.contains(name)).collect()
     }
 
+    /// The statuses in which work has ended: nobody works on them, and no move starts from them.
+    pub fn final_states(&self) -> BTreeSet<Status> {
+        let left = |status: &&Status| self.moves.iter().any(|rule| rule.from.contains(*status) && rule.to != **status);
+        self.states.iter().filter(|status| !self.working.contains(*status) && !left(status)).cloned().collect()
+    }
+
     /// What the ledger remembers of a read.
     pub fn shown(&self, read: &Snapshot) -> Shown {
         Shown { assignees: read.assignees.clone(), statuses: self.statuses(&read.labels), state: read.state }

@@ -3,12 +3,15 @@
 //! What it prints is what an operator wants to know before a start: what is guarded, by which rules, and which of the
 //! settings are not the built-in ones.
 
+mod online;
+
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
+use self::online::Look;
 use super::{ConfigArgs, output, refuse, warn};
 use crate::config::{
     self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton,
@@ -24,6 +27,10 @@ pub struct CheckArgs {
     /// Print every key with its value, and where it was set, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Ask the tracker, too: its version and public URL, the service token and what it sees, accounts and labels; and
+    /// whether the state directory can be written. Exits 1 if something is wrong
+    #[arg(long)]
+    pub online: bool,
 }
 
 /// Prints the rules, or what is wrong with them.
@@ -33,12 +40,26 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         Err(errors) => return Ok(refuse(&errors)),
     };
     warn(&loaded.warnings);
+    let looks = if args.online {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Some(runtime.block_on(online::look(&loaded.config))?)
+    } else {
+        None
+    };
     if args.json {
-        output::print_line(format_args!("{:#}", as_json(&loaded)?))?;
+        let mut shown = as_json(&loaded)?;
+        if let Some(looks) = &looks {
+            shown["online"] = looks.iter().map(Look::to_json).collect();
+        }
+        output::print_line(format_args!("{shown:#}"))?;
     } else {
         output::print(as_text(&loaded)?)?;
+        if let Some(looks) = &looks {
+            let lines: Vec<String> = looks.iter().map(ToString::to_string).collect();
+            output::print_line(format_args!("\nAsked of the tracker and the machine:\n{}", lines.join("\n")))?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if looks.iter().flatten().any(Look::is_bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn as_json(loaded: &Loaded) -> anyhow::Result<serde_json::Value> {
@@ -79,7 +100,9 @@ fn listeners(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "  and on {}://{}{stands}", scheme(more.tls), more.address)?;
     }
     match admin {
-        Some(admin) => writeln!(out, "  admin listener on {admin}: /healthz /readyz /metrics /claims"),
+        Some(admin) => {
+            writeln!(out, "  admin listener on {admin}: /healthz /readyz /metrics /claims /history /mode /singletons")
+        }
         None => writeln!(out, "  no admin listener"),
     }
 }
@@ -150,7 +173,7 @@ fn limits(out: &mut String, rules: &Limits) -> fmt::Result {
         Whose::Agent => "an agent (account and instance)",
         Whose::Account => "an account",
     };
-    let most = |count: usize| if count == 0 { "any number".to_owned() } else { format!("at most {count}") };
+    let most = |count: usize| if count == 0 { "any number of".to_owned() } else { format!("at most {count}") };
     writeln!(out, "\nLimits ({}):", mode(rules.mode))?;
     writeln!(out, "  {whose} may hold {} items at once, {} in one repository", most(all), most(here))
 }

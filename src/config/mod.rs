@@ -23,9 +23,9 @@ pub use files::read_secret;
 pub use layers::environment_names;
 pub use once::{Once, OnceAnswer, OnceWhat};
 pub use sections::{
-    Action, Assignment, Audit, By, Config, Editors, Forwarded, Identity, InstanceSource, Ledger, LedgerUrl, Limits,
-    Listener, Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Unnamed, Upstream,
-    Verify, Web, WebMode, Whose, Workflow,
+    Action, Assignment, Audit, By, Config, Editors, Forwarded, Identity, InstanceSource, JOBS, Ledger, LedgerUrl,
+    Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Unnamed,
+    Upstream, Verify, Web, WebMode, Whose, Workflow,
 };
 pub use source::{ConfigErrors, Place, Problem};
 pub use values::{parse_duration, parse_size, show_duration, show_size};

@@ -246,7 +246,7 @@ impl Identity {
 }
 
 /// The accounts under which trackers run the jobs of their CI.
-const JOBS: [&str; 3] = ["forgejo-actions", "gitea-actions", "github-actions[bot]"];
+pub const JOBS: [&str; 3] = ["forgejo-actions", "gitea-actions", "github-actions[bot]"];
 
 /// `[assignment]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

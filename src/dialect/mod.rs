@@ -202,7 +202,7 @@ pub struct Webhook {
 /// A list that the tracker answers page by page.
 #[derive(Clone, Copy, Debug)]
 pub enum Listing<'a> {
-    /// Every repository that the credential sees and that can be written to.
+    /// Every repository that the credential sees.
     Repositories,
     /// All issues and pull requests of a repository, open or closed.
     AllItems(&'a Project),
@@ -214,6 +214,19 @@ pub enum Listing<'a> {
     Labels(&'a Project),
     /// The labels that it shares with others of its owner; the tracker may know of none by saying 404.
     SharedLabels(&'a Project),
+}
+
+/// A repository in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedProject {
+    /// Which.
+    pub project: Project,
+    /// Nobody can write to it.
+    pub archived: bool,
+    /// It has issues; one without may still have pull requests.
+    pub issues: bool,
+    /// Whether the credential's account may write to it, where the tracker says so.
+    pub writable: Option<bool>,
 }
 
 /// One tracker's wire.
@@ -299,7 +312,7 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest;
 
     /// What a page of repositories showed; `None` where it cannot be used.
-    fn repositories(&self, response: &WireResponse) -> Option<Vec<Project>>;
+    fn repositories(&self, response: &WireResponse) -> Option<Vec<ListedProject>>;
 
     /// What a page of items showed; `None` where it cannot be used.
     fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>>;
@@ -340,6 +353,9 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
 
     /// Its answer.
     fn version(&self, response: &WireResponse) -> Option<String>;
+
+    /// Asks whether there is an account of this name.
+    fn ask_account(&self, login: &str, credential: &Credential) -> WireRequest;
 
     /// Asks for anything that has a link of the tracker's to itself in it.
     fn ask_link(&self, credential: &Credential) -> WireRequest;

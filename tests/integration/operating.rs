@@ -23,7 +23,8 @@ struct Said {
 impl Said {
     #[track_caller]
     fn json(&self) -> Value {
-        assert_eq!(self.code, Some(0), "{}", self.err);
+        // 3: a scan found something.
+        assert!(matches!(self.code, Some(0 | 3)), "{:?}: {}", self.code, self.err);
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 }
@@ -120,11 +121,69 @@ async fn a_scan_lists_what_a_gate_would_meet() {
     assert!(forge.requests().iter().all(|request| request.method == "GET"), "it changes nothing");
 
     let said = claimgate(&["scan", "--config", &config, "--rate", "1000", "--repo", "acme/bare"], "").await;
-    assert_eq!(said.code, Some(0), "findings are no failure");
+    assert_eq!(said.code, Some(3), "findings are no success");
     let missing = "it has no label backlog, blocked, done, in-progress, todo";
     let line = said.out.lines().find(|line| line.starts_with("missing_label")).unwrap_or_default();
     assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), format!("missing_label acme/bare {missing}"));
-    assert!(said.out.ends_with("1 findings in 0 items of 1 repositories\n"), "{}", said.out);
+    assert!(said.out.starts_with("1 finding in 0 items of 1 repository: missing_label 1\n"), "{}", said.out);
+    for (more, code) in [("never", 0), ("findings", 3), ("incomplete", 3)] {
+        let arguments = ["scan", "--config", &config, "--rate", "1000", "--repo", "acme/bare", "--fail-on", more];
+        assert_eq!(claimgate(&arguments, "").await.code, Some(code), "{more}");
+    }
+}
+
+/// What a person would see at a glance: labels that are nearly right, a status that two labels are, work that is done and
+/// open; and nothing of a repository that nobody can write to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_reads_as_a_person_does() {
+    let forge = e2e::forge(&["ann"]).await;
+    forge.add_label(REPO, "Done");
+    let done = forge.add_issue(REPO, "finished", &["done"], &[]).number;
+    forge.add_repo("acme", "near");
+    for label in ["In Progress", "status/todo", "Blokced", "backlog", "done"] {
+        forge.add_label("acme/near", label);
+    }
+    forge.add_repo("acme", "old");
+    let mut owner =
+        e2e::Client::new(forge.base_url().trim_start_matches("http://").parse().expect("an address"), "acme");
+    let archived = owner.call(Method::PATCH, "/api/v1/repos/acme/old", Some(json!({ "archived": true }))).await;
+    assert_eq!(archived.status, 200, "{archived:?}");
+    let (_keep, config) = configured(&forge, "");
+    let said = claimgate(&["scan", "--config", &config, "--json", "--rate", "1000"], "").await;
+    let scan = said.json();
+    let wanted =
+        [format!("done_open {}", item(done)), format!("label_twice {REPO}"), "missing_label acme/near".to_owned()];
+    assert_eq!(found(&scan), wanted, "{scan:#}");
+    let details = scan["findings"][2]["detail"].as_str().unwrap_or_default();
+    let near = "it has no label blocked (did you mean `Blokced`?), in-progress (did you mean `In Progress`?), todo (did \
+                you mean `status/todo`?)";
+    assert_eq!(details, near);
+    assert_eq!(scan["skipped"], json!(["acme/old: it is archived"]));
+    let out = claimgate(&["scan", "--config", &config, "--rate", "1000"], "").await.out;
+    assert!(
+        out.starts_with("3 findings in 1 item of 2 repositories: done_open 1, label_twice 1, missing_label 1\n"),
+        "{out}"
+    );
+    assert!(out.contains("\nleft out: acme/old: it is archived\n"), "{out}");
+}
+
+/// Labels that the token may not see are no missing ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_says_what_it_could_not_read() {
+    let forge = e2e::forge(&[]).await;
+    forge.add_repo("acme", "bare");
+    // As for a token without read:organization.
+    for _ in 0..4 {
+        forge.script(Fault::ErrorBeforeWrite(403), Matcher::new("GET", "/orgs/acme/labels"));
+    }
+    let (_keep, config) = configured(&forge, "");
+    let arguments = ["scan", "--config", &config, "--json", "--rate", "1000"];
+    let said = claimgate(&arguments, "").await;
+    assert_eq!(found(&said.json()), [""; 0], "{}", said.out);
+    assert_eq!(said.code, Some(0));
+    assert!(said.err.contains("read:organization") && said.err.contains("the labels of acme"), "{}", said.err);
+    let said = claimgate(&[&arguments[..], &["--fail-on", "incomplete"]].concat(), "").await;
+    assert_eq!(said.code, Some(3), "{}", said.err);
 }
 
 /// Beside a running gate: what the ledger knows is no finding, and what contradicts it is one.

@@ -328,3 +328,52 @@ async fn an_audit_file_that_was_moved_is_begun_anew() {
     let (code, said) = claimgate(&["audit", "verify", &both[0], &both[1]]).await;
     assert_eq!(code, Some(0), "{said}");
 }
+
+/// What is wrong between gate and tracker is found before the start, by one command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_asks_the_tracker() {
+    let forge = e2e::forge(&["ann"]).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (token, config) = (dir.path().join("token"), dir.path().join("gate.toml"));
+    let check = async |secret: &str, more: &str, public: &str| {
+        e2e::write_private(&token, secret);
+        let (url, state) = (forge.base_url(), dir.path().join("state"));
+        let text = format!(
+            "[server]\nstate_dir = {state:?}\n[upstream]\nurl = {url:?}\npublic_url = {public:?}\n\
+             service_token_file = {token:?}\n{more}"
+        );
+        std::fs::write(&config, text).expect("ours");
+        claimgate(&["check", "--online", "--config", config.to_str().expect("UTF-8")]).await
+    };
+    let (acme, base) = (e2e::token("acme"), forge.base_url());
+    let (code, said) = check(&acme, "[assignment]\noverriders = [\"ann\"]\n", &base).await;
+    assert_eq!(code, Some(0), "{said}");
+    for words in [
+        "ok       the state directory",
+        "is forgejo 1.",
+        "ok       the tracker's links lead to upstream.public_url",
+        "ok       the service token is acme's",
+        "ok       assignment.overriders: there is an account ann",
+        "ok       1 repository can be seen",
+        "ok       the labels that are statuses exist",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let (code, said) = check("wrong", "[identity]\nshared_accounts = [\"nobody\"]\n", "https://forge.example").await;
+    assert_eq!(code, Some(1), "{said}");
+    for words in ["failed   the tracker's links lead to", "failed   the tracker does not know the service token"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let (_, said) = check(&acme, "[identity]\nshared_accounts = [\"nobody\"]\n", &base).await;
+    assert!(said.contains("failed   identity.shared_accounts: there is no account nobody"), "{said}");
+    forge.add_repo("acme", "bare");
+    let (code, said) = check(&acme, "", &base).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("warning  labels that are statuses are missing: acme/bare (backlog, "), "{said}");
+    assert!(forge.requests().iter().all(|request| request.method == "GET"), "it changes nothing");
+    let state = dir.path().join("state");
+    std::fs::write(&state, "").expect("a file in the directory's place");
+    let (code, said) = check(&acme, "", &base).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("failed   the state directory"), "{said}");
+}

@@ -38,6 +38,8 @@ enum Kind {
     SharedAccount,
     HeldOtherwise,
     InDoubt,
+    DoneOpen,
+    LabelTwice,
     MissingLabel,
 }
 
@@ -48,7 +50,12 @@ impl Judge<'_> {
     pub(super) fn item(&self, seen: &Snapshot) -> Vec<Finding> {
         let shown = self.rules.workflow.shown(seen);
         let record = self.record(&seen.key);
-        let held = record.and_then(|record| record.holding.as_ref()).is_some_and(|held| !held.parked);
+        let holding = record.and_then(|record| record.holding.as_ref());
+        let held = holding.is_some_and(|held| !held.parked);
+        // The ledger knows which agent of a shared account it is.
+        let named = holding.is_some_and(|held| held.actor.instance.is_some());
+        let done = self.rules.workflow.final_states();
+        let is_done = shown.statuses.iter().any(|status| done.contains(status));
         let open = shown.state == OpenState::Open;
         let is_working = shown.statuses.iter().any(|status| self.rules.workflow.working.contains(status));
         let (assignees, statuses) = (names(shown.assignees.iter().map(Login::as_str)), status_names(&shown));
@@ -66,9 +73,10 @@ impl Judge<'_> {
                 format!("assigned to {assignees}, and its status is {statuses}"),
             ),
             (open && shown.statuses.len() > 1, Kind::SeveralStatuses, format!("it carries {statuses}")),
+            (open && is_done, Kind::DoneOpen, format!("it carries {statuses}, and it is open")),
             (!open && is_working, Kind::ClosedWorking, format!("closed, and it still carries {statuses}")),
             (
-                open && shown.assignees.iter().any(|login| self.shared.contains(login)),
+                open && !named && shown.assignees.iter().any(|login| self.shared.contains(login)),
                 Kind::SharedAccount,
                 format!("assigned to {assignees}: which agent that is, nobody can tell"),
             ),
@@ -108,13 +116,22 @@ impl Judge<'_> {
         gone.map(finding).collect()
     }
 
-    /// About the labels that a repository has.
-    pub(super) fn labels(&self, project: &Project, labels: &[Label]) -> Option<Finding> {
-        let there: BTreeSet<Status> = labels.iter().map(|label| Status::new(&label.name)).collect();
-        let missing: Vec<&str> = self.rules.workflow.states.difference(&there).map(Status::as_str).collect();
-        let detail = format!("it has no label {}", missing.join(", "));
-        let resource = project.to_string();
-        (!missing.is_empty()).then_some(Finding { kind: Kind::MissingLabel, resource, number: 0, detail, shown: None })
+    /// About the labels that a repository has. Where they are not all known, none is missing for certain.
+    pub(super) fn labels(&self, project: &Project, labels: &[Label], all: bool) -> Vec<Finding> {
+        let there: Vec<Status> = labels.iter().map(|label| Status::new(&label.name)).collect();
+        let finding = |kind, detail| Finding { kind, resource: project.to_string(), number: 0, detail, shown: None };
+        let missing = self.rules.workflow.states.iter().filter(|state| !there.contains(state));
+        let missing: Vec<String> = missing.map(|state| with_guess(state, labels)).collect();
+        let missing = (all && !missing.is_empty())
+            .then(|| finding(Kind::MissingLabel, format!("it has no label {}", missing.join(", "))));
+        let twice =
+            self.rules.workflow.states.iter().filter(|state| there.iter().filter(|one| one == state).count() > 1);
+        let twice = twice.map(|state| {
+            let names =
+                names(labels.iter().map(|label| label.name.as_str()).filter(|name| Status::new(name) == *state));
+            finding(Kind::LabelTwice, format!("several labels are the status {}: {names}", state.as_str()))
+        });
+        missing.into_iter().chain(twice).collect()
     }
 
     /// Those of these labels that stand for work.
@@ -126,6 +143,22 @@ impl Judge<'_> {
     fn record(&self, key: &ResourceKey) -> Option<&ItemRecord> {
         self.held.iter().find(|record| record.key == *key)
     }
+}
+
+/// A label that is missing, with one that is probably meant to be it.
+fn with_guess(state: &Status, labels: &[Label]) -> String {
+    let letters = |name: &str| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    let wanted = letters(state.as_str());
+    let near = labels.iter().find(|label| {
+        let name = letters(&label.name);
+        // A scope before it, as in `status/todo`, is another name for it.
+        let last = letters(label.name.rsplit('/').next().unwrap_or_default());
+        name == wanted || last == wanted || (wanted.len() > 4 && strsim::damerau_levenshtein(&name, &wanted) == 1)
+    });
+    near.map_or_else(
+        || state.as_str().to_owned(),
+        |label| format!("{} (did you mean `{}`?)", state.as_str(), label.name),
+    )
 }
 
 fn status_names(shown: &Shown) -> String {
@@ -153,6 +186,10 @@ impl Finding {
         (self.kind as u8, project, self.number)
     }
 
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
             "kind": self.kind.as_str(),
@@ -174,6 +211,8 @@ impl Kind {
             Self::SharedAccount => "shared_account",
             Self::HeldOtherwise => "held_otherwise",
             Self::InDoubt => "in_doubt",
+            Self::DoneOpen => "done_open",
+            Self::LabelTwice => "label_twice",
             Self::MissingLabel => "missing_label",
         }
     }

@@ -3,21 +3,21 @@
 //! It reads and changes nothing, neither in the tracker nor in the ledger, and may run beside a gate.
 
 mod findings;
-mod tracker;
+pub(super) mod tracker;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::findings::{Finding, Judge};
 use self::tracker::{Listed, Tracker};
-use super::table::{Column, plain, render};
+use super::table::{Column, counted, plain, render};
 use super::{ConfigArgs, compose, output};
 use crate::clock::SystemClock;
 use crate::config::{Config, Loaded};
-use crate::dialect::Credential;
+use crate::dialect::{Credential, ListedProject};
 use crate::effect::Clock as _;
 use crate::ledger::LedgerFile;
 use crate::model::{Label, Login, Project};
@@ -37,6 +37,20 @@ pub struct ScanArgs {
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
+    /// When to exit with code 3: if something was found, if not all could be read besides, or never
+    #[arg(long, value_name = "WHAT", default_value = "findings")]
+    pub fail_on: FailOn,
+}
+
+/// What makes the exit code 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A finding
+    Findings,
+    /// A finding, or something that could not be looked through
+    Incomplete,
+    /// Nothing
+    Never,
 }
 
 /// What was looked through, and what was found.
@@ -45,13 +59,18 @@ struct Scan {
     repositories: Vec<String>,
     /// Those that could not be looked through, or not to their end, and why.
     incomplete: Vec<String>,
+    /// Those that were left out, and why.
+    skipped: Vec<String>,
     items: usize,
     findings: Vec<Finding>,
 }
 
 const COLUMNS: [Column; 3] = [("FINDING", &["/kind"]), ("WHERE", &["/resource"]), ("WHAT", &["/detail"])];
 
-/// Prints a table, or JSON. What was found is no failure.
+/// The exit code of a scan that found what it was to fail on.
+const FOUND: u8 = 3;
+
+/// Prints a table, or JSON.
 pub fn run(args: &ScanArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let scan = runtime.block_on(scan(args, &loaded.config))?;
@@ -60,7 +79,13 @@ pub fn run(args: &ScanArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     }
     let shown = if args.json { format!("{:#}\n", scan.to_json()) } else { scan.as_text() };
     output::print(shown)?;
-    Ok(ExitCode::SUCCESS)
+    let (found, incomplete) = (!scan.findings.is_empty(), !scan.incomplete.is_empty());
+    let fails = match args.fail_on {
+        FailOn::Findings => found,
+        FailOn::Incomplete => found || incomplete,
+        FailOn::Never => false,
+    };
+    Ok(if fails { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
 }
 
 async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
@@ -80,10 +105,19 @@ async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
         Judge { rules: &rules, shared: &shared, held: held.unwrap_or_default(), now: SystemClock::start().now() };
     let named = !args.repos.is_empty();
     let mut scan = Scan::default();
-    let repositories = if named { args.repos.clone() } else { tracker.repositories(&mut scan.incomplete).await? };
-    for project in &repositories {
-        match look_at(&mut tracker, &judge, project, &mut scan).await? {
-            Listed::All(()) => scan.repositories.push(project.to_string()),
+    let listed = if named {
+        args.repos.iter().map(as_named).collect()
+    } else {
+        tracker.repositories(&mut scan.incomplete).await?
+    };
+    for ListedProject { project, archived, issues, .. } in &listed {
+        if *archived {
+            scan.skipped.push(format!("{project}: it is archived"));
+            continue;
+        }
+        match look_at(&mut tracker, &judge, project, *issues, &mut scan).await? {
+            Listed::All(()) | Listed::Partly(()) => scan.repositories.push(project.to_string()),
+            Listed::Denied(404) if !*issues => scan.skipped.push(format!("{project}: it has no issues")),
             Listed::Denied(status) if named => anyhow::bail!("the tracker answered {status} for {project}"),
             Listed::Denied(status) => scan.incomplete.push(format!("{project}: the tracker answered {status}")),
         }
@@ -96,22 +130,32 @@ async fn look_at(
     tracker: &mut Tracker,
     judge: &Judge<'_>,
     project: &Project,
+    issues: bool,
     scan: &mut Scan,
 ) -> anyhow::Result<Listed<()>> {
-    let labels: Vec<Label> = match tracker.labels(project, &mut scan.incomplete).await? {
-        Listed::All(labels) => labels,
+    let (labels, all): (Vec<Label>, bool) = match tracker.labels(project, &mut scan.incomplete).await? {
+        Listed::All(labels) => (labels, true),
+        Listed::Partly(labels) => (labels, false),
         Listed::Denied(status) => return Ok(Listed::Denied(status)),
     };
     let open = match tracker.open_items(project, &mut scan.incomplete).await? {
-        Listed::All(items) => items,
+        Listed::All(items) | Listed::Partly(items) => items,
         Listed::Denied(status) => return Ok(Listed::Denied(status)),
     };
     let closed = tracker.closed_items(project, &judge.working_labels(&labels), &mut scan.incomplete).await?;
     scan.items += open.len() + closed.len();
-    scan.findings.extend(judge.labels(project, &labels));
+    // Without issues nobody looks for work there.
+    if issues {
+        scan.findings.extend(judge.labels(project, &labels, all));
+    }
     scan.findings.extend(open.iter().chain(&closed).flat_map(|item| judge.item(item)));
     scan.findings.extend(judge.held_elsewhere(project, &open));
     Ok(Listed::All(()))
+}
+
+/// One that was named is looked through, whatever it is.
+fn as_named(project: &Project) -> ListedProject {
+    ListedProject { project: project.clone(), archived: false, issues: true, writable: None }
 }
 
 fn parse_repo(text: &str) -> Result<Project, String> {
@@ -130,6 +174,7 @@ impl Scan {
         json!({
             "repositories": self.repositories,
             "incomplete": self.incomplete,
+            "skipped": self.skipped,
             "items": self.items,
             "findings": self.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
         })
@@ -137,10 +182,30 @@ impl Scan {
 
     fn as_text(&self) -> String {
         let rows: Vec<Value> = self.findings.iter().map(Finding::to_json).collect();
-        let of = format!("{} items of {} repositories", self.items, self.repositories.len());
-        match rows.len() {
-            0 => format!("nothing found in {of}\n"),
-            found => format!("{}\n{found} findings in {of}\n", render(&rows, &COLUMNS)),
+        let (items, repositories) = (self.items as u64, self.repositories.len() as u64);
+        let of = format!("{} of {}", counted(items, "item"), counted(repositories, "repository"));
+        let mut kinds: Vec<(&str, u64)> = Vec::new();
+        for finding in &self.findings {
+            match kinds.iter_mut().find(|(kind, _)| *kind == finding.kind()) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((finding.kind(), 1)),
+            }
         }
+        let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let mut out = match rows.len() as u64 {
+            0 => format!("nothing found in {of}\n"),
+            found => format!("{} in {of}: {}\n", counted(found, "finding"), kinds.join(", ")),
+        };
+        let (skipped, incomplete) = (self.skipped.join("; "), self.incomplete.len() as u64);
+        if !skipped.is_empty() {
+            out.extend(["left out: ", &plain(&skipped), "\n"]);
+        }
+        if incomplete > 0 {
+            out.extend(["incomplete, as the ", &counted(incomplete, "warning"), " above says\n"]);
+        }
+        if !rows.is_empty() {
+            out.extend(["\n", &render(&rows, &COLUMNS)]);
+        }
+        out
     }
 }

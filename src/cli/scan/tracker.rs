@@ -9,13 +9,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::compose;
 use crate::config::Config;
-use crate::dialect::{Credential, Dialect, Listing, Whoami, WireResponse};
+use crate::dialect::{Credential, Dialect, ListedProject, Listing, Whoami, WireRequest, WireResponse};
 use crate::effect::Upstream as _;
 use crate::model::{Label, Project, ResourceKey, Snapshot};
 use crate::upstream::HttpUpstream;
 
 /// The tracker, read with one credential.
-pub(super) struct Tracker {
+pub(crate) struct Tracker {
     dialect: Arc<dyn Dialect>,
     url: String,
     upstream: HttpUpstream,
@@ -24,8 +24,10 @@ pub(super) struct Tracker {
 }
 
 /// A whole list, or the status by which the tracker denies it.
-pub(super) enum Listed<T> {
+pub(crate) enum Listed<T> {
     All(T),
+    /// What could be read of it.
+    Partly(T),
     Denied(u16),
 }
 
@@ -36,7 +38,7 @@ const MOST_PAGES: usize = 1000;
 
 impl Tracker {
     /// Must be called on the runtime that will read.
-    pub(super) fn new(config: &Config, credential: Credential, rate: u32) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Config, credential: Credential, rate: u32) -> anyhow::Result<Self> {
         let upstream = HttpUpstream::new(&compose::upstream(config)?)?;
         let mut pace = interval(Duration::from_secs(1) / rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -45,7 +47,7 @@ impl Tracker {
     }
 
     /// An unknown token is no error to some trackers: they answer as to a stranger, and much would be missing.
-    pub(super) async fn check_token(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn check_token(&mut self) -> anyhow::Result<()> {
         self.pace.tick().await;
         let answer = self.upstream.read(self.dialect.whoami(&self.credential)).await;
         let (response, _) = answer.with_context(|| format!("the tracker at {} could not be read", self.url))?;
@@ -59,10 +61,10 @@ impl Tracker {
         }
     }
 
-    pub(super) async fn repositories(&mut self, incomplete: &mut Vec<String>) -> anyhow::Result<Vec<Project>> {
+    pub(crate) async fn repositories(&mut self, incomplete: &mut Vec<String>) -> anyhow::Result<Vec<ListedProject>> {
         let read = |dialect: &dyn Dialect, response: &WireResponse| dialect.repositories(response);
-        match self.list(Listing::Repositories, read, Project::clone, incomplete).await? {
-            Listed::All(projects) => Ok(projects),
+        match self.list(Listing::Repositories, read, |listed| listed.project.clone(), incomplete).await? {
+            Listed::All(projects) | Listed::Partly(projects) => Ok(projects),
             Listed::Denied(status) => {
                 bail!(
                     "the tracker answered {status} for its repositories: look at upstream.service_token_file, or name one with --repo"
@@ -72,26 +74,33 @@ impl Tracker {
     }
 
     /// The labels that can stand on the repository's items.
-    pub(super) async fn labels(
+    pub(crate) async fn labels(
         &mut self,
         project: &Project,
         incomplete: &mut Vec<String>,
     ) -> anyhow::Result<Listed<Vec<Label>>> {
         let read = |dialect: &dyn Dialect, response: &WireResponse| dialect.labels(response);
         let mut labels = match self.list(Listing::Labels(project), read, |label| label.id, incomplete).await? {
-            Listed::All(labels) => labels,
+            Listed::All(labels) | Listed::Partly(labels) => labels,
             Listed::Denied(status) => return Ok(Listed::Denied(status)),
         };
-        // A person has none to share.
-        if let Listed::All(shared) =
-            self.list(Listing::SharedLabels(project), read, |label| label.id, incomplete).await?
-        {
-            labels.extend(shared);
+        match self.list(Listing::SharedLabels(project), read, |label| label.id, incomplete).await? {
+            Listed::All(shared) | Listed::Partly(shared) => labels.extend(shared),
+            // A person has none to share.
+            Listed::Denied(404) => {}
+            Listed::Denied(status) => {
+                let owner = project.as_str().split('/').next().unwrap_or_default();
+                incomplete.push(format!(
+                    "the labels of {owner} cannot be read (the tracker answered {status}): give the token of \
+                     upstream.service_token_file the scope read:organization; until then nobody can say which labels {project} lacks"
+                ));
+                return Ok(Listed::Partly(labels));
+            }
         }
         Ok(Listed::All(labels))
     }
 
-    pub(super) async fn open_items(
+    pub(crate) async fn open_items(
         &mut self,
         project: &Project,
         incomplete: &mut Vec<String>,
@@ -156,6 +165,20 @@ impl Tracker {
         }
         incomplete.push(format!("{}: only the first {MOST_PAGES} pages were looked through", told(listing)));
         Ok(Listed::All(all))
+    }
+
+    /// One request of the dialect's; `None` where there is no answer.
+    pub(crate) async fn ask(
+        &mut self,
+        of: impl FnOnce(&dyn Dialect, &Credential) -> WireRequest,
+    ) -> Option<WireResponse> {
+        self.pace.tick().await;
+        Some(self.upstream.read(of(&*self.dialect, &self.credential)).await.ok()?.0)
+    }
+
+    /// How the tracker's answers are read.
+    pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
+        Arc::clone(&self.dialect)
     }
 
     async fn page(&mut self, listing: Listing<'_>, page: usize) -> anyhow::Result<WireResponse> {

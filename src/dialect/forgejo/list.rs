@@ -1,7 +1,7 @@
 //! Lists, page by page (manual: forgejo, section 2).
 
 use super::super::target::join;
-use super::super::{Address, Credential, Listing, WireRequest, WireResponse};
+use super::super::{Address, Credential, ListedProject, Listing, WireRequest, WireResponse};
 use super::emit::get;
 use super::read::{lean, lean_object, snapshot};
 use crate::model::{Project, Snapshot};
@@ -11,9 +11,7 @@ use serde_json::{Map, Value};
 /// A read of one page. The tracker may give fewer entries than are asked for.
 pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest {
     let (path, filter): (String, &[(&str, &str)]) = match listing {
-        Listing::Repositories => {
-            (join(&["api", "v1", "repos", "search"]), &[("archived", "false"), ("sort", "id"), ("order", "asc")])
-        }
+        Listing::Repositories => (join(&["api", "v1", "repos", "search"]), &[("sort", "id"), ("order", "asc")]),
         Listing::AllItems(project) => (below(project, "issues"), &[("state", "all")]),
         // Without a type these are issues and pull requests alike.
         Listing::OpenItems(project) => (below(project, "issues"), &[("state", "open")]),
@@ -27,9 +25,18 @@ pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> Wi
 }
 
 /// One page of repositories.
-pub fn repositories(response: &WireResponse) -> Option<Vec<Project>> {
+pub fn repositories(response: &WireResponse) -> Option<Vec<ListedProject>> {
     let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
-    answer.get("data")?.as_array()?.iter().map(|repository| project(repository.get("full_name")?.as_str()?)).collect()
+    let listed = |repository: &Value| {
+        let flag = |name: &str| repository.get(name).and_then(Value::as_bool);
+        Some(ListedProject {
+            project: project(repository.get("full_name")?.as_str()?)?,
+            archived: flag("archived") == Some(true),
+            issues: flag("has_issues") != Some(false),
+            writable: repository.pointer("/permissions/push").and_then(Value::as_bool),
+        })
+    };
+    answer.get("data")?.as_array()?.iter().map(listed).collect()
 }
 
 /// One page of items, each as strictly read as a single one.
@@ -78,7 +85,7 @@ mod tests {
     fn requests() {
         let project = Project::new("O", "r");
         for (listing, target) in [
-            (Listing::Repositories, "/api/v1/repos/search?archived=false&sort=id&order=asc&limit=50&page=2"),
+            (Listing::Repositories, "/api/v1/repos/search?sort=id&order=asc&limit=50&page=2"),
             (Listing::OpenItems(&project), "/api/v1/repos/o/r/issues?state=open&limit=50&page=2"),
             (
                 Listing::ClosedItems(&project, "in progress, now"),
@@ -95,8 +102,15 @@ mod tests {
 
     #[test]
     fn answers() {
-        let found = repositories(&response(200, r#"{"ok":true,"data":[{"full_name":"A/b"},{"full_name":"c/d"}]}"#));
-        assert_eq!(found.unwrap(), [Project::new("a", "b"), Project::new("c", "d")]);
+        let rows = r#"{"ok":true,"data":[{"full_name":"A/b"},
+            {"full_name":"c/d","archived":true,"has_issues":false,"permissions":{"push":false}}]}"#;
+        let (project, archived, issues, writable) = (Project::new("a", "b"), false, true, None);
+        let plain = ListedProject { project, archived, issues, writable };
+        let (project, archived, issues, writable) = (Project::new("c", "d"), true, false, Some(false));
+        assert_eq!(
+            repositories(&response(200, rows)).unwrap(),
+            [plain, ListedProject { project, archived, issues, writable }]
+        );
         assert!(repositories(&response(200, r#"{"ok":true,"data":[{}]}"#)).is_none());
         assert!(repositories(&response(401, r#"{"data":[]}"#)).is_none());
         let issue = r#"{"id":67,"number":7,"state":"open","assignees":null,"labels":[]}"#;

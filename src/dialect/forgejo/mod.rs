@@ -24,8 +24,8 @@ pub(in crate::dialect) mod web;
 mod webhook;
 
 use super::{
-    Address, Assignable, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, Listing, ParseError, Parsed,
-    ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
+    Address, Assignable, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, ListedProject, Listing,
+    ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
 };
 use crate::model::{Change, Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot};
 use http::HeaderMap;
@@ -134,7 +134,7 @@ impl Dialect for Forgejo {
         list::request(listing, page, credential)
     }
 
-    fn repositories(&self, response: &WireResponse) -> Option<Vec<Project>> {
+    fn repositories(&self, response: &WireResponse) -> Option<Vec<ListedProject>> {
         list::repositories(response)
     }
 
@@ -188,6 +188,10 @@ impl Dialect for Forgejo {
 
     fn version(&self, response: &WireResponse) -> Option<String> {
         setup::version(response)
+    }
+
+    fn ask_account(&self, login: &str, credential: &Credential) -> WireRequest {
+        setup::ask_account(login, credential)
     }
 
     fn ask_link(&self, credential: &Credential) -> WireRequest {

@@ -196,17 +196,21 @@ impl<'de> Visitor<'de> for Lean {
 
 /// What is kept of an answer that is not to be handed on.
 const DECIDING: &[&str] = &[
+    "archived",
     "assignee",
     "assignees",
     "data",
     "exclusive",
     "full_name",
+    "has_issues",
     "id",
     "labels",
     "login",
     "name",
     "number",
+    "permissions",
     "pull_request",
+    "push",
     "state",
     "updated_at",
     "user",

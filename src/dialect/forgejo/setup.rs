@@ -1,5 +1,6 @@
 //! What the tracker says of itself: its version, and where its links lead (`ROOT_URL`).
 
+use super::super::target::join;
 use super::super::{Credential, WireRequest, WireResponse};
 use super::emit::get;
 use super::read::json;
@@ -8,6 +9,11 @@ use serde_json::Value;
 /// Needs no credential, but on instances that show strangers nothing.
 pub fn ask_version(credential: &Credential) -> WireRequest {
     get("/api/v1/version".to_owned(), credential)
+}
+
+/// 200: there is one; 404: there is none, or none that may be seen.
+pub fn ask_account(login: &str, credential: &Credential) -> WireRequest {
+    get(join(&["api", "v1", "users", login]), credential)
 }
 
 /// `{"version": "…"}`
