@@ -2,7 +2,8 @@
 //!
 //! The tracker is asked once a credential (single flight, and about a bounded
 //! number at once) and again when it is forgotten. A credential that may not ask (scoped tokens get 403) is an
-//! account of its own, named by its fingerprint. The key of the fingerprint
+//! account of its own, named by its fingerprint; one that is signed anew every few minutes (a JWT), by that of the subject
+//! whom it is for. The key of the fingerprint
 //! lives in the state directory, so that a holding survives a restart; no token
 //! is ever kept, logged or compared.
 
@@ -106,6 +107,12 @@ impl Directory {
         Self { dialect, upstream, metrics, mac, known, last, asking }
     }
 
+    fn print(&self, bytes: &[u8]) -> Fingerprint {
+        let mut mac = self.mac.clone();
+        mac.update(bytes);
+        Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
+    }
+
     async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
         // Whoever sends tokens that nobody knows does not get the tracker to itself.
         let turn = tokio::time::timeout(LONGEST_WAIT, self.asking.acquire()).await;
@@ -119,6 +126,10 @@ impl Directory {
         let account = match self.dialect.account(&response) {
             Whoami::Account(login) => Account::Named(login),
             Whoami::Forbidden => Account::Opaque(print.clone()),
+            // Only now: before the tracker has checked a signature, claims are anybody's.
+            Whoami::OutOfScope => {
+                Account::Opaque(credential.subject().map_or_else(|| print.clone(), |subject| self.print(&subject)))
+            }
             Whoami::Refused => return Err(Failed::Refused(Arc::new(response))),
             Whoami::Unreadable(why) => return Err(Failed::Unreadable(why.into())),
         };
@@ -129,9 +140,7 @@ impl Directory {
 
 impl Identify for Directory {
     fn fingerprint(&self, credential: &Credential) -> Fingerprint {
-        let mut mac = self.mac.clone();
-        mac.update(&credential.material());
-        Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
+        self.print(&credential.material())
     }
 
     fn account<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Account, IdentifyError>> {
@@ -192,4 +201,136 @@ pub fn random_key() -> std::io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Head, Target, WireRequest};
+    use crate::effect::{CallError, Carrier};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use http::{HeaderMap, Method, StatusCode};
+
+    const NO_SCOPE: &str = "token does not have at least one of required scope(s): [read:user]";
+
+    /// A tracker that answers each whoami with this status and message.
+    struct Says(u16, &'static str);
+
+    impl Upstream for Says {
+        fn read(&self, _: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
+            let headers = [("content-type", "application/json")];
+            let headers: HeaderMap =
+                headers.map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).into_iter().collect();
+            let body = serde_json::json!({ "message": self.1 }).to_string().into();
+            let status = StatusCode::from_u16(self.0).unwrap();
+            Box::pin(async move { Ok((WireResponse { status, headers, body }, None)) })
+        }
+
+        fn send<'a>(
+            &'a self,
+            _: WireRequest,
+            _: Option<Carrier>,
+            _: &'a (dyn Fn() -> bool + Send + Sync),
+        ) -> BoxFuture<'a, Result<WireResponse, CallError>> {
+            unreachable!("who somebody is, is read")
+        }
+    }
+
+    fn directory(says: Says) -> Directory {
+        let dialect = crate::dialect::by_name("forgejo").unwrap();
+        let second = Duration::from_secs(1);
+        let limits = DirectoryLimits { lifetime: second, negative_lifetime: second, capacity: 100, concurrency: 4 };
+        Directory::new(dialect, Arc::new(says), Metrics::default(), &vec![7; 32].into(), limits)
+    }
+
+    fn credential(lines: &[(&'static str, &str)]) -> Credential {
+        let headers: HeaderMap = lines.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
+        let target = Target::parse("/api/v1/user");
+        let head = Head { method: &Method::GET, target: &target, headers: &headers };
+        crate::dialect::by_name("forgejo").unwrap().credential(&head, b"").unwrap()
+    }
+
+    fn bearer(claims: &str) -> String {
+        format!("Bearer eyJhbGciOiJSUzI1NiJ9.{}.c2lnbmVk", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    /// Whether these values of `Authorization` are one agent, where the tracker answers so.
+    async fn are_one(says: Says, one: &str, other: &str) -> bool {
+        let directory = directory(says);
+        let account =
+            async |value: &str| directory.account(&credential(&[("authorization", value)])).await.ok().unwrap();
+        account(one).await == account(other).await
+    }
+
+    #[tokio::test]
+    async fn jwts_of_one_subject_are_one_agent() {
+        let first = bearer(r#"{"iss":"i","sub":"s","aud":["a","b"],"jti":"1"}"#);
+        for same in [
+            r#"{"iss":"i","sub":"s","aud":["a","b"],"jti":"2"}"#,
+            r#"{"exp":9,"aud":["b","a"],"sub":"s","iss":"i","x":{"sub":"t"}}"#,
+        ] {
+            assert!(are_one(Says(403, NO_SCOPE), &first, &bearer(same)).await, "{same}");
+        }
+        let [text, list] = [r#"{"iss":"i","sub":"s","aud":"a"}"#, r#"{"iss":"i","sub":"s","aud":["a"]}"#].map(bearer);
+        assert!(are_one(Says(403, NO_SCOPE), &text, &list).await);
+        for other in [
+            r#"{"iss":"j","sub":"s","aud":["a","b"]}"#,
+            r#"{"iss":"i","sub":"t","aud":["a","b"]}"#,
+            r#"{"iss":"i","sub":"s","aud":["a"]}"#,
+            r#"{"iss":"i","sub":"s","aud":"ab"}"#,
+            r#"{"iss":"is","sub":"","aud":["a","b"]}"#,
+        ] {
+            assert!(!are_one(Says(403, NO_SCOPE), &first, &bearer(other)).await, "{other}");
+        }
+    }
+
+    /// What names no subject, or two of them to two readers, is an agent by itself.
+    #[tokio::test]
+    async fn claims_that_can_be_read_in_two_ways_name_nobody() {
+        for claims in [
+            r#"{"iss":"i","sub":"s"}"#,
+            r#"{"iss":"i","sub":"s","aud":[]}"#,
+            r#"{"iss":"i","sub":"s","aud":[1]}"#,
+            r#"{"iss":"i","sub":1,"aud":"a"}"#,
+            r#"{"iss":"","sub":"s","aud":"a"}"#,
+            r#"{"iss":"evil","iss":"i","sub":"s","aud":"a"}"#,
+            r#"{"ISS":"evil","iss":"i","sub":"s","aud":"a"}"#,
+            r#"{"iss":"i","sub":"s","aud":"a","iſs":"evil"}"#,
+            r#"{"iss":"i","sub":"s","\u0073ub":"t","aud":"a"}"#,
+            r#"["iss","sub","aud"]"#,
+            "no JSON",
+        ] {
+            let [one, other] = ["c2lnbmVk", "YW5vdGhlcg"].map(|end| bearer(claims).replace("c2lnbmVk", end));
+            assert!(!are_one(Says(403, NO_SCOPE), &one, &other).await, "{claims}");
+            assert!(are_one(Says(403, NO_SCOPE), &one, &one).await, "{claims}");
+        }
+    }
+
+    /// A tracker that takes an unknown token for a stranger, and lets no stranger in, proves nothing by its 403.
+    #[tokio::test]
+    async fn claims_count_only_where_the_tracker_knows_the_token() {
+        let [one, other] = ["1", "2"].map(|id| bearer(&format!(r#"{{"iss":"i","sub":"s","aud":"a","jti":"{id}"}}"#)));
+        for says in ["Only signed in user is allowed to call APIs.", "Forbidden", ""] {
+            assert!(!are_one(Says(403, says), &one, &other).await, "{says}");
+        }
+        assert!(are_one(Says(403, "token does not have required scope: read:user"), &one, &other).await);
+        let refused = directory(Says(401, "invalid token"));
+        assert!(refused.account(&credential(&[("authorization", &one)])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_acts_as_another_is_no_subject() {
+        let directory = directory(Says(403, NO_SCOPE));
+        let token = bearer(r#"{"iss":"i","sub":"s","aud":"a"}"#);
+        let account = async |lines: &[(&'static str, &str)]| directory.account(&credential(lines)).await.ok().unwrap();
+        let plain = account(&[("authorization", &token)]).await;
+        assert_ne!(plain, account(&[("authorization", &token), ("sudo", "bob")]).await);
+        let Account::Opaque(print) = plain else { panic!("{plain:?}") };
+        assert_ne!(
+            print,
+            directory.fingerprint(&credential(&[("authorization", &token)])),
+            "the token's own is another"
+        );
+    }
 }

@@ -1,10 +1,13 @@
 //! What a request proves about its sender, in the form in which it is sent on.
 
+use super::json;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use serde_json::Value;
 use std::fmt;
 
 /// The credential of one request as headers, wherever the client had put it. Wiped when dropped; never printed.
@@ -50,6 +53,35 @@ impl Credential {
             push_framed(&mut bytes, sudo.to_ascii_lowercase().as_bytes());
         }
         bytes
+    }
+
+    /// Canonical bytes of whom a JWT is for: its issuer, subject and audience, which stay when it is signed anew. None of any
+    /// other credential, of one that acts as somebody else, and of claims that two readers could take differently. They are
+    /// what the sender says, until the tracker has accepted this very token.
+    pub fn subject(&self) -> Option<Vec<u8>> {
+        let [(AUTHORIZATION, value)] = &self.headers[..] else { return None };
+        let Proof::Token(token) = Proof::read(value.expose_secret()) else { return None };
+        if self.sudo.is_some() {
+            return None;
+        }
+        let [issuer, subject, audience] = claims_of(token.expose_secret())?;
+        let text = |claim: &Value| claim.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let (issuer, subject) = (text(&issuer)?, text(&subject)?);
+        let mut audience: Vec<String> = match &audience {
+            Value::Array(all) => all.iter().map(text).collect::<Option<_>>()?,
+            one => vec![text(one)?],
+        };
+        audience.sort_unstable();
+        audience.dedup();
+        if audience.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        // No name of a header, with which the material of a credential begins.
+        for part in ["subject of a JWT", &issuer, &subject].into_iter().chain(audience.iter().map(String::as_str)) {
+            push_framed(&mut bytes, part.as_bytes());
+        }
+        Some(bytes)
     }
 
     /// Whether two values of `Authorization` prove the same, in whatever form.
@@ -154,6 +186,20 @@ impl Proof {
 fn is_token(text: &str) -> bool {
     let own = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     own || (text.starts_with("eyJ") && text.split('.').count() == 3)
+}
+
+/// `iss`, `sub` and `aud` of a JWT (RFC 7519, 4.1). Read strictly: an issuer could write names that the tracker, which checks
+/// its signature, reads as others than this.
+fn claims_of(token: &str) -> Option<[Value; 3]> {
+    const CLAIMS: [&str; 3] = ["iss", "sub", "aud"];
+    let parts: Vec<Vec<u8>> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok()).collect::<Option<_>>()?;
+    let [_, payload, _] = &parts[..] else { return None };
+    let members = json::read_object(payload, &CLAIMS).ok()?;
+    let claim = |name| {
+        let member = members.iter().find(|member| member.name == name)?;
+        serde_json::from_str(member.value.get()).ok()
+    };
+    Some([claim(CLAIMS[0])?, claim(CLAIMS[1])?, claim(CLAIMS[2])?])
 }
 
 impl fmt::Debug for Credential {

@@ -158,6 +158,8 @@ pub enum Whoami {
     Account(Login),
     /// 403: the credential may not ask.
     Forbidden,
+    /// 403 for want of a scope: the tracker has checked the token and knows whose it is, but may not tell.
+    OutOfScope,
     /// 401, 404 or 429: the tracker's own answer goes back.
     Refused,
     /// No answer that can be used, and why.

@@ -68,7 +68,7 @@ impl Gate {
         let token = &self.ports.metrics.health.token;
         let Ok((response, _)) = self.ports.upstream.read(self.ports.dialect.whoami(service)).await else { return };
         match self.ports.dialect.account(&response) {
-            Whoami::Account(_) | Whoami::Forbidden => {
+            Whoami::Account(_) | Whoami::Forbidden | Whoami::OutOfScope => {
                 if token.works() {
                     tracing::info!("the tracker knows the gate's service token again");
                 }

@@ -113,7 +113,9 @@ async fn token(tracker: &mut Tracker) -> Vec<Look> {
     let Some(answer) = tracker.ask(Dialect::whoami).await else { return Vec::new() };
     vec![match tracker.dialect().account(&answer) {
         Whoami::Account(account) => Look::good(format!("the service token is {account}'s")),
-        Whoami::Forbidden => Look::good("the service token is known (it may not say whose it is)".to_owned()),
+        Whoami::Forbidden | Whoami::OutOfScope => {
+            Look::good("the service token is known (it may not say whose it is)".to_owned())
+        }
         Whoami::Refused => {
             Look::bad(format!("the tracker does not know the service token: it answered {}", answer.status.as_u16()))
         }

@@ -52,7 +52,7 @@ impl Tracker {
         let answer = self.upstream.read(self.dialect.whoami(&self.credential)).await;
         let (response, _) = answer.with_context(|| format!("the tracker at {} could not be read", self.url))?;
         match self.dialect.account(&response) {
-            Whoami::Account(_) | Whoami::Forbidden => Ok(()),
+            Whoami::Account(_) | Whoami::Forbidden | Whoami::OutOfScope => Ok(()),
             Whoami::Refused => bail!(
                 "the tracker does not know the token of upstream.service_token_file: it answered {}",
                 response.status.as_u16()

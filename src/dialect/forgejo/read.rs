@@ -51,9 +51,19 @@ pub fn account(response: &WireResponse) -> Whoami {
             Err(why) => Whoami::Unreadable(why),
         },
         401 | 404 | 429 => Whoami::Refused,
+        403 if lacks_scope(response) => Whoami::OutOfScope,
         403 => Whoami::Forbidden,
         status => Whoami::Unreadable(format!("the tracker answered {status}")),
     }
+}
+
+/// Whether the token is a valid one that only lacks a scope. `tokenRequiresScopes` (`reqToken` in Gitea 1.19) says so after
+/// the token was found and its signature checked, and of nothing else: an invalid one is a 401. Any other 403 proves nothing:
+/// on Gitea 1.15 an invalid token is a stranger, whom `REQUIRE_SIGNIN_VIEW` answers with 403, too.
+fn lacks_scope(response: &WireResponse) -> bool {
+    let answer = json(response).ok();
+    let message = answer.as_ref().and_then(|answer| answer["message"].as_str()).unwrap_or_default();
+    message.starts_with("token does not have ") && message.contains("required scope")
 }
 
 /// One page of labels. A row that is none is passed over: it keeps nobody from the others.
@@ -449,6 +459,10 @@ mod tests {
         assert_eq!(user(401, "{}"), Whoami::Refused);
         assert_eq!(user(404, "{}"), Whoami::Refused);
         assert_eq!(user(403, "{}"), Whoami::Forbidden);
+        assert_eq!(user(403, ""), Whoami::Forbidden);
+        let scope = r#"{"message":"token does not have at least one of required scope(s): [read:user]"}"#;
+        assert_eq!(user(403, scope), Whoami::OutOfScope);
+        assert_eq!(user(401, scope), Whoami::Refused);
         assert!(matches!(user(200, r#"{"login":""}"#), Whoami::Unreadable(_)));
         assert!(matches!(user(200, "{}"), Whoami::Unreadable(_)));
         assert!(matches!(user(302, ""), Whoami::Unreadable(_)));

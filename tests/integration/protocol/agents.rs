@@ -1,6 +1,8 @@
 //! Who counts as whom: accounts, the instances behind them, and credentials that may not say who they are.
 
 use crate::support::{Moment, REPO, Trap, World};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claimgate::admission::{By, Mode, Part, Rules, Unnamed};
 use claimgate::effect::Decision;
 use claimgate::model::Login;
@@ -188,6 +190,39 @@ async fn a_token_in_another_form_is_no_other_agent() {
         world.claim_for(&form, "dev-1", 1).await.needs_no_write();
         world.claim_for(&form, "dev-1", 2).await.loses("limit_reached");
     }
+}
+
+/// A token as an outside issuer signs it; `id` is what differs from one refresh to the next.
+fn jwt(id: &str, sub: &str) -> String {
+    let claims = format!(r#"{{"iss":"https://ci.test","sub":"{sub}","aud":["forge"],"jti":"{id}"}}"#);
+    format!("eyJhbGciOiJSUzI1NiJ9.{}.c2lnbmVk", URL_SAFE_NO_PAD.encode(claims))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refreshed_jwt_is_the_same_agent() {
+    let world = World::with(|setup| setup.rules.limits.items = 1);
+    let [first, next, other, forged] = [("1", "job"), ("2", "job"), ("1", "another job"), ("3", "job")]
+        .map(|(id, sub)| format!("Bearer {}", jwt(id, sub)));
+    for (who, token) in [("dev-1", &first), ("dev-1", &next), ("dev-2", &other)] {
+        world.forge.add_token(who, token.strip_prefix("Bearer ").unwrap(), true);
+    }
+    world.claim_for(&first, "dev-1", 1).await.wins();
+    let holder = world.holder(1).await.unwrap();
+    assert!(holder.starts_with("credential:"), "{holder}");
+
+    world.claim_for(&other, "dev-2", 1).await.loses("already_assigned");
+    world.release(&other, 1).await.loses("not_holder");
+    let told = world.release(&forged, 1).await;
+    assert_eq!(told.status, 401, "{told:?}");
+    assert!(!told.body.to_string().contains("dev-1") && told.body.get("claimgate").is_none(), "{told:?}");
+    world.is_held_by(1, &holder).await;
+
+    world.claim_for(&next, "dev-1", 1).await.needs_no_write();
+    world.claim_for(&next, "dev-1", 2).await.loses("limit_reached");
+    world.release(&next, 1).await.wins();
+    world.shows(1, &[]);
+    world.claim_for(&other, "dev-2", 1).await.wins();
+    world.log_is_sound().await;
 }
 
 #[tokio::test(start_paused = true)]
