@@ -22,7 +22,7 @@ pub fn read(headers: &HeaderMap, body: &[u8]) -> Webhook {
     }
 }
 
-/// The JSON that a form has in its field `payload`.
+/// The JSON that a form has in its field `payload`; nothing of a form without it.
 fn payload(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
     let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -30,7 +30,8 @@ fn payload(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let pairs = form::read_pairs(body).unwrap_or_default();
-    pairs.into_iter().find(|(name, _)| name == "payload").map(|(_, text)| text.into_bytes())
+    let payload = pairs.into_iter().find(|(name, _)| name == "payload");
+    Some(payload.map(|(_, text)| text.into_bytes()).unwrap_or_default())
 }
 
 fn item(payload: &Value) -> Option<Locator> {
