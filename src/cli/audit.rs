@@ -22,6 +22,7 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Check that no two agents held one item at once; exits 1 and names the lines otherwise
+    #[command(after_help = super::EXITS_OF_AUDIT)]
     Verify(VerifyArgs),
 }
 

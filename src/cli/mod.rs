@@ -1,7 +1,6 @@
 //! The command line: arguments as typed, then resolved, then one function a subcommand.
 //!
-//! This is the composition root. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. Standard output is for
-//! what was asked for (in `serve`, for the audit alone); everything else goes to standard error.
+//! This is the composition root. Exit codes are what `--help` says of each command. Standard output is for what was asked for (in `serve`, for the audit alone); everything else goes to standard error.
 
 mod admin;
 pub mod audit;
@@ -27,9 +26,23 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Layers, Loaded};
 
+const EXITS: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration";
+const EXITS_OF_CHECK: &str = "Exit codes: 0 the configuration is accepted; 1 with --online, something is wrong; \
+    2 wrong usage, or the configuration is refused";
+const EXITS_OF_DEMO: &str =
+    "Exit codes: 0 each issue had one winner through the gate; 1 not so, or failed; 2 wrong usage";
+const EXITS_OF_RELEASE: &str = "Exit codes: 0 done; 1 failed, or the tracker refused a part of what was to be put back; \
+    2 wrong usage or configuration";
+const EXITS_OF_AUDIT: &str =
+    "Exit codes: 0 nothing is wrong; 1 something is wrong; 2 wrong usage, or the audit cannot be read";
+const EXITS_OF_SCAN: &str = "Exit codes: 0 nothing to fail on (see --fail-on); 1 failed; 2 wrong usage or configuration; \
+    3 found what --fail-on names";
+const EXITS_OF_HEALTH: &str =
+    "Exit codes: 0 it is well; 1 it is not, or does not answer; 2 wrong usage or configuration";
+
 /// A gate in front of a forge: one piece of work goes to one agent.
 #[derive(Debug, Parser)]
-#[command(name = "claimgate", version, about, max_term_width = 100)]
+#[command(name = "claimgate", version, about, max_term_width = 100, after_help = EXITS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -40,28 +53,40 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gate; the audit goes to standard output, the log to standard error
+    #[command(after_help = EXITS)]
     Serve(serve::ServeArgs),
     /// Print the rules in force and what is guarded, or what is wrong with the configuration
+    #[command(after_help = EXITS_OF_CHECK)]
     Check(check::CheckArgs),
     /// Say what the gate would make of one request
+    #[command(after_help = EXITS)]
     Explain(explain::ExplainArgs),
     /// Let agents race for the issues of a forge in memory, without and with the gate
+    #[command(after_help = EXITS_OF_DEMO)]
     Demo(demo::DemoArgs),
     /// List who holds what, as the running gate has it
+    #[command(after_help = EXITS)]
     Claims(claims::ClaimsArgs),
     /// Print what the running gate decided about one item
+    #[command(after_help = EXITS)]
     History(history::HistoryArgs),
     /// End a holding by hand
+    #[command(after_help = EXITS_OF_RELEASE)]
     Release(release::ReleaseArgs),
     /// Work on audit files
+    #[command(after_help = EXITS_OF_AUDIT)]
     Audit(audit::AuditArgs),
     /// List what a gate would meet in the tracker: double assignees, stray labels and the like
+    #[command(after_help = EXITS_OF_SCAN)]
     Scan(scan::ScanArgs),
     /// Sum up what was decided: who got what, who was refused because of whom, who waited
+    #[command(after_help = EXITS)]
     Report(report::ReportArgs),
     /// Let the running gate enforce its rules, or only observe
+    #[command(after_help = EXITS)]
     Mode(mode::ModeArgs),
     /// Ask the running gate whether it is well; for the health check of a container
+    #[command(after_help = EXITS_OF_HEALTH)]
     Health(health::HealthArgs),
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -327,6 +328,35 @@ async fn an_audit_file_that_was_moved_is_begun_anew() {
     let both = [moved.display().to_string(), file.display().to_string()];
     let (code, said) = claimgate(&["audit", "verify", &both[0], &both[1]]).await;
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// A script finds in each command's help what its exit code means, and it is so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_help_says_the_exit_codes() {
+    fn leaves(command: &clap::Command, before: &[String], all: &mut Vec<Vec<String>>) {
+        let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+        for below in &below {
+            leaves(below, &[before, &[below.get_name().to_owned()]].concat(), all);
+        }
+        if below.is_empty() {
+            all.push(before.to_vec());
+        }
+    }
+    let mut all = vec![Vec::new()];
+    leaves(&claimgate::cli::Cli::command(), &[], &mut all);
+    assert!(all.len() > 10, "{all:?}");
+    for command in &all {
+        let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let (code, said) = claimgate(&arguments).await;
+        let codes = said.split("Exit codes: 0 ").nth(1).unwrap_or_else(|| panic!("{command:?}: {said}"));
+        assert_eq!((code, codes.contains("3 ")), (Some(0), command == &["scan"]), "{codes}");
+        arguments.pop();
+        arguments.push("--no-such-flag");
+        assert_eq!(claimgate(&arguments).await.0, Some(2), "{command:?}");
+    }
+    let (code, said) = claimgate(&["audit", "verify", "/nowhere/audit.jsonl"]).await;
+    assert_eq!(code, Some(2), "{said}");
 }
 
 /// What is wrong between gate and tracker is found before the start, by one command.
