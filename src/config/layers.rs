@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::source::{Problem, Sources, Subject};
 use super::{Config, ConfigErrors, DEFAULTS, DEFAULTS_NAME, Flag, LoadWarning, Loaded, Renamed};
@@ -115,8 +115,11 @@ impl<'t> Merged<'t> {
 
     fn add_scalar(&mut self, source: &str, shown: &str, value: &'t str, path: &str) {
         let span = self.sources.add_value(source, shown, value);
-        let wanted_text = locate(&BUILT_IN, path).is_some_and(|node| node.get_ref().is_str());
-        let value = if wanted_text { text_node(value, span) } else { scalar_node(value, span) };
+        let value = match locate(&BUILT_IN, path).map(Spanned::get_ref) {
+            Some(DeValue::String(_)) => text_node(value, span),
+            Some(DeValue::Array(_)) => list_node(value, span),
+            _ => scalar_node(value, span),
+        };
         replace(&mut self.tree, path, value);
     }
 
@@ -345,7 +348,8 @@ fn scalar_names(table: &Table<'_>, path: &str, names: &mut BTreeMap<String, Stri
         let here = join(path, key.get_ref());
         match node.get_ref() {
             DeValue::Table(table) => scalar_names(table, &here, names),
-            DeValue::Array(_) => {}
+            // A list of tables has no form of one line.
+            DeValue::Array(_) if ELEMENT_KEYS.iter().any(|(of, _)| *of == here) => {}
             _ => {
                 names.insert(variable_of(&here), here);
             }
@@ -474,6 +478,21 @@ fn scalar_node(text: &str, span: Range<usize>) -> Node<'_> {
         Ok(node) if node.get_ref().is_integer() || node.get_ref().is_bool() => Spanned::new(span, node.into_inner()),
         _ => text_node(text, span),
     }
+}
+
+/// A list as in a file, or its elements with commas between them; nothing is the empty list.
+fn list_node(text: &str, span: Range<usize>) -> Node<'_> {
+    if text.trim_start().starts_with('[') {
+        return match DeValue::parse(text) {
+            Ok(node) if node.get_ref().is_array() => shift_node(node, span.start),
+            _ => text_node(text, span),
+        };
+    }
+    let mut list = DeArray::new();
+    for element in text.split(',').map(str::trim).filter(|element| !element.is_empty()) {
+        list.push(text_node(element, span.clone()));
+    }
+    Spanned::new(span, DeValue::Array(list))
 }
 
 fn shift_span(span: &Range<usize>, base: usize) -> Range<usize> {

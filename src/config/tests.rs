@@ -352,6 +352,33 @@ fn variables() {
 }
 
 #[test]
+fn a_variable_sets_a_list() {
+    let overriders = |value| check_accepted("", &[("CLAIMGATE_ASSIGNMENT_OVERRIDERS", value)]).assignment.overriders;
+    for value in ["ann,bob", " ann , bob,", "[\"ann\", 'bob']"] {
+        assert_eq!(overriders(value), ["ann", "bob"], "{value}");
+    }
+    assert_eq!(overriders("ann[bot]"), ["ann[bot]"]);
+    assert_eq!(overriders("").len(), 0);
+    let file = "[identity]\nshared_accounts = [\"other\"]";
+    let variables = [("CLAIMGATE_IDENTITY_SHARED_ACCOUNTS", "a,b"), ("CLAIMGATE_IDENTITY_SOURCES", "header,path")];
+    let identity = check_accepted(file, &variables).identity;
+    assert_eq!(identity.shared_accounts, ["a", "b"]);
+    assert_eq!(identity.sources, [InstanceSource::Header, InstanceSource::Path]);
+    let origins = read_text(file, &variables, &[]).unwrap().origins;
+    assert!(
+        origins.iter().any(|(key, place)| key == "identity.shared_accounts" && place == "environment"),
+        "{origins:?}"
+    );
+    check_refused("", &[("CLAIMGATE_IDENTITY_SOURCES", "header,heder")], &["CLAIMGATE_IDENTITY_SOURCES=header,heder"]);
+    check_refused(
+        "",
+        &[("CLAIMGATE_ASSIGNMENT_OVERRIDERS", "[\"ann\"")],
+        &["CLAIMGATE_ASSIGNMENT_OVERRIDERS=[\"ann\""],
+    );
+    check_refused("", &[("CLAIMGATE_SERVER_LISTENER", "a")], &["unknown variable"]);
+}
+
+#[test]
 fn an_old_key_names_its_successor() {
     let renamed = [Renamed { old: "ledger.quarantine", new: "ledger.doubt_period", help: "the unit was seconds" }];
     let mut merged = Merged::new();
