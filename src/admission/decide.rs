@@ -247,9 +247,10 @@ impl Question<'_> {
         is_zombie(self.record, &free, self.seen, self.rules, self.now)
     }
 
-    /// Where outside edits do not win, one that was seen keeps the item as it is.
+    /// Where outside edits do not win, one that was seen keeps a held item as it is.
     pub(super) fn undisputed(&self) -> Result<(), Box<Rejection>> {
-        if self.record.contested && self.rules.assignment.outside == Outside::Hold {
+        let contested = self.record.contested && self.record.holding.is_some();
+        if contested && self.rules.assignment.outside == Outside::Hold {
             return Err(self.contested("the holder's release or an operator decides"));
         }
         Ok(())
@@ -279,7 +280,9 @@ impl Question<'_> {
 
     fn permit(&self, (kind, ownership): Meaning) -> Permit {
         let found = self.rules.workflow.statuses(&self.seen.labels);
-        Permit::new(Plan { kind, goal: Goal { found, ..self.change.goal(self.seen) }, ownership })
+        let silent = self.record.holding.as_ref().filter(|_| kind == Kind::TakeOver);
+        let (goal, heard) = (Goal { found, ..self.change.goal(self.seen) }, silent.map(|held| held.renewed));
+        Permit::new(Plan { kind, goal, ownership, heard })
     }
 
     /// What the write means where no rule judges it: for overriders, and for rules that only observe.
@@ -349,6 +352,12 @@ impl Question<'_> {
         self.rejection(code, format!("{}: {why}", self.seen.locator), expected, self.record.holding.as_ref())
     }
 
+    /// How the caller lost the item, if it was its own before.
+    fn loss(&self) -> Option<String> {
+        let loss = self.record.lost.as_ref().filter(|loss| loss.actor.goes_on_as(&self.caller.actor))?;
+        Some(format!("you lost it at {}: {}", loss.at, loss.cause))
+    }
+
     pub(super) fn rejection(
         &self,
         code: Code,
@@ -356,6 +365,10 @@ impl Question<'_> {
         expected: &str,
         holding: Option<&Holding>,
     ) -> Box<Rejection> {
+        let message = match self.loss() {
+            Some(loss) => format!("{message}; {loss}"),
+            None => message,
+        };
         Box::new(Rejection {
             code,
             resource: Some(self.seen.locator.clone()),

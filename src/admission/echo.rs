@@ -106,6 +106,7 @@ mod tests {
             found: BTreeSet::new(),
             parked: false,
             renewed: Time(0),
+            closed: None,
         });
         ItemRecord { holding, ..ItemRecord::new(ResourceKey::new("7"), Locator::new("o", "r", 7)) }
     }
@@ -181,6 +182,7 @@ mod tests {
             change: asked.clone(),
             goal: Goal::default(),
             ownership: Ownership::Keep,
+            kind: None,
         });
         assert_eq!(without_echo(&asked, &caller("dev"), &record, &item), asked);
         assert!(without_echo(&asked, &caller("lee"), &record, &item).is_empty());

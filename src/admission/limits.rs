@@ -2,10 +2,11 @@
 //!
 //! The counting is here, the items are the ledger's: it judges a [`Bound`] inside the transaction that makes a write
 //! SENDING or grants it, so that claims of different items cannot pass it side by side. What counts is an item that the
-//! agent holds and has not parked, and one that a write of it which is sent or in doubt would make it hold.
+//! agent holds and has not parked, and one that a write of it which is sent or in doubt would make it hold; a doubt past
+//! its time counts for nothing.
 
 use super::Mode;
-use crate::model::{Actor, AttemptState, Doubt, ItemRecord, Locator, Ownership, Project};
+use crate::model::{Actor, AttemptState, Doubt, ItemRecord, Locator, Ownership, Project, Time};
 
 /// The limits of every agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +77,12 @@ impl Bound {
         &self,
         item: &ItemRecord,
         others: impl IntoIterator<Item = &'a ItemRecord>,
+        now: Time,
     ) -> Result<(), Box<Excess>> {
-        if self.holds(item) || self.awaits(item) {
+        if self.holds(item) || self.awaits(item, now) {
             return Ok(());
         }
-        let others = others.into_iter().filter(|other| other.key != item.key && self.counts(other));
+        let others = others.into_iter().filter(|other| other.key != item.key && self.counts(other, now));
         let mut held: Vec<Locator> = others.map(|other| other.locator.clone()).collect();
         if held.len() < self.most {
             return Ok(());
@@ -89,17 +91,17 @@ impl Bound {
         Err(Box::new(Excess { bound: self.clone(), held }))
     }
 
-    fn counts(&self, item: &ItemRecord) -> bool {
+    fn counts(&self, item: &ItemRecord, now: Time) -> bool {
         let here = self.within.as_ref().is_none_or(|project| *project == item.locator.project);
-        here && (self.holds(item) || self.awaits(item) || self.is_sending(item))
+        here && (self.holds(item) || self.awaits(item, now) || self.is_sending(item))
     }
 
     fn holds(&self, item: &ItemRecord) -> bool {
         item.holding.as_ref().is_some_and(|held| !held.parked && self.is_of(&held.actor))
     }
 
-    fn awaits(&self, item: &ItemRecord) -> bool {
-        item.doubts.iter().any(|Doubt { ownership, .. }| self.gives(ownership))
+    fn awaits(&self, item: &ItemRecord, now: Time) -> bool {
+        item.is_in_doubt(now) && item.doubts.iter().any(|Doubt { ownership, .. }| self.gives(ownership))
     }
 
     fn is_sending(&self, item: &ItemRecord) -> bool {
@@ -146,7 +148,14 @@ mod tests {
             "sends a claim" => record.live = Some(live(who, AttemptState::Sending, ownership)),
             "waits to claim" => record.live = Some(live(who, AttemptState::Open, Ownership::Keep)),
             "sends a move" => record.live = Some(live(who, AttemptState::Sending, Ownership::Keep)),
-            "doubts a claim" => record.doubts.push(doubt(who, ownership)),
+            "doubts a claim" => {
+                record.doubts.push(doubt(who, ownership));
+                record.doubt_until = Some(Time(101));
+            }
+            "doubted a claim" => {
+                record.doubts.push(doubt(who, ownership));
+                record.doubt_until = Some(Time(100));
+            }
             "doubts a release" => record.doubts.push(doubt(who, Ownership::Ends)),
             other => panic!("{other}?"),
         }
@@ -165,6 +174,7 @@ mod tests {
             found: BTreeSet::new(),
             parked,
             renewed: now,
+            closed: None,
         }
     }
 
@@ -188,7 +198,7 @@ mod tests {
 
     fn doubt(who: &str, ownership: Ownership) -> Doubt {
         let (change, goal) = (Change::default(), Goal::default());
-        Doubt { attempt: AttemptId::new("a"), actor: agent(who), change, goal, ownership }
+        Doubt { attempt: AttemptId::new("a"), actor: agent(who), change, goal, kind: None, ownership }
     }
 
     /// What dev may do next, with a limit of one item, given what is known of item 2 (or, from 10 on, of another
@@ -196,7 +206,7 @@ mod tests {
     #[test]
     fn what_counts() {
         type Case = (&'static str, Whose, &'static [(u64, &'static str)], bool);
-        let cases: [Case; 21] = [
+        let cases: [Case; 22] = [
             ("nothing is held", Whose::Agent, &[], true),
             ("one is held", Whose::Agent, &[(2, "dev holds")], false),
             ("in another spelling", Whose::Agent, &[(2, "DEV holds")], false),
@@ -206,6 +216,7 @@ mod tests {
             ("one that only waits does not", Whose::Agent, &[(2, "dev waits to claim")], true),
             ("a move of a foreign item does not", Whose::Agent, &[(2, "dev sends a move")], true),
             ("a claim in doubt counts", Whose::Agent, &[(2, "dev doubts a claim")], false),
+            ("one whose time is over does not", Whose::Agent, &[(2, "dev doubted a claim")], true),
             ("a release in doubt by itself does not", Whose::Agent, &[(2, "dev doubts a release")], true),
             ("in another repository counts in all", Whose::Agent, &[(12, "dev holds")], false),
             ("its own item again", Whose::Agent, &[(1, "dev holds"), (2, "dev holds")], true),
@@ -233,7 +244,7 @@ mod tests {
         let known: Vec<ItemRecord> = known.iter().map(|(n, what)| item(*n, what)).collect();
         let new = ItemRecord::new(ResourceKey::new("1"), Locator::new("a", "b", 1));
         let asked = known.iter().find(|record| record.key == new.key).unwrap_or(&new);
-        Bound { actor: agent(who), of, within, most: 1 }.judge(asked, &known)
+        Bound { actor: agent(who), of, within, most: 1 }.judge(asked, &known, Time(100))
     }
 
     #[test]

@@ -32,5 +32,5 @@ pub use permit::{Permit, Plan};
 pub use rules::{Assignment, By, Editors, Mode, MoveRule, Outside, Part, Rules, Switched, Unnamed, Web, Workflow};
 pub use singleton::{Glob, Heard, Member, Singleton, Take, renew};
 pub use term::{Barred, TenureStep, Term};
-pub use transition::{Applied, Event, Outcome, Refused, Stamp, Step, Verified, apply};
+pub use transition::{Applied, Event, Finish, Outcome, Refused, Stamp, Step, Verified, apply};
 pub use verdict::{Answer, Noop, Verdict, judge, parks};

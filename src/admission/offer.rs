@@ -30,7 +30,7 @@ pub struct Aims {
 /// Judges one candidate: the question is a claim by the caller, its read a row of a list that was asked for at `asked`.
 pub fn offer(question: &Question<'_>, asked: Time, aims: &Aims) -> Offer {
     let (seen, rules) = (question.seen, question.rules);
-    if seen.state != OpenState::Open || !seen.assignees.is_empty() || !question.record.doubts.is_empty() {
+    if seen.state != OpenState::Open || !seen.assignees.is_empty() || question.record.is_in_doubt(question.now) {
         return Offer::Taken;
     }
     if is_held(question, asked) || !can_be_taken_up(&rules.workflow, &rules.workflow.statuses(&seen.labels), aims) {
@@ -96,6 +96,7 @@ mod tests {
                 overriders: BTreeSet::new(),
                 stale_after: None,
                 takeover_after: Some(Duration::from_mins(1)),
+                closed_after: None,
                 zombie_period: Duration::from_mins(20),
             },
             workflow: Workflow {
@@ -144,6 +145,7 @@ mod tests {
             found: BTreeSet::new(),
             parked,
             renewed: Time(since),
+            closed: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Outside edits: what changed between two reads without passing the gate (manual: protocol).
 
 use super::{Outside, Rules};
-use crate::model::{Holding, ItemRecord, Masked, Shown, Snapshot, Time};
+use crate::model::{Holding, ItemRecord, Masked, OpenState, Shown, Snapshot, Time};
 
 /// A difference between a fresh read and what the holding last showed, while nothing is in doubt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,11 @@ pub enum OutsideEdit {
         /// What shows now.
         shown: Shown,
         /// What happened, for the audit and for the old holder.
+        cause: &'static str,
+    },
+    /// It takes a closed item from its holder: that work is done.
+    Finishes {
+        /// What happened, for the audit.
         cause: &'static str,
     },
     /// It leaves the holder where it is.
@@ -33,11 +38,13 @@ pub fn outside_edit(record: &ItemRecord, read: &Snapshot, rules: &Rules, now: Ti
         return None;
     }
     let taken = takes(holding, &shown, rules);
-    let held = taken.is_some() && rules.assignment.outside == Outside::Hold;
+    let finished = holding.shown.state == OpenState::Closed && shown.state == OpenState::Closed;
+    let held = taken.is_some() && !finished && rules.assignment.outside == Outside::Hold;
     if held || is_zombie(record, &holding.shown, read, rules, now) {
         return (!record.contested).then_some(OutsideEdit::Contested { shown });
     }
     Some(match taken {
+        Some(_) if finished => OutsideEdit::Finishes { cause: "closed, and its holder is not assigned any more" },
         Some(cause) => OutsideEdit::Takes { shown, cause },
         None => OutsideEdit::Harmless { shown },
     })
@@ -67,9 +74,7 @@ fn takes(holding: &Holding, now: &Shown, rules: &Rules) -> Option<&'static str> 
     match () {
         () if lost && now.assignees.is_empty() => Some("unassigned by an outside edit"),
         () if lost || joined => Some("reassigned by an outside edit"),
-        () if was.state != now.state && now.state == crate::model::OpenState::Closed => {
-            Some("closed by an outside edit")
-        }
+        () if was.state != now.state && now.state == OpenState::Closed => Some("closed by an outside edit"),
         () if rules.workflow.is_working(was) && !rules.workflow.is_working(now) => {
             Some("moved out of work by an outside edit")
         }

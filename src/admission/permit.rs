@@ -1,6 +1,6 @@
 //! Proof that a decision was made.
 
-use crate::model::{Actor, Goal, Holding, Kind, Ownership};
+use crate::model::{Actor, Goal, Holding, Kind, Ownership, Time};
 
 /// What an admitted write is to do, as the ledger records it before the send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Plan {
     pub goal: Goal,
     /// Who holds once it shows.
     pub ownership: Ownership,
+    /// Of a take-over: since when the holder has been silent while it could have been heard.
+    pub heard: Option<Time>,
 }
 
 // === impl Plan ===

@@ -83,6 +83,8 @@ pub struct Assignment {
     pub stale_after: Option<Duration>,
     /// How long a holder must have been silent for the next claim to take the item over; `None`: never.
     pub takeover_after: Option<Duration>,
+    /// How long the holding of a closed item lasts; `None`: until its holder is not assigned any more.
+    pub closed_after: Option<Duration>,
     /// How long after its settlement an attempt's late second landing is told from an outside edit.
     pub zombie_period: Duration,
 }
@@ -167,9 +169,9 @@ impl Rules {
         self.assignment.overriders.contains(login)
     }
 
-    /// Whether a holder was silent for longer than `stale_after`.
+    /// Whether a holder at work was silent for longer than `stale_after`. Parked and closed work is never stale.
     pub fn is_stale(&self, held: &Holding, now: Time) -> bool {
-        self.assignment.stale_after.is_some_and(|limit| now.since(held.renewed) > limit)
+        held.is_live() && self.assignment.stale_after.is_some_and(|limit| now.since(held.renewed) > limit)
     }
 
     fn set_mode(&mut self, part: Part, mode: Mode) {

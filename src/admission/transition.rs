@@ -6,7 +6,7 @@
 
 use super::{Barred, OutsideEdit, Plan, Term};
 use crate::model::{
-    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind,
+    Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind, Loss,
     Masked, OpenState, Ownership, Settled, Shown, Status, Time,
 };
 use std::collections::BTreeSet;
@@ -63,10 +63,17 @@ pub enum Step {
         /// What the read showed.
         verified: Verified,
     },
-    /// The operator ends the holding, at this version of the item. A doubt stays until it is known.
+    /// The operator ends the holding, at this version of the item, and every doubt with it: what lands late is a zombie.
     Release {
         /// The version that was meant.
         fence: Fence,
+    },
+    /// The holding ends because there is nothing left to hold, at this version of the item.
+    Finish {
+        /// The version that was meant.
+        fence: Fence,
+        /// Why.
+        end: Finish,
     },
     /// The holder was heard of about this item.
     Renew {
@@ -139,6 +146,17 @@ pub enum Verified {
     },
     /// It does not.
     NotLanded(Shown),
+    /// Nobody can see the item, and the doubt's time is over.
+    Unseen,
+}
+
+/// Why nothing is left to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The item has been closed for this long.
+    Closed(Duration),
+    /// The tracker has said for this long that there is no such item.
+    Gone(Duration),
 }
 
 /// Who carries the step out, and when.
@@ -202,6 +220,24 @@ pub enum Event {
         /// Whose holding, if there was one.
         holder: Option<Actor>,
     },
+    /// The holding ended because nothing was left to hold.
+    Finished {
+        /// Whose.
+        holder: Actor,
+        /// Why.
+        cause: String,
+        /// The item is not there any more; else it is closed.
+        gone: bool,
+    },
+    /// The holding of a silent agent ended, for the attempt that this event names.
+    TakenOver {
+        /// Whose.
+        holder: Actor,
+        /// By whom, and after how long.
+        cause: String,
+        /// The version at which nobody holds it.
+        fence: Fence,
+    },
     /// An opaque holder got its name.
     Rebound {
         /// As recorded until now.
@@ -226,6 +262,21 @@ const MOST_MASKS: usize = 32;
 /// Carries a step out on a record, or refuses and leaves the record as it was.
 pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Applied, Refused> {
     let mut done = Applied::default();
+    let was_open = record.holding.as_ref().is_some_and(|held| held.shown.state == OpenState::Open);
+    carry_out(record, step, stamp, &mut done)?;
+    // INVARIANT: an edit that nobody accounts for contests a holding, never an item that nobody holds.
+    record.contested &= record.holding.is_some();
+    if let Some(holding) = &mut record.holding {
+        let closed = holding.shown.state == OpenState::Closed;
+        // Whoever closes a held item ends the exclusive right of its holder.
+        holding.parked |= closed && was_open;
+        holding.closed = closed.then(|| holding.closed.unwrap_or(stamp.now));
+    }
+    prune(record, stamp);
+    Ok(done)
+}
+
+fn carry_out(record: &mut ItemRecord, step: &Step, stamp: &Stamp, done: &mut Applied) -> Result<(), Refused> {
     match step {
         Step::Open(attempt) => open(record, attempt, stamp)?,
         Step::Reject(id) => {
@@ -244,24 +295,24 @@ pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Appl
             let mut attempt = take_live(record, attempt, &[AttemptState::Open], stamp)?;
             attempt.kind = Some(*kind);
             attempt.ownership = ownership.clone();
-            own(record, &attempt, shown, stamp);
+            own(record, &attempt, shown, stamp, done);
             done.close(attempt, AttemptState::Committed, Some(shown), stamp);
         }
         Step::Send { attempt, plan } => send(record, attempt, plan, stamp)?,
         Step::Settle { attempt, outcome, doubt_until } => {
             let attempt = take_live(record, attempt, &[AttemptState::Sending], stamp)?;
-            settle(record, attempt, outcome, *doubt_until, stamp, &mut done);
+            settle(record, attempt, outcome, *doubt_until, stamp, done);
         }
-        Step::Edit { edit, fence } => edited(record, edit, *fence, &mut done)?,
-        Step::Resolve { doubts, verified } => resolve(record, doubts, verified, stamp, &mut done)?,
-        Step::Release { fence } => release(record, *fence, &mut done)?,
+        Step::Edit { edit, fence } => edited(record, edit, *fence, stamp, done)?,
+        Step::Resolve { doubts, verified } => resolve(record, doubts, verified, stamp, done)?,
+        Step::Release { fence } => release(record, *fence, stamp, done)?,
+        Step::Finish { fence, end } => finish(record, *fence, *end, stamp, done)?,
         Step::Renew { actor, at } => renew(record, actor, *at),
-        Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, &mut done),
-        Step::Rebind { from, to } => rebind(record, from, to, &mut done)?,
+        Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, done),
+        Step::Rebind { from, to } => rebind(record, from, to, done)?,
         Step::Require(_) => {}
     }
-    prune(record, stamp);
-    Ok(done)
+    Ok(())
 }
 
 // === T1, T2, T3 ===
@@ -282,6 +333,10 @@ fn open(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) -> Result<(),
 
 fn send(record: &mut ItemRecord, id: &AttemptId, plan: &Plan, stamp: &Stamp) -> Result<(), Refused> {
     let mut attempt = take_live(record, id, &[AttemptState::Open], stamp)?;
+    // Silence that could not have been broken is none.
+    if let (Some(heard), Some(holding)) = (plan.heard, &mut record.holding) {
+        holding.renewed = holding.renewed.max(heard);
+    }
     attempt.state = AttemptState::Sending;
     attempt.kind = Some(plan.kind);
     attempt.goal = Some(plan.goal.clone());
@@ -301,7 +356,7 @@ fn settle(
     match outcome {
         Outcome::Committed { shown, parked } => {
             record.contested = false;
-            own(record, &attempt, shown, stamp);
+            own(record, &attempt, shown, stamp, done);
             // Whoever relabels an item has seen to its labels.
             if attempt.goal.as_ref().is_some_and(|goal| goal.labels.is_some()) {
                 record.stray = None;
@@ -316,11 +371,11 @@ fn settle(
             done.close(attempt, AttemptState::Refused, Some(shown), stamp);
         }
         Outcome::Halfway { shown } => {
-            let attempt = halfway(record, attempt, shown, stamp);
+            let attempt = halfway(record, attempt, shown, stamp, done);
             done.close(attempt, AttemptState::Partial, Some(shown), stamp);
         }
         Outcome::Partial { holds, shown } => {
-            partial(record, &attempt, *holds, shown, stamp);
+            partial(record, &attempt, (*holds, shown), stamp, done);
             done.close(attempt, AttemptState::Partial, Some(shown), stamp);
         }
         Outcome::Doubt => doubt(record, attempt, doubt_until, done),
@@ -328,7 +383,13 @@ fn settle(
 }
 
 /// The target holds where the assignee reached it; otherwise a writer that did not pass the gate is in play.
-fn partial(record: &mut ItemRecord, attempt: &Attempt, holds: bool, shown: &Shown, stamp: &Stamp) {
+fn partial(
+    record: &mut ItemRecord,
+    attempt: &Attempt,
+    (holds, shown): (bool, &Shown),
+    stamp: &Stamp,
+    done: &mut Applied,
+) {
     if !holds {
         record.contested = true;
         return;
@@ -336,17 +397,17 @@ fn partial(record: &mut ItemRecord, attempt: &Attempt, holds: bool, shown: &Show
     // `shown` stays what the last COMMITTED read back, unless there was no holding to show anything.
     let kept = record.holding.as_ref().filter(|held| Ownership::Becomes(held.actor.clone()) == attempt.ownership);
     let shown = kept.map_or_else(|| shown.clone(), |held| held.shown.clone());
-    own(record, attempt, &shown, stamp);
+    own(record, attempt, &shown, stamp, done);
 }
 
 /// What a write of the gate's own has made of the item is nobody else's doing: a holder that it has unassigned holds no more,
 /// and the item is free.
-fn halfway(record: &mut ItemRecord, attempt: Attempt, shown: &Shown, stamp: &Stamp) -> Attempt {
+fn halfway(record: &mut ItemRecord, attempt: Attempt, shown: &Shown, stamp: &Stamp, done: &mut Applied) -> Attempt {
     let is_assigned = |held: &Holding| held.actor.account.login().is_some_and(|login| shown.assignees.contains(login));
     let goes_on = record.holding.as_ref().is_none_or(is_assigned);
     let ownership = if goes_on { Ownership::Keep } else { Ownership::Ends };
     let attempt = Attempt { ownership, ..attempt };
-    own(record, &attempt, shown, stamp);
+    own(record, &attempt, shown, stamp, done);
     record.contested &= record.holding.is_some();
     attempt
 }
@@ -358,6 +419,7 @@ fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut 
         actor: attempt.actor.clone(),
         change: attempt.change.clone(),
         goal: attempt.goal.clone().unwrap_or_default(),
+        kind: attempt.kind,
         ownership: attempt.ownership.clone(),
     });
     record.doubt_until = record.doubt_until.max(Some(until));
@@ -365,7 +427,7 @@ fn doubt(record: &mut ItemRecord, mut attempt: Attempt, until: Time, done: &mut 
 }
 
 /// Makes the attempt's effect on ownership true. Every change of the holder or of what it shows is a new version.
-fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
+fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp, done: &mut Applied) {
     record.reassigned &= !shown.assignees.is_empty() && attempt.ownership == Ownership::Keep;
     match &attempt.ownership {
         Ownership::Keep => {
@@ -375,12 +437,29 @@ fn own(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp)
             if record.holding.take().is_some() {
                 record.fence.0 += 1;
             }
+            record.contested = false;
         }
         Ownership::Becomes(actor) => {
+            let holding = hold(record, actor, attempt, shown, stamp);
+            if attempt.kind == Some(Kind::TakeOver) {
+                take_from(record, actor, attempt, stamp, done);
+            }
             record.fence.0 += 1;
-            record.holding = Some(hold(record, actor, attempt, shown, stamp));
+            record.contested = false;
+            record.lost.take_if(|loss| loss.actor.goes_on_as(actor));
+            record.holding = Some(Holding { fence: record.fence, ..holding });
         }
     }
+}
+
+/// A silent agent loses its item, as a step of its own in the audit.
+fn take_from(record: &mut ItemRecord, by: &Actor, attempt: &Attempt, stamp: &Stamp, done: &mut Applied) {
+    let Some(held) = record.holding.take_if(|held| !held.actor.goes_on_as(by)) else { return };
+    record.fence.0 += 1;
+    let cause = format!("taken over by {by} after {} s of silence", stamp.now.since(held.renewed).as_secs());
+    record.lost = Some(Loss { actor: held.actor.clone(), at: stamp.now, cause: cause.clone() });
+    let taken = Event::TakenOver { holder: held.actor, cause, fence: record.fence };
+    done.events.push((taken, Some(attempt.clone())));
 }
 
 /// The holding stays: it shows what was read, its own agent was heard of, and an instance that is named for the first
@@ -412,6 +491,7 @@ fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, st
         found: before.map_or_else(|| found(record, attempt, shown), |held| held.found.clone()),
         parked: false,
         renewed: stamp.now,
+        closed: None,
     }
 }
 
@@ -425,7 +505,13 @@ fn found(record: &ItemRecord, attempt: &Attempt, shown: &Shown) -> BTreeSet<Stat
 
 // === outside edits, doubt, recovery ===
 
-fn edited(record: &mut ItemRecord, edit: &OutsideEdit, fence: Fence, done: &mut Applied) -> Result<(), Refused> {
+fn edited(
+    record: &mut ItemRecord,
+    edit: &OutsideEdit,
+    fence: Fence,
+    stamp: &Stamp,
+    done: &mut Applied,
+) -> Result<(), Refused> {
     if record.fence != fence || !record.doubts.is_empty() {
         return Err(Refused::Stale);
     }
@@ -440,7 +526,14 @@ fn edited(record: &mut ItemRecord, edit: &OutsideEdit, fence: Fence, done: &mut 
             record.fence.0 += 1;
             record.contested = false;
             record.masks.clear();
+            record.lost = Some(Loss { actor: holder.clone(), at: stamp.now, cause: (*cause).to_owned() });
             done.events.push((Event::Revoked { holder, cause }, None));
+        }
+        OutsideEdit::Finishes { cause } => {
+            let held = record.holding.take().ok_or(Refused::Stale)?;
+            record.fence.0 += 1;
+            record.masks.clear();
+            done.events.push((Event::Finished { holder: held.actor, cause: (*cause).to_owned(), gone: false }, None));
         }
         OutsideEdit::Harmless { shown } => {
             record.holding.as_mut().ok_or(Refused::Stale)?.shown = shown.clone();
@@ -469,15 +562,18 @@ fn resolve(
     let (state, shown, parked) = match verified {
         Verified::Landed { shown, parked } => (AttemptState::Landed, shown, *parked),
         Verified::NotLanded(shown) => (AttemptState::NotLanded, shown, None),
+        Verified::Unseen if record.is_in_doubt(stamp.now) => return Err(Refused::Stale),
+        Verified::Unseen => {
+            give_up_doubts(record, stamp, done);
+            return Ok(());
+        }
     };
     for doubt in std::mem::take(&mut record.doubts) {
-        if let Some((Event::Resolved { stood, .. }, _)) = done.events.last_mut() {
-            *stood = Some(Box::new((record.fence, record.holding.clone())));
-        }
+        stood_before(record, done);
         let attempt = Attempt { state, ..doubtful_attempt(record, doubt, stamp) };
         let already = matches!(&attempt.ownership, Ownership::Becomes(actor) if holds_as(record, actor));
         if state == AttemptState::Landed && !already {
-            own(record, &attempt, shown, stamp);
+            own(record, &attempt, shown, stamp, done);
         } else if state == AttemptState::Landed
             && let Some(holding) = &mut record.holding
         {
@@ -512,7 +608,7 @@ fn doubtful_attempt(record: &ItemRecord, doubt: Doubt, stamp: &Stamp) -> Attempt
         actor: doubt.actor,
         change: doubt.change,
         goal: Some(doubt.goal),
-        kind: None,
+        kind: doubt.kind,
         ownership: doubt.ownership,
         state: AttemptState::Doubt,
         gate: stamp.gate.clone(),
@@ -521,15 +617,64 @@ fn doubtful_attempt(record: &ItemRecord, doubt: Doubt, stamp: &Stamp) -> Attempt
     }
 }
 
-fn release(record: &mut ItemRecord, fence: Fence, done: &mut Applied) -> Result<(), Refused> {
+/// Every doubt ends without a look at the item. What lands late all the same is known for what it is.
+fn give_up_doubts(record: &mut ItemRecord, stamp: &Stamp, done: &mut Applied) {
+    for doubt in std::mem::take(&mut record.doubts) {
+        stood_before(record, done);
+        let attempt = Attempt { state: AttemptState::NotLanded, ..doubtful_attempt(record, doubt, stamp) };
+        mask(record, &attempt, stamp);
+        done.settled.push(Settled { attempt: attempt.clone(), at: stamp.now, shown: None });
+        done.events.push((Event::Resolved { state: AttemptState::NotLanded, stood: None }, Some(attempt)));
+    }
+    record.doubt_until = None;
+}
+
+/// What stands after the newest doubt, when more follows by the same step.
+fn stood_before(record: &ItemRecord, done: &mut Applied) {
+    if let Some((Event::Resolved { stood, .. }, _)) = done.events.last_mut() {
+        *stood = Some(Box::new((record.fence, record.holding.clone())));
+    }
+}
+
+fn finish(
+    record: &mut ItemRecord,
+    fence: Fence,
+    end: Finish,
+    stamp: &Stamp,
+    done: &mut Applied,
+) -> Result<(), Refused> {
+    if record.fence != fence || record.live.is_some() || record.is_in_doubt(stamp.now) {
+        return Err(Refused::Stale);
+    }
+    let (cause, gone) = match end {
+        Finish::Closed(since) => (format!("closed for {} s", since.as_secs()), false),
+        Finish::Gone(since) => (format!("the tracker has had no such item for {} s", since.as_secs()), true),
+    };
+    if gone {
+        give_up_doubts(record, stamp, done);
+    } else if !record.doubts.is_empty() {
+        return Err(Refused::Stale);
+    }
+    stood_before(record, done);
+    if let Some(held) = record.holding.take() {
+        record.fence.0 += 1;
+        record.lost = Some(Loss { actor: held.actor.clone(), at: stamp.now, cause: cause.clone() });
+        done.events.push((Event::Finished { holder: held.actor, cause, gone }, None));
+    }
+    Ok(())
+}
+
+fn release(record: &mut ItemRecord, fence: Fence, stamp: &Stamp, done: &mut Applied) -> Result<(), Refused> {
     if record.fence != fence {
         return Err(Refused::Stale);
     }
+    give_up_doubts(record, stamp, done);
+    stood_before(record, done);
     let holder = record.holding.take().map(|holding| holding.actor);
-    if holder.is_some() {
+    if let Some(holder) = &holder {
         record.fence.0 += 1;
+        record.lost = Some(Loss { actor: holder.clone(), at: stamp.now, cause: "released by the operator".to_owned() });
     }
-    record.contested = false;
     done.events.push((Event::Released { holder }, None));
     Ok(())
 }

@@ -44,6 +44,8 @@ pub struct Report {
     /// The same of what a rule would have refused, had it not only observed.
     observed_overlaps: Overlaps,
     waits: Vec<Wait>,
+    /// Silent holders that lost an item to another's claim, oldest first.
+    takeovers: Vec<Takeover>,
     /// Who holds, by the last line that knew it.
     holdings: HashMap<String, Holding>,
 }
@@ -62,6 +64,8 @@ struct Tally {
     landed: u64,
     contested: u64,
     revoked: u64,
+    taken_over: u64,
+    finished: u64,
     operator: u64,
     longest_wait: f64,
 }
@@ -85,11 +89,21 @@ struct Wait {
 }
 
 #[derive(Clone, Debug)]
+struct Takeover {
+    item: String,
+    agent: String,
+    how: String,
+    time: Timestamp,
+}
+
+#[derive(Clone, Debug)]
 struct Holding {
     item: String,
     agent: String,
     since: Option<String>,
     heard: Timestamp,
+    /// Nobody is at work on it.
+    parked: bool,
 }
 
 /// The members of a line that are summed up. What is missing is as if it were null.
@@ -122,6 +136,10 @@ struct Line {
     holder: Option<Agent>,
     #[serde(default)]
     holding_since: Option<String>,
+    #[serde(default)]
+    parked: Option<bool>,
+    #[serde(default)]
+    reason: Option<String>,
     #[serde(default)]
     waited_ms: f64,
 }
@@ -210,6 +228,10 @@ impl Report {
         self.totals.count(line);
         self.items.entry(item.to_owned()).or_default().count(line);
         self.agents.entry(agent.clone()).or_default().count(line);
+        if line.kind == "taken_over" {
+            let (item, agent, how) = (item.to_owned(), agent.clone(), line.reason.clone().unwrap_or_default());
+            self.takeovers.push(Takeover { item, agent, how, time: line.time });
+        }
         if line.kind == "decision" && line.waited_ms > 0.0 {
             let outcome = line.outcome();
             let (waited, time, item) = (line.waited_ms, line.time, item.to_owned());
@@ -263,7 +285,7 @@ impl Report {
         let since = line.holding_since.clone();
         let same = self.holdings.get(&key).filter(|held| held.agent == holder && held.since == since);
         let heard = same.filter(|_| actor != holder).map_or(line.time, |held| held.heard);
-        self.holdings.insert(key, Holding { item, agent: holder, since, heard });
+        self.holdings.insert(key, Holding { item, agent: holder, since, heard, parked: line.parked == Some(true) });
     }
 
     /// Everything, as JSON. `now` is for who has been silent.
@@ -288,6 +310,7 @@ impl Report {
             "agents": worst_first(&self.agents, "agent"),
             "overlaps": most_first(&self.overlaps, "refused"),
             "observed_overlaps": most_first(&self.observed_overlaps, "observed"),
+            "taken_over": self.takeovers.iter().map(Takeover::to_json).collect::<Vec<_>>(),
             "waits": self.waits.iter().map(Wait::to_json).collect::<Vec<_>>(),
             "held": held,
         })
@@ -295,7 +318,7 @@ impl Report {
 
     fn is_stale(&self, held: &Holding, now: Timestamp) -> bool {
         let silent = Duration::try_from(now.duration_since(held.heard)).unwrap_or_default();
-        self.scope.stale_after.is_some_and(|limit| silent > limit)
+        !held.parked && self.scope.stale_after.is_some_and(|limit| silent > limit)
     }
 }
 
@@ -305,7 +328,7 @@ fn worst_first(tallies: &BTreeMap<String, Tally>, of: &str) -> Vec<Value> {
     let mut sorted: Vec<_> = tallies.iter().collect();
     sorted.sort_by_cached_key(|(name, tally)| {
         let refused = tally.refusals.values().sum::<u64>();
-        let ended = tally.doubts + tally.contested + tally.revoked + tally.operator;
+        let ended = tally.doubts + tally.contested + tally.revoked + tally.taken_over + tally.operator;
         let observed = tally.observations.values().sum::<u64>();
         (std::cmp::Reverse((refused, ended, observed)), natural(name))
     });
@@ -396,6 +419,8 @@ impl Tally {
             "recovered" if line.result.as_deref() == Some("DOUBT") => self.doubts += 1,
             "contested" => self.contested += 1,
             "revoked" => self.revoked += 1,
+            "taken_over" => self.taken_over += 1,
+            "finished" | "gone" => self.finished += 1,
             "operator" => self.operator += 1,
             _ => {}
         }
@@ -437,6 +462,8 @@ impl Tally {
             "landed": self.landed,
             "contested": self.contested,
             "revoked": self.revoked,
+            "taken_over": self.taken_over,
+            "finished": self.finished,
             "operator": self.operator,
             "longest_wait_ms": self.longest_wait,
         })
@@ -468,6 +495,12 @@ impl Wait {
             "outcome": self.outcome,
             "time": shown(self.time),
         })
+    }
+}
+
+impl Takeover {
+    fn to_json(&self) -> Value {
+        json!({ "item": self.item, "agent": self.agent, "how": self.how, "time": shown(self.time) })
     }
 }
 

@@ -149,7 +149,8 @@ fn assignment(out: &mut String, rules: &Assignment) -> fmt::Result {
         "  a silent holder is flagged {}, and may be taken over {}",
         after(rules.stale_after),
         after(rules.takeover_after)
-    )
+    )?;
+    writeln!(out, "  the holding of a closed item ends {}", after(rules.closed_after))
 }
 
 fn workflow(out: &mut String, rules: &Workflow) -> fmt::Result {

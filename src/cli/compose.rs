@@ -84,6 +84,7 @@ pub(super) fn rules(config: &Config) -> Rules {
             overriders: logins(&from.overriders),
             stale_after: from.stale_after,
             takeover_after: from.takeover_after,
+            closed_after: from.closed_after,
             zombie_period: config.ledger.zombie_period,
         },
         workflow: admission::Workflow {

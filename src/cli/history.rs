@@ -67,10 +67,17 @@ fn heading(item: &str, lines: usize, cut: bool) -> String {
 fn in_words(mut answer: Value) -> Value {
     let lines = answer.get_mut("history").and_then(Value::as_array_mut);
     for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let ended = matches!(line.get("kind").and_then(Value::as_str), Some("operator" | "revoked"));
+        let ended = matches!(
+            line.get("kind").and_then(Value::as_str),
+            Some("operator" | "revoked" | "taken_over" | "finished" | "gone")
+        );
         let lost = line.get_mut("agent").filter(|agent| ended && agent.is_object()).map(Value::take);
         if let Some(lost) = lost {
             line.insert("change".to_owned(), format!("ends the holding of {}", name(&lost)).into());
+        } else if line.get("intent").and_then(Value::as_str) == Some("take_over") {
+            let change = line.get("change").and_then(Value::as_str).unwrap_or_default();
+            let told = format!("takes it over: {change}");
+            line.insert("change".to_owned(), told.into());
         }
     }
     answer

@@ -63,8 +63,8 @@ pub enum Since {
 /// A list of the report: its name, heading and columns.
 type Section = (&'static str, &'static str, &'static [Column]);
 
-const ITEMS: [Column; 12] = tallied(("ITEM", &["/item"]));
-const AGENTS: [Column; 12] = tallied(("AGENT", &["/agent"]));
+const ITEMS: [Column; 13] = tallied(("ITEM", &["/item"]));
+const AGENTS: [Column; 13] = tallied(("AGENT", &["/agent"]));
 const OVERLAPS: [Column; 7] = overlapping(("REFUSED", &["/refused"]));
 const OBSERVED: [Column; 7] = overlapping(("OBSERVED", &["/observed"]));
 const WAITS: [Column; 5] = [
@@ -81,11 +81,13 @@ const HELD: [Column; 5] = [
     ("LAST DECISION", &["/heard"]),
     ("STALE", &["/stale"]),
 ];
-const SECTIONS: [Section; 6] = [
+const TAKEN_OVER: [Column; 4] = [("TIME", &["/time"]), ("ITEM", &["/item"]), ("FROM", &["/agent"]), ("HOW", &["/how"])];
+const SECTIONS: [Section; 7] = [
     ("items", "By item", &ITEMS),
     ("agents", "By agent", &AGENTS),
     ("overlaps", "Who was refused because of whom", &OVERLAPS),
     ("observed_overlaps", "Who would have been refused because of whom, by rules that only observe", &OBSERVED),
+    ("taken_over", "Taken over from silent holders", &TAKEN_OVER),
     ("waits", "Longest waits", &WAITS),
     ("held", "Held at the end, by these lines", &HELD),
 ];
@@ -94,7 +96,7 @@ const TOP: usize = 20;
 /// Lines read from the ledger at once.
 const BATCH: usize = 4096;
 
-const fn tallied(of: Column) -> [Column; 12] {
+const fn tallied(of: Column) -> [Column; 13] {
     [
         of,
         ("GRANTED", &["/granted"]),
@@ -103,6 +105,7 @@ const fn tallied(of: Column) -> [Column; 12] {
         ("DOUBTS", &["/doubts"]),
         ("CONTESTED", &["/contested"]),
         ("REVOKED", &["/revoked"]),
+        ("TAKEN OVER", &["/taken_over"]),
         ("BY HAND", &["/operator"]),
         ("LONGEST WAIT (ms)", &["/longest_wait_ms"]),
         ("GRANTS", &["/grants"]),
@@ -239,16 +242,23 @@ fn summary(sums: &Value) -> String {
             by_kind("observations"),
         ),
         format!(
-            "In doubt: {}, of which {} landed. Contested: {}. Ended by an outside edit: {}. By the operator: {}.",
+            "In doubt: {}, of which {} landed. Contested: {}. Ended by an outside edit: {}. By the operator: {}.{}{}",
             number("doubts"),
             number("landed"),
             number("contested"),
             number("revoked"),
             number("operator"),
+            if_any("Taken over from silent holders", number("taken_over")),
+            if_any("Ended because the item is closed or gone", number("finished")),
         ),
         format!("Held at the end: {}, of which {} stale.", counted(number("held"), "item"), number("stale")),
     ];
     lines.join("\n") + "\n"
+}
+
+/// A sentence about what happened seldom.
+fn if_any(what: &str, count: u64) -> String {
+    if count == 0 { String::new() } else { format!(" {what}: {count}.") }
 }
 
 /// A row whose counts by name are one text.

@@ -77,12 +77,14 @@ async fn serve(
     take_small_pages();
     give_memory_back();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let ledger: Arc<dyn Ledger> = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
-        Ok(ledger) => Arc::new(ledger),
+    let ledger = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
+        Ok(ledger) => ledger,
         Err(error @ OpenError::Unavailable(_)) => return Err(error).context("cannot open the ledger"),
         Err(error) => anyhow::bail!("{error}"),
     };
-    let metrics = Metrics::default();
+    let mut metrics = Metrics::default();
+    metrics.recovered = ledger.recovered();
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let gate = compose::gate(config, &clock, &ledger, &metrics, &fingerprint_key(config)?)?;
     let server = compose::edge(config, &gate, inherited).map_err(|error| at_its_key(config, error))?;
     let admin = admin(config, &server, &gate, &metrics)?;

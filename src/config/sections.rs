@@ -274,6 +274,9 @@ pub struct Assignment {
     /// Silence after which it may be taken over.
     #[serde(with = "or_off")]
     pub takeover_after: Option<Duration>,
+    /// How long the holding of a closed item lasts.
+    #[serde(with = "or_off")]
+    pub closed_after: Option<Duration>,
     /// Waiting requests an item.
     pub lane_capacity: usize,
     /// The longest wait in a lane.

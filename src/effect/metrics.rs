@@ -55,6 +55,16 @@ pub struct Metrics {
     pub contested: Counter,
     /// Holdings that an outside edit ended.
     pub revoked: Counter,
+    /// Holdings of silent agents that another's claim ended.
+    pub taken_over: Counter,
+    /// Holdings that ended because their item is closed or gone.
+    pub finished: Counter,
+    /// Releases by the operator.
+    pub released: Counter,
+    /// Modes that the operator switched.
+    pub mode_switches: Counter,
+    /// Attempts that an ended process left.
+    pub recovered: Counter,
     /// Shared-looking accounts: claims of one account from two client addresses without an instance.
     pub unnamed_instances: Counter,
     /// Calls of the web interface that are not known and passed, since they name no guarded form.
@@ -86,6 +96,11 @@ impl Default for Metrics {
             ledger_bytes: Gauge::default(),
             contested: Counter::default(),
             revoked: Counter::default(),
+            taken_over: Counter::default(),
+            finished: Counter::default(),
+            released: Counter::default(),
+            mode_switches: Counter::default(),
+            recovered: Counter::default(),
             unnamed_instances: Counter::default(),
             unknown_web_calls: Counter::default(),
             health: Health::default(),
@@ -117,6 +132,11 @@ impl Metrics {
             self.contested.clone(),
         );
         registry.register("revoked", "Holdings ended by an outside edit", self.revoked.clone());
+        registry.register("taken_over", "Holdings of silent agents ended by another's claim", self.taken_over.clone());
+        registry.register("finished", "Holdings ended because their item is closed or gone", self.finished.clone());
+        registry.register("released", "Releases by the operator", self.released.clone());
+        registry.register("mode_switches", "Switches of a mode by the operator", self.mode_switches.clone());
+        registry.register("recovered", "Writes that an ended process left unfinished", self.recovered.clone());
         registry.register(
             "unnamed_instances",
             "Claims of one account from a second client address without an instance",

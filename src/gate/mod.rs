@@ -11,6 +11,7 @@ mod claims;
 mod creators;
 mod crowd;
 mod health;
+mod hearing;
 mod labels;
 mod lanes;
 mod leases;
@@ -47,6 +48,7 @@ use arc_swap::ArcSwap;
 use bulk::BulkSection;
 use crowd::{Crowd, Crowded, Place};
 use futures_util::FutureExt as _;
+use hearing::Hearing;
 use passage::Passage;
 use reads::Reads;
 use renewals::Renewals;
@@ -119,6 +121,7 @@ pub struct Gate {
     /// Claims of agents without a name.
     nameless: nameless::Claims,
     renewals: Renewals,
+    hearing: Hearing,
     heard: singleton::Unwritten,
     leases: leases::Leases,
     creators: creators::Creators,
@@ -205,6 +208,8 @@ pub struct After {
     pub holds: bool,
     /// That holding began with what was sent for it.
     pub begun: bool,
+    /// The caller gave up an item that the tracker does not show it.
+    pub let_go: bool,
     /// What the gate wrote along with it, in the caller's name.
     pub put_back: Vec<AttemptId>,
     /// What is left of a request whose guarded fields show already. It touches nothing guarded: whoever has the client
@@ -230,6 +235,7 @@ impl Gate {
     pub fn new(ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
         let (lanes, crowd) = (Lanes::new(settings.lanes), Crowd::new(settings.crowd));
         count_modes(&ports.metrics, &rules);
+        let hearing = Hearing::begin(ports.clock.now());
         Arc::new(Self {
             ports,
             settings,
@@ -242,6 +248,7 @@ impl Gate {
             labels: labels::Labels::default(),
             nameless: nameless::Claims::default(),
             renewals: Renewals::default(),
+            hearing,
             heard: singleton::Unwritten::default(),
             leases: leases::Leases::default(),
             creators: creators::Creators::default(),

@@ -48,3 +48,8 @@ pub(super) fn unreadable(resource: &Locator, why: &str) -> Box<Rejection> {
     let message = format!("{resource}: the tracker could not be read, so nothing was sent; try again");
     plain(Code::UpstreamUnreadable, resource, message)
 }
+
+/// Seconds of a time that is left, rounded up: when they are over, it is.
+pub(super) fn whole_seconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
+}

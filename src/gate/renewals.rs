@@ -82,14 +82,32 @@ impl Heard {
 // === impl Gate ===
 
 impl Gate {
-    /// Every item that is held or in doubt, each holder as lately as it was heard of.
+    /// Every item that is held or in doubt, each holder as lately as it was heard of. What is past its time is in doubt no
+    /// more.
     pub async fn active(&self) -> Result<Vec<ItemRecord>, LedgerError> {
-        let active = self.ports.ledger.active().await?;
-        Ok(active.into_iter().map(|record| self.renewed(record)).collect())
+        let (active, now) = (self.ports.ledger.active().await?, self.ports.clock.now());
+        let stands = |record: &ItemRecord| record.holding.is_some() || record.is_in_doubt(now);
+        Ok(active.into_iter().filter(stands).map(|record| self.heard(record)).collect())
+    }
+
+    /// Whether the holder is silent for longer than `stale_after`, while it could have been heard.
+    pub fn is_stale(&self, record: &ItemRecord) -> bool {
+        let now = self.ports.clock.now();
+        let record = self.renewed(record.clone());
+        record.holding.is_some_and(|held| self.rules().is_stale(&held, now))
+    }
+
+    /// The record as silence counts for it: from the last sign of life, or since the holder could be heard again.
+    pub(super) fn renewed(&self, record: ItemRecord) -> ItemRecord {
+        let mut record = self.heard(record);
+        if let Some(holding) = &mut record.holding {
+            holding.renewed = holding.renewed.max(self.hearing.since(self.ports.clock.now()));
+        }
+        record
     }
 
     /// The record with what was heard of its holder and is not written yet.
-    pub(super) fn renewed(&self, mut record: ItemRecord) -> ItemRecord {
+    pub(super) fn heard(&self, mut record: ItemRecord) -> ItemRecord {
         let heard = self.renewals.heard().of_holder(&record);
         if let (Some(holding), Some((_, at))) = (&mut record.holding, heard) {
             holding.renewed = holding.renewed.max(at);

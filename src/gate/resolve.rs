@@ -3,7 +3,7 @@
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Doubt, ItemRecord, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
+use crate::model::{Doubt, ItemRecord, Kind, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,14 @@ impl Gate {
             now,
         };
         turn.forget();
-        if let Err(error) = self.ports.ledger.commit(vec![command], Durability::Awaited).await {
-            tracing::warn!(ledger.error = %error, resource = %record.locator, "doubt not ended");
+        match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            Ok(records) => {
+                let taking = record.doubts.iter().find(|doubt| doubt.kind == Some(Kind::TakeOver));
+                if let (Some(doubt), Some(after)) = (taking, records.first()) {
+                    self.tell_taken_over(after, now, doubt.attempt.as_str());
+                }
+            }
+            Err(error) => tracing::warn!(ledger.error = %error, resource = %record.locator, "doubt not ended"),
         }
     }
 
@@ -47,27 +53,50 @@ impl Gate {
             // What was seen before it tells of an earlier version.
             turn.forget();
             let harmless = matches!(edit, OutsideEdit::Harmless { .. });
+            let note = self.outside_note(seen);
+            let (id, before) = (note.id.clone(), record.clone());
             let command = Command {
                 key: record.key.clone(),
                 locator: seen.locator.clone(),
                 step: Step::Edit { edit: edit.clone(), fence: record.fence },
-                note: Some(self.outside_note(seen)),
+                note: Some(note),
                 now: self.ports.clock.now(),
             };
             let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
             record = self.ports.ledger.commit(vec![command], durability).await?.pop().unwrap_or(record);
-            self.count(&edit);
+            self.tell_edit(&edit, &before, &id);
             self.put_back_soon(&seen.locator, record.stray.as_ref());
         }
         Ok(self.renewed(record))
     }
 
-    pub(super) fn count(&self, edit: &OutsideEdit) {
+    /// Counts an outside edit, and says in the log whose holding it ended. `before` is the record that it was seen on.
+    pub(super) fn tell_edit(&self, edit: &OutsideEdit, before: &ItemRecord, decision: &str) {
+        let (resource, metrics) = (&before.locator, &self.ports.metrics);
+        let agent = before.holding.as_ref().map(|held| held.actor.to_string()).unwrap_or_default();
         match edit {
-            OutsideEdit::Takes { .. } => drop(self.ports.metrics.revoked.inc()),
-            OutsideEdit::Contested { .. } => drop(self.ports.metrics.contested.inc()),
+            OutsideEdit::Takes { cause, .. } => {
+                metrics.revoked.inc();
+                tracing::warn!(%resource, agent, decision, cause, "a holding was revoked");
+            }
+            OutsideEdit::Finishes { cause } => {
+                metrics.finished.inc();
+                tracing::info!(%resource, agent, decision, cause, "a holding ended: nothing is left to hold");
+            }
+            OutsideEdit::Contested { .. } => {
+                metrics.contested.inc();
+                tracing::warn!(%resource, agent, decision, "a holding is contested");
+            }
             OutsideEdit::Harmless { .. } => {}
         }
+    }
+
+    /// Says in the log that a step at this time took the item from a silent holder, and counts it.
+    pub(super) fn tell_taken_over(&self, after: &ItemRecord, at: Time, decision: &str) {
+        let Some(loss) = after.lost.as_ref().filter(|loss| loss.at == at) else { return };
+        self.ports.metrics.taken_over.inc();
+        let (agent, cause) = (&loss.actor, &loss.cause);
+        tracing::warn!(resource = %after.locator, %agent, decision, cause, "a holding was taken over");
     }
 
     pub(super) fn outside_note(&self, seen: &Snapshot) -> Box<Note> {

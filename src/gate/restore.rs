@@ -5,10 +5,11 @@
 
 use super::passage::Passage;
 use super::section::Section;
+use super::watch::Remains;
 use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply, guarded};
 use crate::admission::{Expectation, Stated};
 use crate::dialect::{Address, Credential, Intent, ReadOutcome};
-use crate::model::{Holding, Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
+use crate::model::{Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,16 +29,13 @@ impl Writer {
 impl Gate {
     /// Clears the assignee and takes the labels back to what the claim found. What it says is for the operator; an error:
     /// that was not done, or not all of it.
-    pub(super) async fn restore(self: &Arc<Self>, item: &Locator, held: &Holding) -> Result<String, String> {
+    pub(super) async fn restore(self: &Arc<Self>, item: &Locator, left: &Remains) -> Result<String, String> {
         let (Some(service), Some(address)) = (&self.ports.service, address_of(item)) else {
-            return Ok(format!(
-                "the tracker still shows: {}. Clear that there; with upstream.service_token_file the gate does it",
-                held.shown
-            ));
+            return Ok(format!("{}. Clear that there; with upstream.service_token_file the gate does it", left.told));
         };
         let by = Writer::service(service);
         // Whom somebody has assigned since is not the holder's, and not for this release to clear.
-        let shown = Stated { assignees: Some(held.shown.assignees.clone()), ..Stated::default() };
+        let shown = Stated { assignees: Some(left.assignees.clone()), ..Stated::default() };
         let clear = self.ports.dialect.clear_assignees(&address);
         let cleared = match self.look_up(&address, &by.credential).await {
             Ok(seen) if seen.assignees.is_empty() => Ok("nobody is assigned"),
@@ -47,7 +45,7 @@ impl Gate {
             Err(why) => Err(why),
         };
         let cleared = cleared.map_err(|why| format!("its assignee was not cleared: {why}"))?;
-        match self.restore_labels(&address, &held.found, &by).await {
+        match self.restore_labels(&address, &left.found, &by).await {
             Ok(writes) if writes.is_empty() => Ok(cleared.to_owned()),
             Ok(_) => Ok(format!("{cleared}; its status labels are what the claim found")),
             Err(why) => Err(format!("{cleared}; its labels were not put back: {why}")),

@@ -6,12 +6,13 @@
 use super::crowd::{Crowded, Place};
 use super::passage::Passage;
 use super::refusal;
+use super::refusal::whole_seconds;
 use super::restore::Writer;
 use super::{After, Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, Turn};
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, Scope, WireResponse};
 use crate::effect::{
-    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, Note, failpoint,
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, failpoint,
 };
 use crate::model::{
     Account, Actor, Attempt, AttemptId, Boot, Caller, Change, Code, Fingerprint, Holding, ItemRecord, Kind, Label,
@@ -25,6 +26,8 @@ use std::time::Duration;
 mod creation;
 mod echo;
 mod ending;
+mod exits;
+mod gone;
 pub(super) mod notes;
 mod once;
 mod reading;
@@ -180,6 +183,15 @@ impl Section {
         for _ in 0..3 {
             match self.item(address, caller, passage).await {
                 Err(Stop::Moved) => self.gate.reads.forget_key(&address.locator()).await,
+                Err(Stop::Tracker(response)) => return self.denied_item(address, caller, *response).await,
+                // Its own doubt stood in the way of letting go.
+                Ok(Reply { decision: Decision::Reject, answer: Answered::Tracker(response), id, code, .. }) => {
+                    let kept = |answer| self.decided(Decision::Reject, code, &id, answer);
+                    return match self.denied_item(address, caller, response).await {
+                        Err(Stop::Tracker(response)) => Ok(kept(Answered::Tracker(*response))),
+                        ended => ended,
+                    };
+                }
                 ended => return ended,
             }
         }
@@ -220,8 +232,15 @@ impl Section {
 
     /// Under the turn, with an attempt OPEN: every way out of here settles it.
     async fn entered(&self, at: &Entered<'_>, record: ItemRecord, fresh: Option<Fresh>, address: &Address) -> Ended {
+        // Whatever comes of it: its holder is alive.
+        if record.is_held_by(&at.caller.actor) {
+            self.gate.hear_about(address, at.caller.actor.clone());
+        }
         let fresh = match self.observe(at, fresh, address).await {
             Ok(fresh) => fresh,
+            Err(Stop::Tracker(response)) if self.lets_go_of(&record, at.caller, &response) => {
+                return self.let_go(at, &record, *response).await;
+            }
             Err(stop) => return self.give_up(at, stop, Durability::NextGroup).await,
         };
         failpoint::reach("observed");
@@ -461,9 +480,9 @@ impl Section {
         match error {
             LedgerError::Refused(Refused::InDoubt(left)) => {
                 let message = format!(
-                    "a write of {locator} was sent and its outcome is not known yet; it is closed for another {} s: come back then, \
-                     or pick another item",
-                    left.as_secs()
+                    "a write of {locator} was sent and its outcome is not known yet; it is closed for another {} s. If that \
+                     write is yours, repeat the same request, or wait; else come back then, or pick another item",
+                    whole_seconds(*left)
                 );
                 refusal::retry(Code::InDoubt, locator, message, *left)
             }
@@ -678,6 +697,7 @@ impl Section {
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         let step = Step::Settle { attempt: at.attempt.clone(), outcome: sent.outcome.clone(), doubt_until };
         let command = self.command(at.key, locator, step, Some(note));
+        let now = command.now;
         failpoint::reach("t3.before");
         at.turn.forget();
         let record = match self.gate.ports.ledger.commit(vec![command.clone()], Durability::Awaited).await {
@@ -691,6 +711,9 @@ impl Section {
         };
         failpoint::reach("t3.after");
         let after = at.after(record.as_ref());
+        if let Some(record) = record.as_ref().filter(|_| sent.plan.kind == Kind::TakeOver) {
+            self.gate.tell_taken_over(record, now, at.attempt.as_str());
+        }
         if let (Some(record), Some(back)) = (record, &sent.back) {
             if self.rules.workflow.put_back && !self.ask.operator && matches!(sent.outcome, Outcome::Committed { .. }) {
                 let stray = record.stray.clone().map(|found| (back.address.clone(), found));
@@ -741,91 +764,6 @@ impl Section {
             (_, Some(response)) => Answered::Tracker(response),
         };
         Reply { state, ..self.reply(at, decision, code, answer) }
-    }
-
-    // === ways out ===
-
-    /// The section panicked: what may have been sent is in doubt, what was not is aborted.
-    pub(super) async fn panicked(&self) -> Reply {
-        let entry = self.entered.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let unknown = refusal::unknown(&self.locator(), self.doubt_period());
-        let Some(Entry { key, locator, attempt, decision, authority }) = entry else {
-            return self.refused(*unknown);
-        };
-        let ending = |step, decision| {
-            let mut note = self.note_of(attempt.as_str().to_owned(), decision, Some(Code::OutcomeUnknown));
-            note.authority = authority;
-            self.command(&key, &locator, step, Some(Box::new(note)))
-        };
-        let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
-        // What was not sent cannot be in doubt; and what was settled, stays so. What may have been sent had been let through.
-        let doubt = Step::Settle { attempt: attempt.clone(), outcome: Outcome::Doubt, doubt_until };
-        let (doubt, abort) = (ending(doubt, decision), ending(Step::Abort(attempt.clone()), Decision::Reject));
-        let ended = tokio::spawn(first_allowed(Arc::clone(&self.gate.ports.ledger), vec![doubt, abort]));
-        drop(tokio::time::timeout(SETTLE_AGAIN, ended).await);
-        self.decided(Decision::Reject, Some(Code::OutcomeUnknown), attempt.as_str(), Answered::Refused(unknown))
-    }
-
-    /// Ends an attempt of which nothing was sent. It is the one record of this request; a path that names another item
-    /// by now starts again with an attempt of its own.
-    async fn give_up(&self, at: &Entered<'_>, stop: Stop, durability: Durability) -> Ended {
-        let (code, upstream_status) = match &stop {
-            Stop::Refuse(rejection) => (rejection.code, None),
-            Stop::Tracker(response) => (Code::UpstreamUnreadable, Some(response.status.as_u16())),
-            Stop::Gone | Stop::Moved => (Code::UpstreamUnreadable, None),
-        };
-        let mut note = self.note(at, Decision::Reject, Some(code));
-        note.upstream_status = upstream_status;
-        let command = self.command(at.key, &self.locator(), Step::Abort(at.attempt.clone()), Some(note));
-        if let Err(error) = self.gate.ports.ledger.commit(vec![command.clone()], durability).await {
-            self.settle_later(command, &error);
-        }
-        match stop {
-            Stop::Refuse(rejection) => Ok(self.reply(at, Decision::Reject, Some(code), Answered::Refused(rejection))),
-            Stop::Tracker(response) => Ok(self.reply(at, Decision::Reject, Some(code), Answered::Tracker(*response))),
-            Stop::Gone | Stop::Moved => Err(stop),
-        }
-    }
-
-    /// A refusal that is not an attempt's: recorded as a line of its own.
-    fn refused(&self, rejection: Rejection) -> Reply {
-        self.record_refusal(self.refusal_note(&rejection), rejection)
-    }
-
-    fn refusal_note(&self, rejection: &Rejection) -> Note {
-        let mut note = self.bare_note(Decision::Reject, Some(rejection.code));
-        note.resource.clone_from(&rejection.resource);
-        note.expected.clone_from(&rejection.expected);
-        note.observed.clone_from(&rejection.observed);
-        note
-    }
-
-    fn record_refusal(&self, note: Note, rejection: Rejection) -> Reply {
-        let id = note.id.clone();
-        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
-        self.decided(Decision::Reject, Some(rejection.code), &id, Answered::Refused(Box::new(rejection)))
-    }
-
-    /// The tracker's own refusal of the read goes back unchanged.
-    fn denied(&self, response: WireResponse) -> Reply {
-        let mut note = self.bare_note(Decision::Reject, Some(Code::UpstreamUnreadable));
-        note.upstream_status = Some(response.status.as_u16());
-        let id = note.id.clone();
-        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
-        self.decided(Decision::Reject, Some(Code::UpstreamUnreadable), &id, Answered::Tracker(response))
-    }
-
-    fn publish(at: &Entered<'_>, began: Boot, seen: Snapshot, record: ItemRecord) {
-        at.turn.publish(Observation { began, seen, record: ItemRecord { live: None, ..record } });
-    }
-
-    fn reply(&self, at: &Entered<'_>, decision: Decision, code: Option<Code>, answer: Answered) -> Reply {
-        self.decided(decision, code, at.attempt.as_str(), answer)
-    }
-
-    fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
-        self.gate.ports.metrics.decided(decision, code);
-        Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
     }
 }
 

@@ -5,11 +5,13 @@ mod sight;
 use super::reads::ReadAccess;
 use super::restore::address_of;
 use super::{Gate, LaneError, Turn};
-use crate::admission::{self, Refused, Step};
+use crate::admission::{self, Finish, Refused, Step};
 use crate::dialect::{Address, Credential, ReadOutcome, Shows};
 use crate::effect::{Command, Durability, Held, LedgerError, Note};
-use crate::model::{Actor, AttemptId, Holding, Instance, ItemRecord, Locator, Project, Snapshot};
-use std::collections::HashSet;
+use crate::model::{
+    Actor, AttemptId, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Snapshot, Status, Time,
+};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,6 +24,8 @@ pub(super) use sight::Sight;
 pub struct Released {
     /// Whose holding ended.
     pub holder: Option<Actor>,
+    /// Writes in doubt that ended with it.
+    pub doubts: usize,
     /// The item as the ledger knows it now.
     pub record: ItemRecord,
     /// What became of the item in the tracker, a sentence for the operator; an error: what the gate was to put back there
@@ -56,8 +60,8 @@ impl OperatorWord {
 /// Why the operator's release was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// The ledger knows no holding there.
-    #[error("nobody holds {0}")]
+    /// The ledger knows no holding there, and no write in doubt.
+    #[error("nobody holds {0}, and no write of it is in doubt: there is nothing to end")]
     NotHeld(Locator),
     /// Another holding has begun meanwhile.
     #[error("{meant} does not hold {item} any more; {now} does now, and goes on: nothing was done")]
@@ -83,6 +87,23 @@ struct Round {
     /// Holdings after this one are compared with the tracker next.
     last: Option<Held>,
     silent: Silent,
+    /// Rounds so far.
+    count: u64,
+    /// Items that the tracker does not know, as far as it says.
+    missing: HashMap<ResourceKey, Missing>,
+}
+
+/// An item that the tracker says not to have.
+struct Missing {
+    since: Time,
+    reads: u32,
+}
+
+/// What one look at an item came to.
+enum Look {
+    Seen,
+    Missing,
+    Blind,
 }
 
 /// A pass over all holdings for those that are silent for too long, each named by the attempt that began it.
@@ -113,6 +134,10 @@ const PAGES_A_TICK: usize = 5;
 pub(super) const BETWEEN_PAGES: Duration = Duration::from_millis(20);
 /// Holdings compared with the tracker in one round: the bound on what the reconciler asks of it.
 const HOLDINGS_A_ROUND: usize = 5;
+/// Parked work, and what could not be read, is looked at in one of so many rounds.
+const RESTING: u64 = 10;
+/// Reads that must say so before an item is taken to be gone.
+const FEWEST_MISSES: u32 = 3;
 
 // === impl Gate ===
 
@@ -137,8 +162,30 @@ impl Gate {
         let actor = Actor { account, instance };
         self.hear(&actor, project);
         if let Some(address) = address {
-            self.renewals.note(address.locator(), actor, self.ports.clock.now());
+            self.hear_about(address, actor);
         }
+    }
+
+    /// A call of this client's was not answered by the tracker. It is alive all the same, if it was known before.
+    pub fn missed_read(&self, credential: &Credential, instance: Option<Instance>, address: Option<&Address>) {
+        self.hearing.failed(self.ports.clock.now());
+        let print = self.ports.identify.fingerprint(credential);
+        if let (Some(account), Some(address)) = (self.ports.identify.known(&print), address) {
+            self.hear_about(address, Actor { account, instance });
+        }
+    }
+
+    /// What the tracker said to a call, or that it said nothing: while it does not answer, nobody can be heard.
+    pub fn notice_answer(&self, status: Option<http::StatusCode>) {
+        match status {
+            Some(status) if !matches!(status.as_u16(), 502..=504) => self.hearing.answered(|| self.ports.clock.now()),
+            _ => self.hearing.failed(self.ports.clock.now()),
+        }
+    }
+
+    /// A sign of life of an agent about an item.
+    pub(super) fn hear_about(&self, address: &Address, actor: Actor) {
+        self.renewals.note(address.locator(), actor, self.ports.clock.now());
     }
 
     /// Ends a holding by the operator's word; audited like any decision. With a service token its assignee is cleared
@@ -155,44 +202,60 @@ impl Gate {
 
     async fn release_whole(self: &Arc<Self>, item: &Locator, word: &OperatorWord) -> Result<Released, ReleaseError> {
         let active = self.ports.ledger.active().await?;
-        let record = active
-            .into_iter()
-            .find(|record| record.locator == *item && record.holding.is_some())
-            .ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
-        let meant = record.holding.clone().ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
+        // Of two at one place the held one: the other is in doubt alone.
+        let here = active.into_iter().filter(|record| record.locator == *item);
+        let record = here.max_by_key(|record| record.holding.is_some());
+        let record = record.ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
         let turn = self.lanes.enter(&record.key, self.boot_clock()).await?;
-        let (held, after) = self.end_holding(&record, &meant, word, &turn).await?;
+        let (before, after) = self.end_holding(&record, word, &turn).await?;
         drop(turn);
-        let tracker = self.restore(item, &held).await;
-        Ok(Released { holder: Some(held.actor), record: after, tracker })
+        let tracker = match Remains::of(&before) {
+            Some(remains) => self.restore(item, &remains).await,
+            None => Ok("Nothing was sent to the tracker".to_owned()),
+        };
+        let (holder, doubts) = (before.holding.map(|held| held.actor), before.doubts.len());
+        Ok(Released { holder, doubts, record: after, tracker })
     }
 
-    /// Under the turn: ends the holding that is meant, as it is by now, and no other.
+    /// Under the turn: ends the holding that is meant, as it is by now, and no other; and every doubt. Returns the record
+    /// before and after.
     async fn end_holding(
         &self,
         record: &ItemRecord,
-        meant: &Holding,
         word: &OperatorWord,
         turn: &Turn,
-    ) -> Result<(Holding, ItemRecord), ReleaseError> {
+    ) -> Result<(ItemRecord, ItemRecord), ReleaseError> {
         let item = &record.locator;
         loop {
-            let current = self.ports.ledger.item(&record.key).await?;
-            let (fence, held) = current
-                .and_then(|current| Some((current.fence, current.holding?)))
-                .ok_or_else(|| ReleaseError::NotHeld(item.clone()))?;
-            if held.attempt != meant.attempt {
-                let (item, meant, now) = (item.clone(), meant.actor.clone(), held.actor);
+            let current = self.ports.ledger.item(&record.key).await?.unwrap_or_else(|| record.clone());
+            if current.holding.is_none() && current.doubts.is_empty() {
+                return Err(ReleaseError::NotHeld(item.clone()));
+            }
+            let meant = record.holding.as_ref();
+            if let Some(held) =
+                current.holding.as_ref().filter(|held| meant.is_none_or(|meant| held.attempt != meant.attempt))
+            {
+                let in_doubt = record.doubts.first().map(|doubt| &doubt.actor);
+                let meant = meant.map(|meant| &meant.actor).or(in_doubt).unwrap_or(&held.actor);
+                let (item, meant, now) = (item.clone(), meant.clone(), held.actor.clone());
                 return Err(ReleaseError::Another { item, meant, now });
             }
             let now = self.ports.clock.now();
             let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
-            let note = Some(Box::new(word.note(id)));
-            let step = Step::Release { fence };
+            let note = Some(Box::new(word.note(id.clone())));
+            let step = Step::Release { fence: current.fence };
             let command = Command { key: record.key.clone(), locator: item.clone(), step, note, now };
             turn.forget();
             match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
-                Ok(mut records) => return Ok((held, records.pop().unwrap_or_else(|| record.clone()))),
+                Ok(mut records) => {
+                    let holder = current.holding.as_ref().map(|held| held.actor.to_string()).unwrap_or_default();
+                    let doubts = current.doubts.len();
+                    let (reason, by) = (&word.reason, word.by.as_deref().unwrap_or_default());
+                    tracing::info!(resource = %item, agent = holder, doubts, decision = id, reason, by, "released by the operator");
+                    self.ports.metrics.released.inc();
+                    let after = records.pop().unwrap_or_else(|| current.clone());
+                    return Ok((current, after));
+                }
                 // Another gate has written in between: once more.
                 Err(LedgerError::Refused(Refused::Stale)) => {}
                 Err(error) => return Err(error.into()),
@@ -213,7 +276,17 @@ impl Gate {
 
     /// Runs until it is aborted: writes renewals down, ends doubts that are due, looks at holdings one after another.
     pub async fn watch(self: Arc<Self>, renew_interval: Duration) {
-        tokio::join!(self.keep_renewals(renew_interval), self.look_around());
+        tokio::join!(self.keep_renewals(renew_interval), self.look_around(), self.stay_awake());
+    }
+
+    /// Notices when the gate itself was suspended.
+    async fn stay_awake(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.hearing.awake(self.ports.clock.now());
+        }
     }
 
     async fn look_around(self: &Arc<Self>) {
@@ -224,7 +297,7 @@ impl Gate {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = self.hints.given.notified() => {
-                    self.look_at_hinted().await;
+                    self.look_at_hinted(&mut round).await;
                     continue;
                 }
             }
@@ -242,35 +315,61 @@ impl Gate {
         }
     }
 
-    async fn look_at_hinted(self: &Arc<Self>) {
+    async fn look_at_hinted(self: &Arc<Self>, round: &mut Round) {
         let items = std::mem::take(&mut *self.hints.items.lock().unwrap_or_else(PoisonError::into_inner));
         let Ok(active) = self.ports.ledger.active().await else { return };
         for record in active.iter().filter(|record| items.contains(&record.locator)) {
-            self.look_at(record).await;
+            self.look_once(record, round).await;
         }
     }
 
-    /// One round: who is silent, every doubt, and a few holdings more.
+    /// One round: who is silent, what is finished, every doubt, and a few holdings more.
     async fn look(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
         let ledger = &self.ports.ledger;
         if let Some(bytes) = ledger.bytes() {
             self.ports.metrics.ledger_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
+        let (now, rules) = (self.ports.clock.now(), self.rules());
+        round.count += 1;
         // Once more after it was switched off: what was counted is taken back.
-        let silent = &round.silent;
-        if self.rules().assignment.stale_after.is_some() || !silent.flagged.is_empty() || silent.last.is_some() {
-            self.flag_stale(&mut round.silent).await?;
+        let (silent, limits) = (&round.silent, &rules.assignment);
+        let limited = limits.stale_after.is_some() || limits.closed_after.is_some();
+        if limited || !silent.flagged.is_empty() || silent.last.is_some() {
+            self.look_through(&mut round.silent).await?;
         }
         let doubtful = ledger.doubtful().await?;
-        self.ports.metrics.doubt.set(i64::try_from(doubtful.len()).unwrap_or(i64::MAX));
+        let lasting = doubtful.iter().filter(|record| record.is_in_doubt(now)).count();
+        self.ports.metrics.doubt.set(i64::try_from(lasting).unwrap_or(i64::MAX));
         if self.ports.service.is_none() {
             return Ok(());
         }
-        let chosen = ledger.held_after(round.last.clone(), HOLDINGS_A_ROUND).await?;
-        round.last = Held::after(&chosen, HOLDINGS_A_ROUND);
-        let settled = chosen.iter().filter(|record| record.doubts.is_empty());
-        for record in doubtful.iter().chain(settled) {
-            self.look_at(record).await;
+        for record in &doubtful {
+            if round.is_due(record) {
+                self.look_once(record, round).await;
+            }
+        }
+        self.look_at_some(round).await
+    }
+
+    /// Compares a few holdings with the tracker: those that somebody is at work on, and now and then parked ones. What is
+    /// closed is finished.
+    async fn look_at_some(self: &Arc<Self>, round: &mut Round) -> Result<(), LedgerError> {
+        let page = self.ports.ledger.held_after(round.last.clone(), PAGE).await?;
+        round.last = Held::after(&page, PAGE);
+        let mut looked = 0;
+        for record in page.iter().filter(|record| record.doubts.is_empty()) {
+            let Some(held) = record.holding.as_ref() else { continue };
+            if held.parked && (held.closed.is_some() || !round.count.is_multiple_of(RESTING)) || !round.is_due(record) {
+                continue;
+            }
+            if looked == HOLDINGS_A_ROUND {
+                return Ok(());
+            }
+            self.look_once(record, round).await;
+            looked += 1;
+            if looked == HOLDINGS_A_ROUND {
+                round.last = Held::of(record);
+            }
         }
         if round.last.is_none() {
             self.sight.round_ended();
@@ -278,14 +377,49 @@ impl Gate {
         Ok(())
     }
 
-    /// Counts the holdings that are silent for too long, and names each in the log when it becomes so.
-    async fn flag_stale(&self, pass: &mut Silent) -> Result<(), LedgerError> {
+    /// Looks at one item, and ends what is left of it where the tracker has said for long that there is none.
+    async fn look_once(self: &Arc<Self>, record: &ItemRecord, round: &mut Round) {
+        let now = self.ports.clock.now();
+        match self.look_at(record).await {
+            Look::Seen => drop(round.missing.remove(&record.key)),
+            // A token that may not ask says nothing of the item: what was known of it stays.
+            Look::Blind => {}
+            Look::Missing => {
+                let missing = round.missing.entry(record.key.clone()).or_insert(Missing { since: now, reads: 0 });
+                missing.reads += 1;
+                // Its holder has been heard of: to others it is there.
+                let heard = self.heard(record.clone()).holding.is_some_and(|held| held.renewed > missing.since);
+                if heard {
+                    *missing = Missing { since: now, reads: 1 };
+                }
+                let (gone_for, limit) = (now.since(missing.since), self.rules().assignment.closed_after);
+                if missing.reads >= FEWEST_MISSES && limit.is_some_and(|limit| gone_for >= limit) {
+                    self.finish(record, Finish::Gone(gone_for)).await;
+                    round.missing.remove(&record.key);
+                }
+            }
+        }
+    }
+
+    /// Counts the holdings that are silent for too long, names each in the log when it becomes so, and ends those of items
+    /// that have been closed for long enough.
+    async fn look_through(self: &Arc<Self>, pass: &mut Silent) -> Result<(), LedgerError> {
         for _ in 0..PAGES_A_TICK {
             let page = self.ports.ledger.held_after(pass.last.clone(), PAGE).await?;
             pass.last = Held::after(&page, PAGE);
             let (now, rules) = (self.ports.clock.now(), self.rules());
             for record in page.into_iter().map(|record| self.renewed(record)) {
-                let Some(held) = record.holding.as_ref().filter(|held| rules.is_stale(held, now)) else { continue };
+                let Some(held) = record.holding.as_ref() else { continue };
+                let closed = held.closed.map(|at| now.since(at));
+                if let Some(span) =
+                    closed.filter(|span| rules.assignment.closed_after.is_some_and(|limit| *span >= limit))
+                {
+                    self.finish_closed(&record, span).await;
+                    continue;
+                }
+                if !rules.is_stale(held, now) {
+                    continue;
+                }
                 if pass.found.insert(held.attempt.clone()) && !pass.flagged.contains(&held.attempt) {
                     let silent_s = now.since(held.renewed).as_secs();
                     tracing::warn!(resource = %record.locator, agent = %held.actor, silent_s, "holding is stale");
@@ -301,37 +435,83 @@ impl Gate {
         Ok(())
     }
 
-    /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.
-    async fn look_at(self: &Arc<Self>, record: &ItemRecord) {
-        let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else { return };
+    /// Ends the holding of a closed item; where the gate can look, only if it is closed still.
+    async fn finish_closed(self: &Arc<Self>, record: &ItemRecord, span: Duration) {
+        if self.ports.service.is_some() {
+            self.look_at(record).await;
+        }
+        let Ok(Some(current)) = self.ports.ledger.item(&record.key).await else { return };
+        if current.fence == record.fence && current.holding.as_ref().is_some_and(|held| held.closed.is_some()) {
+            self.finish(&current, Finish::Closed(span)).await;
+        }
+    }
+
+    async fn finish(self: &Arc<Self>, record: &ItemRecord, end: Finish) {
         let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return };
+        let now = self.ports.clock.now();
+        let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
+        let command = Command {
+            key: record.key.clone(),
+            locator: record.locator.clone(),
+            step: Step::Finish { fence: record.fence, end },
+            note: Some(Box::new(Note::of_gate(id.clone(), None))),
+            now,
+        };
+        turn.forget();
+        match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+            Ok(_) => {
+                let agent = record.holding.as_ref().map(|held| held.actor.to_string()).unwrap_or_default();
+                self.ports.metrics.finished.inc();
+                tracing::info!(resource = %record.locator, agent, decision = id, ?end, "a holding ended: nothing is left to hold");
+            }
+            // Somebody writes it just now: the next round sees what becomes of it.
+            Err(error) => tracing::debug!(ledger.error = %error, resource = %record.locator, "a holding did not end"),
+        }
+    }
+
+    /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.
+    async fn look_at(self: &Arc<Self>, record: &ItemRecord) -> Look {
+        let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else {
+            return Look::Blind;
+        };
+        let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return Look::Blind };
         let seen = match self.watched(&address, service).await {
             Ok(seen) => seen,
-            Err(why) => return self.sight.failed(&record.locator, &why),
+            Err(why) => {
+                self.sight.failed(&record.locator, &why);
+                return if matches!(why, Blind::Missing(_)) { Look::Missing } else { Look::Blind };
+            }
         };
         self.sight.read(&record.locator);
-        if seen.key != record.key {
-            return;
+        if seen.key == record.key {
+            self.compare(record, &seen, &turn).await;
         }
+        Look::Seen
+    }
+
+    /// Ends the item's doubt if this read allows it, and records what changed outside the gate.
+    async fn compare(self: &Arc<Self>, record: &ItemRecord, seen: &Snapshot, turn: &Turn) {
         let rules = self.rules();
-        self.resolve_by(&record.key, &seen, &turn, &rules).await;
+        self.resolve_by(&record.key, seen, turn, &rules).await;
         let Ok(Some(current)) = self.ports.ledger.item(&record.key).await else { return };
         if current.live.is_some() {
             return;
         }
         let now = self.ports.clock.now();
-        let Some(edit) = admission::outside_edit(&current, &seen, &rules, now) else { return };
+        let Some(edit) = admission::outside_edit(&current, seen, &rules, now) else { return };
+        let note = self.outside_note(seen);
+        let id = note.id.clone();
         let command = Command {
             key: record.key.clone(),
             locator: seen.locator.clone(),
             step: Step::Edit { edit: edit.clone(), fence: current.fence },
-            note: Some(self.outside_note(&seen)),
+            note: Some(note),
             now,
         };
         turn.forget();
         match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
             Ok(records) => {
-                self.count(&edit);
+                self.tell_edit(&edit, &current, &id);
                 let stray = records.first().and_then(|record| record.stray.as_ref());
                 self.put_back_soon(&seen.locator, stray);
             }
@@ -346,11 +526,15 @@ impl Gate {
         let mut address = address.clone();
         for _ in 0..2 {
             let answer = self.ports.upstream.read(self.ports.dialect.observe(&address, service)).await;
+            self.notice_answer(answer.as_ref().ok().map(|(response, _)| response.status));
             let (response, _) = answer.map_err(|error| Blind::Everywhere(error.to_string()))?;
             match self.ports.dialect.read(&address, &response) {
                 ReadOutcome::Item(seen) => return Ok(seen),
                 ReadOutcome::Denied if response.status == http::StatusCode::UNAUTHORIZED => {
                     return Err(Blind::Everywhere(response.status.to_string()));
+                }
+                ReadOutcome::Denied if is_missing(response.status) => {
+                    return Err(Blind::Missing(response.status.to_string()));
                 }
                 ReadOutcome::Denied => return Err(Blind::Here(response.status.to_string())),
                 ReadOutcome::Moved(to) => address = to,
@@ -358,5 +542,43 @@ impl Gate {
             }
         }
         Err(Blind::Here("it redirects more than once".to_owned()))
+    }
+}
+
+/// Whether an answer says that there is no such item, to who asks. To who may not see it, it is the same answer.
+fn is_missing(status: http::StatusCode) -> bool {
+    matches!(status.as_u16(), 404 | 410)
+}
+
+// === impl Round ===
+
+impl Round {
+    /// Whether it is this item's time: what is not there is asked for now and then.
+    fn is_due(&self, record: &ItemRecord) -> bool {
+        !self.missing.contains_key(&record.key) || self.count.is_multiple_of(RESTING)
+    }
+}
+
+/// What a holding, or a write in doubt, may have left at the tracker.
+pub(super) struct Remains {
+    /// Who is assigned, if it is this one's doing.
+    pub(super) assignees: BTreeSet<Login>,
+    /// The same for people, as a sentence without its end.
+    pub(super) told: String,
+    /// Where the item stood before.
+    pub(super) found: BTreeSet<Status>,
+}
+
+impl Remains {
+    fn of(record: &ItemRecord) -> Option<Self> {
+        if let Some(held) = &record.holding {
+            let told = format!("the tracker still shows: {}", held.shown);
+            return Some(Self { assignees: held.shown.assignees.clone(), told, found: held.found.clone() });
+        }
+        let goal = &record.doubts.first()?.goal;
+        let assignees = goal.assignees.clone()?;
+        let names: Vec<&str> = assignees.iter().map(Login::as_str).collect();
+        let told = format!("the tracker may show: assigned to {}", names.join(", "));
+        Some(Self { told, assignees, found: goal.found.clone() })
     }
 }

@@ -166,7 +166,7 @@ impl Book {
                 Ok((row, _)) => return Ok(Some(row)),
                 Err(tenure) => Barred::Singleton(*tenure),
             },
-            Term::Within(bound) => match self.judge(bound, item, load, batch)? {
+            Term::Within(bound) => match self.judge(bound, item, now, load, batch)? {
                 Ok(()) => return Ok(None),
                 Err(excess) => Barred::Limit(*excess),
             },
@@ -178,16 +178,17 @@ impl Book {
         &self,
         bound: &Bound,
         item: &ItemRecord,
+        now: Time,
         load: Behind<'_>,
         batch: usize,
     ) -> Result<Result<(), Box<admission::Excess>>, LedgerError> {
-        let Some(load) = load else { return Ok(bound.judge(item, self.records.by_key.values())) };
+        let Some(load) = load else { return Ok(bound.judge(item, self.records.by_key.values(), now)) };
         // Rows are as new as the book but for this batch, which is not stored yet.
         let loaded = load.of_account(&bound.actor.account)?;
         let touched: BTreeMap<_, _> =
             self.before[batch..].iter().filter_map(|(key, _)| Some((key, self.records.by_key.get(key)?))).collect();
         let stored = loaded.iter().filter(|record| !touched.contains_key(&record.key));
-        Ok(bound.judge(item, stored.chain(touched.values().copied())))
+        Ok(bound.judge(item, stored.chain(touched.values().copied()), now))
     }
 
     /// Changes who is at work, apart from any item.
@@ -305,6 +306,10 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
             note.agent = Some((holder.clone(), Fingerprint::new("")));
             note.reason = Some((*cause).to_owned());
         }
+        Event::Finished { holder, cause, .. } | Event::TakenOver { holder, cause, .. } => {
+            note.agent = Some((holder.clone(), Fingerprint::new("")));
+            note.reason = Some(cause.clone());
+        }
         Event::Released { holder: Some(holder) } | Event::Rebound { from: holder } => {
             note.agent = Some((holder.clone(), Fingerprint::new("")));
         }
@@ -314,6 +319,7 @@ fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &It
     note.resource_id = Some(record.key.clone());
     let (fence, held) = match event {
         Event::Resolved { stood: Some(stood), .. } => (stood.0, stood.1.as_ref()),
+        Event::TakenOver { fence, .. } => (*fence, None),
         _ => (record.fence, record.holding.as_ref()),
     };
     Line {
@@ -349,6 +355,7 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.masks == other.masks
         && one.stray == other.stray
         && one.reassigned == other.reassigned
+        && one.lost == other.lost
 }
 
 /// The line of a decision that never became an attempt, or of the operator's word.
@@ -386,6 +393,9 @@ fn name(event: &Event) -> (&'static str, Option<AttemptState>) {
         Event::Resolved { state, .. } => ("not_landed", Some(*state)),
         Event::Recovered(state) => ("recovered", Some(*state)),
         Event::Released { .. } => ("operator", None),
+        Event::Finished { gone: false, .. } => ("finished", None),
+        Event::Finished { gone: true, .. } => ("gone", None),
+        Event::TakenOver { .. } => ("taken_over", None),
         Event::Rebound { .. } => ("rebound", None),
     }
 }
@@ -457,7 +467,7 @@ mod tests {
     #[test]
     fn a_sent_attempt_outlives_a_group_that_failed() {
         let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
-        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep };
+        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         run(&mut book, Step::Open(attempt("one"))).unwrap();
         run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
         book.keep();
@@ -479,7 +489,7 @@ mod tests {
         let actor = Actor { account: Account::Named(Login::new("dev")), instance: None };
         run(&mut book, Step::Renew { actor, at: Time(0) }).unwrap();
         run(&mut book, Step::Open(attempt("one"))).unwrap();
-        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep };
+        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
         book.undo();
         let changes = run(&mut book, Step::Abort(AttemptId::new("one"))).unwrap();
@@ -492,7 +502,7 @@ mod tests {
         let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
         let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
         let command = |step| Command { key: key.clone(), locator: locator.clone(), step, note: None, now: Time(0) };
-        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep };
+        let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         let send = Step::Send { attempt: AttemptId::new("one"), plan };
         book.run(&[command(Step::Open(attempt("one"))), command(send)], None).unwrap();
         book.undo();

@@ -4,13 +4,13 @@
 //! read is an error of the ledger, never a guess.
 
 use crate::model::{
-    Account, Actor, AttemptId, Change, Doubt, Fence, Fingerprint, Goal, Holding, Instance, LabelRef, Login, Masked,
-    OpenState, Ownership, SetChange, SetGoal, Shown, Status, Time,
+    Account, Actor, AttemptId, Change, Doubt, Fence, Fingerprint, Goal, Holding, Instance, Kind, LabelRef, Login, Loss,
+    Masked, OpenState, Ownership, SetChange, SetGoal, Shown, Status, Time,
 };
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use written::{AChange, ADoubt, AGoal, AHolding, AMask, AnActor, AnOwnership, Seen};
+use written::{AChange, ADoubt, AGoal, AHolding, AMask, AnActor, AnOwnership, LossJson, Seen};
 
 mod written;
 
@@ -34,6 +34,7 @@ pub fn reread(kind: &str, text: &str) -> Option<String> {
         "holding" => holding(&read_holding(&value).ok()?),
         "doubts" => doubts(&read_doubts(&value).ok()?),
         "masks" => masks(&read_masks(&value).ok()?),
+        "lost" => lost(&read_lost(&value).ok()?),
         _ => return None,
     })
 }
@@ -78,6 +79,10 @@ pub(super) fn doubts(doubts: &[Doubt]) -> String {
 
 pub(super) fn masks(masks: &[Masked]) -> String {
     json(&masks.iter().map(AMask::from).collect::<Vec<_>>())
+}
+
+pub(super) fn lost(loss: &Loss) -> String {
+    json(&LossJson::from(loss))
 }
 
 // === actors ===
@@ -197,6 +202,8 @@ pub(super) fn read_holding(value: &Value) -> Read<Holding> {
         found: read_statuses(&value["found"])?,
         parked: value["parked"].as_bool().ok_or(Unreadable("holding"))?,
         renewed: read_time(&value["renewed"])?,
+        // Written only where it is.
+        closed: if value["closed"].is_null() { None } else { Some(read_time(&value["closed"])?) },
     })
 }
 
@@ -207,10 +214,24 @@ pub(super) fn read_doubts(value: &Value) -> Read<Vec<Doubt>> {
             actor: read_actor(&value["actor"])?,
             change: read_change(&value["change"])?,
             goal: read_goal(&value["goal"])?,
+            kind: read_kind(&value["kind"])?,
             ownership: read_ownership(&value["ownership"])?,
         })
     };
     value.as_array().ok_or(Unreadable("doubt"))?.iter().map(one).collect()
+}
+
+/// An older ledger does not say it.
+fn read_kind(value: &Value) -> Read<Option<Kind>> {
+    match value {
+        Value::Null => Ok(None),
+        name => Ok(Some(name.as_str().and_then(Kind::parse).ok_or(Unreadable("kind"))?)),
+    }
+}
+
+pub(super) fn read_lost(value: &Value) -> Read<Loss> {
+    let cause = text(&value["cause"])?.to_owned();
+    Ok(Loss { actor: read_actor(&value["actor"])?, at: read_time(&value["at"])?, cause })
 }
 
 pub(super) fn read_masks(value: &Value) -> Read<Vec<Masked>> {

@@ -20,6 +20,7 @@ use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, L
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
+use prometheus_client::metrics::counter::Counter;
 use recent::Recent;
 use rustix::process::setpriority_process;
 use std::path::PathBuf;
@@ -77,6 +78,8 @@ struct Shared {
     /// The log is long and all but its last pages are in the file: it may begin anew.
     log_moved: AtomicBool,
     newest: watch::Sender<u64>,
+    /// Writes that ended processes left.
+    recovered: Counter,
     recent: Mutex<Recent>,
     /// The records as every durable and every staged step left them, and a connection that loads those not in it.
     desk: Mutex<Desk>,
@@ -154,6 +157,11 @@ impl SqliteLedger {
         let of_reader = Arc::clone(&options);
         spawn("ledger-reader", move || read_loop(&of_reader, &read_queue));
         Ok(Self { jobs, reads, shared, options })
+    }
+
+    /// Writes that ended processes left, counted as each is recovered.
+    pub fn recovered(&self) -> Counter {
+        self.shared.recovered.clone()
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, LedgerError> {
@@ -327,6 +335,7 @@ impl Shared {
             log_pages: AtomicU64::new(0),
             log_moved: AtomicBool::new(false),
             newest: watch::channel(0).0,
+            recovered: Counter::default(),
             recent: Mutex::default(),
             desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None, keys: Keys::default() }),
         }
@@ -660,6 +669,7 @@ impl Writer {
         book.tenures = Tenures::stored(stored, self.options.now);
         *self.shared.desk() = Desk { book, loader, keys: Keys::default() };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
+        self.shared.recovered.inc_by(store.recovered);
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
         let (of_checkpoints, watched) = (options.clone(), Arc::downgrade(&shared));
         spawn_beside("ledger-check", move || read_whole(&options, &shared));

@@ -1,6 +1,8 @@
 //! Who holds an item, and all that the ledger knows of one item.
 
-use super::{Actor, Attempt, AttemptId, Change, Goal, Locator, Ownership, ResourceKey, Shown, Status, Time};
+use super::{
+    Actor, Attempt, AttemptId, Change, Goal, Kind, Locator, OpenState, Ownership, ResourceKey, Shown, Status, Time,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -28,6 +30,19 @@ pub struct Holding {
     pub parked: bool,
     /// When the holder was last heard of about this item.
     pub renewed: Time,
+    /// Since when the ledger knows the item to be closed, if it is: finished work, whose holding ends after a while.
+    pub closed: Option<Time>,
+}
+
+/// How an agent lost its item without giving it up: it is told with its next refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The agent.
+    pub actor: Actor,
+    /// When.
+    pub at: Time,
+    /// By what, as the end of a sentence.
+    pub cause: String,
 }
 
 /// Who, and since when.
@@ -48,6 +63,8 @@ pub struct Doubt {
     pub change: Change,
     /// The value it would reach.
     pub goal: Goal,
+    /// What it means for the holding; an older ledger does not say.
+    pub kind: Option<Kind>,
     /// Who holds if it landed.
     pub ownership: Ownership,
 }
@@ -72,7 +89,7 @@ pub struct ItemRecord {
     pub fence: Fence,
     /// Who holds it.
     pub holding: Option<Holding>,
-    /// A writer that did not pass the gate was seen and not yet accounted for.
+    /// A writer that did not pass the gate was seen and not yet accounted for. Of a holding, and gone with it.
     pub contested: bool,
     /// The attempt that is OPEN or SENDING; one at most.
     pub live: Option<Attempt>,
@@ -86,7 +103,20 @@ pub struct ItemRecord {
     pub stray: Option<BTreeSet<Status>>,
     /// Somebody outside the gate gave the item to another than its holder, and nobody has held it since.
     pub reassigned: bool,
+    /// Who lost the item last without giving it up, until that agent holds it again.
+    pub lost: Option<Loss>,
 }
+
+// === impl Holding ===
+
+impl Holding {
+    /// Whether somebody is at work on it: it was neither parked nor closed.
+    pub fn is_live(&self) -> bool {
+        !self.parked && self.shown.state == OpenState::Open
+    }
+}
+
+// === impl ItemRecord ===
 
 impl ItemRecord {
     /// An item that the ledger has never seen.
@@ -103,6 +133,7 @@ impl ItemRecord {
             masks: Vec::new(),
             stray: None,
             reassigned: false,
+            lost: None,
         }
     }
 
@@ -114,6 +145,12 @@ impl ItemRecord {
     /// Whether this agent holds it.
     pub fn is_held_by(&self, actor: &Actor) -> bool {
         self.holding.as_ref().is_some_and(|holding| holding.actor.goes_on_as(actor))
+    }
+
+    /// Whether a write may still land of which nobody knows. What is past its time counts for nothing, whether or not a
+    /// read has settled it.
+    pub fn is_in_doubt(&self, now: Time) -> bool {
+        !self.doubts.is_empty() && self.doubt_until.is_some_and(|until| now < until)
     }
 
     /// How long the doubt lasts from now.

@@ -20,7 +20,7 @@ pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
 pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Ownership, Settled};
 pub use change::{Change, Goal, LabelRef, OpenState, Reach, SetChange, SetGoal};
 pub use digest::hex;
-pub use holding::{Doubt, Fence, Holding, ItemRecord, Masked};
+pub use holding::{Doubt, Fence, Holding, ItemRecord, Loss, Masked};
 pub use item::{ItemKind, LONGEST_NAME, Locator, Project, ResourceKey, is_short_name};
 pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};
 pub use rejection::{Code, Rejection};

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri, Version, response};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -62,6 +62,10 @@ async fn forward(
         }
         Err(fault) => {
             log(worker, &fault);
+            if matches!(fault.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
+                let nothing = HeaderMap::new();
+                worker.shared.guard.passed(Passed { head, peer, status: fault.status(), headers: &nothing });
+            }
             fault.into_response(&view)
         }
     }

@@ -427,21 +427,32 @@ impl Guard for GateGuard {
         Box::pin(async move { self.guarded(request, body).await })
     }
 
-    /// A read of an item got a 2xx: its credential may read there, and its holder is alive.
+    /// A read of an item got a 2xx: its credential may read there, and its holder is alive. So is a holder whose call the
+    /// tracker did not answer.
     fn passed(&self, note: Passed<'_>) {
-        if !note.status.is_success() {
+        let answered = !matches!(note.status.as_u16(), 502..=504);
+        if answered {
+            self.gate.notice_answer(Some(note.status));
+        }
+        if answered && !note.status.is_success() {
             return;
         }
         let target = target_of(note.head);
         let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
-        self.notice_labels(&head);
+        if answered {
+            self.notice_labels(&head);
+        }
         // A comment and the like are about what a read of the same place would be about.
         let place = Head { method: &Method::GET, ..head };
         let dialect::Route::Read { project, address, shows } = self.dialect().classify(&place) else { return };
         let shows = if note.head.method == Method::GET { shows } else { Shows::Beside };
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
-        self.gate.saw_read(&credential, instance, (&project, address.as_ref()), shows);
+        if answered {
+            self.gate.saw_read(&credential, instance, (&project, address.as_ref()), shows);
+        } else {
+            self.gate.missed_read(&credential, instance, address.as_ref());
+        }
     }
 
     fn health(&self) -> Option<&Health> {

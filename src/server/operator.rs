@@ -52,9 +52,7 @@ impl Operator {
     async fn claims(&self) -> Answer {
         let now = self.gate.ports().clock.now();
         let active = self.gate.active().await.map_err(|error| unavailable(&error))?;
-        let rules = self.gate.rules();
-        let stale = |record: &ItemRecord| record.holding.as_ref().is_some_and(|held| rules.is_stale(held, now));
-        let claims = active.iter().map(|record| claim(record, stale(record), now));
+        let claims = active.iter().map(|record| claim(record, self.gate.is_stale(record), now));
         Ok(json!({ "claims": claims.collect::<Vec<_>>() }))
     }
 
@@ -85,10 +83,16 @@ impl Operator {
             ReleaseError::Another { .. } => (StatusCode::CONFLICT, error.to_string()),
             ReleaseError::Lane(_) | ReleaseError::Ledger(_) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         })?;
-        let holder = released.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.to_string());
+        let holding = released.holder.map(|holder| format!("the holding of {holder} has ended"));
+        let doubts = match released.doubts {
+            0 => None,
+            1 => Some("a write in doubt has ended".to_owned()),
+            several => Some(format!("{several} writes in doubt have ended")),
+        };
+        let ended: Vec<String> = holding.into_iter().chain(doubts).collect();
         let (Ok(tracker) | Err(tracker)) = &released.tracker;
         Ok(json!({
-            "message": format!("{item}: the holding of {holder} has ended. {tracker}"),
+            "message": format!("{item}: {}. {tracker}", ended.join("; ")),
             "left_undone": released.tracker.is_err(),
             "claim": claim(&released.record, false, self.gate.ports().clock.now()),
         }))
@@ -127,6 +131,7 @@ impl Operator {
         self.gate.switch(&parts, mode);
         let rule = asked["rule"].as_str().unwrap_or("all rules");
         let decision = self.gate.record_operator(&format!("mode {} for {rule}", mode.as_str()), by);
+        self.gate.ports().metrics.mode_switches.inc();
         tracing::warn!(rule, mode = mode.as_str(), by, decision, "an operator switched a mode");
         if let Err(error) = std::fs::write(&self.switched, self.gate.switched().to_string()) {
             tracing::warn!(%error, "the switch is not noted in the state directory: the next start will not speak of it");
@@ -172,7 +177,7 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
     let held = record.holding.as_ref();
     let state = match held {
         _ if record.contested => "contested",
-        _ if !record.doubts.is_empty() => "doubt",
+        _ if record.is_in_doubt(now) => "doubt",
         Some(held) if held.parked => "parked",
         _ if silent => "stale",
         Some(_) => "active",
@@ -188,7 +193,7 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
         "stale": silent,
         "fence": record.fence.0,
         "shown": held.map(|held| shown(&held.shown)),
-        "doubt_left_s": (!record.doubts.is_empty()).then(|| record.doubt_left(now).as_secs()),
+        "doubt_left_s": record.is_in_doubt(now).then(|| record.doubt_left(now).as_secs()),
     })
 }
 

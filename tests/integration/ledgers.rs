@@ -4,7 +4,7 @@
 mod once;
 mod terms;
 
-use claimgate::admission::{Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
+use claimgate::admission::{Finish, Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
 use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
 use claimgate::ledger::{LedgerFile, MemoryLedger, MemoryStore, OpenError, Retention, SqliteLedger, SqliteOptions};
@@ -116,7 +116,8 @@ fn kind(n: u8) -> Kind {
 }
 
 fn edit(n: u8) -> OutsideEdit {
-    match n % 3 {
+    match n % 4 {
+        3 => OutsideEdit::Finishes { cause: "closed, and its holder is not assigned any more" },
         0 => OutsideEdit::Takes { shown: shown(n), cause: "reassigned by an outside edit" },
         1 => OutsideEdit::Harmless { shown: shown(n) },
         _ => OutsideEdit::Contested { shown: shown(n) },
@@ -260,6 +261,7 @@ enum Op {
     Edit(u8, u8),
     Resolve(u8, u8),
     Release(u8),
+    Finish(u8, bool),
     Renew(u8, u8),
     Rebind(u8),
     Reopen,
@@ -292,6 +294,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..2u8, any::<u8>()).prop_map(|(n, with)| Op::Edit(n, with)),
         3 => (0..2u8, any::<u8>()).prop_map(|(n, with)| Op::Resolve(n, with)),
         1 => (0..2u8).prop_map(Op::Release),
+        1 => (0..2u8, any::<bool>()).prop_map(|(n, gone)| Op::Finish(n, gone)),
         1 => (0..2u8, any::<u8>()).prop_map(|(n, with)| Op::Renew(n, with)),
         1 => (0..2u8).prop_map(Op::Rebind),
         1 => Just(Op::Reopen),
@@ -315,7 +318,8 @@ async fn carry_out(bench: &mut Bench, op: &Op, at: u64, now: Time) -> String {
         Op::Resolve(n, with) => {
             let doubts = item(bench, *n).await.map(|record| record.doubts).unwrap_or_default();
             let doubts = doubts.into_iter().map(|doubt| doubt.attempt).collect();
-            let verified = match with % 2 {
+            let verified = match with % 3 {
+                2 => Verified::Unseen,
                 0 => Verified::Landed { shown: shown(*with), parked: (with % 3 == 0).then_some(with % 4 == 0) },
                 _ => Verified::NotLanded(shown(*with)),
             };
@@ -324,6 +328,11 @@ async fn carry_out(bench: &mut Bench, op: &Op, at: u64, now: Time) -> String {
         Op::Release(n) => {
             let fence = item(bench, *n).await.map_or(Fence(0), |record| record.fence);
             bench.commit(*n, Step::Release { fence }, now).await
+        }
+        Op::Finish(n, gone) => {
+            let fence = item(bench, *n).await.map_or(Fence(0), |record| record.fence);
+            let end = if *gone { Finish::Gone(Q) } else { Finish::Closed(Q) };
+            bench.commit(*n, Step::Finish { fence, end }, now).await
         }
         Op::Renew(n, with) => bench.commit(*n, Step::Renew { actor: actor(*with), at: now }, now).await,
         Op::Rebind(n) => bench.commit(*n, Step::Rebind { from: actor(0), to: actor(1) }, now).await,
@@ -347,7 +356,9 @@ fn step(attempt: AttemptId, next: Next, with: u8, now: Time) -> Step {
         Next::Abort => Step::Abort(attempt),
         Next::Grant => Step::Grant { attempt, kind: kind(with), ownership: ownership(with), shown: shown(with) },
         Next::Send => {
-            Step::Send { attempt, plan: Plan { kind: kind(with), goal: goal(with), ownership: ownership(with) } }
+            let heard = with.is_multiple_of(5).then_some(now);
+            let plan = Plan { kind: kind(with), goal: goal(with), ownership: ownership(with), heard };
+            Step::Send { attempt, plan }
         }
         Next::Settle => Step::Settle { attempt, outcome: outcome(with), doubt_until: now + Q },
     }
@@ -610,7 +621,7 @@ async fn a_newer_schema_is_refused() {
             other => break other.unwrap_err(),
         }
     };
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 7, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 8, .. }), "{error}");
 }
 
 #[tokio::test]

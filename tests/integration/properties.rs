@@ -24,6 +24,8 @@ const ISSUES: u64 = 2;
 const NEWEST: u64 = 0;
 /// No part in the histories: it looks at what they leave.
 const PROBE: &str = "dev-8";
+/// Lines that end a holding without its holder's doing.
+const ENDS: [&str; 5] = ["revoked", "operator", "taken_over", "finished", "gone"];
 
 /// What one agent does.
 #[derive(Clone, Debug)]
@@ -76,6 +78,10 @@ struct Setting {
     outside: OutsideEdits,
     release_by: By,
     takeover: bool,
+    /// Closed work is over after a while.
+    finishes: bool,
+    /// The gate looks around by itself.
+    watching: bool,
     put_back: bool,
     verify: Verify,
     /// Of the forge, ms.
@@ -94,6 +100,12 @@ enum Mishap {
     Restart,
     StepWall(i64),
     HangUp(u64),
+    /// Of the forge: nothing is answered, or is again.
+    ForgeAway,
+    ForgeBack,
+    /// The gate is down for so many seconds.
+    Down(u64),
+    Delete(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,9 +136,11 @@ impl Setting {
                 setup.forge = Options::forgejo_15();
             }
             setup.settings.verify = self.verify;
+            setup.watching = self.watching;
             setup.rules.workflow.put_back = self.put_back;
             let assignment = &mut setup.rules.assignment;
             (assignment.outside, assignment.release_by) = (self.outside, self.release_by);
+            assignment.closed_after = self.finishes.then_some(2 * Q);
             if self.takeover {
                 (assignment.stale_after, assignment.takeover_after) = (Some(Q / 2), Some(Q));
             }
@@ -266,6 +280,10 @@ fn mishap() -> impl Strategy<Value = Mishap> {
         1 => Just(Mishap::Restart),
         1 => (-4000..4000i64).prop_map(Mishap::StepWall),
         1 => (1..60u64).prop_map(Mishap::HangUp),
+        1 => Just(Mishap::ForgeAway),
+        2 => Just(Mishap::ForgeBack),
+        1 => (1..300u64).prop_map(Mishap::Down),
+        1 => (1..=ISSUES).prop_map(Mishap::Delete),
     ]
 }
 
@@ -274,9 +292,12 @@ fn setting() -> impl Strategy<Value = Setting> {
     let outside = prop_oneof![3 => Just(OutsideEdits::Wins), 1 => Just(OutsideEdits::Hold)];
     let release_by = prop_oneof![3 => Just(By::Holder), 1 => Just(By::Anyone)];
     let verify = prop_oneof![3 => Just(Verify::ReadBack), 1 => Just(Verify::Answer)];
-    let flags = (any::<bool>(), prop::bool::weighted(0.4), any::<bool>(), rarely(), rarely(), rarely());
+    // Who looks around asks much of the forge.
+    let watching = prop::bool::weighted(0.05);
+    let mixed = prop::bool::weighted(0.4);
+    let flags = (any::<bool>(), mixed, any::<bool>(), rarely(), rarely(), rarely(), any::<bool>(), watching);
     (flags, outside, release_by, verify, (0..8u64, 0..8u64)).prop_map(|(flags, outside, release_by, verify, delays)| {
-        let (service, shared, mixed, old_forge, takeover, leaves_stray) = flags;
+        let (service, shared, mixed, old_forge, takeover, leaves_stray, finishes, watching) = flags;
         Setting {
             service,
             shared,
@@ -285,6 +306,8 @@ fn setting() -> impl Strategy<Value = Setting> {
             outside,
             release_by,
             takeover,
+            finishes,
+            watching,
             put_back: !leaves_stray,
             verify,
             delays,
@@ -332,7 +355,7 @@ async fn live_through(rounds: &[Round], setting: Setting) {
     let mut sends = 0;
     for round in rounds {
         sends += restart_if_dead(&world);
-        let patience = befall(&world, setting, &round.mishap, &mut sends);
+        let patience = befall(&world, setting, &round.mishap, &mut sends).await;
         let deeds = round.deeds.iter().enumerate().map(|(at, deed)| {
             let patience = if at == 0 { patience } else { None };
             carry_out(&world, setting, &beliefs, deed, patience)
@@ -345,6 +368,7 @@ async fn live_through(rounds: &[Round], setting: Setting) {
     each_write_has_its_attempt(&world, sends).await;
     never_two_holders(&world, setting, &beliefs).await;
     the_audit_is_whole(&world).await;
+    silence_is_not_the_gates_own(&world, rounds).await;
     world.log_is_sound().await;
     every_item_can_be_claimed(&world).await;
 }
@@ -355,7 +379,7 @@ fn restart_if_dead(world: &World) -> usize {
 }
 
 /// Arranges it; returns after how long the first client hangs up.
-fn befall(world: &World, setting: Setting, mishap: &Mishap, sends: &mut usize) -> Option<Duration> {
+async fn befall(world: &World, setting: Setting, mishap: &Mishap, sends: &mut usize) -> Option<Duration> {
     match mishap {
         Mishap::None => {}
         Mishap::NextWrite(issue, fault) => {
@@ -375,12 +399,23 @@ fn befall(world: &World, setting: Setting, mishap: &Mishap, sends: &mut usize) -
             world.clock.step_wall(*seconds);
             *sends += world.restart().upstream.sends();
         }
+        Mishap::ForgeAway => world.forge_is_away(true),
+        Mishap::ForgeBack => world.forge_is_away(false),
+        Mishap::Down(seconds) => {
+            world.process().life.freeze();
+            world.wait(Duration::from_secs(*seconds)).await;
+            *sends += world.restart().upstream.sends();
+        }
+        Mishap::Delete(issue) => world.delete(*issue),
         Mishap::HangUp(millis) => return Some(Duration::from_millis(*millis)),
     }
     None
 }
 
 fn edit(world: &World, setting: Setting, n: u64, outside: Outside) {
+    if world.is_deleted(n) {
+        return;
+    }
     match outside {
         Outside::Clear => world.forge.outside_assign("root", REPO, n, &[]),
         Outside::Assign(agent) => world.forge.outside_assign("root", REPO, n, &[setting.login(agent)]),
@@ -433,12 +468,15 @@ async fn operator_releases(world: &World, n: u64) {
 
 /// By the form of a list, which takes several at once.
 async fn human_assigns(world: &World, action: &str, account: &str, n: u64) {
+    if [1, n].iter().any(|n| world.is_deleted(*n)) {
+        return;
+    }
     let form = format!("issue_ids={}&id={}&action={action}", world.ids(&[1, n]), world.forge.user_id(account));
     world.form("gardener", "issues/assignee", &form).await;
 }
 
 fn newest(world: &World) -> u64 {
-    u64::try_from(world.forge.issues(REPO)).unwrap()
+    u64::try_from(world.items()).unwrap()
 }
 
 fn claim_call(setting: Setting, call: Call, n: u64) -> ClaimCall {
@@ -537,17 +575,53 @@ impl Beliefs {
 /// Faults stop, and all that is late has landed. Returns what a dead process had sent.
 async fn calm(world: &World) -> usize {
     world.forge.clear_script();
+    world.forge_is_away(false);
     world.store.set_available(true);
     let sends = restart_if_dead(world);
     world.process().life.disarm();
     world.wait(Duration::from_secs(301)).await;
     world.wait(Q + Duration::from_secs(10)).await;
     for n in 1..=newest(world) {
-        world.reopen(PROBE, n).await;
+        if world.is_deleted(n) {
+            let_go(world, n).await;
+        } else {
+            world.reopen(PROBE, n).await;
+        }
     }
     // What the gate does of its own when it sees an item.
     world.wait(Duration::from_secs(1)).await;
     sends
+}
+
+/// What is gone counts for nothing once its doubt is over; its holder lets go of it, and the operator can.
+async fn let_go(world: &World, n: u64) {
+    let Some(record) = world.known(n).await else { return };
+    let now = world.process().gate.ports().clock.now();
+    assert!(record.live.is_none() && !record.is_in_doubt(now), "#{n}: {record:?}");
+    if let Some(holding) = record.holding.filter(|_| record.doubts.is_empty()) {
+        world.release(&called(&holding.actor), n).await;
+        // Whom a human names, is one of the account's agents.
+        let ended = world.known(n).await.is_some_and(|record| record.holding.is_none());
+        assert!(ended || holding.actor.instance.is_none(), "#{n}: {} cannot let go", holding.actor);
+    }
+    operator_releases(world, n).await;
+    let record = world.known(n).await.expect("it is known");
+    assert!(record.holding.is_none() && record.doubts.is_empty(), "#{n}: {record:?}");
+}
+
+/// A holder that is lost to silence could have been heard for as long as the rules say.
+async fn silence_is_not_the_gates_own(world: &World, rounds: &[Round]) {
+    // The lines' times are those of a clock that was not set.
+    if rounds.iter().any(|round| matches!(round.mishap, Mishap::StepWall(_))) {
+        return;
+    }
+    let micros = |line: &Value| line["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let starts = world.starts();
+    for line in world.lines().await.iter().filter(|line| line["kind"] == "taken_over") {
+        let at = micros(line);
+        let since = at - i64::try_from(Q.as_micros()).unwrap();
+        assert!(!starts.iter().any(|start| (since..at).contains(&start.0)), "the gate began within {line}");
+    }
 }
 
 /// I3: nothing guarded reaches the forge but what an attempt that was SENDING carried.
@@ -593,7 +667,7 @@ async fn never_two_holders(world: &World, setting: Setting, beliefs: &Beliefs) {
         let [(since, first), (until, _)] = two;
         let between = |line: &&Value| (since + 1..=until).contains(&line["seq"].as_u64().unwrap());
         let revoked = |line: &Value| {
-            let ended = matches!(line["kind"].as_str(), Some("revoked" | "operator")) && name(&line["agent"]) == *first;
+            let ended = ENDS.contains(&line["kind"].as_str().unwrap()) && name(&line["agent"]) == *first;
             let lawful = may_take_away.contains(&line["id"]) && name(&line["holder"]) != *first;
             // What was held without a name goes on as the first that names one, whoever else had no name.
             let named = name(&line["holder"]).strip_prefix(first.as_str()).is_some_and(|rest| rest.starts_with('@'));
@@ -647,7 +721,7 @@ async fn the_audit_is_whole(world: &World) {
 /// I14: every attempt is final, every holder can release, and then everybody can claim.
 async fn every_item_can_be_claimed(world: &World) {
     for n in 1..=newest(world) {
-        let Some(record) = world.known(n).await else { continue };
+        let Some(record) = world.known(n).await.filter(|_| !world.is_deleted(n)) else { continue };
         assert!(record.live.is_none() && record.doubts.is_empty(), "#{n}: {record:?}");
         if let Some(holding) = record.holding {
             // Whom a human names, is one of the account's agents, and any of them may say so.

@@ -163,6 +163,7 @@ fn item(situation: &str) -> (Snapshot, ItemRecord) {
             found: [Status::new("backlog")].into(),
             parked: is("parked"),
             renewed: since,
+            closed: None,
         });
     }
     record.contested = is("contested");
@@ -221,6 +222,7 @@ fn rules(situation: &str) -> Rules {
             overriders: BTreeSet::new(),
             stale_after: None,
             takeover_after: situation.contains("silent").then_some(Duration::from_hours(1)),
+            closed_after: None,
             zombie_period: Duration::from_mins(20),
         },
         workflow: Workflow {

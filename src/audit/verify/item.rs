@@ -3,7 +3,7 @@
 //! The belief rule: an agent holds from a 2xx grant until its own release, or until it is told `not_holder`,
 //! `already_assigned` or `contested`, or its own claim or release is uncertain, or it takes the item out of work (parks
 //! it). A revocation ends it too: an outside edit, an operator, an overrider, a take-over, a release by anyone where the
-//! rules allow that. Nobody else may come to hold the item before.
+//! rules allow that, or that nothing is left to hold (the item is closed for long, or gone). Nobody else may come to hold the item before.
 //!
 //! What rules that only observe let happen is exempt, and so is a write whose decision is not in the log: one that was
 //! recovered after a crash, or that was put in doubt before the log begins.
@@ -20,6 +20,8 @@ pub(super) struct Item {
     believer: Option<Believer>,
     doubts: Vec<Doubt>,
     ended: VecDeque<(u64, Outcome)>,
+    /// A silent holder lost the item by the line before, for a grant that is to follow.
+    taken: Option<Believer>,
 }
 
 /// The holding as one line shows it.
@@ -185,7 +187,9 @@ impl Item {
                 Some(write),
             ) => self.granted(before, after, line, write),
             (Kind::Operator, ..) if before.holder.is_none() => same(before, after, line),
-            (Kind::Operator | Kind::Revoked, ..) => ended(before, after, line),
+            (Kind::Operator | Kind::Revoked | Kind::TakenOver | Kind::Finished | Kind::Gone, ..) => {
+                ended(before, after, line)
+            }
             (Kind::Rebound, ..) => renamed(before, after, line),
             _ => same(before, after, line),
         }
@@ -194,13 +198,23 @@ impl Item {
     fn granted(&self, before: &State, after: &State, line: &Line, write: &Write) -> Result<(), String> {
         if after.fence == before.fence {
             let own = after.holder.as_ref().is_some_and(|holder| holder.goes_on_as(&write.agent));
-            return if own && after.parked != before.parked {
+            // Whoever closes an item parks it.
+            let parks = own || (after.parked && line.shows_closed());
+            return if parks && after.parked != before.parked {
                 same(&State { parked: after.parked, ..before.clone() }, after, line)
             } else {
                 same(before, after, line)
             };
         }
         let own = |holder: &Agent| holder.goes_on_as(&write.agent);
+        if let (Some(taken), Some(next)) = (&self.taken, &after.holder)
+            && !(write.unruled || write.intent.is_none() || write.intent == Some(Intent::TakeOver))
+        {
+            return Err(format!(
+                "promise 1 is broken: {next} is granted it while {} holds it since seq {}",
+                taken.agent, taken.seq
+            ));
+        }
         match (&before.holder, &after.holder) {
             (None, None) => Err("the fence rises, and nobody held it before or holds it now".to_owned()),
             // A tracker that fails half-way through a hand-over has unassigned the one, and not assigned the other.
@@ -217,7 +231,7 @@ impl Item {
                 Err(self.overlap(holder, after.holder.as_ref(), write))
             }
             // Who becomes the holder may move the item on with the same write, as may who hands it over.
-            (was, is) if after.parked && ![was, is].into_iter().flatten().any(own) => {
+            (was, is) if after.parked && !line.shows_closed() && ![was, is].into_iter().flatten().any(own) => {
                 Err(format!("{} parks an item that it did not hold", write.agent))
             }
             _ => Ok(()),
@@ -243,6 +257,8 @@ impl Item {
         let own = write.filter(|write| after.holder.as_ref().is_some_and(|holder| holder.goes_on_as(&write.agent)));
         let told = line.result == Some(Outcome::Committed)
             && own.is_some_and(|write| write.intent.is_some_and(Intent::takes) || self.was_parked());
+        let lost = self.believer.take_if(|_| line.kind == Kind::TakenOver);
+        self.taken = lost.or_else(|| self.taken.take().filter(|_| after.holder.is_none()));
         match &after.holder {
             None => self.believer = None,
             _ if after.parked => self.believer = None,

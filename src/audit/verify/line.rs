@@ -35,8 +35,8 @@ pub(super) struct Line {
     pub(super) change: String,
     #[serde(rename = "expected")]
     _expected: String,
-    #[serde(rename = "observed", deserialize_with = "present")]
-    _observed: Option<Observed>,
+    #[serde(deserialize_with = "present")]
+    pub(super) observed: Option<Observed>,
     #[serde(deserialize_with = "present")]
     pub(super) result: Option<Outcome>,
     #[serde(rename = "upstream_status", deserialize_with = "present")]
@@ -78,18 +78,17 @@ pub(super) struct Agent {
 }
 
 #[derive(Debug, Deserialize)]
-struct Observed {
+pub(super) struct Observed {
     #[serde(rename = "assignees")]
     _assignees: Vec<String>,
     #[serde(rename = "status")]
     _status: Vec<String>,
-    #[serde(rename = "state")]
-    _state: OpenState,
+    pub(super) state: OpenState,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OpenState {
+pub(super) enum OpenState {
     Open,
     Closed,
 }
@@ -105,6 +104,9 @@ pub(super) enum Kind {
     Recovered,
     Operator,
     Rebound,
+    TakenOver,
+    Finished,
+    Gone,
     /// Of something that may be created once.
     Once,
 }
@@ -240,6 +242,15 @@ impl fmt::Display for Agent {
     }
 }
 
+// === impl Line ===
+
+impl Line {
+    /// Whether the tracker showed the item closed.
+    pub(super) fn shows_closed(&self) -> bool {
+        self.observed.as_ref().is_some_and(|seen| seen.state == OpenState::Closed)
+    }
+}
+
 // === impl Kind, Intent, Outcome ===
 
 impl Kind {
@@ -253,6 +264,9 @@ impl Kind {
             Self::Recovered => "recovered",
             Self::Operator => "operator",
             Self::Rebound => "rebound",
+            Self::TakenOver => "taken_over",
+            Self::Finished => "finished",
+            Self::Gone => "gone",
             Self::Once => "once",
         }
     }

@@ -36,7 +36,18 @@ fn settled(line: &Line) -> bool {
         (Kind::Landed, _, result) => result == Some(Landed),
         (Kind::NotLanded, _, result) => result == Some(NotLanded),
         (Kind::Recovered, _, result) => matches!(result, Some(Doubt | Aborted)),
-        (Kind::Revoked | Kind::Contested | Kind::Operator | Kind::Rebound | Kind::Once, _, result) => result.is_none(),
+        (
+            Kind::Revoked
+            | Kind::Contested
+            | Kind::Operator
+            | Kind::Rebound
+            | Kind::TakenOver
+            | Kind::Finished
+            | Kind::Gone
+            | Kind::Once,
+            _,
+            result,
+        ) => result.is_none(),
     }
 }
 
@@ -57,7 +68,8 @@ fn placed(line: &Line) -> bool {
 
 fn named(line: &Line) -> bool {
     let attempt = line.fence.is_some() && line.result.is_some();
-    let names_holder = matches!(line.kind, Kind::Revoked | Kind::Rebound);
+    let names_holder =
+        matches!(line.kind, Kind::Revoked | Kind::Rebound | Kind::TakenOver | Kind::Finished | Kind::Gone);
     (!attempt || !line.id.is_empty()) && (!(attempt || names_holder) || line.agent.is_some())
 }
 

@@ -81,7 +81,7 @@ impl Judge<'_> {
                 format!("assigned to {assignees}: which agent that is, nobody can tell"),
             ),
             (
-                record.is_some_and(|record| !record.doubts.is_empty()),
+                record.is_some_and(|record| record.is_in_doubt(self.now)),
                 Kind::InDoubt,
                 "a write of unknown fate".to_owned(),
             ),
@@ -96,7 +96,7 @@ impl Judge<'_> {
         let what = match outside_edit(record, seen, self.rules, self.now)? {
             OutsideEdit::Takes { cause, .. } => cause,
             OutsideEdit::Contested { .. } => "changed by a write that did not pass the gate",
-            OutsideEdit::Harmless { .. } => return None,
+            OutsideEdit::Harmless { .. } | OutsideEdit::Finishes { .. } => return None,
         };
         Some((Kind::HeldOtherwise, format!("the ledger says that {holder} holds it; {what}")))
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The success answer, from a read of the item. Clients compare exact status codes.
 pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
@@ -70,6 +71,7 @@ fn own(rejection: &Rejection, decision: &str) -> Value {
         "holder": rejection.holder.as_ref().map(holder),
         "since": rejection.since.map(rfc3339),
         "decision": decision,
+        "retry_after_s": rejection.retry_after.map(whole_seconds),
     })
 }
 
@@ -81,11 +83,14 @@ fn refusal(rejection: &Rejection, decision: &str, mut response: WireResponse) ->
         response.headers.insert(DECISION, verdict);
     }
     if let Some(after) = rejection.retry_after {
-        // Whole seconds, and never 0: that would invite a loop.
-        let seconds = after.as_millis().div_ceil(1000).max(1);
-        response.headers.insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        response.headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     response
+}
+
+/// Never 0: that would invite a loop.
+fn whole_seconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
 }
 
 fn answer(status: StatusCode, body: Bytes) -> WireResponse {
@@ -122,7 +127,6 @@ mod tests {
     use super::super::super::{Address, Scope};
     use super::*;
     use crate::model::{Account, Change, Code, Instance, Locator, OpenState};
-    use std::time::Duration;
 
     fn body(response: &WireResponse) -> Value {
         serde_json::from_slice(&response.body).unwrap()

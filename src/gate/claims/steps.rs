@@ -98,14 +98,27 @@ impl Errand {
         let labels = self.resolve(address, labels).await?;
         let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
         if !labels.is_empty() {
-            let (seen, _) = self.look(address).await.map_err(End::Told)?;
             let proviso = &Proviso::Awaited;
+            let seen = match self.look(address).await {
+                Ok((seen, _)) => seen,
+                // What the tracker does not show has no labels to change; the holder lets go of it all the same.
+                Err(reply) if is_unseen(&reply) => return self.clear(address, stated, undo).await,
+                Err(reply) => return Err(End::Told(reply)),
+            };
             if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, proviso).await {
                 return Err(self.undone(address, "its labels could not be changed", step, undo).await);
             }
         }
+        self.clear(address, stated, undo).await
+    }
+
+    /// Leaves the item to nobody; what had been done before is undone where that fails.
+    async fn clear(&self, address: &Address, stated: Expectation, undo: Undo) -> Going<Claimed> {
         let clear = self.gate.ports.dialect.clear_assignees(address);
         let reply = self.submit(clear, stated, Proviso::Awaited).await?;
+        if reply.after.let_go {
+            return Ok(Claimed::Released(Box::new(reply)));
+        }
         match succeeded(reply) {
             Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
             Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
@@ -438,4 +451,9 @@ fn blank(address: &Address) -> Snapshot {
         state: OpenState::Open,
         author: None,
     }
+}
+
+/// Whether the tracker does not show the item to who asks.
+fn is_unseen(reply: &Reply) -> bool {
+    matches!(&reply.answer, Answered::Tracker(response) if matches!(response.status.as_u16(), 403 | 404 | 410))
 }

@@ -53,6 +53,11 @@ impl Section {
             let started = tokio::time::Instant::now();
             let answer = self.gate.ports.upstream.read(request).await;
             self.gate.ports.metrics.upstream_took(phase, started.elapsed());
+            let status = answer.as_ref().ok().map(|(response, _)| response.status);
+            self.gate.notice_answer(status);
+            if let (None, Some(actor)) = (status, self.actor(self.print())) {
+                self.gate.hear_about(&address, actor);
+            }
             let (response, carrier) =
                 answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
             match self.gate.ports.dialect.read(&address, &response) {

@@ -334,7 +334,9 @@ impl Section {
     async fn is_within(&self, bound: &Bound) -> Result<(), LedgerError> {
         let items = self.gate.ports.ledger.of_account(&bound.actor.account).await?;
         let new = ItemRecord::new(ResourceKey::new("new"), self.locator());
-        bound.judge(&new, &items).map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
+        bound
+            .judge(&new, &items, self.gate.ports.clock.now())
+            .map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
     }
 }
 

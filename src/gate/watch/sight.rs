@@ -36,6 +36,8 @@ pub(super) enum Blind {
     Everywhere(String),
     /// An answer that may be about this item or its repository alone.
     Here(String),
+    /// An answer that says that there is no such item, or none for this token to see.
+    Missing(String),
 }
 
 // === impl Sight ===
@@ -50,7 +52,7 @@ impl Sight {
     pub(super) fn failed(&self, item: &Locator, why: &Blind) {
         let (scope, said) = match why {
             Blind::Everywhere(said) => (Scope::All, said),
-            Blind::Here(said) => (Scope::Of(item.project.clone()), said),
+            Blind::Here(said) | Blind::Missing(said) => (Scope::Of(item.project.clone()), said),
         };
         let mut seen = self.lock();
         seen.refused.insert(scope.clone());

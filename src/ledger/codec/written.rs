@@ -1,8 +1,8 @@
 //! Model values in the form in which they are written.
 
 use crate::model::{
-    Account, Actor, Change, Doubt, Goal, Holding, Instance, LabelRef, Login, Masked, OpenState, Ownership, SetChange,
-    SetGoal, Shown, Status,
+    Account, Actor, Change, Doubt, Goal, Holding, Instance, Kind, LabelRef, Login, Loss, Masked, OpenState, Ownership,
+    SetChange, SetGoal, Shown, Status,
 };
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -79,6 +79,15 @@ pub(super) struct AHolding<'a> {
     found: Vec<&'a str>,
     parked: bool,
     renewed: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed: Option<i64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct LossJson<'a> {
+    actor: AnActor<'a>,
+    at: i64,
+    cause: &'a str,
 }
 
 #[derive(Serialize)]
@@ -87,6 +96,8 @@ pub(super) struct ADoubt<'a> {
     actor: AnActor<'a>,
     change: AChange<'a>,
     goal: AGoal<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     ownership: AnOwnership<'a>,
 }
 
@@ -195,6 +206,7 @@ impl<'a> From<&'a Holding> for AHolding<'a> {
             found: statuses(&holding.found),
             parked: holding.parked,
             renewed: holding.renewed.0,
+            closed: holding.closed.map(|at| at.0),
         }
     }
 }
@@ -206,8 +218,15 @@ impl<'a> From<&'a Doubt> for ADoubt<'a> {
             actor: (&doubt.actor).into(),
             change: (&doubt.change).into(),
             goal: (&doubt.goal).into(),
+            kind: doubt.kind.map(Kind::as_str),
             ownership: (&doubt.ownership).into(),
         }
+    }
+}
+
+impl<'a> From<&'a Loss> for LossJson<'a> {
+    fn from(loss: &'a Loss) -> Self {
+        Self { actor: (&loss.actor).into(), at: loss.at.0, cause: &loss.cause }
     }
 }
 

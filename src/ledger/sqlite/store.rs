@@ -73,6 +73,8 @@ pub(super) struct Store {
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
     tail: RefCell<Tail>,
+    /// Writes that an ended process had left, which this start has closed.
+    pub(super) recovered: u64,
     _lock: Option<File>,
 }
 
@@ -103,7 +105,7 @@ const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     FIRST,
     // Version 2 added nothing.
     "",
@@ -114,6 +116,7 @@ const MIGRATIONS: [&str; 7] = [
     "ALTER TABLE item ADD COLUMN reassigned INTEGER NOT NULL DEFAULT 0;
      CREATE INDEX item_masked ON item(key) WHERE masks <> '[]';",
     FEWER_PAGES,
+    "ALTER TABLE item ADD COLUMN lost TEXT;",
 ];
 
 const FIRST: &str = "
@@ -208,7 +211,14 @@ impl Store {
         let gate = meta(&db, "gate").map_err(unavailable)?.unwrap_or_default();
         let epoch = meta(&db, "epoch").map_err(unavailable)?.and_then(|text| text.parse().ok()).unwrap_or(0);
         let tail = tail(&db).map_err(unavailable)?;
-        Ok(Self { db, gate: GateId::new(&gate), epoch: Epoch(epoch), tail: RefCell::new(tail), _lock: lock })
+        Ok(Self {
+            db,
+            gate: GateId::new(&gate),
+            epoch: Epoch(epoch),
+            tail: RefCell::new(tail),
+            recovered: 0,
+            _lock: lock,
+        })
     }
 
     fn begin_epoch(&mut self, options: &SqliteOptions) -> Result<(), LedgerError> {
@@ -222,6 +232,7 @@ impl Store {
         let mut lines = self.recover(options)?;
         lines.extend(self.recover_once(options)?);
         self.commit(&lines)?;
+        self.recovered = tell_recovered(&lines);
         Ok(())
     }
 
@@ -261,6 +272,18 @@ impl Store {
                        THEN EXISTS (SELECT 1 FROM json_each(masks) WHERE value ->> 'settled' > ?1) END";
         self.rows(sql, [now.0], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))
     }
+}
+
+/// Names in the log what an ended process left; how many there were.
+fn tell_recovered(lines: &[Line]) -> u64 {
+    let left: Vec<&Line> = lines.iter().filter(|line| line.kind == "recovered").collect();
+    for line in &left {
+        let resource = line.note.resource.as_ref().map(ToString::to_string).unwrap_or_default();
+        let agent = line.note.agent.as_ref().map(|(actor, _)| actor.to_string()).unwrap_or_default();
+        let result = line.result.unwrap_or_default();
+        tracing::warn!(resource, agent, decision = line.id, result, "a write that an ended process left was recovered");
+    }
+    left.len() as u64
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -404,11 +427,11 @@ impl Store {
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        let sql = "INSERT INTO item VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                    ON CONFLICT(key) DO UPDATE SET locator = excluded.locator, fence = excluded.fence,
                        holder = excluded.holder, holding = excluded.holding, contested = excluded.contested,
                        doubts = excluded.doubts, doubt_until = excluded.doubt_until, masks = excluded.masks,
-                       stray = excluded.stray, reassigned = excluded.reassigned";
+                       stray = excluded.stray, reassigned = excluded.reassigned, lost = excluded.lost";
         let holding = record.holding.as_ref();
         self.execute(
             sql,
@@ -424,6 +447,7 @@ impl Store {
                 codec::masks(&record.masks),
                 record.stray.as_ref().map(codec::statuses),
                 record.reassigned,
+                record.lost.as_ref().map(codec::lost),
             ],
         )
     }
@@ -599,7 +623,7 @@ impl Store {
 
     /// The items of which this holds.
     fn items(&self, which: &str, params: impl rusqlite::Params) -> Result<Vec<ItemRecord>, LedgerError> {
-        let columns = "key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned";
+        let columns = "key, locator, fence, holding, contested, doubts, doubt_until, masks, stray, reassigned, lost";
         self.rows(&format!("SELECT {columns} FROM item WHERE {which}"), params, read_item)
     }
 
@@ -693,6 +717,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRecord> {
         masks: json(&row.get::<_, String>(7)?, codec::read_masks)?,
         stray: row.get::<_, Option<String>>(8)?.map(|text| json(&text, codec::read_statuses)).transpose()?,
         reassigned: row.get(9)?,
+        lost: row.get::<_, Option<String>>(10)?.map(|text| json(&text, codec::read_lost)).transpose()?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Logs that the real transitions made.
 
 use super::{chained, claimgate, parsed, verified};
-use claimgate::admission::{Outcome, OutsideEdit, Plan, Step, Verified};
+use claimgate::admission::{Finish, Outcome, OutsideEdit, Plan, Step, Verified};
 use claimgate::effect::{Authority, Command, Decision, Durability, Ledger, Note};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
@@ -136,7 +136,7 @@ impl Story {
 
     fn send(&mut self, told: &Told) -> AttemptId {
         let attempt = self.open(told);
-        let plan = Plan { kind: told.kind, goal: Goal::default(), ownership: told.becomes.clone() };
+        let plan = Plan { kind: told.kind, goal: Goal::default(), ownership: told.becomes.clone(), heard: None };
         self.step(told.item, Step::Send { attempt: attempt.clone(), plan }, None);
         attempt
     }
@@ -328,6 +328,13 @@ fn not_as_planned(story: &mut Story) {
     let crossed = Outcome::Partial { holds: false, shown: shown() };
     story.sent(&Told { code: Some(Code::Contested), ..claim("crossed", 7, "alice") }, crossed);
     story.granted(&write("created", 8, "bob", Kind::Create, Ownership::Becomes(agent("bob"))));
+    for (end, actor) in
+        [(Finish::Gone(Duration::from_hours(1)), "alice"), (Finish::Closed(Duration::from_hours(1)), "bob")]
+    {
+        let fence = story.record(8).fence;
+        story.step(8, Step::Finish { fence, end }, None);
+        story.sent(&claim("claimed anew", 8, actor), committed());
+    }
     let mut passed_on = Note::of_gate("0190-passed".to_owned(), None);
     passed_on.resource = Some(locator(0));
     story.ledger.record(passed_on, Time(story.now));
@@ -343,7 +350,19 @@ fn what_the_transitions_write_is_accepted() {
     let (found, summary) = verified(&log);
     assert_eq!(found, NOTHING);
     let kinds: Vec<&str> = summary.kinds.keys().copied().collect();
-    let all = ["contested", "decision", "landed", "not_landed", "operator", "rebound", "recovered", "revoked"];
+    let all = [
+        "contested",
+        "decision",
+        "finished",
+        "gone",
+        "landed",
+        "not_landed",
+        "operator",
+        "rebound",
+        "recovered",
+        "revoked",
+        "taken_over",
+    ];
     assert_eq!(kinds, all);
     assert_eq!((summary.items, summary.observed, summary.lines), (9, 1, log.lines().count() as u64));
 }

@@ -44,7 +44,7 @@ fn command(n: u8, step: Step, now: Time) -> Command {
 
 fn sends(n: u8, login: &str) -> Step {
     let (kind, goal, ownership) = (Kind::Claim, goal(0), Ownership::Becomes(agent(login)));
-    Step::Send { attempt: attempt_id(u64::from(n)), plan: Plan { kind, goal, ownership } }
+    Step::Send { attempt: attempt_id(u64::from(n)), plan: Plan { kind, goal, ownership, heard: None } }
 }
 
 impl Bench {
@@ -199,6 +199,7 @@ pub const SIXTH: &str = "
     INSERT INTO attempt SELECT id, key, locator, actor, credential, change, goal, kind, ownership, state, gate, epoch,
         opened, NULL, NULL FROM live;
     DROP TABLE live;
+    ALTER TABLE item DROP COLUMN lost;
     PRAGMA user_version = 6;";
 
 /// A file of version 6, as the version before the limits left it.

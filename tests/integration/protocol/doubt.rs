@@ -45,7 +45,14 @@ async fn an_in_doubt_refusal_says_how_long_it_lasts() {
     world.claims_in_doubt("dev-1", 1).await;
     world.wait(Duration::from_secs(20)).await;
     let told = world.claim("dev-2", 1).await.loses("in_doubt");
-    assert!(told.body["message"].as_str().unwrap().contains("another 99 s"), "{told:?}");
+    assert_eq!(told.body["claimgate"]["retry_after_s"], 100);
+    assert!(
+        told.body["message"]
+            .as_str()
+            .unwrap()
+            .contains("another 100 s. If that write is yours, repeat the same request"),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ async fn held() -> World {
 }
 
 impl World {
-    async fn operator_releases(&self, n: u64) -> Result<Released, ReleaseError> {
+    pub(super) async fn operator_releases(&self, n: u64) -> Result<Released, ReleaseError> {
         let gate = self.process().gate.clone();
         gate.release(&Locator::new("root", "work", n), "stuck").await
     }

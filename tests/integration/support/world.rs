@@ -15,11 +15,11 @@ use claimgate::gate::{
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
-    AttemptState, Instance, ItemKind, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status,
+    AttemptState, Instance, ItemKind, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status, Time,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Setup {
     pub forge: Options,
     /// A user of the forge whose token is the gate's own.
     pub service: Option<&'static str>,
+    /// Whether the gate looks around by itself.
+    pub watching: bool,
 }
 
 /// A forge, agents, and a gate between them.
@@ -52,6 +54,10 @@ pub struct World {
     settings: Settings,
     service: Option<&'static str>,
     process: Mutex<Arc<Process>>,
+    /// The gate looks around by itself.
+    watch: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    deleted: Mutex<BTreeMap<u64, ResourceKey>>,
+    starts: Mutex<Vec<Time>>,
 }
 
 /// One life of the gate.
@@ -68,7 +74,15 @@ const LABELS: [&str; 5] = ["backlog", "todo", "in-progress", "blocked", "done"];
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { agents: 8, issues: 3, rules: rules(), settings: settings(), forge: Options::default(), service: None }
+        Self {
+            agents: 8,
+            issues: 3,
+            rules: rules(),
+            settings: settings(),
+            forge: Options::default(),
+            service: None,
+            watching: false,
+        }
     }
 }
 
@@ -95,6 +109,7 @@ fn rules() -> Rules {
             overriders: ["supervisor"].map(Login::new).into(),
             stale_after: None,
             takeover_after: None,
+            closed_after: None,
             zombie_period: Q * 10,
         },
         workflow: Workflow {
@@ -143,9 +158,12 @@ impl World {
         let store = MemoryStore::new("gate-1", setup.rules.assignment.zombie_period);
         let dialect = dialect::by_name("forgejo").expect("it is listed");
         let entropy = Arc::new(SimEntropy::default());
-        let Setup { rules, settings, service, .. } = setup;
+        let Setup { rules, settings, service, watching, .. } = setup;
         let process = begin(&forge, &clock, &store, &dialect, &entropy, (&rules, &settings, service));
-        Self { forge, clock, store, dialect, entropy, rules, settings, service, process: Mutex::new(Arc::new(process)) }
+        let watch = Mutex::new(watching.then(|| watch(&process)));
+        let starts = Mutex::new(vec![process.gate.ports().clock.now()]);
+        let (process, deleted) = (Mutex::new(Arc::new(process)), Mutex::default());
+        Self { forge, clock, store, dialect, entropy, rules, settings, service, process, watch, deleted, starts }
     }
 
     /// The life that runs now.
@@ -159,6 +177,10 @@ impl World {
         ended.life.freeze();
         let how = (&self.rules, &self.settings, self.service);
         let begun = begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, how);
+        if let Some(watching) = self.watch.lock().unwrap().as_mut() {
+            std::mem::replace(watching, watch(&begun)).abort();
+        }
+        self.starts.lock().unwrap().push(begun.gate.ports().clock.now());
         *self.process.lock().unwrap() = Arc::new(begun);
         ended
     }
@@ -178,6 +200,39 @@ impl World {
         let millis = Duration::from_millis;
         let (read_delay, write_delay, answer_delay) = (millis(read), millis(write), millis(answer));
         self.forge.set_vices(Vices { read_delay, write_delay, answer_delay, ..Vices::default() });
+    }
+
+    /// Cuts every call to the forge, or no longer.
+    pub fn forge_is_away(&self, away: bool) {
+        let fault = away.then_some(Fault::CutBefore);
+        self.forge.set_vices(Vices { read_fault: fault, write_fault: fault, ..self.forge.vices() });
+    }
+
+    /// Somebody deletes the item at the forge.
+    pub fn delete(&self, n: u64) {
+        if !self.is_deleted(n) {
+            self.deleted.lock().unwrap().insert(n, self.key(n));
+            self.forge.outside_delete("root", REPO, n);
+        }
+    }
+
+    pub fn is_deleted(&self, n: u64) -> bool {
+        self.deleted.lock().unwrap().contains_key(&n)
+    }
+
+    /// When each life of the gate began.
+    pub fn starts(&self) -> Vec<Time> {
+        self.starts.lock().unwrap().clone()
+    }
+
+    /// How many items there are, or were.
+    pub fn items(&self) -> usize {
+        self.forge.issues(REPO) + self.deleted.lock().unwrap().len()
+    }
+
+    fn key(&self, n: u64) -> ResourceKey {
+        let deleted = self.deleted.lock().unwrap().get(&n).cloned();
+        deleted.unwrap_or_else(|| ResourceKey::new(&self.forge.issue(REPO, n).id.to_string()))
     }
 
     /// Lets virtual time pass.
@@ -225,6 +280,10 @@ fn populated(setup: &Setup) -> FakeForge {
         forge.add_issue(REPO, &format!("issue {n}"), &["backlog"], &[]);
     }
     forge
+}
+
+fn watch(process: &Process) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(Arc::clone(&process.gate).watch(Duration::from_secs(10)))
 }
 
 fn begin(
@@ -493,14 +552,12 @@ impl World {
 
     /// What the ledger knows of the item, if it was ever written.
     pub async fn known(&self, n: u64) -> Option<ItemRecord> {
-        let key = ResourceKey::new(&self.forge.issue(REPO, n).id.to_string());
-        self.process().ledger.item(&key).await.expect("the ledger is there")
+        self.process().ledger.item(&self.key(n)).await.expect("the ledger is there")
     }
 
     /// The same; nothing, too, while the ledger is away.
     pub async fn try_record(&self, n: u64) -> Option<ItemRecord> {
-        let key = ResourceKey::new(&self.forge.issue(REPO, n).id.to_string());
-        self.process().ledger.item(&key).await.ok().flatten()
+        self.process().ledger.item(&self.key(n)).await.ok().flatten()
     }
 
     pub async fn record(&self, n: u64) -> ItemRecord {
