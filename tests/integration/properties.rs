@@ -293,7 +293,7 @@ fn setting() -> impl Strategy<Value = Setting> {
     let release_by = prop_oneof![3 => Just(By::Holder), 1 => Just(By::Anyone)];
     let verify = prop_oneof![3 => Just(Verify::ReadBack), 1 => Just(Verify::Answer)];
     // Who looks around asks much of the forge.
-    let watching = prop::bool::weighted(0.05);
+    let watching = prop::bool::weighted(0.02);
     let mixed = prop::bool::weighted(0.4);
     let flags = (any::<bool>(), mixed, any::<bool>(), rarely(), rarely(), rarely(), any::<bool>(), watching);
     (flags, outside, release_by, verify, (0..8u64, 0..8u64)).prop_map(|(flags, outside, release_by, verify, delays)| {

@@ -211,7 +211,8 @@ impl World {
     /// Somebody deletes the item at the forge.
     pub fn delete(&self, n: u64) {
         if !self.is_deleted(n) {
-            self.deleted.lock().unwrap().insert(n, self.key(n));
+            let key = self.key(n);
+            self.deleted.lock().unwrap().insert(n, key);
             self.forge.outside_delete("root", REPO, n);
         }
     }
