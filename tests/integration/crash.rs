@@ -258,7 +258,6 @@ async fn every_refusal_that_was_told_is_in_the_audit_after_a_kill() {
             told.extend(decision.and_then(|text| text.split_once("id=")).map(|(_, id)| id.to_owned()));
         }
         assert!(!gate.ended().await.success(), "it was to die");
-        tokio::time::sleep(Duration::from_millis(20)).await;
         audit += &gate.stdout();
     }
     let gate = setup.start().await;

@@ -100,6 +100,8 @@ pub struct Gate {
     pub admin: SocketAddr,
     child: Child,
     output: Arc<Output>,
+    /// Of its two streams, each until its end.
+    followers: Vec<tokio::task::JoinHandle<()>>,
     state: PathBuf,
     _keep: Arc<tempfile::TempDir>,
 }
@@ -194,11 +196,13 @@ impl Setup {
         crate::edge_support::open_files();
         let mut child = self.command().spawn().expect("the gate starts");
         let output = Arc::new(Output::default());
-        follow(child.stdout.take().expect("piped"), Arc::clone(&output), |output| &output.stdout);
-        follow(child.stderr.take().expect("piped"), Arc::clone(&output), |output| &output.stderr);
+        let followers = vec![
+            follow(child.stdout.take().expect("piped"), Arc::clone(&output), |output| &output.stdout),
+            follow(child.stderr.take().expect("piped"), Arc::clone(&output), |output| &output.stderr),
+        ];
         let address = announced(&output, "listen").await;
         let admin = announced(&output, "admin").await;
-        Gate { address, admin, child, output, state: self.state.clone(), _keep: Arc::clone(&self.keep) }
+        Gate { address, admin, child, output, followers, state: self.state.clone(), _keep: Arc::clone(&self.keep) }
     }
 
     /// Starts one that is expected not to run; what it says on standard error.
@@ -283,9 +287,14 @@ impl Gate {
         self.child.kill().await.expect("it can be killed");
     }
 
+    /// Its end, and that of what it has printed.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
-        ended.await.expect("it ends in time").expect("it can be waited for")
+        let status = ended.await.expect("it ends in time").expect("it can be waited for");
+        for follower in self.followers.drain(..) {
+            tokio::time::timeout(Duration::from_secs(10), follower).await.expect("its output ends").expect("no panic");
+        }
+        status
     }
 
     /// SIGTERM, and the end.
@@ -309,7 +318,11 @@ pub async fn stop_and_verify(mut gate: Gate, at_least: usize) {
     assert!(verified.status.success(), "{said}");
 }
 
-fn follow(from: impl AsyncRead + Unpin + Send + 'static, output: Arc<Output>, to: fn(&Output) -> &Mutex<String>) {
+fn follow(
+    from: impl AsyncRead + Unpin + Send + 'static,
+    output: Arc<Output>,
+    to: fn(&Output) -> &Mutex<String>,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
@@ -317,7 +330,7 @@ fn follow(from: impl AsyncRead + Unpin + Send + 'static, output: Arc<Output>, to
             text.push_str(&line);
             text.push('\n');
         }
-    });
+    })
 }
 
 /// The address that a log line has in this field.
