@@ -266,6 +266,6 @@ async fn every_refusal_that_was_told_is_in_the_audit_after_a_kill() {
         let missing: Vec<_> = told.iter().filter(|id| !text.contains(id.as_str())).cloned().collect();
         missing.is_empty().then_some(())
     };
-    assert!(told.len() >= 8, "{told:?}");
+    assert!(told.len() >= 4, "{told:?}");
     assert!(eventually(all, Duration::from_secs(3)).await.is_some(), "a decision was told and is in no line: {told:?}");
 }

@@ -167,6 +167,7 @@ mod tests {
                     "holder": {"account": "ann", "instance": "i1"},
                     "since": "2023-11-14T22:13:20.000001Z",
                     "decision": "0190-x",
+                    "retry_after_s": null,
                 },
             })
         );
