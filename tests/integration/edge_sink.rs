@@ -314,22 +314,31 @@ fn guarded(wire: &Wire) -> Option<String> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let ["api", "v1", "repos", owner, repo, "issues" | "pulls", number, below @ ..] = &parts[..] else { return None };
     let is_guarded = match below {
-        // Without a body the tracker may read the query, and clearing takes neither.
-        [] | ["labels" | "assignees"] if wire.body.is_empty() => wire.target.contains('?') || wire.method == "DELETE",
-        [] | ["labels" | "assignees"] => names_what_is_guarded(&wire.body),
+        // Clearing takes neither body nor query.
+        [] | ["labels" | "assignees"] => wire.method == "DELETE" || names_what_is_guarded(wire),
         ["labels", _] => true,
         _ => false,
     };
     is_guarded.then(|| format!("{owner}/{repo}#{number}"))
 }
 
-/// Whether a Go server would find a guarded field in this body: it reads the first JSON value, and not what follows. One
-/// that is no object is taken to have all.
-fn names_what_is_guarded(body: &[u8]) -> bool {
-    let first = serde_json::Deserializer::from_slice(body).into_iter::<Value>().next();
-    let Some(Ok(Value::Object(members))) = first else { return true };
-    let folded = |name: &str| name.to_lowercase().replace('\u{17f}', "s");
-    members.keys().any(|name| ["assignee", "assignees", "labels", "state"].contains(&folded(name).as_str()))
+/// Whether a Go server would find a guarded field. Of JSON it reads the first value, and not what follows; nothing but
+/// white space asks for nothing, and what is no object is taken to have all. Of anything else it reads names of forms, in the
+/// query or in the body.
+fn names_what_is_guarded(wire: &Wire) -> bool {
+    const NAMES: [&str; 4] = ["assignee", "assignees", "labels", "state"];
+    if wire.header("content-type").is_some_and(|kind| kind.contains("json")) {
+        let folded = |name: &str| name.to_lowercase().replace('\u{17f}', "s");
+        return match serde_json::Deserializer::from_slice(&wire.body).into_iter::<Value>().next() {
+            None | Some(Ok(Value::Null)) => false,
+            Some(Ok(Value::Object(members))) => members.keys().any(|name| NAMES.contains(&folded(name).as_str())),
+            Some(_) => true,
+        };
+    }
+    let query = wire.target.split_once('?').map_or("", |(_, query)| query).as_bytes();
+    let text =
+        [query, &wire.body].map(|part| percent_encoding::percent_decode(part).decode_utf8_lossy().to_lowercase());
+    NAMES.iter().any(|name| text.iter().any(|text| text.contains(name)))
 }
 
 /// The item of an audit line that says that its write was sent.
