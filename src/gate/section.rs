@@ -18,14 +18,12 @@ use crate::model::{
     Account, Actor, Attempt, AttemptId, Boot, Caller, Change, Code, Fingerprint, Holding, ItemRecord, Kind, Label,
     Locator, Login, Rejection, ResourceKey, Snapshot, Status, What,
 };
-use ending::not_applied;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 mod creation;
 mod echo;
-mod ending;
 mod exits;
 mod gone;
 pub(super) mod notes;
@@ -35,8 +33,9 @@ mod reopening;
 mod sent;
 pub(super) mod terms;
 
-pub(super) use ending::{first_allowed, outcome_code};
-use sent::{Sent, half_done};
+pub(super) use exits::first_allowed;
+pub(super) use sent::outcome_code;
+use sent::{Sent, half_done, not_applied};
 
 pub(super) struct Section {
     gate: Arc<Gate>,

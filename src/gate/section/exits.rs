@@ -1,9 +1,9 @@
 //! The ways out of a section: refusals, attempts of which nothing was sent, and a panic.
 
-use super::{Ended, Entered, Entry, SETTLE_AGAIN, Section, Stop, first_allowed};
+use super::{Ended, Entered, Entry, SETTLE_AGAIN, Section, Stop};
 use crate::admission::{Outcome, Step};
 use crate::dialect::WireResponse;
-use crate::effect::{Decision, Durability, Note};
+use crate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
 use crate::gate::{After, Answered, Observation, Reply, refusal};
 use crate::model::{Boot, Code, ItemRecord, Rejection, Snapshot};
 use std::sync::{Arc, PoisonError};
@@ -90,5 +90,18 @@ impl Section {
     pub(super) fn decided(&self, decision: Decision, code: Option<Code>, id: &str, answer: Answered) -> Reply {
         self.gate.ports.metrics.decided(decision, code);
         Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
+    }
+}
+
+/// Carries out the first of these that the record allows, however long the ledger is away.
+pub(in crate::gate) async fn first_allowed(ledger: Arc<dyn Ledger>, alternatives: Vec<Command>) {
+    for command in alternatives {
+        loop {
+            match ledger.commit(vec![command.clone()], Durability::Awaited).await {
+                Ok(_) => return,
+                Err(LedgerError::Refused(_)) => break,
+                Err(LedgerError::Unavailable(_)) => tokio::time::sleep(SETTLE_AGAIN).await,
+            }
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! A write that was sent: what came of it, and what is said of that.
 
 use super::super::refusal;
-use super::{Fresh, outcome_code};
+use super::Fresh;
 use crate::admission::{Outcome, Plan};
 use crate::dialect::WireResponse;
 use crate::effect::Decision;
-use crate::model::{Caller, Code, Login, Rejection, Snapshot};
+use crate::model::{Caller, Code, Goal, Locator, Login, Rejection, Snapshot};
 
 /// A write that was sent, and what came of it.
 pub(super) struct Sent {
@@ -63,4 +63,27 @@ pub(super) fn half_done(
     let stays = caller.actor.account.login().is_some_and(|own| shown.assignees.contains(own));
     let rejection = refusal::plain(if stays { Code::Partial } else { Code::NotHolder }, locator, message);
     Some(Box::new(Rejection { observed: Some(shown.clone()), ..*rejection }))
+}
+
+/// What is told of a write that was sent; `status` is the tracker's, where there was a whole answer.
+pub(in crate::gate) fn outcome_code(outcome: &Outcome, status: Option<u16>) -> Option<Code> {
+    match outcome {
+        Outcome::Committed { .. } => None,
+        Outcome::Refused { .. } => status.filter(|status| (200..300).contains(status)).map(|_| Code::NotApplied),
+        Outcome::Halfway { .. } => Some(Code::NotHolder),
+        Outcome::Partial { holds: true, .. } => Some(Code::Partial),
+        Outcome::Partial { holds: false, .. } => Some(Code::Contested),
+        Outcome::Doubt => Some(Code::OutcomeUnknown),
+    }
+}
+
+pub(super) fn not_applied(locator: &Locator, status: u16, goal: &Goal, outcome: &Outcome) -> Box<Rejection> {
+    let fields = if goal.assignees.is_some() { "assignees" } else { "the guarded fields" };
+    let message = format!(
+        "the tracker answered {status} and left {fields} of {locator} as they were: the account may lack write access, \
+         or the name is not assignable"
+    );
+    let mut rejection = refusal::plain(Code::NotApplied, locator, message);
+    rejection.observed = outcome.shown().cloned();
+    rejection
 }
