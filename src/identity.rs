@@ -285,6 +285,21 @@ mod tests {
         }
     }
 
+    /// The forge's own OAuth signs a new token at each refresh, and names the grant alone.
+    #[tokio::test]
+    async fn jwts_of_one_grant_are_one_agent() {
+        let first = bearer(r#"{"gnt":7,"tt":0,"exp":1,"iat":1}"#);
+        assert!(are_one(Says(403, NO_SCOPE), &first, &bearer(r#"{"gnt":7,"tt":0,"exp":2,"iat":2}"#)).await);
+        for other in [
+            r#"{"gnt":8,"tt":0,"exp":1,"iat":1}"#,
+            r#"{"gnt":7,"tt":0,"iss":"i","sub":"s","aud":"a"}"#,
+            r#"{"gnt":7,"tt":0,"iss":""}"#,
+        ] {
+            assert!(!are_one(Says(403, NO_SCOPE), &first, &bearer(other)).await, "{other}");
+        }
+        assert!(!are_one(Says(403, "Forbidden"), &first, &bearer(r#"{"gnt":7,"tt":0,"exp":2}"#)).await);
+    }
+
     /// What names no subject, or two of them to two readers, is an agent by itself.
     #[tokio::test]
     async fn claims_that_can_be_read_in_two_ways_name_nobody() {
@@ -298,6 +313,15 @@ mod tests {
             r#"{"ISS":"evil","iss":"i","sub":"s","aud":"a"}"#,
             r#"{"iss":"i","sub":"s","aud":"a","iſs":"evil"}"#,
             r#"{"iss":"i","sub":"s","\u0073ub":"t","aud":"a"}"#,
+            r#"{"gnt":7,"tt":1}"#,
+            r#"{"gnt":7}"#,
+            r#"{"gnt":0,"tt":0}"#,
+            r#"{"gnt":"7","tt":0}"#,
+            r#"{"gnt":7.5,"tt":0}"#,
+            r#"{"gnt":7,"gnt":8,"tt":0}"#,
+            r#"{"gnt":7,"GNT":8,"tt":0}"#,
+            r#"{"gnt":7,"tt":0,"iss":null}"#,
+            r#"{"gnt":7,"tt":0,"Iss":"evil"}"#,
             r#"["iss","sub","aud"]"#,
             "no JSON",
         ] {

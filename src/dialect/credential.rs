@@ -55,30 +55,19 @@ impl Credential {
         bytes
     }
 
-    /// Canonical bytes of whom a JWT is for: its issuer, subject and audience, which stay when it is signed anew. None of any
-    /// other credential, of one that acts as somebody else, and of claims that two readers could take differently. They are
-    /// what the sender says, until the tracker has accepted this very token.
+    /// Canonical bytes of whom a JWT is for, which stay when it is signed anew: its issuer, subject and audience, or the grant
+    /// where the tracker itself signed it. None of any other credential, of one that acts as somebody else, and of claims that
+    /// two readers could take differently. They are what the sender says, until the tracker has accepted this very token.
     pub fn subject(&self) -> Option<Vec<u8>> {
         let [(AUTHORIZATION, value)] = &self.headers[..] else { return None };
         let Proof::Token(token) = Proof::read(value.expose_secret()) else { return None };
         if self.sudo.is_some() {
             return None;
         }
-        let [issuer, subject, audience] = claims_of(token.expose_secret())?;
-        let text = |claim: &Value| claim.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let (issuer, subject) = (text(&issuer)?, text(&subject)?);
-        let mut audience: Vec<String> = match &audience {
-            Value::Array(all) => all.iter().map(text).collect::<Option<_>>()?,
-            one => vec![text(one)?],
-        };
-        audience.sort_unstable();
-        audience.dedup();
-        if audience.is_empty() {
-            return None;
-        }
+        let claims = Claims::read(token.expose_secret())?;
+        let parts = if claims.has("iss") { claims.subject() } else { claims.grant() }?;
         let mut bytes = Vec::new();
-        // No name of a header, with which the material of a credential begins.
-        for part in ["subject of a JWT", &issuer, &subject].into_iter().chain(audience.iter().map(String::as_str)) {
+        for part in parts {
             push_framed(&mut bytes, part.as_bytes());
         }
         Some(bytes)
@@ -188,18 +177,55 @@ fn is_token(text: &str) -> bool {
     own || (text.starts_with("eyJ") && text.split('.').count() == 3)
 }
 
-/// `iss`, `sub` and `aud` of a JWT (RFC 7519, 4.1). Read strictly: an issuer could write names that the tracker, which checks
-/// its signature, reads as others than this.
-fn claims_of(token: &str) -> Option<[Value; 3]> {
-    const CLAIMS: [&str; 3] = ["iss", "sub", "aud"];
-    let parts: Vec<Vec<u8>> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok()).collect::<Option<_>>()?;
-    let [_, payload, _] = &parts[..] else { return None };
-    let members = json::read_object(payload, &CLAIMS).ok()?;
-    let claim = |name| {
-        let member = members.iter().find(|member| member.name == name)?;
+// === impl Claims ===
+
+/// What a JWT says (RFC 7519, 4.1). Read strictly: an issuer could write names that the tracker, which checks its signature,
+/// reads as others than this.
+struct Claims(Vec<json::Member>);
+
+impl Claims {
+    fn read(token: &str) -> Option<Self> {
+        let parts: Vec<Vec<u8>> =
+            token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok()).collect::<Option<_>>()?;
+        let [_, payload, _] = &parts[..] else { return None };
+        json::read_object(payload, &["iss", "sub", "aud", "gnt", "tt"]).ok().map(Self)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|member| member.name == name)
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        let member = self.0.iter().find(|member| member.name == name)?;
         serde_json::from_str(member.value.get()).ok()
-    };
-    Some([claim(CLAIMS[0])?, claim(CLAIMS[1])?, claim(CLAIMS[2])?])
+    }
+
+    /// Issuer, subject and audience. The first part is no name of a header, with which the material of a credential begins.
+    fn subject(&self) -> Option<Vec<String>> {
+        let text = |claim: &Value| claim.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let (issuer, subject) = (text(&self.value("iss")?)?, text(&self.value("sub")?)?);
+        let mut audience: Vec<String> = match &self.value("aud")? {
+            Value::Array(all) => all.iter().map(text).collect::<Option<_>>()?,
+            one => vec![text(one)?],
+        };
+        audience.sort_unstable();
+        audience.dedup();
+        if audience.is_empty() {
+            return None;
+        }
+        Some(["subject of a JWT".to_owned(), issuer, subject].into_iter().chain(audience).collect())
+    }
+
+    /// The grant (`gnt`) of an access token (`tt` is 0) that the tracker's own OAuth signed. It names no issuer, and the tracker
+    /// accepts such a token from itself alone. The number is one account's for one application, and stays when the token is
+    /// refreshed.
+    fn grant(&self) -> Option<Vec<String>> {
+        if self.value("tt")?.as_u64() != Some(0) {
+            return None;
+        }
+        let grant = self.value("gnt")?.as_u64().filter(|grant| *grant > 0)?;
+        Some(vec!["grant of a JWT".to_owned(), grant.to_string()])
+    }
 }
 
 impl fmt::Debug for Credential {
