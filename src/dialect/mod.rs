@@ -193,7 +193,7 @@ pub enum Assignable {
 /// What a webhook says, before its signature is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// HMAC-SHA256 of the body, as sent, or of the payload.
+    /// HMAC-SHA256 of the payload, or of the body where the body is the payload.
     pub signature: Option<Vec<u8>>,
     /// The payload, where the body is a form that carries it.
     pub payload: Option<Vec<u8>>,

@@ -1,5 +1,5 @@
-//! Webhook payloads, as far as they name an item. Forgejo and Gitea sign the body with HMAC-SHA256 and send the hex: the JSON itself,
-//! or, where the hook was set to send a form, that JSON without the rest of the form.
+//! Webhook payloads, as far as they name an item. Forgejo and Gitea sign the JSON with HMAC-SHA256 and send the hex. A hook
+//! that is set to send a form has the JSON in its field `payload`; the signature is the same, and not that of the form.
 
 use super::super::{Webhook, form};
 use crate::model::Locator;
