@@ -209,7 +209,7 @@ impl Errand {
         // The caller may have gone: the same request again tells it where it stands.
         match done {
             Ok(claimed) => drop(tell.send(claimed)),
-            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(reply))),
+            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(self.explained(reply)))),
             Err(End::Gone) => {}
         }
     }
@@ -226,7 +226,7 @@ impl Errand {
                     tracing::warn!(resource = %grant.resource, why, "claimed for a caller that has gone, and not given back");
                 }
             }
-            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(reply))),
+            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(self.explained(reply)))),
             Err(End::Gone) => {}
         }
     }
@@ -344,6 +344,26 @@ impl Errand {
         tracing::warn!(upstream.error = why, "claim refused: the tracker could not be read");
         let message = "the tracker could not be read, so nothing was sent; try again";
         self.refuse(Rejection::of_request(Code::UpstreamUnreadable, message))
+    }
+
+    /// What the tracker refused has a code, so that nobody takes it for done: the gate admitted the write, and the tracker
+    /// did not. The tracker's own words go back; where it has none (Forgejo's 403), the gate says what is known.
+    fn explained(&self, mut reply: Box<Reply>) -> Box<Reply> {
+        let Answered::Tracker(response) = &mut reply.answer else { return reply };
+        if !response.status.is_client_error() && !response.status.is_server_error() {
+            return reply;
+        }
+        let code = *reply.code.get_or_insert(Code::NotApplied);
+        if response.body.trim_ascii().is_empty() {
+            let unchanged = if code == Code::NotApplied { "; nothing was changed" } else { "" };
+            let message = format!(
+                "the tracker answered {} and gave no reason: the account may lack access{unchanged}",
+                response.status
+            );
+            let told = self.gate.ports.dialect.reject(&Rejection::of_request(code, message), &reply.id);
+            *response = WireResponse { status: response.status, ..told };
+        }
+        reply
     }
 
     /// The tracker's own refusal of a read goes back unchanged.

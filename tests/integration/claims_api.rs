@@ -283,6 +283,38 @@ async fn a_claim_whose_labels_fail_is_undone() {
     }
 }
 
+/// Forgejo refuses who may read and not write with a 403 that has no body. A refusal with a body goes back with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_tracker_refuses_is_told_with_a_reason_and_a_code() {
+    let forge = e2e::forge(&["ann"]).await;
+    forge.add_user("eve", &e2e::token("eve"));
+    let issue = e2e::backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    let mut eve = gate.agent("eve");
+    let wish = json!({"item": format!("{REPO}#{issue}")});
+    for answer in [take(&mut eve, wish.clone()).await, next(&mut eve, json!({})).await] {
+        assert_eq!(answer.status, 403);
+        assert!(answer.decision().starts_with("admit; code=not_applied; id="), "the gate let it through: {answer:?}");
+        let told = answer.json();
+        assert_eq!(
+            (&told["claimgate"]["code"], &told["message"]),
+            (
+                &json!("not_applied"),
+                &json!(
+                    "the tracker answered 403 Forbidden and gave no reason: the account may lack access; nothing was changed"
+                ),
+            )
+        );
+    }
+    assert_eq!(shown(&forge, issue), r#"[] ["backlog"]"#);
+    forge.script(Fault::ErrorBeforeWrite(422), Matcher::new("PATCH", "/issues/").times(2));
+    let direct = Client::new(forge.addr(), "ann").claim(issue).await;
+    let refused = take(&mut gate.agent("ann"), wish).await;
+    assert_eq!((refused.status, refused.text()), (422, direct.text()));
+    assert!(refused.decision().starts_with("admit; code=not_applied; id="), "{refused:?}");
+    e2e::stop_and_verify(gate, 3).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_undone_is_said() {
     let forge = e2e::forge(&["ann"]).await;
