@@ -126,7 +126,9 @@ async fn an_echo_claims_nothing_and_moves_nothing() {
         edit(who, &issue(labelled), json!({"title": "t", "assignees": []})).await.granted();
         assert_eq!(gate.holder(labelled).await.as_deref(), Some("ann"));
     }
-    e2e::stop_and_verify(gate, 8).await;
+    edit(&mut ann, &issue(labelled), json!({"assignees": []})).await.granted();
+    assert_eq!(gate.holder(labelled).await, None, "alone it is a release");
+    e2e::stop_and_verify(gate, 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
