@@ -40,6 +40,16 @@ pub async fn connect(
     trust: &CertifiedKey<KeyPair>,
     alpn: &[u8],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_to("gate.test", address, trust, alpn).await
+}
+
+/// The same, where the certificate is another name's.
+pub async fn connect_to(
+    name: &'static str,
+    address: SocketAddr,
+    trust: &CertifiedKey<KeyPair>,
+    alpn: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trust.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -50,7 +60,7 @@ pub async fn connect(
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
     let stream = TcpStream::connect(address).await.unwrap();
-    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("gate.test").unwrap(), stream).await
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), stream).await
 }
 
 async fn tls_gate(at: &Path) -> (Gate, CertifiedKey<KeyPair>) {
@@ -114,7 +124,8 @@ async fn certificates_are_replaced_while_serving_and_bad_ones_are_not_taken() {
     assert!(connect(gate.address, &old, b"http/1.1").await.is_err());
 }
 
-async fn tls_forge(made: &CertifiedKey<KeyPair>) -> u16 {
+/// A server with this certificate.
+pub fn acceptor(made: &CertifiedKey<KeyPair>) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let chain: Vec<CertificateDer<'static>> = vec![made.cert.der().clone()];
@@ -124,7 +135,11 @@ async fn tls_forge(made: &CertifiedKey<KeyPair>) -> u16 {
         .with_no_client_auth()
         .with_single_cert(chain, key.into())
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn tls_forge(made: &CertifiedKey<KeyPair>) -> u16 {
+    let acceptor = acceptor(made);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
