@@ -4,7 +4,7 @@ use super::json;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
-use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::Value;
@@ -15,6 +15,8 @@ use std::fmt;
 pub struct Credential {
     headers: Vec<(HeaderName, SecretSlice<u8>)>,
     sudo: Option<String>,
+    /// The page for which a browser speaks. It is no part of who the sender is.
+    page: Option<HeaderValue>,
 }
 
 // === impl Credential ===
@@ -101,6 +103,14 @@ impl Credential {
         if let Some(Ok(sudo)) = self.sudo.as_deref().map(HeaderValue::from_str) {
             headers.insert(SUDO, sudo);
         }
+        if let Some(page) = &self.page {
+            headers.insert(ORIGIN, page.clone());
+        }
+    }
+
+    /// The same sender, whatever page it speaks for: what the tracker says of it may be told to others.
+    pub(in crate::dialect) fn without_page(&self) -> Self {
+        Self { page: None, ..self.clone() }
     }
 
     /// Whom it acts as, where it is an administrator's.
@@ -111,6 +121,11 @@ impl Credential {
     /// Adds a header. The value must be one that a header can carry.
     pub(in crate::dialect) fn add(&mut self, name: HeaderName, value: Vec<u8>) {
         self.headers.push((name, value.into()));
+    }
+
+    /// Sets the page for which a browser speaks: the tracker's answers to its reads and writes are for that page.
+    pub(in crate::dialect) fn speak_for(&mut self, page: &HeaderValue) {
+        self.page = Some(page.clone());
     }
 
     /// Sets whom it acts as.

@@ -1,5 +1,5 @@
-//! Cross-origin answers of the gate's own. A browser shows a page only what the tracker's headers allow, so a refusal, a no-op and
-//! the gate's own calls carry the headers that the tracker gives that origin. The tracker is asked for them by a request without a
+//! Cross-origin answers of the gate's own. A browser shows a page only what the tracker's headers allow, so a refusal, a no-op, an
+//! error of the edge and the gate's own calls carry the headers that the tracker gives that origin. The tracker is asked for them by a request without a
 //! credential, and its word is kept for a moment: nothing is decided by it.
 
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::body::{Body, Upload, empty};
+use super::fault::MadeHere;
 use super::front::has_one_meaning;
 use super::guarded::AGENT_HEADER;
 use super::headers::{ClientView, same_host};
@@ -86,9 +87,10 @@ impl Asked {
 // === impl Cors ===
 
 impl Cors {
-    fn known(&self, asked: &Asked) -> Option<HeaderMap> {
+    /// What it said no longer ago than this.
+    fn known(&self, asked: &Asked, since: Duration) -> Option<HeaderMap> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(asked).filter(|(since, _)| since.elapsed() < KEPT_FOR).map(|(_, headers)| headers.clone())
+        known.get(asked).filter(|(at, _)| at.elapsed() < since).map(|(_, headers)| headers.clone())
     }
 
     fn keep(&self, asked: Asked, headers: HeaderMap) {
@@ -110,6 +112,25 @@ pub(super) async fn complete(worker: &Worker, peer: &Peer, asked: Asked, answer:
     }
 }
 
+/// An answer that may be an error of the edge itself, or else is the tracker's, by which the next error knows what to say. Nobody is
+/// asked where the tracker has just failed, or where there are too many requests already.
+pub(super) async fn complete_fault(worker: &Worker, peer: &Peer, asked: Asked, answer: &mut Response<Body>) {
+    if answer.extensions().get::<MadeHere>().is_none() {
+        if asked.preflight.is_none() && answer.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            worker.cors.keep(asked, cors_headers(answer.headers()));
+        }
+    } else if answer.status().is_server_error() {
+        complete_as_known(worker, &asked, answer);
+    } else {
+        complete(worker, peer, asked, answer).await;
+    }
+}
+
+/// The same without a question.
+pub(super) fn complete_as_known(worker: &Worker, asked: &Asked, answer: &mut Response<Body>) {
+    answer.headers_mut().extend(worker.cors.known(asked, KEPT_WITHOUT_TRACKER).unwrap_or_default());
+}
+
 /// The answer to a preflight of one of the gate's own calls.
 pub(super) async fn preflight(worker: &Worker, peer: &Peer, asked: Asked) -> Response<Body> {
     let mut answer = Response::new(empty());
@@ -123,25 +144,30 @@ pub(super) async fn preflight(worker: &Worker, peer: &Peer, asked: Asked) -> Res
 }
 
 async fn allowed(worker: &Worker, peer: &Peer, asked: Asked) -> HeaderMap {
-    if let Some(headers) = worker.cors.known(&asked) {
+    if let Some(headers) = worker.cors.known(&asked, KEPT_FOR) {
         return headers;
     }
     let head = asked.request();
     let Ok(Ok((answer, _))) =
         tokio::time::timeout(PATIENCE, forward::exchange(worker, peer, &head, Upload::none(), None)).await
     else {
-        return HeaderMap::new();
+        return worker.cors.known(&asked, KEPT_WITHOUT_TRACKER).unwrap_or_default();
     };
-    let is_cors = |name: &HeaderName| *name == header::VARY || name.as_str().starts_with("access-control-");
-    let kept = answer.headers().iter().filter(|(name, _)| is_cors(name));
-    let headers: HeaderMap = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let headers = cors_headers(answer.headers());
     worker.cors.keep(asked, headers.clone());
     headers
+}
+
+fn cors_headers(headers: &HeaderMap) -> HeaderMap {
+    let is_cors = |name: &HeaderName| *name == header::VARY || name.as_str().starts_with("access-control-");
+    headers.iter().filter(|(name, _)| is_cors(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 const ALLOW_HEADERS: HeaderName = header::ACCESS_CONTROL_ALLOW_HEADERS;
 /// The gate's own request headers, of which the tracker knows nothing.
 const OWN: [&str; 3] = [AGENT_HEADER, "claimgate-expect", "if-match"];
 const KEPT_FOR: Duration = Duration::from_secs(30);
+/// While the tracker cannot be asked, its last word is better than none.
+const KEPT_WITHOUT_TRACKER: Duration = Duration::from_hours(1);
 const MOST_KEPT: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -44,6 +44,10 @@ pub enum Fault {
     Timeout,
 }
 
+/// Goes with the answers that are made here, so that they can be told from the tracker's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MadeHere;
+
 impl Fault {
     /// The status that tells the client.
     pub fn status(&self) -> StatusCode {
@@ -79,6 +83,7 @@ impl Fault {
         let text = serde_json::json!({ "message": self.to_string(), "url": view.url("/api/swagger") });
         let mut response = Response::new(full(text.to_string()));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(MadeHere);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
         headers.insert(header::VIA, VIA_VALUE);

@@ -19,6 +19,11 @@ pub fn check(head: &Parts) -> Result<(), Fault> {
     expectation(&head.headers)
 }
 
+/// Whether at least the host is one that has a single reading.
+pub fn names_one_host(head: &Parts) -> bool {
+    host(head).is_ok()
+}
+
 fn target(head: &Parts) -> Result<(), Fault> {
     if head.method == Method::CONNECT {
         return Err(Fault::Method);

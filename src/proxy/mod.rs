@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -158,31 +158,47 @@ pub struct PassAll;
 /// One request, from its head to the head of its answer.
 pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let (mut head, body) = request.into_parts();
-    if let Err(fault) = head::check(&head) {
-        tracing::debug!(%fault, "request refused at the edge");
-        let view = worker.shared.views.of(&head, peer);
-        // HTTP/2 has its own framing, and no header of this name.
-        return if head.version < Version::HTTP_2 {
-            fault.into_last_response(&view)
-        } else {
-            fault.into_response(&view)
-        };
-    }
+    let fault = head::check(&head).err();
     worker.shared.views.front.take_off(&mut head);
-    match worker.shared.guard.classify(&head, peer) {
-        Route::Pass => forward::stream(worker, peer, head, body).await,
-        Route::Guarded => guarded(worker, peer, head, body).await,
+    // Where the host cannot be read, nobody knows which page is from elsewhere.
+    let asked = if head::names_one_host(&head) { asked(worker, peer, &head) } else { None };
+    let mut answer = match fault {
+        Some(fault) => bad_head(worker, peer, &head, fault),
+        None => match worker.shared.guard.classify(&head, peer) {
+            Route::Pass => forward::stream(worker, peer, head, body).await,
+            Route::Guarded => guarded(worker, peer, head, body, asked.clone()).await,
+        },
+    };
+    if let Some(asked) = asked {
+        cors::complete_fault(worker, peer, asked, &mut answer).await;
     }
+    answer
 }
 
-/// The answer to a request that is one too many; the connection stays.
-pub fn turn_away() -> Response<Body> {
-    Fault::Busy.into_response(&ClientView::unknown())
+/// The answer to a request that is refused without a look at what it asks; the connection stays.
+pub fn turn_away(worker: &Worker, peer: &Peer, request: Request<Incoming>, fault: Fault) -> Response<Body> {
+    let mut head = request.into_parts().0;
+    worker.shared.views.front.take_off(&mut head);
+    let mut answer = fault.into_response(&worker.shared.views.of(&head, peer));
+    if let Some(asked) = asked(worker, peer, &head) {
+        cors::complete_as_known(worker, &asked, &mut answer);
+    }
+    answer
 }
 
-/// The answer to a request with more headers than it may have; the connection stays.
-pub fn too_many_headers() -> Response<Body> {
-    Fault::HeadTooLarge.into_response(&ClientView::unknown())
+/// What a page from elsewhere asks, if it is one.
+fn asked(worker: &Worker, peer: &Peer, head: &Parts) -> Option<Asked> {
+    if !head.headers.contains_key(header::ORIGIN) {
+        return None;
+    }
+    Asked::of(head, &worker.shared.views.of(head, peer))
+}
+
+fn bad_head(worker: &Worker, peer: &Peer, head: &Parts, fault: Fault) -> Response<Body> {
+    tracing::debug!(%fault, "request refused at the edge");
+    let view = worker.shared.views.of(head, peer);
+    // HTTP/2 has its own framing, and no header of this name.
+    if head.version < Version::HTTP_2 { fault.into_last_response(&view) } else { fault.into_response(&view) }
 }
 
 /// The answer to a request whose head was refused before it could be read as one; the connection closes after it.
@@ -190,10 +206,9 @@ pub fn refuse(fault: Fault) -> Response<Body> {
     fault.into_last_response(&ClientView::unknown())
 }
 
-async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
+async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming, asked: Option<Asked>) -> Response<Body> {
     let guard = Arc::clone(&worker.shared.guard);
     let seen = (head.uri.clone(), head.headers.clone(), head.extensions.get::<Came>().cloned());
-    let asked = Asked::of(&head, &worker.shared.views.of(&head, peer));
     let is_preflight = asked.as_ref().is_some_and(|asked| asked.is_own_preflight(&head));
     let mut answer = match asked.clone() {
         Some(asked) if is_preflight => cors::preflight(worker, peer, asked).await,

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::limits::Place;
 use super::sniff::{Owed, Refusal, SniffIo};
 use super::{Drain, Limits};
-use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Peer, Worker};
+use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Fault, Peer, Worker};
 use crate::upstream::Io;
 
 /// Serves one connection to its end.
@@ -127,9 +127,11 @@ impl Here {
         let number = self.watch.requests.fetch_add(1, Relaxed);
         let response = match self.refusal.of(number) {
             Some(fault) => proxy::refuse(fault),
-            None if !counted.has_place => proxy::turn_away(),
+            None if !counted.has_place => proxy::turn_away(&self.worker, &self.peer, request, Fault::Busy),
             // Over HTTP/1 hyper counts them.
-            None if self.is_h2 && request.headers().len() > self.max_headers => proxy::too_many_headers(),
+            None if self.is_h2 && request.headers().len() > self.max_headers => {
+                proxy::turn_away(&self.worker, &self.peer, request, Fault::HeadTooLarge)
+            }
             None => proxy::handle(&self.worker, &self.peer, request).await,
         };
         let reader = self.is_h2.then(|| self.watch.readers.add(self.worker.clock().now()));

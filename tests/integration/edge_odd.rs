@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use claimgate::fake_forge::{Feature, Options};
+use claimgate::fake_forge::{Fault, Feature, Options, Vices};
 use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -194,6 +194,16 @@ async fn pages_from_elsewhere_see_what_the_gate_answers() {
     }
     let sent: Vec<_> = forge.requests().into_iter().filter(|entry| entry.method == Method::PATCH).collect();
     assert!(!sent.is_empty() && sent.iter().all(|entry| entry.header("origin") == Some("https://board.example")));
+    // The gate's own reads are for that page too; only whose a credential is, is everybody's.
+    let reads = forge
+        .requests()
+        .into_iter()
+        .filter(|entry| entry.method == Method::GET && entry.header("authorization").is_some());
+    let reads: Vec<_> = reads.map(|entry| (entry.header("origin").is_some(), entry.target)).collect();
+    assert!(reads.iter().all(|(is_for_page, target)| *is_for_page != target.ends_with("/user")), "{reads:?}");
+    assert!(
+        reads.iter().any(|(_, target)| *target == path) && reads.iter().any(|(_, target)| target.ends_with("/user"))
+    );
     // Preflights: the tracker's own for its routes, and its word for the gate's.
     for path in [path.as_str(), "/_claimgate/v1/claims/next", "/_claimgate/v1/singletons"] {
         let asks = [
@@ -222,6 +232,46 @@ async fn pages_from_elsewhere_see_what_the_gate_answers() {
     let answer = bob.send(Method::PUT, &format!("{path}/x"), &page[1..], "{}".into()).await;
     assert!(answer.status == 400 && !answer.headers.contains_key("access-control-allow-origin"));
     assert_eq!(forge.requests().len(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_from_elsewhere_see_the_errors_of_the_edge() {
+    let forge = e2e::forge_with(Options::forgejo_17().with(Feature::Cors), &["ann"]).await;
+    let config = "[server]\nmax_guarded_body = \"8KiB\"\nmax_requests_per_client = 1\n";
+    let gate = Setup::before(&forge.base_url()).config(config).start().await;
+    let path = issue(backlog_issue(&forge).number);
+    let (unguarded, long) = ("/api/v1/repos/acme/app", vec![b' '; 9 << 10]);
+    let page = ("origin", "https://board.example");
+    let json = ("content-type", "application/json");
+    let mut ann = gate.agent("ann");
+    let mut answers = vec![
+        // The tracker is asked for its word.
+        (417, ann.send(Method::GET, unguarded, &[page, ("expect", "a miracle")], "".into()).await),
+        (413, ann.send(Method::PATCH, &path, &[page, json], long.into()).await),
+        (200, ann.send(Method::GET, unguarded, &[page], "".into()).await),
+    ];
+    forge.set_vices(Vices {
+        read_fault: Some(Fault::CutBefore),
+        write_fault: Some(Fault::CutBefore),
+        ..Vices::default()
+    });
+    answers.push((502, ann.send(Method::GET, unguarded, &[page], "".into()).await));
+    // It touches nothing guarded, and is passed on.
+    answers.push((502, ann.send(Method::PATCH, &path, &[page, json], "{\"title\":\"x\"}".into()).await));
+    answers.push((502, ann.send(Method::PATCH, &path, &[page, json], "{\"assignees\":[\"ann\"]}".into()).await));
+    forge.set_vices(Vices::default());
+    let mut events = TcpStream::connect(gate.address).await.unwrap();
+    events
+        .write_all(b"GET /user/events HTTP/1.1\r\nhost: a\r\nauthorization: token token-of-ann\r\n\r\n")
+        .await
+        .unwrap();
+    read_head(&mut events).await;
+    answers.push((503, ann.send(Method::GET, unguarded, &[page], "".into()).await));
+    for (code, answer) in answers {
+        assert_eq!(answer.status, code, "{answer:?}");
+        let allowed: Vec<_> = answer.headers.get_all("access-control-allow-origin").iter().collect();
+        assert_eq!(allowed, ["*"], "{code}: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

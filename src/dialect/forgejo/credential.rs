@@ -7,7 +7,7 @@
 use super::super::credential::SUDO;
 use super::super::{Credential, Head, ParseError, form};
 use super::encoding::{Encoding, encoding};
-use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use http::{HeaderMap, Method};
 
 /// The credential of this request. `body` counts only where the tracker would look for a token in it.
@@ -32,6 +32,9 @@ pub fn read(head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
     }
     if let Some(login) = sudo(head.headers, &pairs)? {
         credential.act_as(&login);
+    }
+    if let Some(page) = head.headers.get(ORIGIN) {
+        credential.speak_for(page);
     }
     Ok(credential)
 }

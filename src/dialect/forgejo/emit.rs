@@ -7,7 +7,7 @@ use super::super::{Address, Credential, Intent, Scope, WireRequest};
 use super::routes::WriteForm;
 use crate::model::{Change, LabelRef, Login, SetChange};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, ORIGIN, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub fn represent(intent: &Intent, credential: &Credential) -> Option<WireRequest
 
 /// The request that asks who the credential is.
 pub fn whoami(credential: &Credential) -> WireRequest {
-    get("/api/v1/user".to_owned(), credential)
+    get("/api/v1/user".to_owned(), &credential.without_page())
 }
 
 /// The guarded write.
@@ -192,12 +192,10 @@ fn base_headers(credential: &Credential) -> HeaderMap {
     headers
 }
 
-/// The client's headers that survive.
-const KEPT: [HeaderName; 8] = [
+/// The client's headers that survive. `Origin` goes with the credential, and so with reads too.
+const KEPT: [HeaderName; 7] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
-    // The tracker answers a page from elsewhere by them.
-    ORIGIN,
     HeaderName::from_static("sec-fetch-site"),
     USER_AGENT,
     HeaderName::from_static("x-request-id"),
