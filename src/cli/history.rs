@@ -63,10 +63,46 @@ fn heading(item: &str, lines: usize, cut: bool) -> String {
     }
 }
 
+/// A change as the audit has it, with its labels in words: a label is called by its name, where that is known.
+fn change_in_words(change: &str, names: &Value) -> String {
+    let change = change.trim_end();
+    let told = || {
+        let (before, rest) =
+            change.split_once("labels").filter(|(before, _)| before.is_empty() || before.ends_with(' '))?;
+        let (sign, rest) = rest.split_once('[')?;
+        let end = ["] state=", "] reviewers"].iter().filter_map(|next| rest.find(next)).min();
+        let (labels, after) = match end {
+            Some(end) => (rest.get(..end)?, rest.get(end + 1..)?),
+            None => (rest.strip_suffix(']')?, ""),
+        };
+        let count = labels.split(", ").count();
+        let names: Vec<&str> = labels.split(", ").map(|label| label_name(label, names)).collect();
+        let (names, noun) = (names.join(", "), if count == 1 { "label" } else { "labels" });
+        let words = match sign {
+            "=" if labels.is_empty() => "all labels removed".to_owned(),
+            "=" => format!("labels set to {names}"),
+            "+=" => format!("{noun} {names} added"),
+            "-=" => format!("{noun} {names} removed"),
+            _ => return None,
+        };
+        Some(format!("{before}{words}{after}"))
+    };
+    told().unwrap_or_else(|| change.to_owned())
+}
+
+fn label_name<'a>(label: &'a str, names: &'a Value) -> &'a str {
+    let id = label.strip_prefix('#').filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
+    id.map_or(label, |id| names[id].as_str().unwrap_or(id))
+}
+
 /// The agent of a line is who did it, except where a holding ends from outside: there it is who lost it.
 fn in_words(mut answer: Value) -> Value {
+    let names = answer["labels"].take();
     let lines = answer.get_mut("history").and_then(Value::as_array_mut);
     for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if let Some(change) = line.get("change").and_then(Value::as_str) {
+            line.insert("change".to_owned(), change_in_words(change, &names).into());
+        }
         let ended = matches!(
             line.get("kind").and_then(Value::as_str),
             Some("operator" | "revoked" | "taken_over" | "finished" | "gone")
@@ -86,4 +122,33 @@ fn in_words(mut answer: Value) -> Value {
 fn name(agent: &Value) -> String {
     let account = agent["account"].as_str().unwrap_or_default();
     agent["instance"].as_str().map_or_else(|| account.to_owned(), |instance| format!("{account} ({instance})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_change_reads_as_words() {
+        let names = json!({ "3": "in-progress", "4": "a, b]" });
+        for (change, words) in [
+            ("create ", "create"),
+            ("create labels=[#3]", "create labels set to in-progress"),
+            ("labels-=[#41]", "label 41 removed"),
+            ("labels-=[#3]", "label in-progress removed"),
+            ("labels+=[#3, todo]", "labels in-progress, todo added"),
+            ("labels+=[#4] state=closed", "label a, b] added state=closed"),
+            (
+                "assignees=[ann] labels=[] state=open reviewers+=[bob]",
+                "assignees=[ann] all labels removed state=open reviewers+=[bob]",
+            ),
+            // Cut, or nothing of the kind.
+            ("labels+=[#3, to…", "labels+=[#3, to…"),
+            ("assignees=[ann]", "assignees=[ann]"),
+            ("", ""),
+        ] {
+            assert_eq!(change_in_words(change, &names), words, "{change}");
+        }
+    }
 }

@@ -5,11 +5,12 @@
 
 use super::Gate;
 use super::refusal;
+use super::restore::address_of;
 use super::section::Stop;
 use crate::dialect::{Address, Credential, LabelOwner, Listing};
 use crate::model::{Code, Label, LabelRef, Locator, Project, Rejection, SetChange, Snapshot};
 use moka::sync::Cache;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,6 +38,8 @@ const KEPT: Duration = Duration::from_secs(30);
 const MOST_PROJECTS: u64 = 10_000;
 /// Pages of labels that are looked through.
 const MOST_PAGES: usize = 40;
+/// So long somebody who reads a history waits for what its labels are called.
+const NAMED_WITHIN: Duration = Duration::from_secs(2);
 
 // === impl Labels ===
 
@@ -62,6 +65,24 @@ impl Gate {
     pub(super) fn known_labels(&self, refs: &BTreeSet<LabelRef>, seen: &Snapshot) -> Option<Vec<Label>> {
         let known = self.labels.known.get(&seen.locator.project).unwrap_or_default();
         named(refs, seen, &known.labels)
+    }
+
+    /// What labels with these ids are called, for a person to read: as lately read, else by the service token. What cannot
+    /// be found out in a moment is left out.
+    pub async fn label_names(&self, at: &Locator, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+        let known = self.labels.known.get(&at.project).unwrap_or_default();
+        let mut names = called(&known.labels, ids);
+        let (Some(service), Some(address)) = (&self.ports.service, address_of(at)) else { return names };
+        let asking = async {
+            for of_owner in [false, true] {
+                if ids.iter().any(|id| !names.contains_key(id)) {
+                    let listed = self.list_labels(&address, of_owner, service).await.unwrap_or_default();
+                    names.extend(called(&listed, ids));
+                }
+            }
+        };
+        drop(tokio::time::timeout(NAMED_WITHIN, asking).await);
+        names
     }
 
     /// Whether a repository was lately seen to have more labels than are looked through: one that was not found may be
@@ -218,6 +239,10 @@ impl Gate {
         }
         Ok(Some(all))
     }
+}
+
+fn called(labels: &[Label], ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    labels.iter().filter(|label| ids.contains(&label.id)).map(|label| (label.id, label.name.clone())).collect()
 }
 
 /// The labels that these name, besides those that the item carries; `None` where one of them is not known.

@@ -70,7 +70,9 @@ impl Operator {
         // What is not here is no reason to tell nothing of what is.
         let pruned = self.gate.ports().ledger.pruned().await.unwrap_or_default().to_string();
         let older = Some(pruned).filter(|text| !text.is_empty());
-        Ok(json!({ "history": lines, "order": "newest_first", "cut": cut, "older": older }))
+        let ids = lines.iter().filter_map(|line| line["change"].as_str()).flat_map(label_ids).collect();
+        let labels = self.gate.label_names(&item, &ids).await;
+        Ok(json!({ "history": lines, "order": "newest_first", "cut": cut, "older": older, "labels": labels }))
     }
 
     async fn release(&self, body: &[u8], by: &str) -> Answer {
@@ -195,6 +197,12 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
         "shown": held.map(|held| shown(&held.shown)),
         "doubt_left_s": record.is_in_doubt(now).then(|| record.doubt_left(now).as_secs()),
     })
+}
+
+/// The ids by which a change of the audit names labels: `#41`.
+fn label_ids(change: &str) -> impl Iterator<Item = u64> {
+    let numbers = change.split('#').skip(1);
+    numbers.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
 }
 
 fn locator(text: Option<&str>) -> Result<Locator, (StatusCode, String)> {

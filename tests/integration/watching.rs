@@ -258,6 +258,34 @@ async fn the_history_says_why_a_holding_ended_and_whose() {
     assert!(row(released, "decision").await.starts_with("decision admit - ann w1 "));
 }
 
+/// A change reads as words: a label by its name where the gate can find it out, else by its number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_calls_labels_by_their_names() {
+    let forge = forge().await;
+    let number = backlog_issue(&forge).number;
+    let gate = with_service(&forge, "").start().await;
+    let (mut ann, backlog) = (gate.agent("ann"), label("backlog"));
+    ann.claim(number).await.granted();
+    ann.remove_label(number, "backlog").await.granted();
+    let told = claimgate(&gate, &["history", &item(number)]).await.out;
+    assert!(told.contains(" label backlog removed "), "{told}");
+    gate.stop().await;
+    // Without a token nobody can ask; what was read lately is forgotten.
+    let gate = e2e::gate(&forge).await;
+    let (mut bob, number) = (gate.agent("bob"), backlog_issue(&forge).number);
+    bob.remove_label(number, "backlog").await.granted();
+    let told = claimgate(&gate, &["history", &item(number)]).await.out;
+    assert!(told.contains(&format!(" label {backlog} removed ")), "{told}");
+    let rule = "[[singleton]]\nname = \"filing\"\nagents = [\"ann\"]\nactions = [\"create\"]\nidle = \"10m\"\n";
+    let gate = Setup::before(&forge.base_url()).config(rule).start().await;
+    let (mut ann, issues) = (gate.agent("ann"), format!("/api/v1/repos/{REPO}/issues"));
+    let filed = ann.call(Method::POST, &issues, Some(json!({ "title": "x" }))).await;
+    let filed = filed.granted().json()["number"].as_u64().expect("a number");
+    let told = claimgate(&gate, &["history", &item(filed), "--json"]).await.out;
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["history"][0]["change"], "create");
+}
+
 // === outside edits, noticed without a request ===
 
 /// Blind is what the gate is with a token that the tracker refuses: said once, and once when it sees again.

@@ -156,7 +156,8 @@ impl Section {
             (note.resource, note.resource_id) = (Some(new.at), new.key);
         }
         if !note.change.starts_with("create") {
-            note.change.insert_str(0, "create ");
+            let rest = if note.change.is_empty() { "" } else { " " };
+            note.change.insert_str(0, &format!("create{rest}"));
         }
         let id = note.id.clone();
         self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
