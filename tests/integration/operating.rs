@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use claimgate::fake_forge::{FakeForge, Fault, Matcher};
+use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -58,8 +58,8 @@ fn configured(forge: &FakeForge, more: &str) -> (tempfile::TempDir, String) {
     let (url, state) = (forge.base_url(), dir.path().join("state").display().to_string());
     let token = token.display().to_string();
     let text = format!(
-        "[server]\nstate_dir = {state:?}\n[upstream]\nurl = {url:?}\nservice_token_file = {token:?}\n[identity]\n\
-         shared_accounts = [\"bot\"]\n{more}"
+        "[server]\nstate_dir = {state:?}\n[identity]\nshared_accounts = [\"bot\"]\n[upstream]\nurl = {url:?}\n\
+         service_token_file = {token:?}\n{more}"
     );
     std::fs::write(&config, text).expect("written");
     let config = config.to_str().expect("UTF-8").to_owned();
@@ -165,6 +165,34 @@ async fn a_scan_reads_as_a_person_does() {
         "{out}"
     );
     assert!(out.contains("\nleft out: acme/old: it is archived\n"), "{out}");
+}
+
+/// An assignee that lost its access, as the tracker tells; and links that lead past the gate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_finds_assignees_without_access_and_links_past_the_gate() {
+    let forge = e2e::forge_with(Options::forgejo_17(), &["ann", "bob"]).await;
+    for login in ["reader", "stranger"] {
+        forge.add_user(login, &e2e::token(login));
+    }
+    forge.grant_read("reader", REPO);
+    let add = |assignee: &str| forge.add_issue(REPO, "work", &["in-progress"], &[assignee]).number;
+    let (_, _, gone, closed) = (add("ann"), add("reader"), add("stranger"), add("stranger"));
+    forge.outside_close("acme", REPO, closed);
+    forge.outside_labels("acme", REPO, closed, &[]);
+    let (_keep, config) = configured(&forge, "public_url = \"https://forge.example/\"\n");
+    let scan = async || claimgate(&["scan", "--config", &config, "--json", "--rate", "1000"], "").await.json();
+    let links = format!("public_url {}/", forge.base_url());
+    // In a public repository everybody has access.
+    assert_eq!(found(&scan().await), [links.as_str()]);
+    forge.set_private(REPO, true);
+    let scan = scan().await;
+    assert_eq!(found(&scan), [links, format!("no_access {}", item(gone))], "{scan:#}");
+    assert!(
+        scan["findings"][0]["detail"].as_str().is_some_and(|text| text.contains("goes round the gate")),
+        "{scan:#}"
+    );
+    assert!(scan["findings"][1]["detail"].as_str().is_some_and(|text| text.starts_with("assigned to stranger, who")));
+    assert!(forge.requests().iter().all(|request| request.method == "GET"), "it changes nothing");
 }
 
 /// Labels that the token may not see are no missing ones.

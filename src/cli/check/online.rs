@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::super::compose;
-use super::super::scan::tracker::{Listed, Tracker};
+use super::super::scan::tracker::{Links, Listed, Tracker, elsewhere};
 use super::super::table::counted;
 use crate::config::{Config, JOBS};
 use crate::dialect::{Credential, Dialect, ListedProject, Whoami};
@@ -91,19 +91,13 @@ fn tempfile_in(dir: &Path) -> std::io::Result<()> {
 }
 
 async fn links(config: &Config, tracker: &mut Tracker) -> anyhow::Result<Look> {
-    let answer = tracker.ask(Dialect::ask_link).await;
-    let link = answer.and_then(|answer| tracker.dialect().link(&answer));
-    let leads_home = compose::leads_home(config)?;
-    Ok(match (link, leads_home, &config.upstream.public_url) {
-        (None, ..) => Look::doubtful("the tracker shows no link from which its public URL could be read".to_owned()),
-        (Some(link), Some(leads_home), _) if leads_home(&link) => {
-            Look::good(format!("the tracker's links lead to upstream.public_url ({link})"))
+    Ok(match tracker.links(config).await? {
+        Links::Unknown => {
+            Look::doubtful("the tracker shows no link from which its public URL could be read".to_owned())
         }
-        (Some(link), _, Some(public)) => Look::bad(format!(
-            "the tracker's links lead to {link}, not to upstream.public_url = {public}: whoever follows them goes round the \
-             gate; set ROOT_URL to it"
-        )),
-        (Some(link), ..) => Look::doubtful(format!(
+        Links::Home(link) => Look::good(format!("the tracker's links lead to upstream.public_url ({link})")),
+        Links::Elsewhere(link, public) => Look::bad(elsewhere(&link, &public)),
+        Links::Unsaid(link) => Look::doubtful(format!(
             "the tracker's links lead to {link}, and upstream.public_url is not set: make sure that this is the gate"
         )),
     })

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::tracker::elsewhere;
 use crate::admission::{OutsideEdit, Rules, outside_edit};
 use crate::model::{ItemRecord, Label, Login, OpenState, Project, ResourceKey, Shown, Snapshot, Status, Time};
 
@@ -30,11 +31,13 @@ pub(super) struct Judge<'a> {
 /// In the order in which they are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    PublicUrl,
     SeveralAssignees,
     WorkingUnassigned,
     AssignedNotWorking,
     SeveralStatuses,
     ClosedWorking,
+    NoAccess,
     SharedAccount,
     HeldOtherwise,
     InDoubt,
@@ -99,6 +102,18 @@ impl Judge<'_> {
             OutsideEdit::Harmless { .. } | OutsideEdit::Finishes { .. } => return None,
         };
         Some((Kind::HeldOtherwise, format!("the ledger says that {holder} holds it; {what}")))
+    }
+
+    /// Open items that are assigned to accounts which may not be assigned there.
+    pub(super) fn without_access(&self, open: &[Snapshot], denied: &BTreeSet<Login>) -> Vec<Finding> {
+        let finding = |item: &Snapshot| {
+            let denied = names(item.assignees.intersection(denied).map(Login::as_str));
+            let detail =
+                format!("assigned to {denied}, who may not be assigned there: access was taken away, or never given");
+            (!denied.is_empty())
+                .then(|| Finding::of_item(Kind::NoAccess, item, self.rules.workflow.shown(item), detail))
+        };
+        open.iter().filter_map(finding).collect()
     }
 
     /// Holdings of this repository whose items are not open any more.
@@ -180,6 +195,12 @@ impl Finding {
         Self { kind, resource, number, detail, shown: Some(shown) }
     }
 
+    /// The tracker's own links lead past the gate.
+    pub(super) fn of_links(link: &str, public: &str) -> Self {
+        let (resource, detail) = (link.to_owned(), elsewhere(link, public));
+        Self { kind: Kind::PublicUrl, resource, number: 0, detail, shown: None }
+    }
+
     /// By kind, then by place.
     pub(super) fn order(&self) -> (u8, String, u64) {
         let project = self.resource.split('#').next().unwrap_or_default().to_owned();
@@ -208,6 +229,8 @@ impl Kind {
             Self::AssignedNotWorking => "assigned_not_working",
             Self::SeveralStatuses => "several_statuses",
             Self::ClosedWorking => "closed_working",
+            Self::PublicUrl => "public_url",
+            Self::NoAccess => "no_access",
             Self::SharedAccount => "shared_account",
             Self::HeldOtherwise => "held_otherwise",
             Self::InDoubt => "in_doubt",

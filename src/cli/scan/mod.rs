@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::findings::{Finding, Judge};
-use self::tracker::{Listed, Tracker};
+use self::tracker::{Links, Listed, Tracker};
 use super::table::{Column, counted, plain, render};
 use super::{ConfigArgs, compose, output};
 use crate::clock::SystemClock;
@@ -105,6 +105,9 @@ async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
         Judge { rules: &rules, shared: &shared, held: held.unwrap_or_default(), now: SystemClock::start().now() };
     let named = !args.repos.is_empty();
     let mut scan = Scan::default();
+    if let Links::Elsewhere(link, public) = tracker.links(config).await? {
+        scan.findings.push(Finding::of_links(&link, &public));
+    }
     let listed = if named {
         args.repos.iter().map(as_named).collect()
     } else {
@@ -149,6 +152,9 @@ async fn look_at(
         scan.findings.extend(judge.labels(project, &labels, all));
     }
     scan.findings.extend(open.iter().chain(&closed).flat_map(|item| judge.item(item)));
+    let assigned = open.iter().flat_map(|item| item.assignees.iter().cloned()).collect();
+    let denied = tracker.without_access(project, &assigned).await;
+    scan.findings.extend(judge.without_access(&open, &denied));
     scan.findings.extend(judge.held_elsewhere(project, &open));
     Ok(Listed::All(()))
 }

@@ -1,6 +1,6 @@
 //! Lists of the tracker, read one page after another and never faster than asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::compose;
 use crate::config::Config;
-use crate::dialect::{Credential, Dialect, ListedProject, Listing, Whoami, WireRequest, WireResponse};
+use crate::dialect::{
+    Address, Assignable, Credential, Dialect, ListedProject, Listing, Whoami, WireRequest, WireResponse,
+};
 use crate::effect::Upstream as _;
-use crate::model::{Label, Project, ResourceKey, Snapshot};
+use crate::model::{Label, Login, Project, ResourceKey, Snapshot};
 use crate::upstream::HttpUpstream;
 
 /// The tracker, read with one credential.
@@ -29,6 +31,19 @@ pub(crate) enum Listed<T> {
     /// What could be read of it.
     Partly(T),
     Denied(u16),
+}
+
+/// Where the tracker's links to itself lead.
+#[derive(Debug)]
+pub(crate) enum Links {
+    /// It shows none.
+    Unknown,
+    /// To `upstream.public_url`.
+    Home(String),
+    /// Past the gate: to the first, and not to the second, `upstream.public_url`.
+    Elsewhere(String, String),
+    /// There; where they should lead is not configured.
+    Unsaid(String),
 }
 
 /// Pages of one list that are read at most.
@@ -176,6 +191,49 @@ impl Tracker {
         Some(self.upstream.read(of(&*self.dialect, &self.credential)).await.ok()?.0)
     }
 
+    /// Where its links to itself lead.
+    pub(crate) async fn links(&mut self, config: &Config) -> anyhow::Result<Links> {
+        let answer = self.ask(Dialect::ask_link).await;
+        let link = answer.and_then(|answer| self.dialect.link(&answer));
+        let leads_home = compose::leads_home(config)?;
+        Ok(match (link, leads_home, &config.upstream.public_url) {
+            (None, ..) => Links::Unknown,
+            (Some(link), Some(leads_home), _) if leads_home(&link) => Links::Home(link),
+            (Some(link), _, Some(public)) => Links::Elsewhere(link, public.clone()),
+            (Some(link), ..) => Links::Unsaid(link),
+        })
+    }
+
+    /// Those of these accounts of whom the tracker says that they may not be assigned in this repository.
+    pub(crate) async fn without_access(&mut self, project: &Project, logins: &BTreeSet<Login>) -> BTreeSet<Login> {
+        let mut denied = BTreeSet::new();
+        let Some((owner, repo)) = project.as_str().split_once('/') else { return denied };
+        let at = Address { owner: owner.to_owned(), repo: repo.to_owned(), number: 0, pull: false };
+        // Most of what is asked is the same for all of them.
+        let mut answered: BTreeMap<String, WireResponse> = BTreeMap::new();
+        for login in logins {
+            let mut answers = Vec::new();
+            loop {
+                match self.dialect.assignable(&at, login, &answers, &self.credential) {
+                    Assignable::Ask(request) => {
+                        let target = request.target.clone();
+                        if !answered.contains_key(&target) {
+                            let Some(answer) = self.ask(|_, _| request).await else { break };
+                            answered.insert(target.clone(), answer);
+                        }
+                        answers.extend(answered.get(&target).cloned());
+                    }
+                    Assignable::Told(false) => {
+                        denied.insert(login.clone());
+                        break;
+                    }
+                    Assignable::Told(true) | Assignable::Unknown => break,
+                }
+            }
+        }
+        denied
+    }
+
     /// How the tracker's answers are read.
     pub(crate) fn dialect(&self) -> Arc<dyn Dialect> {
         Arc::clone(&self.dialect)
@@ -187,6 +245,14 @@ impl Tracker {
         let failed = || format!("the tracker at {} could not be read for {}", self.url, told(listing));
         Ok(answer.with_context(failed)?.0)
     }
+}
+
+/// Links that lead past the gate, for a person to read.
+pub(crate) fn elsewhere(link: &str, public: &str) -> String {
+    format!(
+        "the tracker's links lead to {link}, not to upstream.public_url = {public}: whoever follows them goes round the \
+         gate; set ROOT_URL to it"
+    )
 }
 
 fn told(listing: Listing<'_>) -> String {
