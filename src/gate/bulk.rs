@@ -16,7 +16,7 @@ use super::passage::Passage;
 use super::reads::ReadAccess;
 use super::restore::address_of;
 use super::section::notes::authority;
-use super::section::{SETTLE_AGAIN, first_allowed};
+use super::section::{SETTLE_AGAIN, first_allowed, sharer};
 use super::{After, Answered, BulkAsk, Gate, LaneError, Reply, Turn, refusal};
 use crate::admission::{Outcome, Rules, Step, Web};
 use crate::dialect::{Address, Bulk, Credential, Items, Listing, ReadOutcome, WireResponse};
@@ -117,7 +117,7 @@ impl BulkSection {
         // Which items, by their immutable ids.
         let found = self.find(&who).await?;
         // The turns of all of them.
-        let turns = self.enter(&found.keys).await?;
+        let turns = self.enter(&found.keys, &who.caller).await?;
         match &who.reader {
             Some(reader) if self.ask.bulk.wants.is_judged() => {
                 self.judged(&who.caller, reader, &found.places, turns, passage).await
@@ -336,8 +336,8 @@ impl BulkSection {
         Err(Stop::Refuse(refusal::unreadable(&address.locator(), "it redirects more than once")))
     }
 
-    async fn enter(&self, keys: &BTreeSet<ResourceKey>) -> Result<Vec<Turn>, Stop> {
-        let turns = self.gate.lanes.enter_all(keys, self.gate.boot_clock()).await;
+    async fn enter(&self, keys: &BTreeSet<ResourceKey>, caller: &Caller) -> Result<Vec<Turn>, Stop> {
+        let turns = self.gate.lanes.enter_all(keys, &sharer(caller), self.gate.boot_clock()).await;
         self.gate.ports.metrics.waited(self.took());
         turns.map_err(|error| {
             let message = match error {

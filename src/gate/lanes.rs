@@ -152,18 +152,20 @@ impl Lanes {
         self.limits.timeout
     }
 
-    /// Waits for the turns of several items, in the order of their keys, until one deadline for all.
+    /// Waits for the turns of several items, in the order of their keys, until one deadline for all; in each lane as one request of
+    /// this agent.
     ///
     // INVARIANT: whoever takes several turns takes them here, in this order: no two can each wait for what the other has.
     pub async fn enter_all(
         &self,
         keys: &BTreeSet<ResourceKey>,
+        agent: &Actor,
         now: Arc<dyn Fn() -> Boot + Send + Sync>,
     ) -> Result<Vec<Turn>, LaneError> {
         let all = async {
             let mut turns = Vec::with_capacity(keys.len());
             for key in keys {
-                turns.push(self.enter(key, Arc::clone(&now)).await?);
+                turns.push(self.enter_as(key, Some(agent), Arc::clone(&now)).await?);
             }
             Ok(turns)
         };

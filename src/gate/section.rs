@@ -782,7 +782,7 @@ impl Entered<'_> {
 }
 
 /// Whose requests count together where nobody may have all turns: an account's, or, of one that is declared shared, an agent's.
-fn sharer(caller: &Caller) -> Actor {
+pub(super) fn sharer(caller: &Caller) -> Actor {
     let instance = caller.actor.instance.clone().filter(|_| caller.shared);
     Actor { account: caller.actor.account.clone(), instance }
 }

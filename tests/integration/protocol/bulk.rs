@@ -205,6 +205,26 @@ async fn a_form_waits_for_the_claim_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_forms_of_one_person_is_not_all_before_others() {
+    let world = with_reads();
+    world.assigns("dev-1", &[1]).await.wins();
+    world.slow_forge(0, 500, 0);
+    // Each undoes what the one before it did.
+    let flood = futures_util::future::join_all((0..20).map(|n| {
+        let (world, action) = (&world, if n % 2 == 0 { "attach" } else { "detach" });
+        world.assigns_by(action, "dev-3", &[1])
+    }));
+    let other = async {
+        world.wait(SECOND / 10).await;
+        let began = tokio::time::Instant::now();
+        let told = world.release("dev-1", 1).await;
+        (told, began.elapsed())
+    };
+    let (_, (told, waited)) = tokio::join!(flood, other);
+    assert!(waited < 4 * SECOND, "it waited for {waited:?}: {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn turns_that_do_not_come_in_time_are_given_back() {
     let world = World::with(|setup| {
         setup.service = Some("admin");
