@@ -6,6 +6,7 @@
 use super::forgejo::side_effects::SideForm;
 use super::{Address, BulkRoute, Credential, Head, ParseError, Sender, WireRequest, WireResponse, Write};
 use crate::model::{Locator, Project};
+use http::{HeaderMap, StatusCode};
 use std::fmt;
 
 /// Such a write, before its body.
@@ -141,6 +142,9 @@ pub trait SideEffects {
 
     /// The new item that a form files, if it files one.
     fn files_item(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
+
+    /// Whether the answer to such a form says that nothing was filed.
+    fn refuses_filing(&self, status: StatusCode, headers: &HeaderMap) -> bool;
 
     /// A read of a repository.
     fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest;

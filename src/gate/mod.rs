@@ -33,7 +33,7 @@ pub use crowd::CrowdLimits;
 pub use health::LeadsHome;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use proviso::Proviso;
-pub use side_effects::SideAsk;
+pub use side_effects::{Filing, Judged, SideAsk};
 pub use singleton::TenureError;
 pub use watch::{OperatorWord, ReleaseError, Released};
 

@@ -8,6 +8,7 @@
 //!
 //! What cannot be found out is refused where somebody else holds anything that it could strike, and else it goes on.
 
+use super::leases::LeaseUse;
 use super::restore::address_of;
 use super::{About, After, Answered, Gate, Reply, refusal};
 use crate::admission::{self, By, Editors, Mode, OutsideEdit, Refused, Rules, TenureStep, Term, Web};
@@ -37,6 +38,21 @@ pub struct SideAsk {
     pub arrived: Boot,
     /// For the audit.
     pub about: About,
+}
+
+/// What is to become of such a write.
+pub enum Judged {
+    /// It goes on as it came.
+    GoesOn(Filing),
+    /// It does not.
+    Refused(Reply),
+}
+
+/// A write that goes on, with the leases that began with it. Dropping it is for one that went through, or may have.
+#[must_use]
+pub struct Filing {
+    gate: Arc<Gate>,
+    leases: Vec<LeaseUse>,
 }
 
 /// The judgement of one such write.
@@ -84,47 +100,72 @@ const MOST_LINES: usize = 100;
 const CLOSED_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 
 impl Gate {
-    /// Judges the write. `None`: it goes on as it came.
-    pub async fn judge_side_effect(self: &Arc<Self>, ask: SideAsk, runtime: &Handle) -> Option<Reply> {
+    /// Judges the write.
+    pub async fn judge_side_effect(self: &Arc<Self>, ask: SideAsk, runtime: &Handle) -> Judged {
         let gate = Arc::clone(self);
         let after = runtime.clone();
-        let reply = self.whole(async move { SideSection::judge(gate, ask, &after).await }, runtime).await;
-        if reply.is_some() {
+        let judged = self.whole(async move { SideSection::judge(gate, ask, &after).await }, runtime).await;
+        if matches!(judged, Judged::Refused(_)) {
             self.recorded().await;
         }
-        reply
+        judged
+    }
+}
+
+// === impl Filing ===
+
+impl Filing {
+    /// Whether nothing is at stake in how the tracker answers.
+    pub fn is_idle(&self) -> bool {
+        self.leases.is_empty()
+    }
+
+    /// The tracker did not carry it out: nobody is at work by it who was not before. A client that hangs up does not stop this.
+    pub async fn give_back(self, runtime: &Handle) {
+        let Self { gate, leases } = self;
+        let all = Arc::clone(&gate);
+        let given_back = async move {
+            for lease in leases {
+                all.give_back(lease).await;
+            }
+        };
+        gate.whole(given_back, runtime).await;
     }
 }
 
 impl SideSection {
-    async fn judge(gate: Arc<Gate>, ask: SideAsk, runtime: &Handle) -> Option<Reply> {
+    async fn judge(gate: Arc<Gate>, ask: SideAsk, runtime: &Handle) -> Judged {
         let rules = gate.rules();
+        let goes_on = |gate, leases| Judged::GoesOn(Filing { gate, leases });
         let (place, caller, reader) = match Self::whose(&gate, &rules, &ask).await {
             Ok(found) => found,
-            Err(Stop::GoesOn) => return None,
-            Err(Stop::Refuse(rejection)) => return Some(refused(&gate, &ask, None, *rejection)),
+            Err(Stop::GoesOn) => return goes_on(gate, Vec::new()),
+            Err(Stop::Refuse(rejection)) => return Judged::Refused(refused(&gate, &ask, None, *rejection)),
         };
         let section = Self { gate, rules, ask, caller, reader };
         let ended = section.run(runtime).await;
         place.leave();
         match ended {
-            Ok(()) | Err(Stop::GoesOn) => None,
+            Ok(leases) => goes_on(section.gate, leases),
+            Err(Stop::GoesOn) => goes_on(section.gate, Vec::new()),
             Err(Stop::Refuse(rejection)) => {
-                Some(refused(&section.gate, &section.ask, Some(&section.caller), *rejection))
+                Judged::Refused(refused(&section.gate, &section.ask, Some(&section.caller), *rejection))
             }
         }
     }
 
-    async fn run(&self, runtime: &Handle) -> Result<(), Stop> {
+    /// The leases that it takes, where it goes on.
+    async fn run(&self, runtime: &Handle) -> Result<Vec<LeaseUse>, Stop> {
         match &self.ask.write.effect {
             SideEffect::DeleteBranch { .. } | SideEffect::CleanUp { .. } | SideEffect::DeleteRepository { .. } => {
-                self.closes(runtime).await
+                self.closes(runtime).await?;
             }
-            SideEffect::EditLabel { owner, label, edit } => self.relabels(owner, *label, edit).await,
-            SideEffect::AddDependency { item } => self.freezes(item).await,
-            SideEffect::File { project } => self.files(project).await,
-            SideEffect::EditRef { item, wanted } => self.points(item, wanted).await,
+            SideEffect::EditLabel { owner, label, edit } => self.relabels(owner, *label, edit).await?,
+            SideEffect::AddDependency { item } => self.freezes(item).await?,
+            SideEffect::File { project } => return self.files(project).await,
+            SideEffect::EditRef { item, wanted } => self.points(item, wanted).await?,
         }
+        Ok(Vec::new())
     }
 
     // === who ===
@@ -327,29 +368,43 @@ impl SideSection {
 
     // === what is filed by a form ===
 
-    /// One of whose sender the tracker tells: of a class that files one at a time, it is the one at work from now on.
-    async fn files(&self, project: &Project) -> Result<(), Stop> {
+    /// One of whose sender the tracker tells: of a class that files one at a time, it is the one at work from now on, unless the
+    /// tracker refuses the form.
+    async fn files(&self, project: &Project) -> Result<Vec<LeaseUse>, Stop> {
         // Who may not see the repository takes no project, and is not told who works there.
         let session = self.ask.write.sender.as_ref().map(|sender| &sender.credential);
         let page = session.map(|session| self.gate.ports.dialect.read_project(project, session));
-        let (Account::Named(_), Some(page)) = (&self.caller.actor.account, page) else { return Ok(()) };
+        let (Account::Named(_), Some(page)) = (&self.caller.actor.account, page) else { return Ok(Vec::new()) };
         if self.fetch(page).await.is_none() {
             return Err(Stop::GoesOn);
         }
         let (kind, ownership, change) = (Kind::Create, Ownership::Keep, Change::default());
         let terms = self.gate.terms(&self.rules, &self.caller, kind, &ownership, &change, project);
+        let mut leases = Vec::new();
         for term in terms {
             let Term::Alone(take) = term else { continue };
-            let step = TenureStep::Take(vec![take]);
-            match self.gate.ports.ledger.change_tenure(step, self.gate.ports.clock.now()).await {
-                Err(LedgerError::Refused(Refused::Barred(barred))) if Gate::enforces(&self.rules, &barred) => {
-                    return Err(Stop::Refuse(Box::new(Gate::refused_by(&barred, &locator(&self.ask), &[]))));
+            let (lease, now) = (self.gate.leases.enter(std::iter::once(&take)), self.gate.ports.clock.now());
+            let rejection = match self.gate.ports.ledger.change_tenure(TenureStep::Take(vec![take]), now).await {
+                Ok(tenures) => {
+                    lease.taken(&tenures, &[now]);
+                    leases.push(lease);
+                    continue;
                 }
-                Ok(_) | Err(LedgerError::Refused(_)) => {}
-                Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator(&self.ask), &error.to_string()))),
+                Err(LedgerError::Refused(Refused::Barred(barred))) if Gate::enforces(&self.rules, &barred) => {
+                    Some(Box::new(Gate::refused_by(&barred, &locator(&self.ask), &[])))
+                }
+                Err(LedgerError::Refused(_)) => None,
+                Err(error) => Some(refusal::no_ledger(&locator(&self.ask), &error.to_string())),
+            };
+            self.gate.give_back(lease).await;
+            if let Some(rejection) = rejection {
+                for lease in leases {
+                    self.gate.give_back(lease).await;
+                }
+                return Err(Stop::Refuse(rejection));
             }
         }
-        Ok(())
+        Ok(leases)
     }
 
     // === what freezes an item, or lets others close it ===

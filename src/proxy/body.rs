@@ -4,11 +4,12 @@
 //! dropped. A connection goes back to its pool with the last frame of the answer. Silence is limited, duration is not.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -109,6 +110,29 @@ where
 /// body as they came. The head must be the one that the guard was given.
 pub fn pass_on(head: Parts, body: Bytes) -> http::Response<Body> {
     http::Response::new(Body(Kind::PassOn(Box::new((head, body)))))
+}
+
+/// What is still to be done once the tracker has answered what was passed on; it goes with the answer of [`pass_on`].
+#[derive(Clone)]
+pub(super) struct OnAnswer(Arc<Mutex<Option<Then>>>);
+
+type Then = Box<dyn FnOnce(&http::Response<Body>) -> Option<BoxFuture<'static, ()>> + Send>;
+
+impl OnAnswer {
+    /// Dropping it is for a request that may have been carried out.
+    pub(super) fn new(
+        then: impl FnOnce(&http::Response<Body>) -> Option<BoxFuture<'static, ()>> + Send + 'static,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(then)))))
+    }
+
+    /// The answer is there.
+    pub(super) async fn see(&self, answer: &http::Response<Body>) {
+        let then = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(rest) = then.and_then(|then| then(answer)) {
+            rest.await;
+        }
+    }
 }
 
 /// Reads a body to its end, if it is no longer than `cap` bytes. One that announces more is not polled at all, so that

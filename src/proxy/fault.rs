@@ -46,7 +46,10 @@ pub enum Fault {
 
 /// Goes with the answers that are made here, so that they can be told from the tracker's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MadeHere;
+pub(super) struct MadeHere {
+    /// The upstream may have carried the request out.
+    pub(super) may_be_done: bool,
+}
 
 impl Fault {
     /// The status that tells the client.
@@ -83,7 +86,9 @@ impl Fault {
         let text = serde_json::json!({ "message": self.to_string(), "url": view.url("/api/swagger") });
         let mut response = Response::new(full(text.to_string()));
         *response.status_mut() = self.status();
-        response.extensions_mut().insert(MadeHere);
+        response
+            .extensions_mut()
+            .insert(MadeHere { may_be_done: matches!(self, Fault::BadAnswer(_) | Fault::Timeout) });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
         headers.insert(header::VIA, VIA_VALUE);

@@ -4,22 +4,24 @@
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
 use super::agent::{behind_misnamed, is_name};
+use super::body::OnAnswer;
+use super::fault::MadeHere;
 use super::front::has_one_meaning;
 use super::headers::host_of;
 use super::{Body, Came, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on};
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::{By, StateTag, Unnamed};
 use crate::dialect::{
-    self, Address, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed, ReadOutcome,
-    Shows, SideRoute, SideWrite, Target, WireResponse, Write,
+    self, Address, Bulk, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed,
+    ReadOutcome, Shows, SideRoute, SideWrite, Target, WireResponse, Write,
 };
 use crate::effect::Health;
-use crate::gate::{About, Ask, BulkAsk, Gate, Proviso, Reply, Sender, SideAsk};
+use crate::gate::{About, Answered, Ask, BulkAsk, Filing, Gate, Judged, Proviso, Sender, SideAsk};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -130,8 +132,8 @@ impl GateGuard {
             && let Some(beside) = self.dialect().edits_ref(write, &request.head(), &body)
         {
             match self.judge_beside(&request, beside, &body).await {
-                Ok(None) => {}
-                Ok(Some(reply)) => return reply::decided(self.dialect(), reply),
+                Ok(Judged::GoesOn(_)) => {}
+                Ok(Judged::Refused(reply)) => return reply::decided(self.dialect(), reply),
                 Err(rejection) => return self.refuse(&request, &rejection).await,
             }
         }
@@ -152,14 +154,15 @@ impl GateGuard {
             Err(rejection) => return self.refuse_form(&request, &rejection).await,
         };
         let parsed = self.dialect().parse_bulk(route, &request.head(), &body);
+        let mut filing = None;
         // Filed by a form, an item is a creation all the same.
         if parsed.is_ok()
             && self.gate.rules().judges_creations()
-            && let Some(filing) = self.dialect().files_item(route, &request.head(), &body)
+            && let Some(write) = self.dialect().files_item(route, &request.head(), &body)
         {
-            match self.judge_beside(&request, filing, &body).await {
-                Ok(None) => {}
-                Ok(Some(reply)) => return reply::form_decided(self.dialect(), reply, &request.head.headers),
+            match self.judge_beside(&request, write, &body).await {
+                Ok(Judged::GoesOn(goes_on)) => filing = Some(goes_on).filter(|filing| !filing.is_idle()),
+                Ok(Judged::Refused(reply)) => return reply::form_decided(self.dialect(), reply, &request.head.headers),
                 Err(rejection) => return self.refuse_form(&request, &rejection).await,
             }
         }
@@ -169,23 +172,50 @@ impl GateGuard {
                 if route.is_unknown() {
                     self.gate.ports().metrics.unknown_web_calls.inc();
                 }
-                pass_on(request.head, body)
+                let mut answer = pass_on(request.head, body);
+                answer.extensions_mut().extend(filing.map(|filing| self.once_answered(filing)).unwrap_or_default());
+                answer
             }
-            Ok(BulkParsed::Guarded(bulk)) => {
-                let about = request.about();
-                let Candidate { mut head, arrived, .. } = request;
-                // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
-                if let Some(Ok(host)) = host_of(&head.uri, &head.headers).map(HeaderValue::from_str) {
-                    head.headers.insert(header::HOST, host);
-                }
-                let headers = head.headers.clone();
-                let ask = BulkAsk { bulk: *bulk, headers: head.headers, arrived, about, body };
-                match self.gate.submit_bulk(ask, &self.runtime).await {
-                    Some(reply) => reply::form_decided(self.dialect(), reply, &headers),
-                    None => reply::form_refused(self.dialect(), &unread("the request was abandoned"), "", &headers),
-                }
-            }
+            Ok(BulkParsed::Guarded(bulk)) => self.submit_form(request, *bulk, body, filing).await,
         }
+    }
+
+    async fn submit_form(&self, request: Candidate, bulk: Bulk, body: Bytes, filing: Option<Filing>) -> Response<Body> {
+        let about = request.about();
+        let Candidate { mut head, arrived, .. } = request;
+        // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
+        if let Some(Ok(host)) = host_of(&head.uri, &head.headers).map(HeaderValue::from_str) {
+            head.headers.insert(header::HOST, host);
+        }
+        let headers = head.headers.clone();
+        let ask = BulkAsk { bulk, headers: head.headers, arrived, about, body };
+        let reply = self.gate.submit_bulk(ask, &self.runtime).await;
+        let files_nothing = reply.as_ref().is_none_or(|reply| match &reply.answer {
+            Answered::Tracker(response) => self.dialect().refuses_filing(response.status, &response.headers),
+            Answered::Refused(rejection) => rejection.code != Code::OutcomeUnknown,
+        });
+        if let Some(filing) = filing.filter(|_| files_nothing) {
+            filing.give_back(&self.runtime).await;
+        }
+        match reply {
+            Some(reply) => reply::form_decided(self.dialect(), reply, &headers),
+            None => reply::form_refused(self.dialect(), &unread("the request was abandoned"), "", &headers),
+        }
+    }
+
+    /// A form that files an item and goes on as it came: what began with it ends where the tracker files nothing.
+    fn once_answered(&self, filing: Filing) -> Extensions {
+        let (dialect, runtime) = (Arc::clone(&self.gate.ports().dialect), self.runtime.clone());
+        let on_answer = OnAnswer::new(move |answer| {
+            let files_nothing = match answer.extensions().get::<MadeHere>() {
+                Some(made) => !made.may_be_done,
+                None => dialect.refuses_filing(answer.status(), answer.headers()),
+            };
+            files_nothing.then(|| Box::pin(async move { filing.give_back(&runtime).await }) as BoxFuture<'static, ()>)
+        });
+        let mut extensions = Extensions::new();
+        extensions.insert(on_answer);
+        extensions
     }
 
     /// A write whose effect is on items that it does not name: judged, and then it goes on as it came.
@@ -205,19 +235,14 @@ impl GateGuard {
         };
         let is_form = write.sender.is_some();
         match self.judge_beside(&request, write, &body).await {
-            Ok(None) => self.pass_beside(request, body),
-            Ok(Some(reply)) if is_form => reply::form_decided(self.dialect(), reply, &request.head.headers),
-            Ok(Some(reply)) => reply::decided(self.dialect(), reply),
+            Ok(Judged::GoesOn(_)) => self.pass_beside(request, body),
+            Ok(Judged::Refused(reply)) if is_form => reply::form_decided(self.dialect(), reply, &request.head.headers),
+            Ok(Judged::Refused(reply)) => reply::decided(self.dialect(), reply),
             Err(rejection) => self.refuse(&request, &rejection).await,
         }
     }
 
-    async fn judge_beside(
-        &self,
-        request: &Candidate,
-        write: SideWrite,
-        body: &[u8],
-    ) -> Result<Option<Reply>, Box<Rejection>> {
+    async fn judge_beside(&self, request: &Candidate, write: SideWrite, body: &[u8]) -> Result<Judged, Box<Rejection>> {
         let (credential, instance) = match &write.sender {
             Some(sender) => (sender.credential.clone(), None),
             None => self.whose(request, body)?,

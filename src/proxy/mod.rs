@@ -34,6 +34,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
+use self::body::OnAnswer;
 pub use self::body::{
     Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
 };
@@ -216,6 +217,9 @@ async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming, aske
     };
     if let Some((head, body)) = answer.body_mut().take_passed_on() {
         let mut passed = forward::collected(worker, peer, head, body).await;
+        if let Some(rest) = answer.extensions_mut().remove::<OnAnswer>() {
+            rest.see(&passed).await;
+        }
         // Where the guard has decided something, it says so.
         if let Some(decision) = answer.headers_mut().remove(reply::DECISION) {
             passed.headers_mut().insert(reply::DECISION, decision);

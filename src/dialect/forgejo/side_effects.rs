@@ -10,7 +10,8 @@ use super::encoding::{Encoding, SEND_JSON, encoding, multipart_fields};
 use super::routes::{WriteForm, names};
 use super::{Forgejo, emit, parse, read, web};
 use crate::model::{Locator, Project};
-use http::StatusCode;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 /// Which call or form it is.
@@ -73,6 +74,16 @@ impl SideEffects for Forgejo {
         let form = files.then(|| web::pairs(head, body).ok().map(Form))??;
         let sender = web::sender(head.headers, form.one("_csrf").ok()?.map(str::to_owned)).ok()?;
         Some(SideWrite { effect: SideEffect::File { project: route.project.clone() }, sender: Some(sender) })
+    }
+
+    fn refuses_filing(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match status.as_u16() {
+            // The form again, with what is wrong with it. A script gets JSON, with where the new item is.
+            200..=299 => text(CONTENT_TYPE).starts_with("text/html"),
+            300..=399 => text(LOCATION).split(['?', '#']).next().is_some_and(|path| path.ends_with("/user/login")),
+            status => (400..=499).contains(&status),
+        }
     }
 
     fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use claimgate::fake_forge::{FakeForge, Options, Vices};
+use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use futures_util::future::join_all;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::e2e::{self, Answer, Client, Gate, LABELS, REPO, Setup, token};
 
@@ -204,6 +204,33 @@ async fn forms_go_through_as_the_forge_expects_them() {
         assert!(!gate.stdout().contains("the-session") && !gate.stderr().contains("the-session"));
         assert!(!gate.stdout().contains("the-form-token") && !gate.stderr().contains("the-form-token"));
         e2e::stop_and_verify(gate, 3).await;
+    }
+}
+
+/// Of a class that files one at a time: the one whose form the forge refuses keeps nobody out.
+async fn check_filing(fault: Option<Fault>, form: &str, then: u16) {
+    let forge = forge_with_a_person(&[], Options::default()).await;
+    let rule = "[[singleton]]\nname = \"filing\"\nagents = [\"person\", \"mate\"]\nactions = [\"create\"]\nidle = \"10m\"\n[web]\nmode = \"enforce\"\n";
+    let gate = Setup::before(&forge.base_url()).config(rule).start().await;
+    if let Some(fault) = fault {
+        forge.script(fault, Matcher::new("POST", "/issues/new"));
+    }
+    let form = form.replace("MATE", &forge.user_id("mate").to_string());
+    let answer = submit(&mut person(&gate), "issues/new", form.clone()).await;
+    let (path, issue) = (format!("/api/v1/repos/{REPO}/issues"), json!({ "title": "y" }));
+    let filed = gate.agent("mate").call(Method::POST, &path, Some(issue)).await;
+    assert_eq!(filed.status, then, "{form}, {fault:?}, {answer:?}, {filed:?}");
+}
+
+#[tokio::test]
+async fn a_form_that_the_forge_refuses_takes_no_project() {
+    for form in ["title=x", "title=x&assignee_ids=MATE"] {
+        check_filing(None, form, 409).await;
+        check_filing(Some(Fault::ErrorBeforeWrite(403)), form, 201).await;
+        check_filing(Some(Fault::ErrorBeforeWrite(404)), form, 201).await;
+        // Nobody knows whether it was filed.
+        check_filing(Some(Fault::CutAfter), form, 409).await;
+        check_filing(Some(Fault::ErrorBeforeWrite(500)), form, 409).await;
     }
 }
 
