@@ -234,6 +234,29 @@ async fn a_gate_without_a_ledger_is_not_ready() {
     until("not ready without its file", async || gate.at_admin_port().get("/readyz").await.status == 503).await;
 }
 
+/// A disk that is full is noticed before somebody claims, and so is room on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_on_a_full_disk_is_not_ready() {
+    let forge = e2e::forge(&["ann"]).await;
+    // The kernel's signal about a file that may not grow is ignored: writes fail.
+    let gate = Setup::before(&forge.base_url()).shell("trap '' XFSZ").start().await;
+    let files_up_to = |current| {
+        let limit = rustix::process::Rlimit { current, maximum: None };
+        rustix::process::prlimit(Some(gate.pid()), rustix::process::Resource::Fsize, limit).expect("it can be limited");
+    };
+    let ready = async || gate.at_admin_port().get("/readyz").await;
+    until("ready at first", async || ready().await.status == 200).await;
+    files_up_to(Some(1));
+    until("not ready when nothing can be written", async || ready().await.status == 503).await;
+    let told = ready().await.text();
+    assert!(told.contains("the ledger is not available"), "{told}");
+    assert_eq!(gauge(&gate, "claimgate_ledger_up").await.as_deref(), Some("0"));
+    files_up_to(None);
+    until("ready again", async || ready().await.status == 200).await;
+    assert_eq!(gauge(&gate, "claimgate_ledger_up").await.as_deref(), Some("1"));
+    gate.agent("ann").claim(backlog_issue(&forge).number).await.granted();
+}
+
 /// One line when the tracker goes, and one when it comes back, whatever is asked meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tracker_that_is_gone_is_told_once() {
