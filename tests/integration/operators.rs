@@ -1,6 +1,7 @@
 //! Who may say what the gate does, how a command finds it, and what is seen of that: the operator's socket, `claimgate mode`,
 //! readiness, and the set-up as the tracker sees it.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::e2e::{self, Gate, REPO, Setup, backlog_issue, eventually};
 
@@ -191,6 +194,49 @@ async fn the_modes_in_force_are_told() {
     assert!(!said(&gate), "{}", gate.stderr());
 }
 
+/// A switch is in the log and in the audit under one name, is counted, and holds from the next write on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_of_a_mode_is_recorded_and_counted() {
+    let forge = e2e::forge(&["ann", "bob"]).await;
+    let number = backlog_issue(&forge).number;
+    let gate = e2e::gate(&forge).await;
+    let admin = gate.admin.to_string();
+    gate.agent("ann").claim(number).await.granted();
+    gate.agent("bob").claim(number).await.refused(409, "already_assigned");
+    assert_eq!(gauge(&gate, "claimgate_mode_switches_total").await.as_deref(), Some("0"));
+    let told = |line: &Value| ["decision", "by", "mode", "rule", "level"].map(|name| line[name].clone());
+    for (at, words, reason, rule, in_force) in [
+        (0, &["observe", "assignment"][..], "mode observe for assignment", "assignment", "0"),
+        (1, &["enforce"], "mode enforce for all rules", "all rules", "1"),
+    ] {
+        let (code, said) = claimgate(&[&["mode", "--admin", &admin], words].concat()).await;
+        assert_eq!(code, Some(0), "{said}");
+        let line = &operators_lines(&gate, at + 1).await[at];
+        assert_eq!((&line["reason"], line["id"].is_string()), (&json!(reason), true), "{line:#}");
+        let logged = || async {
+            let said = gate.stderr();
+            let lines = said.lines().filter(|line| line.contains("an operator switched a mode"));
+            let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+            (lines.len() > at).then_some(lines)
+        };
+        let lines = eventually(logged, Duration::from_secs(5)).await.expect("the log says it");
+        let wanted = [&line["id"], &line["client"], &json!(words[0]), &json!(rule), &json!("WARN")].map(Value::clone);
+        assert_eq!((lines.len(), told(&lines[at])), (at + 1, wanted));
+        let counted = (at + 1).to_string();
+        assert_eq!(gauge(&gate, "claimgate_mode_switches_total").await, Some(counted));
+        assert_eq!(gauge(&gate, "claimgate_mode{rule=\"assignment\"}").await.as_deref(), Some(in_force));
+        if in_force == "0" {
+            let passed = gate.agent("bob").claim(number).await;
+            assert!(
+                passed.status == 201 && passed.decision().starts_with("observe; code=already_assigned"),
+                "{passed:?}"
+            );
+        }
+    }
+    gate.agent("ann").claim(number).await.refused(409, "already_assigned");
+    e2e::stop_and_verify(gate, 6).await;
+}
+
 /// The gauge's value, or none where it is not shown.
 async fn gauge(gate: &Gate, name: &str) -> Option<String> {
     let metrics = gate.operator().get("/metrics").await.text();
@@ -275,12 +321,59 @@ async fn a_tracker_that_is_gone_is_told_once() {
     assert_eq!(logged(&gate, "WARN", "the tracker cannot be reached"), 1);
     let ready = gate.at_admin_port().get("/readyz").await;
     assert_eq!((ready.status, ready.text().contains("the tracker is not available")), (503, true), "{ready:?}");
-    let back = tokio::net::TcpListener::bind(address).await.expect("its port again");
+    let back = TcpListener::bind(address).await.expect("its port again");
     let accepting = tokio::spawn(async move { while back.accept().await.is_ok() {} });
     until("seen again", async || gauge(&gate, "claimgate_upstream_up").await.as_deref() == Some("1")).await;
     assert_eq!(logged(&gate, "INFO", "the tracker can be reached again"), 1, "{}", gate.stderr());
     assert_eq!(gate.at_admin_port().get("/readyz").await.status, 200);
     accepting.abort();
+}
+
+/// What leads to the forge at an address of its own, until it is aborted.
+fn relay(place: TcpListener, forge: SocketAddr) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut open = JoinSet::new();
+        while let Ok((mut client, _)) = place.accept().await {
+            open.spawn(async move {
+                let mut there = TcpStream::connect(forge).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut there).await
+            });
+        }
+    })
+}
+
+/// It goes and comes back twice: each time is one line, whoever asks how often, and the gauge follows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tracker_that_comes_back_is_told_once() {
+    let forge = e2e::forge(&["ann"]).await;
+    let number = backlog_issue(&forge).number;
+    let upstream = forge.base_url().strip_prefix("http://").expect("a URL").parse().expect("an address");
+    let place = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = place.local_addr().expect("an address");
+    let mut there = relay(place, upstream);
+    let gate = Setup::before(&format!("http://{address}")).start().await;
+    let mut ann = gate.agent("ann");
+    for round in 1..=2 {
+        ann.claim(number).await.granted();
+        assert_eq!(gauge(&gate, "claimgate_upstream_up").await.as_deref(), Some("1"));
+        there.abort();
+        drop(there.await);
+        for _ in 0..10 {
+            assert_eq!(ann.get("/api/v1/version").await.status, 502);
+            assert_eq!(ann.claim(number).await.status, 502);
+        }
+        assert_eq!(gauge(&gate, "claimgate_upstream_up").await.as_deref(), Some("0"));
+        there = relay(TcpListener::bind(address).await.expect("its port again"), upstream);
+        for _ in 0..10 {
+            assert_eq!(ann.get("/api/v1/version").await.status, 200);
+            ann.claim(number).await.granted();
+        }
+        assert_eq!(gauge(&gate, "claimgate_upstream_up").await.as_deref(), Some("1"));
+        let said = |level, words| logged(&gate, level, words);
+        let told = (said("WARN", "the tracker cannot be reached"), said("INFO", "the tracker can be reached again"));
+        assert_eq!(told, (round, round), "{}", gate.stderr());
+    }
+    there.abort();
 }
 
 /// What is set up wrongly between the gate and the tracker is seen at the start, not on the day when it is needed.
