@@ -341,35 +341,91 @@ async fn longest_wait<T>(world: &World, flood: impl Future<Output = T>) -> Durat
 fn with_pull_rule() -> World {
     let world = World::with(|setup| {
         (setup.agents, setup.issues) = (20, 20);
+        setup.settings.lanes.capacity = 40;
         setup.rules.once = vec![super::once::rule(What::Pull, "{issue}")];
         setup.rules.once[0].agents = vec![AgentPattern::parse("*").unwrap()];
     });
-    world.forge.add_user("guest", "guest");
-    world.slow_forge(5, 5, 0);
+    world.slow_forge(5, 5, 5);
     world
 }
 
-/// 250 creations of an account that may only read, each of which names all items.
+/// A creation that names all items, and that the tracker refuses.
+async fn creates_for_all(world: &World, who: &str, n: u64) -> Told {
+    let names: Vec<String> = (1..=20).map(|n| format!("fixes #{n}")).collect();
+    let body = json!({ "title": "t", "head": format!("nosuch-{n}"), "base": "main", "body": names.join(", ") });
+    world.write(who, "POST", &format!("/api/v1/repos/{REPO}/pulls"), body).await
+}
+
+/// 250 creations of fifty accounts that may only read: one of them all at a time stands in the items' queues.
 #[tokio::test(start_paused = true)]
-async fn a_reader_who_creates_much_takes_no_turns_of_those_who_write() {
+async fn readers_who_create_much_take_no_turns_of_those_who_write() {
     let world = with_pull_rule();
     let alone = longest_wait(&world, async {}).await;
     let world = with_pull_rule();
-    for _ in 0..250 {
-        world.forge.script(Fault::ErrorBeforeWrite(404), Matcher::new("POST", "/pulls"));
+    world.forge.script(Fault::ErrorBeforeWrite(404), Matcher::new("POST", "/pulls").times(250));
+    for n in 0..50 {
+        world.forge.add_user(&format!("guest-{n}"), &format!("guest-{n}"));
     }
-    let names: Vec<String> = (1..=20).map(|n| format!("fixes #{n}")).collect();
     let flood = join_all((0..250).map(|n| {
-        let body = json!({ "title": "t", "head": format!("nosuch-{n}"), "base": "main", "body": names.join(", ") });
         let world = &world;
-        async move { world.write("guest", "POST", &format!("/api/v1/repos/{REPO}/pulls"), body).await }
+        async move { creates_for_all(world, &format!("guest-{}", n % 50), n).await }
     }));
     let flooded = longest_wait(&world, async {
         let told = flood.await;
-        assert!(told.iter().all(|told| !told.is_success()));
+        assert_eq!(
+            told.iter().filter(|told| told.status == 404).count(),
+            250,
+            "each had its turn, and the tracker's answer"
+        );
     })
     .await;
     assert!(flooded <= alone * 4, "{flooded:?}, and {alone:?} without");
+}
+
+/// The same of one account that may write, and has no more at once than its share.
+#[tokio::test(start_paused = true)]
+async fn a_writer_who_creates_much_takes_no_turns_of_the_others() {
+    let world = with_pull_rule();
+    let alone = longest_wait(&world, async {}).await;
+    let world = with_pull_rule();
+    world.forge.script(Fault::ErrorBeforeWrite(404), Matcher::new("POST", "/pulls").times(250));
+    let flood = join_all((0..250).map(|n| creates_for_all(&world, "gardener", n)));
+    let flooded = longest_wait(&world, async {
+        let told = flood.await;
+        assert_eq!(
+            told.iter().filter(|told| told.status == 404).count(),
+            250,
+            "each had its turn, and the tracker's answer"
+        );
+    })
+    .await;
+    assert!(flooded <= alone * 4, "{flooded:?}, and {alone:?} without");
+}
+
+/// While it waits for one item, a creation keeps nobody from the others that it names.
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_waits_for_one_item_keeps_the_others_free() {
+    let world = with_pull_rule();
+    world.knows_readers(3).await;
+    world.next_write(20, Fault::Delay(Duration::from_secs(10)));
+    world.forge.script(Fault::ErrorBeforeWrite(404), Matcher::new("POST", "/pulls"));
+    let began = tokio::time::Instant::now();
+    let (slow, created, took) = tokio::join!(
+        world.claim("dev-1", 20),
+        async {
+            world.wait(Duration::from_millis(50)).await;
+            creates_for_all(&world, "dev-2", 1).await
+        },
+        async {
+            world.wait(Duration::from_secs(1)).await;
+            let began = tokio::time::Instant::now();
+            world.claim("dev-3", 1).await.wins();
+            began.elapsed()
+        }
+    );
+    slow.wins();
+    assert!(created.status == 404 && began.elapsed() > Duration::from_secs(10), "it waited: {created:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 /// The same of plain writes of one item, which the tracker refuses.
@@ -378,6 +434,7 @@ async fn many_writes_of_one_account_are_not_all_before_the_others() {
     let world = with_pull_rule();
     let alone = longest_wait(&world, async {}).await;
     let world = with_pull_rule();
+    world.forge.add_user("guest", "guest");
     let flood = join_all((0..250).map(|_| world.add_label("guest", 7, "bug")));
     let flooded = longest_wait(&world, flood).await;
     assert!(flooded <= alone * 5, "{flooded:?}, and {alone:?} without");
