@@ -102,6 +102,27 @@ async fn a_reopened_item_is_claimed_at_once() {
     }
 }
 
+/// While nobody takes it, its holder has it, parked: it was closed once, and is not now.
+#[tokio::test(start_paused = true)]
+async fn a_reopened_item_does_not_end_as_a_closed_one() {
+    let world = World::with(|setup| setup.rules.assignment.closed_after = Some(HOUR));
+    world.claim("dev-1", 1).await.wins();
+    world.close("dev-1", 1).await.wins();
+    let watch = world.watched();
+    world.wait(HOUR / 2).await;
+    world.reopen("dev-2", 1).await.wins();
+    world.wait(HOUR * 2).await;
+    world.is_held_by(1, "dev-1").await;
+    assert_eq!(world.finished().await.len(), 0);
+    // Closed again, it is held for as long as any.
+    world.close("dev-1", 1).await.wins();
+    world.wait(HOUR / 2).await;
+    world.is_held_by(1, "dev-1").await;
+    world.wait(HOUR).await;
+    world.is_held_by_nobody(1).await;
+    watch.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_is_looked_at_once_more_before_it_ends() {
     let world = world(|_| {});

@@ -2,7 +2,7 @@
 
 use crate::support::{Q, REPO, World};
 use claimgate::dialect::{Address, Shows};
-use claimgate::fake_forge::Fault;
+use claimgate::fake_forge::{Fault, Feature, Options};
 use claimgate::gate::{ClaimCall, Relabelling};
 use claimgate::model::ResourceKey;
 use std::time::Duration;
@@ -16,7 +16,17 @@ fn address(n: u64) -> Address {
 
 /// Each agent may hold one item.
 fn limited(service: bool) -> World {
+    limited_before(service, Options::default())
+}
+
+/// The same before a tracker that says 401 to a token that it does not know; others answer as to a stranger.
+fn strict(service: bool) -> World {
+    limited_before(service, Options::default().with(Feature::StrictTokens))
+}
+
+fn limited_before(service: bool, forge: Options) -> World {
     World::with(|setup| {
+        setup.forge = forge;
         setup.service = service.then_some("admin");
         setup.rules.limits.items = 1;
         setup.rules.assignment.closed_after = Some(HOUR);
@@ -94,7 +104,9 @@ async fn a_holder_lets_go_of_what_is_not_there_any_more() {
             world.restart();
         }
         world.claim("dev-1", 2).await.loses("limit_reached");
-        world.release("dev-2", 1).await;
+        // Nobody else does that for it, even one whom the project was just shown.
+        world.knows_readers(2).await;
+        assert_eq!(world.release("dev-2", 1).await.status, 404);
         world.claim("dev-1", 2).await.loses("limit_reached");
         // The tracker's own answer goes back.
         assert_eq!(world.release("dev-1", 1).await.status, 404);
@@ -133,11 +145,14 @@ async fn a_release_in_doubt_of_a_deleted_item_ends_when_it_is_repeated_in_time()
 
 #[tokio::test(start_paused = true)]
 async fn who_lost_access_may_let_go_and_whose_token_is_revoked_may_not() {
-    let world = limited(false);
+    let world = strict(false);
     world.claim("dev-1", 1).await.wins();
-    world.forge.add_token("dev-1", "second of dev-1", false);
-    world.forge.revoke_token("second of dev-1");
-    assert_eq!(world.release("Bearer second of dev-1", 1).await.status, 401);
+    world.forge.add_token("dev-1", "second", false);
+    // The gate knows whose it is, and the tracker does not any more.
+    let identify = &world.process().gate.ports().identify.clone();
+    assert!(identify.account(&world.credential("second")).await.is_ok());
+    world.forge.revoke_token("second");
+    assert_eq!(world.release("second", 1).await.status, 401);
     world.is_held_by(1, "dev-1").await;
     world.forge.set_private(REPO, true);
     world.forge.outside_remove_collaborator("root", REPO, "dev-1");
@@ -175,7 +190,7 @@ async fn the_watcher_ends_what_is_held_in_a_deleted_item() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_may_not_ask_ends_nothing() {
-    let world = limited(true);
+    let world = strict(true);
     world.claim("dev-1", 1).await.wins();
     world.forge.revoke_token("admin");
     let gate = world.process().gate.clone();

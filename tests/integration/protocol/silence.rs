@@ -65,20 +65,25 @@ async fn the_trackers_absence_is_no_silence() {
 /// Its requests reach the gate, whatever the tracker makes of them.
 #[tokio::test(start_paused = true)]
 async fn a_holder_is_heard_by_what_fails() {
-    let world = held().await;
-    let gate = world.process().gate.clone();
-    for round in 0..4 {
-        world.wait(HOUR * 3 / 4).await;
-        if round % 2 == 0 {
-            gate.missed_read(&world.credential("dev-1"), None, Some(&address(1)));
+    for passes in [true, false] {
+        let world = held().await;
+        let gate = world.process().gate.clone();
+        for _ in 0..2 {
+            world.wait(HOUR * 3 / 4).await;
+            if passes {
+                gate.missed_read(&world.credential("dev-1"), None, Some(&address(1)));
+            } else {
+                world.forge_is_away(true);
+                world.close("dev-1", 1).await.is(502, "upstream_unreadable");
+                world.forge_is_away(false);
+            }
+            // One request that fails is no outage.
             gate.notice_answer(Some(http::StatusCode::OK));
-        } else {
-            world.forge_is_away(true);
-            world.close("dev-1", 1).await.is(502, "upstream_unreadable");
-            world.forge_is_away(false);
         }
+        world.claim("dev-2", 1).await.loses("already_assigned");
+        world.wait(HOUR + SECOND).await;
+        world.claim("dev-2", 1).await.wins();
     }
-    world.claim("dev-2", 1).await.loses("already_assigned");
 }
 
 /// A move that a rule refuses is a sign of life, too.

@@ -271,6 +271,24 @@ async fn a_lease_that_another_write_rests_on_stays() {
     world.set_labels("bot@manager-2", 3, &["todo"]).await.loses("singleton_busy");
 }
 
+/// Nor does it matter which of the two ends first.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_another_write_has_rested_on_stays() {
+    let world = World::with(|setup| managers(setup, &[Kind::Move]));
+    world.slow_forge(0, 0, 500);
+    world.next_write(1, claimgate::fake_forge::Fault::Ignore);
+    let (first, second) = tokio::join!(world.close("bot@manager-1", 1), async {
+        world.wait(Duration::from_millis(50)).await;
+        world.slow_forge(0, 0, 0);
+        let told = world.set_labels("bot@manager-1", 2, &["todo"]).await;
+        (told, world.states(1).await.len())
+    });
+    second.0.wins();
+    assert!(second.1 == 0 && !first.is_success(), "the refused one ends last: {first:?}");
+    assert_eq!(at_work(&world).await, ["bot (manager-1)"]);
+    world.set_labels("bot@manager-2", 3, &["todo"]).await.loses("singleton_busy");
+}
+
 /// Of two at once only one, also where the first is refused in the end.
 #[tokio::test(start_paused = true)]
 async fn while_a_write_is_under_way_its_project_is_taken() {
