@@ -11,7 +11,7 @@ use crate::admission::{self, Member, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
-use crate::effect::{Clock, Identify, Ledger, Metrics, Upstream};
+use crate::effect::{Clock, Identify, Ledger, Metrics, Room, Upstream};
 use crate::gate::{CrowdLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
@@ -29,7 +29,8 @@ pub(super) fn gate(
     fingerprint_key: &SecretSlice<u8>,
 ) -> anyhow::Result<Arc<Gate>> {
     let dialect = dialect(config)?;
-    let inner = HttpUpstream::new(&self::upstream(config)?)?;
+    let room = Room::new(usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX));
+    let inner = HttpUpstream::new(&UpstreamConfig { room: Arc::clone(&room), ..self::upstream(config)? })?;
     let upstream: Arc<dyn Upstream> = Arc::new(WatchedUpstream { inner, health: metrics.health.clone() });
     let identify: Arc<dyn Identify> = Arc::new(Directory::new(
         Arc::clone(&dialect),
@@ -47,6 +48,7 @@ pub(super) fn gate(
         entropy: Arc::new(SystemEntropy),
         metrics: metrics.clone(),
         service: service(config)?,
+        room,
     };
     Ok(Gate::new(ports, settings(config), rules(config)))
 }
@@ -222,7 +224,6 @@ fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
     Ok(GuardConfig {
         max_body: usize::try_from(config.server.max_guarded_body).unwrap_or(usize::MAX),
         body_timeout: config.server.guarded_body_timeout,
-        memory: usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX),
         sources: config.identity.sources.iter().map(source).collect(),
         webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
     })

@@ -12,6 +12,7 @@ pub mod identify;
 pub mod ledger;
 pub mod metrics;
 pub mod once;
+pub mod room;
 pub mod said;
 pub mod upstream;
 
@@ -22,6 +23,7 @@ pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Held, Ledger, LedgerError, Pruned};
 pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};
+pub use room::{Reads, Room, SHORT_ANSWER, Share};
 pub use said::Said;
 pub use upstream::{CallError, Carrier, Upstream};
 

@@ -22,6 +22,9 @@ pub enum CallError {
     /// The answer to a read is longer than the gate keeps, even without what decides nothing. Never of a send.
     #[error("no certain answer: {0}")]
     TooLong(String),
+    /// There is no room to read the answer to a read. Never of a send, and never of what was just sent.
+    #[error("too many long answers are being read at once")]
+    NoRoom,
     /// Bytes left, and there is no certain answer.
     #[error("no certain answer: {0}")]
     Unknown(String),
@@ -31,6 +34,11 @@ pub enum CallError {
 pub trait Upstream: Send + Sync + 'static {
     /// Idempotent read; may use a pooled connection and be tried once more on a new one when a pooled one was stale.
     fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>>;
+
+    /// The same of what became of a send, or where there would be nothing to read without it: whether or not there is room.
+    fn read_back(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
+        self.read(request)
+    }
 
     /// Sends at most once, never retries; uses `on` if that is still open, else a new connection, never an idle
     /// pooled one. `ready` is asked once, when the connection is ready and just before the first byte is handed over;

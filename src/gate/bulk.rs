@@ -136,8 +136,7 @@ impl BulkSection {
         }
         for request in self.gate.ports.dialect.prove_reader(bulk) {
             let answer = self.gate.ports.upstream.read(request).await;
-            let (response, _) =
-                answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+            let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
             if !response.status.is_success() {
                 return Err(Stop::Tracker(Box::new(response)));
             }
@@ -305,11 +304,11 @@ impl BulkSection {
     async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, Stop> {
         let (dialect, project) = (&self.gate.ports.dialect, &self.ask.bulk.project);
         let answer = self.gate.ports.upstream.read(dialect.list(Listing::AllItems(project), page, reader)).await;
-        let items = answer.map_err(|error| error.to_string()).and_then(|(response, _)| {
-            let unusable = || format!("the list of its items was answered {}", response.status);
-            dialect.addresses(project, &response).ok_or_else(unusable)
-        });
-        items.map_err(|why| Stop::Refuse(refusal::unreadable(&self.locator(), &why)))
+        let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
+        dialect.addresses(project, &response).ok_or_else(|| {
+            let why = format!("the list of its items was answered {}", response.status);
+            Stop::Refuse(refusal::unreadable(&self.locator(), &why))
+        })
     }
 
     /// One read of one item; a same-origin redirect is followed once.
@@ -318,11 +317,13 @@ impl BulkSection {
         for _ in 0..2 {
             let began = self.gate.ports.clock.boot();
             let started = tokio::time::Instant::now();
-            let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.observe(&address, reader)).await;
+            let (upstream, request) = (&self.gate.ports.upstream, self.gate.ports.dialect.observe(&address, reader));
+            let is_back = phase == "read_back";
+            let answer = if is_back { upstream.read_back(request).await } else { upstream.read(request).await };
             self.gate.ports.metrics.upstream_took(phase, started.elapsed());
             let locator = address.locator();
             let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&locator, why));
-            let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+            let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&locator, &error)))?;
             match self.gate.ports.dialect.read(&address, &response) {
                 ReadOutcome::Item(seen) => {
                     self.gate.reads.learn_key(&seen.locator, &seen.key, seen.kind).await;

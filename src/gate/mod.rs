@@ -39,7 +39,7 @@ pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, Scope, WireRequest, WireResponse};
-use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
+use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Room, Upstream};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
     Rejection, ResourceKey,
@@ -104,6 +104,8 @@ pub struct Ports {
     pub metrics: Metrics,
     /// The operator's own credential, if one is configured.
     pub service: Option<Credential>,
+    /// The memory that may be taken by what is read whole.
+    pub room: Arc<Room>,
 }
 
 /// The gate. One a process.

@@ -1,6 +1,7 @@
 //! The refusals that come of the way, not of a rule.
 
 use super::crowd::Crowded;
+use crate::effect::CallError;
 use crate::model::{Code, Locator, Rejection};
 use std::time::Duration;
 
@@ -35,6 +36,20 @@ pub(super) fn no_ledger(resource: &Locator, why: &str) -> Box<Rejection> {
     tracing::debug!(ledger.error = why, %resource, "guarded write refused");
     let message = format!("{resource}: the gate cannot write its ledger, so nothing was sent; try again");
     retry(Code::LedgerUnavailable, resource, message, Duration::from_secs(5))
+}
+
+/// The tracker gave no answer that can be used to a read.
+pub(super) fn unanswered(resource: &Locator, error: &CallError) -> Box<Rejection> {
+    if *error == CallError::NoRoom {
+        return Box::new(Rejection { resource: Some(resource.clone()), ..no_room() });
+    }
+    unreadable(resource, &error.to_string())
+}
+
+/// 503: there is no room to read the tracker's answer.
+pub(super) fn no_room() -> Rejection {
+    let message = format!("{}; nothing was sent; try again", CallError::NoRoom);
+    Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }
 
 /// 502: the tracker could not be read, so nothing was sent.

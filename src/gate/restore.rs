@@ -146,7 +146,7 @@ impl Gate {
 
     async fn look_up(&self, address: &Address, credential: &Credential) -> Result<Snapshot, String> {
         let request = self.ports.dialect.observe(address, credential);
-        let (response, _) = self.ports.upstream.read(request).await.map_err(|error| error.to_string())?;
+        let (response, _) = self.ports.upstream.read_back(request).await.map_err(|error| error.to_string())?;
         match self.ports.dialect.read(address, &response) {
             ReadOutcome::Item(seen) => Ok(seen),
             ReadOutcome::Denied => Err(format!("the tracker answered {}", response.status)),

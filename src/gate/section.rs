@@ -12,7 +12,7 @@ use super::{After, Answered, Ask, Gate, LaneError, Observation, Proviso, Reply, 
 use crate::admission::{self, Answer, Noop, Outcome, Permit, Question, Refused, Rules, StateTag, Step, Verdict};
 use crate::dialect::{Address, Scope, WireResponse};
 use crate::effect::{
-    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, failpoint,
+    Authority, CallError, Carrier, Command, Decision, Durability, IdentifyError, LedgerError, SHORT_ANSWER, failpoint,
 };
 use crate::model::{
     Account, Actor, Attempt, AttemptId, Boot, Caller, Change, Code, Fingerprint, Holding, ItemRecord, Kind, Label,
@@ -199,7 +199,9 @@ impl Section {
 
     async fn item(&self, address: &Address, caller: &Caller, passage: &Passage) -> Ended {
         // Which item: by its immutable id, never by its path.
-        let (key, mut fresh) = self.resolve(address, caller).await?;
+        let (key, fresh) = self.resolve(address, caller).await?;
+        // What is long is not kept while it waits.
+        let mut fresh = fresh.filter(|fresh| fresh.response.body.len() <= SHORT_ANSWER);
         // The tracker shows it the item: from here on it is one who may be told, and is heard of.
         self.gate.hear(&caller.actor, &address.project());
         // Its turn, first come, first served.

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 
 use super::coarse::Alarm;
 use super::held::Held;
-use super::room::Room;
+use crate::effect::{Reads, Room};
 use crate::upstream::{Lease, Pool};
 
 /// The body of an answer to a client.
@@ -149,7 +149,7 @@ pub async fn collect_within<B>(body: B, cap: usize, room: &Arc<Room>) -> Result<
 where
     B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
 {
-    let mut share = room.share();
+    let mut share = room.share(Reads::Body);
     let bytes = collect(body, cap, |length| share.grow_to(length)).await?;
     Ok(share.with(bytes))
 }

@@ -5,9 +5,10 @@
 //! have. Nothing is decided here.
 
 use super::guarded::{Candidate, no_room};
-use super::{Body, CollectError, Room, collect_within, empty, full, reply, stated};
+use super::{Body, CollectError, collect_within, empty, full, reply, stated};
 use crate::admission::{Expectation, Workflow};
 use crate::dialect::{Address, Dialect, Filter, Order, Target};
+use crate::effect::Room;
 use crate::effect::audit::rfc3339;
 use crate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
 use crate::model::{Code, Login, Rejection};

@@ -8,7 +8,7 @@ use super::body::OnAnswer;
 use super::fault::MadeHere;
 use super::front::has_one_meaning;
 use super::headers::host_of;
-use super::{Body, Came, CollectError, Guard, Passed, Peer, Room, Route, collect_within, pass_on};
+use super::{Body, Came, CollectError, Guard, Passed, Peer, Route, collect_within, pass_on};
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::{By, StateTag, Unnamed};
 use crate::dialect::{
@@ -34,8 +34,6 @@ pub struct GuardConfig {
     pub max_body: usize,
     /// How long such a body may take.
     pub body_timeout: Duration,
-    /// The memory that all such bodies may take together, bytes.
-    pub memory: usize,
     /// Where an instance may be named.
     pub sources: Vec<InstanceSource>,
     /// What the tracker's webhooks are signed with; none: they are off.
@@ -58,7 +56,6 @@ pub struct GateGuard {
     gate: Arc<Gate>,
     runtime: tokio::runtime::Handle,
     config: GuardConfig,
-    room: Arc<Room>,
 }
 
 /// One request under the guard, before it is understood.
@@ -77,8 +74,7 @@ pub const AGENT_HEADER: &str = "claimgate-agent";
 impl GateGuard {
     /// Guards by this gate; guarded sections run on `runtime`.
     pub fn new(gate: Arc<Gate>, runtime: tokio::runtime::Handle, config: GuardConfig) -> Arc<Self> {
-        let room = Room::new(config.memory);
-        Arc::new(Self { gate, runtime, config, room })
+        Arc::new(Self { gate, runtime, config })
     }
 
     fn dialect(&self) -> &dyn Dialect {
@@ -105,7 +101,7 @@ impl GateGuard {
         }
         if own::is_own(path) {
             let secret = self.config.webhook_secret.as_ref();
-            return own::serve(&self.gate, secret, &self.room, path, &request.head, body).await;
+            return own::serve(&self.gate, secret, &self.gate.ports().room, path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
@@ -257,7 +253,7 @@ impl GateGuard {
     }
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, Rejection> {
-        let collected = collect_within(body, self.config.max_body, &self.room);
+        let collected = collect_within(body, self.config.max_body, &self.gate.ports().room);
         match tokio::time::timeout(self.config.body_timeout, collected).await {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(CollectError::TooLarge(_))) => Err(self.too_large()),
@@ -325,7 +321,7 @@ impl GateGuard {
         request: &Candidate,
         body: Incoming,
     ) -> Result<Response<Body>, Box<Rejection>> {
-        let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.room).await?;
+        let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.gate.ports().room).await?;
         let understood = claims::understand(self.dialect(), call, request, &body)?;
         let (credential, instance) = self.whose(request, &body)?;
         let expectation = claims::stated(call, &request.head.headers, &self.gate.rules().workflow)?;

@@ -19,7 +19,6 @@ mod held;
 mod own;
 mod reply;
 mod rewrite;
-pub mod room;
 pub mod singletons;
 mod stated;
 
@@ -48,7 +47,6 @@ use self::headers::{ClientView, Views};
 pub use self::own::own_path;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
-pub use self::room::Room;
 use crate::effect::Health;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 

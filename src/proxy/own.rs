@@ -1,6 +1,7 @@
 //! What the gate itself answers on the public listener, under `/_claimgate/`: never forwarded.
 
-use super::{Body, Room, claims, collect_within, full, singletons};
+use super::{Body, claims, collect_within, full, singletons};
+use crate::effect::Room;
 use crate::gate::Gate;
 use hmac::{Hmac, Mac};
 use http::request::Parts;

@@ -150,6 +150,11 @@ impl Gathered {
         Ok(())
     }
 
+    /// How much is kept so far.
+    pub fn length(&self) -> usize {
+        self.kept.len()
+    }
+
     /// All that was kept.
     pub fn done(self) -> Bytes {
         self.kept.into()

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use super::origin::path_within;
 use super::{DialError, Dialer, Gathered, Lease, Origin, Pool, SendError, UpstreamConfig};
 use crate::dialect::{WireRequest, WireResponse};
-use crate::effect::{CallError, Carrier, Upstream};
+use crate::effect::{CallError, Carrier, Reads, Room, Upstream};
 
 type Out = Full<Bytes>;
 
@@ -29,6 +29,7 @@ pub struct HttpUpstream {
     read_timeout: Duration,
     write_timeout: Duration,
     max_answer: usize,
+    room: Arc<Room>,
 }
 
 /// A lease on its way from a read to a send; if no send comes it goes back to the pool.
@@ -48,6 +49,8 @@ enum Attempt {
     Unusable(String),
     /// One came that is too long.
     TooLong(String),
+    /// One came that there is no room for.
+    NoRoom,
 }
 
 // === impl HttpUpstream ===
@@ -63,19 +66,24 @@ impl HttpUpstream {
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
             max_answer: config.max_answer,
+            room: Arc::clone(&config.room),
         })
     }
 
-    async fn read_once_or_twice(&self, request: WireRequest) -> Result<(WireResponse, Option<Carrier>), CallError> {
+    async fn read_once_or_twice(
+        &self,
+        request: WireRequest,
+        reads: Reads,
+    ) -> Result<(WireResponse, Option<Carrier>), CallError> {
         let request = self.build(request)?;
         if let Some(lease) = self.pool.take() {
-            match self.exchange(lease, request.clone()).await {
+            match self.exchange(lease, request.clone(), reads).await {
                 Attempt::Unsent(_) | Attempt::Lost(_) => {}
                 other => return self.finish_read(other),
             }
         }
         let lease = self.pool.open().await.map_err(|e| CallError::NotSent(e.to_string()))?;
-        let attempt = self.exchange(lease, request).await;
+        let attempt = self.exchange(lease, request, reads).await;
         self.finish_read(attempt)
     }
 
@@ -97,7 +105,8 @@ impl HttpUpstream {
             self.pool.put(lease);
             return Err(CallError::Expired);
         }
-        let attempt = match tokio::time::timeout(self.write_timeout, self.exchange(lease, request)).await {
+        let exchange = self.exchange(lease, request, Reads::AnswerAtAnyRate);
+        let attempt = match tokio::time::timeout(self.write_timeout, exchange).await {
             Ok(attempt) => attempt,
             Err(_) => Attempt::Unusable("no answer in time".to_owned()),
         };
@@ -122,20 +131,20 @@ impl HttpUpstream {
         }
     }
 
-    async fn exchange(&self, mut lease: Lease<Out>, request: Request<Out>) -> Attempt {
+    async fn exchange(&self, mut lease: Lease<Out>, request: Request<Out>, reads: Reads) -> Attempt {
         let response = match lease.send(request).await {
             Ok(response) => response,
             Err(SendError::Unsent(_, error)) => return Attempt::Unsent(error.to_string()),
             Err(SendError::Broken(error)) if error.is_parse() => return Attempt::Unusable(error.to_string()),
             Err(SendError::Broken(error)) => return Attempt::Lost(error.to_string()),
         };
-        match self.collect(response).await {
+        match self.collect(response, reads).await {
             Ok(response) => Attempt::Done(response, lease),
             Err(unusable) => unusable,
         }
     }
 
-    async fn collect(&self, response: Response<Incoming>) -> Result<WireResponse, Attempt> {
+    async fn collect(&self, response: Response<Incoming>, reads: Reads) -> Result<WireResponse, Attempt> {
         let (mut head, mut body) = response.into_parts();
         self.localize(&mut head.headers);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -145,12 +154,16 @@ impl HttpUpstream {
             return Err(Attempt::Unusable("the upstream compressed its answer though it was asked not to".to_owned()));
         }
         let mut answer = Gathered::new(self.max_answer, is_json(&head.headers));
+        let mut share = self.room.share(reads);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Attempt::Unusable(format!("the answer broke off: {e}")))?;
             let Ok(data) = frame.into_data() else { continue };
             answer.push(&data).map_err(|error| Attempt::TooLong(error.to_string()))?;
+            if !share.grow_to(answer.length()) {
+                return Err(Attempt::NoRoom);
+            }
         }
-        Ok(WireResponse { status: head.status, headers: head.headers, body: answer.done() })
+        Ok(WireResponse { status: head.status, headers: head.headers, body: share.with(answer.done()) })
     }
 
     /// A redirect to the tracker itself, however it names itself, becomes a path as the dialect writes them. One that leads
@@ -178,11 +191,25 @@ impl HttpUpstream {
     }
 }
 
+impl HttpUpstream {
+    async fn read_in_time(
+        &self,
+        request: WireRequest,
+        reads: Reads,
+    ) -> Result<(WireResponse, Option<Carrier>), CallError> {
+        let late = |_| Err(CallError::Unknown("no answer in time".to_owned()));
+        let call = self.read_once_or_twice(request, reads);
+        tokio::time::timeout(self.read_timeout, call).await.unwrap_or_else(late)
+    }
+}
+
 impl Upstream for HttpUpstream {
     fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
-        let call = self.read_once_or_twice(request);
-        let late = |_| Err(CallError::Unknown("no answer in time".to_owned()));
-        tokio::time::timeout(self.read_timeout, call).map(move |done| done.unwrap_or_else(late)).boxed()
+        self.read_in_time(request, Reads::Answer).boxed()
+    }
+
+    fn read_back(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
+        self.read_in_time(request, Reads::AnswerAtAnyRate).boxed()
     }
 
     fn send<'a>(
@@ -208,6 +235,7 @@ impl Attempt {
             Attempt::Unsent(why) => Err(CallError::NotSent(why)),
             Attempt::Lost(why) | Attempt::Unusable(why) => Err(CallError::Unknown(why)),
             Attempt::TooLong(why) => Err(CallError::TooLong(why)),
+            Attempt::NoRoom => Err(CallError::NoRoom),
         }
     }
 }

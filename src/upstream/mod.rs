@@ -12,7 +12,9 @@ mod origin;
 mod pool;
 mod watched;
 
+use crate::effect::Room;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::dial::{DialError, Dialer, check_roots};
@@ -42,6 +44,8 @@ pub struct UpstreamConfig {
     pub max_answer: usize,
     /// Idle connections.
     pub pool: PoolConfig,
+    /// The memory that answers may take together.
+    pub room: Arc<Room>,
 }
 
 impl UpstreamConfig {
@@ -56,6 +60,7 @@ impl UpstreamConfig {
             write_timeout: Duration::from_secs(30),
             max_answer: LONGEST_ANSWER,
             pool: PoolConfig::default(),
+            room: Room::new(usize::MAX),
         }
     }
 }

@@ -21,7 +21,7 @@ impl WatchedUpstream {
             Ok(_) => self.health.tracker_works(),
             Err(CallError::NotSent(why)) => self.health.tracker_fails(why),
             // It was reached; what became of the answer is the call's own affair.
-            Err(CallError::Expired | CallError::Unknown(_) | CallError::TooLong(_)) => {}
+            Err(CallError::Expired | CallError::Unknown(_) | CallError::TooLong(_) | CallError::NoRoom) => {}
         }
         outcome
     }
@@ -30,6 +30,10 @@ impl WatchedUpstream {
 impl Upstream for WatchedUpstream {
     fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
         self.inner.read(request).map(|outcome| self.note(outcome)).boxed()
+    }
+
+    fn read_back(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
+        self.inner.read_back(request).map(|outcome| self.note(outcome)).boxed()
     }
 
     fn send<'a>(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claimgate::effect::audit::LONGEST_LINE;
-use claimgate::fake_forge::Options;
+use claimgate::fake_forge::{Options, Vices};
 use http::Method;
 use tokio::task::JoinSet;
 
@@ -254,4 +254,66 @@ async fn a_flood_of_long_bodies_takes_no_more_than_its_memory_and_gives_it_back(
     println!("left {:?} MiB", left.map(|left| left >> 20));
     assert!(left.is_some(), "{} MiB stay", memory(&gate).saturating_sub(before) >> 20);
     gate.agent("agent-0").claim(number).await.granted();
+}
+
+/// Items whose texts are as long as the forge takes them: what the gate reads for many writes at once has its bound too, and no
+/// two writes wait for what the other has.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_answers_share_the_memory_of_guarded_writes() {
+    const WRITES: usize = 40;
+    let names: Vec<String> = (0..=WRITES).map(|n| format!("agent-{n}")).collect();
+    let forge = forge(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let config = "[server]\nguarded_memory = \"32MiB\"\n";
+    let gate = Setup::before(&forge.base_url()).config(config).start().await;
+    let long = format!(r#"{{"body":"{}"}}"#, "x".repeat(3 << 20));
+    let (small, mut numbers) = (backlog_issue(&forge).number, Vec::new());
+    for _ in 0..WRITES {
+        let number = backlog_issue(&forge).number;
+        gate.agent("agent-0").send(Method::PATCH, &issue(number), &JSON, long.clone().into()).await;
+        numbers.push(number);
+    }
+    let fits = || async { gate.agent("agent-0").get(&issue(small)).await.status == 200 };
+    assert!(fits().await);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = memory(&gate);
+    // Each stays in its turn for a while, with all that it has read.
+    forge.set_vices(Vices { write_delay: Duration::from_millis(700), ..Vices::default() });
+    let mut claiming = JoinSet::new();
+    for (number, name) in numbers.iter().copied().zip(names.clone()) {
+        let mut agent = gate.agent(&name);
+        claiming.spawn(async move { (number, agent.claim(number).await) });
+    }
+    let mut other = gate.agent(&names[WRITES]);
+    claiming.spawn(async move { (small, other.claim(small).await) });
+    let (mut most, mut told) = (before, Vec::new());
+    let until = tokio::time::Instant::now() + Duration::from_mins(1);
+    while !claiming.is_empty() {
+        tokio::select! {
+            one = claiming.join_next() => told.extend(one.map(Result::unwrap)),
+            () = tokio::time::sleep(Duration::from_millis(5)) => most = most.max(memory(&gate)),
+            () = tokio::time::sleep_until(until) => panic!("{} wait for ever", claiming.len()),
+        }
+    }
+    let grown = most.saturating_sub(before) >> 20;
+    println!("peak {grown} MiB more, {} granted", told.iter().filter(|(_, answer)| answer.status == 201).count());
+    assert!(grown < 128, "{grown} MiB more at its worst");
+    for (number, answer) in &told {
+        match answer.status {
+            503 => {
+                answer.clone().refused(503, "lane_timeout");
+                assert!(
+                    answer.headers.contains_key("retry-after") && *number != small,
+                    "{number}: {:?}",
+                    answer.headers
+                );
+            }
+            status => assert_eq!(status, 201, "{number}"),
+        }
+    }
+    assert!(told.iter().any(|(number, answer)| answer.status == 201 && *number != small), "one by itself has room");
+    // What was refused goes through, one after another.
+    forge.set_vices(Vices::default());
+    for (number, name) in numbers.iter().zip(&names) {
+        gate.agent(name).claim(*number).await.granted();
+    }
 }

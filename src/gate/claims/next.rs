@@ -4,6 +4,7 @@
 //! nothing is free is said only by a list that was asked for after the caller came, and after every claim of the others
 //! under way has ended.
 
+use super::super::refusal;
 use super::offers::{List, Reserved, Wanted};
 use super::steps::{Failed, Taken};
 use super::{End, Errand, Going, Search};
@@ -281,6 +282,7 @@ impl Errand {
             let response = match answer {
                 Ok((response, _)) => response,
                 Err(CallError::TooLong(_)) => return Ok(None),
+                Err(CallError::NoRoom) => return Err(self.refuse(refusal::no_room())),
                 Err(error) => return Err(self.unreadable(&error.to_string())),
             };
             match ports.dialect.open_items(filter, &response) {

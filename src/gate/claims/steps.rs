@@ -281,8 +281,10 @@ impl Errand {
         let unreadable = |why: &str| Box::new(self.refusal(*refusal::unreadable(&address.locator(), why)));
         let mut at = address.clone();
         for _ in 0..2 {
-            let answer = ports.upstream.read(ports.dialect.observe(&at, &self.sender.credential)).await;
-            let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+            // Mostly of what was done before.
+            let answer = ports.upstream.read_back(ports.dialect.observe(&at, &self.sender.credential)).await;
+            let (response, _) =
+                answer.map_err(|error| Box::new(self.refusal(*refusal::unanswered(&address.locator(), &error))))?;
             match ports.dialect.read(&at, &response) {
                 ReadOutcome::Item(seen) => return Ok((seen, response)),
                 ReadOutcome::Moved(to) => at = to,

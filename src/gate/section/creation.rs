@@ -64,7 +64,9 @@ impl Section {
                 let message = format!("{at}: the gate was suspended before it could send; nothing was sent; try again");
                 Stop::Refuse(refusal::retry(Code::Fenced, &at, message, wait))
             }
-            CallError::NotSent(_) => Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())),
+            CallError::NotSent(_) | CallError::NoRoom => {
+                Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string()))
+            }
         }
     }
 

@@ -218,8 +218,7 @@ impl Section {
     async fn may_write(&self, project: &Project) -> Result<bool, Stop> {
         let dialect = &self.gate.ports.dialect;
         let answer = self.gate.ports.upstream.read(dialect.observe_project(project, &self.ask.credential)).await;
-        let (response, _) =
-            answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+        let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
         match response.status.as_u16() {
             // A token may not ask: it counts as one that only reads.
             200 | 300..=399 | 403 => Ok(dialect.may_write(&response)),
@@ -382,8 +381,7 @@ impl Section {
     /// A read with the caller's credential. What is not 200 goes back as it is, but for the tracker's own failures.
     pub(super) async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Stop> {
         let answer = self.gate.ports.upstream.read(request).await;
-        let (response, _) =
-            answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+        let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
         match response.status.as_u16() {
             200 => Ok(response),
             status @ (..200 | 500..) => {

@@ -2,7 +2,7 @@
 //! came of it.
 
 use super::super::lanes::KEPT;
-use super::super::{Turn, Verify, refusal};
+use super::super::{Proviso, Turn, Verify, refusal};
 use super::{Entered, Fresh, Section, Stop};
 use crate::admission::{Answer, Mode, Outcome, Plan};
 use crate::dialect::{Address, Assignable, ReadOutcome, WireResponse};
@@ -51,7 +51,10 @@ impl Section {
             let began = self.gate.ports.clock.boot();
             let request = self.gate.ports.dialect.observe(&address, &self.ask.credential);
             let started = tokio::time::Instant::now();
-            let answer = self.gate.ports.upstream.read(request).await;
+            let upstream = &self.gate.ports.upstream;
+            // What nobody waits for is a part of what was done.
+            let is_back = phase == "read_back" || !matches!(self.ask.proviso, Proviso::Awaited);
+            let answer = if is_back { upstream.read_back(request).await } else { upstream.read(request).await };
             self.gate.ports.metrics.upstream_took(phase, started.elapsed());
             let status = answer.as_ref().ok().map(|(response, _)| response.status);
             self.gate.notice_answer(status);
@@ -59,7 +62,7 @@ impl Section {
                 self.gate.hear_about(&address, actor);
             }
             let (response, carrier) =
-                answer.map_err(|error| Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string())))?;
+                answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
             match self.gate.ports.dialect.read(&address, &response) {
                 ReadOutcome::Item(seen) => {
                     self.learn(&address, &seen).await;
@@ -81,8 +84,9 @@ impl Section {
             return Ok(dialect.accept(&intent, read));
         };
         let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&self.locator(), why));
-        let answer = self.gate.ports.upstream.read(request).await;
-        let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
+        // The write may be done, and this is the answer to it.
+        let answer = self.gate.ports.upstream.read_back(request).await;
+        let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
         match response.status.as_u16() {
             200 => Ok(dialect.accept(&intent, &response)),
             401 | 403 | 404 | 429 => Err(self.tracker_denies(response)),

@@ -7,7 +7,7 @@ use claimgate::admission::{
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{self, BulkParsed, ClosingSyntax, Credential, Dialect, Head, Parsed, Route, Shows, Target};
-use claimgate::effect::{Clock, Entropy, Ledger, Metrics};
+use claimgate::effect::{Clock, Entropy, Ledger, Metrics, Room};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
     About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Proviso, Sender, Settings, Verify,
@@ -317,6 +317,7 @@ fn begin(
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
         metrics,
         service: service.map(Credential::service),
+        room: Room::new(usize::MAX),
     };
     let gate = Gate::new(ports, settings.clone(), rules.clone());
     Process { gate, life, ledger, upstream }
