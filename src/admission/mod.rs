@@ -7,6 +7,7 @@
 //! [`ItemRecord`](crate::model::ItemRecord), whichever ledger keeps it.
 //! The order of judgement is manual: protocol, step 5.
 
+mod authors;
 mod decide;
 mod echo;
 mod expectation;
@@ -22,6 +23,7 @@ mod term;
 mod transition;
 mod verdict;
 
+pub use authors::authors;
 pub use decide::{Question, decide};
 pub use echo::{echoed_fields, without_echo};
 pub use expectation::{Expectation, StateTag, Stated, Tags};

@@ -44,6 +44,8 @@ pub struct Report {
     /// The same of what a rule would have refused, had it not only observed.
     observed_overlaps: Overlaps,
     waits: Vec<Wait>,
+    /// What was edited past the gate, and by forms of people whom only the tracker knows, oldest first.
+    edits: Vec<OddEdit>,
     /// Silent holders that lost an item to another's claim, oldest first.
     takeovers: Vec<Takeover>,
     /// Who holds, by the last line that knew it.
@@ -88,6 +90,18 @@ struct Wait {
     outcome: String,
 }
 
+/// An edit of which the gate does not know by itself who made it.
+#[derive(Clone, Debug)]
+struct OddEdit {
+    /// The line's name; an edit's authors have lines of the same name.
+    id: String,
+    item: String,
+    what: String,
+    /// As the tracker remembers.
+    by: Option<String>,
+    time: Timestamp,
+}
+
 #[derive(Clone, Debug)]
 struct Takeover {
     item: String,
@@ -113,6 +127,8 @@ struct Line {
     hash: Option<String>,
     #[serde(deserialize_with = "time")]
     time: Timestamp,
+    #[serde(default)]
+    id: String,
     kind: String,
     #[serde(default)]
     decision: Option<String>,
@@ -211,6 +227,9 @@ impl Report {
         if self.scope.until.is_some_and(|until| line.time >= until) {
             return;
         }
+        if line.kind == "author" {
+            return self.name_author(line, item);
+        }
         if self.scope.since.is_none_or(|since| line.time >= since) {
             if self.scope.is_about(&name(line.agent.as_ref())) {
                 self.lines += 1;
@@ -232,12 +251,34 @@ impl Report {
             let (item, agent, how) = (item.to_owned(), agent.clone(), line.reason.clone().unwrap_or_default());
             self.takeovers.push(Takeover { item, agent, how, time: line.time });
         }
+        if matches!(line.kind.as_str(), "revoked" | "contested") {
+            let seen = line.observed.as_ref().map_or(&[][..], |seen| &seen.assignees);
+            let what = edit_in_words(line.reason.as_deref().unwrap_or("contested"), seen);
+            self.edits.push(OddEdit { id: line.id.clone(), item: item.to_owned(), what, by: None, time: line.time });
+        }
         if line.kind == "decision" && line.waited_ms > 0.0 {
             let outcome = line.outcome();
             let (waited, time, item) = (line.waited_ms, line.time, item.to_owned());
             self.waits.push(Wait { waited, time, item, agent, outcome });
             self.waits.sort_by(|one, other| other.waited.total_cmp(&one.waited));
             self.waits.truncate(MOST_WAITS);
+        }
+    }
+
+    /// Who made an edit: of a line before, or of an edit that no line tells of. It is counted for nobody.
+    fn name_author(&mut self, line: &Line, item: String) {
+        let (by, what) = (name(line.agent.as_ref()), line.reason.clone().unwrap_or_default());
+        if let Some(known) = self.edits.iter_mut().rev().find(|edit| edit.id == line.id) {
+            (known.by, known.what) = match known.by.take() {
+                Some(before) => (Some(format!("{before}, {by}")), format!("{}; {what}", known.what)),
+                None => (Some(by), what),
+            };
+            return;
+        }
+        let wanted = self.scope.since.is_none_or(|since| line.time >= since) && self.scope.is_about(&by);
+        if wanted {
+            self.lines += 1;
+            self.edits.push(OddEdit { id: line.id.clone(), item, what, by: Some(by), time: line.time });
         }
     }
 
@@ -310,6 +351,7 @@ impl Report {
             "agents": worst_first(&self.agents, "agent"),
             "overlaps": most_first(&self.overlaps, "refused"),
             "observed_overlaps": most_first(&self.observed_overlaps, "observed"),
+            "edits": self.edits.iter().map(OddEdit::to_json).collect::<Vec<_>>(),
             "taken_over": self.takeovers.iter().map(Takeover::to_json).collect::<Vec<_>>(),
             "waits": self.waits.iter().map(Wait::to_json).collect::<Vec<_>>(),
             "held": held,
@@ -319,6 +361,14 @@ impl Report {
     fn is_stale(&self, held: &Holding, now: Timestamp) -> bool {
         let silent = Duration::try_from(now.duration_since(held.heard)).unwrap_or_default();
         !held.parked && self.scope.stale_after.is_some_and(|limit| silent > limit)
+    }
+}
+
+/// Why a holding ended, with the name of whoever was assigned then.
+pub fn edit_in_words(reason: &str, assignees: &[String]) -> String {
+    match reason.strip_prefix("reassigned by ") {
+        Some(rest) if !assignees.is_empty() => format!("reassigned to {} by {rest}", assignees.join(", ")),
+        _ => reason.to_owned(),
     }
 }
 
@@ -495,6 +545,12 @@ impl Wait {
             "outcome": self.outcome,
             "time": shown(self.time),
         })
+    }
+}
+
+impl OddEdit {
+    fn to_json(&self) -> Value {
+        json!({ "item": self.item, "what": self.what, "by": self.by, "time": shown(self.time) })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `claimgate history`: the audit's lines about one item, newest first.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use super::admin::{Admin, check_item, encode};
 use super::table::{Column, counted, print};
 use super::{ConfigArgs, output};
+use crate::audit::report::edit_in_words;
 use crate::config::Loaded;
 
 /// `claimgate history`
@@ -30,7 +32,7 @@ const COLUMNS: [Column; 10] = [
     ("KIND", &["/kind"]),
     ("DECISION", &["/decision"]),
     ("CODE", &["/code"]),
-    ("ACCOUNT", &["/agent/account"]),
+    ("ACCOUNT", &["/by", "/agent/account"]),
     ("INSTANCE", &["/agent/instance"]),
     ("CHANGE", &["/change"]),
     ("RESULT", &["/result"]),
@@ -60,6 +62,35 @@ fn heading(item: &str, lines: usize, cut: bool) -> String {
         format!("{shown}; there are older ones, which `claimgate report --item {item}` counts and the audit has")
     } else {
         shown
+    }
+}
+
+/// Tells with each edit who made it, where the tracker remembered: its authors have lines of their own, with its id.
+fn name_authors(lines: &mut Vec<Value>) {
+    let is_author = |line: &Value| line["kind"] == "author";
+    let told = |line: &Value| !is_author(line) && line["id"].as_str().is_some_and(|id| !id.is_empty());
+    let known: BTreeSet<String> =
+        lines.iter().filter(|line| told(line)).filter_map(|line| line["id"].as_str()).map(str::to_owned).collect();
+    let (of_others, kept): (Vec<Value>, Vec<Value>) = std::mem::take(lines)
+        .into_iter()
+        .partition(|line| is_author(line) && line["id"].as_str().is_some_and(|id| known.contains(id)));
+    *lines = kept;
+    for line in lines {
+        let authors: Vec<&Value> = of_others.iter().filter(|author| author["id"] == line["id"]).collect();
+        let words = |pointer: &str| {
+            let texts: BTreeSet<&str> = authors.iter().filter_map(|author| author.pointer(pointer)?.as_str()).collect();
+            texts.into_iter().collect::<Vec<_>>()
+        };
+        let (by, what) = (words("/agent/account"), words("/reason"));
+        if by.is_empty() {
+            let assignees: Vec<String> =
+                serde_json::from_value(line["observed"]["assignees"].clone()).unwrap_or_default();
+            if let Some(told) = line["reason"].as_str().map(|reason| edit_in_words(reason, &assignees)) {
+                line["reason"] = told.into();
+            }
+        } else {
+            (line["by"], line["reason"]) = (by.join(", ").into(), what.join("; ").into());
+        }
     }
 }
 
@@ -97,7 +128,10 @@ fn label_name<'a>(label: &'a str, names: &'a Value) -> &'a str {
 
 /// The agent of a line is who did it, except where a holding ends from outside: there it is who lost it.
 fn in_words(mut answer: Value) -> Value {
-    let names = answer["labels"].take();
+    let names = answer.get_mut("labels").map(Value::take).unwrap_or_default();
+    if let Some(lines) = answer.get_mut("history").and_then(Value::as_array_mut) {
+        name_authors(lines);
+    }
     let lines = answer.get_mut("history").and_then(Value::as_array_mut);
     for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
         if let Some(change) = line.get("change").and_then(Value::as_str) {

@@ -82,11 +82,13 @@ const HELD: [Column; 5] = [
     ("STALE", &["/stale"]),
 ];
 const TAKEN_OVER: [Column; 4] = [("TIME", &["/time"]), ("ITEM", &["/item"]), ("FROM", &["/agent"]), ("HOW", &["/how"])];
-const SECTIONS: [Section; 7] = [
+const EDITS: [Column; 4] = [("TIME", &["/time"]), ("ITEM", &["/item"]), ("BY", &["/by"]), ("WHAT", &["/what"])];
+const SECTIONS: [Section; 8] = [
     ("items", "By item", &ITEMS),
     ("agents", "By agent", &AGENTS),
     ("overlaps", "Who was refused because of whom", &OVERLAPS),
     ("observed_overlaps", "Who would have been refused because of whom, by rules that only observe", &OBSERVED),
+    ("edits", "Edited outside the gate, and by people whom only the tracker knows", &EDITS),
     ("taken_over", "Taken over from silent holders", &TAKEN_OVER),
     ("waits", "Longest waits", &WAITS),
     ("held", "Held at the end, by these lines", &HELD),

@@ -29,6 +29,7 @@ pub use wire::{WireRequest, WireResponse};
 
 use crate::model::{
     Change, Code, ItemKind, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
+    TimelineEntry,
 };
 use forgejo::routes::WriteForm;
 use http::{HeaderMap, Method};
@@ -269,6 +270,12 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// The read that [`accept`](Dialect::accept) makes its answer from where a read of the item is not what this call
     /// shows.
     fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest>;
+
+    /// A read of what the tracker remembers of the item's edits.
+    fn ask_timeline(&self, address: &Address, credential: &Credential) -> WireRequest;
+
+    /// What that read showed; `None` where the tracker has no such memory, or its answer cannot be used.
+    fn timeline(&self, response: &WireResponse) -> Option<Vec<TimelineEntry>>;
 
     /// Whether this account may be assigned there, from the answers to what was asked for so far, in their order.
     fn assignable(

@@ -25,6 +25,17 @@ pub enum Decision {
     Observe,
 }
 
+/// What a line is that no step makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A decision over a request.
+    Decision,
+    /// What the operator did beside the items.
+    Operator,
+    /// Who made an edit that an earlier line tells of, or that no line does: its agent, as the tracker remembers.
+    Author,
+}
+
 /// Why a write may pass the holder of its item by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Authority {
@@ -39,8 +50,8 @@ pub enum Authority {
 pub struct Note {
     /// Names the decision; for an attempt its id.
     pub id: String,
-    /// It is no decision over a request, but what the operator did beside the items.
-    pub operator: bool,
+    /// What its line is, where no step says it.
+    pub subject: Subject,
     /// What was decided.
     pub decision: Decision,
     /// The reason of a refusal.
@@ -84,7 +95,7 @@ pub struct Note {
 pub struct Line {
     /// When.
     pub time: Time,
-    /// `decision`, `revoked`, `landed`, `not_landed`, `recovered`, `contested`, `operator`, `rebound`.
+    /// `decision`, `revoked`, `landed`, `not_landed`, `recovered`, `contested`, `operator`, `author`, `rebound`, ….
     pub kind: &'static str,
     /// The decision's or attempt's name.
     pub id: String,
@@ -132,6 +143,19 @@ impl Decision {
     }
 }
 
+// === impl Subject ===
+
+impl Subject {
+    /// As the audit spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decision => "decision",
+            Self::Operator => "operator",
+            Self::Author => "author",
+        }
+    }
+}
+
 // === impl Authority ===
 
 impl Authority {
@@ -151,7 +175,7 @@ impl Note {
     pub fn of_gate(id: String, reason: Option<String>) -> Self {
         Self {
             id,
-            operator: false,
+            subject: Subject::Decision,
             decision: Decision::Admit,
             code: None,
             agent: None,

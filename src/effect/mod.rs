@@ -16,7 +16,7 @@ pub mod room;
 pub mod said;
 pub mod upstream;
 
-pub use audit::{Authority, Decision, Line, Note};
+pub use audit::{Authority, Decision, Line, Note, Subject};
 pub use clock::{Clock, Entropy};
 pub use health::{Condition, Health};
 pub use identify::{Identify, IdentifyError};

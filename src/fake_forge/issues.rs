@@ -417,9 +417,17 @@ pub(super) fn comment(call: &Call) -> Outcome {
     Ok(Reply::created(&render::comment(&state, &state.issues[&issue], &comment)))
 }
 
+/// All of it where no page is asked for.
 pub(super) fn timeline(call: &Call) -> Outcome {
     let issue = call.issue(call.repo()?)?;
     let state = call.state();
     let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
-    Ok(Reply::ok(&render::timeline(&state, row)))
+    let entries = render::timeline(&state, row);
+    if !call.query.iter().any(|(name, _)| name == "page") {
+        return Ok(Reply::ok(&entries));
+    }
+    let (page, size) = page_asked(call);
+    let shown: Vec<Value> =
+        entries.as_array().into_iter().flatten().skip((page - 1) * size).take(size).cloned().collect();
+    Ok(Reply::ok(&Value::from(shown)))
 }

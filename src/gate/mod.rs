@@ -6,6 +6,7 @@
 //! once. Nothing here knows HTTP or a tracker;
 //! nothing here judges: judging is `admission`'s, and the record is the ledger's.
 
+mod authors;
 mod bulk;
 mod claims;
 mod creators;
@@ -129,6 +130,7 @@ pub struct Gate {
     creators: creators::Creators,
     hints: watch::Hints,
     sight: watch::Sight,
+    authors: authors::Authors,
     under_way: AtomicUsize,
     quiet: Notify,
 }
@@ -256,6 +258,7 @@ impl Gate {
             creators: creators::Creators::default(),
             hints: watch::Hints::default(),
             sight: watch::Sight::default(),
+            authors: authors::Authors::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
         })

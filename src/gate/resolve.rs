@@ -1,5 +1,6 @@
 //! Ending doubt: by what a read shows, when it is due (manual: protocol).
 
+use super::authors::Way;
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, LedgerError, Note};
@@ -64,15 +65,21 @@ impl Gate {
             };
             let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
             record = self.ports.ledger.commit(vec![command], durability).await?.pop().unwrap_or(record);
-            self.tell_edit(&edit, &before, &id);
+            self.tell_edit(&edit, &before, seen, &id);
             self.put_back_soon(&seen.locator, record.stray.as_ref());
         }
         Ok(self.renewed(record))
     }
 
-    /// Counts an outside edit, and says in the log whose holding it ended. `before` is the record that it was seen on.
-    pub(super) fn tell_edit(&self, edit: &OutsideEdit, before: &ItemRecord, decision: &str) {
+    /// Counts an outside edit, says in the log whose holding it ended, and has its author looked for. `before` is the
+    /// record that it was seen on.
+    pub(super) fn tell_edit(&self, edit: &OutsideEdit, before: &ItemRecord, seen: &Snapshot, decision: &str) {
         let (resource, metrics) = (&before.locator, &self.ports.metrics);
+        if let Some(held) = &before.holding {
+            let way = if matches!(edit, OutsideEdit::Contested { .. }) { Way::Unknown } else { Way::Outside };
+            let change = [held.shown.clone(), self.rules().workflow.shown(seen)];
+            self.look_for_authors(decision, seen, change, way);
+        }
         let agent = before.holding.as_ref().map(|held| held.actor.to_string()).unwrap_or_default();
         match edit {
             OutsideEdit::Takes { cause, .. } => {

@@ -7,7 +7,7 @@ use super::reads::{Proof, ReadAccess};
 use super::{Gate, OperatorWord};
 use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
 use crate::dialect::{Credential, WireResponse};
-use crate::effect::{Decision, IdentifyError, LedgerError, Note};
+use crate::effect::{Decision, IdentifyError, LedgerError, Note, Subject};
 use crate::model::{Account, Actor, Boot, Caller, Instance, ItemKind, Project, Tenure, Time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -270,7 +270,7 @@ impl Gate {
         let word = word.into();
         let tenure = self.tenure(rule, project).await?;
         let mut note = self.note_of_end(&tenure);
-        (note.operator, note.reason, note.client) = (true, Some(word.reason), word.by);
+        (note.subject, note.reason, note.client) = (Subject::Operator, Some(word.reason), word.by);
         self.end(tenure, note, &Handle::current()).await
     }
 

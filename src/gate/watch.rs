@@ -7,7 +7,7 @@ use super::restore::address_of;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Finish, Refused, Step};
 use crate::dialect::{Address, Credential, ReadOutcome, Shows};
-use crate::effect::{Command, Durability, Held, LedgerError, Note};
+use crate::effect::{Command, Durability, Held, LedgerError, Note, Subject};
 use crate::model::{
     Actor, AttemptId, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Snapshot, Status, Time,
 };
@@ -269,14 +269,14 @@ impl Gate {
         let id = self.ports.entropy.attempt_id(now).as_str().to_owned();
         let mut note = OperatorWord { reason: what.to_owned(), by: Some(by.to_owned()) }.note(id.clone());
         what.clone_into(&mut note.change);
-        note.operator = true;
+        note.subject = Subject::Operator;
         self.ports.ledger.record(note, now);
         id
     }
 
     /// Runs until it is aborted: writes renewals down, ends doubts that are due, looks at holdings one after another.
     pub async fn watch(self: Arc<Self>, renew_interval: Duration) {
-        tokio::join!(self.keep_renewals(renew_interval), self.look_around(), self.stay_awake());
+        tokio::join!(self.keep_renewals(renew_interval), self.look_around(), self.stay_awake(), self.name_authors());
     }
 
     /// Notices when the gate itself was suspended.
@@ -511,7 +511,7 @@ impl Gate {
         turn.forget();
         match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
             Ok(records) => {
-                self.tell_edit(&edit, &current, &id);
+                self.tell_edit(&edit, &current, seen, &id);
                 let stray = records.first().and_then(|record| record.stray.as_ref());
                 self.put_back_soon(&seen.locator, stray);
             }

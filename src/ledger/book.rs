@@ -358,12 +358,12 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.lost == other.lost
 }
 
-/// The line of a decision that never became an attempt, or of the operator's word.
+/// The line of a decision that never became an attempt, of the operator's word, or of an edit's author.
 pub(super) fn bare_line(mut note: Note, now: Time, gate: &GateId) -> Line {
     let (fence, held) = note.stood.take().map_or((None, None), |stood| (Some(stood.0), stood.1));
     Line {
         time: now,
-        kind: if note.operator { "operator" } else { "decision" },
+        kind: note.subject.as_str(),
         id: note.id.clone(),
         intent: None,
         result: (note.decision == Decision::Reject).then_some(AttemptState::Rejected.as_str()),

@@ -15,6 +15,7 @@ mod rejection;
 mod snapshot;
 mod tenure;
 mod time;
+mod timeline;
 
 pub use actor::{Account, Actor, Caller, Fingerprint, Instance, Login};
 pub use attempt::{Attempt, AttemptId, AttemptState, Epoch, GateId, Kind, Ownership, Settled};
@@ -27,3 +28,4 @@ pub use rejection::{Code, Rejection};
 pub use snapshot::{Label, Shown, Snapshot, Status};
 pub use tenure::Tenure;
 pub use time::{Boot, Time};
+pub use timeline::{Edit, EditsInWords, TimelineEntry};

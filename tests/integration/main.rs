@@ -5,6 +5,7 @@ mod generations;
 
 mod activation;
 mod audit;
+mod authors;
 mod calls;
 mod claims;
 mod claims_api;

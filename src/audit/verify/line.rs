@@ -109,6 +109,8 @@ pub(super) enum Kind {
     Gone,
     /// Of something that may be created once.
     Once,
+    /// Who made an edit, as the tracker remembers.
+    Author,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -268,6 +270,7 @@ impl Kind {
             Self::Finished => "finished",
             Self::Gone => "gone",
             Self::Once => "once",
+            Self::Author => "author",
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn check(line: &Line) -> Option<String> {
             placed(line),
             "a line about an item has resource, resource_id and fence; one without has no holder and no grant",
         ),
-        (named(line), "an attempt has an id and an agent"),
+        (named(line), "an attempt has an id and an agent, and an edit's author is an agent"),
         (meant(line), "an attempt that was sent or granted has an intent, and one that was refused has none"),
     ];
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what.to_owned())
@@ -44,7 +44,8 @@ fn settled(line: &Line) -> bool {
             | Kind::TakenOver
             | Kind::Finished
             | Kind::Gone
-            | Kind::Once,
+            | Kind::Once
+            | Kind::Author,
             _,
             result,
         ) => result.is_none(),
@@ -57,10 +58,11 @@ fn holding(line: &Line) -> bool {
 }
 
 fn placed(line: &Line) -> bool {
-    let speaks_of_none = matches!(line.kind, Kind::Decision | Kind::Operator | Kind::Once)
+    let speaks_of_none = matches!(line.kind, Kind::Decision | Kind::Operator | Kind::Once | Kind::Author)
         && line.holder.is_none()
         && matches!(line.result, None | Some(Outcome::Rejected));
     match line.fence {
+        Some(_) if line.kind == Kind::Author => false,
         Some(_) => line.resource.is_some() && line.resource_id.is_some(),
         None => speaks_of_none,
     }
@@ -70,7 +72,8 @@ fn named(line: &Line) -> bool {
     let attempt = line.fence.is_some() && line.result.is_some();
     let names_holder =
         matches!(line.kind, Kind::Revoked | Kind::Rebound | Kind::TakenOver | Kind::Finished | Kind::Gone);
-    (!attempt || !line.id.is_empty()) && (!(attempt || names_holder) || line.agent.is_some())
+    let names_agent = attempt || names_holder || line.kind == Kind::Author;
+    (!attempt || !line.id.is_empty()) && (!names_agent || line.agent.is_some())
 }
 
 fn meant(line: &Line) -> bool {

@@ -19,6 +19,7 @@ mod reply;
 pub(in crate::dialect) mod routes;
 mod setup;
 pub(in crate::dialect) mod side_effects;
+mod timeline;
 mod unknown;
 pub(in crate::dialect) mod web;
 mod webhook;
@@ -27,7 +28,9 @@ use super::{
     Address, Assignable, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, ListedProject, Listing,
     ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
 };
-use crate::model::{Change, Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot};
+use crate::model::{
+    Change, Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry,
+};
 use http::HeaderMap;
 
 /// The dialect. It has no state.
@@ -78,6 +81,14 @@ impl Dialect for Forgejo {
 
     fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest> {
         emit::represent(intent, credential)
+    }
+
+    fn ask_timeline(&self, address: &Address, credential: &Credential) -> WireRequest {
+        timeline::ask(address, credential)
+    }
+
+    fn timeline(&self, response: &WireResponse) -> Option<Vec<TimelineEntry>> {
+        timeline::entries(response)
     }
 
     fn assignable(

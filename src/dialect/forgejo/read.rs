@@ -5,7 +5,7 @@ use super::routes::{WriteForm, item_of};
 use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -102,6 +102,12 @@ pub fn object(response: &WireResponse) -> Result<Map<String, Value>, String> {
 
 /// The answer's JSON.
 pub(super) fn json(response: &WireResponse) -> Result<Value, String> {
+    expect_json(response)?;
+    serde_json::from_slice(&response.body).map_err(|error| not_json(&error))
+}
+
+/// The members of the answer's JSON that this type names.
+pub(super) fn typed<T: DeserializeOwned>(response: &WireResponse) -> Result<T, String> {
     expect_json(response)?;
     serde_json::from_slice(&response.body).map_err(|error| not_json(&error))
 }

@@ -6,6 +6,7 @@ use crate::admission::{
 };
 use crate::dialect::{Address, Credential, Wants, WireResponse};
 use crate::effect::{CallError, Command, Decision, Durability, LedgerError, Note, failpoint};
+use crate::gate::authors::Way;
 use crate::gate::leases::LeaseUse;
 use crate::gate::passage::Passage;
 use crate::gate::section::notes::authority;
@@ -509,6 +510,10 @@ impl BulkSection {
             settled.iter().map(|one| (one.course.ticket.locator.clone(), one.outcome.clone())).collect();
         for (one, record) in settled.into_iter().zip(records) {
             if let Some(back) = one.back {
+                if is_session(&caller.actor) {
+                    let change = [&one.course.item.fresh.seen, &back.seen].map(|seen| rules.workflow.shown(seen));
+                    self.gate.look_for_authors(one.course.ticket.attempt.as_str(), &back.seen, change, Way::Form);
+                }
                 let record = ItemRecord { live: None, ..record };
                 one.course.item.turn.publish(Observation { began: back.began, seen: back.seen, record });
             }

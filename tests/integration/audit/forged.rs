@@ -300,6 +300,31 @@ fn a_result_that_cannot_be() {
     });
 }
 
+/// A line about who made the edit that another line tells of, as the gate writes it but for `more`.
+fn of_author(lines: &mut Lines, more: Value) {
+    let at = of_kind(lines, "contested");
+    let mut author = lines[at].clone();
+    set(&mut author, json!({"kind": "author", "agent": who("zoe"), "fence": null, "observed": null}));
+    set(&mut author, json!({"holder": null, "parked": null, "holding_since": null}));
+    set(&mut author, more);
+    lines.insert(at + 1, author);
+}
+
+/// Who made an edit is told in a line that changes nothing: it has no version, no holder and no result.
+#[test]
+fn an_author_that_changes_something() {
+    check("nobody's", "an edit's author is an agent", |lines| of_author(lines, json!({"agent": null})));
+    check("with a version", "a line about an item has resource", |lines| of_author(lines, json!({"fence": 1})));
+    check("with a result", "its result does not go with", |lines| of_author(lines, json!({"result": "COMMITTED"})));
+    check("decided", "a decision goes with the kind", |lines| of_author(lines, json!({"decision": "admit"})));
+    check("a holder", "a line about an item has resource", |lines| {
+        of_author(
+            lines,
+            json!({"holder": who("zoe"), "parked": false, "holding_since": "2026-01-02T03:04:05.678901Z"}),
+        );
+    });
+}
+
 // === the chain and the bytes ===
 
 /// Replaces in one line, counted from 1, and leaves the chain alone.
