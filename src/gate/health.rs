@@ -62,16 +62,20 @@ impl Gate {
         }
     }
 
-    /// An unknown token is no error to some trackers: they answer as to a stranger.
-    async fn check_token(&self) {
-        let Some(service) = &self.ports.service else { return };
+    /// Whether the tracker knows the service token just now. An unknown one is no error to some trackers: they answer as to a
+    /// stranger.
+    pub(super) async fn check_token(&self) -> bool {
+        let Some(service) = &self.ports.service else { return false };
         let token = &self.ports.metrics.health.token;
-        let Ok((response, _)) = self.ports.upstream.read(self.ports.dialect.whoami(service)).await else { return };
+        let Ok((response, _)) = self.ports.upstream.read(self.ports.dialect.whoami(service)).await else {
+            return false;
+        };
         match self.ports.dialect.account(&response) {
             Whoami::Account(_) | Whoami::Forbidden | Whoami::OutOfScope => {
                 if token.works() {
                     tracing::info!("the tracker knows the gate's service token again");
                 }
+                return true;
             }
             Whoami::Refused => {
                 let status = response.status.as_u16();
@@ -85,6 +89,7 @@ impl Gate {
             }
             Whoami::Unreadable(why) => tracing::debug!(why, "the tracker does not say whose the service token is"),
         }
+        false
     }
 
     /// Links that lead round the gate are the likeliest way to lose what it is for.

@@ -393,7 +393,9 @@ impl Gate {
                     *missing = Missing { since: now, reads: 1 };
                 }
                 let (gone_for, limit) = (now.since(missing.since), self.rules().assignment.closed_after);
-                if missing.reads >= FEWEST_MISSES && limit.is_some_and(|limit| gone_for >= limit) {
+                let is_due = missing.reads >= FEWEST_MISSES && limit.is_some_and(|limit| gone_for >= limit);
+                // A token that the tracker does not know is told the same of all that is private.
+                if is_due && self.check_token().await {
                     self.finish(record, Finish::Gone(gone_for)).await;
                     round.missing.remove(&record.key);
                 }

@@ -188,16 +188,19 @@ async fn the_watcher_ends_what_is_held_in_a_deleted_item() {
     world.log_is_sound().await;
 }
 
+/// A tracker says 401 to a token that it does not know, or answers as to a stranger, who is shown nothing private.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_may_not_ask_ends_nothing() {
-    let world = strict(true);
-    world.claim("dev-1", 1).await.wins();
-    world.forge.revoke_token("admin");
-    let gate = world.process().gate.clone();
-    let watch = tokio::spawn(gate.clone().watch(Duration::from_mins(1)));
-    world.wait(HOUR * 5).await;
-    watch.abort();
-    world.is_held_by(1, "dev-1").await;
+    for world in [strict(true), limited(true)] {
+        world.claim("dev-1", 1).await.wins();
+        world.forge.set_private(REPO, true);
+        world.forge.revoke_token("admin");
+        let gate = world.process().gate.clone();
+        let watch = tokio::spawn(gate.clone().watch(Duration::from_mins(1)));
+        world.wait(HOUR * 5).await;
+        world.is_held_by(1, "dev-1").await;
+        watch.abort();
+    }
 }
 
 /// An agent claimed with a token that may not ask whose it is, and the token is gone. Its account lets go.
