@@ -43,8 +43,9 @@ pub fn entries(response: &WireResponse) -> Option<Vec<TimelineEntry>> {
     if !response.status.is_success() {
         return None;
     }
-    let rows: Vec<Row> = read::typed(response).ok()?;
-    Some(rows.into_iter().filter_map(Row::entry).collect())
+    // A row whose parts cannot be loaded is null.
+    let rows: Vec<Option<Row>> = read::typed(response).ok()?;
+    Some(rows.into_iter().flatten().filter_map(Row::entry).collect())
 }
 
 // === impl Row ===
@@ -66,5 +67,57 @@ impl Row {
         };
         let by = self.user.map(|user| user.login).filter(|login| is_short_name(login))?;
         Some(TimelineEntry { id: self.id, by: Login::new(&by), edit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::CONTENT_TYPE;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+    use serde_json::{Value, json};
+
+    fn read(status: StatusCode, rows: &Value) -> Option<Vec<String>> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let response = WireResponse { status, headers, body: rows.to_string().into() };
+        Some(
+            entries(&response)?
+                .into_iter()
+                .map(|entry| format!("{} {} {:?}", entry.id, entry.by, entry.edit))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn what_a_row_tells() {
+        let (zoe, ann) = (json!({ "login": "zoe" }), json!({ "login": "ann" }));
+        let rows = json!([
+            { "id": 1, "type": "comment", "user": zoe, "body": "hello" },
+            null,
+            { "id": 2, "type": "assignees", "user": zoe, "body": "", "assignee": ann, "removed_assignee": false },
+            { "id": 3, "type": "assignees", "user": zoe, "body": "", "assignee": ann, "removed_assignee": true },
+            { "id": 4, "type": "label", "user": zoe, "body": "1", "label": { "name": "Doing" } },
+            { "id": 5, "type": "label", "user": zoe, "body": "", "label": { "name": "doing" } },
+            { "id": 6, "type": "close", "user": zoe, "body": "" },
+            { "id": 7, "type": "reopen", "user": ann, "body": "" },
+            { "id": 8, "type": "merge_pull", "user": ann, "body": "" },
+            // Of an assigned team, of a deleted label, of nobody, of a kind that is new.
+            { "id": 9, "type": "assignees", "user": zoe, "assignee": null, "assignee_team": { "name": "all" } },
+            { "id": 10, "type": "label", "user": zoe, "body": "1", "label": null },
+            { "id": 11, "type": "close", "user": null, "body": "" },
+            { "id": 12, "type": "later", "user": zoe },
+        ]);
+        let told = [
+            "2 zoe Assigned(ann)",
+            "3 zoe Unassigned(ann)",
+            "4 zoe Labelled(doing)",
+            "5 zoe Unlabelled(doing)",
+            "6 zoe Closed",
+            "7 ann Reopened",
+            "8 ann Closed",
+        ];
+        assert_eq!(read(StatusCode::OK, &rows).as_deref(), Some(&told.map(str::to_owned)[..]));
+        assert_eq!(read(StatusCode::NOT_FOUND, &json!([])), None);
+        assert_eq!(read(StatusCode::OK, &json!({ "message": "no" })), None);
     }
 }
