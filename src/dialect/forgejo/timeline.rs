@@ -108,8 +108,8 @@ mod tests {
             { "id": 12, "type": "later", "user": zoe },
         ]);
         let told = [
-            "2 zoe Assigned(ann)",
-            "3 zoe Unassigned(ann)",
+            r#"2 zoe Assigned("ann")"#,
+            r#"3 zoe Unassigned("ann")"#,
             "4 zoe Labelled(doing)",
             "5 zoe Unlabelled(doing)",
             "6 zoe Closed",
