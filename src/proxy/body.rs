@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use super::coarse::Alarm;
 use super::held::Held;
 use crate::effect::{Reads, Room};
-use crate::upstream::{Lease, Pool};
+use crate::upstream::{Lease, Pool, has_closed};
 
 /// The body of an answer to a client.
 pub struct Body(Kind);
@@ -64,6 +64,9 @@ pub(super) struct Download {
     incoming: Incoming,
     alarm: Alarm,
     back: Option<GoesBack>,
+    /// Its end is that of the connection, and the request had a body: a tracker that does not take all of that resets what it
+    /// closes, after its whole answer.
+    may_end_in_reset: bool,
 }
 
 /// A connection that returns to its pool when its answer was read to the end.
@@ -72,6 +75,8 @@ pub(super) struct GoesBack {
     pub(super) pool: Arc<Pool<Upload>>,
     /// With a request body the connection may still be sending when the answer ends.
     pub(super) sent_body: bool,
+    /// The answer says where it ends.
+    pub(super) is_framed: bool,
 }
 
 enum Kind {
@@ -264,11 +269,29 @@ impl std::fmt::Debug for Body {
     }
 }
 
+// === impl BodyError ===
+
+impl BodyError {
+    /// Whether the peer has gone over bytes that it did not read.
+    fn is_reset(&self) -> bool {
+        let Self::Broken(error) = self else { return false };
+        let mut source = std::error::Error::source(error);
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return has_closed(error);
+            }
+            source = error.source();
+        }
+        false
+    }
+}
+
 // === impl Download ===
 
 impl Download {
     pub(super) fn new(incoming: Incoming, alarm: Alarm, back: GoesBack) -> Self {
-        let mut download = Self { incoming, alarm, back: Some(back) };
+        let may_end_in_reset = back.sent_body && !back.is_framed;
+        let mut download = Self { incoming, alarm, back: Some(back), may_end_in_reset };
         if download.incoming.is_end_stream() {
             download.give_back();
         }
@@ -292,6 +315,13 @@ impl Download {
             });
         };
         self.alarm.reset();
+        let next = match next {
+            Some(Err(error)) if self.may_end_in_reset && error.is_reset() => {
+                self.back = None;
+                None
+            }
+            next => next,
+        };
         match &next {
             Some(Ok(_)) if !self.incoming.is_end_stream() => {}
             Some(Ok(_)) | None => self.give_back(),

@@ -49,7 +49,9 @@ async fn forward(
             if let Some(health) = worker.shared.guard.health() {
                 health.tracker_works();
             }
-            let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body };
+            let is_framed =
+                [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|it| answer.headers().contains_key(it));
+            let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body, is_framed };
             let (answer, download) = answered(worker, answer, back, &view);
             let note = Passed { head, peer, status: answer.status, headers: &answer.headers };
             worker.shared.guard.passed(note);

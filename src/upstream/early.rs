@@ -40,7 +40,8 @@ impl EarlyAnswers {
     }
 }
 
-fn has_closed(error: &io::Error) -> bool {
+/// Whether the peer takes nothing any more.
+pub fn has_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::dial::{DialError, Dialer, check_roots};
+pub use self::early::has_closed;
 pub use self::gathered::{CUT, Gathered, LONGEST_ANSWER, TooLong};
 pub use self::http::HttpUpstream;
 pub use self::io::Io;

@@ -63,6 +63,22 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     }
 }
 
+/// The reset comes while the client has nothing to send just then, so that no write of the gate meets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_ends_in_a_reset_is_whole_where_the_upload_was_not_taken() {
+    let gate = Gate::before(hasty("HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\nlong").await);
+    let mut stream = TcpStream::connect(gate.address).await.unwrap();
+    stream
+        .write_all(b"PUT /o/r.git/info/lfs/objects/x/9 HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n")
+        .await
+        .unwrap();
+    stream.write_all(&[b'x'; 500]).await.unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(status(&answer) == 413 && answer.ends_with("4\r\nlong\r\n0\r\n\r\n"), "{answer:?}");
+    stream.write_all(&[b'x'; 500]).await.unwrap();
+}
+
 /// `nc -N` and the like: the request, and then no more from this side.
 async fn half_closed(address: std::net::SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
