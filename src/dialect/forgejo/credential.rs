@@ -103,7 +103,8 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Vec<u8>>, ParseError> {
     let first = values.next();
     if first.is_some_and(|first| values.any(|other| !Credential::is_same_proof(first, other))) {
         return Err(refuse(
-            "the header `authorization` is given twice, with two different credentials: send the one that is meant",
+            "the header `authorization` is given twice, with two different credentials, which may be one account's: send the \
+             one that is meant, best a token as `Authorization: token …`",
         ));
     }
     Ok(first.map(<[u8]>::to_vec))
@@ -116,7 +117,8 @@ fn only_one_account(headers: &HeaderMap, token: &[u8]) -> Result<(), ParseError>
     if others.any(Credential::is_password) {
         return Err(refuse(
             "the request has a password in `authorization` and a token in its query or form, and versions of the tracker \
-             differ in which of them counts: send only one",
+             differ in which of them counts, also where both are one account's: send the token alone, as \
+             `Authorization: token …`, or the password alone",
         ));
     }
     Ok(())
@@ -203,6 +205,8 @@ mod tests {
         // A password beside a token: versions differ in which of them counts.
         let password = ("authorization", "Basic YW5uOnNlY3JldA==");
         check("PATCH /x?token=b", &[password], "", Err("versions of the tracker"));
+        check("PATCH /x?token=b", &[password], "", Err("send the token alone"));
+        check("PATCH /x", &[password, a], "", Err("send the one that is meant, best a token"));
         check("PATCH /x", &[password, FORM], "access_token=b", Err("versions of the tracker"));
         check(&format!("PATCH /x?token={hex}"), &[basic], "", Ok(&[("authorization", &token)]));
         check("PATCH /x?token=", &[password], "", Ok(&[password]));
