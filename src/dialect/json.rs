@@ -27,17 +27,37 @@ pub struct Member {
 
 /// Reads one JSON object. A name that folds to a watched one must be spelled exactly so.
 pub fn read_object(body: &[u8], watched: &[&str]) -> Result<Vec<Member>, ParseError> {
-    read_members(body, watched, |_| true)
+    let text = std::str::from_utf8(body).map_err(|_| refuse("the body is not UTF-8"))?;
+    read_members(text, watched, |_| true)
 }
 
 /// The same, of which only these members are compared with anything. In all others half of a surrogate pair, which every
-/// reader takes for one character that it does not know, is kept as it came.
+/// reader takes for one character that it does not know, is kept as it came; and so is a byte that is no UTF-8 replaced by
+/// that character, as the trackers' readers replace it.
 pub fn read_compared(body: &[u8], watched: &[&str], compared: &[&str]) -> Result<Vec<Member>, ParseError> {
-    read_members(body, watched, |name| compared.contains(&name))
+    let is_compared = |name: &str| compared.contains(&name);
+    if let Ok(text) = std::str::from_utf8(body) {
+        return read_members(text, watched, is_compared);
+    }
+    let members = read_members(&with_whole_letters(body), watched, is_compared)?;
+    let is_replaced = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    match members.iter().find(|it| is_replaced(&it.name) || (is_compared(&it.name) && is_replaced(it.value.get()))) {
+        Some(member) => Err(refuse(format!("the member `{}` is not UTF-8", shorten(&member.name)))),
+        None => Ok(members),
+    }
 }
 
-fn read_members(body: &[u8], watched: &[&str], is_compared: impl Fn(&str) -> bool) -> Result<Vec<Member>, ParseError> {
-    let text = std::str::from_utf8(body).map_err(|_| refuse("the body is not UTF-8"))?;
+/// Each byte that is no UTF-8 replaced. None of them is a quote or a bracket, so every reader sees the same members.
+fn with_whole_letters(body: &[u8]) -> String {
+    let mut text = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+fn read_members(text: &str, watched: &[&str], is_compared: impl Fn(&str) -> bool) -> Result<Vec<Member>, ParseError> {
     match text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next() {
         Some(b'{') => {}
         Some(_) => return Err(refuse("the body must be one JSON object, beginning with `{`")),
@@ -447,6 +467,30 @@ mod tests {
         }
         let members = read_compared(br#"{"x":"fix\ud83des \ud83d\ude00"}"#, &[], &[]).unwrap();
         assert_eq!(text_of(&members[0]), "fix\u{fffd}es \u{1f600}");
+    }
+
+    #[test]
+    fn a_byte_that_is_no_utf_8_is_replaced_in_what_nobody_compares() {
+        let read = |body: &[u8]| read_compared(body, WATCHED, WATCHED).map(|members| write_object(&members));
+        for (body, wanted) in [
+            (&b"{\"x\":\"a\xFFb\"}"[..], "{\"x\":\"a\u{fffd}b\"}"),
+            (b"{\"x\":\"\xE2\x82\",\"state\":\"closed\"}", "{\"x\":\"\u{fffd}\u{fffd}\",\"state\":\"closed\"}"),
+            (b"{\"x\":{\"y\":[\"\xF0\"]}}", "{\"x\":{\"y\":[\"\u{fffd}\"]}}"),
+        ] {
+            assert_eq!(read(body).as_deref(), Ok(wanted));
+        }
+        for body in [
+            &b"{\"state\":\"\xFF\"}"[..],
+            b"{\"assignees\":[\"b\xFFb\"]}",
+            b"{\"x\xFF\":1}",
+            b"{\"stat\xFFe\":1}",
+            b"{\"x\":\"\\\xFF\"}",
+            b"{\"x\":\xFF}",
+            b"{\"x\":\"a\xC5",
+            b"\xFF{}",
+        ] {
+            assert!(read(body).is_err(), "{}", String::from_utf8_lossy(body));
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ const VALUES: &[&str] = &[
 ];
 const GOOD: &[&str] =
     &["\"assignees\":[\"eve\"]", "\"assignee\":\"eve\"", "\"state\":\"closed\"", "\"title\":\"t\"", "\"y\":[1]"];
-const BYTES: &[u8] = b"{}[]\":,\\ \ta/u0\x00\xc5";
+const BYTES: &[u8] = b"{}[]\":,\\ \ta/u0\x00\xc5\xff\xe2\x82";
 
 struct Dice(u64);
 

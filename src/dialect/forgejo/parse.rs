@@ -21,6 +21,7 @@ pub fn parse(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, Pars
         Ok(intent) => Ok(Parsed::Guarded(intent)),
         // What the gate does not read may name nothing guarded for anybody who does.
         Err(_) if names_nothing_guarded(write.form, head, body) => Ok(Parsed::Unguarded),
+        Err(_) if edits_nothing_compared(write.form, head, body) => Ok(Parsed::Unguarded),
         Err(error) => Err(error),
     }
 }
@@ -86,6 +87,15 @@ fn label_name(text: &str) -> Result<LabelRef, ParseError> {
         )));
     }
     Ok(LabelRef::Name(text.to_owned()))
+}
+
+/// Whether it is JSON in which no reader finds a member that is compared with anything, however it takes the case of names: a
+/// `Title` is the tracker's to read. A creation is judged by its texts, too.
+fn edits_nothing_compared(form: WriteForm, head: &Head<'_>, body: &[u8]) -> bool {
+    let is_json = encoding(head.headers) == Ok(Encoding::Json) && expect_no_guarded_query(head).is_ok();
+    let members = || read_compared(body, COMPARED, COMPARED);
+    let is_compared = |member: &Member| COMPARED.contains(&member.name.as_str());
+    is_edit(form) && is_json && members().is_ok_and(|members| !members.iter().any(is_compared))
 }
 
 /// Whether nothing guarded would change, whatever the item shows.

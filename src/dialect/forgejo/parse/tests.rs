@@ -82,6 +82,12 @@ fn edits_of_an_issue() {
     edit(r#"{"assignees":["a"],"assignees":["a"]}"#, "400: occurs twice");
     edit("{\"\u{17F}tate\":\"closed\"}", "400: spell it exactly");
     edit(r#"{"Token":"x"}"#, "400: may be read as `token`");
+    // Whatever its case, it is nothing that is compared.
+    edit(r#"{"Title":"x","Due_Date":null}"#, "unguarded");
+    edit(r#"{"Title":"x","Ref":"y"}"#, "400: spell it exactly");
+    edit(r#"{"Title":"x","State":"closed"}"#, "400: spell it exactly");
+    edit(r#"{"Title":"x","state":"closed"}"#, "400: spell it exactly");
+    edit(r#"{"Title":"x","title":"y"}"#, "400: spell it exactly");
     edit(r#"["t","bob",["bob"],"closed",1]"#, "400: beginning with");
     edit("null", "unguarded");
     edit("", "unguarded");
