@@ -207,7 +207,7 @@ pub fn random_key() -> std::io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::dialect::{Head, Target, WireRequest};
-    use crate::effect::{CallError, Carrier};
+    use crate::effect::{CallError, Carrier, Sending};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use http::{HeaderMap, Method, StatusCode};
@@ -229,6 +229,7 @@ mod tests {
 
         fn send<'a>(
             &'a self,
+            _: Sending,
             _: WireRequest,
             _: Option<Carrier>,
             _: &'a (dyn Fn() -> bool + Send + Sync),

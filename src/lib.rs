@@ -21,14 +21,14 @@
 //! |---|---|---|
 //! | F0 | [`model`] | the vocabulary: items, agents, changes, attempts, holdings, refusals. No I/O, no serde, no http |
 //! | F1 | [`admission`] | pure judgement: [`decide`](admission::decide) before the send, [`judge`](admission::judge) after it, [`apply`](admission::apply) for each step of the claim protocol on an item's record |
-//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/forgejo` is the one that there is. `routes.rs` is the table of what is guarded |
+//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/guarded.rs` is what the gate may know of a request, `dialect/forgejo` the one tracker that there is |
 //! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters; the points at which a crash test kills the process |
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
 //! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
 //! | F3 | [`audit`] | prints the ledger's audit lines, verifies the promise from them alone, and sums them up |
 //! | F3 | [`clock`] | the system's clocks and randomness |
-//! | F4 | [`gate`] | the guarded section: lanes, the walk of one write, doubt, reconciling, the operator's release; the claims API, which only puts such writes in a row |
+//! | F4 | [`gate`] | the guarded section: lanes, the one walk of every guarded request, doubt, reconciling, the operator's release; the claims API, which only puts such requests in a row |
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |
 //! | F6 | [`config`] | one file is schema, defaults and their explanation; a wrong key is an error with its place |
 //! | F6 | [`telemetry`] | the operational log |
@@ -46,34 +46,41 @@
 //! | 3 classify | `GateGuard::classify`, which asks the dialect's `classify` | `proxy/guarded.rs`, `dialect/forgejo/routes.rs` |
 //! | 4 pass | `stream`: nearly all traffic ends here | `proxy/forward.rs` |
 //! | 5 parse | `GateGuard::write` reads the body, the dialect's `parse` understands it | `proxy/guarded.rs`, `dialect/forgejo/parse.rs` |
-//! | 6 identify | `GateGuard::whose` finds credential and instance, `Section::identify` the account | `proxy/guarded.rs`, `gate/section.rs` |
+//! | 6 identify | `GateGuard::whose` finds credential and instance, `Walk::party` the account | `proxy/guarded.rs`, `gate/walk/party.rs` |
 //! | 7 detach | `Gate::submit`: a task of its own, which the connection waits for | `gate/mod.rs` |
-//! | 8 enter | `Section::resolve` finds the item's id, `Section::enter` its lane, `Section::open` the ledger (T1) | `gate/section.rs`, `gate/section/reading.rs`, `gate/lanes.rs` |
-//! | 9 observe | `Section::observe`, then `Section::reconcile` for what changed outside the gate | `gate/section.rs`, `gate/section/reading.rs` |
-//! | 10 decide | `decide` | `admission/decide.rs` |
-//! | 11 send | `Section::send` (T2), then `send_once` | `gate/section.rs`, `upstream/http.rs` |
-//! | 12 settle and reply | `Section::read_back`, `judge`, `Section::settle` (T3), `decided` | `gate/section.rs`, `gate/section/reading.rs`, `admission/verdict.rs`, `proxy/reply.rs` |
+//! | 8 enter | `Walk::find` finds the items' ids, `Walk::enter` their lanes, `Walk::open` the ledger (T1) | `gate/walk/subjects.rs`, `gate/walk/turns.rs`, `gate/walk/open.rs` |
+//! | 9 observe | `Walk::observe`, then `Walk::reconcile` for what changed outside the gate | `gate/walk/observe.rs` |
+//! | 10 decide | `Walk::decide`, which asks `decide` | `gate/walk/decide.rs`, `admission/decide.rs` |
+//! | 11 send | `Walk::send` (T2), then `send_once` | `gate/walk/send.rs`, `upstream/http.rs` |
+//! | 12 settle and reply | `Walk::read_back`, `judge`, `Walk::settle` (T3), `decided` | `gate/walk/send.rs`, `gate/walk/settle.rs`, `admission/verdict.rs`, `proxy/reply.rs` |
 //!
-//! The account is asked for inside the detached task, because that may take a request to the tracker. `Section::item` is
-//! steps 8 to 12 on one screen; read that first. An edit whose guarded fields only repeat what the item shows leaves the
-//! walk inside its turn, before T1: the rest of it passes (`gate/section/echo.rs`).
+//! The account is asked for inside the detached task, because that may take a request to the tracker. `Walk::items` and
+//! `Walk::carry_out` (`gate/walk.rs`) are steps 8 to 12 on one screen; read those first. A write of one item, a form that names thirty
+//! and what the gate writes itself take them alike. A creation has its own steps 8 to 12 (`gate/walk/creation.rs`), since there
+//! is no item yet that could have a turn. An edit whose guarded fields only repeat what the item shows leaves the walk inside
+//! its turn, before T1: the rest of it passes (`gate/walk/echo.rs`).
 //!
 //! # Invariants
 //!
 //! Most of them are about what is not there. Those marked (tidy) are held by `tests/integration/tidy.rs`.
 //!
-//! - **One maker of permits.** `Permit::new` is called in `admission` alone (tidy), a [`Permit`](admission::Permit) is not
-//!   `Clone`, and the send of a write to an existing item consumes one. A creation has none: nobody can race for an item
-//!   that does not exist. What a `[[once]]` rule is about is entered in the ledger under its key instead.
-//! - **No cache on the decision path.** moka is used for what cannot change (path to immutable id, checked again under the
-//!   turn), for what may be a little old (credential to account), and for what a credential was shown just now; in two files
-//!   (tidy). An admission rests on a read made inside its own turn; only a refusal may rest on what another turn saw.
-//!   The lists that claim-next offers from are hints: each of its claims is decided like any other.
-//! - **Nothing retries a send.** The port's `send` is called in two places, `gate/section.rs` and, for a new item,
-//!   `gate/section/creation.rs` (tidy); its adapter has no second attempt and takes no idle pooled connection.
-//! - **Nothing is answered before T3 is durable.** `Section::tell` runs after the commit of `Section::settle`; where that
+//! - **One maker of permits.** `Permit::new` is called in `admission` alone (tidy), and a [`Permit`](admission::Permit) is not
+//!   `Clone`.
+//! - **What is sent was recorded.** The port's `send` takes a [`Sending`](effect::Sending), which is not `Clone` and is made in
+//!   `effect/sending.rs` alone (tidy): by the commit that makes SENDING durable, and it takes the permits of every item. A
+//!   creation has none: nobody can race for an item that does not exist. What a `[[once]]` rule is about is entered in the
+//!   ledger under its key instead.
+//! - **Nothing retries a send.** The port's `send` is called in one place, `gate/walk/send.rs` (tidy); its adapter has no
+//!   second attempt and takes no idle pooled connection.
+//! - **What is decided was read in its own turn.** moka is used for what cannot change (path to immutable id, checked again under
+//!   the turn), for what may be a little old (credential to account, what labels are called), for what a credential was shown
+//!   just now, and to count agents without a name; in four files (tidy). An admission rests on a read of the item made inside
+//!   its own turn; what a label is called may be 30 s old, and what it has become shows in the read-back. Only a refusal may
+//!   rest on what another turn saw. The lists that claim-next offers from are hints: each of its claims is decided like any
+//!   other.
+//! - **Nothing is answered before T3 is durable.** `Walk::settle` returns its reply after its commit; where that
 //!   commit fails the answer is 504, never 2xx.
-//! - **From T1 on nothing cancels a section.** It runs in a task of its own, every way out settles its attempt, and a panic
+//! - **From T1 on nothing cancels a walk.** It runs in a task of its own, every way out settles its attempts, and a panic
 //!   leaves a doubt behind, not a gap.
 //! - **No wildcard pass.** In the table of guarded routes, whatever is not named below a repository's issues or pulls is
 //!   refused; on the web's pages of one item it passes where neither path nor body names a guarded form. And a path that
@@ -81,7 +88,7 @@
 //! - **No byte of a guarded write is forwarded as it came.** Method, canonical path, allow-listed headers and typed body are
 //!   written anew by `emit`.
 //! - **What strikes items that it does not name is judged first.** Deleted branches and forks, edited labels, dependencies: read
-//!   as strictly as a guarded write, judged in `gate/side_effects.rs`, and then forwarded as they came, without a turn or an
+//!   as strictly as a guarded write, judged in `gate/walk/side_effects.rs`, and then forwarded as they came, without a turn or an
 //!   attempt. What they do is seen as an outside edit.
 //! - **No direct clock.** Wall-clock and boot time come by the `Clock` port, waiting by tokio's, which a test can pause;
 //!   `clippy.toml` bans the rest; `clock.rs` and the demo's stopwatch are the only exceptions (tidy).

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct DecisionInput<'a> {
     /// The rules.
     pub rules: &'a Rules,
     /// Who asks.
@@ -40,7 +40,7 @@ type Ruling = Result<Verdict, Box<Rejection>>;
 pub(super) type Meaning = (Kind, Ownership);
 
 /// Decides. The second value is the code that an observing rule would have refused with.
-pub fn decide(question: &Question<'_>) -> (Verdict, Option<Code>) {
+pub fn decide(question: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
     let workflow = &question.rules.workflow;
     let (permit, observed) = match question.judge_assignees() {
         Ok(Verdict::Admit(permit)) => (permit, None),
@@ -63,9 +63,9 @@ pub fn decide(question: &Question<'_>) -> (Verdict, Option<Code>) {
     }
 }
 
-// === impl Question ===
+// === impl DecisionInput ===
 
-impl Question<'_> {
+impl DecisionInput<'_> {
     fn judge_assignees(&self) -> Ruling {
         let Some(assignees) = &self.change.assignees else { return Ok(self.admit(Kind::Move, Ownership::Keep)) };
         if self.caller.overrider {

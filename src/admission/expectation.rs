@@ -7,7 +7,7 @@
 //! and an overrider's write and one that a rule only observes among them, goes through only if what is stated shows.
 //! It is the client's own wish and no rule, so nothing lifts it.
 
-use super::{Question, Verdict};
+use super::{DecisionInput, Verdict};
 use crate::model::{Code, Holding, Locator, Login, OpenState, Rejection, Shown, Status, hex};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -103,7 +103,7 @@ impl Expectation {
     }
 
     /// The decision, unless it lets a write through whose stated state does not show.
-    pub fn hold(&self, decided: (Verdict, Option<Code>), question: &Question<'_>) -> (Verdict, Option<Code>) {
+    pub fn hold(&self, decided: (Verdict, Option<Code>), question: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
         let Self::Stated(stated) = self else { return decided };
         let shown = question.rules.workflow.shown(question.seen);
         match decided.0 {

@@ -24,7 +24,7 @@ mod transition;
 mod verdict;
 
 pub use authors::authors;
-pub use decide::{Question, decide};
+pub use decide::{DecisionInput, decide};
 pub use echo::{echoed_fields, without_echo};
 pub use expectation::{Expectation, StateTag, Stated, Tags};
 pub use limits::{Bound, Excess, Limits, Whose};

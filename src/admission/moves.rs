@@ -4,7 +4,7 @@
 //! business; one that is, by the workflow: from where, to where, by whom. Setting a status that only a holder may set
 //! makes a holder of the one who sets it on a free item: that is a claim, and goes to one.
 
-use super::decide::{Meaning, Question};
+use super::decide::{DecisionInput, Meaning};
 use super::rules::NO_STATUS;
 use super::{By, MoveRule, Plan};
 use crate::model::{Code, Holding, Kind, Label, LabelRef, OpenState, Ownership, Rejection, SetChange, Status};
@@ -38,9 +38,9 @@ struct Moved {
 
 type Ruling<T> = Result<T, Box<Rejection>>;
 
-// === impl Question ===
+// === impl DecisionInput ===
 
-impl Question<'_> {
+impl DecisionInput<'_> {
     /// Judges labels and state; `plan` is what the assignees of the same request were admitted to mean.
     pub(super) fn judge_moves(&self, plan: &Plan) -> Ruling<Option<Meaning>> {
         let Some(moved) = self.moved() else { return Ok(None) };

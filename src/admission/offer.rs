@@ -3,7 +3,7 @@
 //! A guess, made from a list that may be a little old, so that no tracker is asked about what cannot be had. The claim
 //! itself is decided like any other, by a read of its own; whoever loses it goes on to the next.
 
-use super::{OutsideEdit, Question, Verdict, Workflow, decide, outside_edit};
+use super::{DecisionInput, OutsideEdit, Verdict, Workflow, decide, outside_edit};
 use crate::model::{Kind, OpenState, Rejection, Status, Time};
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ pub struct Aims {
 }
 
 /// Judges one candidate: the question is a claim by the caller, its read a row of a list that was asked for at `asked`.
-pub fn offer(question: &Question<'_>, asked: Time, aims: &Aims) -> Offer {
+pub fn offer(question: &DecisionInput<'_>, asked: Time, aims: &Aims) -> Offer {
     let (seen, rules) = (question.seen, question.rules);
     if seen.state != OpenState::Open || !seen.assignees.is_empty() || question.record.is_in_doubt(question.now) {
         return Offer::Taken;
@@ -47,7 +47,7 @@ pub fn offer(question: &Question<'_>, asked: Time, aims: &Aims) -> Offer {
 }
 
 /// Whether the ledger's holding stands. One that the list, being newer, shows to have ended outside the gate does not.
-fn is_held(question: &Question<'_>, asked: Time) -> bool {
+fn is_held(question: &DecisionInput<'_>, asked: Time) -> bool {
     let Some(held) = question.record.holding.as_ref().filter(|held| !held.parked) else { return false };
     let ended = || {
         let edit = outside_edit(question.record, question.seen, question.rules, question.now);
@@ -156,7 +156,7 @@ mod tests {
         let change = Change { assignees: Some(SetChange::Replace([login].into())), ..Change::default() };
         let record = ItemRecord { holding, ..ItemRecord::new(seen.key.clone(), seen.locator.clone()) };
         let now = Time(100_000_000);
-        let question = Question {
+        let question = DecisionInput {
             rules: &rules,
             caller: &caller,
             change: &change,

@@ -26,6 +26,11 @@ pub struct Noop {
 impl Noop {
     /// Of a write that repeats what shows.
     pub const ECHO: Self = Self { kind: Kind::Move, ownership: Ownership::Keep };
+
+    /// The same where the request must be sent all the same, for something else that it does. `goal` shows already.
+    pub fn sent(self, goal: Goal) -> Permit {
+        Permit::new(Plan { kind: self.kind, goal, ownership: self.ownership, heard: None })
+    }
 }
 
 /// How a send ended, as far as its answer tells.

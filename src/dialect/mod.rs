@@ -5,11 +5,11 @@
 //! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
 //! so that no byte of the original can mean something else upstream (manual: walk).
 
-mod bulk;
 mod claims;
 mod credential;
 mod forgejo;
 mod form;
+mod guarded;
 mod json;
 mod multipart;
 mod once;
@@ -17,24 +17,23 @@ mod side_effects;
 mod target;
 mod wire;
 
-pub use bulk::{Bulk, BulkParsed, BulkRoute, Items, Sender, Wants};
 pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order, Page};
 pub use credential::Credential;
+pub use guarded::{Chosen, Guarded, GuardedRequest, Request, Sender, Subject, Wants};
 pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
 pub use side_effects::{
-    LabelEdit, LabelOwner, LabelState, ListedPulls, PullBranches, SideEffect, SideEffects, SideRoute, SideWrite,
+    LabelEdit, LabelOwner, LabelState, PullBranches, SideEffect, SideEffects, SideRoute, SideWrite,
 };
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
 use crate::model::{
-    Change, Code, ItemKind, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
+    Code, ItemKind, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
     TimelineEntry,
 };
 use forgejo::routes::WriteForm;
+use forgejo::web::WebForm;
 use http::{HeaderMap, Method};
-use json::Member;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,8 +77,8 @@ pub enum Route {
     },
     /// May change a guarded field: its body must be read.
     Write(Write),
-    /// May change guarded fields of several items at once: its body must be read.
-    Bulk(BulkRoute),
+    /// A form of a web interface, which may change guarded fields of several items at once: its body must be read.
+    Form(FormRoute),
     /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
     /// is a refusal.
     Once(Result<Write, ParseError>),
@@ -100,7 +99,7 @@ pub enum Shows {
     Beside,
 }
 
-/// A write that may change a guarded field.
+/// A write that may change a guarded field, before its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// What it is about.
@@ -108,7 +107,7 @@ pub struct Write {
     pub(crate) form: WriteForm,
 }
 
-/// What a guarded write is about.
+/// Where a write stands in the tracker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// An item that exists.
@@ -117,26 +116,21 @@ pub enum Scope {
     Create(Project),
 }
 
+/// A form that may change several items, before its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormRoute {
+    /// The repository, or whatever else owns the page that the form is on.
+    pub project: Project,
+    pub(in crate::dialect) form: WebForm,
+}
+
 /// A write whose body was read.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 pub enum Parsed {
     /// Touches no guarded field: goes on as it came.
     Unguarded,
     /// To be judged.
-    Guarded(Intent),
-}
-
-/// A guarded write once understood: enough to judge it, and to write it anew.
-#[derive(Clone)]
-pub struct Intent {
-    /// What it is about.
-    pub scope: Scope,
-    /// The guarded fields that it changes.
-    pub change: Change,
-    form: WriteForm,
-    /// The members of the body that are not guarded, verbatim.
-    rest: Vec<Member>,
+    Guarded(Guarded),
 }
 
 /// Why a request is not sent at all.
@@ -257,20 +251,6 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What that read showed.
     fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome;
 
-    /// The write, written anew. Of the client's headers only those survive that cannot change what it means.
-    fn emit(&self, intent: &Intent, head_headers: &HeaderMap, credential: &Credential) -> WireRequest;
-
-    /// The same intent at the item's new place, after a followed redirect.
-    fn relocate(&self, intent: &Intent, address: &Address) -> Intent;
-
-    /// The success answer of a no-op, or of a write that landed although the tracker answered 5xx, made from a read of
-    /// the item.
-    fn accept(&self, intent: &Intent, read: &WireResponse) -> WireResponse;
-
-    /// The read that [`accept`](Dialect::accept) makes its answer from where a read of the item is not what this call
-    /// shows.
-    fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest>;
-
     /// A read of what the tracker remembers of the item's edits.
     fn ask_timeline(&self, address: &Address, credential: &Credential) -> WireRequest;
 
@@ -286,15 +266,8 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
         credential: &Credential,
     ) -> Assignable;
 
-    /// Whether only the tracker can answer the request as it would, since its versions answer in different ways.
-    fn answers_alone(&self, intent: &Intent, head_headers: &HeaderMap) -> bool;
-
     /// A refusal, in the tracker's own error shape. `decision` names it in the log.
     fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse;
-
-    /// The item that a creation made, from its 2xx answer; without a snapshot where the answer does not carry the
-    /// item's key and it must be observed first.
-    fn created(&self, intent: &Intent, response: &WireResponse) -> Option<(Address, Option<Snapshot>)>;
 
     /// The request that asks who the credential is.
     fn whoami(&self, credential: &Credential) -> WireRequest;
@@ -303,13 +276,13 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn account(&self, response: &WireResponse) -> Whoami;
 
     /// A write that leaves nobody assigned (an operator's release).
-    fn clear_assignees(&self, address: &Address) -> Intent;
+    fn clear_assignees(&self, address: &Address) -> Guarded;
 
     /// A write that adds or removes labels; removals one at a time, by id.
-    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent;
+    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Guarded;
 
     /// The same removal for a tracker that took the first for something else: nothing in it can be another label's name.
-    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Intent>;
+    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Guarded>;
 
     /// Whether a request that passes may change what labels there are, or what they are called.
     fn defines_labels(&self, head: &Head<'_>) -> bool;
@@ -330,32 +303,13 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook;
 
     /// What a form that names several items wants, and who sends it.
-    fn parse_bulk(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkParsed, ParseError>;
+    fn parse_form(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError>;
 
-    /// The change of each item, spelled out from reads of all of them, in their order. `user` is the name of the user
-    /// whom the form gives by number.
-    fn changes(&self, bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Change>;
-
-    /// The form, written anew: only these items are named, and the change is spelled out where the form can say it.
-    fn emit_bulk(&self, bulk: &Bulk, chosen: &[(ResourceKey, Change)], head_headers: &HeaderMap) -> WireRequest;
-
-    /// The success answer where none of the items needed a write; `None` where the form must be sent for its own sake.
-    fn accept_bulk(&self, bulk: &Bulk) -> Option<WireResponse>;
-
-    /// A refusal of a form, for a script or for a person.
-    fn reject_bulk(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse;
-
-    /// Requests that all get a 2xx if the sender is signed in, and a reader of where the form stands.
-    fn prove_reader(&self, bulk: &Bulk) -> Vec<WireRequest>;
+    /// A refusal of a form that was not understood, for a script or for a person.
+    fn reject_form(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse;
 
     /// Where the items of a page are; `None` where it cannot be used.
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>>;
-
-    /// A read of the user with this number.
-    fn find_user(&self, user: u64, credential: &Credential) -> WireRequest;
-
-    /// What that read showed.
-    fn user(&self, user: u64, response: &WireResponse) -> Option<Login>;
 
     /// Asks which version the tracker is of.
     fn ask_version(&self) -> WireRequest;
@@ -390,7 +344,7 @@ pub fn reread_object(body: &[u8], watched: &[&str]) -> Result<String, ParseError
     json::read_object(body, watched).map(|members| json::write_object(&members))
 }
 
-// === impl Address, Scope ===
+// === impl Address, Scope, FormRoute ===
 
 impl Address {
     /// `owner/repo#n`.
@@ -405,91 +359,34 @@ impl Address {
 }
 
 impl Scope {
-    /// The repository.
-    pub fn project(&self) -> Project {
+    /// The same as what a request is about.
+    pub fn subject(&self) -> Subject {
         match self {
-            Self::Item(address) => address.project(),
-            Self::Create(project) => project.clone(),
+            Self::Item(address) => Subject::At(address.clone()),
+            Self::Create(project) => Subject::New(project.clone()),
+        }
+    }
+
+    /// For texts: the item, or the project as a whole.
+    pub fn locator(&self) -> Locator {
+        match self {
+            Self::Item(address) => address.locator(),
+            Self::Create(project) => Locator { project: project.clone(), number: 0 },
         }
     }
 }
 
-// === impl Intent ===
-
-impl Intent {
-    /// Whether the request asks for more than the guarded fields: another title, say.
-    pub fn asks_more(&self) -> bool {
-        self.rest.iter().any(|member| !forgejo::parse::asks_nothing(self.form, member))
-    }
-
-    /// Whether it edits what is not guarded along with the guarded fields: what it repeats of those is then no write.
-    pub fn edits_more(&self) -> bool {
-        self.rest.iter().any(|member| forgejo::parse::edits(self.form, member))
-    }
-
-    /// With this change in the place of its own.
-    #[must_use]
-    pub fn asking_for(self, change: Change) -> Self {
-        Self { change, ..self }
-    }
-
-    /// What kind of item it makes, if it makes one.
-    pub fn kind_made(&self) -> ItemKind {
-        if self.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue }
-    }
-
-    /// The label that a client's removal names in its path, where versions of the tracker may read it in two ways.
-    pub fn label_in_path(&self) -> Option<&LabelRef> {
-        let change = self.change.labels.as_ref().filter(|_| self.form == WriteForm::RemoveLabel)?;
-        change.members().first()
-    }
-
-    /// As it is sent, now that the item was read: so that every version of the tracker takes it for the same labels.
-    #[must_use]
-    pub fn spelled_out(self, seen: &Snapshot, known: &[Label]) -> Self {
-        let labels = || seen.labels.iter().chain(known);
-        let Some(SetChange::Remove(gone)) = self.change.labels.clone() else { return self.with_label_ids(labels()) };
-        // A number in a path is a name first (Forgejo from 13).
-        let taken_for_it = |label: &Label| gone.iter().any(|wanted| wanted.is_shadowed_by(label));
-        match self.form {
-            WriteForm::LeaveOtherLabels => self.leaving_others(seen, &gone),
-            WriteForm::DropLabel if labels().any(taken_for_it) => self.leaving_others(seen, &gone),
-            _ => self,
-        }
-    }
-
-    /// The removal of these labels, as the set of those that stay: a body's numbers are ids everywhere.
-    fn leaving_others(mut self, seen: &Snapshot, gone: &BTreeSet<LabelRef>) -> Self {
-        let stays = |label: &&Label| !gone.iter().any(|gone| gone.names(label.id, &label.name));
-        let rest = seen.labels.iter().filter(stays).map(|label| LabelRef::Id(label.id)).collect();
-        self.change.labels = Some(SetChange::Replace(rest));
-        self.form = WriteForm::ReplaceLabels;
-        self
-    }
-
-    /// With the labels to be there named by id, where all of them are known: a tracker looks names up in its own way, and
-    /// drops those of an organisation (Forgejo 8 and 9); ids and names together it takes in no one way.
-    fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
-        if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
-            let is_named = |label: &Label| refs.contains(&LabelRef::Name(label.name.clone()));
-            let ids: BTreeSet<LabelRef> =
-                known.filter(|label| label.id != 0 && is_named(label)).map(|label| LabelRef::Id(label.id)).collect();
-            if ids.len() >= refs.len() {
-                *refs = ids;
-            }
-        }
-        self
+impl Parsed {
+    /// What is guarded of it, if anything is.
+    fn of(request: Option<impl GuardedRequest>) -> Self {
+        request.map_or(Self::Unguarded, |request| Self::Guarded(Arc::new(request)))
     }
 }
 
-impl fmt::Debug for Intent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Intent")
-            .field("scope", &self.scope)
-            .field("form", &self.form)
-            .field("change", &self.change)
-            .field("rest", &self.rest)
-            .finish()
+impl FormRoute {
+    /// Whether the call is not known: it passes only where it can be no form of a guarded field.
+    pub fn is_unknown(&self) -> bool {
+        self.form.is_unknown()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Creations that a rule may allow only once: what they are about, and how what exists is read.
 
 use super::json::fold_text;
-use super::{Address, Credential, Head, Intent, ParseError, Scope, WireRequest, WireResponse, Write};
+use super::{Address, Credential, Guarded, Head, ParseError, Scope, WireRequest, WireResponse, Write};
 use crate::model::{Existing, Made, Project, What};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,11 +51,11 @@ pub enum Creation {
     },
 }
 
-/// One page of what exists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
-    /// What stands of it.
-    pub standing: Vec<Existing>,
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What could be read of it.
+    pub found: Vec<T>,
     /// How many rows the page had.
     pub rows: usize,
     /// How many there are on all pages, where the tracker says so.
@@ -71,16 +71,10 @@ pub trait CreateOnce {
         head: &Head<'_>,
         body: &[u8],
         closing: &ClosingSyntax,
-    ) -> Result<Intent, ParseError>;
+    ) -> Result<Guarded, ParseError>;
 
     /// What a creation of an item wants, though it may change no guarded field.
-    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError>;
-
-    /// What the intent creates, if a rule can be about that.
-    fn creation(&self, intent: &Intent, closing: &ClosingSyntax) -> Option<Creation>;
-
-    /// The same review, of exactly this commit.
-    fn pinned(&self, intent: &Intent, commit: &str) -> Intent;
+    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Guarded, ParseError>;
 
     /// A read of a repository.
     fn observe_project(&self, project: &Project, credential: &Credential) -> WireRequest;
@@ -111,22 +105,16 @@ pub trait CreateOnce {
     fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest;
 
     /// What that read showed; drafts are among them, dismissed ones are not.
-    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed>;
+    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed<Existing>>;
 
     /// A read of one page of a repository's open pull requests.
     fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
 
     /// What that read showed.
-    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed>;
+    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed<Existing>>;
 
     /// Whether a read of an item shows a pull request: nothing closes one by naming it.
     fn is_pull(&self, response: &WireResponse) -> bool;
-
-    /// What a success answer says was created.
-    fn made(&self, intent: &Intent, response: &WireResponse) -> Option<Made>;
-
-    /// The success answer, with something that exists already.
-    fn first(&self, intent: &Intent, existing: &Existing) -> WireResponse;
 }
 
 // === impl ClosingSyntax, Site ===

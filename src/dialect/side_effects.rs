@@ -4,7 +4,9 @@
 //! goes on as it came: nothing of it is written anew.
 
 use super::forgejo::side_effects::SideForm;
-use super::{Address, BulkRoute, Credential, Head, ParseError, Sender, WireRequest, WireResponse, Write};
+use super::{
+    Address, Credential, FormRoute, Head, Listed, ParseError, Request, Sender, WireRequest, WireResponse, Write,
+};
 use crate::model::{Locator, Project};
 use http::{HeaderMap, StatusCode};
 use std::fmt;
@@ -121,17 +123,6 @@ pub struct PullBranches {
     pub base: String,
 }
 
-/// One page of pull requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListedPulls {
-    /// Those that could be read.
-    pub pulls: Vec<PullBranches>,
-    /// How many rows the page had.
-    pub rows: usize,
-    /// How many there are on all pages, where the tracker says so.
-    pub total: Option<usize>,
-}
-
 /// The part of a dialect that is about side effects.
 pub trait SideEffects {
     /// What the write does beside; none: nothing that anybody guards.
@@ -141,7 +132,7 @@ pub trait SideEffects {
     fn edits_ref(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
 
     /// The new item that a form files, if it files one.
-    fn files_item(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
+    fn files_item(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
 
     /// Whether the answer to such a form says that nothing was filed.
     fn refuses_filing(&self, status: StatusCode, headers: &HeaderMap) -> bool;
@@ -156,7 +147,7 @@ pub trait SideEffects {
     fn branches(&self, project: &Project, response: &WireResponse) -> Option<PullBranches>;
 
     /// What a page of a repository's open pull requests showed.
-    fn listed_branches(&self, project: &Project, response: &WireResponse) -> Option<ListedPulls>;
+    fn listed_branches(&self, project: &Project, response: &WireResponse) -> Option<Listed<PullBranches>>;
 
     /// A read of a label.
     fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> WireRequest;
@@ -168,7 +159,7 @@ pub trait SideEffects {
     fn shown_ref(&self, response: &WireResponse) -> Option<String>;
 }
 
-// === impl SideRoute, SideEffect, LabelEdit ===
+// === impl SideRoute, SideWrite, SideEffect, LabelEdit ===
 
 impl SideRoute {
     /// Whether it only adds a dependency.
@@ -190,6 +181,21 @@ impl SideEffect {
                 Some(item.project())
             }
         }
+    }
+}
+
+impl Request for SideWrite {
+    fn locator(&self) -> Locator {
+        let project = self.effect.project().unwrap_or_else(|| Project::new("-", "-"));
+        Locator { project, number: 0 }
+    }
+
+    fn describe(&self) -> String {
+        self.effect.to_string()
+    }
+
+    fn sender(&self) -> Option<&Sender> {
+        self.sender.as_ref()
     }
 }
 

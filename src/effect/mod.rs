@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod once;
 pub mod room;
 pub mod said;
+pub mod sending;
 pub mod upstream;
 
 pub use audit::{Authority, Decision, Line, Note, Subject};
@@ -25,6 +26,7 @@ pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};
 pub use room::{Reads, Room, SHORT_ANSWER, Share};
 pub use said::Said;
+pub use sending::Sending;
 pub use upstream::{CallError, Carrier, Upstream};
 
 /// A boxed future, as the object-safe ports return it.

@@ -4,11 +4,11 @@
 //! treats them differently: nothing left, the window closed, or nobody knows.
 //! The adapter is in `upstream/http.rs`.
 
-use super::BoxFuture;
+use super::{BoxFuture, Sending};
 use crate::dialect::{WireRequest, WireResponse};
 
 /// The connection that carried a read, so that the send may use the same one.
-pub struct Carrier(pub Box<dyn std::any::Any + Send>);
+pub struct Carrier(pub Box<dyn std::any::Any + Send + Sync>);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,11 +40,12 @@ pub trait Upstream: Send + Sync + 'static {
         self.read(request)
     }
 
-    /// Sends at most once, never retries; uses `on` if that is still open, else a new connection, never an idle
+    /// Sends what `sending` stands for at most once, never retries; uses `on` if that is still open, else a new connection, never an idle
     /// pooled one. `ready` is asked once, when the connection is ready and just before the first byte is handed over;
     /// `false` means `Expired`, and nothing was sent.
     fn send<'a>(
         &'a self,
+        sending: Sending,
         request: WireRequest,
         on: Option<Carrier>,
         ready: &'a (dyn Fn() -> bool + Send + Sync),

@@ -14,10 +14,10 @@ pub(super) use offers::Offers;
 use super::crowd::{Crowded, Place};
 use super::passage::{Passage, Waiter};
 use super::refusal;
-use super::section::Section;
+use super::walk::Walk;
 use super::{About, After, Answered, Ask, Gate, InFlight, Proviso, Reply};
 use crate::admission::{Expectation, StateTag};
-use crate::dialect::{Address, Credential, Filter, Intent, WireResponse};
+use crate::dialect::{Address, Credential, Filter, Guarded, WireResponse};
 use crate::effect::{Decision, IdentifyError};
 use crate::model::{Account, Actor, Boot, Caller, Code, Fence, Instance, ItemRecord, Locator, Login, Rejection, Time};
 use bytes::Bytes;
@@ -282,9 +282,8 @@ impl Errand {
     // === one write ===
 
     /// A guarded write of the caller's own.
-    async fn submit(&self, intent: Intent, expectation: Expectation, proviso: Proviso) -> Going<Reply> {
+    async fn submit(&self, request: Guarded, expectation: Expectation, proviso: Proviso) -> Going<Reply> {
         let ask = Ask {
-            intent,
             credential: self.sender.credential.clone(),
             instance: self.sender.instance.clone(),
             headers: self.sender.headers.clone(),
@@ -295,9 +294,9 @@ impl Errand {
             expectation,
             proviso,
         };
-        let section = Section::new(Arc::clone(&self.gate), ask, Some(Arc::clone(&self.place)));
-        // Only a section whose client has gone answers nothing.
-        self.gate.detach(section, Arc::clone(&self.passage), &self.runtime).await.ok_or(End::Gone)
+        let walk = Walk::new(Arc::clone(&self.gate), request, ask, Some(Arc::clone(&self.place)));
+        // Only a walk whose client has gone answers nothing.
+        self.gate.detach(walk, Arc::clone(&self.passage), &self.runtime).await.ok_or(End::Gone)
     }
 
     /// What the caller is told of an item that somebody holds now.

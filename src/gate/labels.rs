@@ -6,7 +6,7 @@
 use super::Gate;
 use super::refusal;
 use super::restore::address_of;
-use super::section::Stop;
+use super::walk::Stop;
 use crate::dialect::{Address, Credential, LabelOwner, Listing};
 use crate::model::{Code, Label, LabelRef, Locator, Project, Rejection, SetChange, Snapshot};
 use moka::sync::Cache;

@@ -51,11 +51,6 @@ impl Leases {
 // === impl LeaseUse ===
 
 impl LeaseUse {
-    /// Of a write that rests on none.
-    pub(super) fn none() -> Self {
-        Self { leases: Arc::default(), of: Vec::new() }
-    }
-
     /// Whether it rests on none.
     pub(super) fn is_empty(&self) -> bool {
         self.of.is_empty()

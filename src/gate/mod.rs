@@ -1,14 +1,13 @@
 //! The guarded section: one write of one item, from its turn to its answer.
 //!
-//! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that
-//! hangs up after the first durable one changes nothing. `Section::run` is steps 8
-//! to 12 of the walk (manual: walk), in order; `BulkSection::run` is the same walk for a request that names several items at
-//! once. Nothing here knows HTTP or a tracker;
-//! nothing here judges: judging is `admission`'s, and the record is the ledger's.
+//! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that hangs up after the first durable one
+//! changes nothing. `Walk::run` is steps 6 to 12 of the walk (manual: walk), in order, for whatever a request is about:
+//! one item, several, or a new one. Nothing here knows HTTP or a tracker; nothing here judges: judging is `admission`'s,
+//! and the record is the ledger's.
 
 mod authors;
-mod bulk;
 mod claims;
+mod conversation;
 mod creators;
 mod crowd;
 mod health;
@@ -24,9 +23,8 @@ mod refusal;
 mod renewals;
 mod resolve;
 mod restore;
-mod section;
-mod side_effects;
 mod singleton;
+mod walk;
 mod watch;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
@@ -34,32 +32,31 @@ pub use crowd::CrowdLimits;
 pub use health::LeadsHome;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
 pub use proviso::Proviso;
-pub use side_effects::{Filing, Judged, SideAsk};
 pub use singleton::TenureError;
+pub use walk::{Filing, Judged};
 pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
-use crate::dialect::{Bulk, ClosingSyntax, Credential, Dialect, Intent, Scope, WireRequest, WireResponse};
+use crate::dialect::{ClosingSyntax, Credential, Dialect, Guarded, SideWrite, Subject, WireRequest, WireResponse};
 use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Room, Upstream};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
     Rejection, ResourceKey,
 };
 use arc_swap::ArcSwap;
-use bulk::BulkSection;
 use crowd::{Crowd, Crowded, Place};
 use futures_util::FutureExt as _;
 use hearing::Hearing;
 use passage::Passage;
 use reads::Reads;
 use renewals::Renewals;
-use section::Section;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use walk::Walk;
 
 /// What a send's read-back may rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +132,9 @@ pub struct Gate {
     quiet: Notify,
 }
 
-/// A guarded write as the edge hands it over: parsed, its credential and instance found, nothing decided.
+/// What the edge knows of a request beside what it asks for: its credential and instance found, nothing decided.
 pub struct Ask {
-    /// What is asked.
-    pub intent: Intent,
-    /// With which credential.
+    /// With which credential; a form's is that of its session.
     pub credential: Credential,
     /// Which agent behind the account, where it said so.
     pub instance: Option<Instance>,
@@ -156,20 +151,6 @@ pub struct Ask {
     /// What else must hold when it is entered.
     pub proviso: Proviso,
     /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
-    pub body: bytes::Bytes,
-}
-
-/// A form that names several items, as the edge hands it over: parsed, nothing decided.
-pub struct BulkAsk {
-    /// What is asked, and by whom.
-    pub bulk: Bulk,
-    /// The request's headers; the dialect keeps the allow-listed ones.
-    pub headers: http::HeaderMap,
-    /// When its head had been read.
-    pub arrived: Boot,
-    /// For the audit.
-    pub about: About,
-    /// The body as it came, whose memory counts as taken until the write has ended.
     pub body: bytes::Bytes,
 }
 
@@ -264,21 +245,26 @@ impl Gate {
         })
     }
 
-    /// Runs the guarded section in a task of its own on `runtime`, and waits for its reply.
+    /// Runs the walk in a task of its own on `runtime`, and waits for its reply.
     ///
     /// Dropping the returned future is how a client hangs up: before T1 the request is dropped, after it nothing stops.
-    pub async fn submit(self: &Arc<Self>, ask: Ask, runtime: &tokio::runtime::Handle) -> Option<Reply> {
-        let creates = matches!(ask.intent.scope, Scope::Create(_));
-        let place = match self.place(&ask.credential, ask.instance.as_ref()) {
+    pub async fn submit(
+        self: &Arc<Self>,
+        request: Guarded,
+        ask: Ask,
+        runtime: &tokio::runtime::Handle,
+    ) -> Option<Reply> {
+        let creates = matches!(request.subject(), Subject::New(_));
+        let place = match self.place_of(&request, &ask.credential, ask.instance.as_ref()) {
             Ok(place) => place,
             Err(crowded) => {
-                let reply = Section::new(Arc::clone(self), ask, None).crowded_out(&crowded);
+                let reply = Walk::new(Arc::clone(self), request, ask, None).crowded_out(&crowded);
                 self.recorded().await;
                 return Some(reply);
             }
         };
-        let section = Section::new(Arc::clone(self), ask, Some(Arc::clone(&place)));
-        let reply = self.detach(section, Passage::new(), runtime).await;
+        let walk = Walk::new(Arc::clone(self), request, ask, Some(Arc::clone(&place)));
+        let reply = self.detach(walk, Passage::new(), runtime).await;
         place.leave();
         // A creation is no attempt of an item's: its line is written like that of a refusal.
         if reply.as_ref().is_some_and(|reply| creates || reply.may_be_unwritten()) {
@@ -287,23 +273,32 @@ impl Gate {
         reply
     }
 
-    /// The same for a request that names several items.
-    pub async fn submit_bulk(self: &Arc<Self>, ask: BulkAsk, runtime: &tokio::runtime::Handle) -> Option<Reply> {
-        let place = match self.place_of_form(&ask.bulk) {
-            Ok(place) => place,
-            Err(crowded) => {
-                let reply = BulkSection::new(Arc::clone(self), ask, None).crowded_out(&crowded);
-                self.recorded().await;
-                return Some(reply);
+    /// Judges a request that changes what it does not name.
+    pub async fn judge_side_effect(
+        self: &Arc<Self>,
+        write: SideWrite,
+        ask: Ask,
+        runtime: &tokio::runtime::Handle,
+    ) -> Judged {
+        // Of one without a credential the tracker refuses it, too.
+        let named = (!ask.credential.is_anonymous()).then(|| self.place(&ask.credential, ask.instance.as_ref()));
+        let place = named.transpose();
+        let judged = match place {
+            Err(crowded) => Judged::Refused(Walk::new(Arc::clone(self), write, ask, None).crowded_out(&crowded)),
+            Ok(place) => {
+                let walk = Walk::new(Arc::clone(self), write, ask, place.clone());
+                let after = runtime.clone();
+                let judged = self.whole(async move { walk.judge(&after).await }, runtime).await;
+                if let Some(place) = place {
+                    place.leave();
+                }
+                judged
             }
         };
-        let section = BulkSection::new(Arc::clone(self), ask, Some(Arc::clone(&place)));
-        let reply = self.detach(section, Passage::new(), runtime).await;
-        place.leave();
-        if reply.as_ref().is_some_and(Reply::may_be_unwritten) {
+        if matches!(judged, Judged::Refused(_)) {
             self.recorded().await;
         }
-        reply
+        judged
     }
 
     /// Waits until what was recorded without waiting is on disk, so that nobody is told a decision that a crash takes out
@@ -317,7 +312,7 @@ impl Gate {
 
     async fn detach(
         self: &Arc<Self>,
-        section: impl Guarded,
+        walk: Walk,
         passage: Arc<Passage>,
         runtime: &tokio::runtime::Handle,
     ) -> Option<Reply> {
@@ -325,7 +320,7 @@ impl Gate {
         let guard = InFlight::enter(Arc::clone(self));
         runtime.spawn(async move {
             let _guard = guard;
-            detached(section, &passage, reply).await;
+            detached(walk, &passage, reply).await;
         });
         answer.await.ok()
     }
@@ -482,50 +477,22 @@ fn count_modes(metrics: &Metrics, rules: &Rules) {
     metrics.set_modes(rules.modes().into_iter().map(|(rule, _, mode)| (rule, mode == Mode::Enforce)));
 }
 
-/// What is run detached.
-trait Guarded: Send + Sync + 'static {
-    /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
-    fn run(&self, passage: &Passage) -> impl Future<Output = Option<Reply>> + Send;
-    /// It panicked: an attempt that may have been sent is in doubt, not forgotten.
-    fn panicked(&self) -> impl Future<Output = Reply> + Send;
-}
-
-/// The section, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
-async fn guarded(section: &impl Guarded, passage: &Passage) -> Option<Reply> {
-    if let Ok(done) = AssertUnwindSafe(section.run(passage)).catch_unwind().await {
+/// The walk, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
+async fn guarded(walk: &Walk, passage: &Passage) -> Option<Reply> {
+    if let Ok(done) = AssertUnwindSafe(walk.run(passage)).catch_unwind().await {
         return done;
     }
     tracing::error!("guarded section panicked");
-    Some(section.panicked().await)
+    Some(walk.panicked().await)
 }
 
-/// The section, dropped where its client goes before anything is durable.
-async fn detached(section: impl Guarded, passage: &Passage, mut reply: oneshot::Sender<Reply>) {
+/// The walk, dropped where its client goes before anything is durable.
+async fn detached(walk: Walk, passage: &Passage, mut reply: oneshot::Sender<Reply>) {
     // On the heap: the walk is long, and would be moved from one place to the next.
-    let done = passage.unless_gone(Box::pin(guarded(&section, passage)), reply.closed()).await;
+    let done = passage.unless_gone(Box::pin(guarded(&walk, passage)), reply.closed()).await;
     if let Some(done) = done.flatten() {
         // The client may have gone: what it would have been told is in the ledger.
         drop(reply.send(done));
-    }
-}
-
-impl Guarded for Section {
-    async fn run(&self, passage: &Passage) -> Option<Reply> {
-        Self::run(self, passage).await
-    }
-
-    async fn panicked(&self) -> Reply {
-        Self::panicked(self).await
-    }
-}
-
-impl Guarded for BulkSection {
-    async fn run(&self, passage: &Passage) -> Option<Reply> {
-        Self::run(self, passage).await
-    }
-
-    async fn panicked(&self) -> Reply {
-        Self::panicked(self).await
     }
 }
 

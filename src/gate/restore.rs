@@ -4,11 +4,11 @@
 //! name of whoever comes next.
 
 use super::passage::Passage;
-use super::section::Section;
+use super::walk::Walk;
 use super::watch::Remains;
 use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply, guarded};
 use crate::admission::{Expectation, Stated};
-use crate::dialect::{Address, Credential, Intent, ReadOutcome};
+use crate::dialect::{Address, Credential, Guarded};
 use crate::model::{Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
@@ -145,14 +145,8 @@ impl Gate {
     }
 
     async fn look_up(&self, address: &Address, credential: &Credential) -> Result<Snapshot, String> {
-        let request = self.ports.dialect.observe(address, credential);
-        let (response, _) = self.ports.upstream.read_back(request).await.map_err(|error| error.to_string())?;
-        match self.ports.dialect.read(address, &response) {
-            ReadOutcome::Item(seen) => Ok(seen),
-            ReadOutcome::Denied => Err(format!("the tracker answered {}", response.status)),
-            ReadOutcome::Moved(_) => Err("the item has moved".to_owned()),
-            ReadOutcome::Unreadable(why) => Err(why),
-        }
+        let read = self.read_item(address, credential, "look_up", true).await.map_err(|unread| unread.to_string())?;
+        if read.address == *address { Ok(read.seen) } else { Err("the item has moved".to_owned()) }
     }
 
     /// A tracker that took a removal for another label's is told once more, in a way that it cannot.
@@ -171,19 +165,18 @@ impl Gate {
         }
     }
 
-    async fn write(self: &Arc<Self>, intent: Intent, expectation: Expectation, by: &Writer) -> Result<Reply, String> {
-        carried_out(self.submit_own(intent, expectation, by).await)
+    async fn write(self: &Arc<Self>, request: Guarded, expectation: Expectation, by: &Writer) -> Result<Reply, String> {
+        carried_out(self.submit_own(request, expectation, by).await)
     }
 
-    /// Boxed: a section may end in such a write, which is a section itself.
+    /// Boxed: a walk may end in such a write, which is a walk itself.
     fn submit_own<'a>(
         self: &Arc<Self>,
-        intent: Intent,
+        request: Guarded,
         expectation: Expectation,
         by: &'a Writer,
     ) -> BoxFuture<'a, Option<Reply>> {
         let ask = Ask {
-            intent,
             credential: by.credential.clone(),
             instance: by.instance.clone(),
             headers: http::HeaderMap::new(),
@@ -194,8 +187,8 @@ impl Gate {
             proviso: Proviso::Always,
             body: bytes::Bytes::new(),
         };
-        let section = Section::new(Arc::clone(self), ask, None);
-        Box::pin(async move { guarded(&section, &Passage::default()).await })
+        let walk = Walk::new(Arc::clone(self), request, ask, None);
+        Box::pin(async move { guarded(&walk, &Passage::default()).await })
     }
 }
 

@@ -7,6 +7,8 @@
 
 #[doc = include_str!("answers.md")]
 pub mod answers {}
+#[doc = include_str!("doors.md")]
+pub mod doors {}
 #[doc = include_str!("flows.md")]
 pub mod flows {}
 #[doc = include_str!("forgejo.md")]

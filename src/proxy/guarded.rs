@@ -10,13 +10,13 @@ use super::front::has_one_meaning;
 use super::headers::host_of;
 use super::{Body, Came, CollectError, Guard, Passed, Peer, Route, collect_within, pass_on};
 use super::{claims, own, reply, singletons, stated};
-use crate::admission::{By, StateTag, Unnamed};
+use crate::admission::{By, Expectation, StateTag, Unnamed};
 use crate::dialect::{
-    self, Address, Bulk, BulkParsed, BulkRoute, Creation, Credential, Dialect, Head, Intent, ParseError, Parsed,
-    ReadOutcome, Shows, SideRoute, SideWrite, Target, WireResponse, Write,
+    self, Address, Creation, Credential, Dialect, FormRoute, Guarded, Head, ParseError, Parsed, ReadOutcome, Shows,
+    SideRoute, SideWrite, Target, WireResponse, Write,
 };
 use crate::effect::Health;
-use crate::gate::{About, Answered, Ask, BulkAsk, Filing, Gate, Judged, Proviso, Sender, SideAsk};
+use crate::gate::{About, Answered, Ask, Filing, Gate, Judged, Proviso, Sender};
 use crate::model::{Boot, Code, Instance, Rejection, What};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -105,7 +105,7 @@ impl GateGuard {
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
-            dialect::Route::Bulk(route) => self.form(request, &route, body).await,
+            dialect::Route::Form(route) => self.form(request, &route, body).await,
             dialect::Route::SideEffect(route) => self.side_effect(request, &route, body).await,
             dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
                 self.refuse(&request, &error.rejection()).await
@@ -136,20 +136,20 @@ impl GateGuard {
         match parsed {
             Err(error) => self.refuse(&request, &error.rejection()).await,
             Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(intent)) => match self.ask(&request, intent, body) {
+            Ok(Parsed::Guarded(write)) => match self.ask(&request, body) {
                 Err(rejection) => self.refuse(&request, &rejection).await,
-                Ok(ask) => self.submit(ask, request.head).await,
+                Ok(ask) => self.submit(write, ask, request.head).await,
             },
         }
     }
 
     /// A form of the web interface, which may name several items.
-    async fn form(&self, request: Candidate, route: &BulkRoute, body: Incoming) -> Response<Body> {
+    async fn form(&self, request: Candidate, route: &FormRoute, body: Incoming) -> Response<Body> {
         let body = match self.collect(body).await {
             Ok(body) => body,
             Err(rejection) => return self.refuse_form(&request, &rejection).await,
         };
-        let parsed = self.dialect().parse_bulk(route, &request.head(), &body);
+        let parsed = self.dialect().parse_form(route, &request.head(), &body);
         let mut filing = None;
         // Filed by a form, an item is a creation all the same.
         if parsed.is_ok()
@@ -164,7 +164,7 @@ impl GateGuard {
         }
         match parsed {
             Err(error) => self.refuse_form(&request, &error.rejection()).await,
-            Ok(BulkParsed::Unguarded) => {
+            Ok(Parsed::Unguarded) => {
                 if route.is_unknown() {
                     self.gate.ports().metrics.unknown_web_calls.inc();
                 }
@@ -172,20 +172,24 @@ impl GateGuard {
                 answer.extensions_mut().extend(filing.map(|filing| self.once_answered(filing)).unwrap_or_default());
                 answer
             }
-            Ok(BulkParsed::Guarded(bulk)) => self.submit_form(request, *bulk, body, filing).await,
+            Ok(Parsed::Guarded(form)) => self.submit_form(form, request, body, filing).await,
         }
     }
 
-    async fn submit_form(&self, request: Candidate, bulk: Bulk, body: Bytes, filing: Option<Filing>) -> Response<Body> {
-        let about = request.about();
-        let Candidate { mut head, arrived, .. } = request;
+    async fn submit_form(
+        &self,
+        form: Guarded,
+        mut request: Candidate,
+        body: Bytes,
+        filing: Option<Filing>,
+    ) -> Response<Body> {
         // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
-        if let Some(Ok(host)) = host_of(&head.uri, &head.headers).map(HeaderValue::from_str) {
-            head.headers.insert(header::HOST, host);
+        if let Some(Ok(host)) = host_of(&request.head.uri, &request.head.headers).map(HeaderValue::from_str) {
+            request.head.headers.insert(header::HOST, host);
         }
-        let headers = head.headers.clone();
-        let ask = BulkAsk { bulk, headers: head.headers, arrived, about, body };
-        let reply = self.gate.submit_bulk(ask, &self.runtime).await;
+        let sender = form.sender().map(|sender| sender.credential.clone());
+        let ask = request.asked(sender.unwrap_or_default(), None, body);
+        let reply = self.gate.submit(form, Ask { proviso: Proviso::Always, ..ask }, &self.runtime).await;
         let files_nothing = reply.as_ref().is_none_or(|reply| match &reply.answer {
             Answered::Tracker(response) => self.dialect().refuses_filing(response.status, &response.headers),
             Answered::Refused(rejection) => rejection.code != Code::OutcomeUnknown,
@@ -193,10 +197,11 @@ impl GateGuard {
         if let Some(filing) = filing.filter(|_| files_nothing) {
             filing.give_back(&self.runtime).await;
         }
-        match reply {
-            Some(reply) => reply::form_decided(self.dialect(), reply, &headers),
-            None => reply::form_refused(self.dialect(), &unread("the request was abandoned"), "", &headers),
-        }
+        let (dialect, headers) = (self.dialect(), &request.head.headers);
+        reply.map_or_else(
+            || reply::form_refused(dialect, &unread("the request was abandoned"), "", headers),
+            |reply| reply::form_decided(dialect, reply, headers),
+        )
     }
 
     /// A form that files an item and goes on as it came: what began with it ends where the tracker files nothing.
@@ -243,8 +248,8 @@ impl GateGuard {
             Some(sender) => (sender.credential.clone(), None),
             None => self.whose(request, body)?,
         };
-        let ask = SideAsk { write, credential, instance, arrived: request.arrived, about: request.about() };
-        Ok(self.gate.judge_side_effect(ask, &self.runtime).await)
+        let ask = request.asked(credential, instance, Bytes::new());
+        Ok(self.gate.judge_side_effect(write, ask, &self.runtime).await)
     }
 
     fn pass_beside(&self, request: Candidate, body: Bytes) -> Response<Body> {
@@ -268,14 +273,14 @@ impl GateGuard {
         let (dialect, rules) = (self.dialect(), self.gate.rules());
         if write.creates().is_some_and(|what| rules.is_ruled(what)) {
             let closing = &self.gate.settings().closing;
-            let intent = dialect.parse_creation(write, head, body, closing)?;
-            let is_ruled = match dialect.creation(&intent, closing) {
+            let request = dialect.parse_creation(write, head, body, closing)?;
+            let is_ruled = match request.creation(closing) {
                 Some(Creation::Review { event, .. }) => rules.counts(&event),
                 Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
                 None => false,
             };
             if is_ruled {
-                return Ok(Parsed::Guarded(intent));
+                return Ok(Parsed::Guarded(request));
             }
         }
         if write.is_new_item() && rules.judges_creations() {
@@ -285,14 +290,11 @@ impl GateGuard {
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
-    fn ask(&self, request: &Candidate, intent: Intent, body: Bytes) -> Result<Ask, Box<Rejection>> {
+    fn ask(&self, request: &Candidate, body: Bytes) -> Result<Ask, Box<Rejection>> {
         let (credential, instance) = self.whose(request, &body)?;
         let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
-        let headers = request.head.headers.clone();
-        let (about, arrived) = (request.about(), request.arrived);
-        let proviso = Proviso::Awaited;
-        Ok(Ask { intent, credential, instance, headers, arrived, about, operator: false, expectation, proviso, body })
+        Ok(Ask { expectation, ..request.asked(credential, instance, body) })
     }
 
     fn whose(&self, request: &Candidate, body: &[u8]) -> Result<(Credential, Option<Instance>), Box<Rejection>> {
@@ -344,8 +346,8 @@ impl GateGuard {
         }
     }
 
-    async fn submit(&self, ask: Ask, head: Parts) -> Response<Body> {
-        match self.gate.submit(ask, &self.runtime).await {
+    async fn submit(&self, write: Guarded, ask: Ask, head: Parts) -> Response<Body> {
+        match self.gate.submit(write, ask, &self.runtime).await {
             Some(mut reply) => match reply.after.rest.take() {
                 Some(rest) => reply::passed_on(head, *rest, &reply),
                 None => reply::decided(self.dialect(), reply),
@@ -433,7 +435,7 @@ impl Guard for GateGuard {
             // Where no rule is about them, reviews stream as they come.
             dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
             dialect::Route::Write(_)
-            | dialect::Route::Bulk(_)
+            | dialect::Route::Form(_)
             | dialect::Route::Once(_)
             | dialect::Route::SideEffect(_)
             | dialect::Route::Refuse(_) => {
@@ -499,6 +501,21 @@ impl Guard for GateGuard {
 impl Candidate {
     fn head(&self) -> Head<'_> {
         Head { method: &self.head.method, target: &self.target, headers: &self.head.headers }
+    }
+
+    /// The request as the gate takes it, of this sender.
+    fn asked(&self, credential: Credential, instance: Option<Instance>, body: Bytes) -> Ask {
+        Ask {
+            credential,
+            instance,
+            headers: self.head.headers.clone(),
+            arrived: self.arrived,
+            about: self.about(),
+            operator: false,
+            expectation: Expectation::Implied,
+            proviso: Proviso::Awaited,
+            body,
+        }
     }
 
     fn about(&self) -> About {

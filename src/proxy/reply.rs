@@ -67,12 +67,12 @@ pub(super) fn refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str) ->
 
 /// The reply to a form of the web interface.
 pub(super) fn form_decided(dialect: &dyn Dialect, reply: Reply, head: &HeaderMap) -> Response<Body> {
-    told(reply, |rejection, id| dialect.reject_bulk(rejection, id, head))
+    told(reply, |rejection, id| dialect.reject_form(rejection, id, head))
 }
 
 /// A refusal of such a form that no section made.
 pub(super) fn form_refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str, head: &HeaderMap) -> Response<Body> {
-    marked(dialect.reject_bulk(rejection, id, head), decision(Decision::Reject, Some(rejection.code), id))
+    marked(dialect.reject_form(rejection, id, head), decision(Decision::Reject, Some(rejection.code), id))
 }
 
 fn told(reply: Reply, reject: impl FnOnce(&Rejection, &str) -> WireResponse) -> Response<Body> {

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use super::origin::path_within;
 use super::{DialError, Dialer, Gathered, Lease, Origin, Pool, SendError, UpstreamConfig};
 use crate::dialect::{WireRequest, WireResponse};
-use crate::effect::{CallError, Carrier, Reads, Room, Upstream};
+use crate::effect::{CallError, Carrier, Reads, Room, Sending, Upstream};
 
 type Out = Full<Bytes>;
 
@@ -214,6 +214,7 @@ impl Upstream for HttpUpstream {
 
     fn send<'a>(
         &'a self,
+        _sending: Sending,
         request: WireRequest,
         on: Option<Carrier>,
         ready: &'a (dyn Fn() -> bool + Send + Sync),

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::HttpUpstream;
 use crate::dialect::{WireRequest, WireResponse};
-use crate::effect::{CallError, Carrier, Health, Upstream};
+use crate::effect::{CallError, Carrier, Health, Sending, Upstream};
 
 /// Reports what each call came to.
 pub struct WatchedUpstream {
@@ -38,11 +38,12 @@ impl Upstream for WatchedUpstream {
 
     fn send<'a>(
         &'a self,
+        sending: Sending,
         request: WireRequest,
         on: Option<Carrier>,
         ready: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> BoxFuture<'a, Result<WireResponse, CallError>> {
-        self.inner.send(request, on, ready).map(|outcome| self.note(outcome)).boxed()
+        self.inner.send(sending, request, on, ready).map(|outcome| self.note(outcome)).boxed()
     }
 
     fn reach(&self) -> BoxFuture<'_, Result<(), CallError>> {

@@ -27,7 +27,7 @@ fn class(method: &Method, path: &str) -> &'static str {
         Route::Read { .. } => "read",
         Route::Write(write) if matches!(write.scope, Scope::Create(_)) => "create",
         Route::Write(_) => "write",
-        Route::Bulk(_) => "form",
+        Route::Form(_) => "form",
         Route::Once(_) => "once",
         Route::SideEffect(_) => "beside",
         Route::Refuse(_) => "refuse",

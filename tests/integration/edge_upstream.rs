@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claimgate::dialect::{WireRequest, WireResponse};
-use claimgate::effect::{CallError, Upstream};
+use claimgate::effect::{CallError, Sending, Upstream};
 use claimgate::upstream::{CUT, HttpUpstream, UpstreamConfig};
 use http::{HeaderMap, Method};
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ fn request(method: Method, body: &'static str) -> WireRequest {
 }
 
 async fn send(tracker: &HttpUpstream) -> Result<WireResponse, CallError> {
-    soon(tracker.send(request(Method::PATCH, "{}"), None, &|| true)).await
+    soon(tracker.send(Sending::creation(), request(Method::PATCH, "{}"), None, &|| true)).await
 }
 
 #[tokio::test]
@@ -68,10 +68,10 @@ async fn a_send_takes_the_reads_connection_or_a_new_one_but_no_idle_one() {
     let tracker = tracker(at);
     let empty = || request(Method::POST, "");
     let (_, carrier) = tracker.read(request(Method::GET, "")).await.unwrap();
-    tracker.send(empty(), carrier, &|| true).await.unwrap();
+    tracker.send(Sending::creation(), empty(), carrier, &|| true).await.unwrap();
     assert_eq!(connections.load(Ordering::SeqCst), 1);
     // An idle one is there, and a send does not take it.
-    tracker.send(empty(), None, &|| true).await.unwrap();
+    tracker.send(Sending::creation(), empty(), None, &|| true).await.unwrap();
     assert_eq!(connections.load(Ordering::SeqCst), 2);
     // A carrier that no send used goes back, and the next read takes it.
     drop(tracker.read(request(Method::GET, "")).await.unwrap());
@@ -89,7 +89,10 @@ async fn nothing_leaves_when_the_window_has_closed() {
         asked.fetch_add(1, Ordering::SeqCst);
         false
     };
-    assert_eq!(tracker.send(request(Method::POST, ""), None, &ready).await.err(), Some(CallError::Expired));
+    assert_eq!(
+        tracker.send(Sending::creation(), request(Method::POST, ""), None, &ready).await.err(),
+        Some(CallError::Expired)
+    );
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(connections.load(Ordering::SeqCst), 1, "the connection was ready before the question");
@@ -104,7 +107,7 @@ async fn a_refused_connection_is_not_sent() {
         asked.fetch_add(1, Ordering::SeqCst);
         true
     };
-    let outcome = tracker(closed).send(request(Method::POST, ""), None, &ready).await;
+    let outcome = tracker(closed).send(Sending::creation(), request(Method::POST, ""), None, &ready).await;
     assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
     assert!(matches!(tracker(closed).read(request(Method::GET, "")).await, Err(CallError::NotSent(_))));
@@ -166,7 +169,7 @@ async fn long_texts_are_cut_and_all_else_is_there() {
         .await;
         let tracker = tracker(at);
         let read = soon(tracker.read(request(Method::GET, ""))).await.map(|(answer, _)| answer);
-        let sent = soon(tracker.send(request(Method::POST, ""), None, &|| true)).await;
+        let sent = soon(tracker.send(Sending::creation(), request(Method::POST, ""), None, &|| true)).await;
         for answer in [read, sent] {
             assert_eq!(answer.is_ok(), is_read, "{kind}: {answer:?}");
             let Ok(answer) = answer else { continue };
@@ -210,6 +213,6 @@ async fn a_carrier_that_closed_is_replaced_before_anything_leaves() {
     let tracker = tracker(at);
     let (_, carrier) = tracker.read(request(Method::GET, "")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let answer = tracker.send(request(Method::POST, ""), carrier, &|| true).await.unwrap();
+    let answer = tracker.send(Sending::creation(), request(Method::POST, ""), carrier, &|| true).await.unwrap();
     assert_eq!(&answer.body[..], b"ok");
 }

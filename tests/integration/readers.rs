@@ -151,13 +151,14 @@ fn gate(body: &[u8]) -> Option<(Vec<u8>, Value)> {
     let Route::Write(write) = dialect.classify(&head) else { panic!("an edit is guarded") };
     match dialect.parse(&write, &head, body).ok()? {
         Parsed::Unguarded => Some((body.to_vec(), json!({ "assignee": null, "assignees": null, "state": null }))),
-        Parsed::Guarded(intent) => {
-            let sent = dialect.emit(&intent, &headers, &dialect.credential(&head, body).expect("one"));
-            let assignees = intent.change.assignees.as_ref().map(|change| match change {
+        Parsed::Guarded(request) => {
+            let sent = request.emit(&[], &headers, &dialect.credential(&head, body).expect("one"));
+            let change = request.change().expect("an edit is no toggle");
+            let assignees = change.assignees.as_ref().map(|change| match change {
                 SetChange::Replace(logins) => logins.iter().map(|login| login.as_str().to_owned()).collect::<Vec<_>>(),
                 other => panic!("an edit replaces: {other:?}"),
             });
-            let state = intent.change.state.map(claimgate::model::OpenState::as_str);
+            let state = change.state.map(claimgate::model::OpenState::as_str);
             Some((sent.body.to_vec(), json!({ "assignee": null, "assignees": assignees, "state": state })))
         }
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use claimgate::admission::{
-    Assignment, By, Limits, Mode, MoveRule, Outside, Question, Rules, Verdict, Web, Workflow, decide,
+    Assignment, By, DecisionInput, Limits, Mode, MoveRule, Outside, Rules, Verdict, Web, Workflow, decide,
 };
 use claimgate::model::{
     Account, Actor, AttemptId, Caller, Change, Fence, Fingerprint, Holding, Instance, ItemKind, ItemRecord, Kind,
@@ -90,7 +90,7 @@ fn told(situation: &str, asked: &str, actor: &str) -> String {
         _ => change,
     };
     let labels = labels();
-    let question = Question {
+    let question = DecisionInput {
         rules: &rules,
         caller: &caller,
         change: &change,

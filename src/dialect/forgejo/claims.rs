@@ -5,14 +5,16 @@
 //! for: so labels are compared again by the gate, the order is looked at, and the total says when the list ends.
 
 use super::super::{
-    Address, Credential, Filter, FindWork, Head, Intent, ListOutcome, OpenItems, Order, Page, ParseError, Route, Scope,
+    Address, Credential, Filter, FindWork, Guarded, Head, ListOutcome, OpenItems, Order, Page, ParseError, Route,
     WireRequest, WireResponse,
 };
+use super::api_write::ApiWrite;
 use super::routes::{self, WriteForm, plain_number};
 use super::{Forgejo, credential, emit, list, read};
 use crate::model::{Change, ItemKind, Login, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 // === impl FindWork ===
 
@@ -39,9 +41,9 @@ impl FindWork for Forgejo {
     }
 
     /// By the issue call, whatever the item is: the pull call of Gitea 1.15 only adds.
-    fn assign(&self, address: &Address, login: &Login) -> Intent {
+    fn assign(&self, address: &Address, login: &Login) -> Guarded {
         let change = Change { assignees: Some(SetChange::Replace([login.clone()].into())), ..Change::default() };
-        Intent { scope: Scope::Item(address.clone()), change, form: WriteForm::EditIssue, rest: Vec::new() }
+        Arc::new(ApiWrite::of(address, WriteForm::EditIssue, change))
     }
 
     fn show_kind(&self, project: &Project, kind: ItemKind, credential: &Credential) -> WireRequest {

@@ -3,7 +3,8 @@
 
 use super::super::json::{Member, write_object};
 use super::super::target::join;
-use super::super::{Address, Credential, Intent, Scope, WireRequest};
+use super::super::{Address, Credential, Scope, WireRequest};
+use super::api_write::ApiWrite;
 use super::routes::WriteForm;
 use crate::model::{Change, LabelRef, Login, SetChange};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ pub fn observe(address: &Address, credential: &Credential) -> WireRequest {
 }
 
 /// A pull request as its own call shows it: under another `id`, with head and base.
-pub fn represent(intent: &Intent, credential: &Credential) -> Option<WireRequest> {
+pub fn represent(intent: &ApiWrite, credential: &Credential) -> Option<WireRequest> {
     match (&intent.scope, intent.form) {
         (Scope::Item(address), WriteForm::EditPull) => Some(get(item_path("pulls", address, &[]), credential)),
         _ => None,
@@ -31,7 +32,7 @@ pub fn whoami(credential: &Credential) -> WireRequest {
 }
 
 /// The guarded write.
-pub fn emit(intent: &Intent, head_headers: &HeaderMap, credential: &Credential) -> WireRequest {
+pub fn emit(intent: &ApiWrite, head_headers: &HeaderMap, credential: &Credential) -> WireRequest {
     let mut headers = base_headers(credential);
     for name in &KEPT {
         for value in head_headers.get_all(name) {
@@ -45,38 +46,28 @@ pub fn emit(intent: &Intent, head_headers: &HeaderMap, credential: &Credential) 
     WireRequest { method: method(intent.form), target: path(intent), headers, body: body.unwrap_or_default() }
 }
 
-/// The same intent elsewhere.
-pub fn relocate(intent: &Intent, address: &Address) -> Intent {
-    let scope = match &intent.scope {
-        Scope::Item(old) => Scope::Item(Address { pull: old.pull, ..address.clone() }),
-        Scope::Create(_) => Scope::Create(address.project()),
-    };
-    Intent { scope, ..intent.clone() }
-}
-
 /// Nobody assigned. By the issue call: the pull call of Gitea 1.15 never removes.
-pub fn clear_assignees(address: &Address) -> Intent {
+pub fn clear_assignees(address: &Address) -> ApiWrite {
     let change = Change { assignees: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() };
-    Intent { scope: Scope::Item(address.clone()), change, form: WriteForm::EditIssue, rest: Vec::new() }
+    ApiWrite::of(address, WriteForm::EditIssue, change)
 }
 
 /// Labels added, or one removed.
-pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> Intent {
+pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> ApiWrite {
     let form = match &change {
         SetChange::Add(_) => WriteForm::AddLabels,
         SetChange::Remove(_) => WriteForm::DropLabel,
         SetChange::Replace(_) => WriteForm::ReplaceLabels,
     };
     let change = Change { labels: Some(change), ..Change::default() };
-    Intent { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() }
+    ApiWrite::of(address, form, change)
 }
 
 /// A removal written as the labels that stay.
-pub fn relabel_otherwise(address: &Address, change: &SetChange<LabelRef>) -> Option<Intent> {
+pub fn relabel_otherwise(address: &Address, change: &SetChange<LabelRef>) -> Option<ApiWrite> {
     let SetChange::Remove(_) = change else { return None };
     let change = Change { labels: Some(change.clone()), ..Change::default() };
-    let form = WriteForm::LeaveOtherLabels;
-    Some(Intent { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() })
+    Some(ApiWrite::of(address, WriteForm::LeaveOtherLabels, change))
 }
 
 /// The user with this number.
@@ -85,7 +76,7 @@ pub fn find_user(user: u64, credential: &Credential) -> WireRequest {
 }
 
 /// The body of a write; `None` where the call has none.
-pub fn body(intent: &Intent) -> Option<String> {
+pub fn body(intent: &ApiWrite) -> Option<String> {
     if matches!(intent.form, WriteForm::ClearLabels | WriteForm::RemoveLabel | WriteForm::DropLabel) {
         return None;
     }
@@ -137,7 +128,7 @@ pub fn method(form: WriteForm) -> Method {
 }
 
 /// The canonical path of a write.
-pub fn path(intent: &Intent) -> String {
+pub fn path(intent: &ApiWrite) -> String {
     match (&intent.scope, intent.form) {
         (Scope::Create(project), WriteForm::CreatePull) => format!("/api/v1/repos/{}/pulls", project.as_str()),
         (Scope::Create(project), _) => format!("/api/v1/repos/{}/issues", project.as_str()),
@@ -205,16 +196,16 @@ const KEPT: [HeaderName; 7] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Dialect, Head, Parsed, Route, Target};
-    use super::super::Forgejo;
+    use super::super::super::{Dialect, Head, Route, Target};
+    use super::super::{Forgejo, parse};
     use super::*;
 
-    fn intent(method: &Method, target: &str, body: &str) -> Intent {
+    fn intent(method: &Method, target: &str, body: &str) -> ApiWrite {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let head = Head { method, target: &Target::parse(target), headers: &headers };
         let Route::Write(write) = Forgejo.classify(&head) else { panic!("{target} is not a write") };
-        let Ok(Parsed::Guarded(intent)) = Forgejo.parse(&write, &head, body.as_bytes()) else { panic!("{body}") };
+        let Ok(Some(intent)) = parse::parse(&write, &head, body.as_bytes()) else { panic!("{body}") };
         intent
     }
 
@@ -287,7 +278,7 @@ mod tests {
     fn follows_an_item_to_its_new_place() {
         let new = Address { owner: "n".into(), repo: "m".into(), number: 7, pull: false };
         let pull = intent(&Method::PATCH, "/api/v1/repos/o/r/pulls/7", r#"{"x":1,"state":"closed"}"#);
-        let moved = relocate(&pull, &new);
+        let moved = pull.at(&new);
         assert_eq!((path(&moved).as_str(), body(&moved)), ("/api/v1/repos/n/m/pulls/7", body(&pull)));
         assert_eq!(moved.change, pull.change);
     }

@@ -1,7 +1,8 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
-use super::super::{BulkParsed, BulkRoute, Dialect, Head, Intent, Items, Parsed, Route, Scope, SideRoute};
-use super::emit;
+use super::super::{Dialect, FormRoute, Head, Request as _, Route, SideRoute, Subject};
+use super::api_write::ApiWrite;
+use super::{emit, parse, web};
 use crate::model::{Change, LabelRef, Login, SetChange};
 use std::fmt::{Display, Write as _};
 
@@ -21,9 +22,9 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
             line(&mut text, "reason", error);
             return text;
         }
-        Route::Bulk(route) => return text + &form(dialect, &route, head, body),
+        Route::Form(route) => return text + &form(&route, head, body),
         Route::Once(Ok(write)) => {
-            let (form, project) = (write.form, write.scope.project());
+            let (form, project) = (write.form, write.scope.locator().project);
             let what =
                 format_args!("once ({form:?}) in {project}: judged where a [[once]] rule is about it, else untouched");
             line(&mut text, "route", what);
@@ -36,18 +37,18 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
         Route::SideEffect(route) => return text + &side_effect(dialect, &route, head, body),
         Route::Write(write) => write,
     };
-    let subject = match &write.scope {
-        Scope::Item(address) => address.locator().to_string(),
-        Scope::Create(project) => format!("a new item in {project}"),
+    let subject = match write.scope.subject() {
+        Subject::New(project) => format!("a new item in {project}"),
+        Subject::At(_) | Subject::Keys(_) => write.scope.locator().to_string(),
     };
     line(&mut text, "route", format_args!("write ({:?}) on {subject}", write.form));
     match dialect.credential(head, body) {
         Ok(credential) => line(&mut text, "credential", credential.kinds()),
         Err(error) => line(&mut text, "credential", format_args!("refuse ({}): {error}", error.code().as_str())),
     }
-    match dialect.parse(&write, head, body) {
-        Ok(Parsed::Unguarded) => text.push_str("guarded: nothing (goes on as it came)\n"),
-        Ok(Parsed::Guarded(intent)) => guarded(&mut text, &intent),
+    match parse::parse(&write, head, body) {
+        Ok(None) => text.push_str("guarded: nothing (goes on as it came)\n"),
+        Ok(Some(intent)) => guarded(&mut text, &intent),
         Err(error) => {
             line(&mut text, "body", format_args!("refuse ({})", error.code().as_str()));
             line(&mut text, "reason", error);
@@ -74,20 +75,20 @@ fn side_effect(dialect: &dyn Dialect, route: &SideRoute, head: &Head<'_>, body: 
     text
 }
 
-fn form(dialect: &dyn Dialect, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> String {
+fn form(route: &FormRoute, head: &Head<'_>, body: &[u8]) -> String {
     let mut text = String::new();
     line(&mut text, "route", format_args!("form of the web interface ({:?}) in {}", route.form.act, route.project));
-    match dialect.parse_bulk(route, head, body) {
-        Ok(BulkParsed::Unguarded) => text.push_str("guarded: nothing (goes on as it came)\n"),
-        Ok(BulkParsed::Guarded(bulk)) => {
-            let items = match &bulk.items {
-                Items::Keys(keys) => format!("{} by id", keys.len()),
-                Items::At(address) => address.locator().to_string(),
-                Items::New => "a new one".to_owned(),
+    match web::parse(route, head, body) {
+        Ok(None) => text.push_str("guarded: nothing (goes on as it came)\n"),
+        Ok(Some(write)) => {
+            let items = match &write.subject {
+                Subject::Keys(keys) => format!("{} by id", keys.len()),
+                Subject::At(address) => address.locator().to_string(),
+                Subject::New(_) => "a new one".to_owned(),
             };
-            line(&mut text, "credential", bulk.sender.credential.kinds());
+            line(&mut text, "credential", write.sender.credential.kinds());
             line(&mut text, "items", items);
-            line(&mut text, "guarded", bulk.wants.describe());
+            line(&mut text, "guarded", write.describe());
         }
         Err(error) => {
             line(&mut text, "body", format_args!("refuse ({})", error.code().as_str()));
@@ -97,7 +98,7 @@ fn form(dialect: &dyn Dialect, route: &BulkRoute, head: &Head<'_>, body: &[u8]) 
     text
 }
 
-fn guarded(text: &mut String, intent: &Intent) {
+fn guarded(text: &mut String, intent: &ApiWrite) {
     fields(text, &intent.change);
     line(text, "sends", format_args!("{} {}", emit::method(intent.form), emit::path(intent)));
     line(text, "body", emit::body(intent).unwrap_or_else(|| "none".to_owned()));

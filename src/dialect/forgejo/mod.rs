@@ -4,6 +4,7 @@
 //! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface, `closing` which
 //! issues a text closes. Each cites the section that its facts come from.
 
+mod api_write;
 mod assignable;
 mod claims;
 mod closing;
@@ -11,6 +12,7 @@ mod credential;
 mod emit;
 mod encoding;
 mod explain;
+mod form_write;
 mod list;
 mod once;
 pub(in crate::dialect) mod parse;
@@ -25,13 +27,12 @@ pub(in crate::dialect) mod web;
 mod webhook;
 
 use super::{
-    Address, Assignable, Bulk, BulkParsed, BulkRoute, Credential, Dialect, Head, Intent, ListedProject, Listing,
-    ParseError, Parsed, ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
+    Address, Assignable, Credential, Dialect, FormRoute, Guarded, Head, ListedProject, Listing, ParseError, Parsed,
+    ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
 };
-use crate::model::{
-    Change, Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry,
-};
+use crate::model::{Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry};
 use http::HeaderMap;
+use std::sync::Arc;
 
 /// The dialect. It has no state.
 pub struct Forgejo;
@@ -56,7 +57,7 @@ impl Dialect for Forgejo {
     }
 
     fn parse(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
-        parse::parse(write, head, body)
+        parse::parse(write, head, body).map(Parsed::of)
     }
 
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest {
@@ -65,22 +66,6 @@ impl Dialect for Forgejo {
 
     fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome {
         read::item(address, response)
-    }
-
-    fn emit(&self, intent: &Intent, head_headers: &HeaderMap, credential: &Credential) -> WireRequest {
-        emit::emit(intent, head_headers, credential)
-    }
-
-    fn relocate(&self, intent: &Intent, address: &Address) -> Intent {
-        emit::relocate(intent, address)
-    }
-
-    fn accept(&self, intent: &Intent, read: &WireResponse) -> WireResponse {
-        reply::accept(intent, read)
-    }
-
-    fn represent(&self, intent: &Intent, credential: &Credential) -> Option<WireRequest> {
-        emit::represent(intent, credential)
     }
 
     fn ask_timeline(&self, address: &Address, credential: &Credential) -> WireRequest {
@@ -101,16 +86,8 @@ impl Dialect for Forgejo {
         assignable::next(address, login, answers, credential)
     }
 
-    fn answers_alone(&self, intent: &Intent, head_headers: &HeaderMap) -> bool {
-        reply::answers_alone(intent, head_headers)
-    }
-
     fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse {
         reply::reject(rejection, decision)
-    }
-
-    fn created(&self, intent: &Intent, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
-        read::created(intent, response)
     }
 
     fn whoami(&self, credential: &Credential) -> WireRequest {
@@ -121,16 +98,16 @@ impl Dialect for Forgejo {
         read::account(response)
     }
 
-    fn clear_assignees(&self, address: &Address) -> Intent {
-        emit::clear_assignees(address)
+    fn clear_assignees(&self, address: &Address) -> Guarded {
+        Arc::new(emit::clear_assignees(address))
     }
 
-    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Intent {
-        emit::relabel(address, change)
+    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Guarded {
+        Arc::new(emit::relabel(address, change))
     }
 
-    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Intent> {
-        emit::relabel_otherwise(address, change)
+    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Guarded> {
+        emit::relabel_otherwise(address, change).map(|write| Arc::new(write) as Guarded)
     }
 
     fn defines_labels(&self, head: &Head<'_>) -> bool {
@@ -157,40 +134,16 @@ impl Dialect for Forgejo {
         webhook::read(headers, body)
     }
 
-    fn parse_bulk(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkParsed, ParseError> {
-        web::parse(route, head, body)
+    fn parse_form(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+        web::parse(route, head, body).map(Parsed::of)
     }
 
-    fn changes(&self, bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Change> {
-        web::changes(bulk, seen, user)
-    }
-
-    fn emit_bulk(&self, bulk: &Bulk, chosen: &[(ResourceKey, Change)], head_headers: &HeaderMap) -> WireRequest {
-        web::emit(bulk, chosen, head_headers)
-    }
-
-    fn accept_bulk(&self, bulk: &Bulk) -> Option<WireResponse> {
-        web::accept(bulk)
-    }
-
-    fn reject_bulk(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse {
+    fn reject_form(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse {
         reply::reject_form(rejection, decision, head_headers)
-    }
-
-    fn prove_reader(&self, bulk: &Bulk) -> Vec<WireRequest> {
-        web::prove_reader(bulk)
     }
 
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
         read::addresses(project, response)
-    }
-
-    fn find_user(&self, user: u64, credential: &Credential) -> WireRequest {
-        emit::find_user(user, credential)
-    }
-
-    fn user(&self, user: u64, response: &WireResponse) -> Option<Login> {
-        read::user_numbered(user, response)
     }
 
     fn ask_version(&self) -> WireRequest {

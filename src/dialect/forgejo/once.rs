@@ -3,15 +3,17 @@
 use super::super::json::{Member, shorten};
 use super::super::target::join;
 use super::super::{
-    Address, ClosingSyntax, CreateOnce, Creation, Credential, Head, Intent, Listed, ParseError, Scope, WireRequest,
+    Address, ClosingSyntax, CreateOnce, Creation, Credential, Guarded, Head, Listed, ParseError, Scope, WireRequest,
     WireResponse, Write,
 };
+use super::api_write::ApiWrite;
 use super::closing::closed_by;
 use super::routes::WriteForm;
 use super::{Forgejo, emit, parse, read, reply};
 use crate::model::{Account, Actor, Existing, Login, Made, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 const VERDICTS: [&str; 4] = ["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING"];
 /// More issues than one pull request would sensibly close.
@@ -37,44 +39,12 @@ impl CreateOnce for Forgejo {
         head: &Head<'_>,
         body: &[u8],
         closing: &ClosingSyntax,
-    ) -> Result<Intent, ParseError> {
-        let intent = parse::understand(write, head, body)?;
-        check(&intent, closing)?;
-        Ok(intent)
+    ) -> Result<Guarded, ParseError> {
+        Ok(Arc::new(understand(write, head, body, closing)?))
     }
 
-    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError> {
-        parse::understand(write, head, body)
-    }
-
-    fn creation(&self, intent: &Intent, closing: &ClosingSyntax) -> Option<Creation> {
-        match (&intent.scope, intent.form) {
-            (Scope::Create(project), WriteForm::CreatePull) => {
-                let (title, body) = (text(intent, "title"), text(intent, "body"));
-                Some(Creation::Pull {
-                    project: project.clone(),
-                    closes: closed_by(closing, project, (&title, &body), MOST_CLOSED + 1),
-                })
-            }
-            (Scope::Item(pull), WriteForm::CreateReview) => {
-                let commit = Some(text(intent, "commit_id")).filter(|commit| !commit.is_empty());
-                Some(Creation::Review { pull: pull.clone(), commit, event: verdict(intent), submits: None })
-            }
-            (Scope::Item(pull), WriteForm::SubmitReview(id)) => {
-                let submits = Some(id);
-                Some(Creation::Review { pull: pull.clone(), commit: None, event: verdict(intent), submits })
-            }
-            _ => None,
-        }
-    }
-
-    fn pinned(&self, intent: &Intent, commit: &str) -> Intent {
-        let mut pinned = intent.clone();
-        if intent.form == WriteForm::CreateReview {
-            pinned.rest.retain(|member| member.name != "commit_id");
-            pinned.rest.push(Member::new("commit_id", &Value::from(commit)));
-        }
-        pinned
+    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Guarded, ParseError> {
+        Ok(Arc::new(parse::understand(write, head, body)?))
     }
 
     fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest {
@@ -112,8 +82,8 @@ impl CreateOnce for Forgejo {
         emit::get(format!("{path}?limit={PAGE}&page={page}"), credential)
     }
 
-    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed> {
-        listed(response, |row| review(pull, row))
+    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed<Existing>> {
+        listed(response, |row| standing_review(pull, row))
     }
 
     fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest {
@@ -122,34 +92,82 @@ impl CreateOnce for Forgejo {
         emit::get(format!("{path}?state=open&limit={PAGE}&page={page}"), credential)
     }
 
-    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed> {
+    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed<Existing>> {
         listed(response, |row| open_pull(project, row, closing))
     }
 
     fn is_pull(&self, response: &WireResponse) -> bool {
         read::object(response).is_ok_and(|issue| issue.get("pull_request").is_some_and(|pull| !pull.is_null()))
     }
-
-    fn made(&self, intent: &Intent, response: &WireResponse) -> Option<Made> {
-        let row = read::object(response).ok().filter(|_| response.status.is_success())?;
-        match (&intent.scope, intent.form) {
-            (Scope::Create(project), _) => pull_made(project, &row),
-            (Scope::Item(pull), _) => review_made(pull, &row),
-        }
-    }
-
-    fn first(&self, intent: &Intent, existing: &Existing) -> WireResponse {
-        let mut headers = HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
-        let read = WireResponse { status: StatusCode::OK, headers, body: existing.text.clone().into() };
-        reply::accept(intent, &read)
-    }
 }
 
 // === what is asked ===
 
+/// What the call creates, if a rule can be about that.
+pub(super) fn creation(intent: &ApiWrite, closing: &ClosingSyntax) -> Option<Creation> {
+    match (&intent.scope, intent.form) {
+        (Scope::Create(project), WriteForm::CreatePull) => {
+            let (title, body) = (text(intent, "title"), text(intent, "body"));
+            Some(Creation::Pull {
+                project: project.clone(),
+                closes: closed_by(closing, project, (&title, &body), MOST_CLOSED + 1),
+            })
+        }
+        _ => review(intent),
+    }
+}
+
+/// The review that the call writes, if it writes one.
+pub(super) fn review(intent: &ApiWrite) -> Option<Creation> {
+    match (&intent.scope, intent.form) {
+        (Scope::Item(pull), WriteForm::CreateReview) => {
+            let commit = Some(text(intent, "commit_id")).filter(|commit| !commit.is_empty());
+            Some(Creation::Review { pull: pull.clone(), commit, event: verdict(intent), submits: None })
+        }
+        (Scope::Item(pull), WriteForm::SubmitReview(id)) => {
+            let submits = Some(id);
+            Some(Creation::Review { pull: pull.clone(), commit: None, event: verdict(intent), submits })
+        }
+        _ => None,
+    }
+}
+
+/// The same review, of exactly this commit.
+pub(super) fn pinned(intent: &ApiWrite, commit: &str) -> ApiWrite {
+    let mut pinned = intent.clone();
+    if intent.form == WriteForm::CreateReview {
+        pinned.rest.retain(|member| member.name != "commit_id");
+        pinned.rest.push(Member::new("commit_id", &Value::from(commit)));
+    }
+    pinned
+}
+
+/// What a success answer says was created.
+pub(super) fn made(intent: &ApiWrite, response: &WireResponse) -> Option<Made> {
+    let row = read::object(response).ok().filter(|_| response.status.is_success())?;
+    match (&intent.scope, intent.form) {
+        (Scope::Create(project), _) => pull_made(project, &row),
+        (Scope::Item(pull), _) => review_made(pull, &row),
+    }
+}
+
+/// The success answer, with something that exists already.
+pub(super) fn first(intent: &ApiWrite, existing: &Existing) -> WireResponse {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+    let read = WireResponse { status: StatusCode::OK, headers, body: existing.text.clone().into() };
+    reply::accept(intent, &read)
+}
+
+/// A creation that a rule is about.
+fn understand(write: &Write, head: &Head<'_>, body: &[u8], closing: &ClosingSyntax) -> Result<ApiWrite, ParseError> {
+    let intent = parse::understand(write, head, body)?;
+    check(&intent, closing)?;
+    Ok(intent)
+}
+
 /// What could be taken in two ways where a rule is about it.
-fn check(intent: &Intent, closing: &ClosingSyntax) -> Result<(), ParseError> {
+fn check(intent: &ApiWrite, closing: &ClosingSyntax) -> Result<(), ParseError> {
     let refuse = |text: String| Err(ParseError::Ambiguous(text));
     let (event, commit) = (verdict(intent), text(intent, "commit_id"));
     let is_review = matches!(intent.form, WriteForm::CreateReview | WriteForm::SubmitReview(_));
@@ -162,7 +180,7 @@ fn check(intent: &Intent, closing: &ClosingSyntax) -> Result<(), ParseError> {
             "`commit_id` must be a whole commit id in hexadecimal; leave it out for the pull request's head".to_owned(),
         ),
         WriteForm::CreatePull => {
-            let closed = match Forgejo.creation(intent, closing) {
+            let closed = match creation(intent, closing) {
                 Some(Creation::Pull { closes, .. }) => closes.len(),
                 _ => 0,
             };
@@ -173,27 +191,27 @@ fn check(intent: &Intent, closing: &ClosingSyntax) -> Result<(), ParseError> {
     }
 }
 
-fn text(intent: &Intent, name: &str) -> String {
+fn text(intent: &ApiWrite, name: &str) -> String {
     let member = intent.rest.iter().find(|member| member.name == name);
     member.map(super::super::json::text_of).unwrap_or_default()
 }
 
 /// Without one it is a draft.
-fn verdict(intent: &Intent) -> String {
+fn verdict(intent: &ApiWrite) -> String {
     Some(text(intent, "event")).filter(|event| !event.is_empty()).unwrap_or_else(|| "PENDING".to_owned())
 }
 
 // === what exists ===
 
-fn listed(response: &WireResponse, one: impl Fn(&Map<String, Value>) -> Option<Existing>) -> Option<Listed> {
+fn listed(response: &WireResponse, one: impl Fn(&Map<String, Value>) -> Option<Existing>) -> Option<Listed<Existing>> {
     let rows = read::json(response).ok().filter(|_| response.status == StatusCode::OK)?;
     let rows = rows.as_array()?;
-    let standing = rows.iter().filter_map(|row| row.as_object().and_then(&one)).collect();
+    let found = rows.iter().filter_map(|row| row.as_object().and_then(&one)).collect();
     let total = response.headers.get("x-total-count").and_then(|value| value.to_str().ok()?.parse().ok());
-    Some(Listed { standing, rows: rows.len(), total })
+    Some(Listed { found, rows: rows.len(), total })
 }
 
-fn review(pull: &Address, row: &Map<String, Value>) -> Option<Existing> {
+fn standing_review(pull: &Address, row: &Map<String, Value>) -> Option<Existing> {
     let dismissed = row.get("dismissed").and_then(Value::as_bool).unwrap_or(false);
     let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     Some(Existing {
@@ -254,7 +272,7 @@ mod tests {
     use http::Method;
     use serde_json::json;
 
-    fn understood(path: &str, body: &Value) -> Result<Intent, ParseError> {
+    fn understood(path: &str, body: &Value) -> Result<ApiWrite, ParseError> {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         let head = Head { method: &Method::POST, target: &Target::parse(path), headers: &headers };
@@ -262,7 +280,7 @@ mod tests {
             Route::Write(write) | Route::Once(Ok(write)) => write,
             other => panic!("{path}: {other:?}"),
         };
-        Forgejo.parse_creation(&write, &head, body.to_string().as_bytes(), &ClosingSyntax::default())
+        super::understand(&write, &head, body.to_string().as_bytes(), &ClosingSyntax::default())
     }
 
     #[test]
@@ -282,8 +300,7 @@ mod tests {
         let sha = "a".repeat(40);
         let check = |path: &str, body: Value, expected: &str| {
             let shown = match understood(path, &body) {
-                Ok(intent) => Forgejo
-                    .creation(&intent, &ClosingSyntax::default())
+                Ok(intent) => creation(&intent, &ClosingSyntax::default())
                     .map_or_else(String::new, |creation| creation.to_string()),
                 Err(error) => error.to_string(),
             };
@@ -305,11 +322,11 @@ mod tests {
     fn a_review_is_pinned_to_its_commit() {
         let reviews = "/api/v1/repos/o/r/pulls/5/reviews";
         let intent = understood(reviews, &json!({"event": "APPROVED", "commit_id": ""})).unwrap();
-        let sent = Forgejo.emit(&Forgejo.pinned(&intent, "abc"), &HeaderMap::new(), &Credential::default());
+        let sent = emit::emit(&pinned(&intent, "abc"), &HeaderMap::new(), &Credential::default());
         assert_eq!((sent.method.as_str(), sent.target.as_str()), ("POST", reviews));
         assert_eq!(sent.body, r#"{"event":"APPROVED","commit_id":"abc"}"#);
         let draft = understood(&format!("{reviews}/3"), &json!({"event": "APPROVED"})).unwrap();
-        let sent = Forgejo.emit(&Forgejo.pinned(&draft, "abc"), &HeaderMap::new(), &Credential::default());
+        let sent = emit::emit(&pinned(&draft, "abc"), &HeaderMap::new(), &Credential::default());
         assert_eq!(
             (sent.target.as_str(), &sent.body[..]),
             ("/api/v1/repos/o/r/pulls/5/reviews/3", &br#"{"event":"APPROVED"}"#[..])

@@ -5,7 +5,8 @@
 
 use super::super::json::{Member, fold_name, read_compared, shorten};
 use super::super::target::fold_letters;
-use super::super::{Head, Intent, ParseError, Parsed, Write, form};
+use super::super::{Head, ParseError, Write, form};
+use super::api_write::ApiWrite;
 use super::credential::is_parameter;
 use super::encoding::{Encoding, SEND_JSON, encoding, mentions_guarded, multipart_fields, names_nothing_guarded};
 use super::routes::WriteForm;
@@ -14,20 +15,20 @@ use http::Method;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Reads the body (or, where the tracker would, the query) of a guarded write.
-pub fn parse(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
+/// Reads the body (or, where the tracker would, the query) of a guarded write; `None` where it touches no guarded field.
+pub fn parse(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Option<ApiWrite>, ParseError> {
     match understand(write, head, body) {
-        Ok(intent) if is_idle(&intent.change) => Ok(Parsed::Unguarded),
-        Ok(intent) => Ok(Parsed::Guarded(intent)),
+        Ok(intent) if is_idle(&intent.change) => Ok(None),
+        Ok(intent) => Ok(Some(intent)),
         // What the gate does not read may name nothing guarded for anybody who does.
-        Err(_) if names_nothing_guarded(write.form, head, body) => Ok(Parsed::Unguarded),
-        Err(_) if edits_nothing_compared(write.form, head, body) => Ok(Parsed::Unguarded),
+        Err(_) if names_nothing_guarded(write.form, head, body) => Ok(None),
+        Err(_) if edits_nothing_compared(write.form, head, body) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// The same, whether or not anything guarded would change.
-pub fn understand(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent, ParseError> {
+pub fn understand(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<ApiWrite, ParseError> {
     let mut members = Members(match write.form {
         // The tracker clears and removes whatever the body says: it is not sent on.
         WriteForm::ClearLabels | WriteForm::RemoveLabel => {
@@ -37,7 +38,7 @@ pub fn understand(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Intent,
         form => read_members(form, head, body)?,
     });
     let change = change(write.form, head, &mut members)?;
-    Ok(Intent { scope: write.scope.clone(), change, form: write.form, rest: members.0 })
+    Ok(ApiWrite { scope: write.scope.clone(), change, form: write.form, rest: members.0 })
 }
 
 /// Whether the member leaves everything as it is: the common client libraries write every field that they know.

@@ -1,6 +1,7 @@
 //! The tracker's answers to the gate's own requests. Typed strictly: what is missing or odd is unreadable, never empty.
 
-use super::super::{Address, Head, Intent, ReadOutcome, Scope, Target, Whoami, WireResponse};
+use super::super::{Address, Head, ReadOutcome, Scope, Target, Whoami, WireResponse};
+use super::api_write::ApiWrite;
 use super::routes::{WriteForm, item_of};
 use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
@@ -28,7 +29,7 @@ pub fn item(address: &Address, response: &WireResponse) -> ReadOutcome {
 }
 
 /// The item that a creation made.
-pub fn created(intent: &Intent, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
+pub fn created(intent: &ApiWrite, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
     let Scope::Create(project) = &intent.scope else { return None };
     let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     let number = answer.get("number")?.as_u64()?;
@@ -321,7 +322,7 @@ fn odd(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Parsed, Write};
+    use super::super::super::Write;
     use super::*;
     use http::{HeaderValue, StatusCode};
     use serde_json::json;
@@ -445,7 +446,7 @@ mod tests {
             let head = Head { method: &Method::POST, target: &Target::parse(path), headers: &headers };
             let write = Write { scope: Scope::Create(crate::model::Project::new("O", "r")), form };
             match super::super::parse::parse(&write, &head, body.as_bytes()) {
-                Ok(Parsed::Guarded(intent)) => created(&intent, response),
+                Ok(Some(intent)) => created(&intent, response),
                 other => panic!("{other:?}"),
             }
         };

@@ -1,6 +1,7 @@
 //! Answers of the gate's own, in the tracker's shape (manual: forgejo, section 4).
 
-use super::super::{Intent, WireResponse};
+use super::super::WireResponse;
+use super::api_write::ApiWrite;
 use super::read::object;
 use super::routes::WriteForm;
 use crate::model::{Actor, Login, Rejection, Shown, Status, Time};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The success answer, from a read of the item. Clients compare exact status codes.
-pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
+pub fn accept(intent: &ApiWrite, read: &WireResponse) -> WireResponse {
     match intent.form {
         WriteForm::ClearLabels
         | WriteForm::RemoveLabel
@@ -37,7 +38,7 @@ pub fn accept(intent: &Intent, read: &WireResponse) -> WireResponse {
 }
 
 /// Forgejo from 13 answers a removal as GitHub does to whoever asks for that; older ones and Gitea do not.
-pub fn answers_alone(intent: &Intent, head_headers: &HeaderMap) -> bool {
+pub fn answers_alone(intent: &ApiWrite, head_headers: &HeaderMap) -> bool {
     let accept = head_headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
     intent.form == WriteForm::RemoveLabel && accept == b"application/vnd.github+json"
 }
@@ -124,7 +125,7 @@ const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Address, Scope};
+    use super::super::super::Address;
     use super::*;
     use crate::model::{Account, Change, Code, Instance, Locator, OpenState};
 
@@ -213,7 +214,7 @@ mod tests {
             (WriteForm::RemoveLabel, 204, ""),
         ] {
             let address = Address { owner: "o".into(), repo: "r".into(), number: 7, pull: false };
-            let intent = Intent { scope: Scope::Item(address), change: Change::default(), form, rest: Vec::new() };
+            let intent = ApiWrite::of(&address, form, Change::default());
             let response = accept(&intent, &read);
             assert_eq!((response.status.as_u16(), &response.body[..]), (status, body.as_bytes()), "{form:?}");
             assert_eq!(response.headers.contains_key("content-type"), !body.is_empty(), "{form:?}");

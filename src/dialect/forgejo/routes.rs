@@ -142,7 +142,7 @@ fn write(method: &Method, target: &Target) -> Route {
         (None, Some(Row(_, _, Act::Web(WebAct::Unknown)))) if unknown::path_names_guarded(target.shadow_segments()) => {
             Route::Refuse(not_known(method, target))
         }
-        (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Bulk),
+        (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Form),
         (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Side(_)))) => Route::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(not_known(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
@@ -535,8 +535,8 @@ mod tests {
                 format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
             }
             Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
-            Route::Bulk(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
-            Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.project()),
+            Route::Form(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
+            Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.locator().project),
             Route::Once(Err(error)) => format!("once: {error}"),
             Route::SideEffect(route) => format!("beside {:?} {}", route.form, route.segments.join("|")),
             Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),

@@ -3,8 +3,8 @@
 use super::super::json::{Member, fold_name, read_object};
 use super::super::target::join;
 use super::super::{
-    Address, BulkRoute, Credential, Head, LabelEdit, LabelOwner, LabelState, ListedPulls, ParseError, PullBranches,
-    Scope, Sender, SideEffect, SideEffects, SideRoute, SideWrite, WireRequest, WireResponse, Write, form,
+    Address, Credential, FormRoute, Head, LabelEdit, LabelOwner, LabelState, Listed, ParseError, PullBranches, Scope,
+    Sender, SideEffect, SideEffects, SideRoute, SideWrite, WireRequest, WireResponse, Write, form,
 };
 use super::encoding::{Encoding, SEND_JSON, encoding, multipart_fields};
 use super::routes::{WriteForm, names};
@@ -69,7 +69,7 @@ impl SideEffects for Forgejo {
         Some(SideWrite { effect: SideEffect::EditRef { item: item.clone(), wanted }, sender: None })
     }
 
-    fn files_item(&self, route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
+    fn files_item(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
         let files = matches!(route.form.act, web::WebAct::New | web::WebAct::Compare);
         let form = files.then(|| web::pairs(head, body).ok().map(Form))??;
         let sender = web::sender(head.headers, form.one("_csrf").ok()?.map(str::to_owned)).ok()?;
@@ -101,12 +101,12 @@ impl SideEffects for Forgejo {
         pull_branches(project, &row)
     }
 
-    fn listed_branches(&self, project: &Project, response: &WireResponse) -> Option<ListedPulls> {
+    fn listed_branches(&self, project: &Project, response: &WireResponse) -> Option<Listed<PullBranches>> {
         let rows = read::json(response).ok().filter(|_| response.status == StatusCode::OK)?;
         let rows = rows.as_array()?;
-        let pulls = rows.iter().map(|row| pull_branches(project, row.as_object()?)).collect::<Option<_>>()?;
+        let found = rows.iter().map(|row| pull_branches(project, row.as_object()?)).collect::<Option<_>>()?;
         let total = response.headers.get("x-total-count").and_then(|value| value.to_str().ok()?.parse().ok());
-        Some(ListedPulls { pulls, rows: rows.len(), total })
+        Some(Listed { found, rows: rows.len(), total })
     }
 
     fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> WireRequest {

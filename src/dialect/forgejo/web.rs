@@ -4,21 +4,16 @@
 //! shows when it carries them out. Parameters come in the body or in the query, first one first; here each may be given
 //! once. The sender is the session's cookie, and nothing else: the tracker ignores tokens on these paths.
 
-use super::super::json::{Member, fold_name, read_compared, shorten, write_object};
+use super::super::json::{Member, fold_name, read_compared, shorten};
 use super::super::target::join;
-use super::super::{
-    Address, Bulk, BulkParsed, BulkRoute, Head, Items, ParseError, Sender, Target, Wants, WireRequest, WireResponse,
-    bulk::Rest, form, multipart,
-};
+use super::super::{Address, FormRoute, Head, ParseError, Sender, Subject, Target, form, multipart};
 use super::encoding::{Encoding, encoding};
+use super::form_write::{FormWants, FormWrite, Rest, label_change};
 use super::routes::plain_number;
 use super::unknown::expect_no_guarded_name;
-use crate::model::{Change, LabelRef, Login, OpenState, ResourceKey, SetChange, Snapshot};
-use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, HeaderName, ORIGIN, REFERER, USER_AGENT,
-};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use crate::model::{Change, OpenState, Project, ResourceKey, SetChange};
+use http::header::{CONTENT_TYPE, COOKIE, HeaderName};
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -65,7 +60,7 @@ pub enum WebAct {
 }
 
 /// The form at this path.
-pub fn route(act: WebAct, target: &Target) -> Result<BulkRoute, ParseError> {
+pub fn route(act: WebAct, target: &Target) -> Result<FormRoute, ParseError> {
     let [owner, repo, kind, tail @ ..] = target.segments() else { return Err(bent("it is too short")) };
     let repo = repo.strip_suffix(".git").unwrap_or(repo);
     if [".git", ".rss", ".atom"].iter().any(|end| repo.ends_with(end)) {
@@ -86,14 +81,14 @@ pub fn route(act: WebAct, target: &Target) -> Result<BulkRoute, ParseError> {
     if act != WebAct::Unknown && !form.is_spelled() {
         return Err(bent("its fixed parts are not spelled in lower case"));
     }
-    Ok(BulkRoute { project, form })
+    Ok(FormRoute { project, form })
 }
 
 /// Reads the form.
-pub fn parse(route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkParsed, ParseError> {
+pub fn parse(route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<FormWrite>, ParseError> {
     let form = &route.form;
     if form.act == WebAct::Unknown {
-        return expect_no_guarded_name(head, body).map(|()| BulkParsed::Unguarded);
+        return expect_no_guarded_name(head, body).map(|()| None);
     }
     let mut rest = match form.act {
         WebAct::MoveCards => Fields::Members(json(head, body, &["issues"])?),
@@ -104,139 +99,9 @@ pub fn parse(route: &BulkRoute, head: &Head<'_>, body: &[u8]) -> Result<BulkPars
     };
     rest.spelled(form.act.watched())?;
     let sender = sender(head.headers, rest.take("_csrf")?)?;
-    let Some((items, wants)) = understand(form, &mut rest)? else { return Ok(BulkParsed::Unguarded) };
-    let project = route.project.clone();
-    Ok(BulkParsed::Guarded(Box::new(Bulk { project, items, wants, sender, form: form.clone(), rest: rest.into() })))
-}
-
-/// The change of each item, spelled out.
-pub fn changes(bulk: &Bulk, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Change> {
-    let one = match (&bulk.wants, user) {
-        (Wants::Change(change), _) => change.clone(),
-        (Wants::Assignee { joins, .. }, Some(user)) => {
-            // Of a selection in which some have the user and some do not, the name was chosen to be given to all.
-            let joins = joins.unwrap_or_else(|| seen.iter().any(|item| !item.assignees.contains(user)));
-            let set = BTreeSet::from([user.clone()]);
-            let change = if joins { SetChange::Add(set) } else { SetChange::Remove(set) };
-            Change { assignees: Some(change), ..Change::default() }
-        }
-        (Wants::ToggleLabel(label), _) => label_change(*label, toggled_on(*label, seen)),
-        (Wants::Assignee { .. }, None) | (Wants::Beside { .. }, _) => Change::default(),
-    };
-    vec![one; seen.len()]
-}
-
-/// As the tracker toggles: detached if any has it. One that is exclusive is always attached, which detaches its rivals.
-fn toggled_on(label: u64, seen: &[&Snapshot]) -> bool {
-    let carried = seen.iter().flat_map(|item| &item.labels).find(|carried| carried.id == label);
-    carried.is_none_or(|carried| carried.rivals().is_some())
-}
-
-fn label_change(label: u64, joins: bool) -> Change {
-    let set = BTreeSet::from([LabelRef::Id(label)]);
-    let change = if joins { SetChange::Add(set) } else { SetChange::Remove(set) };
-    Change { labels: Some(change), ..Change::default() }
-}
-
-/// The form, written anew.
-pub fn emit(bulk: &Bulk, chosen: &[(ResourceKey, Change)], head_headers: &HeaderMap) -> WireRequest {
-    let mut headers = HeaderMap::new();
-    for name in &KEPT {
-        for value in head_headers.get_all(name) {
-            headers.append(name, value.clone());
-        }
-    }
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    bulk.sender.credential.apply(&mut headers);
-    let (kind, body) = match &bulk.rest {
-        Rest::Pairs(rest) => {
-            let mut body = form_urlencoded::Serializer::new(String::new());
-            body.extend_pairs(written(bulk, chosen)).extend_pairs(rest);
-            ("application/x-www-form-urlencoded", body.finish())
-        }
-        Rest::Members(rest) => {
-            let own = written(bulk, chosen).into_iter().map(|(name, value)| Member::new(name, &Value::from(value)));
-            ("application/json", write_object(&own.chain(rest.iter().cloned()).collect::<Vec<_>>()))
-        }
-    };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    WireRequest { method: Method::POST, target: bulk.form.path(), headers, body: Bytes::from(body) }
-}
-
-/// What the gate writes itself: the items that are left, and the change that was spelled out.
-fn written(bulk: &Bulk, chosen: &[(ResourceKey, Change)]) -> Vec<(&'static str, String)> {
-    let change = chosen.first().map(|(_, change)| change);
-    let ids = || chosen.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(",");
-    match bulk.form.act {
-        WebAct::Assignee | WebAct::Labels | WebAct::Status => {
-            let (action, id) = spelled_out(&bulk.wants, change);
-            let id = id.map(|id| ("id", id.to_string()));
-            let action = action.map(|action| ("action", action.to_owned()));
-            [("issue_ids", ids())].into_iter().chain(id).chain(action).collect()
-        }
-        WebAct::Projects | WebAct::RequestReview | WebAct::Delete => vec![("issue_ids", ids())],
-        WebAct::Comment => match change.and_then(|change| change.state) {
-            Some(OpenState::Closed) => vec![("status", "close".to_owned())],
-            Some(OpenState::Open) => vec![("status", "reopen".to_owned())],
-            None => Vec::new(),
-        },
-        WebAct::DeleteOne | WebAct::New | WebAct::Compare | WebAct::MoveCards | WebAct::MoveCard | WebAct::Unknown => {
-            Vec::new()
-        }
-    }
-}
-
-/// The action and the id that mean this change; where it was not spelled out, those that were asked for.
-fn spelled_out(wants: &Wants, change: Option<&Change>) -> (Option<&'static str>, Option<u64>) {
-    let joins = |set: &SetChange<_>| matches!(set, SetChange::Add(_));
-    let verb = |joins: bool| Some(if joins { "attach" } else { "detach" });
-    let change = change.filter(|change| !change.is_empty());
-    match (wants, change) {
-        (Wants::Assignee { user, .. }, Some(Change { assignees: Some(set), .. })) => {
-            (verb(matches!(set, SetChange::Add(_))), Some(*user))
-        }
-        (Wants::Assignee { user, joins }, _) => (joins.and_then(verb), Some(*user)),
-        (Wants::ToggleLabel(label), Some(Change { labels: Some(set), .. })) => (verb(joins(set)), Some(*label)),
-        (Wants::ToggleLabel(label), _) => (Some("toggle"), Some(*label)),
-        (Wants::Change(Change { assignees: Some(_), .. }), _) => (Some("clear"), Some(0)),
-        (Wants::Change(Change { labels: Some(SetChange::Replace(_)), .. }), _) => (Some("clear"), None),
-        (Wants::Change(Change { labels: Some(set), .. }), _) => (verb(joins(set)), only_id(set)),
-        (Wants::Change(Change { state: Some(OpenState::Closed), .. }), _) => (Some("close"), None),
-        (Wants::Change(_), _) => (Some("open"), None),
-        (Wants::Beside { .. }, _) => (None, None),
-    }
-}
-
-fn only_id(set: &SetChange<LabelRef>) -> Option<u64> {
-    let (SetChange::Add(set) | SetChange::Remove(set) | SetChange::Replace(set)) = set;
-    set.iter().find_map(|label| match label {
-        LabelRef::Id(id) => Some(*id),
-        LabelRef::Name(_) => None,
-    })
-}
-
-/// What a script gets that has asked for nothing new.
-pub fn accept(bulk: &Bulk) -> Option<WireResponse> {
-    if bulk.form.act == WebAct::Comment {
-        return None;
-    }
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
-    Some(WireResponse { status: StatusCode::OK, headers, body: Bytes::from_static(b"{\"ok\":true}\n") })
-}
-
-/// A page that only who is signed in gets, and the one that the form is on.
-pub fn prove_reader(bulk: &Bulk) -> Vec<WireRequest> {
-    let form = &bulk.form;
-    let page = if form.kind == "compare" { "pulls" } else { form.kind };
-    let get = |target: String| {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
-        bulk.sender.credential.apply(&mut headers);
-        WireRequest { method: Method::GET, target, headers, body: Bytes::new() }
-    };
-    vec![get("/user/settings".to_owned()), get(join(&[form.owner.as_str(), form.repo.as_str(), page]))]
+    let Some((subject, wants)) = understand(form, &mut rest)? else { return Ok(None) };
+    let page = route.project.clone();
+    Ok(Some(FormWrite { page, subject, wants, sender, form: form.clone(), rest: rest.into() }))
 }
 
 // === impl WebForm, WebAct ===
@@ -264,6 +129,10 @@ impl WebForm {
         number.ok_or_else(|| bent("its number is not written plainly, as in /issues/7"))
     }
 
+    fn project(&self) -> Project {
+        Project::new(&self.owner, &self.repo)
+    }
+
     fn address(&self) -> Result<Address, ParseError> {
         let (owner, repo) = (self.owner.clone(), self.repo.clone());
         Ok(Address { owner, repo, number: self.number(0)?, pull: self.kind == "pulls" })
@@ -288,14 +157,14 @@ impl WebAct {
 // === what a form wants ===
 
 /// Which items, and what of them; `None` where nothing guarded is asked for.
-fn understand(form: &WebForm, fields: &mut Fields) -> Result<Option<(Items, Wants)>, ParseError> {
-    let items = match form.act {
-        WebAct::Comment | WebAct::DeleteOne => Items::At(form.address()?),
-        WebAct::New | WebAct::Compare => Items::New,
+fn understand(form: &WebForm, fields: &mut Fields) -> Result<Option<(Subject, FormWants)>, ParseError> {
+    let subject = match form.act {
+        WebAct::Comment | WebAct::DeleteOne => Subject::At(form.address()?),
+        WebAct::New | WebAct::Compare => Subject::New(form.project()),
         WebAct::Unknown => return Ok(None),
-        WebAct::MoveCards => Items::Keys(cards(fields)?),
-        WebAct::MoveCard => Items::Keys(BTreeSet::from([key(form.number(2)?)])),
-        _ => Items::Keys(keys(&fields.take("issue_ids")?.unwrap_or_default())?),
+        WebAct::MoveCards => Subject::Keys(cards(fields)?),
+        WebAct::MoveCard => Subject::Keys(BTreeSet::from([key(form.number(2)?)])),
+        _ => Subject::Keys(keys(&fields.take("issue_ids")?.unwrap_or_default())?),
     };
     let wants = match form.act {
         WebAct::Assignee => Some(assignee(fields)?),
@@ -315,16 +184,16 @@ fn understand(form: &WebForm, fields: &mut Fields) -> Result<Option<(Items, Want
             Some(beside(format!("column={} of project {}", form.number(1)?, form.number(0)?), true))
         }
     };
-    Ok(wants.map(|wants| (items, wants)))
+    Ok(wants.map(|wants| (subject, wants)))
 }
 
-fn assignee(fields: &mut Fields) -> Result<Wants, ParseError> {
+fn assignee(fields: &mut Fields) -> Result<FormWants, ParseError> {
     let action = fields.take("action")?.unwrap_or_default();
     let joins = match action.as_str() {
         "clear" => {
             fields.take("id")?;
             let change = Change { assignees: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() };
-            return Ok(Wants::Change(change));
+            return Ok(FormWants::Change(change));
         }
         // The tracker toggles whatever the action says; what was said is what was meant.
         "attach" => Some(true),
@@ -332,46 +201,46 @@ fn assignee(fields: &mut Fields) -> Result<Wants, ParseError> {
         "" | "toggle" => None,
         _ => return Err(unknown("action", "attach, detach or clear")),
     };
-    Ok(Wants::Assignee { user: fields.number("id")?, joins })
+    Ok(FormWants::Assignee { user: fields.number("id")?, joins })
 }
 
-fn labels(fields: &mut Fields) -> Result<Wants, ParseError> {
+fn labels(fields: &mut Fields) -> Result<FormWants, ParseError> {
     let action = fields.take("action")?.unwrap_or_default();
     if action == "clear" {
         fields.take("id")?;
         let change = Change { labels: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() };
-        return Ok(Wants::Change(change));
+        return Ok(FormWants::Change(change));
     }
     let label = fields.number("id")?;
     match action.as_str() {
-        "attach" => Ok(Wants::Change(label_change(label, true))),
-        "detach" | "toggle-alt" => Ok(Wants::Change(label_change(label, false))),
-        "toggle" => Ok(Wants::ToggleLabel(label)),
+        "attach" => Ok(FormWants::Change(label_change(label, true))),
+        "detach" | "toggle-alt" => Ok(FormWants::Change(label_change(label, false))),
+        "toggle" => Ok(FormWants::ToggleLabel(label)),
         _ => Err(unknown("action", "attach, detach, toggle or clear")),
     }
 }
 
 /// Most versions take anything but `close` to mean open.
-fn status(fields: &mut Fields) -> Result<Wants, ParseError> {
+fn status(fields: &mut Fields) -> Result<FormWants, ParseError> {
     let state = match fields.take("action")?.as_deref() {
         Some("close") => OpenState::Closed,
         Some("open" | "reopen") => OpenState::Open,
         _ => return Err(unknown("action", "open or close")),
     };
-    Ok(Wants::Change(Change { state: Some(state), ..Change::default() }))
+    Ok(FormWants::Change(Change { state: Some(state), ..Change::default() }))
 }
 
-fn comment(fields: &mut Fields) -> Result<Option<Wants>, ParseError> {
+fn comment(fields: &mut Fields) -> Result<Option<FormWants>, ParseError> {
     let state = match fields.take("status")?.as_deref() {
         None | Some("") => return Ok(None),
         Some("close") => OpenState::Closed,
         Some("reopen") => OpenState::Open,
         Some(_) => return Err(unknown("status", "close or reopen")),
     };
-    Ok(Some(Wants::Change(Change { state: Some(state), ..Change::default() })))
+    Ok(Some(FormWants::Change(Change { state: Some(state), ..Change::default() })))
 }
 
-fn review(fields: &mut Fields) -> Result<Wants, ParseError> {
+fn review(fields: &mut Fields) -> Result<FormWants, ParseError> {
     let id = fields.take("id")?.unwrap_or_default();
     // A team is a negative number.
     let plain = plain_number(id.strip_prefix('-').unwrap_or(&id)).is_some();
@@ -388,7 +257,7 @@ fn review(fields: &mut Fields) -> Result<Wants, ParseError> {
 }
 
 /// A new item with assignees; without, it is nobody's and goes on as it came.
-fn creation(form: &WebForm, fields: &mut Fields) -> Result<Option<Wants>, ParseError> {
+fn creation(form: &WebForm, fields: &mut Fields) -> Result<Option<FormWants>, ParseError> {
     let mut users = BTreeSet::new();
     for name in ["assignee_ids", "assignee_id"] {
         let Some(text) = fields.take(name)? else { continue };
@@ -402,8 +271,8 @@ fn creation(form: &WebForm, fields: &mut Fields) -> Result<Option<Wants>, ParseE
     Ok((!users.is_empty()).then(|| beside(what, false)))
 }
 
-fn beside(what: String, moves: bool) -> Wants {
-    Wants::Beside { what, moves }
+fn beside(what: String, moves: bool) -> FormWants {
+    FormWants::Beside { what, moves }
 }
 
 /// Comma-separated global ids, each once.
@@ -596,33 +465,19 @@ const MOST_ITEMS: usize = 500;
 const SEND_FORM: &str = "send a form with `Content-Type: application/x-www-form-urlencoded`";
 const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// The client's headers that survive. Those from `Host` on are how later versions tell that a form is the user's own.
-const KEPT: [HeaderName; 12] = [
-    ACCEPT,
-    ACCEPT_LANGUAGE,
-    USER_AGENT,
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-requested-with"),
-    HOST,
-    ORIGIN,
-    REFERER,
-    HeaderName::from_static("sec-fetch-site"),
-    HeaderName::from_static("sec-fetch-mode"),
-];
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Dialect, Route};
+    use super::super::super::{Chosen, Credential, Dialect, GuardedRequest as _, Request as _, Route};
     use super::super::Forgejo;
+    use super::super::form_write::changes;
     use super::*;
-    use crate::model::{ItemKind, Label, Locator};
+    use crate::model::{ItemKind, Label, Locator, Login, Snapshot};
+    use http::Method;
 
     const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded; charset=UTF-8");
     const JSON: (&str, &str) = ("content-type", "application/json");
 
-    fn read(request: &str, headers: &[(&str, &str)], body: &str) -> Result<BulkParsed, ParseError> {
+    fn read(request: &str, headers: &[(&str, &str)], body: &str) -> Result<Option<FormWrite>, ParseError> {
         let target = Target::parse(request);
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -630,15 +485,15 @@ mod tests {
         }
         let head = Head { method: &Method::POST, target: &target, headers: &map };
         match Forgejo.classify(&head) {
-            Route::Bulk(route) => parse(&route, &head, body.as_bytes()),
+            Route::Form(route) => parse(&route, &head, body.as_bytes()),
             Route::Refuse(error) => Err(error),
             other => panic!("{request} is no form: {other:?}"),
         }
     }
 
-    fn guarded(request: &str, headers: &[(&str, &str)], body: &str) -> Bulk {
+    fn guarded(request: &str, headers: &[(&str, &str)], body: &str) -> FormWrite {
         match read(request, headers, body) {
-            Ok(BulkParsed::Guarded(bulk)) => *bulk,
+            Ok(Some(write)) => write,
             other => panic!("{request} {body}: {other:?}"),
         }
     }
@@ -646,20 +501,20 @@ mod tests {
     /// `expected` is what the form wants and what is sent without a read, `unguarded`, or the status and part of the refusal.
     fn check(request: &str, headers: &[(&str, &str)], body: &str, expected: &str) {
         let shown = match read(request, headers, body) {
-            Ok(BulkParsed::Unguarded) => "unguarded".to_owned(),
-            Ok(BulkParsed::Guarded(bulk)) => {
-                let keys: Vec<ResourceKey> = match &bulk.items {
-                    Items::Keys(keys) => keys.iter().cloned().collect(),
-                    Items::At(_) | Items::New => vec![key(0)],
+            Ok(None) => "unguarded".to_owned(),
+            Ok(Some(write)) => {
+                let keys: Vec<ResourceKey> = match &write.subject {
+                    Subject::Keys(keys) => keys.iter().cloned().collect(),
+                    Subject::At(_) | Subject::New(_) => vec![key(0)],
                 };
-                let change = match &bulk.wants {
-                    Wants::Change(change) => change.clone(),
+                let change = match &write.wants {
+                    FormWants::Change(change) => change.clone(),
                     _ => Change::default(),
                 };
-                let chosen: Vec<_> = keys.into_iter().map(|key| (key, change.clone())).collect();
-                let sent = emit(&bulk, &chosen, &HeaderMap::new());
+                let chosen: Vec<_> = keys.iter().map(|key| Chosen::unread(Some(key), &change)).collect();
+                let sent = write.emit(&chosen, &HeaderMap::new(), &Credential::default());
                 let body = String::from_utf8_lossy(&sent.body).into_owned();
-                format!("{} -> {} {body}", bulk.wants.describe(), sent.target).trim_end().to_owned()
+                format!("{} -> {} {body}", write.describe(), sent.target).trim_end().to_owned()
             }
             Err(error) => format!("{}: {error}", error.code().status()),
         };
@@ -826,12 +681,13 @@ mod tests {
     #[test]
     fn toggles_are_spelled_out_over_the_selection() {
         let spelled = |path: &str, body: &str, seen: &[Snapshot]| {
-            let bulk = guarded(path, &[FORM], body);
+            let write = guarded(path, &[FORM], body);
             let seen: Vec<&Snapshot> = seen.iter().collect();
-            let changes = changes(&bulk, &seen, Some(&Login::new("bob")));
+            let changes = changes(&write.wants, &seen, Some(&Login::new("bob")));
             assert!(changes.windows(2).all(|pair| pair[0] == pair[1]) && changes.len() == seen.len());
-            let chosen = [(key(7), changes[0].clone())];
-            let sent = emit(&bulk, &chosen, &HeaderMap::new());
+            let key = key(7);
+            let chosen = [Chosen::unread(Some(&key), &changes[0])];
+            let sent = write.emit(&chosen, &HeaderMap::new(), &Credential::default());
             format!("{} {}", changes[0], String::from_utf8_lossy(&sent.body))
         };
         let (free, bobs) = (snapshot(&[], &[]), snapshot(&["Bob"], &[]));
@@ -873,12 +729,13 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
         ];
         let body = "_csrf=t1&issue_ids=7&id=5";
-        let bulk = guarded("/o/r/issues/assignee", &headers, body);
+        let write = guarded("/o/r/issues/assignee", &headers, body);
         let mut head = HeaderMap::new();
         for (name, value) in headers {
             head.insert(HeaderName::from_static(name), value.parse().unwrap());
         }
-        let sent = emit(&bulk, &[(key(7), Change::default())], &head);
+        let (key, change) = (key(7), Change::default());
+        let sent = write.emit(&[Chosen::unread(Some(&key), &change)], &head, &Credential::default());
         assert_eq!(
             names(&sent.headers),
             ["accept-encoding", "content-type", "cookie", "host", "origin", "sec-fetch-site", "x-csrf-token"]
@@ -887,12 +744,12 @@ mod tests {
         // The same session in another request has another token, and its cookies in another order.
         let later = [FORM, ("cookie", "i_like_gitea=s; _csrf=t2; lang=de"), ("x-csrf-token", "t2")];
         let later = guarded("/o/r/issues/labels", &later, "issue_ids=7&id=5&action=attach");
-        assert_eq!(bulk.sender.session.material(), later.sender.session.material());
+        assert_eq!(write.sender.session.material(), later.sender.session.material());
         let other = guarded("/o/r/issues/assignee", &[FORM, ("cookie", "i_like_gitea=x")], body);
-        assert_ne!(bulk.sender.session.material(), other.sender.session.material());
+        assert_ne!(write.sender.session.material(), other.sender.session.material());
         let nobody = guarded("/o/r/issues/assignee", &[FORM, ("authorization", "token ours")], body);
         assert!(nobody.sender.credential.is_anonymous());
-        let pages: Vec<String> = prove_reader(&bulk).into_iter().map(|request| request.target).collect();
+        let pages: Vec<String> = write.prove_reader().into_iter().map(|request| request.target).collect();
         assert_eq!(pages, ["/user/settings", "/o/r/issues"]);
     }
 }

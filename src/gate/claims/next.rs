@@ -8,7 +8,7 @@ use super::super::refusal;
 use super::offers::{List, Reserved, Wanted};
 use super::steps::{Failed, Taken};
 use super::{End, Errand, Going, Search};
-use crate::admission::{Aims, Expectation, Mode, Offer, Question, Rules, Stated, offer};
+use crate::admission::{Aims, DecisionInput, Expectation, Mode, Offer, Rules, Stated, offer};
 use crate::dialect::{Address, Filter, ListOutcome, OpenItems, Page};
 use crate::effect::CallError;
 use crate::gate::reads::{Proof, ReadAccess};
@@ -143,7 +143,7 @@ impl Errand {
         let record = record.unwrap_or_else(|| ItemRecord::new(seen.key.clone(), seen.locator.clone()));
         let record = self.gate.renewed(record);
         let change = Change { assignees: Some(SetChange::Replace([hunt.login.clone()].into())), ..Change::default() };
-        let question = Question {
+        let question = DecisionInput {
             rules: &hunt.rules,
             caller: &hunt.caller,
             change: &change,

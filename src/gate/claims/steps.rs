@@ -9,7 +9,7 @@ use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
 use crate::gate::reads::ReadAccess;
-use crate::gate::section::Stop;
+use crate::gate::walk::Stop;
 use crate::gate::{Answered, Proviso, Reply};
 use crate::model::{
     AttemptId, Code, ItemKind, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot,

@@ -6,17 +6,17 @@
 use claimgate::audit::verify::Verifier;
 use claimgate::config::{self, Layers};
 use claimgate::dialect::{
-    self, BulkParsed, BulkRoute, Dialect, Head, Intent, Items, Parsed, Route, Target, Wants, Write,
+    self, Chosen, Dialect, FormRoute, Guarded, Head, Parsed, Request as _, Route, Subject, Target, Write,
 };
 use claimgate::ledger;
-use claimgate::model::{Change, ResourceKey};
+use claimgate::model::ResourceKey;
 use claimgate::server;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A target: what it takes one input with.
@@ -70,13 +70,13 @@ pub fn request(data: &[u8]) {
     let _ = dialect.explain(&head, body);
     let write = match dialect.classify(&head) {
         Route::Write(write) | Route::Once(Ok(write)) => write,
-        Route::Bulk(route) => return form_means_the_same(&*dialect, &route, &head, body),
+        Route::Form(route) => return form_means_the_same(&*dialect, &route, &head, body),
         _ => return,
     };
     let (parsed, credential) = (dialect.parse(&write, &head, body), dialect.credential(&head, body));
     match (parsed, credential) {
         (Ok(Parsed::Guarded(intent)), Ok(credential)) => {
-            let sent = dialect.emit(&intent, &headers, &credential);
+            let sent = intent.emit(&[], &headers, &credential);
             means_the_same(&*dialect, &intent, &sent);
         }
         (Ok(Parsed::Unguarded), _) => holds_nothing_guarded(&write, &head, body),
@@ -210,7 +210,7 @@ fn headers_of(lines: &[u8]) -> HeaderMap {
     headers
 }
 
-fn means_the_same(dialect: &dyn Dialect, intent: &Intent, sent: &dialect::WireRequest) {
+fn means_the_same(dialect: &dyn Dialect, intent: &Guarded, sent: &dialect::WireRequest) {
     let target = Target::parse(&sent.target);
     assert_eq!((target.ambiguity(), target.query()), (None, None), "{}", sent.target);
     let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
@@ -218,14 +218,14 @@ fn means_the_same(dialect: &dyn Dialect, intent: &Intent, sent: &dialect::WireRe
         Route::Write(write) | Route::Once(Ok(write)) => write,
         other => panic!("{} is no guarded write but {other:?}", sent.target),
     };
-    assert_eq!(write.scope, intent.scope);
+    assert_eq!(write.scope.subject(), intent.subject());
     let again = match dialect.parse(&write, &head, &sent.body) {
         Ok(Parsed::Guarded(again)) => again,
         other => panic!("{:?} from {}", other.map(|_| "unguarded"), String::from_utf8_lossy(&sent.body)),
     };
-    assert_eq!(again.change, intent.change);
+    assert_eq!(again.change(), intent.change());
     let credential = dialect.credential(&head, &sent.body).expect("what is sent on names one sender");
-    let twice = dialect.emit(&again, &sent.headers, &credential);
+    let twice = again.emit(&[], &sent.headers, &credential);
     assert_eq!((&twice.method, &twice.target, &twice.body), (&sent.method, &sent.target, &sent.body));
     assert_eq!(twice.headers, sent.headers);
     if !sent.body.is_empty() {
@@ -235,24 +235,24 @@ fn means_the_same(dialect: &dyn Dialect, intent: &Intent, sent: &dialect::WireRe
 }
 
 /// A form of the web interface that is written anew asks for the same of the same items.
-fn form_means_the_same(dialect: &dyn Dialect, route: &BulkRoute, head: &Head<'_>, body: &[u8]) {
-    let Ok(BulkParsed::Guarded(bulk)) = dialect.parse_bulk(route, head, body) else { return };
-    let chosen: Vec<_> = match &bulk.items {
-        Items::Keys(keys) => keys.iter().map(|key| (key.clone(), Change::default())).collect(),
-        Items::At(_) | Items::New => match &bulk.wants {
-            Wants::Change(change) => vec![(ResourceKey::new("1"), change.clone())],
-            _ => Vec::new(),
-        },
+fn form_means_the_same(dialect: &dyn Dialect, route: &FormRoute, head: &Head<'_>, body: &[u8]) {
+    let Ok(Parsed::Guarded(form)) = dialect.parse_form(route, head, body) else { return };
+    let change = form.change().cloned().unwrap_or_default();
+    let keys = match form.subject() {
+        Subject::Keys(keys) => keys,
+        Subject::At(_) | Subject::New(_) if form.change().is_some() => BTreeSet::from([ResourceKey::new("1")]),
+        Subject::At(_) | Subject::New(_) => BTreeSet::new(),
     };
-    let sent = dialect.emit_bulk(&bulk, &chosen, head.headers);
+    let chosen: Vec<_> = keys.iter().map(|key| Chosen::unread(Some(key), &change)).collect();
+    let sent = form.emit(&chosen, head.headers, &dialect::Credential::default());
     let target = Target::parse(&sent.target);
     assert_eq!(target.ambiguity(), None, "{}", sent.target);
     let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
-    let Route::Bulk(route) = dialect.classify(&head) else { panic!("{} is no form", sent.target) };
-    assert_eq!(route.project, bulk.project);
-    match dialect.parse_bulk(&route, &head, &sent.body) {
-        Ok(BulkParsed::Guarded(again)) => {
-            assert_eq!((&again.items, &again.wants), (&bulk.items, &bulk.wants));
+    let Route::Form(route) = dialect.classify(&head) else { panic!("{} is no form", sent.target) };
+    assert_eq!(Some(&route.project), form.page());
+    match dialect.parse_form(&route, &head, &sent.body) {
+        Ok(Parsed::Guarded(again)) => {
+            assert_eq!((again.subject(), again.describe()), (form.subject(), form.describe()));
         }
         other => panic!("{other:?} from {}", String::from_utf8_lossy(&sent.body)),
     }

@@ -3,7 +3,7 @@
 use crate::support::{REPO, Told, World};
 use claimgate::admission::once::AgentPattern;
 use claimgate::dialect::{Credential, Dialect, Filter, Head, Order, Target, WireRequest, WireResponse};
-use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, Upstream};
+use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, Sending, Upstream};
 use claimgate::fake_forge::{Fault, Matcher};
 use claimgate::gate::{Answered, ClaimCall, Claimed, CrowdLimits, LaneLimits, Relabelling, Reply, Search};
 use claimgate::identity::{Directory, DirectoryLimits};
@@ -278,6 +278,7 @@ impl Upstream for KnowsNobody {
 
     fn send<'a>(
         &'a self,
+        _: Sending,
         _: WireRequest,
         _: Option<Carrier>,
         _: &'a (dyn Fn() -> bool + Send + Sync),

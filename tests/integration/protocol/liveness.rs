@@ -6,7 +6,7 @@
 
 use crate::support::Setup;
 use claimgate::admission::{
-    Answer, Outcome, Outside, Question, Rules, Stamp, Step, Verdict, Verified, apply, decide, judge, outside_edit,
+    Answer, DecisionInput, Outcome, Outside, Rules, Stamp, Step, Verdict, Verified, apply, decide, judge, outside_edit,
 };
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Caller, Change, Code, Epoch, Fingerprint, GateId, ItemRecord,
@@ -132,7 +132,7 @@ impl World {
         self.account_for(rules);
         let (record, seen, labels) = (&self.record, &self.seen, labels());
         let question =
-            Question { rules, caller: who, change, asks_more: false, record, seen, labels: &labels, now: NOW };
+            DecisionInput { rules, caller: who, change, asks_more: false, record, seen, labels: &labels, now: NOW };
         Some(decide(&question).0)
     }
 

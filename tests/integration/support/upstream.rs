@@ -3,7 +3,7 @@
 use super::life::{Life, Moment};
 use bytes::Bytes;
 use claimgate::dialect::{WireRequest, WireResponse};
-use claimgate::effect::{BoxFuture, CallError, Carrier, Upstream};
+use claimgate::effect::{BoxFuture, CallError, Carrier, Sending, Upstream};
 use claimgate::fake_forge::{Answer, Cut, FakeForge};
 use claimgate::upstream::{Gathered, LONGEST_ANSWER};
 use http::{StatusCode, header};
@@ -70,6 +70,7 @@ impl Upstream for SimUpstream {
 
     fn send<'a>(
         &'a self,
+        _: Sending,
         request: WireRequest,
         _on: Option<Carrier>,
         ready: &'a (dyn Fn() -> bool + Send + Sync),

@@ -6,11 +6,13 @@ use claimgate::admission::{
     Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
-use claimgate::dialect::{self, BulkParsed, ClosingSyntax, Credential, Dialect, Head, Parsed, Route, Shows, Target};
+use claimgate::dialect::{
+    self, ClosingSyntax, Credential, Dialect, Guarded, Head, Parsed, Request as _, Route, Shows, Target,
+};
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics, Room};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
-    About, Ask, BulkAsk, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Proviso, Sender, Settings, Verify,
+    About, Ask, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Proviso, Sender, Settings, Verify,
 };
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
@@ -420,13 +422,13 @@ impl World {
         // Nothing happens at the same microsecond as anything else.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let process = self.process();
-        let Some(ask) = self.ask(&process, who, method, path, &body, stated) else {
+        let Some((request, ask)) = self.ask(&process, who, method, path, &body, stated) else {
             panic!("{method} {path} {body} is no guarded write");
         };
         let runtime = tokio::runtime::Handle::current();
         tokio::select! {
             biased;
-            reply = process.gate.submit(ask, &runtime) => {
+            reply = process.gate.submit(request, ask, &runtime) => {
                 reply.map_or_else(Told::nothing, |reply| Told::of(reply, &*self.dialect))
             }
             () = process.life.ended() => Told::nothing(),
@@ -450,17 +452,27 @@ impl World {
         let path = format!("/{page}/{path}");
         let target = Target::parse(&path);
         let head = Head { method: &Method::POST, target: &target, headers: &headers };
-        let Route::Bulk(route) = self.dialect.classify(&head) else { panic!("{path} is no form") };
-        let Ok(BulkParsed::Guarded(bulk)) = self.dialect.parse_bulk(&route, &head, form.as_bytes()) else {
+        let Route::Form(route) = self.dialect.classify(&head) else { panic!("{path} is no form") };
+        let Ok(Parsed::Guarded(request)) = self.dialect.parse_form(&route, &head, form.as_bytes()) else {
             panic!("{path} {form} is no guarded form")
         };
         let arrived = process.gate.ports().clock.boot();
         let about = About { method: "POST".to_owned(), path: path.clone(), ..About::default() };
-        let ask = BulkAsk { bulk: *bulk, headers, arrived, about, body: bytes::Bytes::new() };
+        let ask = Ask {
+            credential: request.sender().expect("a session").credential.clone(),
+            instance: None,
+            headers,
+            arrived,
+            about,
+            operator: false,
+            expectation: Expectation::Implied,
+            proviso: Proviso::Always,
+            body: bytes::Bytes::new(),
+        };
         let runtime = tokio::runtime::Handle::current();
         tokio::select! {
             biased;
-            reply = process.gate.submit_bulk(ask, &runtime) => {
+            reply = process.gate.submit(request, ask, &runtime) => {
                 reply.map_or_else(Told::nothing, |reply| Told::of(reply, &*self.dialect))
             }
             () = process.life.ended() => Told::nothing(),
@@ -481,13 +493,13 @@ impl World {
         path: &str,
         body: &Value,
         expectation: Expectation,
-    ) -> Option<Ask> {
+    ) -> Option<(Guarded, Ask)> {
         let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
         let head = Head { method: &method, target: &target, headers: &headers };
         let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
-        let intent = match self.dialect.classify(&head) {
+        let request = match self.dialect.classify(&head) {
             Route::Once(Ok(write)) => {
                 self.dialect.parse_creation(&write, &head, text.as_bytes(), &ClosingSyntax::default()).ok()?
             }
@@ -495,13 +507,12 @@ impl World {
                 self.dialect.parse_creation(&write, &head, text.as_bytes(), &ClosingSyntax::default()).ok()?
             }
             Route::Write(write) => match self.dialect.parse(&write, &head, text.as_bytes()) {
-                Ok(Parsed::Guarded(intent)) => intent,
+                Ok(Parsed::Guarded(request)) => request,
                 _ => return None,
             },
             _ => return None,
         };
-        Some(Ask {
-            intent,
+        let ask = Ask {
             credential,
             instance: instance.map(Instance::new),
             arrived: process.gate.ports().clock.boot(),
@@ -511,7 +522,8 @@ impl World {
             expectation,
             proviso: Proviso::Awaited,
             body: text.into(),
-        })
+        };
+        Some((request, ask))
     }
 }
 

@@ -1,39 +1,8 @@
-//! A write that was sent: what came of it, and what is said of that.
+//! What is said of an outcome.
 
 use super::super::refusal;
-use super::Fresh;
 use crate::admission::{Outcome, Plan};
-use crate::dialect::WireResponse;
-use crate::effect::Decision;
 use crate::model::{Caller, Code, Goal, Locator, Login, Rejection, Snapshot};
-
-/// A write that was sent, and what came of it.
-pub(super) struct Sent {
-    pub(super) plan: Plan,
-    pub(super) outcome: Outcome,
-    /// The tracker's, where there was a whole answer.
-    pub(super) status: Option<u16>,
-    /// What goes back where it went through: the tracker's answer, or a success in its place.
-    pub(super) response: Option<WireResponse>,
-    pub(super) back: Option<Fresh>,
-    /// What a rule that only observes would have said.
-    pub(super) observed: Option<Code>,
-    /// What is told where the tracker said success and did something else.
-    pub(super) instead: Option<Box<Rejection>>,
-}
-
-// === impl Sent ===
-
-impl Sent {
-    pub(super) fn decision(&self) -> Decision {
-        if self.observed.is_some() { Decision::Observe } else { Decision::Admit }
-    }
-
-    pub(super) fn code(&self) -> Option<Code> {
-        let instead = self.instead.as_ref().map(|rejection| rejection.code);
-        self.observed.or(instead).or_else(|| outcome_code(&self.outcome, self.status))
-    }
-}
 
 /// What a write has left that the tracker gave up in its midst.
 pub(super) fn half_done(

@@ -7,11 +7,12 @@ use super::super::leases::LeaseUse;
 use super::super::passage::Passage;
 use super::super::reads::Proof;
 use super::super::restore::address_of;
-use super::super::{Gate, LaneError, Reply, Turn, refusal};
-use super::{Entered, Fresh, Section, Stop};
-use crate::admission::{Barred, Bound, Excess, Mode, Refused, Rules, Step, Take, TenureStep, Term};
-use crate::dialect::{ReadOutcome, Scope};
-use crate::effect::{Command, Decision, Durability, LedgerError};
+use super::super::{Gate, LaneError, Turn, refusal};
+use super::party::is_session;
+use super::{Entered, Stop, Walk};
+use crate::admission::{Barred, Bound, Excess, Mode, Permit, Refused, Rules, Step, Take, TenureStep, Term};
+use crate::dialect::{ReadOutcome, Request as _, Subject};
+use crate::effect::{Command, Decision, Durability, LedgerError, Sending};
 use crate::model::{
     Actor, Caller, Change, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
 };
@@ -28,9 +29,12 @@ pub(super) struct Leave {
     pub(super) lease: Option<LeaseUse>,
 }
 
+/// Steps, each with its terms.
+pub(in crate::gate) type OnTerms = Vec<(Vec<Term>, Command)>;
+
 /// Steps that were carried out under their terms.
 pub(in crate::gate) struct Committed {
-    /// The records after each, terms included.
+    /// The records after each.
     pub(in crate::gate) records: Vec<ItemRecord>,
     /// What a rule that only observes would have refused with.
     pub(in crate::gate) observed: Option<Code>,
@@ -52,30 +56,19 @@ impl Leave {
 
 // === of an item ===
 
-impl Section {
-    /// Carries the step out under the terms of the write. Returns the record after it, and what a rule that only
-    /// observes would have refused with.
-    pub(super) async fn commit_on_terms(
+impl Walk {
+    /// What must hold beside the record of an item. A session that nobody knows is no agent of any class.
+    pub(super) fn terms_of(
         &self,
         at: &Entered<'_>,
-        command: Command,
-        kind: Kind,
-        ownership: &Ownership,
-    ) -> Result<(Option<ItemRecord>, Option<Code>, LeaseUse), LedgerError> {
-        let change = &self.ask.intent.change;
-        let terms = self.gate.terms(&self.rules, at.caller, kind, ownership, change, &command.locator.project);
-        let done = self.gate.commit_on_terms(&self.rules, vec![(terms, command)]).await?;
-        let Committed { mut records, observed, lease } = done;
-        Ok((records.pop(), observed, lease))
-    }
-
-    /// A term does not hold: the attempt is refused, nothing was sent.
-    pub(super) async fn barred(&self, at: &Entered<'_>, fresh: Fresh, barred: &Barred) -> Reply {
-        let mut rejection = self.refused_by(at.caller, barred, &fresh.seen.locator).await;
-        rejection.observed = Some(self.rules.workflow.shown(&fresh.seen));
-        let record = ItemRecord::new(at.key.clone(), fresh.seen.locator.clone());
-        let record = self.gate.ports.ledger.item(at.key).await.ok().flatten().unwrap_or(record);
-        self.reject(at, &record, fresh, rejection).await
+        locator: &Locator,
+        change: &Change,
+        meaning: (Kind, &Ownership),
+    ) -> Vec<Term> {
+        let caller = &at.party.caller;
+        let mut terms = self.gate.terms(&self.rules, caller, meaning, change, &locator.project);
+        terms.retain(|term| matches!(term, Term::Within(_)) || !is_session(&caller.actor));
+        terms
     }
 }
 
@@ -85,8 +78,7 @@ impl Gate {
         &self,
         rules: &Rules,
         caller: &Caller,
-        kind: Kind,
-        ownership: &Ownership,
+        (kind, ownership): (Kind, &Ownership),
         change: &Change,
         project: &Project,
     ) -> Vec<Term> {
@@ -106,24 +98,53 @@ impl Gate {
     pub(in crate::gate) async fn commit_on_terms(
         &self,
         rules: &Rules,
-        mut steps: Vec<(Vec<Term>, Command)>,
+        steps: OnTerms,
     ) -> Result<Committed, LedgerError> {
+        self.on_terms(rules, steps, None).await.map(|(committed, _)| committed)
+    }
+
+    /// T2: the same of writes that are sent then.
+    pub(in crate::gate) async fn begin_sending(
+        &self,
+        rules: &Rules,
+        steps: OnTerms,
+        permits: Vec<Permit>,
+    ) -> Result<(Committed, Sending), LedgerError> {
+        match self.on_terms(rules, steps, Some(permits)).await? {
+            (committed, Some(sending)) => Ok((committed, sending)),
+            (_, None) => unreachable!("permits make a sending"),
+        }
+    }
+
+    async fn on_terms(
+        &self,
+        rules: &Rules,
+        mut steps: OnTerms,
+        mut permits: Option<Vec<Permit>>,
+    ) -> Result<(Committed, Option<Sending>), LedgerError> {
         let mut observed = None;
         let takes = steps.iter().flat_map(|(terms, _)| terms).filter_map(Term::take);
         let lease = self.leases.enter(takes);
         loop {
-            let with_terms = |(terms, command): &(Vec<Term>, Command)| -> Vec<Command> {
-                let require = |term| Command { step: Step::Require(term), note: None, ..command.clone() };
-                terms.iter().cloned().map(require).chain([command.clone()]).collect()
-            };
             let batch: Vec<Command> = steps.iter().flat_map(with_terms).collect();
-            match self.ports.ledger.commit(batch, Durability::Awaited).await {
-                Ok(records) => {
+            let done = match permits.take() {
+                Some(given) => match Sending::begin(&*self.ports.ledger, batch, given).await {
+                    Ok((records, sending)) => Ok((records, Some(sending))),
+                    Err((error, back)) => {
+                        permits = Some(back);
+                        Err(error)
+                    }
+                },
+                None => self.ports.ledger.commit(batch, Durability::Awaited).await.map(|records| (records, None)),
+            };
+            match done {
+                Ok((records, sending)) => {
                     if !lease.is_empty() {
                         let times: Vec<Time> = steps.iter().map(|(_, command)| command.now).collect();
                         lease.taken(&self.ports.ledger.tenures().await.unwrap_or_default(), &times);
                     }
-                    return Ok(Committed { records, observed, lease });
+                    let records = of_steps(&steps, records);
+                    return Ok((Committed { records, observed, lease }, sending));
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
                     let code = *observed.get_or_insert(code(&barred));
@@ -167,10 +188,22 @@ impl Gate {
     }
 }
 
+/// A step after the terms that it is for.
+fn with_terms((terms, command): &(Vec<Term>, Command)) -> Vec<Command> {
+    let require = |term| Command { step: Step::Require(term), note: None, ..command.clone() };
+    terms.iter().cloned().map(require).chain([command.clone()]).collect()
+}
+
+/// The records after the steps themselves, of those after each command of their batch.
+fn of_steps(steps: &OnTerms, records: Vec<ItemRecord>) -> Vec<ItemRecord> {
+    let mut records = records.into_iter();
+    steps.iter().filter_map(|(terms, _)| records.nth(terms.len())).collect()
+}
+
 // === what a refusal may name ===
 
-impl Section {
-    async fn refused_by(&self, caller: &Caller, barred: &Barred, locator: &Locator) -> Rejection {
+impl Walk {
+    pub(super) async fn refused_by(&self, caller: &Caller, barred: &Barred, locator: &Locator) -> Rejection {
         let named = match barred {
             Barred::Limit(excess) if excess.bound.actor.account == caller.actor.account => {
                 self.shown_to_caller(&excess.held).await
@@ -208,21 +241,21 @@ fn is_overrider(rules: &Rules, actor: &Actor) -> bool {
 
 // === of a new item ===
 
-impl Section {
+impl Walk {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
     /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
     ///
     /// Nothing cancels it once there is leave: nobody would learn of the new item, and who repeats the request would have
     /// two.
     pub(super) async fn leave_to_create(&self, caller: &Caller, passage: &Passage) -> Result<Leave, Stop> {
-        let locator = self.locator();
+        let locator = self.request.locator();
         let mut leave = Leave { turn: None, observed: None, lease: None };
-        let mut terms = match &self.ask.intent.scope {
-            Scope::Create(project) => {
-                let (change, ownership) = (&self.ask.intent.change, self.ownership_of_new(caller));
-                self.gate.terms(&self.rules, caller, Kind::Create, &ownership, change, project)
+        let mut terms = match (self.request.subject(), self.request.change()) {
+            (Subject::New(project), Some(change)) => {
+                let ownership = self.ownership_of_new(caller);
+                self.gate.terms(&self.rules, caller, (Kind::Create, &ownership), change, &project)
             }
-            Scope::Item(_) => Vec::new(),
+            _ => Vec::new(),
         };
         let mut names = true;
         if terms.iter().any(|term| term.take().is_some()) {
@@ -262,8 +295,8 @@ impl Section {
     ///
     /// Whether it may be told: it is not where the tracker shows the project, and nothing of that kind in it.
     async fn expect_project(&self, terms: &mut Vec<Term>) -> Result<bool, Stop> {
-        let (intent, credential) = (&self.ask.intent, &self.ask.credential);
-        let (project, kind) = (intent.scope.project(), intent.kind_made());
+        let (project, kind, credential) =
+            (self.request.locator().project, self.request.kind_made(), &self.ask.credential);
         match self.gate.prove_kind(&project, kind, credential, self.ask.arrived).await {
             Proof::Shown => Ok(true),
             Proof::Empty => Ok(false),
@@ -273,7 +306,7 @@ impl Section {
                 terms.retain(|term| term.take().is_none());
                 Ok(false)
             }
-            Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.locator(), &why))),
+            Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.request.locator(), &why))),
         }
     }
 
@@ -310,7 +343,8 @@ impl Section {
 
     /// A new item is its creator's if it is the only assignee.
     fn ownership_of_new(&self, caller: &Caller) -> Ownership {
-        let assignees = self.ask.intent.change.assignees.as_ref().map(|change| change.apply(&[].into()));
+        let assignees =
+            self.request.change().and_then(|change| change.assignees.as_ref()).map(|change| change.apply(&[].into()));
         let own = caller.actor.account.login();
         match assignees {
             Some(names) if names.len() == 1 && names.first() == own => Ownership::Becomes(caller.actor.clone()),
@@ -333,7 +367,7 @@ impl Section {
 
     async fn is_within(&self, bound: &Bound) -> Result<(), LedgerError> {
         let items = self.gate.ports.ledger.of_account(&bound.actor.account).await?;
-        let new = ItemRecord::new(ResourceKey::new("new"), self.locator());
+        let new = ItemRecord::new(ResourceKey::new("new"), self.request.locator());
         bound
             .judge(&new, &items, self.gate.ports.clock.now())
             .map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())

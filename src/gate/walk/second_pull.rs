@@ -3,40 +3,36 @@
 //! Judged by what stands in the tracker and in the ledger. A form leaves no entry of its own: what it opens stands, and counts
 //! for those who come after it.
 
-use super::judged::Course;
-use super::{BulkSection, Stop};
+use super::super::refusal;
+use super::{Decided, Entered, Stop, Walk};
 use crate::admission::once::{Facts, OnceRule, Ruling, judge};
 use crate::admission::{By, Verdict};
-use crate::dialect::{Address, Credential, ReadOutcome, WireRequest, WireResponse};
-use crate::gate::refusal;
-use crate::model::{Caller, Code, Existing, OnceKey, OpenState, Project, Rejection, Snapshot, What};
+use crate::dialect::{Address, Credential};
+use crate::model::{Caller, Code, Existing, ItemKind, OnceKey, OpenState, Rejection, Snapshot, What};
 use std::collections::BTreeSet;
 
-/// Pages of open pull requests that are read at most.
-const MOST_PAGES: usize = 100;
-
-impl BulkSection {
-    /// The same course, or the refusal of a second pull request for an issue. `taken`: what the form has opened so far.
+impl Walk {
+    /// The refusal of a second pull request for an issue. `taken`: what the form has opened so far.
     pub(super) async fn ask_reopening(
         &self,
-        mut course: Course,
-        caller: &Caller,
-        reader: &Credential,
+        at: &Entered<'_>,
+        one: &mut Decided<'_>,
         taken: &mut BTreeSet<OnceKey>,
-    ) -> Result<Course, Stop> {
-        let opens = matches!(course.verdict, Verdict::Admit(_))
-            && course.item.change.state == Some(OpenState::Open)
-            && course.item.fresh.seen.state == OpenState::Closed;
+    ) -> Result<(), Stop> {
+        let opens = self.is_form()
+            && matches!(one.verdict, Verdict::Admit(_))
+            && one.change.state == Some(OpenState::Open)
+            && one.at.read.seen.state == OpenState::Closed;
+        let (caller, Some(reader)) = (&at.party.caller, &at.party.reader) else { return Ok(()) };
         if !opens || caller.overrider || !self.rules.is_ruled(What::Pull) {
-            return Ok(course);
+            return Ok(());
         }
-        let address = course.item.address.clone();
-        match self.second(&address, caller, reader, taken).await? {
+        match self.second(&one.at.read.address, caller, reader, taken).await? {
             None => {}
-            Some((rule, rejection)) if rule.enforces(caller) => course.verdict = Verdict::Reject(rejection),
-            Some((_, rejection)) => course.observed = course.observed.or(Some(rejection.code)),
+            Some((rule, rejection)) if rule.enforces(caller) => one.verdict = Verdict::Reject(rejection),
+            Some((_, rejection)) => one.observed = one.observed.or(Some(rejection.code)),
         }
-        Ok(course)
+        Ok(())
     }
 
     /// What the first rule that is in the way says.
@@ -49,13 +45,22 @@ impl BulkSection {
     ) -> Result<Option<(&'s OnceRule, Rejection)>, Stop> {
         let (dialect, closing) = (&self.gate.ports.dialect, &self.gate.settings.closing);
         // An issue has no such page.
-        let Some(response) = self.found(dialect.observe_pull(pull, reader)).await? else { return Ok(None) };
+        let response = match self.gate.fetch(dialect.observe_pull(pull, reader)).await {
+            Ok(response) => response,
+            Err(unread) if unread.is_hidden() => return Ok(None),
+            Err(_) => return Err(self.cannot_read("what the rules are about")),
+        };
         let Some((_, closes)) = dialect.closed_pull(pull, &response, closing) else { return Ok(None) };
         let mut issues = Vec::new();
         for address in closes {
-            issues.extend(self.closed_issue(&address, reader).await?);
+            issues.extend(self.issue_for(&address, reader).await?);
         }
-        let open = if issues.is_empty() { Vec::new() } else { self.open_pulls(&pull.project(), reader).await? };
+        let open = if issues.is_empty() {
+            Vec::new()
+        } else {
+            let open = self.gate.open_pulls(&pull.project(), reader).await;
+            open.map_err(|_| self.cannot_read("the open pull requests"))?
+        };
         let mut observed = None;
         for issue in &issues {
             for rule in &self.rules.once {
@@ -107,42 +112,12 @@ impl BulkSection {
     }
 
     /// The issue, if the reader can see one there: naming it closes nothing else.
-    async fn closed_issue(&self, address: &Address, reader: &Credential) -> Result<Option<Snapshot>, Stop> {
-        let dialect = &self.gate.ports.dialect;
-        let Some(response) = self.found(dialect.observe(address, reader)).await? else { return Ok(None) };
-        match dialect.read(address, &response) {
-            ReadOutcome::Item(_) if dialect.is_pull(&response) => Ok(None),
-            ReadOutcome::Item(seen) => Ok(Some(seen)),
-            _ => Err(self.cannot_read("an issue")),
+    async fn issue_for(&self, address: &Address, reader: &Credential) -> Result<Option<Snapshot>, Stop> {
+        match self.gate.read_item(address, reader, "resolve", false).await {
+            Ok(read) if read.seen.kind == ItemKind::Pull => Ok(None),
+            Ok(read) => Ok(Some(read.seen)),
+            Err(unread) if unread.is_hidden() => Ok(None),
+            Err(_) => Err(self.cannot_read("an issue")),
         }
-    }
-
-    async fn open_pulls(&self, project: &Project, reader: &Credential) -> Result<Vec<Existing>, Stop> {
-        let (dialect, closing) = (&self.gate.ports.dialect, &self.gate.settings.closing);
-        let (mut all, mut rows) = (Vec::new(), 0);
-        for page in 1..=MOST_PAGES {
-            let response = self.found(dialect.list_pulls(project, page, reader)).await?;
-            let listed = response.and_then(|response| dialect.pulls(project, &response, closing));
-            let listed = listed.ok_or_else(|| self.cannot_read("the open pull requests"))?;
-            rows += listed.rows;
-            all.extend(listed.standing);
-            if listed.rows == 0 || listed.total.is_some_and(|total| rows >= total) {
-                return Ok(all);
-            }
-        }
-        Err(self.cannot_read("the open pull requests"))
-    }
-
-    /// An answer of 200; none of 403 and 404.
-    async fn found(&self, request: WireRequest) -> Result<Option<WireResponse>, Stop> {
-        match self.gate.ports.upstream.read(request).await {
-            Ok((response, _)) if response.status.as_u16() == 200 => Ok(Some(response)),
-            Ok((response, _)) if matches!(response.status.as_u16(), 403 | 404) => Ok(None),
-            Ok(_) | Err(_) => Err(self.cannot_read("what the rules are about")),
-        }
-    }
-
-    fn cannot_read(&self, what: &str) -> Stop {
-        Stop::Refuse(refusal::unreadable(&self.locator(), &format!("{what} could not be read")))
     }
 }

@@ -3,14 +3,13 @@
 
 use super::super::lanes::KEPT;
 use super::super::passage::Passage;
-use super::super::{Answered, Reply, Turn, refusal};
+use super::super::{Answered, Reply, Turn};
 use super::terms::Leave;
-use super::{Ended, Section, Stop};
+use super::{Ended, Stop, Walk};
 use crate::admission::{StateTag, Step};
-use crate::dialect::{Address, Intent, WireResponse};
-use crate::effect::{CallError, Durability};
-use crate::model::{Caller, Code, Kind, Locator, Ownership, Rejection, ResourceKey, Snapshot};
-use std::time::Duration;
+use crate::dialect::{Address, Guarded, Request as _, WireResponse};
+use crate::effect::{CallError, Durability, Sending};
+use crate::model::{Boot, Caller, Code, Kind, Locator, Ownership, Rejection, ResourceKey, Snapshot};
 
 /// The item that an answer names. Its id is known once it was read.
 struct New {
@@ -18,19 +17,19 @@ struct New {
     key: Option<ResourceKey>,
 }
 
-impl Section {
+impl Walk {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
     pub(super) async fn create(&self, caller: &Caller, passage: &Passage) -> Ended {
-        if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
             return Err(Stop::Refuse(rejection));
         }
         let mut leave = self.leave_to_create(caller, passage).await?;
-        match self.send_creation(&self.ask.intent, &|| true).await {
+        match self.send_creation(Sending::creation(), &self.request, self.emit_by()).await {
             Ok(response) => {
                 if matches!(response.status.as_u16(), 300..=499) {
                     self.give_back(&mut leave).await;
                 }
-                self.gate.hear(&caller.actor, &self.ask.intent.scope.project());
+                self.gate.hear(&caller.actor, &self.request.locator().project);
                 Ok(self.finish(caller, &leave, response).await)
             }
             Err(error) => {
@@ -42,14 +41,14 @@ impl Section {
         }
     }
 
-    /// Sends it, once, while `ready` says so.
     pub(super) async fn send_creation(
         &self,
-        intent: &Intent,
-        ready: &(dyn Fn() -> bool + Send + Sync),
+        sending: Sending,
+        request: &Guarded,
+        emit_by: Boot,
     ) -> Result<WireResponse, CallError> {
-        let request = self.gate.ports.dialect.emit(intent, &self.ask.headers, &self.ask.credential);
-        self.gate.ports.upstream.send(request, None, ready).await
+        let request = request.emit(&[], &self.ask.headers, &self.ask.credential);
+        self.dispatch(sending, request, None, emit_by).await
     }
 
     /// What is told where there is no answer.
@@ -59,28 +58,21 @@ impl Section {
                 tracing::warn!(upstream.error = why, "no certain answer to a creation");
                 Stop::Refuse(self.unknown_creation())
             }
-            CallError::Expired => {
-                let (at, wait) = (self.locator(), Duration::from_secs(1));
-                let message = format!("{at}: the gate was suspended before it could send; nothing was sent; try again");
-                Stop::Refuse(refusal::retry(Code::Fenced, &at, message, wait))
-            }
-            CallError::NotSent(_) | CallError::NoRoom => {
-                Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string()))
-            }
+            CallError::Expired | CallError::NotSent(_) | CallError::NoRoom => self.not_sent(error),
         }
     }
 
     pub(super) fn unknown_creation(&self) -> Box<Rejection> {
         let message = format!(
             "the creation in {} was sent and its outcome is unknown; look before you repeat it",
-            self.locator().project
+            self.request.locator().project
         );
         Box::new(Rejection::of_request(Code::OutcomeUnknown, message))
     }
 
     /// Answers with what the tracker said, and remembers what that means.
     pub(super) async fn finish(&self, caller: &Caller, leave: &Leave, response: WireResponse) -> Reply {
-        let Some((address, seen)) = self.gate.ports.dialect.created(&self.ask.intent, &response) else {
+        let Some((address, seen)) = self.request.created(&response) else {
             return self.passed_on(caller, leave, None, response);
         };
         let seen = match seen {
@@ -111,10 +103,11 @@ impl Section {
         if !is_own(caller, &seen) {
             return None;
         }
-        let turn = self.enter(&seen.key, address).await.ok()?;
+        let turn = self.enter_one(&seen.key, &address.locator(), caller).await.ok()?;
         let seen = self.still_own(caller, address, seen, &turn).await?;
-        let attempt = self.attempt(&seen.key, address, caller);
-        let id = attempt.id.clone();
+        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+        let change = self.request.change().cloned().unwrap_or_default();
+        let attempt = self.gate.attempt(id.clone(), &seen.key, &address.locator(), caller, &change);
         let mut note = self.bare_note(leave.decision(), leave.observed);
         note.upstream_status = Some(response.status.as_u16());
         let grant = Step::Grant {
@@ -161,9 +154,7 @@ impl Section {
             let rest = if note.change.is_empty() { "" } else { " " };
             note.change.insert_str(0, &format!("create{rest}"));
         }
-        let id = note.id.clone();
-        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
-        self.decided(leave.decision(), leave.observed, &id, Answered::Tracker(response))
+        self.recorded(note, leave.decision(), leave.observed, Answered::Tracker(response))
     }
 }
 

@@ -5,20 +5,23 @@
 //! that is never settled needs nobody to clean up after it: it keeps its key closed until a read shows the creation, or
 //! for the doubt period.
 
+use super::super::conversation::MOST_PAGES;
 use super::super::passage::Passage;
 use super::super::restore::address_of;
-use super::super::{Answered, LaneError, Reply, Turn, refusal};
+use super::super::{Answered, LaneError, Turn, refusal};
 use super::terms::Leave;
-use super::{Ended, Fresh, Section, Stop, sharer};
+use super::turns::sharer;
+use super::{Ended, ItemRead, Stop, Walk};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
 use crate::admission::{self, By, OutsideEdit, Refused};
-use crate::dialect::{Address, Creation, Intent, Listed, Scope, WireRequest, WireResponse};
-use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, failpoint};
+use crate::dialect::{Address, Creation, Guarded, Request as _, WireResponse};
+use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, Sending, failpoint};
 use crate::model::{
-    Actor, AttemptId, Boot, Caller, Code, Existing, Locator, Made, OnceEntry, OnceKey, Project, Rejection, ResourceKey,
-    Standing, What,
+    Actor, AttemptId, Boot, Caller, Code, Existing, ItemKind, Locator, Made, OnceEntry, OnceKey, Project, Rejection,
+    ResourceKey, Standing, What,
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -38,7 +41,7 @@ pub(super) struct Survey<'r> {
     wants: Vec<Want<'r>>,
     standing: Vec<Existing>,
     /// What is sent: a review is pinned to the commit that it was judged by.
-    intent: Intent,
+    request: Guarded,
     /// How what stands is read again.
     from: Source,
     /// Nobody else creates any of it meanwhile.
@@ -64,7 +67,7 @@ enum Source {
 /// An issue that a pull request closes.
 struct Closed {
     address: Address,
-    fresh: Fresh,
+    read: ItemRead,
 }
 
 /// What a ruling makes of a request.
@@ -79,16 +82,13 @@ pub(super) enum Told {
 /// The keys that this request creates, entered in the ledger.
 pub(super) type Entered = Vec<(OnceKey, AttemptId)>;
 
-/// Pages of what exists that are read at most.
-const MOST_PAGES: usize = 100;
-
-impl Section {
+impl Walk {
     /// A creation: judged where a rule is about it, else only sent.
     pub(super) async fn once(&self, creation: &Creation, caller: &Caller, passage: &Passage) -> Ended {
         if !self.rules.is_ruled(creation.what()) {
             return self.create(caller, passage).await;
         }
-        if let Some(rejection) = self.ask.expectation.on_nothing(&self.locator()) {
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
             return Err(Stop::Refuse(rejection));
         }
         let surveyed = match creation {
@@ -108,7 +108,7 @@ impl Section {
         let (told, entered) = self.rule(&survey, caller, passage).await?;
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
-            Told::First(first) => Ok(self.answered_with(caller, &survey.intent, &first)),
+            Told::First(first) => self.answered_with(caller, &survey.request, &first),
             Told::Sends(leave) => self.send_entered(survey, caller, entered, leave).await,
         }
     }
@@ -116,17 +116,6 @@ impl Section {
     /// Whether some rule may refuse this caller.
     pub(super) fn enforces_once(&self, what: What, caller: &Caller) -> bool {
         self.rules.once.iter().any(|rule| rule.what == what && rule.enforces(caller))
-    }
-
-    /// What was asked, as the audit says it.
-    pub(super) fn asked(&self) -> String {
-        let creation = self.gate.ports.dialect.creation(&self.ask.intent, &self.gate.settings.closing);
-        let guarded = self.ask.intent.change.to_string();
-        match creation {
-            Some(creation @ Creation::Review { .. }) => creation.to_string(),
-            _ if guarded.is_empty() && matches!(self.ask.intent.scope, Scope::Create(_)) => "create".to_owned(),
-            _ => guarded,
-        }
     }
 
     // === what it is about, and what stands ===
@@ -141,8 +130,9 @@ impl Section {
         // Whether it may be seen at all is found out before anybody has to wait for it.
         let began = self.gate.ports.clock.boot();
         let mut seen = self.reviewed(pull).await?;
-        let turn = self.enter(&ResourceKey::new(&format!("once:{}", pull.locator())), pull).await?;
-        if !self.still_stands(std::slice::from_ref(&turn), began) {
+        let key = ResourceKey::new(&format!("once:{}", pull.locator()));
+        let turn = self.enter_one(&key, &pull.locator(), caller).await?;
+        if !self.all_stand(std::slice::from_ref(&turn), began) {
             seen = self.reviewed(pull).await?;
         }
         let (about, head, standing) = seen;
@@ -159,7 +149,7 @@ impl Section {
         Ok(Survey {
             wants: self.rules.once.iter().filter_map(want).collect(),
             standing,
-            intent: self.gate.ports.dialect.pinned(&self.ask.intent, &commit),
+            request: self.request.pinned(&commit).unwrap_or_else(|| Arc::clone(&self.request)),
             from: Source::Reviews(pull.clone()),
             turns: vec![turn],
             _place: None,
@@ -176,7 +166,7 @@ impl Section {
 
     /// Whether what was read before these turns, since then, stands for a read inside them: this process alone writes, and
     /// nothing was changed in them meanwhile.
-    fn still_stands(&self, turns: &[Turn], began: Boot) -> bool {
+    fn all_stand(&self, turns: &[Turn], began: Boot) -> bool {
         self.gate.ports.ledger.exclusive() && turns.iter().all(|turn| turn.is_quiet_since(began))
     }
 
@@ -192,17 +182,17 @@ impl Section {
             issues.extend(self.closed_issue(address).await?);
         }
         // In one order for all, so that two requests never wait for each other.
-        issues.sort_by(|one, other| one.fresh.seen.key.cmp(&other.fresh.seen.key));
-        issues.dedup_by(|one, other| one.fresh.seen.key == other.fresh.seen.key);
+        issues.sort_by(|one, other| one.read.seen.key.cmp(&other.read.seen.key));
+        issues.dedup_by(|one, other| one.read.seen.key == other.read.seen.key);
         // A long list is read before anybody has to wait for it.
         let began = self.gate.ports.clock.boot();
         let ruled = issues.iter().any(|issue| self.is_ruled(caller, issue));
         let mut standing = if ruled { self.standing_pulls(project).await? } else { Vec::new() };
         let place = if ruled { Some(self.place_to_create(caller, may_write).await?) } else { None };
-        let keys: Vec<ResourceKey> = issues.iter().map(|issue| issue.fresh.seen.key.clone()).collect();
+        let keys: Vec<ResourceKey> = issues.iter().map(|issue| issue.read.seen.key.clone()).collect();
         let turns = self.gate.lanes.enter_together(&keys, self.gate.boot_clock()).await;
         let turns = turns.map_err(|error| self.no_turn(error))?;
-        if ruled && !self.still_stands(&turns, began) {
+        if ruled && !self.all_stand(&turns, began) {
             standing = self.standing_pulls(project).await?;
         }
         let mut wants = Vec::new();
@@ -210,27 +200,28 @@ impl Section {
             self.wants_of(caller, issue, turn, &mut wants).await?;
         }
         standing.extend(self.recorded_elsewhere(&wants, project).await?);
-        let (intent, from) = (self.ask.intent.clone(), Source::Pulls(project.clone()));
-        Ok(Survey { wants, standing, intent, from, turns, _place: place })
+        let (request, from) = (Arc::clone(&self.request), Source::Pulls(project.clone()));
+        Ok(Survey { wants, standing, request, from, turns, _place: place })
     }
 
     /// Whether the caller may write there, where the tracker lets it create anything at all; else the tracker's own answer.
     async fn may_write(&self, project: &Project) -> Result<bool, Stop> {
         let dialect = &self.gate.ports.dialect;
         let answer = self.gate.ports.upstream.read(dialect.observe_project(project, &self.ask.credential)).await;
-        let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
+        let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
         match response.status.as_u16() {
             // A token may not ask: it counts as one that only reads.
             200 | 300..=399 | 403 => Ok(dialect.may_write(&response)),
             400..=499 => Err(self.tracker_denies(response)),
-            status => {
-                Err(Stop::Refuse(refusal::unreadable(&self.locator(), &format!("the tracker answered {status}"))))
-            }
+            status => Err(Stop::Refuse(refusal::unreadable(
+                &self.request.locator(),
+                &format!("the tracker answered {status}"),
+            ))),
         }
     }
 
     fn no_turn(&self, error: LaneError) -> Stop {
-        let at = self.locator();
+        let at = self.request.locator();
         let why = match error {
             LaneError::Full => "too many writes of an item that this names are waiting",
             LaneError::Late => "the turns of all items that this names did not come in time",
@@ -242,14 +233,14 @@ impl Section {
     async fn place_to_create(&self, caller: &Caller, may_write: bool) -> Result<OwnedSemaphorePermit, Stop> {
         let place = self.gate.creators.enter(&sharer(caller), may_write, &self.gate.lanes).await;
         place.ok_or_else(|| {
-            let at = self.locator();
+            let at = self.request.locator();
             let message = format!("{}: other creations that name items took too long; try again", at.project);
             Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
         })
     }
 
     fn is_ruled(&self, caller: &Caller, issue: &Closed) -> bool {
-        let about = issue.fresh.seen.key.as_str();
+        let about = issue.read.seen.key.as_str();
         let facts = Facts { what: What::Pull, actor: &caller.actor, about, commit: "", event: "" };
         self.rules.once.iter().any(|rule| rule.key(&facts).is_some())
     }
@@ -257,8 +248,8 @@ impl Section {
     /// None where the caller can see no issue of that number: naming it closes nothing.
     async fn closed_issue(&self, address: &Address) -> Result<Option<Closed>, Stop> {
         match self.read(address, "resolve").await {
-            Ok(fresh) if self.gate.ports.dialect.is_pull(&fresh.response) => Ok(None),
-            Ok(fresh) => Ok(Some(Closed { address: address.clone(), fresh })),
+            Ok(read) if read.seen.kind == ItemKind::Pull => Ok(None),
+            Ok(read) => Ok(Some(Closed { address: address.clone(), read })),
             Err(Stop::Tracker(response)) if matches!(response.status.as_u16(), 403 | 404) => Ok(None),
             Err(stop) => Err(stop),
         }
@@ -272,7 +263,7 @@ impl Section {
         turn: &Turn,
         wants: &mut Vec<Want<'r>>,
     ) -> Result<(), Stop> {
-        let (key, at) = (issue.fresh.seen.key.clone(), issue.fresh.seen.locator.clone());
+        let (key, at) = (issue.read.seen.key.clone(), issue.read.seen.locator.clone());
         let about = key.as_str().to_owned();
         let facts = Facts { what: What::Pull, actor: &caller.actor, about: &about, commit: "", event: "" };
         let mut fitting: Vec<Want<'r>> = Vec::new();
@@ -301,13 +292,13 @@ impl Section {
         turn: &Turn,
     ) -> Result<Option<Rejection>, Stop> {
         let record = self.gate.ports.ledger.item(key).await;
-        let record = record.map_err(|error| Self::no_record(&issue.fresh.seen.locator, &error))?;
+        let record = record.map_err(|error| Self::no_record(&issue.read.seen.locator, &error))?;
         let Some(record) = record else { return Ok(None) };
         let Some(held) = record.held_by_another(&caller.actor).filter(|held| !held.parked).cloned() else {
             return Ok(None);
         };
-        let fresh = if self.still_fresh(&issue.fresh, turn) {
-            issue.fresh
+        let fresh = if self.still_stands(&issue.read, turn) {
+            issue.read
         } else {
             self.read(&issue.address, "observe").await?
         };
@@ -328,13 +319,13 @@ impl Section {
     async fn standing_reviews(&self, pull: &Address) -> Result<Vec<Existing>, Stop> {
         let dialect = &self.gate.ports.dialect;
         let page = |page| dialect.list_reviews(pull, page, &self.ask.credential);
-        self.all_pages(page, |response| dialect.reviews(pull, response), "the reviews").await
+        let listed = self.gate.fetch_all(MOST_PAGES, "the reviews", page, |response| dialect.reviews(pull, response));
+        listed.await.map_err(|unread| self.not_read(unread))
     }
 
     async fn standing_pulls(&self, project: &Project) -> Result<Vec<Existing>, Stop> {
-        let (dialect, closing) = (&self.gate.ports.dialect, &self.gate.settings.closing);
-        let page = |page| dialect.list_pulls(project, page, &self.ask.credential);
-        self.all_pages(page, |response| dialect.pulls(project, response, closing), "the open pull requests").await
+        let listed = self.gate.open_pulls(project, &self.ask.credential);
+        listed.await.map_err(|unread| self.not_read(unread))
     }
 
     /// An issue may be closed from another repository: what the ledger knows of there is looked at by itself.
@@ -359,42 +350,6 @@ impl Section {
         Ok(found)
     }
 
-    async fn all_pages(
-        &self,
-        request: impl Fn(usize) -> WireRequest,
-        read: impl Fn(&WireResponse) -> Option<Listed>,
-        what: &str,
-    ) -> Result<Vec<Existing>, Stop> {
-        let (mut all, mut rows) = (Vec::new(), 0);
-        for page in 1..=MOST_PAGES {
-            let response = self.fetch(request(page)).await?;
-            let listed = read(&response).ok_or_else(|| self.cannot_read(what))?;
-            rows += listed.rows;
-            all.extend(listed.standing);
-            if listed.rows == 0 || listed.total.is_some_and(|total| rows >= total) {
-                return Ok(all);
-            }
-        }
-        Err(self.cannot_read(what))
-    }
-
-    /// A read with the caller's credential. What is not 200 goes back as it is, but for the tracker's own failures.
-    pub(super) async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Stop> {
-        let answer = self.gate.ports.upstream.read(request).await;
-        let (response, _) = answer.map_err(|error| Stop::Refuse(refusal::unanswered(&self.locator(), &error)))?;
-        match response.status.as_u16() {
-            200 => Ok(response),
-            status @ (..200 | 500..) => {
-                Err(Stop::Refuse(refusal::unreadable(&self.locator(), &format!("the tracker answered {status}"))))
-            }
-            _ => Err(self.tracker_denies(response)),
-        }
-    }
-
-    fn cannot_read(&self, what: &str) -> Stop {
-        Stop::Refuse(refusal::unreadable(&self.locator(), &format!("{what} could not be read")))
-    }
-
     // === the rules ===
 
     async fn entries(&self, wants: &[Want<'_>]) -> Result<Vec<Option<OnceEntry>>, Stop> {
@@ -402,7 +357,7 @@ impl Section {
             return Ok(Vec::new());
         }
         let keys = wants.iter().map(|want| want.key.clone()).collect();
-        self.gate.ports.ledger.once(keys).await.map_err(|error| Self::no_record(&self.locator(), &error))
+        self.gate.ports.ledger.once(keys).await.map_err(|error| Self::no_record(&self.request.locator(), &error))
     }
 
     /// Judges by every rule. Where it may go on, all of its keys are in the ledger when this returns.
@@ -450,7 +405,7 @@ impl Section {
             Err(_) if lenient => Ok((Told::Sends(leave), Vec::new())),
             Err(error) => {
                 self.give_back(&mut leave).await;
-                Err(Self::no_record(&self.locator(), &error))
+                Err(Self::no_record(&self.request.locator(), &error))
             }
         }
     }
@@ -492,7 +447,7 @@ impl Section {
     async fn learn_first(&self, want: &Want<'_>, first: &Existing, by: &Actor, learns: &Learns) -> Result<(), Stop> {
         tracing::warn!(once.key = %want.key, resource = %want.at, "{}", learns.how);
         let standing = Standing::Made(first.made.clone());
-        let mut entry = self.entry(want, by, standing);
+        let mut entry = self.once_entry(want, by, standing);
         entry.since = first.since;
         let step = OnceStep::Put { entry, replaces: learns.replaces.clone() };
         let command = self.once_command(&want.key, step, Some(learns.how.clone()));
@@ -508,12 +463,12 @@ impl Section {
 
     fn enter_once(&self, want: &Want<'_>, caller: &Caller, replaces: Option<AttemptId>) -> (OnceCommand, AttemptId) {
         let until = self.gate.ports.clock.now() + self.doubt_period();
-        let entry = self.entry(want, &caller.actor, Standing::Sent { until });
+        let entry = self.once_entry(want, &caller.actor, Standing::Sent { until });
         let attempt = entry.attempt.clone();
         (self.once_command(&want.key, OnceStep::Put { entry, replaces }, None), attempt)
     }
 
-    fn entry(&self, want: &Want<'_>, actor: &Actor, standing: Standing) -> OnceEntry {
+    fn once_entry(&self, want: &Want<'_>, actor: &Actor, standing: Standing) -> OnceEntry {
         let now = self.gate.ports.clock.now();
         let (gate, epoch) = self.gate.ports.ledger.identity();
         OnceEntry {
@@ -533,9 +488,7 @@ impl Section {
     /// Sends what is entered, settles it, and answers.
     async fn send_entered(&self, survey: Survey<'_>, caller: &Caller, entered: Entered, mut leave: Leave) -> Ended {
         failpoint::reach("t2.after");
-        let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
-        let clock = std::sync::Arc::clone(&self.gate.ports.clock);
-        let answer = self.send_creation(&survey.intent, &move || clock.boot() <= emit_by).await;
+        let answer = self.send_creation(Sending::creation(), &survey.request, self.emit_by()).await;
         failpoint::reach("answered");
         let (step, answer) = self.judge_answer(&survey, &entered, answer).await;
         if !matches!(step, Outcome::Not) {
@@ -573,7 +526,7 @@ impl Section {
             Err(error) => return (Outcome::Not, Err(error)),
         };
         let status = response.status.as_u16();
-        match self.gate.ports.dialect.made(&survey.intent, &response) {
+        match survey.request.made(&response) {
             Some(made) => return (Outcome::Made(made), Ok(response)),
             None if matches!(status, 300..=499) || entered.is_empty() => return (Outcome::Not, Ok(response)),
             None if matches!(status, 502..=504) => {
@@ -583,7 +536,7 @@ impl Section {
         }
         match (self.shows(survey, entered).await, response.status.is_success()) {
             (Some(Some(first)), _) => {
-                let success = self.gate.ports.dialect.first(&survey.intent, &first);
+                let success = survey.request.first(&first).unwrap_or(response);
                 (Outcome::Made(first.made), Ok(success))
             }
             (Some(None), false) => (Outcome::Not, Ok(response)),
@@ -603,7 +556,7 @@ impl Section {
         let now = Survey {
             wants: Vec::new(),
             standing: standing.ok()?,
-            intent: survey.intent.clone(),
+            request: survey.request.clone(),
             from: survey.from.clone(),
             turns: Vec::new(),
             _place: None,
@@ -634,14 +587,12 @@ impl Section {
     // === answers ===
 
     /// The second caller gets the first.
-    fn answered_with(&self, caller: &Caller, intent: &Intent, first: &Existing) -> Reply {
-        let response = self.gate.ports.dialect.first(intent, first);
+    fn answered_with(&self, caller: &Caller, request: &Guarded, first: &Existing) -> Ended {
+        let response = request.first(first).ok_or_else(|| self.cannot_read("the first one"))?;
         let mut note = self.bare_note(Decision::Noop, Some(Code::AlreadyCreated));
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
         note.reason = Some(format!("answered with the first: {}", first.made.url));
-        let id = note.id.clone();
-        self.gate.ports.ledger.record(note, self.gate.ports.clock.now());
-        self.decided(Decision::Noop, Some(Code::AlreadyCreated), &id, Answered::Tracker(response))
+        Ok(self.recorded(note, Decision::Noop, Some(Code::AlreadyCreated), Answered::Tracker(response)))
     }
 
     fn no_record(at: &Locator, error: &LedgerError) -> Stop {

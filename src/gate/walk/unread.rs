@@ -4,60 +4,50 @@
 //! It takes the turns, respects what is under way and in doubt, and is recorded before it is sent. The next guarded write of
 //! each item reads anew, and takes what it finds as the edit that it is.
 
-use super::{BulkSection, Ended, Stop, some_of};
+use super::notes::authority;
+use super::{Ended, Entered, Found, Stop, Walk};
 use crate::admission::Mode;
-use crate::dialect::{Items, Wants, WireResponse};
-use crate::effect::{CallError, Decision};
+use crate::dialect::{Chosen, Request as _, Subject, Wants};
+use crate::effect::{CallError, Decision, Note, Sending};
 use crate::gate::passage::Passage;
-use crate::gate::{Answered, Reply, Turn, refusal};
-use crate::model::{Caller, Change, Code, ItemRecord, Locator, Rejection, ResourceKey};
-use std::collections::BTreeSet;
+use crate::gate::{Answered, Turn, refusal};
+use crate::model::{Caller, Code, ItemRecord, Locator, Rejection, ResourceKey};
 
-impl BulkSection {
-    pub(super) async fn unread(
-        &self,
-        caller: &Caller,
-        keys: &BTreeSet<ResourceKey>,
-        turns: &[Turn],
-        passage: &Passage,
-    ) -> Ended {
-        let records = self.records(keys).await?;
+impl Walk {
+    pub(super) async fn unread(&self, at: &Entered<'_>, found: &[Found], turns: &[Turn], passage: &Passage) -> Ended {
+        let caller = &at.party.caller;
+        let records = self.records(found).await?;
         let observed = self.judge_unread(caller, &records)?;
         if !passage.cross() {
             return Err(Stop::Gone);
         }
         // What was seen before may not stand after this.
         turns.iter().for_each(Turn::forget);
-        let id = self.record_all(caller, keys, &records, observed).await?;
-        let (dialect, headers) = (&self.gate.ports.dialect, &self.ask.headers);
-        let request = dialect.emit_bulk(&self.ask.bulk, &self.as_asked(keys), headers);
-        let emit_by = self.gate.ports.clock.boot() + self.gate.settings.emit_window;
-        let clock = std::sync::Arc::clone(&self.gate.ports.clock);
-        let started = tokio::time::Instant::now();
-        let answer = self.gate.ports.upstream.send(request, None, &move || clock.boot() <= emit_by).await;
-        self.gate.measure_send(started.elapsed());
-        self.answered(&id, observed, answer)
-    }
-
-    fn answered(&self, id: &str, observed: Option<Code>, answer: Result<WireResponse, CallError>) -> Ended {
+        let lines = self.lines(caller, found, &records, observed).await;
+        let id = lines.first().map_or_else(String::new, |line| line.id.clone());
+        let recorded = Sending::recorded(&*self.gate.ports.ledger, lines, self.gate.ports.clock.now()).await;
+        let sending = recorded.map_err(|error| self.no_ledger(&error))?;
+        let change = self.request.change().cloned().unwrap_or_default();
+        let chosen: Vec<Chosen<'_>> = found.iter().map(|item| Chosen::unread(Some(&item.key), &change)).collect();
+        // Named by its place alone, which is what the form is sent to.
+        let chosen = if chosen.is_empty() { vec![Chosen::unread(None, &change)] } else { chosen };
+        let request = self.request.emit(&chosen, &self.ask.headers, &self.ask.credential);
+        let answer = self.dispatch(sending, request, None, self.emit_by()).await;
         match answer {
-            Ok(response) => {
-                tracing::debug!(decision = id, status = response.status.as_u16(), "a form was sent unread");
-                Ok(self.decided(admitted(observed), observed, id, Answered::Tracker(response)))
-            }
-            Err(CallError::Unknown(why)) => {
+            Ok(response) => Ok(self.decided(admitted(observed), observed, &id, Answered::Tracker(response))),
+            Err(CallError::Unknown(why) | CallError::TooLong(why)) => {
                 tracing::warn!(upstream.error = why, "no certain answer to a form");
-                Err(Stop::Refuse(Self::unknown()))
+                Err(Stop::Refuse(self.unknown(&[])))
             }
-            Err(error) => Err(Stop::Refuse(refusal::unreadable(&self.locator(), &error.to_string()))),
+            Err(error) => Err(self.not_sent(&error)),
         }
     }
 
     /// What the ledger knows of the items.
-    async fn records(&self, keys: &BTreeSet<ResourceKey>) -> Result<Vec<ItemRecord>, Stop> {
+    async fn records(&self, found: &[Found]) -> Result<Vec<ItemRecord>, Stop> {
         let mut records = Vec::new();
-        for key in keys {
-            records.extend(self.gate.ports.ledger.item(key).await.map_err(|error| self.no_ledger(&error))?);
+        for item in found {
+            records.extend(self.gate.ports.ledger.item(&item.key).await.map_err(|error| self.no_ledger(&error))?);
         }
         Ok(records)
     }
@@ -95,7 +85,11 @@ impl BulkSection {
     /// Where a refusal says that the item is: on the form's page, if it is not known to be in the repository of that,
     /// which is all that the sender has shown to see.
     fn told_of(&self, record: &ItemRecord) -> Locator {
-        if record.locator.project == self.ask.bulk.project { record.locator.clone() } else { self.locator() }
+        if Some(&record.locator.project) == self.request.page() {
+            record.locator.clone()
+        } else {
+            self.request.locator()
+        }
     }
 
     /// While somebody holds an item, it is its holder's to move; and nobody, above the rules or not, can know what a
@@ -108,11 +102,11 @@ impl BulkSection {
                 "somebody holds an item of this form; nothing was sent: use its repository's pages, or the API";
             return Some(refusal::plain(Code::NotHolder, locator, message.to_owned()));
         }
-        let message = match &self.ask.bulk.wants {
-            Wants::Beside { moves: true, .. } if !caller.overrider => {
+        let message = match self.request.wants() {
+            Wants::Beside { moves: true } if !caller.overrider => {
                 format!("{locator} is held by {held}; only the holder may move it")
             }
-            Wants::Assignee { .. } | Wants::ToggleLabel(_) => format!(
+            Wants::Toggle => format!(
                 "{locator} is held by {}, and this form toggles: without upstream.service_token_file the gate cannot \
                  read what it would do; clear the assignees, attach or detach the label, or use the API",
                 held.actor
@@ -125,19 +119,19 @@ impl BulkSection {
 
     /// Whether it was the workflow's refusal, and that only observes. What a toggle would do no mode can tell.
     fn is_observing(&self) -> bool {
-        matches!(self.ask.bulk.wants, Wants::Beside { .. }) && self.rules.workflow.mode == Mode::Observe
+        matches!(self.request.wants(), Wants::Beside { .. }) && self.rules.workflow.mode == Mode::Observe
     }
 
-    /// One line an item, durable before anything is sent. Returns the first one's name.
-    async fn record_all(
+    /// One line an item, durable before anything is sent.
+    async fn lines(
         &self,
         caller: &Caller,
-        keys: &BTreeSet<ResourceKey>,
+        found: &[Found],
         records: &[ItemRecord],
         observed: Option<Code>,
-    ) -> Result<String, Stop> {
+    ) -> Vec<Note> {
         let mut about: Vec<(Option<ResourceKey>, Option<Locator>)> = Vec::new();
-        for key in keys {
+        for Found { key, .. } in found {
             let known = records.iter().find(|record| record.key == *key).map(|record| record.locator.clone());
             let place = match known {
                 Some(locator) => Some(locator),
@@ -146,52 +140,18 @@ impl BulkSection {
             about.push((Some(key.clone()), place));
         }
         if about.is_empty() {
-            let place = matches!(self.ask.bulk.items, Items::At(_)).then(|| self.locator());
+            let place = matches!(self.request.subject(), Subject::At(_)).then(|| self.request.locator());
             about.push((None, place));
         }
-        let ledger = &self.gate.ports.ledger;
-        let mut first = None;
+        let mut lines: Vec<Note> = Vec::new();
         for (key, place) in about {
-            let mut note = self.note(caller, admitted(observed), observed);
-            note.resource_id = key;
-            note.resource = place;
-            note.reason = first.as_ref().map(|first| format!("in one request with {first}"));
-            first.get_or_insert_with(|| note.id.clone());
-            ledger.record(note, self.gate.ports.clock.now());
+            let mut note = self.bare_note(admitted(observed), observed);
+            note.authority = authority(&self.rules, caller);
+            (note.resource_id, note.resource) = (key, place);
+            note.reason = lines.first().map(|first| format!("in one request with {}", first.id));
+            lines.push(note);
         }
-        ledger.flushed().await.map_err(|error| self.no_ledger(&error))?;
-        Ok(first.unwrap_or_default())
-    }
-
-    /// Every item, as the form named it.
-    fn as_asked(&self, keys: &BTreeSet<ResourceKey>) -> Vec<(ResourceKey, Change)> {
-        let change = match &self.ask.bulk.wants {
-            Wants::Change(change) => change.clone(),
-            Wants::Assignee { .. } | Wants::ToggleLabel(_) | Wants::Beside { .. } => Change::default(),
-        };
-        if keys.is_empty() {
-            // Named by its place alone, which is what the form is sent to.
-            return vec![(ResourceKey::new(""), change)];
-        }
-        keys.iter().map(|key| (key.clone(), change.clone())).collect()
-    }
-
-    /// The answer to a form of which no item needed a write.
-    pub(super) fn nothing_to_send(&self, id: &str, response: WireResponse) -> Reply {
-        self.decided(Decision::Noop, None, id, Answered::Tracker(response))
-    }
-
-    /// Several refusals as one: nothing was sent, and why, by name.
-    pub(super) fn all_refused(rejections: &[&Rejection], of: usize) -> Box<Rejection> {
-        let Some(first) = rejections.first() else {
-            return Box::new(Rejection::of_request(Code::Busy, "try again"));
-        };
-        if of == 1 {
-            return Box::new((*first).clone());
-        }
-        let texts: Vec<&str> = rejections.iter().map(|rejection| rejection.message.as_str()).collect();
-        let message = format!("{} of {of} items cannot be changed, so none was: {}", rejections.len(), some_of(&texts));
-        Box::new(Rejection { message, ..(*first).clone() })
+        lines
     }
 }
 

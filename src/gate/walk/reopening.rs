@@ -7,27 +7,29 @@
 use super::super::passage::Passage;
 use super::super::{Answered, Reply, Turn};
 use super::once::{Outcome, Told};
-use super::{Ended, Section, Stop};
-use crate::dialect::{Address, WireResponse};
+use super::{Ended, Party, Stop, Walk};
+use crate::dialect::{Address, Request as _, WireResponse};
 use crate::effect::Decision;
-use crate::model::{Caller, Code, Existing, Made, OpenState, Rejection, What};
+use crate::model::{Code, Existing, Made, OpenState, Rejection, What};
 
-impl Section {
+impl Walk {
     /// Whether the write opens an item.
     pub(super) fn reopens(&self) -> bool {
-        self.ask.intent.change.state == Some(OpenState::Open) && !self.ask.operator
+        let opens = self.request.change().is_some_and(|change| change.state == Some(OpenState::Open));
+        opens && !self.ask.operator && !self.is_form()
     }
 
-    pub(super) async fn reopen(&self, address: &Address, caller: &Caller, passage: &Passage) -> Ended {
+    pub(super) async fn reopen(&self, address: &Address, party: &Party, passage: &Passage) -> Ended {
+        let caller = &party.caller;
         let Some((made, closes)) = self.closed_pull(address).await? else {
-            return self.item_wherever(address, caller, passage).await;
+            return self.items_wherever(party, passage).await;
         };
         let surveyed = self.survey_pulls(caller, &address.project(), &closes).await;
         let survey = match surveyed {
             Ok(survey) => survey,
             // What is only observed is never in the way.
             Err(_) if !self.enforces_once(What::Pull, caller) => {
-                return self.item_wherever(address, caller, passage).await;
+                return self.items_wherever(party, passage).await;
             }
             Err(stop) => return Err(stop),
         };
@@ -39,7 +41,7 @@ impl Section {
             Told::First(first) => return Err(Stop::Refuse(Box::new(self.there_is_another(&first)))),
             Told::Sends(_) => {}
         }
-        let ended = self.item_wherever(address, caller, passage).await;
+        let ended = self.items_wherever(party, passage).await;
         // Under the turns again: whoever judges by a list from before is told by the entry that it is under way, and whoever
         // comes after reads anew. Where this cannot be written its entry stands as sent, and a read will tell.
         if let Ok(turns) = self.gate.lanes.enter_together(&closes, self.gate.boot_clock()).await {
@@ -64,7 +66,7 @@ impl Section {
 
     /// A representation of another pull request is no answer to an edit of this one.
     fn there_is_another(&self, first: &Existing) -> Rejection {
-        let at = self.locator();
+        let at = self.request.locator();
         let message = format!(
             "{at} closes an issue for which {} has an open pull request already: {}; work on that one",
             first.author, first.made.url

@@ -1,0 +1,190 @@
+//! A guarded call of the API, once understood: enough to judge it, and to write it anew.
+
+use super::super::json::Member;
+use super::super::{
+    Address, Chosen, ClosingSyntax, Creation, Credential, Guarded, GuardedRequest, Request, Scope, Sender, Subject,
+    Wants, WireRequest, WireResponse,
+};
+use super::routes::WriteForm;
+use super::{emit, once, parse, read, reply};
+use crate::model::{Change, Existing, ItemKind, Label, LabelRef, Locator, Made, Rejection, SetChange, Snapshot};
+use http::HeaderMap;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// A guarded call.
+#[derive(Clone)]
+pub struct ApiWrite {
+    /// What it is about.
+    pub(super) scope: Scope,
+    /// The guarded fields that it changes.
+    pub(super) change: Change,
+    pub(super) form: WriteForm,
+    /// The members of the body that are not guarded, verbatim.
+    pub(super) rest: Vec<Member>,
+}
+
+impl Request for ApiWrite {
+    fn locator(&self) -> Locator {
+        self.scope.locator()
+    }
+
+    fn describe(&self) -> String {
+        match once::review(self) {
+            Some(review) => review.to_string(),
+            None if self.change.is_empty() && matches!(self.scope, Scope::Create(_)) => "create".to_owned(),
+            None => self.change.to_string(),
+        }
+    }
+
+    fn sender(&self) -> Option<&Sender> {
+        None
+    }
+}
+
+impl GuardedRequest for ApiWrite {
+    fn subject(&self) -> Subject {
+        self.scope.subject()
+    }
+
+    fn wants(&self) -> Wants<'_> {
+        Wants::Change(&self.change)
+    }
+
+    fn spell_out(&self, seen: &[&Snapshot], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
+        Ok(vec![self.change.clone(); seen.len()])
+    }
+
+    fn asks_more(&self, headers: &HeaderMap) -> bool {
+        self.rest.iter().any(|member| !parse::asks_nothing(self.form, member)) || reply::answers_alone(self, headers)
+    }
+
+    fn edits_more(&self) -> bool {
+        self.rest.iter().any(|member| parse::edits(self.form, member))
+    }
+
+    fn label_in_path(&self) -> Option<&LabelRef> {
+        let change = self.change.labels.as_ref().filter(|_| self.form == WriteForm::RemoveLabel)?;
+        change.members().first()
+    }
+
+    fn emit(&self, chosen: &[Chosen<'_>], headers: &HeaderMap, credential: &Credential) -> WireRequest {
+        match chosen.first() {
+            Some(item) => emit::emit(&self.written_for(item), headers, credential),
+            None => emit::emit(self, headers, credential),
+        }
+    }
+
+    fn represent(&self, address: &Address, credential: &Credential) -> Option<WireRequest> {
+        emit::represent(&self.at(address), credential)
+    }
+
+    fn accept(&self, read: Option<&WireResponse>) -> Option<WireResponse> {
+        read.map(|read| reply::accept(self, read))
+    }
+
+    fn reject(&self, rejection: &Rejection, decision: &str, _headers: &HeaderMap) -> WireResponse {
+        reply::reject(rejection, decision)
+    }
+
+    fn creation(&self, closing: &ClosingSyntax) -> Option<Creation> {
+        once::creation(self, closing)
+    }
+
+    fn kind_made(&self) -> ItemKind {
+        if self.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue }
+    }
+
+    fn pinned(&self, commit: &str) -> Option<Guarded> {
+        Some(Arc::new(once::pinned(self, commit)))
+    }
+
+    fn made(&self, response: &WireResponse) -> Option<Made> {
+        once::made(self, response)
+    }
+
+    fn created(&self, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
+        read::created(self, response)
+    }
+
+    fn first(&self, existing: &Existing) -> Option<WireResponse> {
+        Some(once::first(self, existing))
+    }
+}
+
+impl ApiWrite {
+    /// A call of the gate's own: this change of an item, and nothing else.
+    pub(super) fn of(address: &Address, form: WriteForm, change: Change) -> Self {
+        Self { scope: Scope::Item(address.clone()), change, form, rest: Vec::new() }
+    }
+
+    /// The same call for the item's present place, after a followed redirect.
+    pub(super) fn at(&self, address: &Address) -> Self {
+        match &self.scope {
+            Scope::Item(asked) if asked.locator() == address.locator() => self.clone(),
+            Scope::Item(asked) => {
+                let scope = Scope::Item(Address { pull: asked.pull, ..address.clone() });
+                Self { scope, ..self.clone() }
+            }
+            Scope::Create(_) => Self { scope: Scope::Create(address.project()), ..self.clone() },
+        }
+    }
+
+    /// As it is sent for this item: where that is now, with the change that is left of it, and with labels that every
+    /// version of the tracker takes for the same.
+    fn written_for(&self, item: &Chosen<'_>) -> Self {
+        let placed = item.address.map_or_else(|| self.clone(), |address| self.at(address));
+        let write = Self { change: item.change.clone(), ..placed };
+        match item.seen {
+            Some(seen) => write.spelled_out_for(seen, item.labels),
+            None => write,
+        }
+    }
+
+    fn spelled_out_for(self, seen: &Snapshot, known: &[Label]) -> Self {
+        let labels = || seen.labels.iter().chain(known);
+        let Some(SetChange::Remove(gone)) = self.change.labels.clone() else { return self.with_label_ids(labels()) };
+        // A number in a path is a name first (Forgejo from 13).
+        let taken_for_it = |label: &Label| gone.iter().any(|wanted| wanted.is_shadowed_by(label));
+        match self.form {
+            WriteForm::LeaveOtherLabels => self.leaving_others(seen, &gone),
+            WriteForm::DropLabel if labels().any(taken_for_it) => self.leaving_others(seen, &gone),
+            _ => self,
+        }
+    }
+
+    /// The removal of these labels, as the set of those that stay: a body's numbers are ids everywhere.
+    fn leaving_others(mut self, seen: &Snapshot, gone: &BTreeSet<LabelRef>) -> Self {
+        let stays = |label: &&Label| !gone.iter().any(|gone| gone.names(label.id, &label.name));
+        let rest = seen.labels.iter().filter(stays).map(|label| LabelRef::Id(label.id)).collect();
+        self.change.labels = Some(SetChange::Replace(rest));
+        self.form = WriteForm::ReplaceLabels;
+        self
+    }
+
+    /// With the labels to be there named by id, where all of them are known: a tracker looks names up in its own way, and
+    /// drops those of an organisation (Forgejo 8 and 9); ids and names together it takes in no one way.
+    fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
+        if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
+            let is_named = |label: &Label| refs.contains(&LabelRef::Name(label.name.clone()));
+            let ids: BTreeSet<LabelRef> =
+                known.filter(|label| label.id != 0 && is_named(label)).map(|label| LabelRef::Id(label.id)).collect();
+            if ids.len() >= refs.len() {
+                *refs = ids;
+            }
+        }
+        self
+    }
+}
+
+impl fmt::Debug for ApiWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiWrite")
+            .field("scope", &self.scope)
+            .field("form", &self.form)
+            .field("change", &self.change)
+            .field("rest", &self.rest)
+            .finish()
+    }
+}

@@ -1,0 +1,120 @@
+//! T1: an attempt for each item is in the ledger, or none (manual: protocol, step 4).
+
+use super::super::refusal::{self, whole_seconds};
+use super::exits::some_of;
+use super::notes::authority;
+use super::{Entered, Entry, Item, Opened, Stop, Walk};
+use crate::admission::{Refused, Step};
+use crate::dialect::Request as _;
+use crate::effect::{Decision, Durability, LedgerError};
+use crate::model::{Attempt, Caller, Code, Locator, Rejection};
+use std::time::Duration;
+
+impl Walk {
+    pub(super) async fn open<'t>(&self, at: &Entered<'_>, mut items: Vec<Item<'t>>) -> Result<Vec<Opened<'t>>, Stop> {
+        for last in [false, true] {
+            let attempts: Vec<Attempt> = items.iter().map(|item| self.attempt(item, &at.party.caller)).collect();
+            let entries: Vec<Entry> = attempts.iter().map(|attempt| self.entry(attempt, &at.party.caller)).collect();
+            let open = |attempt: Attempt| {
+                let (key, locator) = (attempt.key.clone(), attempt.locator.clone());
+                self.command(&key, &locator, Step::Open(attempt), None)
+            };
+            let batch = attempts.into_iter().map(open).collect();
+            match self.gate.ports.ledger.commit(batch, Durability::Awaited).await {
+                Ok(records) => {
+                    let opened = items.into_iter().zip(&entries).zip(records);
+                    let opened = opened
+                        .map(|((item, entry), record)| Opened { item, attempt: entry.attempt.clone(), record })
+                        .collect();
+                    *self.entered() = entries;
+                    return Ok(opened);
+                }
+                // Without a service token doubt ends by the next request's credential.
+                Err(LedgerError::Refused(Refused::InDoubt(_))) if !last => self.resolve_doubts(at, &mut items).await?,
+                Err(error) => return Err(Stop::Refuse(self.not_opened(&items, &error).await)),
+            }
+        }
+        unreachable!("the second round returns")
+    }
+
+    async fn resolve_doubts(&self, at: &Entered<'_>, items: &mut [Item<'_>]) -> Result<(), Stop> {
+        for item in items {
+            // A form's were read in their turns.
+            let read = match item.read.take().filter(|_| self.is_form()) {
+                Some(read) => read,
+                None => self.read(&item.address, "observe").await?,
+            };
+            if read.seen.key != item.key {
+                return Err(Stop::Moved);
+            }
+            self.gate.resolve_by(&item.key, &read.seen, item.turn, &at.party.rules).await;
+            item.read = Some(read);
+        }
+        Ok(())
+    }
+
+    pub(super) fn attempt(&self, item: &Item<'_>, caller: &Caller) -> Attempt {
+        let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+        let locator = match item.read.as_ref().filter(|_| self.is_form()) {
+            Some(read) => read.seen.locator.clone(),
+            None => item.locator(),
+        };
+        self.gate.attempt(id, &item.key, &locator, caller, &item.change)
+    }
+
+    /// What is known of an attempt as long as it is not settled.
+    pub(super) fn entry(&self, attempt: &Attempt, caller: &Caller) -> Entry {
+        let (key, locator, id) = (attempt.key.clone(), attempt.locator.clone(), attempt.id.clone());
+        let authority = authority(&self.rules, caller);
+        Entry { key, locator, attempt: id, decision: Decision::Admit, authority }
+    }
+
+    async fn not_opened(&self, items: &[Item<'_>], error: &LedgerError) -> Box<Rejection> {
+        match error {
+            LedgerError::Refused(_) if self.is_form() => self.closed(items).await,
+            error => Self::not_entered(&self.request.locator(), error),
+        }
+    }
+
+    pub(super) fn not_entered(locator: &Locator, error: &LedgerError) -> Box<Rejection> {
+        match error {
+            LedgerError::Refused(Refused::InDoubt(left)) => {
+                let message = format!(
+                    "a write of {locator} was sent and its outcome is not known yet; it is closed for another {} s. If that \
+                     write is yours, repeat the same request, or wait; else come back then, or pick another item",
+                    whole_seconds(*left)
+                );
+                refusal::retry(Code::InDoubt, locator, message, *left)
+            }
+            LedgerError::Refused(_) => {
+                refusal::plain(Code::Busy, locator, format!("another write of {locator} is under way; try again"))
+            }
+            LedgerError::Unavailable(why) => refusal::no_ledger(locator, why),
+        }
+    }
+
+    /// Which of several items are in doubt, or under way elsewhere.
+    async fn closed(&self, items: &[Item<'_>]) -> Box<Rejection> {
+        let now = self.gate.ports.clock.now();
+        let (mut names, mut left, mut doubtful) = (Vec::new(), Duration::ZERO, false);
+        for item in items {
+            let Ok(Some(record)) = self.gate.ports.ledger.item(&item.key).await else { continue };
+            if record.live.is_some() || !record.doubts.is_empty() {
+                names.push(record.locator.to_string());
+                doubtful |= record.live.is_none();
+                left = left.max(record.doubt_left(now));
+            }
+        }
+        let code = if doubtful { Code::InDoubt } else { Code::Busy };
+        let message = if doubtful {
+            format!(
+                "the outcome of a write of {} is not known yet, for another {} s; nothing was sent",
+                some_of(&names),
+                left.as_secs()
+            )
+        } else {
+            format!("another write of {} is under way; nothing was sent; try again", some_of(&names))
+        };
+        Box::new(Rejection { retry_after: doubtful.then_some(left), ..Rejection::of_request(code, message) })
+    }
+}
