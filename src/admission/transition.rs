@@ -355,7 +355,7 @@ fn settle(
 ) {
     match outcome {
         Outcome::Committed { shown, parked } => {
-            record.contested = false;
+            record.contested &= leaves_dispute(record, &attempt);
             own(record, &attempt, shown, stamp, done);
             // Whoever relabels an item has seen to its labels.
             if attempt.goal.as_ref().is_some_and(|goal| goal.labels.is_some()) {
@@ -462,9 +462,20 @@ fn take_from(record: &mut ItemRecord, by: &Actor, attempt: &Attempt, stamp: &Sta
     done.events.push((taken, Some(attempt.clone())));
 }
 
+/// Whether a dispute over a held item stays as it is: somebody else's write that decides nothing of it, a label or a repeated
+/// state, takes what shows for nobody's.
+fn leaves_dispute(record: &ItemRecord, attempt: &Attempt) -> bool {
+    let by_holder = record.is_held_by(&attempt.actor);
+    let decides = attempt.goal.as_ref().is_some_and(|goal| goal.assignees.is_some() || goal.state.is_some());
+    record.contested && attempt.ownership == Ownership::Keep && !by_holder && !decides
+}
+
 /// The holding stays: it shows what was read, its own agent was heard of, and an instance that is named for the first
 /// time stays named.
 fn keep(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp) {
+    if leaves_dispute(record, attempt) {
+        return;
+    }
     let Some(holding) = &mut record.holding else { return };
     holding.shown = shown.clone();
     if !holding.actor.goes_on_as(&attempt.actor) {

@@ -155,6 +155,23 @@ async fn hold_refuses_all_until_the_holder_releases() {
     world.claim("dev-3", 1).await.wins();
 }
 
+/// Somebody else's request that repeats what the outside edit left, or that touches nothing of it, does not make it good.
+#[tokio::test(start_paused = true)]
+async fn hold_is_not_lifted_by_what_decides_nothing() {
+    let world = World::with(|setup| setup.rules.assignment.outside = Outside::Hold);
+    world.claim("dev-1", 1).await.wins();
+    world.forge.outside_close("root", REPO, 1);
+    world.patch("dev-2", 1, json!({ "state": "closed" })).await.needs_no_write();
+    world.release("dev-2", 1).await.loses("not_holder");
+    world.add_label("dev-2", 1, "bug").await.wins();
+    world.release("dev-2", 1).await.loses("not_holder");
+    let record = world.record(1).await;
+    assert!(record.contested && record.holding.is_some_and(|held| !held.parked), "as the outside edit left it");
+    world.is_held_by(1, "dev-1").await;
+    world.release("dev-1", 1).await.wins();
+    world.log_is_sound().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn hold_ends_by_the_operators_word() {
     let world = World::with(|setup| setup.rules.assignment.outside = Outside::Hold);
