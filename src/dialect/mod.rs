@@ -1,7 +1,7 @@
 //! Wire to model and back: one dialect a tracker, without I/O.
 //!
-//! A dialect says what a request means ([`Dialect::classify`], [`Dialect::parse`]), and writes every request and
-//! answer of the gate's own. It decides nothing: whether a write may pass is `admission`'s, which never sees the wire.
+//! A dialect says what a request means ([`Dialect::classify`], then [`GuardedRoute::understand`]), and writes every request
+//! and answer of the gate's own. It decides nothing: whether a write may pass is `admission`'s, which never sees the wire.
 //! What the tracker could read in two ways is refused here, and a guarded write is rebuilt from what was understood,
 //! so that no byte of the original can mean something else upstream (manual: walk).
 
@@ -13,6 +13,7 @@ mod guarded;
 mod json;
 mod multipart;
 mod once;
+mod route;
 mod side_effects;
 mod target;
 mod wire;
@@ -21,18 +22,14 @@ pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order, Page};
 pub use credential::Credential;
 pub use guarded::{Chosen, Guarded, GuardedRequest, Request, Sender, Subject, Wants};
 pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
-pub use side_effects::{
-    LabelEdit, LabelOwner, LabelState, PullBranches, SideEffect, SideEffects, SideRoute, SideWrite,
-};
+pub use route::{GuardedRoute, Route, Scrutiny, Shows, Understood};
+pub use side_effects::{LabelEdit, LabelOwner, LabelState, PullBranches, SideEffect, SideEffects, SideWrite};
 pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
 use crate::model::{
-    Code, ItemKind, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot,
-    TimelineEntry,
+    Code, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry,
 };
-use forgejo::routes::WriteForm;
-use forgejo::web::WebForm;
 use http::{HeaderMap, Method};
 use std::fmt;
 use std::sync::Arc;
@@ -59,78 +56,6 @@ pub struct Address {
     pub number: u64,
     /// Named as a pull request (an item may be named both ways).
     pub pull: bool,
-}
-
-/// What the head of a request says about it.
-#[derive(Clone, Debug)]
-pub enum Route {
-    /// Not guarded: streams untouched.
-    Pass,
-    /// A read of one item, or (without an address) of the items of one repository: streams untouched, noted.
-    Read {
-        /// The repository.
-        project: Project,
-        /// The item.
-        address: Option<Address>,
-        /// What a 2xx answer shows.
-        shows: Shows,
-    },
-    /// May change a guarded field: its body must be read.
-    Write(Write),
-    /// A form of a web interface, which may change guarded fields of several items at once: its body must be read.
-    Form(FormRoute),
-    /// A creation: guarded where a rule allows it only once, else it streams untouched. Where it is guarded, an error
-    /// is a refusal.
-    Once(Result<Write, ParseError>),
-    /// Changes guarded state of items that it does not name: judged, and then streams as it came.
-    SideEffect(SideRoute),
-    /// Not understood, and therefore not sent.
-    Refuse(ParseError),
-}
-
-/// What a 2xx answer to a read proves that the tracker shows to whoever asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shows {
-    /// The item that the read names, whose kind the request does not say.
-    Item,
-    /// Items of this kind.
-    Items(ItemKind),
-    /// What lies beside items, or items of a kind that the tracker chose: nothing that can be told from the request.
-    Beside,
-}
-
-/// A write that may change a guarded field, before its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// What it is about.
-    pub scope: Scope,
-    pub(crate) form: WriteForm,
-}
-
-/// Where a write stands in the tracker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// An item that exists.
-    Item(Address),
-    /// A new one.
-    Create(Project),
-}
-
-/// A form that may change several items, before its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormRoute {
-    /// The repository, or whatever else owns the page that the form is on.
-    pub project: Project,
-    pub(in crate::dialect) form: WebForm,
-}
-
-/// A write whose body was read.
-#[derive(Clone, Debug)]
-pub enum Parsed {
-    /// Touches no guarded field: goes on as it came.
-    Unguarded,
-    /// To be judged.
-    Guarded(Guarded),
 }
 
 /// Why a request is not sent at all.
@@ -242,9 +167,6 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;
 
-    /// What the write wants.
-    fn parse(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError>;
-
     /// A read of the item.
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest;
 
@@ -302,12 +224,6 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What a webhook's payload says.
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook;
 
-    /// What a form that names several items wants, and who sends it.
-    fn parse_form(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError>;
-
-    /// A refusal of a form that was not understood, for a script or for a person.
-    fn reject_form(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse;
-
     /// Where the items of a page are; `None` where it cannot be used.
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>>;
 
@@ -344,7 +260,7 @@ pub fn reread_object(body: &[u8], watched: &[&str]) -> Result<String, ParseError
     json::read_object(body, watched).map(|members| json::write_object(&members))
 }
 
-// === impl Address, Scope, FormRoute ===
+// === impl Address ===
 
 impl Address {
     /// `owner/repo#n`.
@@ -355,38 +271,6 @@ impl Address {
     /// The repository.
     pub fn project(&self) -> Project {
         Project::new(&self.owner, &self.repo)
-    }
-}
-
-impl Scope {
-    /// The same as what a request is about.
-    pub fn subject(&self) -> Subject {
-        match self {
-            Self::Item(address) => Subject::At(address.clone()),
-            Self::Create(project) => Subject::New(project.clone()),
-        }
-    }
-
-    /// For texts: the item, or the project as a whole.
-    pub fn locator(&self) -> Locator {
-        match self {
-            Self::Item(address) => address.locator(),
-            Self::Create(project) => Locator { project: project.clone(), number: 0 },
-        }
-    }
-}
-
-impl Parsed {
-    /// What is guarded of it, if anything is.
-    fn of(request: Option<impl GuardedRequest>) -> Self {
-        request.map_or(Self::Unguarded, |request| Self::Guarded(Arc::new(request)))
-    }
-}
-
-impl FormRoute {
-    /// Whether the call is not known: it passes only where it can be no form of a guarded field.
-    pub fn is_unknown(&self) -> bool {
-        self.form.is_unknown()
     }
 }
 

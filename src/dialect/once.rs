@@ -1,7 +1,7 @@
 //! Creations that a rule may allow only once: what they are about, and how what exists is read.
 
 use super::json::fold_text;
-use super::{Address, Credential, Guarded, Head, ParseError, Scope, WireRequest, WireResponse, Write};
+use super::{Address, Credential, WireRequest, WireResponse};
 use crate::model::{Existing, Made, Project, What};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -64,18 +64,6 @@ pub struct Listed<T> {
 
 /// The part of a dialect that is about creations.
 pub trait CreateOnce {
-    /// What the write wants, though it may change no guarded field.
-    fn parse_creation(
-        &self,
-        write: &Write,
-        head: &Head<'_>,
-        body: &[u8],
-        closing: &ClosingSyntax,
-    ) -> Result<Guarded, ParseError>;
-
-    /// What a creation of an item wants, though it may change no guarded field.
-    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Guarded, ParseError>;
-
     /// A read of a repository.
     fn observe_project(&self, project: &Project, credential: &Credential) -> WireRequest;
 
@@ -152,7 +140,7 @@ fn bare(host: &str) -> String {
     host.strip_prefix("www.").unwrap_or(&host).to_owned()
 }
 
-// === impl Creation, Write ===
+// === impl Creation ===
 
 impl Creation {
     /// What a rule calls it.
@@ -174,23 +162,6 @@ impl fmt::Display for Creation {
                 let names: Vec<String> = closes.iter().map(|address| address.locator().to_string()).collect();
                 write!(f, "create pull closing [{}]", names.join(", "))
             }
-        }
-    }
-}
-
-impl Write {
-    /// Whether it files a new item.
-    pub fn is_new_item(&self) -> bool {
-        matches!(self.scope, Scope::Create(_))
-    }
-
-    /// What the write may create that a rule can be about.
-    pub fn creates(&self) -> Option<What> {
-        use super::forgejo::routes::WriteForm;
-        match self.form {
-            WriteForm::CreatePull => Some(What::Pull),
-            WriteForm::CreateReview | WriteForm::SubmitReview(_) => Some(What::Review),
-            _ => None,
         }
     }
 }

@@ -3,21 +3,9 @@
 //! Deleting a branch closes its pull requests, renaming a label moves whatever carries it. Such a write is judged, and then
 //! goes on as it came: nothing of it is written anew.
 
-use super::forgejo::side_effects::SideForm;
-use super::{
-    Address, Credential, FormRoute, Head, Listed, ParseError, Request, Sender, WireRequest, WireResponse, Write,
-};
+use super::{Address, Credential, Listed, Request, Sender, WireRequest, WireResponse};
 use crate::model::{Locator, Project};
-use http::{HeaderMap, StatusCode};
 use std::fmt;
-
-/// Such a write, before its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SideRoute {
-    pub(in crate::dialect) form: SideForm,
-    /// Of the path, decoded once.
-    pub(in crate::dialect) segments: Vec<String>,
-}
 
 /// Such a write, once understood.
 #[derive(Clone, Debug)]
@@ -125,18 +113,6 @@ pub struct PullBranches {
 
 /// The part of a dialect that is about side effects.
 pub trait SideEffects {
-    /// What the write does beside; none: nothing that anybody guards.
-    fn parse_side(&self, route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideWrite>, ParseError>;
-
-    /// What an edit of an item says about whose push may close it, if it says anything.
-    fn edits_ref(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
-
-    /// The new item that a form files, if it files one.
-    fn files_item(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite>;
-
-    /// Whether the answer to such a form says that nothing was filed.
-    fn refuses_filing(&self, status: StatusCode, headers: &HeaderMap) -> bool;
-
     /// A read of a repository.
     fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest;
 
@@ -159,14 +135,7 @@ pub trait SideEffects {
     fn shown_ref(&self, response: &WireResponse) -> Option<String>;
 }
 
-// === impl SideRoute, SideWrite, SideEffect, LabelEdit ===
-
-impl SideRoute {
-    /// Whether it only adds a dependency.
-    pub fn is_dependency(&self) -> bool {
-        matches!(self.form, SideForm::DependOn | SideForm::Block | SideForm::WebDependency)
-    }
-}
+// === impl SideWrite, SideEffect, LabelEdit ===
 
 impl SideEffect {
     /// The repository that it is about; none: an organisation's.

@@ -209,7 +209,7 @@ pub(super) fn answer(dialect: &dyn Dialect, call: Call, claimed: Claimed) -> Res
             response
         }
         Claimed::Nothing => status(StatusCode::NO_CONTENT),
-        Claimed::Ended(ended) => reply::decided(dialect, *ended),
+        Claimed::Ended(ended) => reply::decided(*ended, &|rejection, id| dialect.reject(rejection, id)),
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

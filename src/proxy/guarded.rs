@@ -12,12 +12,12 @@ use super::{Body, Came, CollectError, Guard, Passed, Peer, Route, collect_within
 use super::{claims, own, reply, singletons, stated};
 use crate::admission::{By, Expectation, StateTag, Unnamed};
 use crate::dialect::{
-    self, Address, Creation, Credential, Dialect, FormRoute, Guarded, Head, ParseError, Parsed, ReadOutcome, Shows,
-    SideRoute, SideWrite, Target, WireResponse, Write,
+    self, Address, Credential, Dialect, Guarded, GuardedRoute, Head, ParseError, ReadOutcome, Scrutiny, Shows,
+    SideWrite, Target, WireResponse,
 };
 use crate::effect::Health;
 use crate::gate::{About, Answered, Ask, Filing, Gate, Judged, Proviso, Sender};
-use crate::model::{Boot, Code, Instance, Rejection, What};
+use crate::model::{Boot, Code, Instance, Rejection};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -104,12 +104,8 @@ impl GateGuard {
             return own::serve(&self.gate, secret, &self.gate.ports().room, path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
-            dialect::Route::Write(write) | dialect::Route::Once(Ok(write)) => self.write(request, &write, body).await,
-            dialect::Route::Form(route) => self.form(request, &route, body).await,
-            dialect::Route::SideEffect(route) => self.side_effect(request, &route, body).await,
-            dialect::Route::Refuse(error) | dialect::Route::Once(Err(error)) => {
-                self.refuse(&request, &error.rejection()).await
-            }
+            dialect::Route::Guarded(route) => self.candidate(request, &*route, body).await,
+            dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()).await,
             // `classify` said otherwise on the same head: never reached, and never let through.
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
@@ -118,129 +114,92 @@ impl GateGuard {
         }
     }
 
-    async fn write(&self, request: Candidate, write: &Write, body: Incoming) -> Response<Body> {
+    /// A request that may change what is guarded: its body is read and understood, what it does beside its items is judged,
+    /// and what is left of it goes through the gate, or on as it came.
+    async fn candidate(&self, request: Candidate, route: &dyn GuardedRoute, body: Incoming) -> Response<Body> {
         let body = match self.collect(body).await {
             Ok(body) => body,
-            Err(rejection) => return self.refuse(&request, &rejection).await,
+            Err(rejection) => return self.refuse_as(route, &request, &rejection).await,
         };
-        let parsed = self.understand(write, &request.head(), &body);
-        if parsed.is_ok()
-            && let Some(beside) = self.dialect().edits_ref(write, &request.head(), &body)
-        {
-            match self.judge_beside(&request, beside, &body).await {
-                Ok(Judged::GoesOn(_)) => {}
-                Ok(Judged::Refused(reply)) => return reply::decided(self.dialect(), reply),
-                Err(rejection) => return self.refuse(&request, &rejection).await,
-            }
-        }
-        match parsed {
-            Err(error) => self.refuse(&request, &error.rejection()).await,
-            Ok(Parsed::Unguarded) => pass_on(request.head, body),
-            Ok(Parsed::Guarded(write)) => match self.ask(&request, body) {
-                Err(rejection) => self.refuse(&request, &rejection).await,
-                Ok(ask) => self.submit(write, ask, request.head).await,
-            },
-        }
-    }
-
-    /// A form of the web interface, which may name several items.
-    async fn form(&self, request: Candidate, route: &FormRoute, body: Incoming) -> Response<Body> {
-        let body = match self.collect(body).await {
-            Ok(body) => body,
-            Err(rejection) => return self.refuse_form(&request, &rejection).await,
+        let understood = self.scrutinized(|scrutiny| route.understand(&request.head(), &body, scrutiny));
+        let understood = match understood {
+            Ok(understood) => understood,
+            Err(error) => return self.refuse_as(route, &request, &error.rejection()).await,
         };
-        let parsed = self.dialect().parse_form(route, &request.head(), &body);
         let mut filing = None;
-        // Filed by a form, an item is a creation all the same.
-        if parsed.is_ok()
-            && self.gate.rules().judges_creations()
-            && let Some(write) = self.dialect().files_item(route, &request.head(), &body)
-        {
-            match self.judge_beside(&request, write, &body).await {
+        if let Some(beside) = understood.beside {
+            match self.judge_beside(&request, beside, &body).await {
                 Ok(Judged::GoesOn(goes_on)) => filing = Some(goes_on).filter(|filing| !filing.is_idle()),
-                Ok(Judged::Refused(reply)) => return reply::form_decided(self.dialect(), reply, &request.head.headers),
-                Err(rejection) => return self.refuse_form(&request, &rejection).await,
+                Ok(Judged::Refused(reply)) => return reply::decided(reply, &refuser(route, &request.head.headers)),
+                Err(rejection) => return self.refuse_as(route, &request, &rejection).await,
             }
         }
-        match parsed {
-            Err(error) => self.refuse_form(&request, &error.rejection()).await,
-            Ok(Parsed::Unguarded) => {
-                if route.is_unknown() {
-                    self.gate.ports().metrics.unknown_web_calls.inc();
-                }
-                let mut answer = pass_on(request.head, body);
-                answer.extensions_mut().extend(filing.map(|filing| self.once_answered(filing)).unwrap_or_default());
-                answer
-            }
-            Ok(Parsed::Guarded(form)) => self.submit_form(form, request, body, filing).await,
+        if let Some(guarded) = understood.guarded {
+            return self.submit(guarded, request, (body, filing), route).await;
         }
+        if understood.unknown {
+            self.gate.ports().metrics.unknown_web_calls.inc();
+        }
+        self.notice_labels(&request.head());
+        let on_answer = filing.map(|filing| self.once_answered(filing, &request.head()));
+        let mut answer = pass_on(request.head, body);
+        answer.extensions_mut().extend(on_answer.unwrap_or_default());
+        answer
     }
 
-    async fn submit_form(
+    async fn submit(
         &self,
-        form: Guarded,
+        guarded: Guarded,
         mut request: Candidate,
-        body: Bytes,
-        filing: Option<Filing>,
+        (body, filing): (Bytes, Option<Filing>),
+        route: &dyn GuardedRoute,
     ) -> Response<Body> {
-        // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
-        if let Some(Ok(host)) = host_of(&request.head.uri, &request.head.headers).map(HeaderValue::from_str) {
-            request.head.headers.insert(header::HOST, host);
-        }
-        let sender = form.sender().map(|sender| sender.credential.clone());
-        let ask = request.asked(sender.unwrap_or_default(), None, body);
-        let reply = self.gate.submit(form, Ask { proviso: Proviso::Always, ..ask }, &self.runtime).await;
-        let files_nothing = reply.as_ref().is_none_or(|reply| match &reply.answer {
-            Answered::Tracker(response) => self.dialect().refuses_filing(response.status, &response.headers),
+        let ask = match guarded.sender() {
+            Some(sender) => {
+                // Later versions compare it with `Origin`, also where HTTP/2 has it in the target.
+                if let Some(Ok(host)) = host_of(&request.head.uri, &request.head.headers).map(HeaderValue::from_str) {
+                    request.head.headers.insert(header::HOST, host);
+                }
+                Ok(Ask { proviso: Proviso::Always, ..request.asked(sender.credential.clone(), None, body) })
+            }
+            None => self.ask(&request, body),
+        };
+        let ask = match ask {
+            Ok(ask) => ask,
+            Err(rejection) => return self.refuse_as(route, &request, &rejection).await,
+        };
+        let reply = self.gate.submit(guarded, ask, &self.runtime).await;
+        let undone = reply.as_ref().is_none_or(|reply| match &reply.answer {
+            Answered::Tracker(response) => route.undone_by(response.status, &response.headers),
             Answered::Refused(rejection) => rejection.code != Code::OutcomeUnknown,
         });
-        if let Some(filing) = filing.filter(|_| files_nothing) {
+        if let Some(filing) = filing.filter(|_| undone) {
             filing.give_back(&self.runtime).await;
         }
-        let (dialect, headers) = (self.dialect(), &request.head.headers);
-        reply.map_or_else(
-            || reply::form_refused(dialect, &unread("the request was abandoned"), "", headers),
-            |reply| reply::form_decided(dialect, reply, headers),
-        )
+        match reply {
+            Some(mut reply) => match reply.after.rest.take() {
+                Some(rest) => reply::passed_on(request.head, *rest, &reply),
+                None => reply::decided(reply, &refuser(route, &request.head.headers)),
+            },
+            // The walk was given up before anything was durable; only a client that has gone sees this.
+            None => reply::refused(&unread("the request was abandoned"), "", &refuser(route, &request.head.headers)),
+        }
     }
 
     /// A form that files an item and goes on as it came: what began with it ends where the tracker files nothing.
-    fn once_answered(&self, filing: Filing) -> Extensions {
-        let (dialect, runtime) = (Arc::clone(&self.gate.ports().dialect), self.runtime.clone());
+    fn once_answered(&self, filing: Filing, head: &Head<'_>) -> Extensions {
+        let (route, runtime) = (self.dialect().classify(head), self.runtime.clone());
         let on_answer = OnAnswer::new(move |answer| {
-            let files_nothing = match answer.extensions().get::<MadeHere>() {
-                Some(made) => !made.may_be_done,
-                None => dialect.refuses_filing(answer.status(), answer.headers()),
+            let undone = match (answer.extensions().get::<MadeHere>(), &route) {
+                (Some(made), _) => !made.may_be_done,
+                (None, dialect::Route::Guarded(route)) => route.undone_by(answer.status(), answer.headers()),
+                (None, _) => false,
             };
-            files_nothing.then(|| Box::pin(async move { filing.give_back(&runtime).await }) as BoxFuture<'static, ()>)
+            undone.then(|| Box::pin(async move { filing.give_back(&runtime).await }) as BoxFuture<'static, ()>)
         });
         let mut extensions = Extensions::new();
         extensions.insert(on_answer);
         extensions
-    }
-
-    /// A write whose effect is on items that it does not name: judged, and then it goes on as it came.
-    async fn side_effect(&self, request: Candidate, route: &SideRoute, body: Incoming) -> Response<Body> {
-        let body = match self.collect(body).await {
-            Ok(body) => body,
-            Err(rejection) => return self.refuse(&request, &rejection).await,
-        };
-        let write = match self.dialect().parse_side(route, &request.head(), &body) {
-            Ok(Some(write)) => write,
-            Ok(None) => return self.pass_beside(request, body),
-            // What is only written down is never in the way.
-            Err(_) if route.is_dependency() && self.gate.rules().workflow.dependencies_by == By::Anyone => {
-                return self.pass_beside(request, body);
-            }
-            Err(error) => return self.refuse(&request, &error.rejection()).await,
-        };
-        let is_form = write.sender.is_some();
-        match self.judge_beside(&request, write, &body).await {
-            Ok(Judged::GoesOn(_)) => self.pass_beside(request, body),
-            Ok(Judged::Refused(reply)) if is_form => reply::form_decided(self.dialect(), reply, &request.head.headers),
-            Ok(Judged::Refused(reply)) => reply::decided(self.dialect(), reply),
-            Err(rejection) => self.refuse(&request, &rejection).await,
-        }
     }
 
     async fn judge_beside(&self, request: &Candidate, write: SideWrite, body: &[u8]) -> Result<Judged, Box<Rejection>> {
@@ -250,11 +209,6 @@ impl GateGuard {
         };
         let ask = request.asked(credential, instance, Bytes::new());
         Ok(self.gate.judge_side_effect(write, ask, &self.runtime).await)
-    }
-
-    fn pass_beside(&self, request: Candidate, body: Bytes) -> Response<Body> {
-        self.notice_labels(&request.head());
-        pass_on(request.head, body)
     }
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, Rejection> {
@@ -268,25 +222,16 @@ impl GateGuard {
         }
     }
 
-    /// What the write wants. A creation that a rule is about is guarded, whatever else it touches.
-    fn understand(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
-        let (dialect, rules) = (self.dialect(), self.gate.rules());
-        if write.creates().is_some_and(|what| rules.is_ruled(what)) {
-            let closing = &self.gate.settings().closing;
-            let request = dialect.parse_creation(write, head, body, closing)?;
-            let is_ruled = match request.creation(closing) {
-                Some(Creation::Review { event, .. }) => rules.counts(&event),
-                Some(Creation::Pull { closes, .. }) => !closes.is_empty(),
-                None => false,
-            };
-            if is_ruled {
-                return Ok(Parsed::Guarded(request));
-            }
-        }
-        if write.is_new_item() && rules.judges_creations() {
-            return dialect.parse_new_item(write, head, body).map(Parsed::Guarded);
-        }
-        dialect.parse(write, head, body)
+    /// With what the rules in force are about.
+    fn scrutinized<T>(&self, look: impl FnOnce(&Scrutiny<'_>) -> T) -> T {
+        let rules = self.gate.rules();
+        look(&Scrutiny {
+            once: &|what| rules.is_ruled(what),
+            counts: &|verdict| rules.counts(verdict),
+            filing: rules.judges_creations(),
+            dependencies: rules.workflow.dependencies_by != By::Anyone,
+            closing: &self.gate.settings().closing,
+        })
     }
 
     /// The write as the gate takes it: by whom, and under which conditions.
@@ -346,24 +291,15 @@ impl GateGuard {
         }
     }
 
-    async fn submit(&self, write: Guarded, ask: Ask, head: Parts) -> Response<Body> {
-        match self.gate.submit(write, ask, &self.runtime).await {
-            Some(mut reply) => match reply.after.rest.take() {
-                Some(rest) => reply::passed_on(head, *rest, &reply),
-                None => reply::decided(self.dialect(), reply),
-            },
-            // The section was given up before anything was durable; only a client that has gone sees this.
-            None => reply::refused(self.dialect(), &unread("the request was abandoned"), ""),
-        }
-    }
-
     async fn refuse(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
-        reply::refused(self.dialect(), rejection, &self.recorded(request, rejection).await)
+        let id = self.recorded(request, rejection).await;
+        reply::refused(rejection, &id, &|rejection, id| self.dialect().reject(rejection, id))
     }
 
-    async fn refuse_form(&self, request: &Candidate, rejection: &Rejection) -> Response<Body> {
+    /// The same in the shape that clients of this call show.
+    async fn refuse_as(&self, route: &dyn GuardedRoute, request: &Candidate, rejection: &Rejection) -> Response<Body> {
         let id = self.recorded(request, rejection).await;
-        reply::form_refused(self.dialect(), rejection, &id, &request.head.headers)
+        reply::refused(rejection, &id, &refuser(route, &request.head.headers))
     }
 
     /// The refusal's name, once its line is on disk.
@@ -427,22 +363,19 @@ impl Guard for GateGuard {
         }
         let target = target_of(head);
         let view = Head { method: &head.method, target: &target, headers: &head.headers };
-        match self.dialect().classify(&view) {
+        let is_guarded = match self.dialect().classify(&view) {
             dialect::Route::Pass | dialect::Route::Read { .. } => {
                 self.notice_labels(&view);
-                Route::Pass
+                false
             }
-            // Where no rule is about them, reviews stream as they come.
-            dialect::Route::Once(_) if !self.gate.rules().is_ruled(What::Review) => Route::Pass,
-            dialect::Route::Write(_)
-            | dialect::Route::Form(_)
-            | dialect::Route::Once(_)
-            | dialect::Route::SideEffect(_)
-            | dialect::Route::Refuse(_) => {
-                tracing::trace!(client = ?peer.addr, "guarded");
-                Route::Guarded
-            }
+            dialect::Route::Guarded(route) => !self.scrutinized(|scrutiny| route.passes(scrutiny)),
+            dialect::Route::Refuse(_) => true,
+        };
+        if !is_guarded {
+            return Route::Pass;
         }
+        tracing::trace!(client = ?peer.addr, "guarded");
+        Route::Guarded
     }
 
     fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>> {
@@ -528,6 +461,11 @@ impl Candidate {
             request_id: text(&self.head.headers, "x-request-id"),
         }
     }
+}
+
+/// How the clients of this call show a refusal.
+fn refuser<'a>(route: &'a dyn GuardedRoute, headers: &'a HeaderMap) -> impl Fn(&Rejection, &str) -> WireResponse + 'a {
+    move |rejection, id| route.reject(rejection, id, headers)
 }
 
 fn target_of(head: &Parts) -> Target {

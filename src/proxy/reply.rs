@@ -2,14 +2,14 @@
 
 use super::{Body, full, pass_on};
 use crate::admission::StateTag;
-use crate::dialect::{Dialect, WireRequest, WireResponse};
+use crate::dialect::{WireRequest, WireResponse};
 use crate::effect::Decision;
 use crate::gate::{Answered, Reply};
 use crate::model::{Code, Rejection};
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Response, Uri};
+use http::{Response, Uri};
 
 /// On every response to a guarded write (manual: answers).
 pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
@@ -18,8 +18,13 @@ pub const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 pub const STATE: HeaderName = HeaderName::from_static("claimgate-state");
 
 /// The reply of a guarded section.
-pub(super) fn decided(dialect: &dyn Dialect, reply: Reply) -> Response<Body> {
-    told(reply, |rejection, id| dialect.reject(rejection, id))
+pub(super) fn decided(reply: Reply, reject: &dyn Fn(&Rejection, &str) -> WireResponse) -> Response<Body> {
+    let mut response = response(match reply.answer {
+        Answered::Tracker(response) => response,
+        Answered::Refused(rejection) => reject(&rejection, &reply.id),
+    });
+    mark(&mut response, reply.decision, reply.code, &reply.id, reply.state.as_ref());
+    response
 }
 
 /// What is left of a request goes on in its place: as a request that passes, with target and body written anew.
@@ -60,28 +65,13 @@ pub(super) fn state(tag: &StateTag) -> Option<HeaderValue> {
     HeaderValue::from_str(&tag.to_string()).ok()
 }
 
-/// A refusal that no section made.
-pub(super) fn refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str) -> Response<Body> {
-    marked(dialect.reject(rejection, id), decision(Decision::Reject, Some(rejection.code), id))
-}
-
-/// The reply to a form of the web interface.
-pub(super) fn form_decided(dialect: &dyn Dialect, reply: Reply, head: &HeaderMap) -> Response<Body> {
-    told(reply, |rejection, id| dialect.reject_form(rejection, id, head))
-}
-
-/// A refusal of such a form that no section made.
-pub(super) fn form_refused(dialect: &dyn Dialect, rejection: &Rejection, id: &str, head: &HeaderMap) -> Response<Body> {
-    marked(dialect.reject_form(rejection, id, head), decision(Decision::Reject, Some(rejection.code), id))
-}
-
-fn told(reply: Reply, reject: impl FnOnce(&Rejection, &str) -> WireResponse) -> Response<Body> {
-    let mut response = response(match reply.answer {
-        Answered::Tracker(response) => response,
-        Answered::Refused(rejection) => reject(&rejection, &reply.id),
-    });
-    mark(&mut response, reply.decision, reply.code, &reply.id, reply.state.as_ref());
-    response
+/// A refusal that no walk made.
+pub(super) fn refused(
+    rejection: &Rejection,
+    id: &str,
+    reject: &dyn Fn(&Rejection, &str) -> WireResponse,
+) -> Response<Body> {
+    marked(reject(rejection, id), decision(Decision::Reject, Some(rejection.code), id))
 }
 
 fn marked(answer: WireResponse, decision: HeaderValue) -> Response<Body> {

@@ -1,7 +1,7 @@
 //! Every mutating call of the tracker's published API, version by version (`tests/recordings/forgejo/api-writes.tsv`),
 //! and what the gate makes of each. A new release is a diff of that table.
 
-use claimgate::dialect::{self, Head, Route, Scope, Target};
+use claimgate::dialect::{self, Head, Route, Target};
 use http::{HeaderMap, Method};
 
 const CALLS: &str = include_str!("../recordings/forgejo/api-writes.tsv");
@@ -25,11 +25,7 @@ fn class(method: &Method, path: &str) -> &'static str {
     match dialect.classify(&Head { method, target: &target, headers: &headers }) {
         Route::Pass => "pass",
         Route::Read { .. } => "read",
-        Route::Write(write) if matches!(write.scope, Scope::Create(_)) => "create",
-        Route::Write(_) => "write",
-        Route::Form(_) => "form",
-        Route::Once(_) => "once",
-        Route::SideEffect(_) => "beside",
+        Route::Guarded(route) => route.class(),
         Route::Refuse(_) => "refuse",
     }
 }

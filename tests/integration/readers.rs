@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use claimgate::dialect::{self, Head, Parsed, Route, Target};
+use claimgate::dialect::{self, ClosingSyntax, Head, Route, Scrutiny, Target};
 use claimgate::model::SetChange;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
@@ -148,10 +148,10 @@ fn gate(body: &[u8]) -> Option<(Vec<u8>, Value)> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::AUTHORIZATION, HeaderValue::from_static("token a"));
     let head = Head { method: &Method::PATCH, target: &target, headers: &headers };
-    let Route::Write(write) = dialect.classify(&head) else { panic!("an edit is guarded") };
-    match dialect.parse(&write, &head, body).ok()? {
-        Parsed::Unguarded => Some((body.to_vec(), json!({ "assignee": null, "assignees": null, "state": null }))),
-        Parsed::Guarded(request) => {
+    let Route::Guarded(route) = dialect.classify(&head) else { panic!("an edit is guarded") };
+    match route.understand(&head, body, &Scrutiny::none(&ClosingSyntax::default())).ok()?.guarded {
+        None => Some((body.to_vec(), json!({ "assignee": null, "assignees": null, "state": null }))),
+        Some(request) => {
             let sent = request.emit(&[], &headers, &dialect.credential(&head, body).expect("one"));
             let change = request.change().expect("an edit is no toggle");
             let assignees = change.assignees.as_ref().map(|change| match change {

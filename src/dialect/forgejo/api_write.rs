@@ -2,9 +2,10 @@
 
 use super::super::json::Member;
 use super::super::{
-    Address, Chosen, ClosingSyntax, Creation, Credential, Guarded, GuardedRequest, Request, Scope, Sender, Subject,
-    Wants, WireRequest, WireResponse,
+    Address, Chosen, ClosingSyntax, Creation, Credential, Guarded, GuardedRequest, Request, Sender, Subject, Wants,
+    WireRequest, WireResponse,
 };
+use super::call::Scope;
 use super::routes::WriteForm;
 use super::{emit, once, parse, read, reply};
 use crate::model::{Change, Existing, ItemKind, Label, LabelRef, Locator, Made, Rejection, SetChange, Snapshot};

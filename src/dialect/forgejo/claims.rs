@@ -5,10 +5,11 @@
 //! for: so labels are compared again by the gate, the order is looked at, and the total says when the list ends.
 
 use super::super::{
-    Address, Credential, Filter, FindWork, Guarded, Head, ListOutcome, OpenItems, Order, Page, ParseError, Route,
-    WireRequest, WireResponse,
+    Address, Credential, Filter, FindWork, Guarded, Head, ListOutcome, OpenItems, Order, Page, ParseError, WireRequest,
+    WireResponse,
 };
 use super::api_write::ApiWrite;
+use super::call::Call;
 use super::routes::{self, WriteForm, plain_number};
 use super::{Forgejo, credential, emit, list, read};
 use crate::model::{Change, ItemKind, Login, Project, SetChange, Snapshot};
@@ -129,7 +130,7 @@ fn moved(headers: &HeaderMap) -> Option<Project> {
     let target = read::redirected(headers)?;
     let head = Head { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
     match routes::classify(&head) {
-        Route::Read { project, address: None, .. } => Some(project),
+        Call::Read { project, address: None, .. } => Some(project),
         _ => None,
     }
 }

@@ -3,8 +3,9 @@
 
 use super::super::json::{Member, write_object};
 use super::super::target::join;
-use super::super::{Address, Credential, Scope, WireRequest};
+use super::super::{Address, Credential, WireRequest};
 use super::api_write::ApiWrite;
+use super::call::Scope;
 use super::routes::WriteForm;
 use crate::model::{Change, LabelRef, Login, SetChange};
 use bytes::Bytes;
@@ -196,15 +197,17 @@ const KEPT: [HeaderName; 7] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Dialect, Head, Route, Target};
-    use super::super::{Forgejo, parse};
+    use super::super::super::{Head, Target};
+    use super::super::call::Call;
+    use super::super::parse;
+    use super::super::routes::classify;
     use super::*;
 
     fn intent(method: &Method, target: &str, body: &str) -> ApiWrite {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let head = Head { method, target: &Target::parse(target), headers: &headers };
-        let Route::Write(write) = Forgejo.classify(&head) else { panic!("{target} is not a write") };
+        let Call::Write(write) = classify(&head) else { panic!("{target} is not a write") };
         let Ok(Some(intent)) = parse::parse(&write, &head, body.as_bytes()) else { panic!("{body}") };
         intent
     }

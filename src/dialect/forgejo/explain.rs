@@ -1,48 +1,50 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
-use super::super::{Dialect, FormRoute, Head, Request as _, Route, SideRoute, Subject};
+use super::super::{Head, Request as _, Subject};
 use super::api_write::ApiWrite;
-use super::{emit, parse, web};
+use super::call::{Call, FormRoute, SideRoute};
+use super::routes::classify;
+use super::{credential, emit, parse, side_effects, web};
 use crate::model::{Change, LabelRef, Login, SetChange};
 use std::fmt::{Display, Write as _};
 
 /// Route, sender, guarded fields and the canonical request, or the refusal.
-pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
+pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
     let mut text = String::new();
     line(&mut text, "request", format_args!("{} {}", head.method, head.target.path()));
-    let write = match dialect.classify(head) {
-        Route::Pass => return text + "route: pass (streams untouched)\n",
-        Route::Read { project, address, .. } => {
+    let write = match classify(head) {
+        Call::Pass => return text + "route: pass (streams untouched)\n",
+        Call::Read { project, address, .. } => {
             let what = address.map_or(project.to_string(), |address| address.locator().to_string());
             line(&mut text, "route", format_args!("read of {what} (streams untouched, noted)"));
             return text;
         }
-        Route::Refuse(error) => {
+        Call::Refuse(error) => {
             line(&mut text, "route", format_args!("refuse ({})", error.code().as_str()));
             line(&mut text, "reason", error);
             return text;
         }
-        Route::Form(route) => return text + &form(&route, head, body),
-        Route::Once(Ok(write)) => {
+        Call::Form(route) => return text + &form(&route, head, body),
+        Call::Once(Ok(write)) => {
             let (form, project) = (write.form, write.scope.locator().project);
             let what =
                 format_args!("once ({form:?}) in {project}: judged where a [[once]] rule is about it, else untouched");
             line(&mut text, "route", what);
             return text;
         }
-        Route::Once(Err(error)) => {
+        Call::Once(Err(error)) => {
             line(&mut text, "route", format_args!("once ({}), else untouched: {error}", error.code().as_str()));
             return text;
         }
-        Route::SideEffect(route) => return text + &side_effect(dialect, &route, head, body),
-        Route::Write(write) => write,
+        Call::SideEffect(route) => return text + &side_effect(&route, head, body),
+        Call::Write(write) => write,
     };
     let subject = match write.scope.subject() {
         Subject::New(project) => format!("a new item in {project}"),
         Subject::At(_) | Subject::Keys(_) => write.scope.locator().to_string(),
     };
     line(&mut text, "route", format_args!("write ({:?}) on {subject}", write.form));
-    match dialect.credential(head, body) {
+    match credential::read(head, body) {
         Ok(credential) => line(&mut text, "credential", credential.kinds()),
         Err(error) => line(&mut text, "credential", format_args!("refuse ({}): {error}", error.code().as_str())),
     }
@@ -57,14 +59,14 @@ pub fn explain(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> String {
     text
 }
 
-fn side_effect(dialect: &dyn Dialect, route: &SideRoute, head: &Head<'_>, body: &[u8]) -> String {
+fn side_effect(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> String {
     let mut text = String::new();
     line(
         &mut text,
         "route",
         format_args!("beside ({:?}): judged by the items that it changes, then untouched", route.form),
     );
-    match dialect.parse_side(route, head, body) {
+    match side_effects::parse(route, head, body) {
         Ok(None) => text.push_str("guarded: nothing (goes on as it came)\n"),
         Ok(Some(write)) => line(&mut text, "does", write.effect),
         Err(error) => {
@@ -138,7 +140,6 @@ fn line(text: &mut String, name: &str, value: impl Display) {
 #[cfg(test)]
 mod tests {
     use super::super::super::Target;
-    use super::super::Forgejo;
     use super::*;
     use http::HeaderMap;
 
@@ -148,7 +149,7 @@ mod tests {
         headers.insert("content-type", "application/json".parse().unwrap());
         headers.insert("authorization", "token hush".parse().unwrap());
         let head = Head { method: &method.parse().unwrap(), target: &Target::parse(target), headers: &headers };
-        let text = explain(&Forgejo, &head, body.as_bytes());
+        let text = explain(&head, body.as_bytes());
         assert_eq!(text, expected, "{request}");
         assert!(!text.contains("hush"), "{text}");
     }

@@ -6,6 +6,7 @@
 
 mod api_write;
 mod assignable;
+mod call;
 mod claims;
 mod closing;
 mod credential;
@@ -27,8 +28,8 @@ pub(in crate::dialect) mod web;
 mod webhook;
 
 use super::{
-    Address, Assignable, Credential, Dialect, FormRoute, Guarded, Head, ListedProject, Listing, ParseError, Parsed,
-    ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, Write,
+    Address, Assignable, Credential, Dialect, Guarded, Head, ListedProject, Listing, ParseError, ReadOutcome, Route,
+    Webhook, Whoami, WireRequest, WireResponse,
 };
 use crate::model::{Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry};
 use http::HeaderMap;
@@ -45,7 +46,7 @@ impl Dialect for Forgejo {
     }
 
     fn classify(&self, head: &Head<'_>) -> Route {
-        routes::classify(head)
+        routes::classify(head).into_route()
     }
 
     fn item_of(&self, head: &Head<'_>) -> Option<Address> {
@@ -54,10 +55,6 @@ impl Dialect for Forgejo {
 
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
         credential::read(head, body)
-    }
-
-    fn parse(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
-        parse::parse(write, head, body).map(Parsed::of)
     }
 
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest {
@@ -134,14 +131,6 @@ impl Dialect for Forgejo {
         webhook::read(headers, body)
     }
 
-    fn parse_form(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Result<Parsed, ParseError> {
-        web::parse(route, head, body).map(Parsed::of)
-    }
-
-    fn reject_form(&self, rejection: &Rejection, decision: &str, head_headers: &HeaderMap) -> WireResponse {
-        reply::reject_form(rejection, decision, head_headers)
-    }
-
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
         read::addresses(project, response)
     }
@@ -167,6 +156,6 @@ impl Dialect for Forgejo {
     }
 
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String {
-        explain::explain(self, head, body)
+        explain::explain(head, body)
     }
 }

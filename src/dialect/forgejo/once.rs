@@ -3,17 +3,16 @@
 use super::super::json::{Member, shorten};
 use super::super::target::join;
 use super::super::{
-    Address, ClosingSyntax, CreateOnce, Creation, Credential, Guarded, Head, Listed, ParseError, Scope, WireRequest,
-    WireResponse, Write,
+    Address, ClosingSyntax, CreateOnce, Creation, Credential, Head, Listed, ParseError, WireRequest, WireResponse,
 };
 use super::api_write::ApiWrite;
+use super::call::{Scope, Write};
 use super::closing::closed_by;
 use super::routes::WriteForm;
 use super::{Forgejo, emit, parse, read, reply};
 use crate::model::{Account, Actor, Existing, Login, Made, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 const VERDICTS: [&str; 4] = ["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING"];
 /// More issues than one pull request would sensibly close.
@@ -31,20 +30,6 @@ impl CreateOnce for Forgejo {
     fn may_write(&self, response: &WireResponse) -> bool {
         let push = || read::object(response).ok()?.get("permissions")?.get("push")?.as_bool();
         response.status.is_success() && push().unwrap_or(false)
-    }
-
-    fn parse_creation(
-        &self,
-        write: &Write,
-        head: &Head<'_>,
-        body: &[u8],
-        closing: &ClosingSyntax,
-    ) -> Result<Guarded, ParseError> {
-        Ok(Arc::new(understand(write, head, body, closing)?))
-    }
-
-    fn parse_new_item(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Guarded, ParseError> {
-        Ok(Arc::new(parse::understand(write, head, body)?))
     }
 
     fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest {
@@ -160,7 +145,12 @@ pub(super) fn first(intent: &ApiWrite, existing: &Existing) -> WireResponse {
 }
 
 /// A creation that a rule is about.
-fn understand(write: &Write, head: &Head<'_>, body: &[u8], closing: &ClosingSyntax) -> Result<ApiWrite, ParseError> {
+pub(super) fn understand(
+    write: &Write,
+    head: &Head<'_>,
+    body: &[u8],
+    closing: &ClosingSyntax,
+) -> Result<ApiWrite, ParseError> {
     let intent = parse::understand(write, head, body)?;
     check(&intent, closing)?;
     Ok(intent)
@@ -267,7 +257,9 @@ fn time(row: &Map<String, Value>, name: &str) -> Time {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Dialect, Route, Target};
+    use super::super::super::Target;
+    use super::super::call::Call;
+    use super::super::routes::classify;
     use super::*;
     use http::Method;
     use serde_json::json;
@@ -276,8 +268,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         let head = Head { method: &Method::POST, target: &Target::parse(path), headers: &headers };
-        let write = match Forgejo.classify(&head) {
-            Route::Write(write) | Route::Once(Ok(write)) => write,
+        let write = match classify(&head) {
+            Call::Write(write) | Call::Once(Ok(write)) => write,
             other => panic!("{path}: {other:?}"),
         };
         super::understand(&write, &head, body.to_string().as_bytes(), &ClosingSyntax::default())
@@ -337,7 +329,7 @@ mod tests {
     fn what_no_rule_is_about_is_written_plainly_or_not() {
         let route = |path: &str| {
             let headers = HeaderMap::new();
-            Forgejo.classify(&Head { method: &Method::POST, target: &Target::parse(path), headers: &headers })
+            classify(&Head { method: &Method::POST, target: &Target::parse(path), headers: &headers })
         };
         for (path, understood) in [
             ("/api/v1/repos/o/r/pulls/5/reviews", true),
@@ -346,7 +338,7 @@ mod tests {
             ("/api/v1/repos/o/r/pulls/5/reviews/x", false),
         ] {
             match route(path) {
-                Route::Once(write) => assert_eq!(write.is_ok(), understood, "{path}: {write:?}"),
+                Call::Once(write) => assert_eq!(write.is_ok(), understood, "{path}: {write:?}"),
                 other => panic!("{path}: {other:?}"),
             }
         }

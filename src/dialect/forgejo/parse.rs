@@ -5,8 +5,9 @@
 
 use super::super::json::{Member, fold_name, read_compared, shorten};
 use super::super::target::fold_letters;
-use super::super::{Head, ParseError, Write, form};
+use super::super::{Head, ParseError, form};
 use super::api_write::ApiWrite;
+use super::call::Write;
 use super::credential::is_parameter;
 use super::encoding::{Encoding, SEND_JSON, encoding, mentions_guarded, multipart_fields, names_nothing_guarded};
 use super::routes::WriteForm;

@@ -1,7 +1,8 @@
 //! The tracker's answers to the gate's own requests. Typed strictly: what is missing or odd is unreadable, never empty.
 
-use super::super::{Address, Head, ReadOutcome, Scope, Target, Whoami, WireResponse};
+use super::super::{Address, Head, ReadOutcome, Target, Whoami, WireResponse};
 use super::api_write::ApiWrite;
+use super::call::Scope;
 use super::routes::{WriteForm, item_of};
 use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
@@ -322,7 +323,7 @@ fn odd(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Write;
+    use super::super::call::Write;
     use super::*;
     use http::{HeaderValue, StatusCode};
     use serde_json::json;

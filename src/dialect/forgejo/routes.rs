@@ -5,7 +5,8 @@
 //! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
 
 use super::super::target::fold_letters;
-use super::super::{Address, Head, ParseError, Route, Scope, Shows, SideRoute, Target, Write};
+use super::super::{Address, Head, ParseError, Shows, Target};
+use super::call::{Call, Scope, SideRoute, Write};
 use super::side_effects::SideForm;
 use super::unknown;
 use super::web::{self, WebAct};
@@ -13,16 +14,16 @@ use crate::model::{ItemKind, Project, is_short_name};
 use http::Method;
 
 /// What the head of this request says.
-pub fn classify(head: &Head<'_>) -> Route {
+pub fn classify(head: &Head<'_>) -> Call {
     let target = head.target;
     if target.readings().any(|reading| tails(reading).any(|tail| starts_with(tail, &["api", "internal"]))) {
-        return Route::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
+        return Call::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
     }
     match *head.method {
         Method::GET => read(target),
-        Method::HEAD | Method::OPTIONS => Route::Pass,
+        Method::HEAD | Method::OPTIONS => Call::Pass,
         _ => match (write(head.method, target), side_effect(head.method, target)) {
-            (Route::Pass, Some(route)) => Route::SideEffect(route),
+            (Call::Pass, Some(route)) => Call::SideEffect(route),
             (route, _) => route,
         },
     }
@@ -31,7 +32,7 @@ pub fn classify(head: &Head<'_>) -> Route {
 /// The item that a read of exactly `R/issues/{n}` or `R/pulls/{n}` answers with.
 pub fn item_of(head: &Head<'_>) -> Option<Address> {
     match classify(head) {
-        Route::Read { address, .. } if head.target.segments().len() == ITEM_SEGMENTS => address,
+        Call::Read { address, .. } if head.target.segments().len() == ITEM_SEGMENTS => address,
         _ => None,
     }
 }
@@ -95,13 +96,13 @@ enum Act {
 /// Methods (`|` between them, `*` for every one), pattern, act.
 struct Row(&'static str, &'static str, Act);
 
-fn read(target: &Target) -> Route {
-    let [api, v1, repos, owner, repo, kind, rest @ ..] = target.segments() else { return Route::Pass };
+fn read(target: &Target) -> Call {
+    let [api, v1, repos, owner, repo, kind, rest @ ..] = target.segments() else { return Call::Pass };
     let known = [api, v1, repos] == ["api", "v1", "repos"] && (kind == "issues" || kind == "pulls");
-    let (true, None, Ok((owner, repo))) = (known, target.ambiguity(), names(owner, repo)) else { return Route::Pass };
+    let (true, None, Ok((owner, repo))) = (known, target.ambiguity(), names(owner, repo)) else { return Call::Pass };
     let project = Project::new(&owner, &repo);
     match rest.first().map(|number| plain_number(number)) {
-        None => Route::Read { project, address: None, shows: listed(kind) },
+        None => Call::Read { project, address: None, shows: listed(kind) },
         Some(Some(number)) => {
             let shows = match (rest.len(), kind.as_str()) {
                 (1, "pulls") => Shows::Items(ItemKind::Pull),
@@ -109,9 +110,9 @@ fn read(target: &Target) -> Route {
                 // Comments and the like are shown by rules of their own.
                 _ => Shows::Beside,
             };
-            Route::Read { project, address: Some(Address { owner, repo, number, pull: kind == "pulls" }), shows }
+            Call::Read { project, address: Some(Address { owner, repo, number, pull: kind == "pulls" }), shows }
         }
-        Some(None) => Route::Pass,
+        Some(None) => Call::Pass,
     }
 }
 
@@ -120,34 +121,34 @@ fn listed(kind: &str) -> Shows {
     if kind == "pulls" { Shows::Items(ItemKind::Pull) } else { Shows::Beside }
 }
 
-fn write(method: &Method, target: &Target) -> Route {
+fn write(method: &Method, target: &Target) -> Call {
     if let Some(removal) = named_label(method, target) {
-        return removal.map_or_else(Route::Refuse, Route::Write);
+        return removal.map_or_else(Call::Refuse, Call::Write);
     }
     let row = find(method, target.shadow_segments());
     match (target.ambiguity(), row) {
-        (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Route::Refuse(bent(why)),
+        (Some(why), _) if !target.readings().all(|reading| is_harmless(method, reading)) => Call::Refuse(bent(why)),
         // Not a path at all: nobody can say what an intermediary makes of it.
-        (Some(why), _) if !target.path().starts_with('/') => Route::Refuse(bent(why)),
-        (Some(why), _) if target.readings().any(|reading| is_once(method, reading)) => Route::Once(Err(bent(why))),
-        (None, Some(Row(_, pattern, Act::Once(form)))) => Route::Once(guarded(*form, pattern, target)),
+        (Some(why), _) if !target.path().starts_with('/') => Call::Refuse(bent(why)),
+        (Some(why), _) if target.readings().any(|reading| is_once(method, reading)) => Call::Once(Err(bent(why))),
+        (None, Some(Row(_, pattern, Act::Once(form)))) => Call::Once(guarded(*form, pattern, target)),
         (None, _) if is_below_a_path(method, target.shadow_segments()) => {
-            Route::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
+            Call::Refuse(ParseError::UnknownRoute(BELOW_A_PATH.to_owned()))
         }
         (None, None | Some(Row(_, _, Act::Pass | Act::Side(_) | Act::Web(_))))
             if is_once(method, target.shadow_segments()) =>
         {
-            Route::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
+            Call::Once(Err(ParseError::UnknownRoute(BELOW_A_PATH.to_owned())))
         }
         (None, Some(Row(_, _, Act::Web(WebAct::Unknown)))) if unknown::path_names_guarded(target.shadow_segments()) => {
-            Route::Refuse(not_known(method, target))
+            Call::Refuse(not_known(method, target))
         }
-        (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Route::Refuse, Route::Form),
-        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Side(_)))) => Route::Pass,
-        (None, Some(Row(_, _, Act::Refuse))) => Route::Refuse(not_known(method, target)),
+        (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Call::Refuse, Call::Form),
+        (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Side(_)))) => Call::Pass,
+        (None, Some(Row(_, _, Act::Refuse))) => Call::Refuse(not_known(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
-            Ok(write) => Route::Write(write),
-            Err(error) => Route::Refuse(error),
+            Ok(write) => Call::Write(write),
+            Err(error) => Call::Refuse(error),
         },
     }
 }
@@ -519,7 +520,7 @@ mod tests {
     use super::*;
     use http::HeaderMap;
 
-    fn route(request: &str) -> Route {
+    fn route(request: &str) -> Call {
         let (method, target) = request.split_once(' ').unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let headers = HeaderMap::new();
@@ -528,20 +529,20 @@ mod tests {
 
     fn check(request: &str, expected: &str) {
         let shown = match route(request) {
-            Route::Pass => "pass".to_owned(),
-            Route::Read { project, address: None, .. } => format!("read {project}"),
-            Route::Read { address: Some(address), .. } => format!("read {}", address.locator()),
-            Route::Write(Write { scope: Scope::Item(a), form }) => {
+            Call::Pass => "pass".to_owned(),
+            Call::Read { project, address: None, .. } => format!("read {project}"),
+            Call::Read { address: Some(address), .. } => format!("read {}", address.locator()),
+            Call::Write(Write { scope: Scope::Item(a), form }) => {
                 format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
             }
-            Route::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
-            Route::Form(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
-            Route::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.locator().project),
-            Route::Once(Err(error)) => format!("once: {error}"),
-            Route::SideEffect(route) => format!("beside {:?} {}", route.form, route.segments.join("|")),
-            Route::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
-            Route::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
-            Route::Refuse(other) => format!("{other:?}"),
+            Call::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
+            Call::Form(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
+            Call::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.locator().project),
+            Call::Once(Err(error)) => format!("once: {error}"),
+            Call::SideEffect(route) => format!("beside {:?} {}", route.form, route.segments.join("|")),
+            Call::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),
+            Call::Refuse(ParseError::UnknownRoute(_)) => "unknown".to_owned(),
+            Call::Refuse(other) => format!("{other:?}"),
         };
         assert_eq!(shown, expected, "{request}");
     }

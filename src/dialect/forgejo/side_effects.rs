@@ -3,9 +3,10 @@
 use super::super::json::{Member, fold_name, read_object};
 use super::super::target::join;
 use super::super::{
-    Address, Credential, FormRoute, Head, LabelEdit, LabelOwner, LabelState, Listed, ParseError, PullBranches, Scope,
-    Sender, SideEffect, SideEffects, SideRoute, SideWrite, WireRequest, WireResponse, Write, form,
+    Address, Credential, Head, LabelEdit, LabelOwner, LabelState, Listed, ParseError, PullBranches, Sender, SideEffect,
+    SideEffects, SideWrite, WireRequest, WireResponse, form,
 };
+use super::call::{FormRoute, Scope, SideRoute, Write};
 use super::encoding::{Encoding, SEND_JSON, encoding, multipart_fields};
 use super::routes::{WriteForm, names};
 use super::{Forgejo, emit, parse, read, web};
@@ -54,38 +55,6 @@ pub enum SideForm {
 }
 
 impl SideEffects for Forgejo {
-    fn parse_side(&self, route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideWrite>, ParseError> {
-        if is_web(route.form) {
-            return of_web(route, head, body);
-        }
-        Ok(of_api(route, head, body)?.map(|effect| SideWrite { effect, sender: None }))
-    }
-
-    fn edits_ref(&self, write: &Write, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
-        let Scope::Item(item) = &write.scope else { return None };
-        let names_one = write.form == WriteForm::EditIssue && body.windows(5).any(|part| part == b"\"ref\"");
-        let intent = names_one.then(|| parse::understand(write, head, body).ok())??;
-        let wanted = value(&intent.rest, "ref")?.as_str()?.to_owned();
-        Some(SideWrite { effect: SideEffect::EditRef { item: item.clone(), wanted }, sender: None })
-    }
-
-    fn files_item(&self, route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
-        let files = matches!(route.form.act, web::WebAct::New | web::WebAct::Compare);
-        let form = files.then(|| web::pairs(head, body).ok().map(Form))??;
-        let sender = web::sender(head.headers, form.one("_csrf").ok()?.map(str::to_owned)).ok()?;
-        Some(SideWrite { effect: SideEffect::File { project: route.project.clone() }, sender: Some(sender) })
-    }
-
-    fn refuses_filing(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        match status.as_u16() {
-            // The form again, with what is wrong with it. A script gets JSON, with where the new item is.
-            200..=299 => text(CONTENT_TYPE).starts_with("text/html"),
-            300..=399 => text(LOCATION).split(['?', '#']).next().is_some_and(|path| path.ends_with("/user/login")),
-            status => (400..=499).contains(&status),
-        }
-    }
-
     fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest {
         emit::get(project_path(project, &[]), credential)
     }
@@ -133,6 +102,42 @@ impl SideEffects for Forgejo {
 // === what is asked by the API ===
 
 /// None where the path names nothing that the tracker could have: it will say so.
+/// What the call does beside; none: nothing that anybody guards.
+pub(super) fn parse(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideWrite>, ParseError> {
+    if is_web(route.form) {
+        return of_web(route, head, body);
+    }
+    Ok(of_api(route, head, body)?.map(|effect| SideWrite { effect, sender: None }))
+}
+
+/// What an edit of an item says about whose push may close it, if it says anything.
+pub(super) fn edits_ref(write: &Write, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
+    let Scope::Item(item) = &write.scope else { return None };
+    let names_one = write.form == WriteForm::EditIssue && body.windows(5).any(|part| part == b"\"ref\"");
+    let intent = names_one.then(|| parse::understand(write, head, body).ok())??;
+    let wanted = value(&intent.rest, "ref")?.as_str()?.to_owned();
+    Some(SideWrite { effect: SideEffect::EditRef { item: item.clone(), wanted }, sender: None })
+}
+
+/// The new item that a form files, if it files one.
+pub(super) fn files_item(route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
+    let files = matches!(route.form.act, web::WebAct::New | web::WebAct::Compare);
+    let form = files.then(|| web::pairs(head, body).ok().map(Form))??;
+    let sender = web::sender(head.headers, form.one("_csrf").ok()?.map(str::to_owned)).ok()?;
+    Some(SideWrite { effect: SideEffect::File { project: route.project.clone() }, sender: Some(sender) })
+}
+
+/// Whether the answer to such a form says that nothing was filed.
+pub(super) fn refuses_filing(status: StatusCode, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match status.as_u16() {
+        // The form again, with what is wrong with it. A script gets JSON, with where the new item is.
+        200..=299 => text(CONTENT_TYPE).starts_with("text/html"),
+        300..=399 => text(LOCATION).split(['?', '#']).next().is_some_and(|path| path.ends_with("/user/login")),
+        status => (400..=499).contains(&status),
+    }
+}
+
 fn of_api(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideEffect>, ParseError> {
     let segments: Vec<&str> = route.segments.iter().map(String::as_str).collect();
     if let ["api", "v1", "orgs", owner, "labels", id] = segments[..] {
@@ -219,7 +224,7 @@ fn blocked(item: &Address, head: &Head<'_>, body: &[u8]) -> Result<Option<Addres
 
 // === what is asked by a form ===
 
-fn is_web(form: SideForm) -> bool {
+pub(super) fn is_web(form: SideForm) -> bool {
     match form {
         SideForm::DeleteBranch
         | SideForm::DeleteRepository

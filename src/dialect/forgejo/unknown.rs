@@ -93,8 +93,10 @@ const SEND_FORM: &str = "send a form with `Content-Type: application/x-www-form-
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Dialect, Parsed, Route, Target};
-    use super::super::Forgejo;
+    use super::super::super::Target;
+    use super::super::call::Call;
+    use super::super::routes::classify;
+    use super::super::web;
     use super::*;
     use http::Method;
 
@@ -105,10 +107,10 @@ mod tests {
         let (target, mut headers) = (Target::parse(request), HeaderMap::new());
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
         let head = Head { method: &Method::POST, target: &target, headers: &headers };
-        let Route::Form(route) = Forgejo.classify(&head) else { panic!("{request} is no form") };
+        let Call::Form(route) = classify(&head) else { panic!("{request} is no form") };
         assert!(route.is_unknown(), "{request}");
-        match (Forgejo.parse_form(&route, &head, body.as_bytes()), expected) {
-            (Ok(Parsed::Unguarded), Ok(())) => {}
+        match (web::parse(&route, &head, body.as_bytes()), expected) {
+            (Ok(None), Ok(())) => {}
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{request} {body}: {error}"),
             (read, _) => panic!("{request} {body}: {read:?}"),
         }

@@ -6,7 +6,8 @@
 
 use super::super::json::{Member, fold_name, read_compared, shorten};
 use super::super::target::join;
-use super::super::{Address, FormRoute, Head, ParseError, Sender, Subject, Target, form, multipart};
+use super::super::{Address, Head, ParseError, Sender, Subject, Target, form, multipart};
+use super::call::FormRoute;
 use super::encoding::{Encoding, encoding};
 use super::form_write::{FormWants, FormWrite, Rest, label_change};
 use super::routes::plain_number;
@@ -467,9 +468,10 @@ const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Chosen, Credential, Dialect, GuardedRequest as _, Request as _, Route};
-    use super::super::Forgejo;
+    use super::super::super::{Chosen, Credential, GuardedRequest as _, Request as _};
+    use super::super::call::Call;
     use super::super::form_write::changes;
+    use super::super::routes::classify;
     use super::*;
     use crate::model::{ItemKind, Label, Locator, Login, Snapshot};
     use http::Method;
@@ -484,9 +486,9 @@ mod tests {
             map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         let head = Head { method: &Method::POST, target: &target, headers: &map };
-        match Forgejo.classify(&head) {
-            Route::Form(route) => parse(&route, &head, body.as_bytes()),
-            Route::Refuse(error) => Err(error),
+        match classify(&head) {
+            Call::Form(route) => parse(&route, &head, body.as_bytes()),
+            Call::Refuse(error) => Err(error),
             other => panic!("{request} is no form: {other:?}"),
         }
     }

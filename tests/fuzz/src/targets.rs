@@ -6,7 +6,7 @@
 use claimgate::audit::verify::Verifier;
 use claimgate::config::{self, Layers};
 use claimgate::dialect::{
-    self, Chosen, Dialect, FormRoute, Guarded, Head, Parsed, Request as _, Route, Subject, Target, Write,
+    self, Chosen, ClosingSyntax, Dialect, Guarded, GuardedRoute, Head, Request as _, Route, Scrutiny, Subject, Target,
 };
 use claimgate::ledger;
 use claimgate::model::ResourceKey;
@@ -68,19 +68,16 @@ pub fn request(data: &[u8]) {
     let (dialect, target) = (forgejo(), Target::parse(target));
     let head = Head { method: &method, target: &target, headers: &headers };
     let _ = dialect.explain(&head, body);
-    let write = match dialect.classify(&head) {
-        Route::Write(write) | Route::Once(Ok(write)) => write,
-        Route::Form(route) => return form_means_the_same(&*dialect, &route, &head, body),
-        _ => return,
-    };
-    let (parsed, credential) = (dialect.parse(&write, &head, body), dialect.credential(&head, body));
-    match (parsed, credential) {
-        (Ok(Parsed::Guarded(intent)), Ok(credential)) => {
+    let Route::Guarded(route) = dialect.classify(&head) else { return };
+    let Ok(understood) = route.understand(&head, body, &Scrutiny::none(&ClosingSyntax::default())) else { return };
+    match (understood.guarded, dialect.credential(&head, body)) {
+        (Some(form), _) if form.sender().is_some() => form_means_the_same(&*dialect, &form, &head),
+        (Some(intent), Ok(credential)) => {
             let sent = intent.emit(&[], &headers, &credential);
             means_the_same(&*dialect, &intent, &sent);
         }
-        (Ok(Parsed::Unguarded), _) => holds_nothing_guarded(&write, &head, body),
-        _ => {}
+        (None, _) => holds_nothing_guarded(&*route, &head, body),
+        (Some(_), Err(_)) => {}
     }
 }
 
@@ -214,16 +211,8 @@ fn means_the_same(dialect: &dyn Dialect, intent: &Guarded, sent: &dialect::WireR
     let target = Target::parse(&sent.target);
     assert_eq!((target.ambiguity(), target.query()), (None, None), "{}", sent.target);
     let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
-    let write = match dialect.classify(&head) {
-        Route::Write(write) | Route::Once(Ok(write)) => write,
-        other => panic!("{} is no guarded write but {other:?}", sent.target),
-    };
-    assert_eq!(write.scope.subject(), intent.subject());
-    let again = match dialect.parse(&write, &head, &sent.body) {
-        Ok(Parsed::Guarded(again)) => again,
-        other => panic!("{:?} from {}", other.map(|_| "unguarded"), String::from_utf8_lossy(&sent.body)),
-    };
-    assert_eq!(again.change(), intent.change());
+    let again = understood_again(dialect, &head, &sent.body);
+    assert_eq!((again.subject(), again.change()), (intent.subject(), intent.change()));
     let credential = dialect.credential(&head, &sent.body).expect("what is sent on names one sender");
     let twice = again.emit(&[], &sent.headers, &credential);
     assert_eq!((&twice.method, &twice.target, &twice.body), (&sent.method, &sent.target, &sent.body));
@@ -235,8 +224,7 @@ fn means_the_same(dialect: &dyn Dialect, intent: &Guarded, sent: &dialect::WireR
 }
 
 /// A form of the web interface that is written anew asks for the same of the same items.
-fn form_means_the_same(dialect: &dyn Dialect, route: &FormRoute, head: &Head<'_>, body: &[u8]) {
-    let Ok(Parsed::Guarded(form)) = dialect.parse_form(route, head, body) else { return };
+fn form_means_the_same(dialect: &dyn Dialect, form: &Guarded, head: &Head<'_>) {
     let change = form.change().cloned().unwrap_or_default();
     let keys = match form.subject() {
         Subject::Keys(keys) => keys,
@@ -248,18 +236,20 @@ fn form_means_the_same(dialect: &dyn Dialect, route: &FormRoute, head: &Head<'_>
     let target = Target::parse(&sent.target);
     assert_eq!(target.ambiguity(), None, "{}", sent.target);
     let head = Head { method: &sent.method, target: &target, headers: &sent.headers };
-    let Route::Form(route) = dialect.classify(&head) else { panic!("{} is no form", sent.target) };
-    assert_eq!(Some(&route.project), form.page());
-    match dialect.parse_form(&route, &head, &sent.body) {
-        Ok(Parsed::Guarded(again)) => {
-            assert_eq!((again.subject(), again.describe()), (form.subject(), form.describe()));
-        }
-        other => panic!("{other:?} from {}", String::from_utf8_lossy(&sent.body)),
-    }
+    let again = understood_again(dialect, &head, &sent.body);
+    assert_eq!((again.subject(), again.page(), again.describe()), (form.subject(), form.page(), form.describe()));
+}
+
+/// What was written anew, read once more.
+fn understood_again(dialect: &dyn Dialect, head: &Head<'_>, body: &[u8]) -> Guarded {
+    let Route::Guarded(route) = dialect.classify(head) else { panic!("{} is not guarded", head.target.path()) };
+    let understood = route.understand(head, body, &Scrutiny::none(&ClosingSyntax::default()));
+    let guarded = understood.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(body))).guarded;
+    guarded.unwrap_or_else(|| panic!("nothing is guarded in {}", String::from_utf8_lossy(body)))
 }
 
 /// What the most forgiving of the tracker's readers would see in the body of an edit.
-fn holds_nothing_guarded(write: &Write, head: &Head<'_>, body: &[u8]) {
+fn holds_nothing_guarded(write: &dyn GuardedRoute, head: &Head<'_>, body: &[u8]) {
     let is_edit = *head.method == Method::PATCH && format!("{write:?}").contains("EditIssue");
     let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes).to_ascii_lowercase();
     let is_json = kind.windows(4).any(|part| part == b"json") && !kind.windows(4).any(|part| part == b"form");

@@ -7,7 +7,7 @@ use claimgate::admission::{
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{
-    self, ClosingSyntax, Credential, Dialect, Guarded, Head, Parsed, Request as _, Route, Shows, Target,
+    self, ClosingSyntax, Credential, Dialect, Guarded, Head, Request as _, Route, Scrutiny, Shows, Target,
 };
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics, Room};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -452,10 +452,8 @@ impl World {
         let path = format!("/{page}/{path}");
         let target = Target::parse(&path);
         let head = Head { method: &Method::POST, target: &target, headers: &headers };
-        let Route::Form(route) = self.dialect.classify(&head) else { panic!("{path} is no form") };
-        let Ok(Parsed::Guarded(request)) = self.dialect.parse_form(&route, &head, form.as_bytes()) else {
-            panic!("{path} {form} is no guarded form")
-        };
+        let request = self.understood(&head, form.as_bytes());
+        let request = request.unwrap_or_else(|| panic!("{path} {form} is no guarded form"));
         let arrived = process.gate.ports().clock.boot();
         let about = About { method: "POST".to_owned(), path: path.clone(), ..About::default() };
         let ask = Ask {
@@ -485,6 +483,20 @@ impl World {
         ids.collect::<Vec<_>>().join(",")
     }
 
+    /// What the request asks for, by the rules that this world began with.
+    fn understood(&self, head: &Head<'_>, body: &[u8]) -> Option<Guarded> {
+        let Route::Guarded(route) = self.dialect.classify(head) else { return None };
+        let once = route.class() == "once";
+        let scrutiny = Scrutiny {
+            once: &|what| once || self.rules.is_ruled(what),
+            counts: &|_| true,
+            filing: false,
+            dependencies: false,
+            closing: &ClosingSyntax::default(),
+        };
+        route.understand(head, body, &scrutiny).ok()?.guarded
+    }
+
     fn ask(
         &self,
         process: &Process,
@@ -499,19 +511,7 @@ impl World {
         let (method, target, headers) = (method.parse::<Method>().unwrap(), Target::parse(path), headers_of(token));
         let head = Head { method: &method, target: &target, headers: &headers };
         let credential = self.dialect.credential(&head, text.as_bytes()).expect("a plain token");
-        let request = match self.dialect.classify(&head) {
-            Route::Once(Ok(write)) => {
-                self.dialect.parse_creation(&write, &head, text.as_bytes(), &ClosingSyntax::default()).ok()?
-            }
-            Route::Write(write) if write.creates().is_some_and(|what| self.rules.is_ruled(what)) => {
-                self.dialect.parse_creation(&write, &head, text.as_bytes(), &ClosingSyntax::default()).ok()?
-            }
-            Route::Write(write) => match self.dialect.parse(&write, &head, text.as_bytes()) {
-                Ok(Parsed::Guarded(request)) => request,
-                _ => return None,
-            },
-            _ => return None,
-        };
+        let request = self.understood(&head, text.as_bytes())?;
         let ask = Ask {
             credential,
             instance: instance.map(Instance::new),

@@ -1,6 +1,6 @@
 //! What each body, form and query means, and what is refused.
 
-use super::super::super::{Route, Target};
+use super::super::super::Target;
 use super::super::{emit, routes};
 use super::*;
 use http::HeaderMap;
@@ -18,7 +18,7 @@ fn read(request: &str, types: &[&str], body: &str) -> Result<Option<ApiWrite>, P
         headers.append(CONTENT_TYPE, kind.parse().unwrap());
     }
     let head = Head { method: &method.parse().unwrap(), target: &Target::parse(&path), headers: &headers };
-    let Route::Write(write) = routes::classify(&head) else { panic!("{request} is not a write") };
+    let super::super::call::Call::Write(write) = routes::classify(&head) else { panic!("{request} is not a write") };
     parse(&write, &head, body.as_bytes())
 }
 
