@@ -36,6 +36,7 @@
 //! | F7 | [`cli`] | the composition root: arguments to configuration to parts (`compose.rs`), one file a subcommand |
 //! | none | [`manual`] | no code: the promise, the protocol, the rules, and the facts about trackers that comments refer to |
 //! | none | [`fake_forge`] | a forge in memory for tests and for the demo. It imports nothing of this crate, so that a mistake cannot hide on both sides of a test |
+//! | none | [`fake_redmine`] | the same for Redmine. It shares faults, log and answers with the other, and imports nothing else |
 //!
 //! # The walk of one request
 //!
@@ -107,6 +108,7 @@ pub mod config;
 pub mod dialect;
 pub mod effect;
 pub mod fake_forge;
+pub mod fake_redmine;
 pub mod gate;
 pub mod identity;
 pub mod ledger;

@@ -48,7 +48,7 @@ impl std::error::Error for Cut {}
 
 /// Which of a request's writes are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     Everything,
     Nothing,
     OnlyAssignees,
@@ -63,7 +63,7 @@ pub(super) enum Part {
 }
 
 /// A refusal takes the same way out as an answer, by `?`.
-pub(super) type Outcome = Result<Reply, Reply>;
+pub(crate) type Outcome = Result<Reply, Reply>;
 
 #[derive(Debug)]
 pub(super) struct Call {
@@ -80,19 +80,19 @@ pub(super) struct Call {
     pub(super) scope: Scope,
 }
 
-pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Whole(Bytes),
     Stream(Body),
 }
 
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) content: Content,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) content: Content,
 }
 
 // === impl Call ===
@@ -227,7 +227,7 @@ impl Call {
 // === impl Reply ===
 
 impl Reply {
-    pub(super) fn empty(status: StatusCode) -> Self {
+    pub(crate) fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), content: Content::Whole(Bytes::new()) }
     }
 
@@ -247,7 +247,7 @@ impl Reply {
         Self::empty(StatusCode::NO_CONTENT)
     }
 
-    pub(super) fn typed(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Self {
+    pub(crate) fn typed(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Self {
         let mut reply = Self::empty(status);
         reply.content = Content::Whole(text.into());
         reply.with(CONTENT_TYPE, kind)
@@ -271,19 +271,19 @@ impl Reply {
         Self::json(StatusCode::NOT_FOUND, &body)
     }
 
-    pub(super) fn redirect(status: u16, location: &str) -> Self {
+    pub(crate) fn redirect(status: u16, location: &str) -> Self {
         Self::empty(StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND)).with(LOCATION, location)
     }
 
     /// With one more header line; one that is no legal value is left out.
-    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));
         }
         self
     }
 
-    pub(super) fn into_response(self) -> http::Response<Body> {
+    pub(crate) fn into_response(self) -> http::Response<Body> {
         let body = match self.content {
             Content::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
             Content::Stream(body) => body,
@@ -297,7 +297,7 @@ impl Reply {
         response
     }
 
-    pub(super) async fn collect(self) -> Result<Answer, Cut> {
+    pub(crate) async fn collect(self) -> Result<Answer, Cut> {
         let (parts, body) = self.into_response().into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })

@@ -91,19 +91,19 @@ pub enum Happening {
 
 /// The most recent requests.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Log {
     entries: VecDeque<Logged>,
     capacity: usize,
     next: u64,
 }
 
 impl Log {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { entries: VecDeque::new(), capacity: capacity.max(1), next: 1 }
     }
 
     /// Enters one request; its number is set here.
-    pub(super) fn push(&mut self, mut entry: Logged) -> u64 {
+    pub(crate) fn push(&mut self, mut entry: Logged) -> u64 {
         entry.seq = self.next;
         self.next += 1;
         if self.entries.len() == self.capacity {
@@ -114,16 +114,16 @@ impl Log {
     }
 
     /// The entry of this number, unless it has been cleared or pushed out.
-    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Logged> {
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut Logged> {
         let first = self.entries.front()?.seq;
         self.entries.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Logged> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Logged> {
         self.entries.iter()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
     }
 }

@@ -15,6 +15,7 @@ mod beside;
 mod body;
 mod call;
 mod cors;
+mod faults;
 mod guarded;
 mod issues;
 mod journal;
@@ -43,6 +44,12 @@ pub use seed::{IssueHandle, IssueView};
 pub use store::TokenScope;
 pub use streams::Received;
 pub use vices::{Fault, Matcher, Vices};
+
+// The parts that every fake tracker has.
+pub(crate) use call::{Body, Outcome, Reply, Scope};
+pub(crate) use faults::{Work, meet};
+pub(crate) use journal::Log;
+pub(crate) use vices::Script;
 
 use server::Inner;
 

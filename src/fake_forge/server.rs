@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +21,8 @@ use tokio::time::{Instant, sleep};
 
 use super::auth::{self, AuthError};
 use super::body;
-use super::call::{Body, Call, Content, Cut, Outcome, Reply, Scope};
+use super::call::{Body, Call, Cut, Outcome, Reply, Scope};
+use super::faults::{Work, meet, status};
 use super::journal::Logged;
 use super::options::{Feature, Options};
 use super::store::State;
@@ -230,86 +230,29 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
     Ok(call)
 }
 
-/// Runs the request through its fault, if it has one.
-async fn meet(mut call: Call, fault: Option<Fault>) -> Result<Reply, Cut> {
-    match fault {
-        None => Ok(run(&call).await),
-        Some(Fault::Delay(delay)) => {
+impl Work for Call {
+    async fn run(&self) -> Reply {
+        if let Err(error) = self.who {
+            return refused(self, error);
+        }
+        dispatch(self).await.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn error(&self, status: StatusCode) -> Reply {
+        Self::error(self, status, "")
+    }
+
+    fn limit(&mut self, scope: Scope) {
+        self.scope = scope;
+    }
+
+    fn land_later(self, delay: Duration) {
+        let inner = Arc::clone(&self.forge);
+        inner.spawn(async move {
             sleep(delay).await;
-            Ok(run(&call).await)
-        }
-        Some(Fault::ErrorBeforeWrite(code)) => Ok(call.error(status(code), "")),
-        Some(Fault::ErrorAfterWrite(code)) => {
-            run(&call).await;
-            Ok(call.error(status(code), ""))
-        }
-        Some(Fault::Ignore) => {
-            call.scope = Scope::Nothing;
-            Ok(run(&call).await)
-        }
-        Some(Fault::AssigneesThenError(code)) => {
-            call.scope = Scope::OnlyAssignees;
-            run(&call).await;
-            Ok(call.error(status(code), ""))
-        }
-        Some(Fault::RestThenError(code)) => {
-            call.scope = Scope::AllButAssignees;
-            run(&call).await;
-            Ok(call.error(status(code), ""))
-        }
-        Some(Fault::CutBefore) => Err(Cut),
-        Some(Fault::CutAfter) => {
-            run(&call).await;
-            Err(Cut)
-        }
-        Some(Fault::Zombie(delay)) => {
-            land_later(call, delay);
-            Err(Cut)
-        }
-        Some(Fault::Hang { lands_after }) => {
-            if let Some(delay) = lands_after {
-                land_later(call, delay);
-            }
-            std::future::pending().await
-        }
-        Some(Fault::Truncated) => Ok(truncated(run(&call).await)),
-        Some(Fault::Garbled) => Ok(garbled(run(&call).await)),
-    }
-}
-
-fn status(code: u16) -> StatusCode {
-    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-fn land_later(call: Call, delay: Duration) {
-    let inner = Arc::clone(&call.forge);
-    inner.spawn(async move {
-        sleep(delay).await;
-        run(&call).await;
-    });
-}
-
-/// Announces the whole length, sends half, and breaks off.
-fn truncated(mut reply: Reply) -> Reply {
-    if let Content::Whole(bytes) = &reply.content {
-        let half = bytes.slice(..bytes.len() / 2);
-        let length = bytes.len().max(1).to_string();
-        let broken = std::io::Error::other("the fake forge broke off");
-        // The pause lets the first half out before the end of the connection is noticed.
-        let end = stream::once(async {
-            tokio::task::yield_now().await;
-            Err(broken)
+            self.run().await;
         });
-        let frames = stream::iter([Ok(Frame::data(half))]).chain(end);
-        reply.content = Content::Stream(StreamBody::new(frames).boxed_unsync());
-        return reply.with(http::header::CONTENT_LENGTH, &length);
     }
-    reply
-}
-
-fn garbled(mut reply: Reply) -> Reply {
-    reply.content = Content::Whole(Bytes::from_static(b"{\"id\":<html>upstream is sorry"));
-    reply
 }
 
 /// Enters the status; the client is about to see it.
@@ -318,14 +261,6 @@ pub(super) fn finish(inner: &Inner, seq: u64, reply: Reply) -> Reply {
         entry.status = Some(reply.status.as_u16());
     }
     reply
-}
-
-/// Takes the request to its handler.
-async fn run(call: &Call) -> Reply {
-    if let Err(error) = call.who {
-        return refused(call, error);
-    }
-    dispatch(call).await.unwrap_or_else(|refusal| refusal)
 }
 
 fn refused(call: &Call, error: AuthError) -> Reply {

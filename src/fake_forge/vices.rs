@@ -97,23 +97,23 @@ impl Matcher {
 
 /// The scripted faults still to come, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Script(Vec<(Fault, Matcher)>);
+pub(crate) struct Script(Vec<(Fault, Matcher)>);
 
 impl Script {
-    pub(super) fn add(&mut self, fault: Fault, matcher: Matcher) {
+    pub(crate) fn add(&mut self, fault: Fault, matcher: Matcher) {
         self.0.push((fault, matcher));
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.0.iter().map(|(_, matcher)| matcher.times).sum()
     }
 
     /// The fault for this request, used up. A match that is skipped counts for the entry that skips it alone.
-    pub(super) fn take(&mut self, method: &Method, target: &str) -> Option<Fault> {
+    pub(crate) fn take(&mut self, method: &Method, target: &str) -> Option<Fault> {
         for (fault, matcher) in &mut self.0 {
             if matcher.times == 0 || !matcher.matches(method, target) {
                 continue;

@@ -1,0 +1,164 @@
+//! Issues: found, shown, created, deleted.
+
+use http::StatusCode;
+use http::header::LOCATION;
+use serde_json::{Map, Value};
+
+use super::api;
+use super::call::{Asked, page};
+use super::params::{Format, header};
+use super::ruby::{self, Failed};
+use super::store::Issue;
+use super::update;
+use crate::fake_forge::{Outcome, Reply, Scope};
+
+/// The issue that the path names: its number is what Ruby makes of the text.
+pub(super) fn find(asked: Asked<'_>) -> Result<u64, Reply> {
+    let id = u64::try_from(ruby::to_i(&asked.read.path[1])).unwrap_or(0);
+    let state = asked.state();
+    let project = state.issues.get(&id).map(|issue| issue.project);
+    let is_visible = project.map(|project| state.can_see(project, asked.user()));
+    drop(state);
+    match is_visible {
+        None => Err(asked.not_found()),
+        Some(false) => Err(asked.denied()),
+        Some(true) => Ok(id),
+    }
+}
+
+/// The issues that `id`, or else `ids`, names.
+pub(super) fn find_many(asked: Asked<'_>, in_path: Option<u64>) -> Result<Vec<u64>, Reply> {
+    let named = in_path.map(Value::from).or_else(|| asked.param("id").or_else(|| asked.param("ids")).cloned());
+    let all = match named {
+        Some(Value::Array(all)) => all,
+        Some(one) => vec![one],
+        None => Vec::new(),
+    };
+    let ids = all.iter().filter_map(|id| u64::try_from(ruby::column(id)?).ok());
+    let state = asked.state();
+    let mut found: Vec<u64> = ids.filter(|id| state.issues.contains_key(id)).collect();
+    found.sort_unstable();
+    found.dedup();
+    let is_visible =
+        found.iter().filter_map(|id| state.issues.get(id)).all(|issue| state.can_see(issue.project, asked.user()));
+    drop(state);
+    if found.is_empty() {
+        return Err(asked.not_found());
+    }
+    if is_visible { Ok(found) } else { Err(asked.denied()) }
+}
+
+/// The members of a parameter that must be a hash, if it is there.
+pub(super) fn members(asked: Asked<'_>, name: &str) -> Result<Map<String, Value>, Reply> {
+    match asked.param(name) {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(Map::new()),
+        Some(Value::Object(members)) => Ok(members.clone()),
+        Some(_) => Err(asked.broken()),
+    }
+}
+
+pub(super) fn show(asked: Asked<'_>) -> Outcome {
+    let id = find(asked)?;
+    if !asked.is_api() {
+        let wants_json = header(&asked.call.headers, "accept").is_some_and(|all| all == "application/json");
+        return Ok(if wants_json && asked.read.format == Format::Html {
+            not_acceptable()
+        } else {
+            page(StatusCode::OK)
+        });
+    }
+    let state = asked.state();
+    let Some(issue) = state.issues.get(&id) else { return Err(asked.not_found()) };
+    let wanted = asked.text("include").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').map(str::trim).collect();
+    let mut more = Vec::new();
+    if wanted.contains(&"journals") {
+        more.push(api::journals(&state, issue));
+    }
+    if wanted.contains(&"allowed_statuses") {
+        more.push(api::allowed(&state, issue, asked.user()));
+    }
+    let shown = api::issue(&state, issue, more);
+    drop(state);
+    Ok(asked.shown(StatusCode::OK, &shown))
+}
+
+fn not_acceptable() -> Reply {
+    let text = "We couldn't handle your request, sorry. If you were trying to access the API, make sure to append .json \
+                or .xml to your request URL.\n";
+    Reply::typed(StatusCode::NOT_ACCEPTABLE, "application/json; charset=utf-8", text)
+}
+
+pub(super) fn create(asked: Asked<'_>) -> Outcome {
+    let in_path = match &asked.read.path[..] {
+        [_, project, _] => Some(project.clone()),
+        _ => None,
+    };
+    if let Some(name) = &in_path
+        && asked.state().project_named(name).is_none()
+    {
+        return Err(asked.not_found());
+    }
+    let Some(by) = asked.user() else { return Err(asked.denied()) };
+    let attributes = update::attributes(asked, by)?;
+    let mut state = asked.state();
+    let named = in_path.or_else(|| attributes.get("project_id").map(ruby::text));
+    let project = named.and_then(|name| state.project_named(&name)).map(|project| project.id);
+    let Some(project) = project.filter(|id| state.can_see(*id, Some(by))) else {
+        drop(state);
+        let errors = ["Project cannot be blank", "Tracker cannot be blank", "Status cannot be blank"];
+        return Ok(asked.shown(StatusCode::UNPROCESSABLE_ENTITY, &api::errors(&errors)));
+    };
+    let now = state.now();
+    let blank = Issue {
+        id: 0,
+        project,
+        author: by,
+        subject: String::new(),
+        description: None,
+        assigned_to: None,
+        status: 1,
+        lock_version: 0,
+        created: now,
+        updated: now,
+        closed: None,
+        journals: Vec::new(),
+    };
+    let mut draft = update::draft(&state, &blank, &attributes, by).map_err(|Failed| asked.broken())?;
+    let errors = update::errors(&state, &draft);
+    if !errors.is_empty() {
+        drop(state);
+        return Ok(asked.shown(StatusCode::UNPROCESSABLE_ENTITY, &api::errors(&errors)));
+    }
+    draft.limit(&state, Scope::Everything);
+    let id = state.insert_issue(project, by, &draft.issue.subject);
+    if let Some(issue) = state.issues.get_mut(&id) {
+        issue.assigned_to = draft.issue.assigned_to;
+        issue.description = draft.issue.description;
+    }
+    asked.mark_applied(&mut state);
+    let shown = state.issues.get(&id).map(|issue| api::issue(&state, issue, Vec::new()));
+    drop(state);
+    let Some(shown) = shown else { return Err(asked.broken()) };
+    if !asked.is_api() {
+        return Ok(asked.redirect(&format!("/issues/{id}")));
+    }
+    let host = header(&asked.call.headers, "host").unwrap_or_else(|| "localhost".to_owned());
+    Ok(asked.shown(StatusCode::CREATED, &shown).with(LOCATION, &format!("http://{host}/issues/{id}")))
+}
+
+/// An administrator's, in the default roles.
+pub(super) fn destroy(asked: Asked<'_>) -> Outcome {
+    let in_path = asked.read.path.get(1).map(|text| u64::try_from(ruby::to_i(text)).unwrap_or(0));
+    let ids = find_many(asked, in_path)?;
+    if !asked.state().is_admin(asked.user()) {
+        return Err(asked.denied());
+    }
+    let mut state = asked.state();
+    for id in ids {
+        state.issues.remove(&id);
+    }
+    asked.mark_applied(&mut state);
+    drop(state);
+    Ok(if asked.is_api() { Reply::empty(StatusCode::NO_CONTENT) } else { asked.redirect("/issues") })
+}

@@ -1,0 +1,212 @@
+//! The walk of a request: accept, enter in the log, meet a fault or none, reach its action, answer.
+//!
+//! A write runs in a task of its own: a real one's action goes on when its client hangs up.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::auth::{self, Who};
+use super::call::{Asked, Call, page};
+use super::params::{self, Format};
+use super::seed::Options;
+use super::store::State;
+use super::{issues, lists, update};
+use crate::fake_forge::{Body, Cut, Fault, Logged, Outcome, Reply, Scope, meet};
+
+/// What the log keeps of a body.
+const LOGGED_BODY: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    state: Mutex<State>,
+    closing: watch::Sender<bool>,
+}
+
+impl Inner {
+    pub(super) fn new(options: &Options) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::new(options)), closing: watch::Sender::new(false) })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a task that ends with the tracker.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let mut closing = self.closing.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => None,
+                done = work => Some(done),
+            }
+        })
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+pub(super) async fn accept(inner: Arc<Inner>, listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        // A failure costs speed alone.
+        let _ = stream.set_nodelay(true);
+        inner.spawn(serve(Arc::clone(&inner), stream));
+    }
+}
+
+async fn serve(inner: Arc<Inner>, stream: TcpStream) {
+    let service = service_fn(move |request| respond(Arc::clone(&inner), request));
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A cut connection is an error here, and wanted.
+    let _ = connection.await;
+}
+
+async fn respond(inner: Arc<Inner>, request: Request<Incoming>) -> Result<http::Response<Body>, Cut> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    Ok(answer(&inner, parts, body).await?.into_response())
+}
+
+/// Answers one request; `Cut` closes its connection without a word.
+pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+    let call = read(inner, parts, &body);
+    let is_read = call.read.as_ref().is_ok_and(|read| is_read(&read.method));
+    let (fault, delay) = {
+        let mut state = inner.state();
+        let entry = state.log.get_mut(call.seq).map(|entry| (entry.method.clone(), entry.target.clone()));
+        let scripted = entry.and_then(|(method, target)| state.script.take(&method, &target));
+        let vices = &state.vices;
+        let standing = if is_read { vices.read_fault } else { vices.write_fault };
+        (scripted.or(standing), if is_read { vices.read_delay } else { vices.answer_delay })
+    };
+    let seq = call.seq;
+    let reply = if is_read {
+        sleep_unless_zero(delay).await;
+        meet(call, fault).await?
+    } else {
+        write(inner, call, fault, delay).await?
+    };
+    if let Some(entry) = inner.state().log.get_mut(seq) {
+        entry.status = Some(reply.status.as_u16());
+    }
+    Ok(reply)
+}
+
+async fn write(inner: &Arc<Inner>, call: Call, fault: Option<Fault>, delay: Duration) -> Result<Reply, Cut> {
+    let work = inner.spawn(async move {
+        let reply = meet(call, fault).await;
+        sleep_unless_zero(delay).await;
+        reply
+    });
+    work.await.ok().flatten().unwrap_or(Err(Cut))
+}
+
+/// Reads the request as Rack and Rails do, and enters it in the log.
+fn read(inner: &Arc<Inner>, parts: Parts, body: &Bytes) -> Call {
+    let read = params::read(&parts, body);
+    let mut state = inner.state();
+    let who = match &read {
+        Ok(read) => auth::who(&mut state, read.format, &parts.headers, &read.params),
+        Err(_) => Who::Nobody,
+    };
+    let login = who.user().and_then(|user| state.principals.get(&user)).map(|user| user.login.clone());
+    let guarded = read.as_ref().is_ok_and(|read| {
+        let issue = read.params.get("issue");
+        let sets = |name: &str| issue.and_then(|issue| issue.get(name)).is_some();
+        !is_read(&read.method) && (sets("assigned_to_id") || sets("status_id") || read.method == Method::DELETE)
+    });
+    let seq = state.log.push(Logged {
+        seq: 0,
+        at: Instant::now(),
+        method: parts.method,
+        target: parts.uri.to_string(),
+        headers: parts.headers.clone(),
+        body: body.slice(..body.len().min(LOGGED_BODY)),
+        login,
+        status: None,
+        applied: false,
+        guarded,
+    });
+    drop(state);
+    let path_format = params::format_of_path(parts.uri.path());
+    Call { redmine: Arc::clone(inner), seq, headers: parts.headers, path_format, read, who, scope: Scope::Everything }
+}
+
+/// The routes, as far as they are about issues and who works on them.
+pub(super) async fn dispatch(asked: Asked<'_>) -> Outcome {
+    let read = asked.read;
+    let method = if read.method == Method::HEAD { "GET" } else { read.method.as_str() };
+    let path: Vec<&str> = read.path.iter().map(String::as_str).collect();
+    if !read.is_routable {
+        return Err(asked.no_route());
+    }
+    if !is_known(method, &path) {
+        return Err(asked.no_route());
+    }
+    if asked.call.who == Who::BadSwitch {
+        return Err(asked.head(StatusCode::PRECONDITION_FAILED));
+    }
+    if method != "GET" && !asked.is_own_form() {
+        return Err(asked.head(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    match (method, &path[..]) {
+        ("GET", ["issues"] | ["projects", _, "issues"]) => lists::issues(asked),
+        ("GET", ["issues", _]) => issues::show(asked),
+        ("GET", ["projects", _, "memberships"]) if asked.is_api() => lists::members(asked),
+        ("GET", ["issue_statuses"]) if asked.is_api() => Ok(lists::statuses(asked)),
+        ("GET", ["projects"]) if asked.is_api() => Ok(lists::projects(asked)),
+        ("GET", ["users", _]) if asked.is_api() => lists::user(asked),
+        ("GET", ["my", "account"]) if asked.is_api() => lists::account(asked),
+        ("POST" | "PATCH", ["issues", "bulk_update"]) => update::many(asked).await,
+        ("PUT" | "PATCH", ["issues", _]) => update::one(asked).await,
+        ("POST", _) => issues::create(asked),
+        ("DELETE", _) => issues::destroy(asked),
+        _ if asked.read.format == Format::Html => Ok(page(StatusCode::OK)),
+        _ => Err(asked.no_route()),
+    }
+}
+
+/// What else there is, is a 404 here.
+fn is_known(method: &str, path: &[&str]) -> bool {
+    match method {
+        "GET" => matches!(
+            path,
+            [] | ["issues" | "projects" | "issue_statuses" | "login"]
+                | ["issues" | "users" | "projects", _]
+                | ["my", "account"]
+                | ["projects", _, "issues" | "memberships"]
+        ),
+        "POST" => matches!(path, ["issues"] | ["projects", _, "issues"] | ["issues", "bulk_update"]),
+        "PUT" | "PATCH" => matches!(path, ["issues", _]),
+        "DELETE" => matches!(path, ["issues"] | ["issues", _]),
+        _ => false,
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+async fn sleep_unless_zero(delay: Duration) {
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
+}
