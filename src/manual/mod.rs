@@ -17,6 +17,8 @@ pub mod forgejo {}
 pub mod promise {}
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
+#[doc = include_str!("redmine.md")]
+pub mod redmine {}
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 #[doc = include_str!("walk.md")]

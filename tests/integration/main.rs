@@ -40,6 +40,7 @@ mod operators;
 mod properties;
 mod protocol;
 mod readers;
+mod redmine;
 mod restart;
 mod rulebook;
 mod shapes;
