@@ -11,8 +11,8 @@ mod steps;
 
 pub(super) use offers::Offers;
 
+use super::cancellation::{Cancellation, ClientGuard};
 use super::crowd::{Crowded, Place};
-use super::passage::{Passage, Waiter};
 use super::refusal;
 use super::walk::Walk;
 use super::{About, After, Answered, Ask, Gate, InFlight, Proviso, Reply};
@@ -126,7 +126,7 @@ struct Errand {
     sender: Sender,
     /// One for the call and its writes, of which there is one at a time.
     place: Arc<Place>,
-    passage: Arc<Passage>,
+    cancellation: Arc<Cancellation>,
     runtime: Handle,
 }
 
@@ -157,10 +157,10 @@ impl Gate {
             }
         };
         let (tell, told) = oneshot::channel();
-        let waiter = Waiter::default();
+        let waiter = ClientGuard::default();
         let guard = InFlight::enter(Arc::clone(self));
-        let (gate, runtime_of, passage) = (Arc::clone(self), runtime.clone(), Arc::clone(&waiter.0));
-        let errand = Errand { gate, sender, place: Arc::clone(&place), passage, runtime: runtime_of };
+        let (gate, runtime_of, cancellation) = (Arc::clone(self), runtime.clone(), Arc::clone(&waiter.0));
+        let errand = Errand { gate, sender, place: Arc::clone(&place), cancellation, runtime: runtime_of };
         runtime.spawn(async move {
             let _guard = guard;
             errand.run(call, tell).await;
@@ -205,7 +205,7 @@ impl Errand {
             ClaimCall::Release(address, labels) => self.give_up(address, labels).boxed(),
             ClaimCall::HandOver(address, to) => self.hand_over(address, to).boxed(),
         };
-        let done = self.passage.unless_gone(call, tell.closed()).await.unwrap_or(Err(End::Gone));
+        let done = self.cancellation.unless_gone(call, tell.closed()).await.unwrap_or(Err(End::Gone));
         // The caller may have gone: the same request again tells it where it stands.
         match done {
             Ok(claimed) => drop(tell.send(claimed)),
@@ -215,7 +215,7 @@ impl Errand {
     }
 
     async fn run_next(&self, search: &Search, mut tell: oneshot::Sender<Claimed>) {
-        let found = self.passage.unless_gone(Box::pin(self.next(search)), tell.closed()).await;
+        let found = self.cancellation.unless_gone(Box::pin(self.next(search)), tell.closed()).await;
         match found.unwrap_or(Err(End::Gone)) {
             Ok(None) => drop(tell.send(Claimed::Nothing)),
             Ok(Some(taken)) => {
@@ -296,7 +296,7 @@ impl Errand {
         };
         let walk = Walk::new(Arc::clone(&self.gate), request, ask, Some(Arc::clone(&self.place)));
         // Only a walk whose client has gone answers nothing.
-        self.gate.detach(walk, Arc::clone(&self.passage), &self.runtime).await.ok_or(End::Gone)
+        self.gate.detach(walk, Arc::clone(&self.cancellation), &self.runtime).await.ok_or(End::Gone)
     }
 
     /// What the caller is told of an item that somebody holds now.

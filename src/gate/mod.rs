@@ -6,6 +6,7 @@
 //! and the record is the ledger's.
 
 mod authors;
+mod cancellation;
 mod claims;
 mod conversation;
 mod creators;
@@ -16,7 +17,6 @@ mod labels;
 mod lanes;
 mod leases;
 mod nameless;
-mod passage;
 mod proviso;
 mod reads;
 mod refusal;
@@ -44,10 +44,10 @@ use crate::model::{
     Rejection, ResourceKey,
 };
 use arc_swap::ArcSwap;
+use cancellation::Cancellation;
 use crowd::{Crowd, Crowded, Place};
 use futures_util::FutureExt as _;
 use hearing::Hearing;
-use passage::Passage;
 use reads::Reads;
 use renewals::Renewals;
 use std::collections::BTreeSet;
@@ -264,7 +264,7 @@ impl Gate {
             }
         };
         let walk = Walk::new(Arc::clone(self), request, ask, Some(Arc::clone(&place)));
-        let reply = self.detach(walk, Passage::new(), runtime).await;
+        let reply = self.detach(walk, Cancellation::new(), runtime).await;
         place.leave();
         // A creation is no attempt of an item's: its line is written like that of a refusal.
         if reply.as_ref().is_some_and(|reply| creates || reply.may_be_unwritten()) {
@@ -313,14 +313,14 @@ impl Gate {
     async fn detach(
         self: &Arc<Self>,
         walk: Walk,
-        passage: Arc<Passage>,
+        cancellation: Arc<Cancellation>,
         runtime: &tokio::runtime::Handle,
     ) -> Option<Reply> {
         let (reply, answer) = oneshot::channel();
         let guard = InFlight::enter(Arc::clone(self));
         runtime.spawn(async move {
             let _guard = guard;
-            detached(walk, &passage, reply).await;
+            detached(walk, &cancellation, reply).await;
         });
         answer.await.ok()
     }
@@ -478,8 +478,8 @@ fn count_modes(metrics: &Metrics, rules: &Rules) {
 }
 
 /// The walk, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
-async fn guarded(walk: &Walk, passage: &Passage) -> Option<Reply> {
-    if let Ok(done) = AssertUnwindSafe(walk.run(passage)).catch_unwind().await {
+async fn guarded(walk: &Walk, cancellation: &Cancellation) -> Option<Reply> {
+    if let Ok(done) = AssertUnwindSafe(walk.run(cancellation)).catch_unwind().await {
         return done;
     }
     tracing::error!("guarded section panicked");
@@ -487,9 +487,9 @@ async fn guarded(walk: &Walk, passage: &Passage) -> Option<Reply> {
 }
 
 /// The walk, dropped where its client goes before anything is durable.
-async fn detached(walk: Walk, passage: &Passage, mut reply: oneshot::Sender<Reply>) {
+async fn detached(walk: Walk, cancellation: &Cancellation, mut reply: oneshot::Sender<Reply>) {
     // On the heap: the walk is long, and would be moved from one place to the next.
-    let done = passage.unless_gone(Box::pin(guarded(&walk, passage)), reply.closed()).await;
+    let done = cancellation.unless_gone(Box::pin(guarded(&walk, cancellation)), reply.closed()).await;
     if let Some(done) = done.flatten() {
         // The client may have gone: what it would have been told is in the ledger.
         drop(reply.send(done));

@@ -1,4 +1,4 @@
-//! Under which condition a write is entered, beside that it is not too late for it (`passage`).
+//! Under which condition a write is entered, beside that it is not too late for it (`cancellation`).
 //!
 //! The writes of one call come one after another, and between two of them its caller may go, ask again and be told
 //! something else. A write that would then take from it what it was told must not be made.

@@ -3,7 +3,7 @@
 //! Every write here is a guarded write of its own, audited as the operator's: made with the service token, or in the
 //! name of whoever comes next.
 
-use super::passage::Passage;
+use super::cancellation::Cancellation;
 use super::walk::Walk;
 use super::watch::Remains;
 use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply, guarded};
@@ -188,7 +188,7 @@ impl Gate {
             body: bytes::Bytes::new(),
         };
         let walk = Walk::new(Arc::clone(self), request, ask, None);
-        Box::pin(async move { guarded(&walk, &Passage::default()).await })
+        Box::pin(async move { guarded(&walk, &Cancellation::default()).await })
     }
 }
 

@@ -8,9 +8,9 @@
 //! `Walk::run` is the outline. Requests that change what they do not name take its first steps and go on as they came
 //! (`side_effects`).
 
+use super::cancellation::Cancellation;
 use super::conversation::{ItemRead, Unread};
 use super::crowd::Place;
-use super::passage::Passage;
 use super::restore::Writer;
 use super::{Ask, Gate, Proviso, Reply, Turn};
 use crate::admission::{Plan, Rules, Verdict};
@@ -181,8 +181,8 @@ impl<R: Request> Walk<R> {
 
 impl Walk {
     /// The walk. `None`: the client had gone before anything was durable, and nothing was done.
-    pub(super) async fn run(&self, passage: &Passage) -> Option<Reply> {
-        let ended = self.walk(passage).await;
+    pub(super) async fn run(&self, cancellation: &Cancellation) -> Option<Reply> {
+        let ended = self.walk(cancellation).await;
         let put_back = self.put_back().await;
         match ended {
             Ok(mut reply) => {
@@ -202,28 +202,28 @@ impl Walk {
         self.gate.put_back(&address, &found, &by).await
     }
 
-    async fn walk(&self, passage: &Passage) -> Ended {
+    async fn walk(&self, cancellation: &Cancellation) -> Ended {
         // Who asks, as the tracker sees it. A stranger takes no turns, and is not told who works on what.
         let party = self.party().await?;
         // Nobody has more than its share of what all wait for.
         self.take_place(&party.caller)?;
         // What some rule may allow only once.
         if let Some(creation) = self.request.creation(&self.gate.settings.closing) {
-            return self.once(&creation, &party.caller, passage).await;
+            return self.once(&creation, &party.caller, cancellation).await;
         }
         match self.request.subject() {
-            Subject::New(_) if !self.is_form() => self.create(&party.caller, passage).await,
+            Subject::New(_) if !self.is_form() => self.create(&party.caller, cancellation).await,
             Subject::At(address) if self.reopens() && self.rules.is_ruled(What::Pull) => {
-                self.reopen(&address, &party, passage).await
+                self.reopen(&address, &party, cancellation).await
             }
-            Subject::At(_) | Subject::Keys(_) | Subject::New(_) => self.items_wherever(&party, passage).await,
+            Subject::At(_) | Subject::Keys(_) | Subject::New(_) => self.items_wherever(&party, cancellation).await,
         }
     }
 
-    async fn items_wherever(&self, party: &Party, passage: &Passage) -> Ended {
+    async fn items_wherever(&self, party: &Party, cancellation: &Cancellation) -> Ended {
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
-            match self.items(party, passage).await {
+            match self.items(party, cancellation).await {
                 Err(Stop::Moved) => self.forget_place().await,
                 ended => return self.or_let_go(ended, party).await,
             }
@@ -231,7 +231,7 @@ impl Walk {
         Err(Stop::Moved)
     }
 
-    async fn items(&self, party: &Party, passage: &Passage) -> Ended {
+    async fn items(&self, party: &Party, cancellation: &Cancellation) -> Ended {
         // Which items: by their immutable ids, never by their paths.
         let found = self.find(party).await?;
         // Their turns, first come, first served.
@@ -245,7 +245,7 @@ impl Walk {
             return Ok(reply);
         }
         if party.reader.is_none() || !self.request.wants().is_judged() {
-            return self.unread(&at, &found, &turns, passage).await;
+            return self.unread(&at, &found, &turns, cancellation).await;
         }
         let mut items = self.under_turns(found, &turns);
         // What is echoed is no write.
@@ -256,7 +256,7 @@ impl Walk {
         // What a toggle means is told by how the items stand.
         self.spell_out(party, &mut items).await?;
         // An abandoned release must not strike a later claim.
-        self.cross(passage)?;
+        self.commit(cancellation)?;
         failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
         let opened = self.open(&at, items).await?;
@@ -290,12 +290,12 @@ impl Walk {
     }
 
     /// From here on nothing cancels it; unless there is nobody any more who would be told.
-    fn cross(&self, passage: &Passage) -> Result<(), Stop> {
-        let across = match self.ask.proviso {
-            Proviso::Awaited => passage.cross_awaited(),
-            Proviso::Always | Proviso::Held | Proviso::UnconfirmedSince { .. } => passage.cross(),
+    fn commit(&self, cancellation: &Cancellation) -> Result<(), Stop> {
+        let committed = match self.ask.proviso {
+            Proviso::Awaited => cancellation.commit_awaited(),
+            Proviso::Always | Proviso::Held | Proviso::UnconfirmedSince { .. } => cancellation.commit(),
         };
-        across.then_some(()).ok_or(Stop::Gone)
+        committed.then_some(()).ok_or(Stop::Gone)
     }
 }
 

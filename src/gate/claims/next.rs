@@ -84,7 +84,7 @@ impl Errand {
                 match taken {
                     Ok(taken) => return Ok(Some(taken)),
                     // Nothing of it is left to be given back: the caller may go again.
-                    Err(failed) if failed.is_lost() && self.passage.reopen() => {
+                    Err(failed) if failed.is_lost() && self.cancellation.reset() => {
                         tracing::trace!(resource = %seen.locator, "lost, going on");
                     }
                     Err(failed) if failed.is_lost() => return Err(End::Gone),

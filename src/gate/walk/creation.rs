@@ -1,8 +1,8 @@
 //! Creations: nobody can race for what is not there yet, so that the send takes no turn. The item is there before its
 //! creator is told, though: the holding takes its turn like any other write.
 
+use super::super::cancellation::Cancellation;
 use super::super::lanes::KEPT;
-use super::super::passage::Passage;
 use super::super::{Answered, Reply, Turn};
 use super::terms::Leave;
 use super::{Ended, Stop, Walk};
@@ -19,11 +19,11 @@ struct New {
 
 impl Walk {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
-    pub(super) async fn create(&self, caller: &Caller, passage: &Passage) -> Ended {
+    pub(super) async fn create(&self, caller: &Caller, cancellation: &Cancellation) -> Ended {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
             return Err(Stop::Refuse(rejection));
         }
-        let mut leave = self.leave_to_create(caller, passage).await?;
+        let mut leave = self.leave_to_create(caller, cancellation).await?;
         match self.send_creation(Sending::creation(), &self.request, self.emit_by()).await {
             Ok(response) => {
                 if matches!(response.status.as_u16(), 300..=499) {

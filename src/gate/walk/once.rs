@@ -5,8 +5,8 @@
 //! that is never settled needs nobody to clean up after it: it keeps its key closed until a read shows the creation, or
 //! for the doubt period.
 
+use super::super::cancellation::Cancellation;
 use super::super::conversation::MOST_PAGES;
-use super::super::passage::Passage;
 use super::super::restore::address_of;
 use super::super::{Answered, LaneError, Turn, refusal};
 use super::terms::Leave;
@@ -84,9 +84,9 @@ pub(super) type Entered = Vec<(OnceKey, AttemptId)>;
 
 impl Walk {
     /// A creation: judged where a rule is about it, else only sent.
-    pub(super) async fn once(&self, creation: &Creation, caller: &Caller, passage: &Passage) -> Ended {
+    pub(super) async fn once(&self, creation: &Creation, caller: &Caller, cancellation: &Cancellation) -> Ended {
         if !self.rules.is_ruled(creation.what()) {
-            return self.create(caller, passage).await;
+            return self.create(caller, cancellation).await;
         }
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
             return Err(Stop::Refuse(rejection));
@@ -101,11 +101,11 @@ impl Walk {
             Ok(survey) => survey,
             // What is only observed is never in the way.
             Err(_) if !self.enforces_once(creation.what(), caller) => {
-                return self.create(caller, passage).await;
+                return self.create(caller, cancellation).await;
             }
             Err(stop) => return Err(stop),
         };
-        let (told, entered) = self.rule(&survey, caller, passage).await?;
+        let (told, entered) = self.rule(&survey, caller, cancellation).await?;
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
             Told::First(first) => self.answered_with(caller, &survey.request, &first),
@@ -365,12 +365,14 @@ impl Walk {
         &self,
         survey: &Survey<'_>,
         caller: &Caller,
-        passage: &Passage,
+        cancellation: &Cancellation,
     ) -> Result<(Told, Entered), Stop> {
         let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
-            Err(_) if lenient => return Ok((Told::Sends(self.leave_to_create(caller, passage).await?), Vec::new())),
+            Err(_) if lenient => {
+                return Ok((Told::Sends(self.leave_to_create(caller, cancellation).await?), Vec::new()));
+            }
             Err(stop) => return Err(stop),
         };
         let (mut commands, mut entered, mut observed) = (Vec::new(), Vec::new(), None);
@@ -397,7 +399,7 @@ impl Walk {
             return Ok((told, Vec::new()));
         }
         // The rules over agents come last, so that nobody is at work by a creation that another rule refused.
-        let mut leave = self.leave_to_create(caller, passage).await?;
+        let mut leave = self.leave_to_create(caller, cancellation).await?;
         leave.observed = observed.or(leave.observed);
         failpoint::reach("t2.before");
         match self.gate.ports.ledger.commit_once(commands).await {

@@ -4,7 +4,7 @@
 //! under way, and is settled by how it ended. The turns of the issues that it closes are let go before the pull request's own
 //! is taken, so that no two requests wait for each other.
 
-use super::super::passage::Passage;
+use super::super::cancellation::Cancellation;
 use super::super::{Answered, Reply, Turn};
 use super::once::{Outcome, Told};
 use super::{Ended, Party, Stop, Walk};
@@ -19,21 +19,21 @@ impl Walk {
         opens && !self.ask.operator && !self.is_form()
     }
 
-    pub(super) async fn reopen(&self, address: &Address, party: &Party, passage: &Passage) -> Ended {
+    pub(super) async fn reopen(&self, address: &Address, party: &Party, cancellation: &Cancellation) -> Ended {
         let caller = &party.caller;
         let Some((made, closes)) = self.closed_pull(address).await? else {
-            return self.items_wherever(party, passage).await;
+            return self.items_wherever(party, cancellation).await;
         };
         let surveyed = self.survey_pulls(caller, &address.project(), &closes).await;
         let survey = match surveyed {
             Ok(survey) => survey,
             // What is only observed is never in the way.
             Err(_) if !self.enforces_once(What::Pull, caller) => {
-                return self.items_wherever(party, passage).await;
+                return self.items_wherever(party, cancellation).await;
             }
             Err(stop) => return Err(stop),
         };
-        let (told, entered) = self.rule(&survey, caller, passage).await?;
+        let (told, entered) = self.rule(&survey, caller, cancellation).await?;
         let closes = survey.about();
         drop(survey);
         match told {
@@ -41,7 +41,7 @@ impl Walk {
             Told::First(first) => return Err(Stop::Refuse(Box::new(self.there_is_another(&first)))),
             Told::Sends(_) => {}
         }
-        let ended = self.items_wherever(party, passage).await;
+        let ended = self.items_wherever(party, cancellation).await;
         // Under the turns again: whoever judges by a list from before is told by the entry that it is under way, and whoever
         // comes after reads anew. Where this cannot be written its entry stands as sent, and a read will tell.
         if let Ok(turns) = self.gate.lanes.enter_together(&closes, self.gate.boot_clock()).await {

@@ -3,8 +3,8 @@
 //! They are judged by the ledger, in the transaction of the step that they are for. A rule that only observes is left
 //! out when it would refuse, and the write goes on without it.
 
+use super::super::cancellation::Cancellation;
 use super::super::leases::LeaseUse;
-use super::super::passage::Passage;
 use super::super::reads::Proof;
 use super::super::restore::address_of;
 use super::super::{Gate, LaneError, Turn, refusal};
@@ -247,7 +247,7 @@ impl Walk {
     ///
     /// Nothing cancels it once there is leave: nobody would learn of the new item, and who repeats the request would have
     /// two.
-    pub(super) async fn leave_to_create(&self, caller: &Caller, passage: &Passage) -> Result<Leave, Stop> {
+    pub(super) async fn leave_to_create(&self, caller: &Caller, cancellation: &Cancellation) -> Result<Leave, Stop> {
         let locator = self.request.locator();
         let mut leave = Leave { turn: None, observed: None, lease: None };
         let mut terms = match (self.request.subject(), self.request.change()) {
@@ -272,7 +272,7 @@ impl Walk {
             match self.hold_before(&terms).await {
                 Ok(taken) => {
                     leave.lease = taken;
-                    if let Err(stop) = self.cross(passage) {
+                    if let Err(stop) = self.commit(cancellation) {
                         self.give_back(&mut leave).await;
                         return Err(stop);
                     }

@@ -9,16 +9,22 @@ use super::{Ended, Entered, Found, Stop, Walk};
 use crate::admission::Mode;
 use crate::dialect::{Chosen, Request as _, Subject, Wants};
 use crate::effect::{CallError, Decision, Note, Sending};
-use crate::gate::passage::Passage;
+use crate::gate::cancellation::Cancellation;
 use crate::gate::{Answered, Turn, refusal};
 use crate::model::{Caller, Code, ItemRecord, Locator, Rejection, ResourceKey};
 
 impl Walk {
-    pub(super) async fn unread(&self, at: &Entered<'_>, found: &[Found], turns: &[Turn], passage: &Passage) -> Ended {
+    pub(super) async fn unread(
+        &self,
+        at: &Entered<'_>,
+        found: &[Found],
+        turns: &[Turn],
+        cancellation: &Cancellation,
+    ) -> Ended {
         let caller = &at.party.caller;
         let records = self.records(found).await?;
         let observed = self.judge_unread(caller, &records)?;
-        if !passage.cross() {
+        if !cancellation.commit() {
             return Err(Stop::Gone);
         }
         // What was seen before may not stand after this.
