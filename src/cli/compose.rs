@@ -12,7 +12,7 @@ use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
 use crate::effect::{Clock, Identify, Ledger, Metrics, Room, Upstream};
-use crate::gate::{CrowdLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
+use crate::gate::{ConcurrencyLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
 use crate::model::{Kind, Login, Status, Time};
@@ -197,7 +197,10 @@ fn settings(config: &Config) -> Settings {
             config::Verify::ReadBack => Verify::ReadBack,
             config::Verify::Answer => Verify::Answer,
         },
-        crowd: CrowdLimits { all: config.assignment.max_waiting, per_agent: config.assignment.max_waiting_per_agent },
+        concurrency: ConcurrencyLimits {
+            all: config.assignment.max_waiting,
+            per_agent: config.assignment.max_waiting_per_agent,
+        },
         lanes: LaneLimits { capacity: config.assignment.lane_capacity, timeout: config.assignment.lane_timeout },
         closing: ClosingSyntax::new(
             config.upstream.closing_keywords.iter().map(String::as_str),

@@ -12,10 +12,10 @@ mod steps;
 pub(super) use offers::Offers;
 
 use super::cancellation::{Cancellation, ClientGuard};
-use super::crowd::{Crowded, Place};
+use super::concurrency::{Overloaded, Slot};
 use super::refusal;
 use super::walk::Walk;
-use super::{About, After, Answered, Ask, Gate, InFlight, Proviso, Reply};
+use super::{About, After, Answered, Ask, EntryCondition, Gate, InFlight, Reply};
 use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, Credential, Filter, Guarded, WireResponse};
 use crate::effect::{Decision, IdentifyError};
@@ -125,7 +125,7 @@ struct Errand {
     gate: Arc<Gate>,
     sender: Sender,
     /// One for the call and its writes, of which there is one at a time.
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     cancellation: Arc<Cancellation>,
     runtime: Handle,
 }
@@ -148,10 +148,10 @@ impl Gate {
     /// A caller that has hung up before its item was found gets none, and one found for it is given back: nobody would
     /// know that it holds it. `None` is for whoever has gone.
     pub async fn claim(self: &Arc<Self>, call: ClaimCall, sender: Sender, runtime: &Handle) -> Option<Claimed> {
-        let place = match self.place(&sender.credential, sender.instance.as_ref()) {
-            Ok(place) => place,
-            Err(crowded) => {
-                let reply = self.crowded_out(&crowded, &sender);
+        let slot = match self.slot(&sender.credential, sender.instance.as_ref()) {
+            Ok(slot) => slot,
+            Err(overloaded) => {
+                let reply = self.refused_overloaded(&overloaded, &sender);
                 self.recorded().await;
                 return Some(Claimed::Ended(Box::new(reply)));
             }
@@ -160,14 +160,14 @@ impl Gate {
         let waiter = ClientGuard::default();
         let guard = InFlight::enter(Arc::clone(self));
         let (gate, runtime_of, cancellation) = (Arc::clone(self), runtime.clone(), Arc::clone(&waiter.0));
-        let errand = Errand { gate, sender, place: Arc::clone(&place), cancellation, runtime: runtime_of };
+        let errand = Errand { gate, sender, slot: Arc::clone(&slot), cancellation, runtime: runtime_of };
         runtime.spawn(async move {
             let _guard = guard;
             errand.run(call, tell).await;
         });
         let claimed = told.await.ok();
         drop(waiter);
-        place.leave();
+        slot.leave();
         if matches!(&claimed, Some(Claimed::Ended(reply)) if reply.may_be_unwritten()) {
             self.recorded().await;
         }
@@ -189,9 +189,9 @@ impl Gate {
         }
     }
 
-    /// There is no place for the call: nothing of it is begun.
-    fn crowded_out(&self, crowded: &Crowded, sender: &Sender) -> Reply {
-        self.refuse_sender(no_place(crowded), sender)
+    /// There is no slot for the call: nothing of it is begun.
+    fn refused_overloaded(&self, overloaded: &Overloaded, sender: &Sender) -> Reply {
+        self.refuse_sender(no_slot(overloaded), sender)
     }
 }
 
@@ -242,7 +242,7 @@ impl Errand {
 
     async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
         let (intent, stated) = (self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone());
-        let reply = self.submit(intent, stated, Proviso::Awaited).await?;
+        let reply = self.submit(intent, stated, EntryCondition::Awaited).await?;
         let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))
@@ -258,7 +258,7 @@ impl Errand {
         })?;
         let print = self.gate.ports.identify.fingerprint(credential);
         let caller = Gate::caller(&self.gate.rules(), account, self.sender.instance.clone(), print);
-        self.place.becomes(&caller).map_err(|crowded| self.refuse(no_place(&crowded)))?;
+        self.slot.becomes(&caller).map_err(|overloaded| self.refuse(no_slot(&overloaded)))?;
         Ok(caller)
     }
 
@@ -282,7 +282,7 @@ impl Errand {
     // === one write ===
 
     /// A guarded write of the caller's own.
-    async fn submit(&self, request: Guarded, expectation: Expectation, proviso: Proviso) -> Going<Reply> {
+    async fn submit(&self, request: Guarded, expectation: Expectation, condition: EntryCondition) -> Going<Reply> {
         let ask = Ask {
             credential: self.sender.credential.clone(),
             instance: self.sender.instance.clone(),
@@ -292,9 +292,9 @@ impl Errand {
             body: Bytes::new(),
             operator: false,
             expectation,
-            proviso,
+            condition,
         };
-        let walk = Walk::new(Arc::clone(&self.gate), request, ask, Some(Arc::clone(&self.place)));
+        let walk = Walk::new(Arc::clone(&self.gate), request, ask, Some(Arc::clone(&self.slot)));
         // Only a walk whose client has gone answers nothing.
         self.gate.detach(walk, Arc::clone(&self.cancellation), &self.runtime).await.ok_or(End::Gone)
     }
@@ -377,8 +377,8 @@ impl Errand {
     }
 }
 
-fn no_place(crowded: &Crowded) -> Rejection {
-    let rejection = Rejection::of_request(Code::LaneTimeout, format!("{crowded}; try again"));
+fn no_slot(overloaded: &Overloaded) -> Rejection {
+    let rejection = Rejection::of_request(Code::LaneTimeout, format!("{overloaded}; try again"));
     Rejection { retry_after: Some(Duration::from_secs(1)), ..rejection }
 }
 

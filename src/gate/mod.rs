@@ -8,16 +8,16 @@
 mod authors;
 mod cancellation;
 mod claims;
+mod concurrency;
 mod conversation;
 mod creators;
-mod crowd;
+mod entry_condition;
 mod health;
 mod hearing;
 mod labels;
 mod lanes;
 mod leases;
 mod nameless;
-mod proviso;
 mod reads;
 mod refusal;
 mod renewals;
@@ -28,10 +28,10 @@ mod walk;
 mod watch;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
-pub use crowd::CrowdLimits;
+pub use concurrency::ConcurrencyLimits;
+pub use entry_condition::EntryCondition;
 pub use health::LeadsHome;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
-pub use proviso::Proviso;
 pub use singleton::TenureError;
 pub use walk::{Filing, Judged};
 pub use watch::{OperatorWord, ReleaseError, Released};
@@ -45,7 +45,7 @@ use crate::model::{
 };
 use arc_swap::ArcSwap;
 use cancellation::Cancellation;
-use crowd::{Crowd, Crowded, Place};
+use concurrency::{ConcurrencyLimiter, Overloaded, Slot};
 use futures_util::FutureExt as _;
 use hearing::Hearing;
 use reads::Reads;
@@ -79,7 +79,7 @@ pub struct Settings {
     /// Waiters a lane, and how long they wait.
     pub lanes: LaneLimits,
     /// Writes under way.
-    pub crowd: CrowdLimits,
+    pub concurrency: ConcurrencyLimits,
     /// How a text says that it closes an issue.
     pub closing: ClosingSyntax,
 }
@@ -114,7 +114,7 @@ pub struct Gate {
     /// Locked by whoever replaces the rules, so that none of two is lost.
     switched: Mutex<Switched>,
     lanes: Lanes,
-    crowd: Arc<Crowd>,
+    limiter: Arc<ConcurrencyLimiter>,
     reads: Reads,
     offers: claims::Offers,
     labels: labels::Labels,
@@ -149,7 +149,7 @@ pub struct Ask {
     /// The source state that the client states, if it does.
     pub expectation: Expectation,
     /// What else must hold when it is entered.
-    pub proviso: Proviso,
+    pub condition: EntryCondition,
     /// The body as it came. Nothing looks at it any more; its memory counts as taken until the write has ended.
     pub body: bytes::Bytes,
 }
@@ -218,7 +218,7 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 impl Gate {
     /// A gate over these ports.
     pub fn new(ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
-        let (lanes, crowd) = (Lanes::new(settings.lanes), Crowd::new(settings.crowd));
+        let (lanes, limiter) = (Lanes::new(settings.lanes), ConcurrencyLimiter::new(settings.concurrency));
         count_modes(&ports.metrics, &rules);
         let hearing = Hearing::begin(ports.clock.now());
         Arc::new(Self {
@@ -227,7 +227,7 @@ impl Gate {
             rules: ArcSwap::from_pointee(rules),
             switched: Mutex::default(),
             lanes,
-            crowd,
+            limiter,
             reads: Reads::default(),
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
@@ -255,17 +255,17 @@ impl Gate {
         runtime: &tokio::runtime::Handle,
     ) -> Option<Reply> {
         let creates = matches!(request.subject(), Subject::New(_));
-        let place = match self.place_of(&request, &ask.credential, ask.instance.as_ref()) {
-            Ok(place) => place,
-            Err(crowded) => {
-                let reply = Walk::new(Arc::clone(self), request, ask, None).crowded_out(&crowded);
+        let slot = match self.slot_of(&request, &ask.credential, ask.instance.as_ref()) {
+            Ok(slot) => slot,
+            Err(overloaded) => {
+                let reply = Walk::new(Arc::clone(self), request, ask, None).refused_overloaded(&overloaded);
                 self.recorded().await;
                 return Some(reply);
             }
         };
-        let walk = Walk::new(Arc::clone(self), request, ask, Some(Arc::clone(&place)));
+        let walk = Walk::new(Arc::clone(self), request, ask, Some(Arc::clone(&slot)));
         let reply = self.detach(walk, Cancellation::new(), runtime).await;
-        place.leave();
+        slot.leave();
         // A creation is no attempt of an item's: its line is written like that of a refusal.
         if reply.as_ref().is_some_and(|reply| creates || reply.may_be_unwritten()) {
             self.recorded().await;
@@ -281,16 +281,18 @@ impl Gate {
         runtime: &tokio::runtime::Handle,
     ) -> Judged {
         // Of one without a credential the tracker refuses it, too.
-        let named = (!ask.credential.is_anonymous()).then(|| self.place(&ask.credential, ask.instance.as_ref()));
-        let place = named.transpose();
-        let judged = match place {
-            Err(crowded) => Judged::Refused(Walk::new(Arc::clone(self), write, ask, None).crowded_out(&crowded)),
-            Ok(place) => {
-                let walk = Walk::new(Arc::clone(self), write, ask, place.clone());
+        let named = (!ask.credential.is_anonymous()).then(|| self.slot(&ask.credential, ask.instance.as_ref()));
+        let slot = named.transpose();
+        let judged = match slot {
+            Err(overloaded) => {
+                Judged::Refused(Walk::new(Arc::clone(self), write, ask, None).refused_overloaded(&overloaded))
+            }
+            Ok(slot) => {
+                let walk = Walk::new(Arc::clone(self), write, ask, slot.clone());
                 let after = runtime.clone();
                 let judged = self.whole(async move { walk.judge(&after).await }, runtime).await;
-                if let Some(place) = place {
-                    place.leave();
+                if let Some(slot) = slot {
+                    slot.leave();
                 }
                 judged
             }
@@ -345,12 +347,12 @@ impl Gate {
         }
     }
 
-    /// A place for the sender, by what is known of it without asking.
-    fn place(&self, credential: &Credential, instance: Option<&Instance>) -> Result<Arc<Place>, Crowded> {
+    /// A slot for the sender, by what is known of it without asking.
+    fn slot(&self, credential: &Credential, instance: Option<&Instance>) -> Result<Arc<Slot>, Overloaded> {
         let print = self.ports.identify.fingerprint(credential);
         match self.ports.identify.known(&print) {
-            Some(account) => self.crowd.agent(&Self::caller(&self.rules(), account, instance.cloned(), print)),
-            None => self.crowd.stranger(),
+            Some(account) => self.limiter.agent(&Self::caller(&self.rules(), account, instance.cloned(), print)),
+            None => self.limiter.stranger(),
         }
     }
 

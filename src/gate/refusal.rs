@@ -1,6 +1,6 @@
 //! The refusals that come of the way, not of a rule.
 
-use super::crowd::Crowded;
+use super::concurrency::Overloaded;
 use crate::effect::CallError;
 use crate::model::{Code, Locator, Rejection};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) fn unknown(resource: &Locator, doubt_period: Duration) -> Box<Rejecti
 }
 
 /// 503: there is no place for it.
-pub(super) fn crowded(resource: &Locator, why: &Crowded) -> Box<Rejection> {
+pub(super) fn overloaded(resource: &Locator, why: &Overloaded) -> Box<Rejection> {
     retry(Code::LaneTimeout, resource, format!("{resource}: {why}; try again"), Duration::from_secs(1))
 }
 

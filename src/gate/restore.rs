@@ -6,7 +6,7 @@
 use super::cancellation::Cancellation;
 use super::walk::Walk;
 use super::watch::Remains;
-use super::{About, Answered, Ask, Gate, InFlight, Proviso, Reply, guarded};
+use super::{About, Answered, Ask, EntryCondition, Gate, InFlight, Reply, guarded};
 use crate::admission::{Expectation, Stated};
 use crate::dialect::{Address, Credential, Guarded};
 use crate::model::{Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
@@ -184,7 +184,7 @@ impl Gate {
             about: About::default(),
             operator: true,
             expectation,
-            proviso: Proviso::Always,
+            condition: EntryCondition::Always,
             body: bytes::Bytes::new(),
         };
         let walk = Walk::new(Arc::clone(self), request, ask, None);

@@ -9,10 +9,10 @@
 //! (`side_effects`).
 
 use super::cancellation::Cancellation;
+use super::concurrency::Slot;
 use super::conversation::{ItemRead, Unread};
-use super::crowd::Place;
 use super::restore::Writer;
-use super::{Ask, Gate, Proviso, Reply, Turn};
+use super::{Ask, EntryCondition, Gate, Reply, Turn};
 use crate::admission::{Plan, Rules, Verdict};
 use crate::dialect::{Address, Credential, Guarded, Request, Subject};
 use crate::effect::{Authority, Decision, Durability, failpoint};
@@ -60,7 +60,7 @@ pub(super) struct Walk<R = Guarded> {
     /// Who it was found to be from.
     caller: OnceLock<Caller>,
     /// Its own or its errand's; none is needed for what the gate writes itself.
-    place: Option<Arc<Place>>,
+    slot: Option<Arc<Slot>>,
     /// The guarded fields that were left out, since the item shows them as they were asked for.
     echoed: OnceLock<String>,
     /// Attempts that are not settled yet.
@@ -159,10 +159,10 @@ type Ended = Result<Reply, Stop>;
 const READS_AT_ONCE: usize = 8;
 
 impl<R: Request> Walk<R> {
-    pub(super) fn new(gate: Arc<Gate>, request: R, ask: Ask, place: Option<Arc<Place>>) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, request: R, ask: Ask, slot: Option<Arc<Slot>>) -> Self {
         let (print, caller, echoed) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (entered, stray) = (Mutex::default(), Mutex::default());
-        Self { rules: gate.rules(), gate, request, ask, print, caller, place, echoed, entered, stray }
+        Self { rules: gate.rules(), gate, request, ask, print, caller, slot, echoed, entered, stray }
     }
 
     fn print(&self) -> &Fingerprint {
@@ -206,7 +206,7 @@ impl Walk {
         // Who asks, as the tracker sees it. A stranger takes no turns, and is not told who works on what.
         let party = self.party().await?;
         // Nobody has more than its share of what all wait for.
-        self.take_place(&party.caller)?;
+        self.take_slot(&party.caller)?;
         // What some rule may allow only once.
         if let Some(creation) = self.request.creation(&self.gate.settings.closing) {
             return self.once(&creation, &party.caller, cancellation).await;
@@ -291,9 +291,11 @@ impl Walk {
 
     /// From here on nothing cancels it; unless there is nobody any more who would be told.
     fn commit(&self, cancellation: &Cancellation) -> Result<(), Stop> {
-        let committed = match self.ask.proviso {
-            Proviso::Awaited => cancellation.commit_awaited(),
-            Proviso::Always | Proviso::Held | Proviso::UnconfirmedSince { .. } => cancellation.commit(),
+        let committed = match self.ask.condition {
+            EntryCondition::Awaited => cancellation.commit_awaited(),
+            EntryCondition::Always | EntryCondition::Held | EntryCondition::UnconfirmedSince { .. } => {
+                cancellation.commit()
+            }
         };
         committed.then_some(()).ok_or(Stop::Gone)
     }

@@ -16,7 +16,7 @@ use crate::dialect::{
     SideWrite, Target, WireResponse,
 };
 use crate::effect::Health;
-use crate::gate::{About, Answered, Ask, Filing, Gate, Judged, Proviso, Sender};
+use crate::gate::{About, Answered, Ask, EntryCondition, Filing, Gate, Judged, Sender};
 use crate::model::{Boot, Code, Instance, Rejection};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -160,7 +160,7 @@ impl GateGuard {
                 if let Some(Ok(host)) = host_of(&request.head.uri, &request.head.headers).map(HeaderValue::from_str) {
                     request.head.headers.insert(header::HOST, host);
                 }
-                Ok(Ask { proviso: Proviso::Always, ..request.asked(sender.credential.clone(), None, body) })
+                Ok(Ask { condition: EntryCondition::Always, ..request.asked(sender.credential.clone(), None, body) })
             }
             None => self.ask(&request, body),
         };
@@ -446,7 +446,7 @@ impl Candidate {
             about: self.about(),
             operator: false,
             expectation: Expectation::Implied,
-            proviso: Proviso::Awaited,
+            condition: EntryCondition::Awaited,
             body,
         }
     }

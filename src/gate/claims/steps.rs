@@ -10,7 +10,7 @@ use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
 use crate::gate::reads::ReadAccess;
 use crate::gate::walk::Stop;
-use crate::gate::{Answered, Proviso, Reply};
+use crate::gate::{Answered, EntryCondition, Reply};
 use crate::model::{
     AttemptId, Code, ItemKind, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot,
 };
@@ -63,7 +63,7 @@ impl Errand {
     ) -> Result<Taken, Failed> {
         let failed = |end| Failed { end, at_the_claim: true };
         let assign = self.gate.ports.dialect.assign(address, login);
-        let reply = self.submit(assign, stated, Proviso::Awaited).await.map_err(failed)?;
+        let reply = self.submit(assign, stated, EntryCondition::Awaited).await.map_err(failed)?;
         let (reply, response) = succeeded(reply).map_err(|reply| {
             let named = self.sender.named.is_some();
             failed(End::Told(if named { not_assigned(address, login, reply) } else { reply }))
@@ -73,10 +73,10 @@ impl Errand {
         let mut undo = Undo { claimed: reply.after.begun, holds, ..Undo::default() };
         undo.did(&reply);
         // Where more than one may be assigned the ledger names one of them, and not necessarily this one.
-        let proviso = if holds { Proviso::Held } else { Proviso::Always };
+        let condition = if holds { EntryCondition::Held } else { EntryCondition::Always };
         // What was put back since, the answer does not show.
         let shown = Some(&response).filter(|_| reply.after.put_back.is_empty());
-        let relabelled = self.relabel_taken(address, labels, shown, &mut undo, &proviso).await;
+        let relabelled = self.relabel_taken(address, labels, shown, &mut undo, &condition).await;
         let item = match relabelled {
             Ok(false) if shown.is_some() => Some(response.body.clone()),
             Ok(_) => self.look(address).await.ok().map(|(_, response)| response.body),
@@ -98,14 +98,14 @@ impl Errand {
         let labels = self.resolve(address, labels).await?;
         let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
         if !labels.is_empty() {
-            let proviso = &Proviso::Awaited;
+            let condition = &EntryCondition::Awaited;
             let seen = match self.look(address).await {
                 Ok((seen, _)) => seen,
                 // What the tracker does not show has no labels to change; the holder lets go of it all the same.
                 Err(reply) if is_unseen(&reply) => return self.clear(address, stated, undo).await,
                 Err(reply) => return Err(End::Told(reply)),
             };
-            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, proviso).await {
+            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, condition).await {
                 return Err(self.undone(address, "its labels could not be changed", step, undo).await);
             }
         }
@@ -115,7 +115,7 @@ impl Errand {
     /// Leaves the item to nobody; what had been done before is undone where that fails.
     async fn clear(&self, address: &Address, stated: Expectation, undo: Undo) -> Going<Claimed> {
         let clear = self.gate.ports.dialect.clear_assignees(address);
-        let reply = self.submit(clear, stated, Proviso::Awaited).await?;
+        let reply = self.submit(clear, stated, EntryCondition::Awaited).await?;
         if reply.after.let_go {
             return Ok(Claimed::Released(Box::new(reply)));
         }
@@ -202,7 +202,7 @@ impl Errand {
         labels: &Resolved,
         claimed: Option<&WireResponse>,
         undo: &mut Undo,
-        proviso: &Proviso,
+        condition: &EntryCondition,
     ) -> Going<bool> {
         if labels.is_empty() {
             return Ok(false);
@@ -213,7 +213,7 @@ impl Errand {
             Some(ReadOutcome::Item(seen)) => seen,
             _ => self.look(address).await.map_err(End::Told)?.0,
         };
-        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, proviso).await
+        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, condition).await
     }
 
     /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none. What
@@ -225,7 +225,7 @@ impl Errand {
         seen: &Snapshot,
         undo: &mut Undo,
         stated: &mut Expectation,
-        proviso: &Proviso,
+        condition: &EntryCondition,
     ) -> Going<bool> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
         let shows = |wanted: &LabelRef| seen.labels.iter().any(|label| wanted.names(label.id, &label.name));
@@ -235,7 +235,8 @@ impl Errand {
         let changes = !missing.is_empty() || !removed.is_empty();
         if !missing.is_empty() {
             let change = SetChange::Add(missing.clone());
-            let (reply, response) = self.relabel_once(address, change, std::mem::take(stated), proviso.clone()).await?;
+            let (reply, response) =
+                self.relabel_once(address, change, std::mem::take(stated), condition.clone()).await?;
             undo.did(&reply);
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
@@ -249,7 +250,7 @@ impl Errand {
         }
         for label in removed {
             let change = SetChange::Remove([label.clone()].into());
-            let (reply, _) = self.relabel_once(address, change, std::mem::take(stated), proviso.clone()).await?;
+            let (reply, _) = self.relabel_once(address, change, std::mem::take(stated), condition.clone()).await?;
             undo.did(&reply);
             undo.labels.push(SetChange::Add([label].into()));
         }
@@ -261,16 +262,16 @@ impl Errand {
         address: &Address,
         change: SetChange<LabelRef>,
         stated: Expectation,
-        proviso: Proviso,
+        condition: EntryCondition,
     ) -> Going<(Reply, WireResponse)> {
         let dialect = &self.gate.ports.dialect;
         let first = dialect.relabel(address, change.clone());
-        let mut reply = self.submit(first, stated.clone(), proviso.clone()).await?;
+        let mut reply = self.submit(first, stated.clone(), condition.clone()).await?;
         // A tracker that took a removal for another label's is told once more, in a way that it cannot.
         if reply.was_not_applied()
             && let Some(otherwise) = dialect.relabel_otherwise(address, &change)
         {
-            reply = self.submit(otherwise, stated, proviso).await?;
+            reply = self.submit(otherwise, stated, condition).await?;
         }
         succeeded(reply).map_err(End::Told)
     }
@@ -311,14 +312,14 @@ impl Errand {
         };
         let mut failures = Vec::new();
         for change in std::mem::take(&mut undo.labels).into_iter().rev() {
-            match self.relabel_once(address, change, Expectation::Implied, undo.proviso()).await {
+            match self.relabel_once(address, change, Expectation::Implied, undo.condition()).await {
                 Ok((reply, _)) => undo.did(&reply),
                 Err(end) => failures.push(told(end)),
             }
         }
         if undo.claimed {
             let clear = self.gate.ports.dialect.clear_assignees(address);
-            let cleared = self.submit(clear, Expectation::Implied, undo.proviso()).await.map_err(told);
+            let cleared = self.submit(clear, Expectation::Implied, undo.condition()).await.map_err(told);
             failures.extend(cleared.and_then(|reply| succeeded(reply).map_err(|reply| why(&reply))).err());
         }
         failures.dedup();
@@ -403,8 +404,8 @@ impl Undo {
         self.ours.extend(reply.after.put_back.iter().cloned());
     }
 
-    fn proviso(&self) -> Proviso {
-        Proviso::UnconfirmedSince { ours: self.ours.clone(), held: self.holds }
+    fn condition(&self) -> EntryCondition {
+        EntryCondition::UnconfirmedSince { ours: self.ours.clone(), held: self.holds }
     }
 }
 

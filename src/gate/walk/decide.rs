@@ -1,6 +1,6 @@
 //! One decision for each item, by its fresh read and its record; and the two that need no send: a refusal and a grant.
 
-use super::super::{After, Answered, Proviso, Reply, refusal};
+use super::super::{After, Answered, EntryCondition, Reply, refusal};
 use super::exits::some_of;
 use super::party::is_session;
 use super::terms::Committed;
@@ -82,11 +82,12 @@ impl Walk {
         if let Some(held) = record.held_by_another(&caller.actor).filter(|_| self.ask.operator) {
             return Ok(Some(left(Code::AlreadyAssigned, format!("is held by {} again", held.actor))));
         }
-        let must_hold = matches!(&self.ask.proviso, Proviso::Held | Proviso::UnconfirmedSince { held: true, .. });
+        let must_hold =
+            matches!(&self.ask.condition, EntryCondition::Held | EntryCondition::UnconfirmedSince { held: true, .. });
         if must_hold && !record.is_held_by(&caller.actor) {
             return Ok(Some(left(Code::NotHolder, format!("is not held by {} any more", caller.actor))));
         }
-        let Proviso::UnconfirmedSince { ours, .. } = &self.ask.proviso else { return Ok(None) };
+        let EntryCondition::UnconfirmedSince { ours, .. } = &self.ask.condition else { return Ok(None) };
         let confirmed = self.gate.is_confirmed_since(ours, &one.key, &caller.actor).await;
         let confirmed = confirmed.map_err(|error| Stop::Refuse(Self::not_entered(locator, &error)))?;
         let why = || format!("was written by {} once more since", caller.actor);

@@ -4,7 +4,7 @@
 //! interface newer trackers do not tell whose it is: it has a name that no account can have, it must be shown the page
 //! that its form is on, and its items are read with the service token.
 
-use super::super::crowd::{Crowded, Place};
+use super::super::concurrency::{Overloaded, Slot};
 use super::super::reads::ReadAccess;
 use super::super::refusal;
 use super::{Party, Stop, Walk};
@@ -53,14 +53,15 @@ impl<R: Request> Walk<R> {
         Party { caller, reader, rules: Arc::clone(&self.rules) }
     }
 
-    pub(super) fn take_place(&self, caller: &Caller) -> Result<(), Stop> {
-        let Some(place) = &self.place else { return Ok(()) };
-        place.becomes(caller).map_err(|crowded| Stop::Refuse(refusal::crowded(&self.request.locator(), &crowded)))
+    pub(super) fn take_slot(&self, caller: &Caller) -> Result<(), Stop> {
+        let Some(slot) = &self.slot else { return Ok(()) };
+        slot.becomes(caller)
+            .map_err(|overloaded| Stop::Refuse(refusal::overloaded(&self.request.locator(), &overloaded)))
     }
 
-    /// There is no place for it: nothing of it is begun.
-    pub(in crate::gate) fn crowded_out(&self, crowded: &Crowded) -> Reply {
-        self.refused(*refusal::crowded(&self.request.locator(), crowded))
+    /// There is no slot for it: nothing of it is begun.
+    pub(in crate::gate) fn refused_overloaded(&self, overloaded: &Overloaded) -> Reply {
+        self.refused(*refusal::overloaded(&self.request.locator(), overloaded))
     }
 }
 
@@ -127,25 +128,25 @@ impl Walk {
 }
 
 impl Gate {
-    /// A place for the sender, by what is known of it without asking.
-    pub(in crate::gate) fn place_of(
+    /// A slot for the sender, by what is known of it without asking.
+    pub(in crate::gate) fn slot_of(
         &self,
         request: &Guarded,
         credential: &Credential,
         instance: Option<&Instance>,
-    ) -> Result<Arc<Place>, Crowded> {
+    ) -> Result<Arc<Slot>, Overloaded> {
         let (Some(sender), Some(page)) = (request.sender(), request.page()) else {
-            return self.place(credential, instance);
+            return self.slot(credential, instance);
         };
         let identify = &self.ports.identify;
         let print = identify.fingerprint(&sender.session);
         let signed_in =
             !sender.session.is_anonymous() && self.reads.has_seen_lately(&print, ReadAccess::Page(page.clone()));
         if !signed_in || identify.known(&identify.fingerprint(&sender.credential)).is_some() {
-            return self.place(&sender.credential, None);
+            return self.slot(&sender.credential, None);
         }
         let actor = Actor { account: session(&print), instance: None };
-        self.crowd.agent(&Caller { actor, credential: print, shared: false, overrider: false })
+        self.limiter.agent(&Caller { actor, credential: print, shared: false, overrider: false })
     }
 }
 

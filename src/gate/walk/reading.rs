@@ -1,6 +1,6 @@
 //! What a walk reads besides how its items stand: with the caller's own credential, or for a session with the service's.
 
-use super::super::{Proviso, refusal};
+use super::super::{EntryCondition, refusal};
 use super::{ItemRead, Stop, Unread, Walk};
 use crate::admission::{Mode, Outcome, Plan};
 use crate::dialect::{Address, Assignable, Credential, Request, WireRequest, WireResponse};
@@ -37,7 +37,7 @@ impl Walk {
     /// One read with the caller's credential.
     pub(super) async fn read(&self, address: &Address, phase: &'static str) -> Result<ItemRead, Stop> {
         // What nobody waits for is a part of what was done.
-        let must = phase == "read_back" || !matches!(self.ask.proviso, Proviso::Awaited);
+        let must = phase == "read_back" || !matches!(self.ask.condition, EntryCondition::Awaited);
         match self.gate.read_item(address, &self.ask.credential, phase, must).await {
             Ok(read) => {
                 self.learn(&read.address, &read.seen).await;

@@ -116,7 +116,7 @@ impl Walk<SideWrite> {
 
     /// The leases that it takes, where it goes on.
     async fn judge_for(&self, party: &Party, runtime: &Handle) -> Result<Vec<LeaseUse>, Stop> {
-        self.take_place(&party.caller)?;
+        self.take_slot(&party.caller)?;
         match &self.request.effect {
             SideEffect::DeleteBranch { .. } | SideEffect::CleanUp { .. } | SideEffect::DeleteRepository { .. } => {
                 self.closes(party, runtime).await?;

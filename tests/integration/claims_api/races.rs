@@ -4,7 +4,7 @@
 use crate::support::{Moment, Q, REPO, Trap, World};
 use claimgate::dialect::{Address, Filter, Order};
 use claimgate::fake_forge::{Fault, Matcher};
-use claimgate::gate::{Answered, ClaimCall, Claimed, CrowdLimits, Grant, Relabelling, Search};
+use claimgate::gate::{Answered, ClaimCall, Claimed, ConcurrencyLimits, Grant, Relabelling, Search};
 use claimgate::model::{Code, Login, Project};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
@@ -356,7 +356,7 @@ async fn a_claim_whose_labels_fail_is_not_undone_once_it_was_made_again() {
 async fn who_finds_no_place_for_its_claim_is_told_so_and_takes_nothing_from_others() {
     let world = World::with(|setup| {
         setup.issues = 3;
-        setup.settings.crowd = CrowdLimits { all: 100, per_agent: 1 };
+        setup.settings.concurrency = ConcurrencyLimits { all: 100, per_agent: 1 };
     });
     world.knows_readers(2).await;
     world.trap(Moment::Answered, Trap::Slow(SECOND));

@@ -3,7 +3,7 @@
 use crate::support::{Moment, Q, REPO, Told, Trap, World, label_id};
 use claimgate::admission::{By, Mode, Web};
 use claimgate::fake_forge::{Fault, Matcher, Options};
-use claimgate::gate::CrowdLimits;
+use claimgate::gate::ConcurrencyLimits;
 use claimgate::model::AttemptState;
 use std::time::Duration;
 
@@ -291,7 +291,7 @@ async fn forms_have_their_share_of_the_places_and_no_more() {
         let world = World::with(|setup| {
             setup.service = Some("admin");
             setup.forge = Options::forgejo_15();
-            setup.settings.crowd = CrowdLimits { all, per_agent };
+            setup.settings.concurrency = ConcurrencyLimits { all, per_agent };
         });
         world.slow_forge(0, 1_000, 0);
         let (one, other) = tokio::join!(world.assigns("dev-1", &[1]), async {

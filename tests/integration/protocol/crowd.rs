@@ -5,7 +5,7 @@ use claimgate::admission::once::AgentPattern;
 use claimgate::dialect::{Credential, Dialect, Filter, Head, Order, Target, WireRequest, WireResponse};
 use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, Sending, Upstream};
 use claimgate::fake_forge::{Fault, Matcher};
-use claimgate::gate::{Answered, ClaimCall, Claimed, CrowdLimits, LaneLimits, Relabelling, Reply, Search};
+use claimgate::gate::{Answered, ClaimCall, Claimed, ConcurrencyLimits, LaneLimits, Relabelling, Reply, Search};
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::model::{Code, Login, Project, What};
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ use std::time::Duration;
 fn crowded(all: usize, per_agent: usize) -> World {
     let world = World::with(|setup| {
         (setup.agents, setup.issues) = (20, 20);
-        setup.settings.crowd = CrowdLimits { all, per_agent };
+        setup.settings.concurrency = ConcurrencyLimits { all, per_agent };
         setup.settings.lanes = LaneLimits { capacity: 10, timeout: Duration::from_mins(1) };
     });
     world.slow_forge(20, 20, 0);
@@ -106,7 +106,7 @@ async fn an_account_that_invents_names_has_one_share_for_all_of_them() {
 async fn the_agents_of_a_shared_account_leave_half_of_the_places_to_others() {
     let world = World::with(|setup| {
         (setup.agents, setup.issues) = (6, 20);
-        setup.settings.crowd = CrowdLimits { all: 12, per_agent: 2 };
+        setup.settings.concurrency = ConcurrencyLimits { all: 12, per_agent: 2 };
         setup.rules.shared_accounts = [Login::new("dev-1")].into();
     });
     world.knows_readers(6).await;

@@ -12,7 +12,8 @@ use claimgate::dialect::{
 use claimgate::effect::{Clock, Entropy, Ledger, Metrics, Room};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
-    About, Ask, ClaimCall, Claimed, CrowdLimits, Gate, LaneLimits, Ports, Proviso, Sender, Settings, Verify,
+    About, Ask, ClaimCall, Claimed, ConcurrencyLimits, EntryCondition, Gate, LaneLimits, Ports, Sender, Settings,
+    Verify,
 };
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
@@ -139,7 +140,7 @@ fn settings() -> Settings {
         emit_window: Duration::from_secs(5),
         verify: Verify::ReadBack,
         lanes: LaneLimits { capacity: 2048, timeout: Duration::from_mins(1) },
-        crowd: CrowdLimits { all: 8192, per_agent: 256 },
+        concurrency: ConcurrencyLimits { all: 8192, per_agent: 256 },
         closing: ClosingSyntax::default(),
     }
 }
@@ -464,7 +465,7 @@ impl World {
             about,
             operator: false,
             expectation: Expectation::Implied,
-            proviso: Proviso::Always,
+            condition: EntryCondition::Always,
             body: bytes::Bytes::new(),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -520,7 +521,7 @@ impl World {
             headers,
             operator: false,
             expectation,
-            proviso: Proviso::Awaited,
+            condition: EntryCondition::Awaited,
             body: text.into(),
         };
         Some((request, ask))

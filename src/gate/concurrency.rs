@@ -1,8 +1,8 @@
-//! Places for guarded writes, over all items: nobody's turn waits for more than the share of one account, whatever goes
-//! wrong with it.
+//! How many guarded requests may be under way, over all items. No account takes more than its share of what all wait for,
+//! whatever goes wrong with it.
 //!
-//! Whose place it is, the account says, which the tracker knows; an agent's name is what a request likes to call itself.
-//! A sender that the tracker has not named yet has a place beside those, of which there are few.
+//! A slot is counted by the account, which the tracker knows; an agent's name is only what a request calls itself. A sender
+//! that the tracker has not named yet takes one of a few slots for strangers.
 
 use crate::model::{Account, Actor, Caller, Instance};
 use std::collections::HashMap;
@@ -10,31 +10,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many guarded writes may be under way, those that wait for their turn included.
 #[derive(Clone, Copy, Debug)]
-pub struct CrowdLimits {
+pub struct ConcurrencyLimits {
     /// Of all agents.
     pub all: usize,
     /// Of one account, or of one agent of a shared account.
     pub per_agent: usize,
 }
 
-/// What everybody has under way.
+/// Counts what everybody has under way.
 #[derive(Debug)]
-pub(super) struct Crowd {
-    limits: CrowdLimits,
+pub(super) struct ConcurrencyLimiter {
+    limits: ConcurrencyLimits,
     counts: Mutex<Counts>,
 }
 
-/// One write or errand among those under way, until it is left or dropped.
+/// One request or call of the claims API under way, until it is left or dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    crowd: Arc<Crowd>,
+pub(super) struct Slot {
+    limiter: Arc<ConcurrencyLimiter>,
     of: Mutex<Of>,
 }
 
-/// Why there is no place.
+/// Why there is no slot.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Crowded {
-    /// All places are taken.
+pub(super) enum Overloaded {
+    /// All slots are taken.
     #[error("too many guarded writes are under way")]
     All,
     /// Those of senders who are not known yet.
@@ -70,9 +70,9 @@ struct Share {
     by_instance: HashMap<Option<Instance>, usize>,
 }
 
-// === impl CrowdLimits ===
+// === impl ConcurrencyLimits ===
 
-impl CrowdLimits {
+impl ConcurrencyLimits {
     /// Of senders who are not known yet.
     fn strangers(self) -> usize {
         (self.all / 4).max(1)
@@ -84,31 +84,31 @@ impl CrowdLimits {
     }
 }
 
-// === impl Crowd ===
+// === impl ConcurrencyLimiter ===
 
-impl Crowd {
-    pub(super) fn new(limits: CrowdLimits) -> Arc<Self> {
+impl ConcurrencyLimiter {
+    pub(super) fn new(limits: ConcurrencyLimits) -> Arc<Self> {
         Arc::new(Self { limits, counts: Mutex::default() })
     }
 
-    /// A place for somebody who is to be asked about.
-    pub(super) fn stranger(self: &Arc<Self>) -> Result<Arc<Place>, Crowded> {
+    /// A slot for somebody who is to be asked about.
+    pub(super) fn stranger(self: &Arc<Self>) -> Result<Arc<Slot>, Overloaded> {
         let mut counts = self.lock();
         if counts.strangers >= self.limits.strangers() {
-            return Err(Crowded::Strangers);
+            return Err(Overloaded::Strangers);
         }
         counts.strangers += 1;
-        Ok(self.place(Of::Stranger))
+        Ok(self.slot(Of::Stranger))
     }
 
-    /// A place for somebody who is known.
-    pub(super) fn agent(self: &Arc<Self>, caller: &Caller) -> Result<Arc<Place>, Crowded> {
+    /// A slot for somebody who is known.
+    pub(super) fn agent(self: &Arc<Self>, caller: &Caller) -> Result<Arc<Slot>, Overloaded> {
         self.lock().add(caller, self.limits)?;
-        Ok(self.place(Of::Agent(caller.actor.clone())))
+        Ok(self.slot(Of::Agent(caller.actor.clone())))
     }
 
-    fn place(self: &Arc<Self>, of: Of) -> Arc<Place> {
-        Arc::new(Place { crowd: Arc::clone(self), of: Mutex::new(of) })
+    fn slot(self: &Arc<Self>, of: Of) -> Arc<Slot> {
+        Arc::new(Slot { limiter: Arc::clone(self), of: Mutex::new(of) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -116,18 +116,18 @@ impl Crowd {
     }
 }
 
-// === impl Place ===
+// === impl Slot ===
 
-impl Place {
+impl Slot {
     /// The tracker has said whose it is.
-    pub(super) fn becomes(&self, caller: &Caller) -> Result<(), Crowded> {
+    pub(super) fn becomes(&self, caller: &Caller) -> Result<(), Overloaded> {
         let mut of = self.lock();
         if matches!(&*of, Of::Agent(actor) if *actor == caller.actor) {
             return Ok(());
         }
-        let mut counts = self.crowd.lock();
+        let mut counts = self.limiter.lock();
         counts.remove(&std::mem::replace(&mut *of, Of::Nobody));
-        counts.add(caller, self.crowd.limits)?;
+        counts.add(caller, self.limiter.limits)?;
         *of = Of::Agent(caller.actor.clone());
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Place {
     /// It is over: its client, who is told so, may come again at once.
     pub(super) fn leave(&self) {
         let of = std::mem::replace(&mut *self.lock(), Of::Nobody);
-        self.crowd.lock().remove(&of);
+        self.limiter.lock().remove(&of);
     }
 
     fn lock(&self) -> MutexGuard<'_, Of> {
@@ -143,7 +143,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.leave();
     }
@@ -152,20 +152,20 @@ impl Drop for Place {
 // === impl Counts ===
 
 impl Counts {
-    fn add(&mut self, caller: &Caller, limits: CrowdLimits) -> Result<(), Crowded> {
+    fn add(&mut self, caller: &Caller, limits: ConcurrencyLimits) -> Result<(), Overloaded> {
         let Actor { account, instance } = &caller.actor;
         if self.agents >= limits.all {
-            return Err(Crowded::All);
+            return Err(Overloaded::All);
         }
         let share = self.accounts.get(account);
         let of_account = share.map_or(0, |share| share.all);
         let of_instance = share.and_then(|share| share.by_instance.get(instance)).copied().unwrap_or(0);
         if caller.shared && of_account >= limits.per_shared_account() {
-            return Err(Crowded::Account(account.clone(), limits.per_shared_account()));
+            return Err(Overloaded::Account(account.clone(), limits.per_shared_account()));
         }
         let of_agent = if caller.shared { of_instance } else { of_account };
         if of_agent >= limits.per_agent {
-            return Err(Crowded::Agent(caller.actor.clone(), limits.per_agent));
+            return Err(Overloaded::Agent(caller.actor.clone(), limits.per_agent));
         }
         self.agents += 1;
         let share = self.accounts.entry(account.clone()).or_default();

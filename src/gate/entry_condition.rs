@@ -1,4 +1,4 @@
-//! Under which condition a write is entered, beside that it is not too late for it (`cancellation`).
+//! What must hold for a write to be entered, besides that its client still waits (`cancellation`).
 //!
 //! The writes of one call come one after another, and between two of them its caller may go, ask again and be told
 //! something else. A write that would then take from it what it was told must not be made.
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 /// The condition.
 #[derive(Clone, Debug)]
-pub enum Proviso {
+pub enum EntryCondition {
     /// None.
     Always,
     /// Somebody waits for what comes of it, whatever its errand has done before: one that was abandoned must not strike
