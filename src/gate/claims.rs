@@ -121,7 +121,7 @@ pub struct Grant {
 }
 
 /// One call under way.
-struct Errand {
+struct ClaimOperation {
     gate: Arc<Gate>,
     sender: Sender,
     /// One for the call and its writes, of which there is one at a time.
@@ -131,14 +131,14 @@ struct Errand {
 }
 
 /// Why a call ends early.
-enum End {
+enum OperationError {
     /// The caller is told this.
     Told(Box<Reply>),
     /// There is nobody to be told.
     Gone,
 }
 
-type Going<T> = Result<T, End>;
+type OperationResult<T> = Result<T, OperationError>;
 
 // === impl Gate ===
 
@@ -160,10 +160,10 @@ impl Gate {
         let waiter = ClientGuard::default();
         let guard = InFlight::enter(Arc::clone(self));
         let (gate, runtime_of, cancellation) = (Arc::clone(self), runtime.clone(), Arc::clone(&waiter.0));
-        let errand = Errand { gate, sender, slot: Arc::clone(&slot), cancellation, runtime: runtime_of };
+        let operation = ClaimOperation { gate, sender, slot: Arc::clone(&slot), cancellation, runtime: runtime_of };
         runtime.spawn(async move {
             let _guard = guard;
-            errand.run(call, tell).await;
+            operation.run(call, tell).await;
         });
         let claimed = told.await.ok();
         drop(waiter);
@@ -195,9 +195,9 @@ impl Gate {
     }
 }
 
-// === impl Errand ===
+// === impl ClaimOperation ===
 
-impl Errand {
+impl ClaimOperation {
     async fn run(&self, call: ClaimCall, mut tell: oneshot::Sender<Claimed>) {
         let call = match &call {
             ClaimCall::Next(search) => return self.run_next(search, tell).await,
@@ -205,18 +205,18 @@ impl Errand {
             ClaimCall::Release(address, labels) => self.give_up(address, labels).boxed(),
             ClaimCall::HandOver(address, to) => self.hand_over(address, to).boxed(),
         };
-        let done = self.cancellation.unless_gone(call, tell.closed()).await.unwrap_or(Err(End::Gone));
+        let done = self.cancellation.unless_gone(call, tell.closed()).await.unwrap_or(Err(OperationError::Gone));
         // The caller may have gone: the same request again tells it where it stands.
         match done {
             Ok(claimed) => drop(tell.send(claimed)),
-            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(self.explained(reply)))),
-            Err(End::Gone) => {}
+            Err(OperationError::Told(reply)) => drop(tell.send(Claimed::Ended(self.explained(reply)))),
+            Err(OperationError::Gone) => {}
         }
     }
 
     async fn run_next(&self, search: &Search, mut tell: oneshot::Sender<Claimed>) {
         let found = self.cancellation.unless_gone(Box::pin(self.next(search)), tell.closed()).await;
-        match found.unwrap_or(Err(End::Gone)) {
+        match found.unwrap_or(Err(OperationError::Gone)) {
             Ok(None) => drop(tell.send(Claimed::Nothing)),
             Ok(Some(taken)) => {
                 let undo = taken.undo;
@@ -226,12 +226,12 @@ impl Errand {
                     tracing::warn!(resource = %grant.resource, why, "claimed for a caller that has gone, and not given back");
                 }
             }
-            Err(End::Told(reply)) => drop(tell.send(Claimed::Ended(self.explained(reply)))),
-            Err(End::Gone) => {}
+            Err(OperationError::Told(reply)) => drop(tell.send(Claimed::Ended(self.explained(reply)))),
+            Err(OperationError::Gone) => {}
         }
     }
 
-    async fn take_named(&self, address: &Address, labels: &Relabelling) -> Going<Claimed> {
+    async fn take_named(&self, address: &Address, labels: &Relabelling) -> OperationResult<Claimed> {
         let caller = self.caller().await?;
         let login = self.login(&caller)?;
         let labels = self.resolve(address, labels).await?;
@@ -240,17 +240,18 @@ impl Errand {
         Ok(Claimed::Granted(Box::new(taken.grant)))
     }
 
-    async fn hand_over(&self, address: &Address, to: &Login) -> Going<Claimed> {
+    async fn hand_over(&self, address: &Address, to: &Login) -> OperationResult<Claimed> {
         let (intent, stated) = (self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone());
         let reply = self.submit(intent, stated, EntryCondition::Awaited).await?;
-        let (reply, response) = succeeded(reply).map_err(|reply| End::Told(not_assigned(address, to, reply)))?;
+        let (reply, response) =
+            succeeded(reply).map_err(|reply| OperationError::Told(not_assigned(address, to, reply)))?;
         let grant = self.grant(address, reply, Some(response.body)).await;
         Ok(Claimed::Granted(Box::new(grant)))
     }
 
     // === who asks ===
 
-    async fn caller(&self) -> Going<Caller> {
+    async fn caller(&self) -> OperationResult<Caller> {
         let credential = &self.sender.credential;
         let account = self.gate.ports.identify.account(credential).await.map_err(|error| match error {
             IdentifyError::Refused(response) => self.denied(*response),
@@ -263,7 +264,7 @@ impl Errand {
     }
 
     /// Whom the tracker is to show as the assignee.
-    fn login(&self, caller: &Caller) -> Going<Login> {
+    fn login(&self, caller: &Caller) -> OperationResult<Login> {
         match (caller.actor.account.login(), &self.sender.named) {
             (Some(login), None) => Ok(login.clone()),
             (Some(login), Some(named)) if login == named => Ok(login.clone()),
@@ -282,7 +283,12 @@ impl Errand {
     // === one write ===
 
     /// A guarded write of the caller's own.
-    async fn submit(&self, request: Guarded, expectation: Expectation, condition: EntryCondition) -> Going<Reply> {
+    async fn submit(
+        &self,
+        request: Guarded,
+        expectation: Expectation,
+        condition: EntryCondition,
+    ) -> OperationResult<Reply> {
         let ask = Ask {
             credential: self.sender.credential.clone(),
             instance: self.sender.instance.clone(),
@@ -296,7 +302,7 @@ impl Errand {
         };
         let walk = Walk::new(Arc::clone(&self.gate), request, ask, Some(Arc::clone(&self.slot)));
         // Only a walk whose client has gone answers nothing.
-        self.gate.detach(walk, Arc::clone(&self.cancellation), &self.runtime).await.ok_or(End::Gone)
+        self.gate.detach(walk, Arc::clone(&self.cancellation), &self.runtime).await.ok_or(OperationError::Gone)
     }
 
     /// What the caller is told of an item that somebody holds now.
@@ -331,15 +337,15 @@ impl Errand {
 
     // === ways out ===
 
-    fn refuse(&self, rejection: Rejection) -> End {
-        End::Told(Box::new(self.refusal(rejection)))
+    fn refuse(&self, rejection: Rejection) -> OperationError {
+        OperationError::Told(Box::new(self.refusal(rejection)))
     }
 
     fn refusal(&self, rejection: Rejection) -> Reply {
         self.gate.refuse_sender(rejection, &self.sender)
     }
 
-    fn unreadable(&self, why: &str) -> End {
+    fn unreadable(&self, why: &str) -> OperationError {
         tracing::warn!(upstream.error = why, "claim refused: the tracker could not be read");
         let message = "the tracker could not be read, so nothing was sent; try again";
         self.refuse(Rejection::of_request(Code::UpstreamUnreadable, message))
@@ -366,14 +372,14 @@ impl Errand {
     }
 
     /// The tracker's own refusal of a read goes back unchanged.
-    fn denied(&self, response: WireResponse) -> End {
+    fn denied(&self, response: WireResponse) -> OperationError {
         let identify = &self.gate.ports.identify;
         if response.status == http::StatusCode::UNAUTHORIZED {
             identify.forget(&identify.fingerprint(&self.sender.credential));
         }
         let why = format!("the tracker answered {}", response.status);
         let reply = self.refusal(Rejection::of_request(Code::UpstreamUnreadable, why));
-        End::Told(Box::new(Reply { answer: Answered::Tracker(response), ..reply }))
+        OperationError::Told(Box::new(Reply { answer: Answered::Tracker(response), ..reply }))
     }
 }
 

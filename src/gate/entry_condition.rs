@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 pub enum EntryCondition {
     /// None.
     Always,
-    /// Somebody waits for what comes of it, whatever its errand has done before: one that was abandoned must not strike
+    /// Somebody waits for what comes of it, whatever its call has done before: one that was abandoned must not strike
     /// what its caller was told since.
     Awaited,
     /// The caller holds the item: it is a step of its claim, and of no use without that.

@@ -59,7 +59,7 @@ pub(super) struct Walk<R = Guarded> {
     print: OnceLock<Fingerprint>,
     /// Who it was found to be from.
     caller: OnceLock<Caller>,
-    /// Its own or its errand's; none is needed for what the gate writes itself.
+    /// Its own, or that of its call of the claims API; none is needed for what the gate writes itself.
     slot: Option<Arc<Slot>>,
     /// The guarded fields that were left out, since the item shows them as they were asked for.
     echoed: OnceLock<String>,

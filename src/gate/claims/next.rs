@@ -6,8 +6,8 @@
 
 use super::super::refusal;
 use super::offers::{List, Reserved, Wanted};
-use super::steps::{Failed, Taken};
-use super::{End, Errand, Going, Search};
+use super::steps::{ClaimedItem, Failed};
+use super::{ClaimOperation, OperationError, OperationResult, Search};
 use crate::admission::{Aims, DecisionInput, Expectation, Mode, Offer, Rules, Stated, offer};
 use crate::dialect::{Address, Filter, ListOutcome, OpenItems, Page};
 use crate::effect::CallError;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is known of the caller and its wish before any list is read.
-struct Hunt<'a> {
+struct CandidateSearch<'a> {
     search: &'a Search,
     caller: Caller,
     login: Login,
@@ -52,20 +52,20 @@ const SHORT_PAGE: usize = 25;
 /// Reads of one list for the sake of rows that are too long. Those that are left then are passed over.
 const MOST_PARTS: usize = 100;
 
-impl Errand {
+impl ClaimOperation {
     /// Claims some item that fits.
-    pub(super) async fn next(&self, search: &Search) -> Going<Option<Taken>> {
-        let mut hunt = self.hunt(search).await?;
+    pub(super) async fn next(&self, search: &Search) -> OperationResult<Option<ClaimedItem>> {
+        let mut candidate_search = self.candidate_search(search).await?;
         let labels = self.resolve(&address(&search.filter.project, 1), &search.labels).await?;
         let until = tokio::time::Instant::now() + self.gate.settings.lanes.timeout;
         for round in 0..ROUNDS {
-            let list = self.offered(&hunt, round > 0).await?;
+            let list = self.offered(&candidate_search, round > 0).await?;
             loop {
                 // Registered before looking, so that no end is missed in between.
                 let ended = self.gate.offers.ended().notified();
                 tokio::pin!(ended);
                 ended.as_mut().enable();
-                let (seen, reserved) = match self.pick(&list, &mut hunt).await? {
+                let (seen, reserved) = match self.pick(&list, &mut candidate_search).await? {
                     Pick::Try(seen, reserved) => (seen, reserved),
                     Pick::Nothing => break,
                     Pick::Wait => {
@@ -73,9 +73,11 @@ impl Errand {
                         continue;
                     }
                 };
-                hunt.tried.insert(seen.key.clone());
+                candidate_search.tried.insert(seen.key.clone());
                 let address = address(&seen.locator.project, seen.locator.number);
-                let taken = self.take(&address, &hunt.login, &labels, as_listed(&hunt.rules, &seen)).await;
+                let taken = self
+                    .take(&address, &candidate_search.login, &labels, as_listed(&candidate_search.rules, &seen))
+                    .await;
                 // What only this caller could not have is still there for those who wait.
                 if taken.as_ref().map_or_else(Failed::is_beaten, |_| true) {
                     list.set_gone(&seen.key);
@@ -87,7 +89,7 @@ impl Errand {
                     Err(failed) if failed.is_lost() && self.cancellation.reset() => {
                         tracing::trace!(resource = %seen.locator, "lost, going on");
                     }
-                    Err(failed) if failed.is_lost() => return Err(End::Gone),
+                    Err(failed) if failed.is_lost() => return Err(OperationError::Gone),
                     Err(failed) => return Err(failed.end),
                 }
             }
@@ -100,7 +102,7 @@ impl Errand {
         Ok(None)
     }
 
-    async fn hunt<'a>(&self, search: &'a Search) -> Going<Hunt<'a>> {
+    async fn candidate_search<'a>(&self, search: &'a Search) -> OperationResult<CandidateSearch<'a>> {
         let caller = self.caller().await?;
         let login = self.login(&caller)?;
         let mut rules = Rules::clone(&self.gate.rules());
@@ -111,41 +113,52 @@ impl Errand {
         };
         let aims = Aims { from: states(&search.filter.labels), to: states(&search.labels.set) };
         let caller = Caller { overrider: false, ..caller };
-        Ok(Hunt { search, caller, login, rules, aims, tried: BTreeSet::new() })
+        Ok(CandidateSearch { search, caller, login, rules, aims, tried: BTreeSet::new() })
     }
 
     // === the choice ===
 
-    async fn pick(&self, list: &List, hunt: &mut Hunt<'_>) -> Going<Pick<'_>> {
+    async fn pick(&self, list: &List, candidate_search: &mut CandidateSearch<'_>) -> OperationResult<Pick<'_>> {
         let mut waits = false;
         for seen in &list.items {
-            if hunt.tried.contains(&seen.key) || list.is_gone(&seen.key) || !hunt.search.fits(seen) {
+            if candidate_search.tried.contains(&seen.key)
+                || list.is_gone(&seen.key)
+                || !candidate_search.search.fits(seen)
+            {
                 continue;
             }
             let Some(reserved) = self.gate.offers.reserve(&seen.key) else {
                 waits = true;
                 continue;
             };
-            match self.judge(list, hunt, seen).await? {
+            match self.judge(list, candidate_search, seen).await? {
                 Offer::Free => return Ok(Pick::Try(seen.clone(), reserved)),
                 Offer::Taken => list.set_gone(&seen.key),
-                Offer::Refused(_) => drop(hunt.tried.insert(seen.key.clone())),
+                Offer::Refused(_) => drop(candidate_search.tried.insert(seen.key.clone())),
             }
         }
         Ok(if waits { Pick::Wait } else { Pick::Nothing })
     }
 
-    async fn judge(&self, list: &List, hunt: &Hunt<'_>, seen: &Snapshot) -> Going<Offer> {
+    async fn judge(
+        &self,
+        list: &List,
+        candidate_search: &CandidateSearch<'_>,
+        seen: &Snapshot,
+    ) -> OperationResult<Offer> {
         let record = self.gate.ports.ledger.item(&seen.key).await.map_err(|error| {
             let rejection = super::refusal::no_ledger(&seen.locator, &error.to_string());
             self.refuse(*rejection)
         })?;
         let record = record.unwrap_or_else(|| ItemRecord::new(seen.key.clone(), seen.locator.clone()));
         let record = self.gate.renewed(record);
-        let change = Change { assignees: Some(SetChange::Replace([hunt.login.clone()].into())), ..Change::default() };
+        let change = Change {
+            assignees: Some(SetChange::Replace([candidate_search.login.clone()].into())),
+            ..Change::default()
+        };
         let question = DecisionInput {
-            rules: &hunt.rules,
-            caller: &hunt.caller,
+            rules: &candidate_search.rules,
+            caller: &candidate_search.caller,
             change: &change,
             asks_more: false,
             record: &record,
@@ -153,10 +166,10 @@ impl Errand {
             labels: &[],
             now: self.gate.ports.clock.now(),
         };
-        Ok(offer(&question, list.asked, &hunt.aims))
+        Ok(offer(&question, list.asked, &candidate_search.aims))
     }
 
-    fn all_under_way(&self) -> End {
+    fn all_under_way(&self) -> OperationError {
         let message = "others are claiming all that is left, and it takes long; try again";
         let rejection = Rejection::of_request(Code::LaneTimeout, message);
         self.refuse(Rejection { retry_after: Some(Duration::from_secs(1)), ..rejection })
@@ -166,10 +179,10 @@ impl Errand {
 
     /// A list that the caller may see. Of those who may read the repository one reads it for all; whose credential was
     /// not seen to read there reads for itself, and is known from then on.
-    async fn offered(&self, hunt: &Hunt<'_>, since_arrival: bool) -> Going<Arc<List>> {
-        let wanted = Wanted { filter: hunt.search.filter.clone(), limit: hunt.search.limit };
-        let place = self.gate.offers.shelf(&wanted, self.gate.ports.clock.boot());
-        if !self.may_see(&hunt.caller, &wanted.filter.project).await {
+    async fn offered(&self, candidate_search: &CandidateSearch<'_>, since_arrival: bool) -> OperationResult<Arc<List>> {
+        let wanted = Wanted { filter: candidate_search.search.filter.clone(), limit: candidate_search.search.limit };
+        let place = self.gate.offers.candidate_list(&wanted, self.gate.ports.clock.boot());
+        if !self.may_see(&candidate_search.caller, &wanted.filter.project).await {
             let list = self.read_list(&wanted).await?;
             place.put(&list);
             return Ok(list);
@@ -201,7 +214,7 @@ impl Errand {
         matches!(proof, Proof::Shown)
     }
 
-    async fn read_list(&self, wanted: &Wanted) -> Going<Arc<List>> {
+    async fn read_list(&self, wanted: &Wanted) -> OperationResult<Arc<List>> {
         let clock = &self.gate.ports.clock;
         let (began, asked) = (clock.boot(), clock.now());
         let (mut filter, mut parts) = (wanted.filter.clone(), MOST_PARTS);
@@ -242,7 +255,7 @@ impl Errand {
 
     /// The rows of one page. What is too long is read again in parts, and a row that is too long by itself passed over: by
     /// what is written to one item nobody is kept from the others.
-    async fn rows(&self, filter: &mut Filter, page: Page, parts: &mut usize) -> Going<OpenItems> {
+    async fn rows(&self, filter: &mut Filter, page: Page, parts: &mut usize) -> OperationResult<OpenItems> {
         let (mut left, mut found) = (vec![page], Vec::new());
         let mut skipped = 0;
         while let Some(page) = left.pop() {
@@ -272,7 +285,7 @@ impl Errand {
     }
 
     /// One page, if it is not too long; where the repository has moved, the filter follows it.
-    async fn page(&self, filter: &mut Filter, page: Page) -> Going<Option<OpenItems>> {
+    async fn page(&self, filter: &mut Filter, page: Page) -> OperationResult<Option<OpenItems>> {
         let ports = &self.gate.ports;
         for _ in 0..2 {
             let request = ports.dialect.list_open(filter, page, &self.sender.credential);

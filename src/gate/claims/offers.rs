@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// All lists and reservations of one gate.
 #[derive(Debug, Default)]
 pub(in crate::gate) struct Offers {
-    shelves: Mutex<HashMap<Wanted, Arc<Shelf>>>,
+    lists: Mutex<HashMap<Wanted, Arc<CandidateList>>>,
     reserved: Mutex<HashSet<ResourceKey>>,
     /// Some reservation has ended.
     ended: Notify,
@@ -27,9 +27,9 @@ pub(super) struct Wanted {
     pub(super) limit: usize,
 }
 
-/// The place of one list.
+/// One list, and whose turn it is to read it.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct CandidateList {
     /// Who has it reads the list for all.
     pub(super) turn: tokio::sync::Mutex<()>,
     newest: Mutex<Option<Arc<List>>>,
@@ -56,18 +56,20 @@ pub(super) struct Reserved<'a> {
 
 /// A list that is older than this is read again before anything of it is tried.
 const KEPT: Duration = Duration::from_secs(1);
-/// Shelves are tidied up when there are more.
-const MOST_SHELVES: usize = 64;
+/// Lists are tidied up when there are more.
+const MOST_LISTS: usize = 64;
 
 // === impl Offers ===
 
 impl Offers {
-    pub(super) fn shelf(&self, wanted: &Wanted, now: Boot) -> Arc<Shelf> {
-        let mut shelves = locked(&self.shelves);
-        if shelves.len() >= MOST_SHELVES && !shelves.contains_key(wanted) {
-            shelves.retain(|_, shelf| Arc::strong_count(shelf) > 1 || shelf.recent(now).is_some());
+    pub(super) fn candidate_list(&self, wanted: &Wanted, now: Boot) -> Arc<CandidateList> {
+        let mut lists = locked(&self.lists);
+        if lists.len() >= MOST_LISTS && !lists.contains_key(wanted) {
+            lists.retain(|_, candidate_list| {
+                Arc::strong_count(candidate_list) > 1 || candidate_list.recent(now).is_some()
+            });
         }
-        Arc::clone(shelves.entry(wanted.clone()).or_default())
+        Arc::clone(lists.entry(wanted.clone()).or_default())
     }
 
     pub(super) fn reserve(&self, key: &ResourceKey) -> Option<Reserved<'_>> {
@@ -87,9 +89,9 @@ impl Drop for Reserved<'_> {
     }
 }
 
-// === impl Shelf, List ===
+// === impl CandidateList, List ===
 
-impl Shelf {
+impl CandidateList {
     /// The newest list, while it is new enough to try one's luck by.
     pub(super) fn recent(&self, now: Boot) -> Option<Arc<List>> {
         locked(&self.newest).clone().filter(|list| list.began + KEPT > now)

@@ -4,7 +4,9 @@
 //! undone in the reverse order by writes of the same kind. Between them others see the halves; but nobody else may
 //! write to the item meanwhile, because the claim comes first and the release last.
 
-use super::{Claimed, End, Errand, Going, Grant, Relabelling, not_assigned, refusal, succeeded, why};
+use super::{
+    ClaimOperation, Claimed, Grant, OperationError, OperationResult, Relabelling, not_assigned, refusal, succeeded, why,
+};
 use crate::admission::Expectation;
 use crate::dialect::{Address, ReadOutcome, WireResponse};
 use crate::effect::Decision;
@@ -26,7 +28,7 @@ pub(super) struct Resolved {
 }
 
 /// An item that was claimed, and how to undo that.
-pub(super) struct Taken {
+pub(super) struct ClaimedItem {
     pub(super) address: Address,
     pub(super) grant: Grant,
     pub(super) undo: Undo,
@@ -47,12 +49,12 @@ pub(super) struct Undo {
 
 /// A claim that came to nothing.
 pub(super) struct Failed {
-    pub(super) end: End,
+    pub(super) end: OperationError,
     /// It was the claim itself that failed, and not what was to follow it.
     pub(super) at_the_claim: bool,
 }
 
-impl Errand {
+impl ClaimOperation {
     /// Claims the item and changes its labels.
     pub(super) async fn take(
         &self,
@@ -60,13 +62,13 @@ impl Errand {
         login: &Login,
         labels: &Resolved,
         stated: Expectation,
-    ) -> Result<Taken, Failed> {
+    ) -> Result<ClaimedItem, Failed> {
         let failed = |end| Failed { end, at_the_claim: true };
         let assign = self.gate.ports.dialect.assign(address, login);
         let reply = self.submit(assign, stated, EntryCondition::Awaited).await.map_err(failed)?;
         let (reply, response) = succeeded(reply).map_err(|reply| {
             let named = self.sender.named.is_some();
-            failed(End::Told(if named { not_assigned(address, login, reply) } else { reply }))
+            failed(OperationError::Told(if named { not_assigned(address, login, reply) } else { reply }))
         })?;
         // What the caller held before is not taken from it again.
         let holds = reply.after.holds;
@@ -89,12 +91,12 @@ impl Errand {
         if self.is_taken_away(address, holds).await {
             return Err(failed(self.taken_away(address)));
         }
-        Ok(Taken { address: address.clone(), grant: self.grant(address, reply, item).await, undo })
+        Ok(ClaimedItem { address: address.clone(), grant: self.grant(address, reply, item).await, undo })
     }
 
     /// Changes labels, and leaves the item to nobody. Whose caller goes meanwhile stops where it is, and nothing is undone:
     /// the same request again goes on from there.
-    pub(super) async fn give_up(&self, address: &Address, labels: &Relabelling) -> Going<Claimed> {
+    pub(super) async fn give_up(&self, address: &Address, labels: &Relabelling) -> OperationResult<Claimed> {
         let labels = self.resolve(address, labels).await?;
         let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
         if !labels.is_empty() {
@@ -103,7 +105,7 @@ impl Errand {
                 Ok((seen, _)) => seen,
                 // What the tracker does not show has no labels to change; the holder lets go of it all the same.
                 Err(reply) if is_unseen(&reply) => return self.clear(address, stated, undo).await,
-                Err(reply) => return Err(End::Told(reply)),
+                Err(reply) => return Err(OperationError::Told(reply)),
             };
             if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, condition).await {
                 return Err(self.undone(address, "its labels could not be changed", step, undo).await);
@@ -113,7 +115,7 @@ impl Errand {
     }
 
     /// Leaves the item to nobody; what had been done before is undone where that fails.
-    async fn clear(&self, address: &Address, stated: Expectation, undo: Undo) -> Going<Claimed> {
+    async fn clear(&self, address: &Address, stated: Expectation, undo: Undo) -> OperationResult<Claimed> {
         let clear = self.gate.ports.dialect.clear_assignees(address);
         let reply = self.submit(clear, stated, EntryCondition::Awaited).await?;
         if reply.after.let_go {
@@ -121,8 +123,8 @@ impl Errand {
         }
         match succeeded(reply) {
             Ok((reply, _)) => Ok(Claimed::Released(Box::new(reply))),
-            Err(step) if undo.labels.is_empty() => Err(End::Told(step)),
-            Err(step) => Err(self.undone(address, "it could not be released", End::Told(step), undo).await),
+            Err(step) if undo.labels.is_empty() => Err(OperationError::Told(step)),
+            Err(step) => Err(self.undone(address, "it could not be released", OperationError::Told(step), undo).await),
         }
     }
 
@@ -133,7 +135,7 @@ impl Errand {
     }
 
     /// Nothing is undone: what shows is for whoever took it to say.
-    fn taken_away(&self, address: &Address) -> End {
+    fn taken_away(&self, address: &Address) -> OperationError {
         let locator = address.locator();
         let message =
             format!("{locator} was claimed for you, and taken from you before that was all; pick another item");
@@ -143,14 +145,18 @@ impl Errand {
     // === labels ===
 
     /// What the names mean, before anything is written. One that is to be set must exist.
-    pub(super) async fn resolve(&self, address: &Address, labels: &Relabelling) -> Going<Resolved> {
+    pub(super) async fn resolve(&self, address: &Address, labels: &Relabelling) -> OperationResult<Resolved> {
         let remove = labels.remove.iter().map(|name| name.to_lowercase()).collect();
         let set = self.expect_labels(address, &labels.set).await?;
         Ok(Resolved { set, remove })
     }
 
     /// The labels of these names, all of which must exist.
-    pub(super) async fn expect_labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<BTreeSet<LabelRef>> {
+    pub(super) async fn expect_labels(
+        &self,
+        address: &Address,
+        names: &BTreeSet<String>,
+    ) -> OperationResult<BTreeSet<LabelRef>> {
         let mut all = BTreeSet::new();
         if names.is_empty() {
             return Ok(all);
@@ -170,7 +176,7 @@ impl Errand {
         Ok(all)
     }
 
-    async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> Going<Vec<Label>> {
+    async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> OperationResult<Vec<Label>> {
         let (gate, credential) = (&self.gate, &self.sender.credential);
         let print = gate.ports.identify.fingerprint(credential);
         let read = if gate.reads.has_seen(&print, ReadAccess::Project(address.project()), self.sender.arrived) {
@@ -186,11 +192,11 @@ impl Errand {
         read.map_err(|stop| match stop {
             Stop::Refuse(rejection) => self.refuse(*rejection),
             Stop::Tracker(response) => self.denied(*response),
-            Stop::Gone | Stop::Moved => End::Gone,
+            Stop::Gone | Stop::Moved => OperationError::Gone,
         })
     }
 
-    fn no_label(&self, address: &Address, name: &str) -> End {
+    fn no_label(&self, address: &Address, name: &str) -> OperationError {
         let message = format!("{} has no label `{name}`; nothing was sent", address.project());
         self.refuse(Rejection::of_request(Code::AmbiguousRequest, message))
     }
@@ -203,7 +209,7 @@ impl Errand {
         claimed: Option<&WireResponse>,
         undo: &mut Undo,
         condition: &EntryCondition,
-    ) -> Going<bool> {
+    ) -> OperationResult<bool> {
         if labels.is_empty() {
             return Ok(false);
         }
@@ -211,7 +217,7 @@ impl Errand {
         let shown = claimed.map(|claimed| WireResponse { status: StatusCode::OK, ..claimed.clone() });
         let seen = match shown.map(|shown| self.gate.ports.dialect.read(address, &shown)) {
             Some(ReadOutcome::Item(seen)) => seen,
-            _ => self.look(address).await.map_err(End::Told)?.0,
+            _ => self.look(address).await.map_err(OperationError::Told)?.0,
         };
         self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, condition).await
     }
@@ -226,7 +232,7 @@ impl Errand {
         undo: &mut Undo,
         stated: &mut Expectation,
         condition: &EntryCondition,
-    ) -> Going<bool> {
+    ) -> OperationResult<bool> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
         let shows = |wanted: &LabelRef| seen.labels.iter().any(|label| wanted.names(label.id, &label.name));
         let missing: BTreeSet<LabelRef> = labels.set.iter().filter(|wanted| !shows(wanted)).cloned().collect();
@@ -263,7 +269,7 @@ impl Errand {
         change: SetChange<LabelRef>,
         stated: Expectation,
         condition: EntryCondition,
-    ) -> Going<(Reply, WireResponse)> {
+    ) -> OperationResult<(Reply, WireResponse)> {
         let dialect = &self.gate.ports.dialect;
         let first = dialect.relabel(address, change.clone());
         let mut reply = self.submit(first, stated.clone(), condition.clone()).await?;
@@ -273,7 +279,7 @@ impl Errand {
         {
             reply = self.submit(otherwise, stated, condition).await?;
         }
-        succeeded(reply).map_err(End::Told)
+        succeeded(reply).map_err(OperationError::Told)
     }
 
     /// One read of the item, with the caller's credential.
@@ -306,9 +312,9 @@ impl Errand {
     /// item is its own. What cannot be taken back keeps nothing else from it: a label that stays must not leave the item
     /// with somebody who does not know that it holds it.
     pub(super) async fn undo(&self, address: &Address, mut undo: Undo) -> Result<(), String> {
-        let told = |end: End| match end {
-            End::Told(reply) => why(&reply),
-            End::Gone => "it was given up".to_owned(),
+        let told = |end: OperationError| match end {
+            OperationError::Told(reply) => why(&reply),
+            OperationError::Gone => "it was given up".to_owned(),
         };
         let mut failures = Vec::new();
         for change in std::mem::take(&mut undo.labels).into_iter().rev() {
@@ -348,12 +354,12 @@ impl Errand {
     }
 
     /// What the caller is told of a step that failed, once what had been done was undone.
-    async fn undone(&self, address: &Address, what: &str, step: End, undo: Undo) -> End {
+    async fn undone(&self, address: &Address, what: &str, step: OperationError, undo: Undo) -> OperationError {
         // Whether that step landed is not known, and so not what to undo: repeating the request goes on from here.
         if step.is_unknown() {
             return step;
         }
-        let End::Told(mut step) = step else { return step };
+        let OperationError::Told(mut step) = step else { return step };
         let locator = address.locator();
         let reason = why(&step);
         let (untouched, holds) = (!undo.claimed && undo.labels.is_empty(), undo.holds && !undo.claimed);
@@ -379,13 +385,13 @@ impl Errand {
                 (step.decision, step.code) = (Decision::Reject, Some(code));
             }
         }
-        End::Told(step)
+        OperationError::Told(step)
     }
 }
 
-// === impl End, Resolved, Undo, Failed ===
+// === impl OperationError, Resolved, Undo, Failed ===
 
-impl End {
+impl OperationError {
     /// Whether the write was sent, and nobody knows what came of it.
     fn is_unknown(&self) -> bool {
         matches!(self, Self::Told(reply) if reply.code == Some(Code::OutcomeUnknown))
@@ -417,14 +423,14 @@ impl Failed {
 
     /// The tracker does not show it to this caller.
     fn is_hidden(&self) -> bool {
-        let End::Told(reply) = &self.end else { return false };
+        let OperationError::Told(reply) = &self.end else { return false };
         let hidden = matches!(&reply.answer, Answered::Tracker(response) if response.status == StatusCode::NOT_FOUND);
         self.at_the_claim && hidden
     }
 
     /// Another has it, or it is not as the list showed it: it is not to be had for anybody.
     pub(super) fn is_beaten(&self) -> bool {
-        let End::Told(reply) = &self.end else { return false };
+        let OperationError::Told(reply) = &self.end else { return false };
         // Where there is no place for any write, another item is no way out.
         let crowded = matches!(&reply.answer, Answered::Refused(rejection) if !rejection.of_item);
         let beaten = matches!(
