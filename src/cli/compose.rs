@@ -11,7 +11,7 @@ use crate::admission::{self, Member, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
-use crate::effect::{Clock, Identify, Ledger, Metrics, Room, Upstream};
+use crate::effect::{BodyBudget, Clock, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{ConcurrencyLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
@@ -29,7 +29,7 @@ pub(super) fn gate(
     fingerprint_key: &SecretSlice<u8>,
 ) -> anyhow::Result<Arc<Gate>> {
     let dialect = dialect(config)?;
-    let room = Room::new(usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX));
+    let room = BodyBudget::new(usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX));
     let inner = HttpUpstream::new(&UpstreamConfig { room: Arc::clone(&room), ..self::upstream(config)? })?;
     let upstream: Arc<dyn Upstream> = Arc::new(WatchedUpstream { inner, health: metrics.health.clone() });
     let identify: Arc<dyn Identify> = Arc::new(Directory::new(

@@ -5,6 +5,7 @@
 //! runs in a test on virtual time. Adapters (floor F3) implement one port each.
 
 pub mod audit;
+pub mod body_budget;
 pub mod clock;
 pub mod failpoint;
 pub mod health;
@@ -12,19 +13,18 @@ pub mod identify;
 pub mod ledger;
 pub mod metrics;
 pub mod once;
-pub mod room;
 pub mod said;
 pub mod sending;
 pub mod upstream;
 
 pub use audit::{Authority, Decision, Line, Note, Subject};
+pub use body_budget::{BodyBudget, Reads, SHORT_ANSWER, Share};
 pub use clock::{Clock, Entropy};
 pub use health::{Condition, Health};
 pub use identify::{Identify, IdentifyError};
 pub use ledger::{Command, Durability, Held, Ledger, LedgerError, Pruned};
 pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};
-pub use room::{Reads, Room, SHORT_ANSWER, Share};
 pub use said::Said;
 pub use sending::Sending;
 pub use upstream::{CallError, Carrier, Upstream};

@@ -38,7 +38,7 @@ pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{ClosingSyntax, Credential, Dialect, Guarded, SideWrite, Subject, WireRequest, WireResponse};
-use crate::effect::{Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Room, Upstream};
+use crate::effect::{BodyBudget, Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
     Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
     Rejection, ResourceKey,
@@ -103,7 +103,7 @@ pub struct Ports {
     /// The operator's own credential, if one is configured.
     pub service: Option<Credential>,
     /// The memory that may be taken by what is read whole.
-    pub room: Arc<Room>,
+    pub room: Arc<BodyBudget>,
 }
 
 /// The gate. One a process.
@@ -126,7 +126,7 @@ pub struct Gate {
     leases: leases::Leases,
     creators: creators::Creators,
     hints: watch::Hints,
-    sight: watch::Sight,
+    sight: watch::TrackerReachability,
     authors: authors::Authors,
     under_way: AtomicUsize,
     quiet: Notify,
@@ -238,7 +238,7 @@ impl Gate {
             leases: leases::Leases::default(),
             creators: creators::Creators::default(),
             hints: watch::Hints::default(),
-            sight: watch::Sight::default(),
+            sight: watch::TrackerReachability::default(),
             authors: authors::Authors::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),

@@ -1,6 +1,6 @@
 //! What the gate does without being asked: learn from passing traffic, and obey the operator.
 
-mod sight;
+mod reachability;
 
 use super::reads::ReadAccess;
 use super::restore::address_of;
@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-use sight::Blind;
-pub(super) use sight::Sight;
+use reachability::ReadFailure;
+pub(super) use reachability::TrackerReachability;
 
 /// What `claimgate release` did.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ struct Missing {
 enum Look {
     Seen,
     Missing,
-    Blind,
+    ReadFailure,
 }
 
 /// A pass over all holdings for those that are silent for too long, each named by the attempt that began it.
@@ -383,7 +383,7 @@ impl Gate {
         match self.look_at(record).await {
             Look::Seen => drop(round.missing.remove(&record.key)),
             // A token that may not ask says nothing of the item: what was known of it stays.
-            Look::Blind => {}
+            Look::ReadFailure => {}
             Look::Missing => {
                 let missing = round.missing.entry(record.key.clone()).or_insert(Missing { since: now, reads: 0 });
                 missing.reads += 1;
@@ -474,14 +474,14 @@ impl Gate {
     /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.
     async fn look_at(self: &Arc<Self>, record: &ItemRecord) -> Look {
         let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else {
-            return Look::Blind;
+            return Look::ReadFailure;
         };
-        let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return Look::Blind };
+        let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return Look::ReadFailure };
         let seen = match self.watched(&address, service).await {
             Ok(seen) => seen,
             Err(why) => {
                 self.sight.failed(&record.locator, &why);
-                return if matches!(why, Blind::Missing(_)) { Look::Missing } else { Look::Blind };
+                return if matches!(why, ReadFailure::Missing(_)) { Look::Missing } else { Look::ReadFailure };
             }
         };
         self.sight.read(&record.locator);
@@ -524,26 +524,26 @@ impl Gate {
     }
 
     /// The item as the service token sees it; a same-origin redirect is followed once. 401, 403 and 404 are never evidence.
-    async fn watched(&self, address: &Address, service: &Credential) -> Result<Snapshot, Blind> {
+    async fn watched(&self, address: &Address, service: &Credential) -> Result<Snapshot, ReadFailure> {
         let mut address = address.clone();
         for _ in 0..2 {
             let answer = self.ports.upstream.read(self.ports.dialect.observe(&address, service)).await;
             self.notice_answer(answer.as_ref().ok().map(|(response, _)| response.status));
-            let (response, _) = answer.map_err(|error| Blind::Everywhere(error.to_string()))?;
+            let (response, _) = answer.map_err(|error| ReadFailure::Everywhere(error.to_string()))?;
             match self.ports.dialect.read(&address, &response) {
                 ReadOutcome::Item(seen) => return Ok(seen),
                 ReadOutcome::Denied if response.status == http::StatusCode::UNAUTHORIZED => {
-                    return Err(Blind::Everywhere(response.status.to_string()));
+                    return Err(ReadFailure::Everywhere(response.status.to_string()));
                 }
                 ReadOutcome::Denied if is_missing(response.status) => {
-                    return Err(Blind::Missing(response.status.to_string()));
+                    return Err(ReadFailure::Missing(response.status.to_string()));
                 }
-                ReadOutcome::Denied => return Err(Blind::Here(response.status.to_string())),
+                ReadOutcome::Denied => return Err(ReadFailure::Here(response.status.to_string())),
                 ReadOutcome::Moved(to) => address = to,
-                ReadOutcome::Unreadable(why) => return Err(Blind::Here(why)),
+                ReadOutcome::Unreadable(why) => return Err(ReadFailure::Here(why)),
             }
         }
-        Err(Blind::Here("it redirects more than once".to_owned()))
+        Err(ReadFailure::Here("it redirects more than once".to_owned()))
     }
 }
 

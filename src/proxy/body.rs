@@ -16,9 +16,9 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 
-use super::coarse::Alarm;
 use super::held::Held;
-use crate::effect::{Reads, Room};
+use super::tick_timer::Alarm;
+use crate::effect::{BodyBudget, Reads};
 use crate::upstream::{Lease, Pool, has_closed};
 
 /// The body of an answer to a client.
@@ -150,7 +150,7 @@ where
 }
 
 /// The same, as long as there is room; what it takes is given back with the last of its bytes.
-pub async fn collect_within<B>(body: B, cap: usize, room: &Arc<Room>) -> Result<Bytes, CollectError>
+pub async fn collect_within<B>(body: B, cap: usize, room: &Arc<BodyBudget>) -> Result<Bytes, CollectError>
 where
     B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
 {

@@ -5,10 +5,10 @@
 //! have. Nothing is decided here.
 
 use super::guarded::{Candidate, no_room};
-use super::{Body, CollectError, collect_within, empty, full, reply, stated};
+use super::{Body, CollectError, collect_within, empty, full, preconditions, reply};
 use crate::admission::{Expectation, Workflow};
 use crate::dialect::{Address, Dialect, Filter, Order, Target};
-use crate::effect::Room;
+use crate::effect::BodyBudget;
 use crate::effect::audit::rfc3339;
 use crate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
 use crate::model::{Code, Login, Rejection};
@@ -143,7 +143,7 @@ pub(super) fn describe() -> Response<Body> {
 }
 
 /// The body, read whole.
-pub(super) async fn body(body: Incoming, most: usize, within: Duration, room: &Arc<Room>) -> Read<Bytes> {
+pub(super) async fn body(body: Incoming, most: usize, within: Duration, room: &Arc<BodyBudget>) -> Read<Bytes> {
     let most = most.min(LONGEST_BODY);
     match tokio::time::timeout(within, collect_within(body, most, room)).await {
         Ok(Ok(body)) => Ok(body),
@@ -190,7 +190,7 @@ pub(super) fn understand(dialect: &dyn Dialect, call: Call, request: &Candidate,
 
 /// What the client states of the item besides, as for any guarded write.
 pub(super) fn stated(call: Call, headers: &HeaderMap, workflow: &Workflow) -> Read<Expectation> {
-    match stated::read(headers, workflow) {
+    match preconditions::read(headers, workflow) {
         Err(why) => Err(unread(&why)),
         Ok(Expectation::Stated(_)) if call == Call::Next => Err(unread(
             "this call chooses the item: say what must hold in its body, without If-Match and Claimgate-Expect",

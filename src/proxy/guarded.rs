@@ -9,7 +9,7 @@ use super::fault::MadeHere;
 use super::front::has_one_meaning;
 use super::headers::host_of;
 use super::{Body, Came, CollectError, Guard, Passed, Peer, Route, collect_within, pass_on};
-use super::{claims, own, reply, singletons, stated};
+use super::{claims, own, preconditions, reply, singletons};
 use crate::admission::{By, Expectation, StateTag, Unnamed};
 use crate::dialect::{
     self, Address, Credential, Dialect, Guarded, GuardedRoute, Head, ParseError, ReadOutcome, Scrutiny, Shows,
@@ -237,7 +237,7 @@ impl GateGuard {
     /// The write as the gate takes it: by whom, and under which conditions.
     fn ask(&self, request: &Candidate, body: Bytes) -> Result<Ask, Box<Rejection>> {
         let (credential, instance) = self.whose(request, &body)?;
-        let expectation = stated::read(&request.head.headers, &self.gate.rules().workflow);
+        let expectation = preconditions::read(&request.head.headers, &self.gate.rules().workflow);
         let expectation = expectation.map_err(|why| Box::new(unread(&why)))?;
         Ok(Ask { expectation, ..request.asked(credential, instance, body) })
     }

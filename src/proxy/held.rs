@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
 use super::body::{Body, BodyError, Download, full};
-use super::coarse::Alarm;
+use super::tick_timer::Alarm;
 
 /// The beginning of a body, and what follows it.
 pub(super) struct Held {

@@ -7,7 +7,6 @@
 pub mod agent;
 pub mod body;
 mod claims;
-pub mod coarse;
 mod cors;
 pub mod fault;
 mod forward;
@@ -17,10 +16,11 @@ mod head;
 mod headers;
 mod held;
 mod own;
+mod preconditions;
 mod reply;
 mod rewrite;
 pub mod singletons;
-mod stated;
+pub mod tick_timer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,7 +37,6 @@ use self::body::OnAnswer;
 pub use self::body::{
     Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
 };
-pub use self::coarse::{Alarm, Coarse};
 use self::cors::{Asked, Cors};
 pub use self::fault::Fault;
 pub use self::front::{Came, Front};
@@ -47,6 +46,7 @@ use self::headers::{ClientView, Views};
 pub use self::own::own_path;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
+pub use self::tick_timer::{Alarm, TickTimer};
 use crate::effect::Health;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
@@ -147,7 +147,7 @@ pub struct Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     pool: Arc<Pool<Upload>>,
-    clock: Arc<Coarse>,
+    clock: Arc<TickTimer>,
     cors: Cors,
 }
 
@@ -269,12 +269,12 @@ impl Worker {
     pub fn start(shared: Arc<Shared>) -> Self {
         let pool = Pool::new(Arc::clone(&shared.dialer), shared.upstream.pool);
         pool.sweep_in_background();
-        let clock = Coarse::start(shared.pass.tick);
+        let clock = TickTimer::start(shared.pass.tick);
         Self { shared, pool, clock, cors: Cors::default() }
     }
 
     /// This worker's coarse clock.
-    pub fn clock(&self) -> &Arc<Coarse> {
+    pub fn clock(&self) -> &Arc<TickTimer> {
         &self.clock
     }
 

@@ -1,7 +1,7 @@
 //! What the gate itself answers on the public listener, under `/_claimgate/`: never forwarded.
 
 use super::{Body, claims, collect_within, full, singletons};
-use crate::effect::Room;
+use crate::effect::BodyBudget;
 use crate::gate::Gate;
 use hmac::{Hmac, Mac};
 use http::request::Parts;
@@ -41,7 +41,7 @@ pub fn own_path(path: &str) -> Option<&'static str> {
 pub(super) async fn serve(
     gate: &Gate,
     secret: Option<&SecretString>,
-    room: &Arc<Room>,
+    room: &Arc<BodyBudget>,
     path: &str,
     head: &Parts,
     body: Incoming,
@@ -59,7 +59,7 @@ pub(super) async fn serve(
 async fn webhook(
     gate: &Gate,
     secret: Option<&SecretString>,
-    room: &Arc<Room>,
+    room: &Arc<BodyBudget>,
     head: &Parts,
     body: Incoming,
 ) -> Response<Body> {

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::limits::Place;
 use super::sniff::{Owed, Refusal, SniffIo};
 use super::{Drain, Limits};
-use crate::proxy::{self, Alarm, Body, BodyError, Coarse, Fault, Peer, Worker};
+use crate::proxy::{self, Alarm, Body, BodyError, Fault, Peer, TickTimer, Worker};
 use crate::upstream::Io;
 
 /// Serves one connection to its end.
@@ -97,7 +97,7 @@ struct Readers(Mutex<Vec<u64>>);
 struct Watched {
     io: Io,
     watch: Arc<Watch>,
-    clock: Arc<Coarse>,
+    clock: Arc<TickTimer>,
 }
 
 /// An answer's body, which notes its end.
@@ -143,7 +143,7 @@ impl Here {
 async fn drive<C: Closes>(
     mut connection: Pin<&mut C>,
     watch: &Watch,
-    clock: &Coarse,
+    clock: &TickTimer,
     mut alarm: Alarm,
     drain: Drain,
 ) -> hyper::Result<()> {
@@ -228,7 +228,7 @@ where
 // === impl Watch ===
 
 impl Watch {
-    fn new(clock: &Coarse, limits: &Limits) -> Self {
+    fn new(clock: &TickTimer, limits: &Limits) -> Self {
         let shortest = limits.header_read_timeout.min(limits.keep_alive_timeout).min(limits.write_stall_timeout);
         Self {
             in_flight: AtomicU32::new(0),

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::Limits;
-use crate::proxy::{Alarm, Coarse, Fault};
+use crate::proxy::{Alarm, Fault, TickTimer};
 
 /// A client's socket whose heads are looked at.
 pub(super) struct SniffIo<T> {
@@ -35,7 +35,7 @@ pub(super) struct SniffIo<T> {
     /// Bytes that were held, or stand in for a refused head, on their way to hyper.
     released: Bytes,
     refusal: Arc<Refusal>,
-    clock: Arc<Coarse>,
+    clock: Arc<TickTimer>,
     leave: Leave,
     client_ended: bool,
     /// Whether something was written that was not flushed yet.
@@ -337,7 +337,13 @@ fn digits(value: &[u8]) -> Option<u64> {
 // === impl SniffIo ===
 
 impl<T> SniffIo<T> {
-    pub(super) fn new(io: T, limits: &Limits, clock: Arc<Coarse>, refusal: Arc<Refusal>, owed: Arc<dyn Owed>) -> Self {
+    pub(super) fn new(
+        io: T,
+        limits: &Limits,
+        clock: Arc<TickTimer>,
+        refusal: Arc<Refusal>,
+        owed: Arc<dyn Owed>,
+    ) -> Self {
         Self {
             io,
             sniffer: Sniffer::new(limits),

@@ -16,9 +16,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::origin::path_within;
-use super::{DialError, Dialer, Gathered, Lease, Origin, Pool, SendError, UpstreamConfig};
+use super::{DialError, Dialer, Lease, Origin, Pool, SendError, TruncatingBuffer, UpstreamConfig};
 use crate::dialect::{WireRequest, WireResponse};
-use crate::effect::{CallError, Carrier, Reads, Room, Sending, Upstream};
+use crate::effect::{BodyBudget, CallError, Carrier, Reads, Sending, Upstream};
 
 type Out = Full<Bytes>;
 
@@ -29,7 +29,7 @@ pub struct HttpUpstream {
     read_timeout: Duration,
     write_timeout: Duration,
     max_answer: usize,
-    room: Arc<Room>,
+    room: Arc<BodyBudget>,
 }
 
 /// A lease on its way from a read to a send; if no send comes it goes back to the pool.
@@ -153,7 +153,7 @@ impl HttpUpstream {
         if head.headers.get_all(header::CONTENT_ENCODING).iter().any(|it| it != "identity") {
             return Err(Attempt::Unusable("the upstream compressed its answer though it was asked not to".to_owned()));
         }
-        let mut answer = Gathered::new(self.max_answer, is_json(&head.headers));
+        let mut answer = TruncatingBuffer::new(self.max_answer, is_json(&head.headers));
         let mut share = self.room.share(reads);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Attempt::Unusable(format!("the answer broke off: {e}")))?;

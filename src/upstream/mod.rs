@@ -5,25 +5,25 @@
 
 mod dial;
 mod early;
-mod gathered;
 mod http;
 mod io;
 mod origin;
 mod pool;
+mod truncating_buffer;
 mod watched;
 
-use crate::effect::Room;
+use crate::effect::BodyBudget;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::dial::{DialError, Dialer, check_roots};
 pub use self::early::has_closed;
-pub use self::gathered::{CUT, Gathered, LONGEST_ANSWER, TooLong};
 pub use self::http::HttpUpstream;
 pub use self::io::Io;
 pub use self::origin::{Origin, OriginError, Place};
 pub use self::pool::{Lease, Pool, PoolConfig, SendError};
+pub use self::truncating_buffer::{CUT, LONGEST_ANSWER, TooLong, TruncatingBuffer};
 pub use self::watched::WatchedUpstream;
 
 /// How to reach the upstream, and how long to wait for it.
@@ -46,7 +46,7 @@ pub struct UpstreamConfig {
     /// Idle connections.
     pub pool: PoolConfig,
     /// The memory that answers may take together.
-    pub room: Arc<Room>,
+    pub room: Arc<BodyBudget>,
 }
 
 impl UpstreamConfig {
@@ -61,7 +61,7 @@ impl UpstreamConfig {
             write_timeout: Duration::from_secs(30),
             max_answer: LONGEST_ANSWER,
             pool: PoolConfig::default(),
-            room: Room::new(usize::MAX),
+            room: BodyBudget::new(usize::MAX),
         }
     }
 }

@@ -322,14 +322,16 @@ fn guarded(wire: &Wire) -> Option<String> {
     is_guarded.then(|| format!("{owner}/{repo}#{number}"))
 }
 
-/// Whether a Go server would find a guarded field. Of JSON it reads the first value, and not what follows; nothing but
-/// white space asks for nothing, and what is no object is taken to have all. Of anything else it reads names of forms, in the
+/// Whether a Go server would find a guarded field. Of JSON it reads the first value, and not what follows, with another
+/// character for each byte that is no UTF-8; nothing but white space asks for nothing, and what is no object is taken to have
+/// all. Of anything else it reads names of forms, in the
 /// query or in the body.
 fn names_what_is_guarded(wire: &Wire) -> bool {
     const NAMES: [&str; 4] = ["assignee", "assignees", "labels", "state"];
     if wire.header("content-type").is_some_and(|kind| kind.contains("json")) {
         let folded = |name: &str| name.to_lowercase().replace('\u{17f}', "s");
-        return match serde_json::Deserializer::from_slice(&wire.body).into_iter::<Value>().next() {
+        let text = String::from_utf8_lossy(&wire.body);
+        return match serde_json::Deserializer::from_str(&text).into_iter::<Value>().next() {
             None | Some(Ok(Value::Null)) => false,
             Some(Ok(Value::Object(members))) => members.keys().any(|name| NAMES.contains(&folded(name).as_str())),
             Some(_) => true,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use claimgate::dialect::{WireRequest, WireResponse};
 use claimgate::effect::{BoxFuture, CallError, Carrier, Sending, Upstream};
 use claimgate::fake_forge::{Answer, Cut, FakeForge};
-use claimgate::upstream::{Gathered, LONGEST_ANSWER};
+use claimgate::upstream::{LONGEST_ANSWER, TruncatingBuffer};
 use http::{StatusCode, header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -100,7 +100,7 @@ fn wire(request: WireRequest) -> http::Request<Bytes> {
 /// As much of it as the real one keeps.
 fn gathered(answer: Answer, longest: usize) -> Result<WireResponse, CallError> {
     let kind = answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let mut body = Gathered::new(longest, kind.is_some_and(|kind| kind.starts_with("application/json")));
+    let mut body = TruncatingBuffer::new(longest, kind.is_some_and(|kind| kind.starts_with("application/json")));
     let read = answer.body.chunks(64 << 10).try_for_each(|data| body.push(data));
     read.map_err(|error| CallError::TooLong(error.to_string()))?;
     let status = StatusCode::from_u16(answer.status).expect("a status");

@@ -9,7 +9,7 @@ use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{
     self, ClosingSyntax, Credential, Dialect, Guarded, Head, Request as _, Route, Scrutiny, Shows, Target,
 };
-use claimgate::effect::{Clock, Entropy, Ledger, Metrics, Room};
+use claimgate::effect::{BodyBudget, Clock, Entropy, Ledger, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
     About, Ask, ClaimCall, Claimed, ConcurrencyLimits, EntryCondition, Gate, LaneLimits, Ports, Sender, Settings,
@@ -320,7 +320,7 @@ fn begin(
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
         metrics,
         service: service.map(Credential::service),
-        room: Room::new(usize::MAX),
+        room: BodyBudget::new(usize::MAX),
     };
     let gate = Gate::new(ports, settings.clone(), rules.clone());
     Process { gate, life, ledger, upstream }

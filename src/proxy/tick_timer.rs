@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// The coarse clock of one worker.
-pub struct Coarse {
+pub struct TickTimer {
     now: AtomicU64,
     tick: Duration,
     slots: Mutex<Slots>,
@@ -17,7 +17,7 @@ pub struct Coarse {
 
 /// One time-out, armed again as often as need be.
 pub struct Alarm {
-    clock: Arc<Coarse>,
+    clock: Arc<TickTimer>,
     after: u64,
     due: u64,
     slot: Option<usize>,
@@ -29,9 +29,9 @@ struct Slots {
     free: Vec<usize>,
 }
 
-// === impl Coarse ===
+// === impl TickTimer ===
 
-impl Coarse {
+impl TickTimer {
     /// Starts ticking on the current runtime, until the last handle is gone.
     pub fn start(tick: Duration) -> Arc<Self> {
         let clock = Arc::new(Self { now: AtomicU64::new(1), tick, slots: Mutex::default() });
@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn fires_when_due_and_not_before() {
-        let clock = Coarse::start(Duration::from_millis(100));
+        let clock = TickTimer::start(Duration::from_millis(100));
         let mut alarm = clock.alarm(Duration::from_secs(1));
         let start = tokio::time::Instant::now();
         std::future::poll_fn(|cx| alarm.poll(cx)).await;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What is left of the memory.
 #[derive(Debug)]
-pub struct Room {
+pub struct BodyBudget {
     whole: i64,
     left: AtomicI64,
     /// Of what bodies may take.
@@ -35,7 +35,7 @@ pub enum Reads {
 /// What one body or answer takes of it, until this is dropped.
 #[derive(Debug)]
 pub struct Share {
-    room: Arc<Room>,
+    room: Arc<BodyBudget>,
     reads: Reads,
     taken: i64,
 }
@@ -55,9 +55,9 @@ pub const COPIES: usize = 4;
 /// The same of an answer: as it came, and understood.
 pub const ANSWER_COPIES: usize = 2;
 
-// === impl Room ===
+// === impl BodyBudget ===
 
-impl Room {
+impl BodyBudget {
     /// So many bytes.
     pub fn new(bytes: usize) -> Arc<Self> {
         let whole = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn what_is_taken_comes_back() {
         let whole = 4 * COPIES * SHORT;
-        let room = Room::new(whole);
+        let room = BodyBudget::new(whole);
         let (mut one, mut other) = (room.share(Reads::Body), room.share(Reads::Body));
         assert!(one.grow_to(SHORT) && one.grow_to(2 * SHORT));
         assert!(!other.grow_to(SHORT + SHORT + 1), "only one SHORT is left");
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn who_holds_a_body_gets_an_answer_and_what_was_sent_is_read_back() {
-        let room = Room::new(16 * SHORT_ANSWER);
+        let room = BodyBudget::new(16 * SHORT_ANSWER);
         let (mut body, mut read) = (room.share(Reads::Body), room.share(Reads::Answer));
         assert!(body.grow_to(usize::MAX), "one by itself always fits");
         assert!(read.grow_to(usize::MAX), "and so does what is read for it");

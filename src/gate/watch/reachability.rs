@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// What the reads of the watcher came to.
 #[derive(Debug, Default)]
-pub(in crate::gate) struct Sight(Mutex<Seen>);
+pub(in crate::gate) struct TrackerReachability(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -31,7 +31,7 @@ enum Scope {
 }
 
 /// Why a read showed nothing.
-pub(super) enum Blind {
+pub(super) enum ReadFailure {
     /// There was no answer, or one that says that nobody knows the token.
     Everywhere(String),
     /// An answer that may be about this item or its repository alone.
@@ -40,19 +40,19 @@ pub(super) enum Blind {
     Missing(String),
 }
 
-// === impl Sight ===
+// === impl TrackerReachability ===
 
-impl Sight {
+impl TrackerReachability {
     pub(super) fn read(&self, item: &Locator) {
         let mut seen = self.lock();
         seen.answered.insert(Scope::All);
         seen.answered.insert(Scope::Of(item.project.clone()));
     }
 
-    pub(super) fn failed(&self, item: &Locator, why: &Blind) {
+    pub(super) fn failed(&self, item: &Locator, why: &ReadFailure) {
         let (scope, said) = match why {
-            Blind::Everywhere(said) => (Scope::All, said),
-            Blind::Here(said) | Blind::Missing(said) => (Scope::Of(item.project.clone()), said),
+            ReadFailure::Everywhere(said) => (Scope::All, said),
+            ReadFailure::Here(said) | ReadFailure::Missing(said) => (Scope::Of(item.project.clone()), said),
         };
         let mut seen = self.lock();
         seen.refused.insert(scope.clone());

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 /// What there is of an answer so far.
 #[derive(Debug)]
-pub struct Gathered {
+pub struct TruncatingBuffer {
     kept: Vec<u8>,
     most: usize,
     is_json: bool,
@@ -123,9 +123,9 @@ const TEXTS: &[&[u8]] = &[
     b"updated_at",
 ];
 
-// === impl Gathered ===
+// === impl TruncatingBuffer ===
 
-impl Gathered {
+impl TruncatingBuffer {
     /// Nothing yet, of an answer that is JSON or is not.
     pub fn new(most: usize, is_json: bool) -> Self {
         Self {
@@ -295,7 +295,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn gathered(most: usize, chunk: usize, body: &[u8]) -> Result<Bytes, TooLong> {
-        let mut all = Gathered::new(most, true);
+        let mut all = TruncatingBuffer::new(most, true);
         body.chunks(chunk).try_for_each(|data| all.push(data)).map(|()| all.done())
     }
 
@@ -322,7 +322,7 @@ mod tests {
         let body = json!({"id": 1, "body": "x".repeat(100_000)}).to_string();
         assert_eq!(gathered(body.len(), 1000, body.as_bytes()).unwrap(), body);
         // Whatever it is.
-        let mut text = Gathered::new(4, false);
+        let mut text = TruncatingBuffer::new(4, false);
         assert_eq!((text.push(b"\"\\\"x"), text.push(b"y")), (Ok(()), Err(TooLong(4))));
     }
 
@@ -423,7 +423,7 @@ mod tests {
     fn memory_stays_bounded() {
         let rows = format!("[{}", "1,".repeat(1_000));
         assert_eq!(gathered(1_000, 64, rows.as_bytes()), Err(TooLong(1_000)));
-        let mut endless = Gathered::new(1_000, true);
+        let mut endless = TruncatingBuffer::new(1_000, true);
         endless.push(b"{\"body\":\"").unwrap();
         for _ in 0..10_000 {
             endless.push(&[b'x'; 100]).unwrap();
