@@ -7,7 +7,7 @@
 
 use super::outside::is_zombie;
 use super::rules::NO_STATUS;
-use super::{By, Mode, Noop, Outside, Permit, Plan, Rules, Verdict};
+use super::{By, GrantWithoutSend, Mode, Outside, Permit, Plan, Rules, Verdict};
 use crate::model::{
     Account, Actor, Caller, Code, Goal, Holding, ItemRecord, Kind, Label, Login, Ownership, Reach, Rejection,
     SetChange, Snapshot, Status, Time,
@@ -37,7 +37,7 @@ pub struct DecisionInput<'a> {
 
 type Ruling = Result<Verdict, Box<Rejection>>;
 /// What a write means for the holding.
-pub(super) type Meaning = (Kind, Ownership);
+pub(super) type OwnershipEffect = (Kind, Ownership);
 
 /// Decides. The second value is the code that an observing rule would have refused with.
 pub fn decide(question: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
@@ -97,7 +97,7 @@ impl DecisionInput<'_> {
         if self.calls_for_a_send(own_shown) {
             return self.admit(Kind::Release, Ownership::Ends);
         }
-        Verdict::Noop(Noop { kind: Kind::Release, ownership: Ownership::Ends })
+        Verdict::Noop(GrantWithoutSend { kind: Kind::Release, ownership: Ownership::Ends })
     }
 
     /// Whether a send is called for: what shows is one's own, or the request changes more than the assignees.
@@ -107,7 +107,7 @@ impl DecisionInput<'_> {
 
     fn clear(&self, ownership: Ownership) -> Verdict {
         if self.seen.assignees.is_empty() && self.only_assignees() {
-            return Verdict::Noop(Noop { kind: Kind::Release, ownership });
+            return Verdict::Noop(GrantWithoutSend { kind: Kind::Release, ownership });
         }
         self.admit(Kind::Release, ownership)
     }
@@ -152,7 +152,7 @@ impl DecisionInput<'_> {
         match self.claims_for_self(after) {
             true if *after == self.seen.assignees && self.only_assignees() => {
                 let ownership = if holding.parked { self.the_caller() } else { Ownership::Keep };
-                Ok(Verdict::Noop(Noop { kind: Kind::Claim, ownership }))
+                Ok(Verdict::Noop(GrantWithoutSend { kind: Kind::Claim, ownership }))
             }
             true => Ok(self.admit(Kind::Claim, self.the_caller())),
             false => Ok(self.admit(Kind::HandOver, Ownership::Becomes(first_of(after)))),
@@ -204,7 +204,9 @@ impl DecisionInput<'_> {
         match () {
             () if opaque => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),
             () if self.landed_late() => Err(self.late_landing()),
-            () if self.only_assignees() => Ok(Verdict::Noop(Noop { kind: Kind::Adopt, ownership: self.the_caller() })),
+            () if self.only_assignees() => {
+                Ok(Verdict::Noop(GrantWithoutSend { kind: Kind::Adopt, ownership: self.the_caller() }))
+            }
             () => Ok(self.admit(Kind::Adopt, self.the_caller())),
         }
     }
@@ -222,7 +224,7 @@ impl DecisionInput<'_> {
     fn spare(&self, permit: Permit) -> Verdict {
         let plan = permit.plan();
         if plan.ownership == Ownership::Keep && self.is_spared() {
-            return Verdict::Noop(Noop { kind: plan.kind, ownership: Ownership::Keep });
+            return Verdict::Noop(GrantWithoutSend { kind: plan.kind, ownership: Ownership::Keep });
         }
         Verdict::Admit(permit)
     }
@@ -278,7 +280,7 @@ impl DecisionInput<'_> {
         Verdict::Admit(self.permit((kind, ownership)))
     }
 
-    fn permit(&self, (kind, ownership): Meaning) -> Permit {
+    fn permit(&self, (kind, ownership): OwnershipEffect) -> Permit {
         let found = self.rules.workflow.statuses(&self.seen.labels);
         let silent = self.record.holding.as_ref().filter(|_| kind == Kind::TakeOver);
         let (goal, heard) = (Goal { found, ..self.change.goal(self.seen) }, silent.map(|held| held.renewed));
@@ -286,7 +288,7 @@ impl DecisionInput<'_> {
     }
 
     /// What the write means where no rule judges it: for overriders, and for rules that only observe.
-    fn unruled(&self) -> Meaning {
+    fn unruled(&self) -> OwnershipEffect {
         let Some(assignees) = &self.change.assignees else { return (Kind::Move, Ownership::Keep) };
         let after = assignees.apply(&self.seen.assignees);
         let holder = self.record.holding.as_ref().and_then(|holding| holding.actor.account.login());

@@ -4,7 +4,7 @@
 //! business; one that is, by the workflow: from where, to where, by whom. Setting a status that only a holder may set
 //! makes a holder of the one who sets it on a free item: that is a claim, and goes to one.
 
-use super::decide::{DecisionInput, Meaning};
+use super::decide::{DecisionInput, OwnershipEffect};
 use super::rules::NO_STATUS;
 use super::{By, MoveRule, Plan};
 use crate::model::{Code, Holding, Kind, Label, LabelRef, OpenState, Ownership, Rejection, SetChange, Status};
@@ -42,7 +42,7 @@ type Ruling<T> = Result<T, Box<Rejection>>;
 
 impl DecisionInput<'_> {
     /// Judges labels and state; `plan` is what the assignees of the same request were admitted to mean.
-    pub(super) fn judge_moves(&self, plan: &Plan) -> Ruling<Option<Meaning>> {
+    pub(super) fn judge_moves(&self, plan: &Plan) -> Ruling<Option<OwnershipEffect>> {
         let Some(moved) = self.moved() else { return Ok(None) };
         match self.role(plan) {
             Role::Outsider(holding) if moved.is_contained() || self.sends_a_state() => {
@@ -163,7 +163,7 @@ impl DecisionInput<'_> {
 
     // === the workflow ===
 
-    fn follow(&self, moved: &Moved, role: &Role<'_>, plan: &Plan) -> Ruling<Option<Meaning>> {
+    fn follow(&self, moved: &Moved, role: &Role<'_>, plan: &Plan) -> Ruling<Option<OwnershipEffect>> {
         self.spend(moved)?;
         let mut meaning = self.takes_up(plan);
         for status in moved.set.iter().filter(|status| !(moved.about_others && moved.before.contains(*status))) {
@@ -236,7 +236,7 @@ impl DecisionInput<'_> {
     // === moves that make a holder ===
 
     /// The sole assignee of an item in work takes up its foreign claim with its first guarded write, whatever that moves.
-    fn takes_up(&self, plan: &Plan) -> Option<Meaning> {
+    fn takes_up(&self, plan: &Plan) -> Option<OwnershipEffect> {
         let own = self.caller.actor.account.login();
         let alone = own.is_some_and(|login| self.seen.assignees.iter().eq([login]));
         let unheld = self.is_working() && self.record.holding.is_none() && plan.kind == Kind::Move;
@@ -244,7 +244,7 @@ impl DecisionInput<'_> {
     }
 
     /// A status for holders, set by one who is none: a claim on an item that nobody is assigned to and nobody holds.
-    fn by_claim(&self, status: &Status, moved: &Moved, plan: &Plan) -> Ruling<Option<Meaning>> {
+    fn by_claim(&self, status: &Status, moved: &Moved, plan: &Plan) -> Ruling<Option<OwnershipEffect>> {
         let own = self.caller.actor.account.login();
         match () {
             () if plan.kind != Kind::Move => Err(self.claim_it_first(status.as_str())),

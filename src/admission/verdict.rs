@@ -9,21 +9,21 @@ pub enum Verdict {
     /// It may be sent, once.
     Admit(Permit),
     /// Nothing need be sent: the item already shows it, or only the ledger changes.
-    Noop(Noop),
+    Noop(GrantWithoutSend),
     /// It is refused.
     Reject(Rejection),
 }
 
 /// A grant without a send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Noop {
+pub struct GrantWithoutSend {
     /// `Claim` for a repeated claim, `Adopt`, or `Release`.
     pub kind: Kind,
     /// What becomes of the holding.
     pub ownership: Ownership,
 }
 
-impl Noop {
+impl GrantWithoutSend {
     /// Of a write that repeats what shows.
     pub const ECHO: Self = Self { kind: Kind::Move, ownership: Ownership::Keep };
 

@@ -5,7 +5,7 @@ use super::exits::some_of;
 use super::party::is_session;
 use super::terms::Committed;
 use super::{Decided, Ended, Entered, Observed, Stop, Walk};
-use crate::admission::{self, Barred, DecisionInput, Mode, Noop, Permit, Refused, StateTag, Step, Verdict};
+use crate::admission::{self, Barred, DecisionInput, GrantWithoutSend, Mode, Permit, Refused, StateTag, Step, Verdict};
 use crate::dialect::{Request as _, WireResponse};
 use crate::effect::{Command, Decision, Durability, LedgerError, Note};
 use crate::gate::Gate;
@@ -48,14 +48,14 @@ impl Walk {
             labels: &labels,
             now: self.gate.ports.clock.now(),
         };
-        let first = if change.is_empty() { (Verdict::Noop(Noop::ECHO), None) } else { decide_for(&input) };
+        let first = if change.is_empty() { (Verdict::Noop(GrantWithoutSend::ECHO), None) } else { decide_for(&input) };
         // What the client itself states must show, too; it is compared last.
         let (mut verdict, observed) = self.ask.expectation.hold(first, &input);
         if let Verdict::Admit(permit) = &verdict {
             let plan = permit.plan();
             if self.is_form() && change.goal(&one.read.seen).reach(&one.read.seen) == Reach::Full {
                 // A toggle that is sent where it is true already would undo it.
-                verdict = Verdict::Noop(Noop { kind: plan.kind, ownership: plan.ownership.clone() });
+                verdict = Verdict::Noop(GrantWithoutSend { kind: plan.kind, ownership: plan.ownership.clone() });
             } else if let Some(rejection) = self.unassignable(&one.read, plan, caller).await {
                 verdict = Verdict::Reject(*rejection);
             }
