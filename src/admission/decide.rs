@@ -40,23 +40,23 @@ type Ruling = Result<Verdict, Box<Rejection>>;
 pub(super) type OwnershipEffect = (Kind, Ownership);
 
 /// Decides. The second value is the code that an observing rule would have refused with.
-pub fn decide(question: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
-    let workflow = &question.rules.workflow;
-    let (permit, observed) = match question.judge_assignees() {
+pub fn decide(input: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
+    let workflow = &input.rules.workflow;
+    let (permit, observed) = match input.judge_assignees() {
         Ok(Verdict::Admit(permit)) => (permit, None),
         Ok(verdict) => return (verdict, None),
-        Err(rejection) if question.rules.assignment.mode == Mode::Observe => {
-            (question.permit(question.unruled()), Some(rejection.code))
+        Err(rejection) if input.rules.assignment.mode == Mode::Observe => {
+            (input.permit(input.unruled()), Some(rejection.code))
         }
         Err(rejection) => return (Verdict::Reject(*rejection), None),
     };
-    if question.caller.overrider {
+    if input.caller.overrider {
         return (Verdict::Admit(permit), observed);
     }
-    match question.judge_moves(permit.plan()) {
+    match input.judge_moves(permit.plan()) {
         Ok(meaning) => {
-            let permit = meaning.map_or(permit, |meaning| question.permit(meaning));
-            (question.spare(permit), observed)
+            let permit = meaning.map_or(permit, |meaning| input.permit(meaning));
+            (input.spare(permit), observed)
         }
         Err(rejection) if workflow.mode == Mode::Observe => (Verdict::Admit(permit), observed.or(Some(rejection.code))),
         Err(rejection) => (Verdict::Reject(*rejection), None),

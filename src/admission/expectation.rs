@@ -103,15 +103,15 @@ impl Expectation {
     }
 
     /// The decision, unless it lets a write through whose stated state does not show.
-    pub fn hold(&self, decided: (Verdict, Option<Code>), question: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
+    pub fn hold(&self, decided: (Verdict, Option<Code>), input: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
         let Self::Stated(stated) = self else { return decided };
-        let shown = question.rules.workflow.shown(question.seen);
+        let shown = input.rules.workflow.shown(input.seen);
         match decided.0 {
             Verdict::Reject(_) => decided,
             Verdict::Admit(_) | Verdict::Noop(_) if stated.is_met(&shown) => decided,
             Verdict::Admit(_) | Verdict::Noop(_) => {
-                let held = question.record.holding.as_ref();
-                (Verdict::Reject(stated.unmet(&question.seen.locator, shown, held)), None)
+                let held = input.record.holding.as_ref();
+                (Verdict::Reject(stated.unmet(&input.seen.locator, shown, held)), None)
             }
         }
     }

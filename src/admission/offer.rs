@@ -27,30 +27,30 @@ pub struct Aims {
     pub to: BTreeSet<Status>,
 }
 
-/// Judges one candidate: the question is a claim by the caller, its read a row of a list that was asked for at `asked`.
-pub fn offer(question: &DecisionInput<'_>, asked: Time, aims: &Aims) -> Offer {
-    let (seen, rules) = (question.seen, question.rules);
-    if seen.state != OpenState::Open || !seen.assignees.is_empty() || question.record.is_in_doubt(question.now) {
+/// Judges one candidate: the input is a claim by the caller, its read a row of a list that was asked for at `asked`.
+pub fn offer(input: &DecisionInput<'_>, asked: Time, aims: &Aims) -> Offer {
+    let (seen, rules) = (input.seen, input.rules);
+    if seen.state != OpenState::Open || !seen.assignees.is_empty() || input.record.is_in_doubt(input.now) {
         return Offer::Taken;
     }
-    if is_held(question, asked) || !can_be_taken_up(&rules.workflow, &rules.workflow.statuses(&seen.labels), aims) {
+    if is_held(input, asked) || !can_be_taken_up(&rules.workflow, &rules.workflow.statuses(&seen.labels), aims) {
         return Offer::Taken;
     }
-    match decide(question).0 {
+    match decide(input).0 {
         Verdict::Admit(permit) if permit.plan().kind == Kind::Claim => Offer::Free,
         // A take-over is a claim of its own kind, which is asked for by name.
         Verdict::Admit(_) | Verdict::Noop(_) => Offer::Taken,
         // What the ledger still holds has ended in the tracker: the claim itself finds that out, and how.
-        Verdict::Reject(_) if question.record.holding.as_ref().is_some_and(|held| !held.parked) => Offer::Free,
+        Verdict::Reject(_) if input.record.holding.as_ref().is_some_and(|held| !held.parked) => Offer::Free,
         Verdict::Reject(rejection) => Offer::Refused(Box::new(rejection)),
     }
 }
 
 /// Whether the ledger's holding stands. One that the list, being newer, shows to have ended outside the gate does not.
-fn is_held(question: &DecisionInput<'_>, asked: Time) -> bool {
-    let Some(held) = question.record.holding.as_ref().filter(|held| !held.parked) else { return false };
+fn is_held(input: &DecisionInput<'_>, asked: Time) -> bool {
+    let Some(held) = input.record.holding.as_ref().filter(|held| !held.parked) else { return false };
     let ended = || {
-        let edit = outside_edit(question.record, question.seen, question.rules, question.now);
+        let edit = outside_edit(input.record, input.seen, input.rules, input.now);
         matches!(edit, Some(OutsideEdit::Takes { .. }))
     };
     held.since >= asked || !ended()
@@ -156,7 +156,7 @@ mod tests {
         let change = Change { assignees: Some(SetChange::Replace([login].into())), ..Change::default() };
         let record = ItemRecord { holding, ..ItemRecord::new(seen.key.clone(), seen.locator.clone()) };
         let now = Time(100_000_000);
-        let question = DecisionInput {
+        let input = DecisionInput {
             rules: &rules,
             caller: &caller,
             change: &change,
@@ -166,7 +166,7 @@ mod tests {
             labels: &[],
             now,
         };
-        offer(&question, Time(99_000_000), aims)
+        offer(&input, Time(99_000_000), aims)
     }
 
     #[test]

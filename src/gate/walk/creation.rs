@@ -4,7 +4,7 @@
 use super::super::cancellation::Cancellation;
 use super::super::lanes::KEPT;
 use super::super::{Answered, Reply, Turn};
-use super::terms::Leave;
+use super::terms::CreationPermit;
 use super::{Ended, Stop, Walk};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Guarded, Request as _, WireResponse};
@@ -23,18 +23,18 @@ impl Walk {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
             return Err(Stop::Refuse(rejection));
         }
-        let mut leave = self.leave_to_create(caller, cancellation).await?;
+        let mut permit = self.permit_to_create(caller, cancellation).await?;
         match self.send_creation(Sending::creation(), &self.request, self.emit_by()).await {
             Ok(response) => {
                 if matches!(response.status.as_u16(), 300..=499) {
-                    self.give_back(&mut leave).await;
+                    self.give_back(&mut permit).await;
                 }
                 self.gate.hear(&caller.actor, &self.request.locator().project);
-                Ok(self.finish(caller, &leave, response).await)
+                Ok(self.finish(caller, &permit, response).await)
             }
             Err(error) => {
                 if !matches!(error, CallError::Unknown(_)) {
-                    self.give_back(&mut leave).await;
+                    self.give_back(&mut permit).await;
                 }
                 Err(self.uncreated(&error))
             }
@@ -71,21 +71,21 @@ impl Walk {
     }
 
     /// Answers with what the tracker said, and remembers what that means.
-    pub(super) async fn finish(&self, caller: &Caller, leave: &Leave, response: WireResponse) -> Reply {
+    pub(super) async fn finish(&self, caller: &Caller, permit: &CreationPermit, response: WireResponse) -> Reply {
         let Some((address, seen)) = self.request.created(&response) else {
-            return self.passed_on(caller, leave, None, response);
+            return self.passed_on(caller, permit, None, response);
         };
         let seen = match seen {
             Some(seen) => Some(seen),
             None => self.read(&address, "read_back").await.ok().map(|fresh| fresh.seen),
         };
         let new = New { at: address.locator(), key: seen.as_ref().map(|seen| seen.key.clone()) };
-        let Some(seen) = seen else { return self.passed_on(caller, leave, Some(new), response) };
+        let Some(seen) = seen else { return self.passed_on(caller, permit, Some(new), response) };
         self.learn(&address, &seen).await;
         let state = Some(StateTag::of(&self.rules.workflow.shown(&seen)));
-        let reply = match self.hold(caller, leave, &address, seen, &response).await {
-            Some(id) => self.decided(leave.decision(), leave.observed, &id, Answered::Tracker(response)),
-            None => self.passed_on(caller, leave, Some(new), response),
+        let reply = match self.hold(caller, permit, &address, seen, &response).await {
+            Some(id) => self.decided(permit.decision(), permit.observed, &id, Answered::Tracker(response)),
+            None => self.passed_on(caller, permit, Some(new), response),
         };
         Reply { state, ..reply }
     }
@@ -95,7 +95,7 @@ impl Walk {
     async fn hold(
         &self,
         caller: &Caller,
-        leave: &Leave,
+        permit: &CreationPermit,
         address: &Address,
         seen: Snapshot,
         response: &WireResponse,
@@ -108,7 +108,7 @@ impl Walk {
         let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
         let change = self.request.change().cloned().unwrap_or_default();
         let attempt = self.gate.attempt(id.clone(), &seen.key, &address.locator(), caller, &change);
-        let mut note = self.bare_note(leave.decision(), leave.observed);
+        let mut note = self.bare_note(permit.decision(), permit.observed);
         note.upstream_status = Some(response.status.as_u16());
         let grant = Step::Grant {
             attempt: id.clone(),
@@ -143,8 +143,8 @@ impl Walk {
     }
 
     /// A creation that leaves no holding.
-    fn passed_on(&self, caller: &Caller, leave: &Leave, new: Option<New>, response: WireResponse) -> Reply {
-        let mut note = self.bare_note(leave.decision(), leave.observed);
+    fn passed_on(&self, caller: &Caller, permit: &CreationPermit, new: Option<New>, response: WireResponse) -> Reply {
+        let mut note = self.bare_note(permit.decision(), permit.observed);
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
         note.upstream_status = Some(response.status.as_u16());
         if let Some(new) = new {
@@ -154,7 +154,7 @@ impl Walk {
             let rest = if note.change.is_empty() { "" } else { " " };
             note.change.insert_str(0, &format!("create{rest}"));
         }
-        self.recorded(note, leave.decision(), leave.observed, Answered::Tracker(response))
+        self.recorded(note, permit.decision(), permit.observed, Answered::Tracker(response))
     }
 }
 

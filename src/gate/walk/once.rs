@@ -9,7 +9,7 @@ use super::super::cancellation::Cancellation;
 use super::super::conversation::MOST_PAGES;
 use super::super::restore::address_of;
 use super::super::{Answered, LaneError, Turn, refusal};
-use super::terms::Leave;
+use super::terms::CreationPermit;
 use super::turns::sharer;
 use super::{Ended, ItemRead, Stop, Walk};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
@@ -73,7 +73,7 @@ struct Closed {
 /// What a ruling makes of a request.
 pub(super) enum Told {
     /// It goes on; what it remembers is what an observing rule, or one that does not bind a person, would have refused with.
-    Sends(Leave),
+    Sends(CreationPermit),
     /// The second caller gets the first.
     First(Box<Existing>),
     Refused(Rejection),
@@ -109,7 +109,7 @@ impl Walk {
         match told {
             Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
             Told::First(first) => self.answered_with(caller, &survey.request, &first),
-            Told::Sends(leave) => self.send_entered(survey, caller, entered, leave).await,
+            Told::Sends(permit) => self.send_entered(survey, caller, entered, permit).await,
         }
     }
 
@@ -371,7 +371,7 @@ impl Walk {
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
             Err(_) if lenient => {
-                return Ok((Told::Sends(self.leave_to_create(caller, cancellation).await?), Vec::new()));
+                return Ok((Told::Sends(self.permit_to_create(caller, cancellation).await?), Vec::new()));
             }
             Err(stop) => return Err(stop),
         };
@@ -399,14 +399,14 @@ impl Walk {
             return Ok((told, Vec::new()));
         }
         // The rules over agents come last, so that nobody is at work by a creation that another rule refused.
-        let mut leave = self.leave_to_create(caller, cancellation).await?;
-        leave.observed = observed.or(leave.observed);
+        let mut permit = self.permit_to_create(caller, cancellation).await?;
+        permit.observed = observed.or(permit.observed);
         failpoint::reach("t2.before");
         match self.gate.ports.ledger.commit_once(commands).await {
-            Ok(()) => Ok((Told::Sends(leave), entered)),
-            Err(_) if lenient => Ok((Told::Sends(leave), Vec::new())),
+            Ok(()) => Ok((Told::Sends(permit), entered)),
+            Err(_) if lenient => Ok((Told::Sends(permit), Vec::new())),
             Err(error) => {
-                self.give_back(&mut leave).await;
+                self.give_back(&mut permit).await;
                 Err(Self::no_record(&self.request.locator(), &error))
             }
         }
@@ -488,7 +488,13 @@ impl Walk {
     // === the send ===
 
     /// Sends what is entered, settles it, and answers.
-    async fn send_entered(&self, survey: Survey<'_>, caller: &Caller, entered: Entered, mut leave: Leave) -> Ended {
+    async fn send_entered(
+        &self,
+        survey: Survey<'_>,
+        caller: &Caller,
+        entered: Entered,
+        mut permit: CreationPermit,
+    ) -> Ended {
         failpoint::reach("t2.after");
         let answer = self.send_creation(Sending::creation(), &survey.request, self.emit_by()).await;
         failpoint::reach("answered");
@@ -498,7 +504,7 @@ impl Walk {
             survey.turns.iter().for_each(Turn::forget);
         }
         if matches!(step, Outcome::Not) && !answer.as_ref().is_ok_and(|response| response.status.is_success()) {
-            self.give_back(&mut leave).await;
+            self.give_back(&mut permit).await;
         }
         failpoint::reach("t3.before");
         let settled = self.settle_once(&entered, step).await;
@@ -509,7 +515,7 @@ impl Walk {
         match answer {
             // Told only once it is recorded. Until then the entry stands as sent, and a read will tell.
             _ if settled.is_err() => Err(unknown()),
-            Ok(response) => Ok(self.finish(caller, &leave, response).await),
+            Ok(response) => Ok(self.finish(caller, &permit, response).await),
             Err(CallError::Unknown(_)) => Err(unknown()),
             Err(error) => Err(self.uncreated(&error)),
         }

@@ -20,7 +20,7 @@ use futures_util::{StreamExt as _, stream};
 use std::time::Duration;
 
 /// What a new item may be made under.
-pub(super) struct Leave {
+pub(super) struct CreationPermit {
     /// Keeps other creations of the agent out until its holding is in the ledger.
     pub(super) turn: Option<Turn>,
     /// What a rule that only observes would have said.
@@ -46,9 +46,9 @@ pub(in crate::gate) struct Committed {
 const MOST_NAMED: usize = 10;
 const READS_AT_ONCE: usize = 5;
 
-// === impl Leave ===
+// === impl CreationPermit ===
 
-impl Leave {
+impl CreationPermit {
     pub(super) fn decision(&self) -> Decision {
         if self.observed.is_some() { Decision::Observe } else { Decision::Admit }
     }
@@ -245,11 +245,15 @@ impl Walk {
     /// Whether a new item may be made. It has no turn in the ledger before it is there: a limit is looked at before the
     /// send, with the agent's other creations kept waiting until this one's holding is recorded. A review is no item.
     ///
-    /// Nothing cancels it once there is leave: nobody would learn of the new item, and who repeats the request would have
+    /// Nothing cancels it once it is permitted: nobody would learn of the new item, and who repeats the request would have
     /// two.
-    pub(super) async fn leave_to_create(&self, caller: &Caller, cancellation: &Cancellation) -> Result<Leave, Stop> {
+    pub(super) async fn permit_to_create(
+        &self,
+        caller: &Caller,
+        cancellation: &Cancellation,
+    ) -> Result<CreationPermit, Stop> {
         let locator = self.request.locator();
-        let mut leave = Leave { turn: None, observed: None, lease: None };
+        let mut permit = CreationPermit { turn: None, observed: None, lease: None };
         let mut terms = match (self.request.subject(), self.request.change()) {
             (Subject::New(project), Some(change)) => {
                 let ownership = self.ownership_of_new(caller);
@@ -266,20 +270,20 @@ impl Walk {
             Term::Alone(_) => None,
         });
         if let Some(bound) = bound {
-            leave.turn = Some(self.turn_to_create(bound, &locator).await?);
+            permit.turn = Some(self.turn_to_create(bound, &locator).await?);
         }
         loop {
             match self.hold_before(&terms).await {
                 Ok(taken) => {
-                    leave.lease = taken;
+                    permit.lease = taken;
                     if let Err(stop) = self.commit(cancellation) {
-                        self.give_back(&mut leave).await;
+                        self.give_back(&mut permit).await;
                         return Err(stop);
                     }
-                    return Ok(leave);
+                    return Ok(permit);
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&self.rules, &barred) == Mode::Observe => {
-                    leave.observed.get_or_insert(code(&barred));
+                    permit.observed.get_or_insert(code(&barred));
                     terms.retain(|term| !term.is(&barred));
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) => {
@@ -311,8 +315,8 @@ impl Walk {
     }
 
     /// Nothing was made: who is at work is as before.
-    pub(super) async fn give_back(&self, leave: &mut Leave) {
-        if let Some(lease) = leave.lease.take() {
+    pub(super) async fn give_back(&self, permit: &mut CreationPermit) {
+        if let Some(lease) = permit.lease.take() {
             self.gate.give_back(lease).await;
         }
     }
