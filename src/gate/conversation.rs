@@ -1,5 +1,7 @@
-//! How the gate reads the tracker: one request, one item, or one list, within bounds. Nothing else in the gate loops over
-//! answers.
+//! How the gate reads the tracker: one request, one item, or one list, within bounds.
+//!
+//! Three other places go over more than one answer: the labels of a repository, the search for an item by its id, and the page
+//! that claim-next reads, which follows a repository that has moved.
 
 use super::Gate;
 use crate::dialect::{Address, Credential, Listed, ReadOutcome, WireRequest, WireResponse};

@@ -2,11 +2,12 @@
 
 mod reachability;
 
+use super::conversation::Unread;
 use super::reads::ReadAccess;
 use super::restore::address_of;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Finish, Refused, Step};
-use crate::dialect::{Address, Credential, ReadOutcome, Shows};
+use crate::dialect::{Address, Credential, Shows};
 use crate::effect::{Command, Durability, Held, LedgerError, Note, Subject};
 use crate::model::{
     Actor, AttemptId, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Snapshot, Status, Time,
@@ -523,27 +524,18 @@ impl Gate {
         }
     }
 
-    /// The item as the service token sees it; a same-origin redirect is followed once. 401, 403 and 404 are never evidence.
+    /// The item as the service token sees it. 401, 403 and 404 are never evidence.
     async fn watched(&self, address: &Address, service: &Credential) -> Result<Snapshot, ReadFailure> {
-        let mut address = address.clone();
-        for _ in 0..2 {
-            let answer = self.ports.upstream.read(self.ports.dialect.observe(&address, service)).await;
-            self.notice_answer(answer.as_ref().ok().map(|(response, _)| response.status));
-            let (response, _) = answer.map_err(|error| ReadFailure::Everywhere(error.to_string()))?;
-            match self.ports.dialect.read(&address, &response) {
-                ReadOutcome::Item(seen) => return Ok(seen),
-                ReadOutcome::Denied if response.status == http::StatusCode::UNAUTHORIZED => {
-                    return Err(ReadFailure::Everywhere(response.status.to_string()));
-                }
-                ReadOutcome::Denied if is_missing(response.status) => {
-                    return Err(ReadFailure::Missing(response.status.to_string()));
-                }
-                ReadOutcome::Denied => return Err(ReadFailure::Here(response.status.to_string())),
-                ReadOutcome::Moved(to) => address = to,
-                ReadOutcome::Unreadable(why) => return Err(ReadFailure::Here(why)),
-            }
-        }
-        Err(ReadFailure::Here("it redirects more than once".to_owned()))
+        let read = self.read_item(address, service, "watch", false).await;
+        read.map(|read| read.seen).map_err(|unread| match unread {
+            Unread::Unanswered(error) => ReadFailure::Everywhere(error.to_string()),
+            Unread::Unreadable(why) => ReadFailure::Here(why),
+            Unread::Denied(response) => match response.status {
+                status @ http::StatusCode::UNAUTHORIZED => ReadFailure::Everywhere(status.to_string()),
+                status if is_missing(status) => ReadFailure::Missing(status.to_string()),
+                status => ReadFailure::Here(status.to_string()),
+            },
+        })
     }
 }
 

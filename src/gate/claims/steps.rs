@@ -8,8 +8,9 @@ use super::{
     ClaimOperation, Claimed, Grant, OperationError, OperationResult, Relabelling, not_assigned, refusal, succeeded, why,
 };
 use crate::admission::Expectation;
-use crate::dialect::{Address, ReadOutcome, WireResponse};
+use crate::dialect::{Address, WireResponse};
 use crate::effect::Decision;
+use crate::gate::conversation::{ItemRead, Unread};
 use crate::gate::reads::ReadAccess;
 use crate::gate::walk::Stop;
 use crate::gate::{Answered, EntryCondition, Reply};
@@ -81,7 +82,7 @@ impl ClaimOperation {
         let relabelled = self.relabel_taken(address, labels, shown, &mut undo, &condition).await;
         let item = match relabelled {
             Ok(false) if shown.is_some() => Some(response.body.clone()),
-            Ok(_) => self.look(address).await.ok().map(|(_, response)| response.body),
+            Ok(_) => self.look(address).await.ok().map(|read| read.response.body),
             Err(step) if step.is_unknown() || !self.is_taken_away(address, holds).await => {
                 let end = self.undone(address, "its labels could not be changed", step, undo).await;
                 return Err(Failed { end, at_the_claim: false });
@@ -102,7 +103,7 @@ impl ClaimOperation {
         if !labels.is_empty() {
             let condition = &EntryCondition::Awaited;
             let seen = match self.look(address).await {
-                Ok((seen, _)) => seen,
+                Ok(read) => read.seen,
                 // What the tracker does not show has no labels to change; the holder lets go of it all the same.
                 Err(reply) if is_unseen(&reply) => return self.clear(address, stated, undo).await,
                 Err(reply) => return Err(OperationError::Told(reply)),
@@ -214,10 +215,9 @@ impl ClaimOperation {
             return Ok(false);
         }
         // The answer to a claim shows the item as a read does.
-        let shown = claimed.map(|claimed| WireResponse { status: StatusCode::OK, ..claimed.clone() });
-        let seen = match shown.map(|shown| self.gate.ports.dialect.read(address, &shown)) {
-            Some(ReadOutcome::Item(seen)) => seen,
-            _ => self.look(address).await.map_err(OperationError::Told)?.0,
+        let seen = match claimed.and_then(|claimed| self.gate.answered_item(address, claimed)) {
+            Some(read) => read.seen,
+            None => self.look(address).await.map_err(OperationError::Told)?.seen,
         };
         self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, condition).await
     }
@@ -282,28 +282,21 @@ impl ClaimOperation {
         succeeded(reply).map_err(OperationError::Told)
     }
 
-    /// One read of the item, with the caller's credential.
-    async fn look(&self, address: &Address) -> Result<(Snapshot, WireResponse), Box<Reply>> {
-        let ports = &self.gate.ports;
-        let unreadable = |why: &str| Box::new(self.refusal(*refusal::unreadable(&address.locator(), why)));
-        let mut at = address.clone();
-        for _ in 0..2 {
-            // Mostly of what was done before.
-            let answer = ports.upstream.read_back(ports.dialect.observe(&at, &self.sender.credential)).await;
-            let (response, _) =
-                answer.map_err(|error| Box::new(self.refusal(*refusal::unanswered(&address.locator(), &error))))?;
-            match ports.dialect.read(&at, &response) {
-                ReadOutcome::Item(seen) => return Ok((seen, response)),
-                ReadOutcome::Moved(to) => at = to,
-                ReadOutcome::Denied => {
-                    let mut reply = unreadable(&format!("the tracker answered {}", response.status));
-                    reply.answer = Answered::Tracker(response);
-                    return Err(reply);
-                }
-                ReadOutcome::Unreadable(why) => return Err(unreadable(&why)),
+    /// One read of the item, with the caller's credential; mostly of what was done before.
+    async fn look(&self, address: &Address) -> Result<ItemRead, Box<Reply>> {
+        let read = self.gate.read_item(address, &self.sender.credential, "look_up", true).await;
+        read.map_err(|unread| {
+            let at = address.locator();
+            let told = match &unread {
+                Unread::Unanswered(error) => refusal::unanswered(&at, error),
+                Unread::Denied(_) | Unread::Unreadable(_) => refusal::unreadable(&at, &unread.to_string()),
+            };
+            let reply = Box::new(self.refusal(*told));
+            match unread {
+                Unread::Denied(response) => Box::new(Reply { answer: Answered::Tracker(*response), ..*reply }),
+                Unread::Unanswered(_) | Unread::Unreadable(_) => reply,
             }
-        }
-        Err(unreadable("it redirects more than once"))
+        })
     }
 
     // === undoing ===
@@ -335,7 +328,7 @@ impl ClaimOperation {
     /// What the item shows and who holds it, for who is told that something of its own is left there.
     async fn what_is_left(&self, address: &Address) -> String {
         let shown = match self.look(address).await {
-            Ok((seen, _)) => {
+            Ok(ItemRead { seen, .. }) => {
                 let labels: Vec<&str> = seen.labels.iter().map(|label| label.name.as_str()).collect();
                 let assignees: Vec<&str> = seen.assignees.iter().map(Login::as_str).collect();
                 let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
