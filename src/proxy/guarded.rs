@@ -101,7 +101,7 @@ impl GateGuard {
         }
         if own::is_own(path) {
             let secret = self.config.webhook_secret.as_ref();
-            return own::serve(&self.gate, secret, &self.gate.ports().room, path, &request.head, body).await;
+            return own::serve(&self.gate, secret, path, &request.head, body).await;
         }
         match self.dialect().classify(&request.head()) {
             dialect::Route::Guarded(route) => self.candidate(request, &*route, body).await,

@@ -1,7 +1,6 @@
 //! What the gate itself answers on the public listener, under `/_claimgate/`: never forwarded.
 
 use super::{Body, claims, collect_within, full, singletons};
-use crate::effect::BodyBudget;
 use crate::gate::Gate;
 use hmac::{Hmac, Mac};
 use http::request::Parts;
@@ -10,7 +9,6 @@ use hyper::body::Incoming;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use sha2::Sha256;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// This, and everything below it, is the gate's own.
@@ -41,14 +39,13 @@ pub fn own_path(path: &str) -> Option<&'static str> {
 pub(super) async fn serve(
     gate: &Gate,
     secret: Option<&SecretString>,
-    room: &Arc<BodyBudget>,
     path: &str,
     head: &Parts,
     body: Incoming,
 ) -> Response<Body> {
     match path.strip_prefix(WEBHOOKS) {
         Some(tracker) if tracker == gate.ports().dialect.name() && head.method == Method::POST => {
-            webhook(gate, secret, room, head, body).await
+            webhook(gate, secret, head, body).await
         }
         Some(_) if head.method != Method::POST => say(StatusCode::METHOD_NOT_ALLOWED, "a webhook is a POST"),
         _ => say(StatusCode::NOT_FOUND, "claimgate has nothing at this path"),
@@ -56,17 +53,12 @@ pub(super) async fn serve(
 }
 
 /// A hint that something happened to an item: it leads to a read, and is never believed.
-async fn webhook(
-    gate: &Gate,
-    secret: Option<&SecretString>,
-    room: &Arc<BodyBudget>,
-    head: &Parts,
-    body: Incoming,
-) -> Response<Body> {
+async fn webhook(gate: &Gate, secret: Option<&SecretString>, head: &Parts, body: Incoming) -> Response<Body> {
     let Some(secret) = secret else {
         return say(StatusCode::NOT_FOUND, "webhooks are off: set upstream.webhook_secret_file");
     };
-    let Ok(Ok(body)) = tokio::time::timeout(HOOK_TIMEOUT, collect_within(body, LONGEST_HOOK, room)).await else {
+    let Ok(Ok(body)) = tokio::time::timeout(HOOK_TIMEOUT, collect_within(body, LONGEST_HOOK, &gate.ports().room)).await
+    else {
         return say(StatusCode::BAD_REQUEST, "the payload did not arrive whole, or is too large");
     };
     let hook = gate.ports().dialect.webhook(&head.headers, &body);
