@@ -22,6 +22,8 @@ pub enum Step {
     Reject(AttemptId),
     /// OPEN or SENDING, before the first byte -> ABORTED.
     Abort(AttemptId),
+    /// OPEN -> nothing: it was entered only to keep other gates out while the item was read.
+    Withdraw(AttemptId),
     /// OPEN -> COMMITTED without a send: a no-op or an adoption.
     Grant {
         /// The attempt.
@@ -287,6 +289,7 @@ fn carry_out(record: &mut ItemRecord, step: &Step, stamp: &Stamp, done: &mut App
             let attempt = take_live(record, id, &[AttemptState::Open, AttemptState::Sending], stamp)?;
             done.close(attempt, AttemptState::Aborted, None, stamp);
         }
+        Step::Withdraw(id) => drop(take_live(record, id, &[AttemptState::Open], stamp)?),
         // Somebody has had the item since it was made: its creator is not the first, and may be nothing to it any more.
         Step::Grant { kind: Kind::Create, .. } if record.fence != Fence::default() || record.holding.is_some() => {
             return Err(Refused::Stale);
@@ -567,13 +570,15 @@ fn resolve(
     done: &mut Applied,
 ) -> Result<(), Refused> {
     let unchanged = record.doubts.iter().map(|doubt| &doubt.attempt).eq(expected);
-    if record.live.is_some() || !unchanged {
+    // Before its time only what has landed ends, and only where no other emission is doubtful. The gate that read it has
+    // asked its own clock; here the ledger's is asked.
+    let early = matches!(verified, Verified::Landed { .. }) && expected.len() == 1;
+    if record.live.is_some() || !unchanged || (!early && record.is_in_doubt(stamp.now)) {
         return Err(Refused::Stale);
     }
     let (state, shown, parked) = match verified {
         Verified::Landed { shown, parked } => (AttemptState::Landed, shown, *parked),
         Verified::NotLanded(shown) => (AttemptState::NotLanded, shown, None),
-        Verified::Unseen if record.is_in_doubt(stamp.now) => return Err(Refused::Stale),
         Verified::Unseen => {
             give_up_doubts(record, stamp, done);
             return Ok(());
@@ -655,6 +660,11 @@ fn finish(
     done: &mut Applied,
 ) -> Result<(), Refused> {
     if record.fence != fence || record.live.is_some() || record.is_in_doubt(stamp.now) {
+        return Err(Refused::Stale);
+    }
+    // Its holder may have opened it again, by another gate.
+    let is_open = record.holding.as_ref().is_some_and(|held| held.closed.is_none());
+    if matches!(end, Finish::Closed(_)) && is_open {
         return Err(Refused::Stale);
     }
     let (cause, gone) = match end {

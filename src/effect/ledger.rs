@@ -1,8 +1,8 @@
 //! The record of who holds, as a port (manual: protocol).
 
-use super::{BoxFuture, Creations, Note};
+use super::{BoxFuture, Creations, Membership, Note};
 use crate::admission::{Refused, Step, TenureStep};
-use crate::model::{Account, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
+use crate::model::{Account, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use tokio::sync::watch;
 
 /// One step on one item, with what the audit is to say of it.
@@ -88,7 +88,7 @@ pub enum LedgerError {
 
 /// The ledger. A batch is carried out in one transaction, all or nothing; every implementation runs
 /// [`admission::apply`](crate::admission::apply) inside it and passes the same contract suite.
-pub trait Ledger: Creations + Send + Sync + 'static {
+pub trait Ledger: Creations + Membership + Send + Sync + 'static {
     /// Carries the steps out and returns the records as they are after it, one a command.
     fn commit(
         &self,
@@ -145,8 +145,4 @@ pub trait Ledger: Creations + Send + Sync + 'static {
         // For a ledger that is never full.
         Box::pin(async { Ok(()) })
     }
-    /// Whether this process alone writes the ledger, so that its lanes keep all others out.
-    fn exclusive(&self) -> bool;
-    /// This gate, and which of its lives this is.
-    fn identity(&self) -> (GateId, Epoch);
 }

@@ -35,6 +35,11 @@ impl Cancellation {
         Arc::default()
     }
 
+    /// Whether nothing durable was done so far.
+    pub(super) fn is_open(&self) -> bool {
+        *self.lock() == Stage::Open
+    }
+
     /// Commits to the first durable step. `false`: the client went first, and the step must not be taken.
     pub(super) fn commit(&self) -> bool {
         let mut stage = self.lock();

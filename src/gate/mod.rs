@@ -17,6 +17,7 @@ mod hearing;
 mod labels;
 mod lanes;
 mod leases;
+mod membership;
 mod nameless;
 mod reads;
 mod refusal;
@@ -217,7 +218,8 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 
 impl Gate {
     /// A gate over these ports.
-    pub fn new(ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
+    pub fn new(mut ports: Ports, settings: Settings, rules: Rules) -> Arc<Self> {
+        ports.clock = membership::LedgerClock::over(ports.clock, &ports.ledger);
         let (lanes, limiter) = (Lanes::new(settings.lanes), ConcurrencyLimiter::new(settings.concurrency));
         count_modes(&ports.metrics, &rules);
         let hearing = Hearing::begin(ports.clock.now());

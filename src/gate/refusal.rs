@@ -30,6 +30,12 @@ pub(super) fn overloaded(resource: &Locator, why: &Overloaded) -> Box<Rejection>
     retry(Code::LaneTimeout, resource, format!("{resource}: {why}; try again"), Duration::from_secs(1))
 }
 
+/// 503: another process has taken over what this one had under way.
+pub(super) fn fenced(resource: &Locator) -> Box<Rejection> {
+    let message = format!("{resource}: this gate was replaced while it worked; nothing was sent; try again");
+    retry(Code::Fenced, resource, message, Duration::from_secs(1))
+}
+
 /// 503: the ledger cannot be written.
 pub(super) fn no_ledger(resource: &Locator, why: &str) -> Box<Rejection> {
     // The ledger itself says it, once.

@@ -45,7 +45,7 @@ mod terms;
 mod turns;
 mod unread;
 
-pub(super) use exits::Stop;
+pub(super) use exits::{Stop, first_allowed};
 pub use side_effects::{Filing, Judged};
 
 /// One request under way: of guarded fields, or (with [`SideWrite`]) of what changes them without naming them.
@@ -92,6 +92,8 @@ struct Party {
 struct Entered<'a> {
     party: &'a Party,
     waited: Duration,
+    /// How long it may wait for other gates.
+    until: tokio::time::Instant,
 }
 
 /// An item that a request is about.
@@ -239,7 +241,8 @@ impl Walk {
         let turns = self.enter(&found, &party.caller).await?;
         // A refusal may rest on what somebody else has just seen.
         self.gather(&turns, &party.caller).await;
-        let at = Entered { party, waited: queued.elapsed() };
+        let until = queued + self.gate.lanes.timeout();
+        let at = Entered { party, waited: queued.elapsed(), until };
         self.gate.ports.metrics.waited(at.waited);
         if let Some(reply) = self.shared_refusal(&turns, &at) {
             return Ok(reply);
@@ -255,11 +258,8 @@ impl Walk {
         self.is_named(&party.caller)?;
         // What a toggle means is told by how the items stand.
         self.spell_out(party, &mut items).await?;
-        // An abandoned release must not strike a later claim.
-        self.commit(cancellation)?;
-        failpoint::reach("t1.before");
         // T1: from here on nothing cancels it.
-        let opened = self.open(&at, items).await?;
+        let opened = self.open(&at, items, cancellation).await?;
         failpoint::reach("t1.after");
         let ended = match self.carry_out(&at, opened).await {
             Err(stop) => self.give_up(&at, stop, Durability::NextGroup).await,

@@ -1,5 +1,6 @@
 //! What the gate does without being asked: learn from passing traffic, and obey the operator.
 
+mod entry;
 mod reachability;
 
 use super::conversation::Unread;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+use entry::LookEntry;
 use reachability::ReadFailure;
 pub(super) use reachability::TrackerReachability;
 
@@ -277,7 +279,13 @@ impl Gate {
 
     /// Runs until it is aborted: writes renewals down, ends doubts that are due, looks at holdings one after another.
     pub async fn watch(self: Arc<Self>, renew_interval: Duration) {
-        tokio::join!(self.keep_renewals(renew_interval), self.look_around(), self.stay_awake(), self.name_authors());
+        tokio::join!(
+            self.keep_membership(),
+            self.keep_renewals(renew_interval),
+            self.look_around(),
+            self.stay_awake(),
+            self.name_authors()
+        );
     }
 
     /// Notices when the gate itself was suspended.
@@ -478,26 +486,30 @@ impl Gate {
             return Look::ReadFailure;
         };
         let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return Look::ReadFailure };
-        let seen = match self.watched(&address, service).await {
-            Ok(seen) => seen,
+        let Some(entry) = LookEntry::open(self, record).await else { return Look::ReadFailure };
+        let look = match self.watched(&address, service).await {
+            Ok(seen) => {
+                self.sight.read(&record.locator);
+                if seen.key == record.key {
+                    self.compare(record, &seen, (&turn, &entry)).await;
+                }
+                Look::Seen
+            }
             Err(why) => {
                 self.sight.failed(&record.locator, &why);
-                return if matches!(why, ReadFailure::Missing(_)) { Look::Missing } else { Look::ReadFailure };
+                if matches!(why, ReadFailure::Missing(_)) { Look::Missing } else { Look::ReadFailure }
             }
         };
-        self.sight.read(&record.locator);
-        if seen.key == record.key {
-            self.compare(record, &seen, &turn).await;
-        }
-        Look::Seen
+        entry.close().await;
+        look
     }
 
     /// Ends the item's doubt if this read allows it, and records what changed outside the gate.
-    async fn compare(self: &Arc<Self>, record: &ItemRecord, seen: &Snapshot, turn: &Turn) {
+    async fn compare(self: &Arc<Self>, record: &ItemRecord, seen: &Snapshot, (turn, entry): (&Turn, &LookEntry)) {
         let rules = self.rules();
         self.resolve_by(&record.key, seen, turn, &rules).await;
         let Ok(Some(current)) = self.ports.ledger.item(&record.key).await else { return };
-        if current.live.is_some() {
+        if !entry.keeps_others_out(&current) {
             return;
         }
         let now = self.ports.clock.now();

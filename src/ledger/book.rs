@@ -90,6 +90,11 @@ impl Book {
         }
     }
 
+    /// From now on it writes as this gate and epoch. Returns as which it wrote before.
+    pub(super) fn write_as(&mut self, (gate, epoch): (GateId, Epoch)) -> (GateId, Epoch) {
+        (std::mem::replace(&mut self.gate, gate), std::mem::replace(&mut self.epoch, epoch))
+    }
+
     /// Runs a batch; nothing has changed if it is refused.
     pub(super) fn run(&mut self, commands: &[Command], load: Behind<'_>) -> Result<Changes, LedgerError> {
         let mark = (self.before.len(), self.tenures.mark());
@@ -207,6 +212,13 @@ impl Book {
             self.records.put(key.clone(), record.clone());
         }
         Ok(loaded)
+    }
+
+    /// The attempt is under way again. For a store with a planted flaw.
+    pub(super) fn revive(&mut self, attempt: Attempt) {
+        if let Some(record) = self.records.by_key.get_mut(&attempt.key) {
+            record.live.get_or_insert(attempt);
+        }
     }
 
     /// Every record in the book.

@@ -1,33 +1,40 @@
 //! The ledger in memory: for `demo`, for tests on virtual time, and as the yardstick of the contract suite.
 //!
 //! A [`MemoryStore`] outlives the gate that opened it, as a disk would: opening
-//! it again is a new epoch, and what the last one left is recovered.
+//! it again is a new epoch, and what the last one left is recovered. Several
+//! gates may share a store (`members.rs`), as they will a database.
 
+mod members;
 mod once;
+
+pub use members::Flaw;
 
 use super::book::{Book, Changes, marks};
 use super::tenures::Tenures;
-use crate::admission::{Step, TenureStep};
+use crate::admission::{Refused, Step, TenureStep};
 use crate::effect::audit::GENESIS;
-use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note};
+use crate::effect::{BoxFuture, Clock, Command, Durability, Held, Ledger, LedgerError, Line, Note};
 use crate::model::{
     Account, Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time,
 };
+use members::Members;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// What would be on disk.
-#[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
     newest: watch::Sender<u64>,
+    /// The ledger's own, where several gates share it.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     book: Book,
+    members: Members,
     /// Attempts that were sent and are not final.
     unsettled: HashMap<AttemptId, Attempt>,
     settled: Vec<Settled>,
@@ -36,6 +43,7 @@ struct Inner {
     printed: u64,
     once: once::Entries,
     available: bool,
+    flaw: Option<Flaw>,
 }
 
 /// One gate's hold of a store.
@@ -49,10 +57,20 @@ pub struct MemoryLedger {
 // === impl MemoryStore ===
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store of one gate.
     pub fn new(gate: &str, zombie_period: Duration) -> Arc<Self> {
+        Self::of(gate, zombie_period, None)
+    }
+
+    /// An empty store that gates [`join`](Self::join). Times are judged by this clock.
+    pub fn shared(zombie_period: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Self::of("", zombie_period, Some(clock))
+    }
+
+    fn of(gate: &str, zombie_period: Duration, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
         let inner = Inner {
             book: Book::new(GateId::new(gate), Epoch(0), zombie_period),
+            members: Members::default(),
             unsettled: HashMap::new(),
             settled: Vec::new(),
             lines: Vec::new(),
@@ -60,8 +78,9 @@ impl MemoryStore {
             printed: 0,
             once: once::Entries::new(),
             available: true,
+            flaw: None,
         };
-        Arc::new(Self { inner: Mutex::new(inner), newest: watch::channel(0).0 })
+        Arc::new(Self { inner: Mutex::new(inner), newest: watch::channel(0).0, clock })
     }
 
     /// Opens it as a new epoch and recovers what the last one left; doubt ends at `doubt_until`.
@@ -69,23 +88,23 @@ impl MemoryStore {
         let mut inner = self.lock();
         inner.book.epoch = Epoch(inner.book.epoch.0 + 1);
         let (gate, epoch) = (inner.book.gate.clone(), inner.book.epoch);
-        let recover = |record: &ItemRecord| Command {
-            key: record.key.clone(),
-            locator: record.locator.clone(),
-            step: Step::Recover { gate: gate.clone(), before: epoch, doubt_until },
-            note: None,
-            now,
-        };
-        let mut commands: Vec<Command> = inner.book.all().map(recover).collect();
-        // In one order always, so that a simulation repeats.
-        commands.sort_by(|one, other| one.key.cmp(&other.key));
-        if let Ok(changes) = inner.book.run(&commands, None) {
-            inner.store(&changes);
-        }
+        inner.recover((&gate, epoch), |_| true, doubt_until, now);
         inner.book.tenures = Tenures::stored(inner.book.tenures.all(), now);
-        inner.recover_once(&gate, epoch, doubt_until, now);
-        self.newest.send_replace(inner.lines.len() as u64);
+        self.told(&inner);
         MemoryLedger { store: Arc::clone(self), gate: gate.clone(), epoch }
+    }
+
+    /// Joins the gates that share it, as a new epoch of the gate of this name, and recovers what the last one left. Whoever
+    /// was that gate until now has fallen.
+    pub fn join(self: &Arc<Self>, gate: &str, doubt_period: Duration) -> MemoryLedger {
+        let (mut inner, gate) = (self.lock(), GateId::new(gate));
+        let now = self.now(Time(0));
+        let epoch = inner.members.join(&gate, now);
+        let before = inner.book.write_as((gate.clone(), epoch));
+        inner.recover((&gate, epoch), |attempt| attempt.gate == gate, now + doubt_period, now);
+        inner.book.write_as(before);
+        self.told(&inner);
+        MemoryLedger { store: Arc::clone(self), gate, epoch }
     }
 
     /// Switches the store off, as a full disk would, and on again.
@@ -93,14 +112,66 @@ impl MemoryStore {
         self.lock().available = available;
     }
 
+    /// From now on it breaks this rule, so that a test can show that the breach is found.
+    pub fn plant(&self, flaw: Flaw) {
+        self.lock().flaw = Some(flaw);
+    }
+
+    /// The lives that ended while their gate did not know of it: it was declared fallen.
+    pub fn fallen(&self) -> Vec<(GateId, Epoch)> {
+        self.lock().members.fallen.clone()
+    }
+
+    fn now(&self, own: Time) -> Time {
+        self.clock.as_ref().map_or(own, |clock| clock.now())
+    }
+
+    fn told(&self, inner: &Inner) {
+        self.newest.send_replace(inner.lines.len() as u64);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").field("shared", &self.clock.is_some()).finish_non_exhaustive()
     }
 }
 
 // === impl Inner ===
 
 impl Inner {
+    /// Closes what is left of this gate's epochs before this one, on the items whose live attempt is one of `those`; on
+    /// every item, where there is no other gate.
+    fn recover(
+        &mut self,
+        (gate, before): (&GateId, Epoch),
+        those: impl Fn(&Attempt) -> bool,
+        doubt_until: Time,
+        now: Time,
+    ) {
+        let shared = !self.members.is_empty();
+        let step = || Step::Recover { gate: gate.clone(), before, doubt_until };
+        let command = |record: &ItemRecord| Command {
+            key: record.key.clone(),
+            locator: record.locator.clone(),
+            step: step(),
+            note: None,
+            now,
+        };
+        let left = |record: &&ItemRecord| !shared || record.live.as_ref().is_some_and(&those);
+        let mut commands: Vec<Command> = self.book.all().filter(left).map(command).collect();
+        // In one order always, so that a simulation repeats.
+        commands.sort_by(|one, other| one.key.cmp(&other.key));
+        if let Ok(changes) = self.book.run(&commands, None) {
+            self.store(&changes);
+        }
+        self.recover_once(gate, before, doubt_until, now);
+    }
+
     fn store(&mut self, changes: &Changes) {
         self.book.keep();
         self.settled.extend(changes.settled.iter().map(|settled| whole(&self.unsettled, settled)));
@@ -141,16 +212,29 @@ fn whole(unsettled: &HashMap<AttemptId, Attempt>, settled: &Settled) -> Settled 
 // === impl MemoryLedger ===
 
 impl MemoryLedger {
-    fn run(&self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
+    fn run(&self, commands: Vec<Command>) -> Result<Vec<ItemRecord>, LedgerError> {
         let mut inner = self.store.lock();
         inner.check()?;
+        let settles = commands.iter().any(|command| matches!(command.step, Step::Settle { .. }));
+        if !(settles && inner.flaw == Some(Flaw::SettlesTwice)) {
+            inner.admit(self)?;
+        }
+        let commands: Vec<Command> = match &self.store.clock {
+            Some(clock) => commands.into_iter().map(|command| timed(command, clock.now())).collect(),
+            None => commands,
+        };
         // A process that was replaced writes as what it was, and its rows no longer match.
-        let current = std::mem::replace(&mut inner.book.epoch, self.epoch);
-        let changes = inner.book.run(commands, None);
-        inner.book.epoch = current;
+        let own = (self.gate.clone(), self.epoch);
+        let before = inner.book.write_as(own);
+        let mut changes = inner.book.run(&commands, None);
+        if inner.flaw == Some(Flaw::SettlesTwice) && matches!(changes, Err(LedgerError::Refused(Refused::Fenced))) {
+            inner.revive(&commands, self);
+            changes = inner.book.run(&commands, None);
+        }
+        inner.book.write_as(before);
         let changes = changes?;
         inner.store(&changes);
-        self.store.newest.send_replace(inner.lines.len() as u64);
+        self.store.told(&inner);
         Ok(changes.records)
     }
 
@@ -159,6 +243,15 @@ impl MemoryLedger {
         inner.check()?;
         Ok(of(&inner))
     }
+}
+
+/// The same by the ledger's clock: a doubt lasts as long as its gate meant it to.
+fn timed(mut command: Command, now: Time) -> Command {
+    let own = std::mem::replace(&mut command.now, now);
+    if let Step::Settle { doubt_until, .. } = &mut command.step {
+        *doubt_until = now + doubt_until.since(own);
+    }
+    command
 }
 
 fn order(settled: &Settled) -> (Time, &AttemptId) {
@@ -171,14 +264,14 @@ impl Ledger for MemoryLedger {
         commands: Vec<Command>,
         _durability: Durability,
     ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        Box::pin(async move { self.run(&commands) })
+        Box::pin(async move { self.run(commands) })
     }
 
     fn record(&self, note: Note, now: Time) {
         let mut inner = self.store.lock();
         let line = super::book::bare_line(note, now, &self.gate);
         inner.append(&line);
-        self.store.newest.send_replace(inner.lines.len() as u64);
+        self.store.told(&inner);
     }
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
@@ -235,6 +328,7 @@ impl Ledger for MemoryLedger {
         Box::pin(async move {
             let mut inner = self.store.lock();
             inner.check()?;
+            inner.admit(self)?;
             let changed = inner.book.change_tenure(&step, now)?;
             inner.book.keep();
             Ok(changed.into_iter().map(|(_, tenure)| tenure).collect())
@@ -271,13 +365,5 @@ impl Ledger for MemoryLedger {
     fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
         self.store.lock().printed = seq;
         Box::pin(async { Ok(()) })
-    }
-
-    fn exclusive(&self) -> bool {
-        true
-    }
-
-    fn identity(&self) -> (GateId, Epoch) {
-        (self.gate.clone(), self.epoch)
     }
 }

@@ -13,5 +13,5 @@ mod tenures;
 
 #[doc(hidden)]
 pub use codec::reread as reread_stored;
-pub use memory::{MemoryLedger, MemoryStore};
+pub use memory::{Flaw, MemoryLedger, MemoryStore};
 pub use sqlite::{LedgerFile, OpenError, Retention, SqliteLedger, SqliteOptions};

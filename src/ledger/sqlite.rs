@@ -16,7 +16,9 @@ mod store;
 use super::book::{Book, Changes, bare_line};
 use super::tenures::{TenureRow, Tenures};
 use crate::admission::{Step, TenureStep};
-use crate::effect::{BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Note, OnceCommand, Pruned, Said};
+use crate::effect::{
+    BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Membership, Note, OnceCommand, Pruned, Said,
+};
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
@@ -312,13 +314,16 @@ impl Ledger for SqliteLedger {
             self.ask(Job::Probe).await
         })
     }
+}
 
-    fn exclusive(&self) -> bool {
-        true
-    }
-
+impl Membership for SqliteLedger {
     fn identity(&self) -> (GateId, Epoch) {
         (**self.shared.identity.load()).clone()
+    }
+
+    fn admits_early_reads(&self) -> bool {
+        // The file is locked: no second process opens it.
+        true
     }
 }
 

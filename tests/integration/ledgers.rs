@@ -273,6 +273,7 @@ enum Op {
 enum Next {
     Reject,
     Abort,
+    Withdraw,
     Grant,
     Send,
     Settle,
@@ -282,6 +283,7 @@ fn op() -> impl Strategy<Value = Op> {
     let next = prop::sample::select(vec![
         Next::Reject,
         Next::Abort,
+        Next::Withdraw,
         Next::Grant,
         Next::Send,
         Next::Send,
@@ -354,6 +356,7 @@ fn step(attempt: AttemptId, next: Next, with: u8, now: Time) -> Step {
     match next {
         Next::Reject => Step::Reject(attempt),
         Next::Abort => Step::Abort(attempt),
+        Next::Withdraw => Step::Withdraw(attempt),
         Next::Grant => Step::Grant { attempt, kind: kind(with), ownership: ownership(with), shown: shown(with) },
         Next::Send => {
             let heard = with.is_multiple_of(5).then_some(now);

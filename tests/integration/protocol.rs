@@ -5,7 +5,7 @@
 //! outcome, `outside` the edits past the gate, `agents` who counts as whom, `bounds` the rules over agents, `herd` many at
 //! once, `long` texts that no answer would hold, `bulk` one request for several items, `once` what may be created once,
 //! `creation` new items, `orphans` items in work that nobody holds, `stated` what a client says must hold, `strangers` those who may not read, `crowd` those who
-//! ask for too much, `operator` what the operator does.
+//! ask for too much, `operator` what the operator does, `gates` several gates on one ledger.
 
 mod agents;
 mod bounds;
@@ -15,6 +15,7 @@ mod crowd;
 mod doubt;
 mod faults;
 mod finished;
+mod gates;
 mod gone;
 mod herd;
 mod liveness;

@@ -175,6 +175,12 @@ fn published_numbers_are_counted() {
     let place = if sends == 1 { "place" } else { "places" };
     let sends = format!("`send` is called in {} {place}", words[sends]);
     assert!(lib.contains(&sends), "src/lib.rs does not say that {sends}");
+    let asks = |file: &&Source| {
+        file.name.starts_with("src/gate/") && file.code().any(|(_, line)| line.contains("admits_early_reads()"))
+    };
+    let asks =
+        format!("`Membership::admits_early_reads`, in {} files", words[sources("src").iter().filter(asks).count()]);
+    assert!(lib.contains(&asks), "src/lib.rs does not say that it asks {asks}");
 }
 
 #[test]

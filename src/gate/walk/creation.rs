@@ -131,11 +131,11 @@ impl Walk {
         }
     }
 
-    /// The item under its turn, while it is its creator's alone. What the answer showed stands as long as nobody else had
-    /// a turn since the request came.
+    /// The item under its turn, while it is its creator's alone. What the answer showed stands as long as nobody else can
+    /// have had a turn since the request came.
     async fn still_own(&self, caller: &Caller, address: &Address, seen: Snapshot, turn: &Turn) -> Option<Snapshot> {
         let recent = self.gate.ports.clock.boot() < self.ask.arrived + KEPT;
-        if turn.last_ended.is_none() && recent && self.gate.ports.ledger.exclusive() {
+        if turn.last_ended.is_none() && recent && self.gate.ports.ledger.admits_early_reads() {
             return Some(seen);
         }
         let fresh = self.read(address, "observe").await.ok()?.seen;

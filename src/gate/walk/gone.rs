@@ -101,7 +101,7 @@ impl Walk {
         }
         let change = self.request.change().cloned().unwrap_or_default();
         let item = Item { key: known.key.clone(), address: address.clone(), turn: &turn, read: None, change };
-        let at = Entered { party, waited: Duration::ZERO };
+        let at = Entered { party, waited: Duration::ZERO, until: tokio::time::Instant::now() };
         let attempt = self.attempt(&item, caller);
         let (id, entry) = (attempt.id.clone(), self.entry(&attempt, caller));
         ledger.commit(vec![self.command(&known.key, &locator, Step::Open(attempt), None)], Durability::Awaited).await?;

@@ -53,10 +53,9 @@ impl Walk {
                 None => item.is_still(self.read(&item.address, "observe").await?),
             };
         };
-        let exclusive = self.gate.ports.ledger.exclusive();
         match before {
-            // It was read in this turn, and nobody else writes.
-            Some(read) if exclusive => Ok(read),
+            // It was read in this turn.
+            Some(read) if self.gate.ports.ledger.admits_early_reads() => Ok(read),
             before => {
                 let again = self.read_again(item.key.clone(), item.address.clone(), reader).await?;
                 if before.is_some_and(|before| before.seen != again.seen) {
@@ -69,14 +68,14 @@ impl Walk {
         }
     }
 
-    /// Whether a read from before the turn stands for one inside it: this process alone writes, and no turn of the item
-    /// has ended since it began.
+    /// Whether a read from before the turn stands for one inside it: no turn of the item has ended since it began, and
+    /// there are no turns but those of this process.
     pub(super) fn still_stands(&self, read: &ItemRead, turn: &Turn) -> bool {
         let untouched = match turn.last_ended {
             Some(ended) => ended < read.began,
             None => self.gate.ports.clock.boot() < read.began + KEPT,
         };
-        untouched && self.gate.ports.ledger.exclusive() && read.began >= self.ask.arrived
+        untouched && self.gate.ports.ledger.admits_early_reads() && read.began >= self.ask.arrived
     }
 
     /// What changed outside the gate is judged first, and takes its own step.

@@ -164,10 +164,10 @@ impl Walk {
         Ok((about, head, self.standing_reviews(pull).await?))
     }
 
-    /// Whether what was read before these turns, since then, stands for a read inside them: this process alone writes, and
-    /// nothing was changed in them meanwhile.
+    /// Whether what was read before these turns, since then, stands for a read inside them: nothing was changed in them
+    /// meanwhile, and there are no turns but those of this process.
     fn all_stand(&self, turns: &[Turn], began: Boot) -> bool {
-        self.gate.ports.ledger.exclusive() && turns.iter().all(|turn| turn.is_quiet_since(began))
+        self.gate.ports.ledger.admits_early_reads() && turns.iter().all(|turn| turn.is_quiet_since(began))
     }
 
     pub(super) async fn survey_pulls<'r>(
@@ -609,6 +609,7 @@ impl Walk {
                 let message = format!("{at}: another creation of the same is under way; try again");
                 Stop::Refuse(refusal::plain(Code::Busy, at, message))
             }
+            LedgerError::Refused(Refused::Fenced) => Stop::Refuse(refusal::fenced(at)),
             other => Stop::Refuse(refusal::no_ledger(at, &other.to_string())),
         }
     }

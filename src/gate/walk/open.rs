@@ -6,13 +6,32 @@ use super::notes::authority;
 use super::{Entered, Entry, Item, Opened, Stop, Walk};
 use crate::admission::{Refused, Step};
 use crate::dialect::Request as _;
-use crate::effect::{Decision, Durability, LedgerError};
+use crate::effect::{Decision, Durability, LedgerError, Rivals, failpoint};
+use crate::gate::cancellation::Cancellation;
 use crate::model::{Attempt, Caller, Code, Locator, Rejection};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// Between two looks at whether another gate's attempt is over: the first pause, and the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 impl Walk {
-    pub(super) async fn open<'t>(&self, at: &Entered<'_>, mut items: Vec<Item<'t>>) -> Result<Vec<Opened<'t>>, Stop> {
-        for last in [false, true] {
+    /// A request that has to wait for another gate runs the whole of it anew each time: nothing that was true before the
+    /// wait need be so after it.
+    pub(super) async fn open<'t>(
+        &self,
+        at: &Entered<'_>,
+        mut items: Vec<Item<'t>>,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Opened<'t>>, Stop> {
+        let (mut resolved, mut pause) = (false, SHORTEST_PAUSE);
+        // What an errand has done before stays done, whether or not its client waits.
+        let is_first = cancellation.is_open();
+        loop {
+            // An abandoned release must not strike a later claim.
+            self.commit(cancellation)?;
+            failpoint::reach("t1.before");
             let attempts: Vec<Attempt> = items.iter().map(|item| self.attempt(item, &at.party.caller)).collect();
             let entries: Vec<Entry> = attempts.iter().map(|attempt| self.entry(attempt, &at.party.caller)).collect();
             let open = |attempt: Attempt| {
@@ -30,11 +49,52 @@ impl Walk {
                     return Ok(opened);
                 }
                 // Without a service token doubt ends by the next request's credential.
-                Err(LedgerError::Refused(Refused::InDoubt(_))) if !last => self.resolve_doubts(at, &mut items).await?,
+                Err(LedgerError::Refused(Refused::InDoubt(_))) if !resolved => {
+                    resolved = true;
+                    self.resolve_doubts(at, &mut items).await?;
+                }
+                Err(LedgerError::Refused(Refused::Busy)) if self.is_busy_elsewhere(&items).await? => {
+                    if is_first && !cancellation.reset() {
+                        return Err(Stop::Gone);
+                    }
+                    self.wait_for_rivals(at, &items, &mut pause).await?;
+                    resolved = false;
+                }
                 Err(error) => return Err(Stop::Refuse(self.not_opened(&items, &error).await)),
             }
         }
-        unreachable!("the second round returns")
+    }
+
+    /// Whether an attempt of another gate is in the way, and not one of this gate's own.
+    async fn is_busy_elsewhere(&self, items: &[Item<'_>]) -> Result<bool, Stop> {
+        self.rivals(items).await.map(|rivals| rivals != Rivals::Own)
+    }
+
+    async fn rivals(&self, items: &[Item<'_>]) -> Result<Rivals, Stop> {
+        let keys = items.iter().map(|item| item.key.clone()).collect();
+        let rivals = self.gate.ports.ledger.look_at_rivals(keys, self.doubt_period()).await;
+        rivals.map_err(|error| Stop::Refuse(Self::not_entered(&self.request.locator(), &error)))
+    }
+
+    /// Waits until the items seem to be free, or the time for it is over.
+    async fn wait_for_rivals(&self, at: &Entered<'_>, items: &[Item<'_>], pause: &mut Duration) -> Result<(), Stop> {
+        loop {
+            if Instant::now() + *pause > at.until {
+                return Err(Stop::Refuse(self.late()));
+            }
+            if self.rivals(items).await? == Rivals::Gone {
+                return Ok(());
+            }
+            tokio::time::sleep(*pause).await;
+            *pause = (*pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn late(&self) -> Box<Rejection> {
+        let locator = self.request.locator();
+        let message = format!("{locator}: a write by another gate took too long; nothing was sent; try again");
+        let rejection = refusal::retry(Code::LaneTimeout, &locator, message, Duration::from_secs(1));
+        Box::new(Rejection { of_item: !self.is_form(), ..*rejection })
     }
 
     async fn resolve_doubts(&self, at: &Entered<'_>, items: &mut [Item<'_>]) -> Result<(), Stop> {
@@ -71,7 +131,7 @@ impl Walk {
 
     async fn not_opened(&self, items: &[Item<'_>], error: &LedgerError) -> Box<Rejection> {
         match error {
-            LedgerError::Refused(_) if self.is_form() => self.closed(items).await,
+            LedgerError::Refused(refused) if self.is_form() && *refused != Refused::Fenced => self.closed(items).await,
             error => Self::not_entered(&self.request.locator(), error),
         }
     }
@@ -86,6 +146,7 @@ impl Walk {
                 );
                 refusal::retry(Code::InDoubt, locator, message, *left)
             }
+            LedgerError::Refused(Refused::Fenced) => refusal::fenced(locator),
             LedgerError::Refused(_) => {
                 refusal::plain(Code::Busy, locator, format!("another write of {locator} is under way; try again"))
             }

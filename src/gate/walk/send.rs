@@ -109,10 +109,7 @@ impl Walk {
     fn not_sending(&self, error: LedgerError) -> Stop {
         let locator = self.request.locator();
         match error {
-            LedgerError::Refused(_) => {
-                let message = format!("{locator}: this gate was replaced while it worked; nothing was sent; try again");
-                Stop::Refuse(refusal::retry(Code::Fenced, &locator, message, Duration::from_secs(1)))
-            }
+            LedgerError::Refused(_) => Stop::Refuse(refusal::fenced(&locator)),
             LedgerError::Unavailable(why) => Stop::Refuse(refusal::no_ledger(&locator, &why)),
         }
     }

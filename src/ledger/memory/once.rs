@@ -1,7 +1,7 @@
 //! What may be created once, in memory.
 
 use super::super::once;
-use super::{Inner, MemoryLedger, MemoryStore};
+use super::{Inner, MemoryLedger};
 use crate::effect::{BoxFuture, Creations, LedgerError, OnceCommand};
 use crate::model::{Epoch, GateId, OnceEntry, OnceKey, Time};
 use std::collections::BTreeMap;
@@ -29,17 +29,12 @@ impl Inner {
     }
 }
 
-impl MemoryStore {
-    fn told(&self, inner: &Inner) {
-        self.newest.send_replace(inner.lines.len() as u64);
-    }
-}
-
 impl Creations for MemoryLedger {
     fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async move {
             let mut inner = self.store.lock();
             inner.check()?;
+            inner.admit(self)?;
             inner.run_once(&commands, &self.gate, self.epoch)?;
             self.store.told(&inner);
             Ok(())

@@ -2,7 +2,7 @@
 
 use super::{chained, claimgate, parsed, verified};
 use claimgate::admission::{Finish, Outcome, OutsideEdit, Plan, Step, Verified};
-use claimgate::effect::{Authority, Command, Decision, Durability, Ledger, Note};
+use claimgate::effect::{Authority, Command, Decision, Durability, Ledger, Membership as _, Note};
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Change, Code, Fence, Fingerprint, Goal, Instance, ItemRecord,
@@ -191,7 +191,10 @@ impl Story {
     }
 
     pub(super) fn resolved(&mut self, item: u64, landed: bool) {
-        let doubts = self.record(item).doubts.into_iter().map(|doubt| doubt.attempt).collect();
+        let record = self.record(item);
+        // Its time is over.
+        self.now = record.doubt_until.map_or(self.now, |until| self.now.max(until.0));
+        let doubts = record.doubts.into_iter().map(|doubt| doubt.attempt).collect();
         let verified =
             if landed { Verified::Landed { shown: shown(), parked: None } } else { Verified::NotLanded(shown()) };
         self.step(item, Step::Resolve { doubts, verified }, Some(Note::of_gate(String::new(), None)));
@@ -331,6 +334,7 @@ fn not_as_planned(story: &mut Story) {
     for (end, actor) in
         [(Finish::Gone(Duration::from_hours(1)), "alice"), (Finish::Closed(Duration::from_hours(1)), "bob")]
     {
+        story.edit(8, OutsideEdit::Harmless { shown: Shown { state: OpenState::Closed, ..shown() } });
         let fence = story.record(8).fence;
         story.step(8, Step::Finish { fence, end }, None);
         story.sent(&claim("claimed anew", 8, actor), committed());

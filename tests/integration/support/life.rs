@@ -3,7 +3,8 @@
 use claimgate::admission::once::OnceStep;
 use claimgate::admission::{Step, TenureStep};
 use claimgate::effect::{
-    BoxFuture, Clock, Command, Creations, Durability, Entropy, Held, Ledger, LedgerError, Note, OnceCommand,
+    BoxFuture, Clock, Command, Creations, Durability, Entropy, Held, Ledger, LedgerError, Membership, Note,
+    OnceCommand, Rivals,
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
@@ -48,6 +49,8 @@ pub enum Trap {
     Suspend(Duration),
     /// It takes this long.
     Slow(Duration),
+    /// The process is stopped for so long, and goes on.
+    Stop(Duration),
     /// A bug.
     Panic,
 }
@@ -56,6 +59,8 @@ pub enum Trap {
 #[derive(Debug)]
 pub struct Life {
     frozen: watch::Sender<bool>,
+    /// The process is stopped, and goes on later; its clients wait.
+    stopped: watch::Sender<bool>,
     traps: Mutex<Vec<(Moment, Trap)>>,
     store: Arc<MemoryStore>,
     clock: Arc<SimClock>,
@@ -67,6 +72,8 @@ pub struct SimClock {
     started: Instant,
     suspended: AtomicU64,
     wall: AtomicI64,
+    /// How long it had been up when the world began.
+    up: Duration,
 }
 
 /// The clock of one life: like the real one it reads the wall clock once, at the start.
@@ -85,13 +92,16 @@ pub struct SimEntropy(AtomicU64);
 pub struct FaultyLedger {
     inner: MemoryLedger,
     life: Arc<Life>,
+    /// A planted bug: what was read before an attempt was OPEN carries its admission.
+    early_reads: bool,
 }
 
 // === impl Life ===
 
 impl Life {
     pub fn new(store: Arc<MemoryStore>, clock: Arc<SimClock>) -> Arc<Self> {
-        Arc::new(Self { frozen: watch::Sender::new(false), traps: Mutex::default(), store, clock })
+        let (frozen, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
+        Arc::new(Self { frozen, stopped, traps: Mutex::default(), store, clock })
     }
 
     pub fn trap(&self, at: Moment, trap: Trap) {
@@ -111,6 +121,20 @@ impl Life {
         self.frozen.send_replace(false);
     }
 
+    /// SIGSTOP, and SIGCONT.
+    pub fn stop(&self, stopped: bool) {
+        self.stopped.send_replace(stopped);
+    }
+
+    pub fn stop_for(self: &Arc<Self>, span: Duration) {
+        self.stop(true);
+        let life = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(span).await;
+            life.stop(false);
+        });
+    }
+
     pub fn is_frozen(&self) -> bool {
         *self.frozen.borrow()
     }
@@ -121,7 +145,7 @@ impl Life {
     }
 
     /// Goes on only while the process lives, and after what waits at this step.
-    pub async fn reach(&self, moment: Moment) {
+    pub async fn reach(self: &Arc<Self>, moment: Moment) {
         self.alive().await;
         let trap = {
             let mut traps = self.traps.lock().unwrap();
@@ -133,12 +157,14 @@ impl Life {
             Some(Trap::LedgerAway) => self.store.set_available(false),
             Some(Trap::Suspend(span)) => self.clock.suspend(span),
             Some(Trap::Slow(span)) => tokio::time::sleep(span).await,
+            Some(Trap::Stop(span)) => self.stop_for(span),
             Some(Trap::Panic) => panic!("as the test wants it"),
         }
         self.alive().await;
     }
 
-    async fn alive(&self) {
+    pub async fn alive(&self) {
+        let _ = self.stopped.subscribe().wait_for(|stopped| !*stopped).await;
         let _ = self.frozen.subscribe().wait_for(|frozen| !*frozen).await;
     }
 }
@@ -147,9 +173,16 @@ impl Life {
 
 impl SimClock {
     pub fn start() -> Arc<Self> {
-        // 2026-01-01T00:00:00Z
-        let wall = AtomicI64::new(1_767_225_600_000_000);
-        Arc::new(Self { started: Instant::now(), suspended: AtomicU64::new(0), wall })
+        // A machine that was up for an hour.
+        Self::of_machine(Duration::from_hours(1), 0)
+    }
+
+    /// Another machine: up for as long, and its wall clock wrong by so many seconds.
+    pub fn of_machine(up: Duration, wrong_by: i64) -> Arc<Self> {
+        // 2026-01-01T00:00:00Z, less what it was up for.
+        let up_for = i64::try_from(up.as_micros()).unwrap() - 3_600_000_000;
+        let wall = AtomicI64::new(1_767_225_600_000_000 - up_for + wrong_by * 1_000_000);
+        Arc::new(Self { started: Instant::now(), suspended: AtomicU64::new(0), wall, up })
     }
 
     /// The machine was asleep for this long.
@@ -163,8 +196,7 @@ impl SimClock {
     }
 
     fn boot(&self) -> Boot {
-        // A machine that was up for an hour.
-        let up = Duration::from_hours(1) + self.started.elapsed();
+        let up = self.up + self.started.elapsed();
         Boot(micros(up) + self.suspended.load(Ordering::Relaxed))
     }
 
@@ -199,8 +231,8 @@ impl Entropy for SimEntropy {
 // === impl FaultyLedger ===
 
 impl FaultyLedger {
-    pub fn new(inner: MemoryLedger, life: Arc<Life>) -> Self {
-        Self { inner, life }
+    pub fn new(inner: MemoryLedger, life: Arc<Life>, early_reads: bool) -> Self {
+        Self { inner, life, early_reads }
     }
 }
 
@@ -343,12 +375,47 @@ impl Ledger for FaultyLedger {
     fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
         self.inner.mark_printed(seq)
     }
+}
 
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
-    }
-
+impl Membership for FaultyLedger {
     fn identity(&self) -> (GateId, Epoch) {
         self.inner.identity()
+    }
+
+    fn admits_early_reads(&self) -> bool {
+        self.early_reads || self.inner.admits_early_reads()
+    }
+
+    fn time(&self, own: Time) -> Time {
+        self.inner.time(own)
+    }
+
+    fn heartbeat(&self) -> Option<Duration> {
+        self.inner.heartbeat()
+    }
+
+    fn beat(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.beat().await
+        })
+    }
+
+    fn recover_fallen(&self, doubt_period: Duration) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.recover_fallen(doubt_period).await
+        })
+    }
+
+    fn look_at_rivals(
+        &self,
+        items: Vec<ResourceKey>,
+        doubt_period: Duration,
+    ) -> BoxFuture<'_, Result<Rivals, LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.look_at_rivals(items, doubt_period).await
+        })
     }
 }

@@ -7,15 +7,18 @@ use claimgate::effect::{BoxFuture, CallError, Carrier, Sending, Upstream};
 use claimgate::fake_forge::{Answer, Cut, FakeForge};
 use claimgate::upstream::{LONGEST_ANSWER, TruncatingBuffer};
 use http::{StatusCode, header};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How one life of a gate reaches the forge.
 pub struct SimUpstream {
     forge: Arc<FakeForge>,
     life: Arc<Life>,
     write_timeout: Duration,
+    link: Link,
     refusing: AtomicBool,
     /// How many writes were handed over.
     sends: AtomicUsize,
@@ -23,16 +26,31 @@ pub struct SimUpstream {
     longest: AtomicUsize,
 }
 
+/// What lies between the gates and the forge.
+#[derive(Clone, Default)]
+pub struct Link {
+    /// The answer to a read is on its way for so long, ms: what it shows may have changed meanwhile.
+    pub lag: Arc<AtomicU64>,
+    /// A planted bug: what one gate has read lately serves the others as their own read.
+    pub shared: Option<SharedReads>,
+}
+
+/// The last answer to each read, by whom, and when.
+pub type SharedReads = Arc<Mutex<HashMap<String, (usize, Instant, WireResponse)>>>;
+
+/// So long an answer is shared.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
 /// As `upstream.read_timeout`.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 // === impl SimUpstream ===
 
 impl SimUpstream {
-    pub fn new(forge: Arc<FakeForge>, life: Arc<Life>, write_timeout: Duration) -> Arc<Self> {
+    pub fn new(forge: Arc<FakeForge>, life: Arc<Life>, write_timeout: Duration, link: Link) -> Arc<Self> {
         let (refusing, sends) = (AtomicBool::new(false), AtomicUsize::new(0));
         let longest = AtomicUsize::new(LONGEST_ANSWER);
-        Arc::new(Self { forge, life, write_timeout, refusing, sends, longest })
+        Arc::new(Self { forge, life, write_timeout, link, refusing, sends, longest })
     }
 
     /// From now on so much of an answer is kept, bytes: what is too long for the real bound takes long to make.
@@ -50,6 +68,16 @@ impl SimUpstream {
         self.sends.load(Ordering::Relaxed)
     }
 
+    fn own(&self) -> usize {
+        Arc::as_ptr(&self.life).addr()
+    }
+
+    fn read_elsewhere(&self, target: &str) -> Option<WireResponse> {
+        let shared = self.link.shared.as_ref()?.lock().unwrap();
+        let (by, began, answer) = shared.get(target)?;
+        (*by != self.own() && began.elapsed() < SHARED_FOR).then(|| answer.clone())
+    }
+
     async fn call(&self, request: WireRequest, limit: Duration) -> Result<WireResponse, CallError> {
         let answer = tokio::time::timeout(limit, self.forge.call(wire(request))).await;
         match answer {
@@ -63,7 +91,21 @@ impl SimUpstream {
 impl Upstream for SimUpstream {
     fn read(&self, request: WireRequest) -> BoxFuture<'_, Result<(WireResponse, Option<Carrier>), CallError>> {
         Box::pin(async move {
+            let target = request.target.clone();
+            if let Some(answer) = self.read_elsewhere(&target) {
+                return Ok((answer, Some(Carrier(Box::new(())))));
+            }
+            let began = Instant::now();
             let answer = self.call(request, READ_TIMEOUT).await?;
+            let lag = Duration::from_millis(self.link.lag.load(Ordering::Relaxed));
+            if !lag.is_zero() {
+                tokio::time::sleep(lag).await;
+            }
+            // What is stopped gets its answer when it goes on.
+            self.life.alive().await;
+            if let Some(shared) = &self.link.shared {
+                shared.lock().unwrap().insert(target, (self.own(), began, answer.clone()));
+            }
             Ok((answer, Some(Carrier(Box::new(())))))
         })
     }

@@ -1,6 +1,7 @@
 //! A forge, agents, and a gate between them.
 
 use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
+use super::upstream::{Link, SharedReads};
 use super::{SimUpstream, Told};
 use claimgate::admission::{
     Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
@@ -9,20 +10,21 @@ use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{
     self, ClosingSyntax, Credential, Dialect, Guarded, Head, Request as _, Route, Scrutiny, Shows, Target,
 };
-use claimgate::effect::{BodyBudget, Clock, Entropy, Ledger, Metrics};
+use claimgate::effect::{BodyBudget, Clock, Entropy, Ledger as _, Membership as _, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
     About, Ask, ClaimCall, Claimed, ConcurrencyLimits, EntryCondition, Gate, LaneLimits, Ports, Sender, Settings,
     Verify,
 };
 use claimgate::identity::{Directory, DirectoryLimits};
-use claimgate::ledger::{MemoryLedger, MemoryStore};
+use claimgate::ledger::{Flaw, MemoryLedger, MemoryStore};
 use claimgate::model::{
     AttemptState, Instance, ItemKind, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status, Time,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,6 +46,35 @@ pub struct Setup {
     pub service: Option<&'static str>,
     /// Whether the gate looks around by itself.
     pub watching: bool,
+    /// Gates on one ledger, each on a machine of its own.
+    pub gates: usize,
+    /// A bug that is planted in them.
+    pub bug: Option<Bug>,
+}
+
+/// What a gate, or the ledger that several share, can be made to do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The ledger's own.
+    Of(Flaw),
+    /// A read that began before the attempt was OPEN carries an admission.
+    EarlyReads,
+    /// What one gate has read, another takes for its own read.
+    SharedReads,
+}
+
+tokio::task_local! {
+    /// To which of several gates a client speaks, or what befalls which.
+    static AT_GATE: usize;
+}
+
+/// What is done at this gate of several.
+pub async fn at_gate<T>(gate: usize, what: impl Future<Output = T>) -> T {
+    AT_GATE.scope(gate, what).await
+}
+
+fn this_gate() -> usize {
+    AT_GATE.try_with(|gate| *gate).unwrap_or_default()
 }
 
 /// A forge, agents, and a gate between them.
@@ -56,9 +87,16 @@ pub struct World {
     rules: Rules,
     settings: Settings,
     service: Option<&'static str>,
-    process: Mutex<Arc<Process>>,
-    /// The gate looks around by itself.
-    watch: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    bug: Option<Bug>,
+    link: Link,
+    /// One for each gate.
+    machines: Vec<Arc<SimClock>>,
+    processes: Vec<Mutex<Arc<Process>>>,
+    watching: bool,
+    /// What each gate does by itself.
+    tasks: Vec<Mutex<Option<tokio::task::JoinHandle<()>>>>,
+    /// Grants of gates that had fallen before the request came.
+    wrong_grants: Mutex<Vec<String>>,
     deleted: Mutex<BTreeMap<u64, ResourceKey>>,
     starts: Mutex<Vec<Time>>,
 }
@@ -85,6 +123,8 @@ impl Default for Setup {
             forge: Options::default(),
             service: None,
             watching: false,
+            gates: 1,
+            bug: None,
         }
     }
 }
@@ -158,34 +198,118 @@ impl World {
         change(&mut setup);
         let forge = Arc::new(populated(&setup));
         let clock = SimClock::start();
-        let store = MemoryStore::new("gate-1", setup.rules.assignment.zombie_period);
-        let dialect = dialect::by_name("forgejo").expect("it is listed");
-        let entropy = Arc::new(SimEntropy::default());
-        let Setup { rules, settings, service, watching, .. } = setup;
-        let process = begin(&forge, &clock, &store, &dialect, &entropy, (&rules, &settings, service));
-        let watch = Mutex::new(watching.then(|| watch(&process)));
-        let starts = Mutex::new(vec![process.gate.ports().clock.now()]);
-        let (process, deleted) = (Mutex::new(Arc::new(process)), Mutex::default());
-        Self { forge, clock, store, dialect, entropy, rules, settings, service, process, watch, deleted, starts }
+        let zombie_period = setup.rules.assignment.zombie_period;
+        let machines: Vec<_> = (0..setup.gates).map(|gate| machine(gate, &clock)).collect();
+        let store = if setup.gates == 1 {
+            MemoryStore::new("gate-1", zombie_period)
+        } else {
+            // The ledger's machine is none of the gates'.
+            MemoryStore::shared(zombie_period, SimClock::start().of_life())
+        };
+        if let Some(Bug::Of(flaw)) = setup.bug {
+            store.plant(flaw);
+        }
+        let Setup { rules, settings, service, watching, gates, bug, .. } = setup;
+        let mut world = Self {
+            forge,
+            clock,
+            store,
+            dialect: dialect::by_name("forgejo").expect("it is listed"),
+            entropy: Arc::new(SimEntropy::default()),
+            rules,
+            settings,
+            service,
+            bug,
+            link: Link { shared: (bug == Some(Bug::SharedReads)).then(SharedReads::default), ..Link::default() },
+            machines,
+            processes: Vec::new(),
+            watching,
+            tasks: (0..gates).map(|_| Mutex::default()).collect(),
+            wrong_grants: Mutex::default(),
+            deleted: Mutex::default(),
+            starts: Mutex::default(),
+        };
+        for gate in 0..gates {
+            let process = world.begin(gate);
+            world.processes.push(Mutex::new(Arc::new(process)));
+        }
+        world
     }
 
-    /// The life that runs now.
+    /// How many gates there are.
+    pub fn gates(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// The life of this gate that runs now.
     pub fn process(&self) -> Arc<Process> {
-        Arc::clone(&self.process.lock().unwrap())
+        Arc::clone(&self.processes[this_gate()].lock().unwrap())
     }
 
     /// `kill -9`, if it is not dead yet, and a new start.
     pub fn restart(&self) -> Arc<Process> {
+        let gate = this_gate();
         let ended = self.process();
         ended.life.freeze();
-        let how = (&self.rules, &self.settings, self.service);
-        let begun = begin(&self.forge, &self.clock, &self.store, &self.dialect, &self.entropy, how);
-        if let Some(watching) = self.watch.lock().unwrap().as_mut() {
-            std::mem::replace(watching, watch(&begun)).abort();
-        }
-        self.starts.lock().unwrap().push(begun.gate.ports().clock.now());
-        *self.process.lock().unwrap() = Arc::new(begun);
+        let begun = Arc::new(self.begin(gate));
+        *self.processes[gate].lock().unwrap() = begun;
         ended
+    }
+
+    /// Whether the other gates have declared this life of a gate fallen.
+    pub fn has_fallen(&self, process: &Process) -> bool {
+        self.store.fallen().contains(&process.ledger.identity())
+    }
+
+    /// Grants of gates that had fallen before the request came.
+    pub fn wrong_grants(&self) -> Vec<String> {
+        self.wrong_grants.lock().unwrap().clone()
+    }
+
+    /// A new life of this gate.
+    fn begin(&self, gate: usize) -> Process {
+        let machine = &self.machines[gate];
+        let life = Life::new(Arc::clone(&self.store), Arc::clone(machine));
+        let upstream = SimUpstream::new(Arc::clone(&self.forge), Arc::clone(&life), WRITE_TIMEOUT, self.link.clone());
+        let clock = machine.of_life();
+        let ledger = if self.machines.len() == 1 {
+            self.store.open(clock.now(), clock.now() + self.settings.doubt_period)
+        } else {
+            self.store.join(&format!("gate-{}", gate + 1), self.settings.doubt_period)
+        };
+        let limits = DirectoryLimits {
+            lifetime: Duration::from_mins(5),
+            negative_lifetime: Duration::from_mins(5),
+            capacity: 10_000,
+            concurrency: 64,
+        };
+        let metrics = Metrics::default();
+        let key = vec![7; 32].into();
+        let directory = Directory::new(Arc::clone(&self.dialect), upstream.clone(), metrics.clone(), &key, limits);
+        let early_reads = self.bug == Some(Bug::EarlyReads);
+        let ports = Ports {
+            dialect: Arc::clone(&self.dialect),
+            upstream: upstream.clone(),
+            ledger: Arc::new(FaultyLedger::new(ledger.clone(), Arc::clone(&life), early_reads)),
+            identify: Arc::new(directory),
+            clock,
+            entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
+            metrics,
+            service: self.service.map(Credential::service),
+            room: BodyBudget::new(usize::MAX),
+        };
+        let gate_of = Gate::new(ports, self.settings.clone(), self.rules.clone());
+        self.starts.lock().unwrap().push(gate_of.ports().clock.now());
+        let begun = Arc::clone(&gate_of);
+        let task = match (self.watching, self.machines.len()) {
+            (true, _) => Some(tokio::spawn(begun.watch(Duration::from_secs(10)))),
+            (false, 1) => None,
+            (false, _) => Some(tokio::spawn(async move { begun.keep_membership().await })),
+        };
+        if let Some(before) = std::mem::replace(&mut *self.tasks[gate].lock().unwrap(), task) {
+            before.abort();
+        }
+        Process { gate: gate_of, life, ledger, upstream }
     }
 
     /// Something happens, once, when the gate comes to this step.
@@ -203,6 +327,11 @@ impl World {
         let millis = Duration::from_millis;
         let (read_delay, write_delay, answer_delay) = (millis(read), millis(write), millis(answer));
         self.forge.set_vices(Vices { read_delay, write_delay, answer_delay, ..Vices::default() });
+    }
+
+    /// Answers to reads are on their way for so long: what they show may have changed meanwhile.
+    pub fn lag_reads(&self, millis: u64) {
+        self.link.lag.store(millis, Ordering::Relaxed);
     }
 
     /// Cuts every call to the forge, or no longer.
@@ -286,44 +415,12 @@ fn populated(setup: &Setup) -> FakeForge {
     forge
 }
 
-fn watch(process: &Process) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(Arc::clone(&process.gate).watch(Duration::from_secs(10)))
-}
-
-fn begin(
-    forge: &Arc<FakeForge>,
-    clock: &Arc<SimClock>,
-    store: &Arc<MemoryStore>,
-    dialect: &Arc<dyn Dialect>,
-    entropy: &Arc<SimEntropy>,
-    (rules, settings, service): (&Rules, &Settings, Option<&str>),
-) -> Process {
-    let life = Life::new(Arc::clone(store), Arc::clone(clock));
-    let upstream = SimUpstream::new(Arc::clone(forge), Arc::clone(&life), WRITE_TIMEOUT);
-    let clock = clock.of_life();
-    let ledger = store.open(clock.now(), clock.now() + settings.doubt_period);
-    let limits = DirectoryLimits {
-        lifetime: Duration::from_mins(5),
-        negative_lifetime: Duration::from_mins(5),
-        capacity: 10_000,
-        concurrency: 64,
-    };
-    let metrics = Metrics::default();
-    let key = vec![7; 32].into();
-    let directory = Directory::new(Arc::clone(dialect), upstream.clone(), metrics.clone(), &key, limits);
-    let ports = Ports {
-        dialect: Arc::clone(dialect),
-        upstream: upstream.clone(),
-        ledger: Arc::new(FaultyLedger::new(ledger.clone(), Arc::clone(&life))),
-        identify: Arc::new(directory),
-        clock,
-        entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
-        metrics,
-        service: service.map(Credential::service),
-        room: BodyBudget::new(usize::MAX),
-    };
-    let gate = Gate::new(ports, settings.clone(), rules.clone());
-    Process { gate, life, ledger, upstream }
+/// The first gate's machine is the world's own.
+fn machine(gate: usize, first: &Arc<SimClock>) -> Arc<SimClock> {
+    match u32::try_from(gate).unwrap() {
+        0 => Arc::clone(first),
+        n => SimClock::of_machine(Duration::from_hours(10) * n, i64::from(n) * 1000),
+    }
 }
 
 // === impl World: what agents do ===
@@ -427,13 +524,19 @@ impl World {
             panic!("{method} {path} {body} is no guarded write");
         };
         let runtime = tokio::runtime::Handle::current();
-        tokio::select! {
+        let had_fallen = self.has_fallen(&process);
+        let told = tokio::select! {
             biased;
             reply = process.gate.submit(request, ask, &runtime) => {
                 reply.map_or_else(Told::nothing, |reply| Told::of(reply, &*self.dialect))
             }
             () = process.life.ended() => Told::nothing(),
+        };
+        // A creation is nobody's to race for.
+        if had_fallen && told.is_success() && !path.ends_with("/issues") {
+            self.wrong_grants.lock().unwrap().push(format!("{who} {method} {path}: {told:?}"));
         }
+        told
     }
 
     /// Sends a form of the web interface with this user's session, as the proxy would.
