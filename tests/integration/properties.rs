@@ -1,13 +1,15 @@
 //! The invariants of the manual (protocol) over random histories: agents, outsiders and faults in any order.
 
-use crate::support::{Moment, Q, REPO, Told, Trap, World};
+mod gates;
+
+use crate::support::{Moment, Q, REPO, Setup, Told, Trap, World, at_gate};
 use claimgate::admission::{By, Outside as OutsideEdits};
 use claimgate::dialect::{Address, Filter, Order};
 use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Decision, Ledger as _};
 use claimgate::fake_forge::{Fault, Logged, Matcher, Options};
 use claimgate::gate::{ClaimCall, Relabelling, Search, Verify};
-use claimgate::model::{Actor, AttemptState, Locator, Login, Project, hex};
+use claimgate::model::{Actor, AttemptState, ItemRecord, Locator, Login, Project, hex};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -128,8 +130,9 @@ struct Round {
 // === impl Setting, Deed, Act ===
 
 impl Setting {
-    fn world(self) -> World {
+    fn world(self, gates: impl FnOnce(&mut Setup)) -> World {
         let world = World::with(|setup| {
+            gates(setup);
             setup.issues = usize::try_from(ISSUES).unwrap();
             setup.service = self.service.then_some("admin");
             if !self.old_forge {
@@ -350,32 +353,62 @@ proptest! {
 }
 
 async fn live_through(rounds: &[Round], setting: Setting) {
-    let world = setting.world();
+    let world = setting.world(|_| {});
     let beliefs = Beliefs::default();
     let mut sends = 0;
     for round in rounds {
-        sends += restart_if_dead(&world);
-        let patience = befall(&world, setting, &round.mishap, &mut sends).await;
-        let deeds = round.deeds.iter().enumerate().map(|(at, deed)| {
-            let patience = if at == 0 { patience } else { None };
-            carry_out(&world, setting, &beliefs, deed, patience)
-        });
-        join_all(deeds).await;
-        world.wait(round.pause).await;
+        sends += live_through_round(&world, setting, &beliefs, round, &Places::default()).await;
     }
     sends += calm(&world).await;
-    sends += world.process().upstream.sends();
-    each_write_has_its_attempt(&world, sends).await;
-    never_two_holders(&world, setting, &beliefs).await;
-    the_audit_is_whole(&world).await;
+    the_invariants_held(&world, setting, &beliefs, sends).await;
     silence_is_not_the_gates_own(&world, rounds).await;
-    world.log_is_sound().await;
     every_item_can_be_claimed(&world).await;
 }
 
-/// What the dead process had sent.
-fn restart_if_dead(world: &World) -> usize {
-    if world.process().life.is_frozen() { world.restart().upstream.sends() } else { 0 }
+/// At which of several gates the parts of a round happen.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    mishap: usize,
+    deeds: [usize; 3],
+}
+
+/// Returns what dead processes had sent.
+async fn live_through_round(
+    world: &World,
+    setting: Setting,
+    beliefs: &Beliefs,
+    round: &Round,
+    places: &Places,
+) -> usize {
+    let mut sends = restart_the_dead(world).await;
+    let patience = at_gate(places.mishap, befall(world, setting, &round.mishap, &mut sends)).await;
+    let deeds = round.deeds.iter().enumerate().map(|(at, deed)| {
+        let patience = if at == 0 { patience } else { None };
+        at_gate(places.deeds[at], carry_out(world, setting, beliefs, deed, patience))
+    });
+    join_all(deeds).await;
+    world.wait(round.pause).await;
+    sends
+}
+
+async fn the_invariants_held(world: &World, setting: Setting, beliefs: &Beliefs, mut sends: usize) {
+    for gate in 0..world.gates() {
+        sends += at_gate(gate, async { world.process().upstream.sends() }).await;
+    }
+    each_write_has_its_attempt(world, sends).await;
+    never_two_holders(world, setting, beliefs).await;
+    the_audit_is_whole(world).await;
+    world.log_is_sound().await;
+}
+
+/// Returns what the dead processes had sent.
+async fn restart_the_dead(world: &World) -> usize {
+    let mut sends = 0;
+    for gate in 0..world.gates() {
+        let restart = async { if world.process().life.is_frozen() { world.restart().upstream.sends() } else { 0 } };
+        sends += at_gate(gate, restart).await;
+    }
+    sends
 }
 
 /// Arranges it; returns after how long the first client hangs up.
@@ -431,6 +464,7 @@ async fn carry_out(world: &World, setting: Setting, beliefs: &Beliefs, deed: &De
     if deed.gives_up(setting) {
         beliefs.drop(&who, n);
     }
+    let since = *world.process().ledger.newest_line().borrow();
     let write = async {
         let told = match deed.act {
             Act::Claim => world.claim(&who, n).await,
@@ -450,6 +484,7 @@ async fn carry_out(world: &World, setting: Setting, beliefs: &Beliefs, deed: &De
             Act::Operator => return operator_releases(world, n).await,
             Act::Form(action) => return human_assigns(world, action, account, n).await,
         };
+        beliefs.note_refusal(world, n, since, &told);
         beliefs.learn(world, setting, &who, n, deed, &told).await;
     };
     if tokio::time::timeout(patience.unwrap_or(Duration::MAX), write).await.is_err() && deed.act.is_about_its_own() {
@@ -502,6 +537,7 @@ fn claim_call(setting: Setting, call: Call, n: u64) -> ClaimCall {
 struct Beliefs {
     held: Mutex<BTreeMap<(u64, String), u64>>,
     grants: Mutex<Vec<String>>,
+    refusals: Mutex<Vec<Refusal>>,
     overlaps: Mutex<Vec<Overlap>>,
 }
 
@@ -513,7 +549,24 @@ struct Overlap {
     granted: (String, u64),
 }
 
+/// Somebody was told that this account holds the item. So many audit lines were there when it asked, and when it was told.
+#[derive(Debug)]
+struct Refusal {
+    issue: u64,
+    holder: String,
+    since: u64,
+    until: u64,
+}
+
 impl Beliefs {
+    /// What a refusal says of the holder.
+    fn note_refusal(&self, world: &World, issue: u64, since: u64, told: &Told) {
+        if let (409, "already_assigned", Some(holder)) = (told.status, told.code, told.holder()) {
+            let until = *world.process().ledger.newest_line().borrow();
+            self.refusals.lock().unwrap().push(Refusal { issue, holder: holder.to_owned(), since, until });
+        }
+    }
+
     fn drop(&self, who: &str, n: u64) {
         self.held.lock().unwrap().remove(&(n, who.to_owned()));
     }
@@ -577,8 +630,17 @@ async fn calm(world: &World) -> usize {
     world.forge.clear_script();
     world.forge_is_away(false);
     world.store.set_available(true);
-    let sends = restart_if_dead(world);
-    world.process().life.disarm();
+    let mut sends = 0;
+    for gate in 0..world.gates() {
+        let calmed = async {
+            let process = world.process();
+            process.life.disarm();
+            process.life.stop(false);
+            let is_over = process.life.is_frozen() || world.has_fallen(&process);
+            if is_over { world.restart().upstream.sends() } else { 0 }
+        };
+        sends += at_gate(gate, calmed).await;
+    }
     world.wait(Duration::from_secs(301)).await;
     world.wait(Q + Duration::from_secs(10)).await;
     for n in 1..=newest(world) {
@@ -595,7 +657,7 @@ async fn calm(world: &World) -> usize {
 
 /// What is gone counts for nothing once its doubt is over; its holder lets go of it, and the operator can.
 async fn let_go(world: &World, n: u64) {
-    let Some(record) = world.known(n).await else { return };
+    let Some(record) = at_rest(world, n).await else { return };
     let now = world.process().gate.ports().clock.now();
     assert!(record.live.is_none() && !record.is_in_doubt(now), "#{n}: {record:?}");
     if let Some(holding) = record.holding.filter(|_| record.doubts.is_empty()) {
@@ -722,10 +784,23 @@ async fn the_audit_is_whole(world: &World) {
     }
 }
 
+/// What the ledger knows of the item while no gate happens to look at it by itself.
+async fn at_rest(world: &World, n: u64) -> Option<ItemRecord> {
+    let is_look = |record: &ItemRecord| record.live.as_ref().is_some_and(|live| live.change.is_empty());
+    for _ in 0..100 {
+        let record = world.known(n).await;
+        if !record.as_ref().is_some_and(is_look) {
+            return record;
+        }
+        world.wait(Duration::from_millis(3)).await;
+    }
+    world.known(n).await
+}
+
 /// I14: every attempt is final, every holder can release, and then everybody can claim.
 async fn every_item_can_be_claimed(world: &World) {
     for n in 1..=newest(world) {
-        let Some(record) = world.known(n).await.filter(|_| !world.is_deleted(n)) else { continue };
+        let Some(record) = at_rest(world, n).await.filter(|_| !world.is_deleted(n)) else { continue };
         assert!(record.live.is_none() && record.doubts.is_empty(), "#{n}: {record:?}");
         if let Some(holding) = record.holding {
             // Whom a human names, is one of the account's agents, and any of them may say so.
