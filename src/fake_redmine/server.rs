@@ -146,7 +146,10 @@ fn read(inner: &Arc<Inner>, parts: Parts, body: &Bytes) -> Call {
         guarded,
     });
     drop(state);
-    let path_format = params::format_of_path(parts.uri.path());
+    let path_format = match (params::format_of_path(parts.uri.path()), &read) {
+        (Format::Html, Ok(read)) => read.format,
+        (format, _) => format,
+    };
     Call { redmine: Arc::clone(inner), seq, headers: parts.headers, path_format, read, who, scope: Scope::Everything }
 }
 

@@ -17,6 +17,8 @@ struct Element {
     /// In Ruby one hash holds both; a name that is there already makes a list.
     members: Map<String, Value>,
     text: String,
+    /// There is text, be it empty.
+    has_text: bool,
     children: usize,
 }
 
@@ -88,7 +90,9 @@ fn add(open: &mut [Element], text: &str) -> Result<(), BadRequest> {
     if open.len() == 1 && !text.trim().is_empty() {
         return Err(BadRequest);
     }
-    open.last_mut().ok_or(BadRequest)?.text.push_str(text);
+    let element = open.last_mut().ok_or(BadRequest)?;
+    element.has_text = true;
+    element.text.push_str(text);
     Ok(())
 }
 
@@ -113,11 +117,10 @@ fn close(open: &mut [Element], done: Element) -> Result<(), BadRequest> {
 /// What an element is, by its `type` where it has one.
 fn value(mut element: Element) -> Result<Value, BadRequest> {
     let kind = element.members.get("type").and_then(Value::as_str).map(str::to_owned);
-    if element.members.get("nil").and_then(Value::as_str) == Some("true") {
-        return Ok(Value::Null);
-    }
+    // Text counts unless it is blank beside anything else.
+    let is_text = element.has_text && (element.members.is_empty() || !element.text.trim().is_empty());
     match kind.as_deref() {
-        Some("yaml" | "symbol" | "file") => return Err(BadRequest),
+        Some("yaml" | "symbol" | "file") if is_text || kind.as_deref() == Some("file") => return Err(BadRequest),
         Some("array") => {
             element.members.shift_remove("type");
             let entries = element.members.into_iter().map(|(_, value)| value).next();
@@ -127,16 +130,16 @@ fn value(mut element: Element) -> Result<Value, BadRequest> {
                 None => Value::Array(Vec::new()),
             });
         }
-        Some("integer") => return Ok(ruby::to_i(&element.text).into()),
+        Some("integer") if is_text => return Ok(ruby::to_i(&element.text).into()),
+        _ if is_text => return Ok(element.text.into()),
         _ => {}
     }
-    element.members.shift_remove("type");
-    let has_text = !element.text.trim().is_empty();
-    // Text beside children, or beside attributes, is all that is left.
-    if has_text {
-        return Ok(element.text.into());
+    let is_nil = element.members.get("nil").and_then(Value::as_str) == Some("true");
+    if kind.as_deref() == Some("string") && !is_nil {
+        return Ok("".into());
     }
-    if element.members.is_empty() {
+    element.members.shift_remove("type");
+    if is_nil || element.members.is_empty() {
         return Ok(Value::Null);
     }
     Ok(Value::Object(element.members))

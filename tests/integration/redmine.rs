@@ -5,3 +5,4 @@ mod flows;
 mod races;
 mod real;
 mod recorded;
+mod shapes;
