@@ -35,4 +35,4 @@ pub use rules::{Assignment, By, Editors, Mode, MoveRule, Outside, Part, Rules, S
 pub use singleton::{Glob, Heard, Member, Singleton, Take, renew};
 pub use term::{Barred, TenureStep, Term};
 pub use transition::{Applied, Event, Finish, Outcome, Refused, Stamp, Step, Verified, apply};
-pub use verdict::{Answer, GrantWithoutSend, Verdict, judge, parks};
+pub use verdict::{Answer, GrantWithoutSend, SentWrite, Verdict, judge, parks};

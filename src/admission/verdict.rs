@@ -42,17 +42,22 @@ pub enum Answer {
     Uncertain,
 }
 
+/// A write that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct SentWrite<'a> {
+    /// What it was to do.
+    pub plan: &'a Plan,
+    /// The read that admitted it.
+    pub before: &'a Snapshot,
+    /// Whether whoever moves the item by it is its holder.
+    pub by_holder: bool,
+}
+
 /// Judges a sent write by what the tracker shows afterwards, not by what it said (manual: protocol, steps 8 and 9).
 ///
-/// `before` is the read that admitted it, `after` the read-back, absent where it could not be had.
-pub fn judge(
-    plan: &Plan,
-    answer: Answer,
-    before: &Snapshot,
-    after: Option<&Snapshot>,
-    by_holder: bool,
-    workflow: &Workflow,
-) -> Outcome {
+/// `after` is the read-back, absent where it could not be had.
+pub fn judge(sent: &SentWrite<'_>, answer: Answer, after: Option<&Snapshot>, workflow: &Workflow) -> Outcome {
+    let SentWrite { plan, before, by_holder } = *sent;
     let Answer::Complete(status) = answer else { return Outcome::Doubt };
     if matches!(status, 502..=504) {
         return Outcome::Doubt;

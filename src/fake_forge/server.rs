@@ -294,6 +294,13 @@ async fn dispatch(call: &Call) -> Outcome {
         (Route::RepoLabel, "GET") => labels::get(call),
         (Route::RepoLabel, "PATCH") => labels::edit(call),
         (Route::RepoLabel, "DELETE") => labels::delete(call),
+        _ => dispatch_item(call).await,
+    }
+}
+
+/// The routes of items.
+async fn dispatch_item(call: &Call) -> Outcome {
+    match (call.route, call.method.as_str()) {
         (Route::Issues, "GET") => issues::list(call),
         (Route::Issues, "POST") => issues::create(call).await,
         (Route::Issue, "GET") => issues::get(call),

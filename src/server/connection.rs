@@ -27,7 +27,7 @@ use crate::proxy::{self, Alarm, Body, BodyError, Fault, Peer, TickTimer, Worker}
 use crate::upstream::Io;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(io: Io, peer: Peer, place: Place, worker: Arc<Worker>, limits: &Limits, drain: Drain) {
+pub(super) async fn serve(io: Io, (peer, place): (Peer, Place), worker: Arc<Worker>, limits: &Limits, drain: Drain) {
     let clock = Arc::clone(worker.clock());
     let watch = Arc::new(Watch::new(&clock, limits));
     let is_h2 = speaks_h2(&io);

@@ -285,7 +285,7 @@ impl Client {
         let limits = &self.gauge.limits;
         let secured = tokio::time::timeout(limits.tls_handshake_timeout, secure(io, self.certificates.as_deref()));
         match secured.await {
-            Ok(Ok(io)) => connection::serve(io, peer, place, self.worker, limits, self.drain).await,
+            Ok(Ok(io)) => connection::serve(io, (peer, place), self.worker, limits, self.drain).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
         }

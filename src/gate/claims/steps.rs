@@ -28,6 +28,12 @@ pub(super) struct Resolved {
     remove: BTreeSet<String>,
 }
 
+/// Under what the writes of one call are entered. What is stated is for the first of them alone.
+struct FirstWrite {
+    stated: Expectation,
+    condition: EntryCondition,
+}
+
 /// An item that was claimed, and how to undo that.
 pub(super) struct ClaimedItem {
     pub(super) address: Address,
@@ -99,20 +105,20 @@ impl ClaimOperation {
     /// the same request again goes on from there.
     pub(super) async fn give_up(&self, address: &Address, labels: &Relabelling) -> OperationResult<Claimed> {
         let labels = self.resolve(address, labels).await?;
-        let (mut undo, mut stated) = (Undo::default(), self.sender.expectation.clone());
+        let mut undo = Undo::default();
+        let mut first = FirstWrite { stated: self.sender.expectation.clone(), condition: EntryCondition::Awaited };
         if !labels.is_empty() {
-            let condition = &EntryCondition::Awaited;
             let seen = match self.look(address).await {
                 Ok(read) => read.seen,
                 // What the tracker does not show has no labels to change; the holder lets go of it all the same.
-                Err(reply) if is_unseen(&reply) => return self.clear(address, stated, undo).await,
+                Err(reply) if is_unseen(&reply) => return self.clear(address, first.stated, undo).await,
                 Err(reply) => return Err(OperationError::Told(reply)),
             };
-            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut stated, condition).await {
+            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut first).await {
                 return Err(self.undone(address, "its labels could not be changed", step, undo).await);
             }
         }
-        self.clear(address, stated, undo).await
+        self.clear(address, first.stated, undo).await
     }
 
     /// Leaves the item to nobody; what had been done before is undone where that fails.
@@ -219,7 +225,8 @@ impl ClaimOperation {
             Some(read) => read.seen,
             None => self.look(address).await.map_err(OperationError::Told)?.seen,
         };
-        self.relabel(address, labels, &seen, undo, &mut Expectation::Implied, condition).await
+        let mut first = FirstWrite { stated: Expectation::Implied, condition: condition.clone() };
+        self.relabel(address, labels, &seen, undo, &mut first).await
     }
 
     /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none. What
@@ -230,8 +237,7 @@ impl ClaimOperation {
         labels: &Resolved,
         seen: &Snapshot,
         undo: &mut Undo,
-        stated: &mut Expectation,
-        condition: &EntryCondition,
+        first: &mut FirstWrite,
     ) -> OperationResult<bool> {
         let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
         let shows = |wanted: &LabelRef| seen.labels.iter().any(|label| wanted.names(label.id, &label.name));
@@ -242,7 +248,7 @@ impl ClaimOperation {
         if !missing.is_empty() {
             let change = SetChange::Add(missing.clone());
             let (reply, response) =
-                self.relabel_once(address, change, std::mem::take(stated), condition.clone()).await?;
+                self.relabel_once(address, change, std::mem::take(&mut first.stated), first.condition.clone()).await?;
             undo.did(&reply);
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
@@ -256,7 +262,8 @@ impl ClaimOperation {
         }
         for label in removed {
             let change = SetChange::Remove([label.clone()].into());
-            let (reply, _) = self.relabel_once(address, change, std::mem::take(stated), condition.clone()).await?;
+            let (reply, _) =
+                self.relabel_once(address, change, std::mem::take(&mut first.stated), first.condition.clone()).await?;
             undo.did(&reply);
             undo.labels.push(SetChange::Add([label].into()));
         }

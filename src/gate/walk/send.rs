@@ -3,7 +3,7 @@
 use super::super::refusal;
 use super::settle::Ending;
 use super::{Decided, Ended, Entered, ItemRead, READS_AT_ONCE, Sent, Stop, Walk};
-use crate::admission::{self, Answer, Outcome, Permit, Refused, Step, Verdict};
+use crate::admission::{self, Answer, Outcome, Permit, Refused, SentWrite, Step, Verdict};
 use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Decision, Durability, LedgerError, Sending, failpoint};
 use crate::gate::Verify;
@@ -169,14 +169,8 @@ impl Walk {
                 Answer::Complete(status) => self.look_back(at, &one, (status, response)).await,
                 Answer::Uncertain => None,
             };
-            let outcome = admission::judge(
-                &one.plan,
-                answer,
-                &one.at.read.seen,
-                back.as_ref().map(|back| &back.seen),
-                one.by_holder,
-                &self.rules.workflow,
-            );
+            let sent = SentWrite { plan: &one.plan, before: &one.at.read.seen, by_holder: one.by_holder };
+            let outcome = admission::judge(&sent, answer, back.as_ref().map(|back| &back.seen), &self.rules.workflow);
             Ending { one, outcome, back }
         };
         let each: Vec<_> = sent.into_iter().map(judged).collect();

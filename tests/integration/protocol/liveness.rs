@@ -6,7 +6,8 @@
 
 use crate::support::Setup;
 use claimgate::admission::{
-    Answer, DecisionInput, Outcome, Outside, Rules, Stamp, Step, Verdict, Verified, apply, decide, judge, outside_edit,
+    Answer, DecisionInput, Outcome, Outside, Rules, SentWrite, Stamp, Step, Verdict, Verified, apply, decide, judge,
+    outside_edit,
 };
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Caller, Change, Code, Epoch, Fingerprint, GateId, ItemRecord,
@@ -172,7 +173,8 @@ impl World {
                 let end = |(status, shows): (Option<u16>, Snapshot)| {
                     let mut world = world.clone();
                     let answer = status.map_or(Answer::Uncertain, Answer::Complete);
-                    let outcome = judge(&plan, answer, &before, Some(&shows), by_holder, &rules.workflow);
+                    let sent = SentWrite { plan: &plan, before: &before, by_holder };
+                    let outcome = judge(&sent, answer, Some(&shows), &rules.workflow);
                     world.seen = shows;
                     assert!(world.step(&Step::Settle {
                         attempt: attempt.clone(),
