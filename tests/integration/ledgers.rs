@@ -544,6 +544,57 @@ async fn where_an_item_has_moved_is_stored_with_whatever_ends_the_attempt_that_f
     }
 }
 
+/// The gate that has read the item asked its own clock; the ledger asks its own.
+#[tokio::test]
+async fn before_its_time_a_doubt_ends_only_by_what_has_landed() {
+    for bench in [Bench::memory(), Bench::file()] {
+        let start = START;
+        sending(&bench, 1, 0, start).await;
+        let doubt = Step::Settle { attempt: attempt_id(1), outcome: Outcome::Doubt, doubt_until: start + Q };
+        bench.commit(0, doubt, start).await.unwrap();
+        let resolve = |verified| Step::Resolve { doubts: vec![attempt_id(1)], verified };
+        let early = bench.commit(0, resolve(Verified::NotLanded(shown(0))), start + Q / 2).await;
+        assert_eq!(early, Err(LedgerError::Refused(Refused::Stale)));
+        let after = bench.commit(0, resolve(Verified::NotLanded(shown(0))), start + Q).await.unwrap();
+        assert!(after.doubts.is_empty(), "{after:?}");
+    }
+}
+
+/// Another gate may have opened it again since this one saw it closed.
+#[tokio::test]
+async fn what_is_open_is_not_finished_for_having_been_closed() {
+    for bench in [Bench::memory(), Bench::file()] {
+        let now = START;
+        bench.commit(0, Step::Open(bench.attempt(1, 0, now)), now).await.unwrap();
+        let open = Shown { state: OpenState::Open, ..shown(0) };
+        let ownership = Ownership::Becomes(actor(0));
+        let grant = Step::Grant { attempt: attempt_id(1), kind: Kind::Claim, ownership, shown: open.clone() };
+        let fence = bench.commit(0, grant, now).await.unwrap().fence;
+        let finish = || Step::Finish { fence, end: Finish::Closed(Q) };
+        assert_eq!(bench.commit(0, finish(), now).await, Err(LedgerError::Refused(Refused::Stale)));
+        let closed = OutsideEdit::Harmless { shown: Shown { state: OpenState::Closed, ..open } };
+        bench.commit(0, Step::Edit { edit: closed, fence }, now).await.unwrap();
+        assert!(bench.commit(0, finish(), now).await.unwrap().holding.is_none());
+    }
+}
+
+/// A look that decided nothing.
+#[tokio::test]
+async fn what_is_withdrawn_leaves_no_line_and_no_attempt() {
+    for bench in [Bench::memory(), Bench::file()] {
+        let now = START;
+        let before = bench.lines().await.len();
+        bench.commit(0, Step::Open(bench.attempt(1, 0, now)), now).await.unwrap();
+        let after = bench.commit(0, Step::Withdraw(attempt_id(1)), now).await.unwrap();
+        assert!(after.live.is_none(), "{after:?}");
+        assert_eq!(bench.lines().await.len(), before);
+        assert_eq!(bench.ledger().ended(&key(0), 10).await.unwrap(), []);
+        sending(&bench, 2, 0, now).await;
+        let late = bench.commit(0, Step::Withdraw(attempt_id(2)), now).await;
+        assert_eq!(late, Err(LedgerError::Refused(Refused::Fenced)));
+    }
+}
+
 #[tokio::test]
 async fn an_older_epoch_completes_nothing() {
     let bench = Bench::memory();
