@@ -63,6 +63,7 @@ const AGENTS: [&str; 2] = ["dev-1", "dev-2"];
 #[test]
 fn the_real_one_tells_both_of_a_pair_that_they_have_it() {
     let Some(real) = real::real() else { return };
+    let _turn = real::turn();
     let pairs = std::env::var("CLAIMGATE_TEST_PAIRS").map_or(10, |text| text.parse().expect("a number"));
     let races = race(real.addr, [real.addr; 2], &real.accounts, pairs);
     eprintln!("{pairs} pairs at Redmine {} itself: {races:?}", real.version);

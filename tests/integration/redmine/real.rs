@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, mpsc};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,6 +42,12 @@ static REAL: LazyLock<Option<Real>> = LazyLock::new(start);
 /// The one that all tests share; none, loudly, where the packages are not installed.
 pub fn real() -> Option<&'static Real> {
     REAL.as_ref()
+}
+
+/// One test at a time: two writes at once can find Redmine's SQLite locked, and that is a 500.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start() -> Option<Real> {

@@ -152,7 +152,10 @@ async fn the_fake_one_reads_odd_shapes_as_the_real_one_does() {
     let found = tokio::task::spawn_blocking(move || replayed(addr, &accounts, &asked)).await.expect("it answers");
     let wanted = tokio::task::spawn_blocking({
         let asked = shapes.clone();
-        move || replayed(real.addr, &real.accounts, &asked)
+        move || {
+            let _turn = real::turn();
+            replayed(real.addr, &real.accounts, &asked)
+        }
     });
     let wanted = wanted.await.expect("it answers");
     let answers = found.iter().zip(&wanted);
