@@ -26,7 +26,7 @@ impl Walk {
         cancellation: &Cancellation,
     ) -> Result<Vec<Opened<'t>>, Stop> {
         let (mut resolved, mut pause) = (false, SHORTEST_PAUSE);
-        // What an errand has done before stays done, whether or not its client waits.
+        // What a call of the claims API has done before stays done, whether or not its client waits.
         let is_first = cancellation.is_open();
         loop {
             // An abandoned release must not strike a later claim.
