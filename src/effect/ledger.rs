@@ -1,6 +1,6 @@
 //! The record of who holds, as a port (manual: protocol).
 
-use super::{BoxFuture, Creations, Membership, Note};
+use super::{BoxFuture, Creations, Membership, Note, OnceCommand};
 use crate::admission::{Refused, Step, TenureStep};
 use crate::model::{Account, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use tokio::sync::watch;
@@ -18,6 +18,43 @@ pub struct Command {
     pub note: Option<Box<Note>>,
     /// The time.
     pub now: Time,
+}
+
+/// A change of who is at work, apart from any item.
+#[derive(Clone, Debug)]
+pub struct TenureCommand {
+    /// The step.
+    pub step: TenureStep,
+    /// The time.
+    pub now: Time,
+}
+
+/// What one transaction is to do: all of it, or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Steps on items, and the terms that they rest on, in their order.
+    pub items: Vec<Command>,
+    /// Changes of who is at work.
+    pub tenures: Vec<TenureCommand>,
+    /// Steps on what may be created once.
+    pub once: Vec<OnceCommand>,
+}
+
+impl Batch {
+    /// Whether it does nothing but enter attempts (T1).
+    pub fn is_entry(&self) -> bool {
+        let opens = |command: &Command| matches!(command.step, Step::Open(_));
+        self.items.iter().all(opens) && self.tenures.is_empty() && self.once.is_empty()
+    }
+}
+
+/// What a transaction has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The items' records after it, one a command.
+    pub records: Vec<ItemRecord>,
+    /// The tenures that changed apart from any item, as they are then or were at their end.
+    pub tenures: Vec<Tenure>,
 }
 
 /// A held item, as a list of them goes on from it.
@@ -86,15 +123,32 @@ pub enum LedgerError {
     Unavailable(String),
 }
 
-/// The ledger. A batch is carried out in one transaction, all or nothing; every implementation runs
-/// [`admission::apply`](crate::admission::apply) inside it and passes the same contract suite.
+/// The ledger. All that changes it goes through [`transact`](Self::transact): every implementation loads the rows that the
+/// batch needs, runs the same pure transaction over them, writes what became of them where they are still as they were
+/// loaded, and commits. All pass the same contract suite.
 pub trait Ledger: Creations + Membership + Send + Sync + 'static {
-    /// Carries the steps out and returns the records as they are after it, one a command.
+    /// Carries a batch out, all or nothing.
+    fn transact(&self, batch: Batch, durability: Durability) -> BoxFuture<'_, Result<Committed, LedgerError>>;
+    /// Carries steps on items out and returns the records as they are after it, one a command.
     fn commit(
         &self,
         commands: Vec<Command>,
         durability: Durability,
-    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+        let done = self.transact(Batch { items: commands, ..Batch::default() }, durability);
+        Box::pin(async move { Ok(done.await?.records) })
+    }
+    /// Carries steps on what may be created once out; durable when it returns.
+    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>> {
+        let done = self.transact(Batch { once: commands, ..Batch::default() }, Durability::Awaited);
+        Box::pin(async move { done.await.map(drop) })
+    }
+    /// Changes who is at work, apart from any item. Returns the tenures that changed, as they are then or were at their end.
+    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
+        let batch = Batch { tenures: vec![TenureCommand { step, now }], ..Batch::default() };
+        let done = self.transact(batch, Durability::Awaited);
+        Box::pin(async move { Ok(done.await?.tenures) })
+    }
     /// Records a decision that never became an attempt. Never waits.
     fn record(&self, note: Note, now: Time);
     /// One item, if the ledger has ever seen it.
@@ -110,8 +164,6 @@ pub trait Ledger: Creations + Membership + Send + Sync + 'static {
     fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Who is at work by the singleton rules, those included who have been idle for too long.
     fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
-    /// Changes who is at work, apart from any item. Returns the tenures that changed, as they are then or were at their end.
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
     /// The final attempts of an item, newest first.
     fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// The same of what stands at this place; for people, who can wait.

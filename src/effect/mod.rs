@@ -23,7 +23,7 @@ pub use body_budget::{BodyBudget, Reads, SHORT_ANSWER, Share};
 pub use clock::{Clock, Entropy};
 pub use health::{Condition, Health};
 pub use identify::{Identify, IdentifyError};
-pub use ledger::{Command, Durability, Held, Ledger, LedgerError, Pruned};
+pub use ledger::{Batch, Command, Committed, Durability, Held, Ledger, LedgerError, Pruned, TenureCommand};
 pub use membership::{Membership, Rivals};
 pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};

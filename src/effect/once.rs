@@ -17,11 +17,8 @@ pub struct OnceCommand {
     pub now: Time,
 }
 
-/// What was, or is being, created once. A ledger keeps one entry a key; every implementation runs
-/// [`apply`](crate::admission::once::apply) inside its transaction and passes the same contract suite.
+/// What was, or is being, created once. A ledger keeps one entry a key.
 pub trait Creations: Send + Sync + 'static {
-    /// Carries the steps out in one transaction, all or none; durable when it returns.
-    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>>;
     /// What is known of these keys, in their order.
     fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>>;
 }

@@ -1,18 +1,16 @@
 //! Item records under change, whatever keeps them.
 //!
-//! A `Book` runs batches of steps, all or nothing, and says what there is to
-//! store: records, final attempts, audit lines. `undo` takes back everything
-//! since the last `keep`, for a store whose commit failed.
+//! A `Book` gives a batch's transaction its rows, keeps what became of them, and
+//! says what there is to store. `undo` takes back everything since the last
+//! `keep`, for a store whose commit failed.
 
-use super::tenures::{Changed, TenureRow, Tenures};
-use crate::admission::{self, Barred, Bound, Event, Refused, Stamp, Step, TenureStep, Term};
-use crate::effect::{Command, Decision, LedgerError, Line, Note};
+use super::tenures::Tenures;
+use super::transaction::{Author, Changes, Needs, Rows, Stepped, Way, concerns, needs, transact};
+use crate::effect::{Batch, LedgerError};
 use crate::model::{
-    Account, Attempt, AttemptId, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, Locator, ResourceKey, Settled,
-    Tenure, Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, ResourceKey,
 };
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// Records known so far; one that is missing is loaded.
@@ -38,21 +36,12 @@ struct Records {
     order: VecDeque<ResourceKey>,
 }
 
-/// What a batch changed.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// The records after each command.
-    pub(super) records: Vec<ItemRecord>,
-    /// Those of them of which more changed than the live attempt.
+/// What a batch changed, and what of it is to be stored.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) changes: Changes,
+    /// The records of which more changed than the live attempt.
     pub(super) items: Vec<ItemRecord>,
-    /// Attempts that are now SENDING or in DOUBT.
-    pub(super) unsettled: Vec<Attempt>,
-    /// Attempts that became final.
-    pub(super) settled: Vec<Settled>,
-    /// Audit lines.
-    pub(super) lines: Vec<Line>,
-    /// Who is at work now, or is no longer.
-    pub(super) tenures: Vec<TenureRow>,
     /// Whether anything but an OPEN attempt changed.
     pub(super) stored: bool,
 }
@@ -64,9 +53,11 @@ pub(super) trait Load {
     /// Every item that the account holds, and every one that a write which is sent or in doubt may make it hold; others
     /// may be among them.
     fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError>;
+    /// What may be created once, by its key.
+    fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError>;
 }
 
-/// The store behind a book; `None`: the book has everything.
+/// The store behind a book; `None`: the book has every item.
 pub(super) type Behind<'a> = Option<&'a dyn Load>;
 
 /// Records kept in the book before idle ones are dropped; they can be loaded again.
@@ -96,110 +87,70 @@ impl Book {
     }
 
     /// Runs a batch; nothing has changed if it is refused.
-    pub(super) fn run(&mut self, commands: &[Command], load: Behind<'_>) -> Result<Changes, LedgerError> {
-        let mark = (self.before.len(), self.tenures.mark());
-        let mut changes = Changes::default();
-        for command in commands {
-            if let Err(error) = self.step(command, load, mark.0, &mut changes) {
-                self.take_back(mark.0);
-                self.tenures.take_back(mark.1);
-                return Err(error);
+    pub(super) fn run(&mut self, batch: &Batch, load: Behind<'_>) -> Result<Written, LedgerError> {
+        let needs = needs(batch);
+        let mut rows = self.rows(&needs, load)?;
+        if let Some(load) = load {
+            for key in needs.once {
+                let entry = load.once(&key)?;
+                rows.once.extend(entry.map(|entry| (key, entry)));
             }
         }
-        if !changes.stored {
+        self.run_over(batch, rows)
+    }
+
+    /// The same over rows that were loaded already.
+    pub(super) fn run_over(&mut self, batch: &Batch, rows: Rows) -> Result<Written, LedgerError> {
+        let (gate, epoch, zombie_period) = (self.gate.clone(), self.epoch, self.zombie_period);
+        let changes = transact(batch, rows, &Author { gate, epoch, zombie_period })?;
+        Ok(self.take(changes))
+    }
+
+    /// The rows that the book has or loads: all but what may be created once.
+    pub(super) fn rows(&mut self, needs: &Needs, load: Behind<'_>) -> Result<Rows, LedgerError> {
+        let mut rows = Rows::default();
+        for key in &needs.items {
+            let record = self.get(key, load)?;
+            rows.items.extend(record.map(|record| (key.clone(), record)));
+        }
+        for account in &needs.accounts {
+            rows.of_accounts.extend(match load {
+                // Rows are as new as the book.
+                Some(load) => load.of_account(account)?,
+                None => self.all().filter(|record| concerns(record, account)).cloned().collect(),
+            });
+        }
+        let known = |name| self.tenures.get(name).map(|tenure| (std::clone::Clone::clone(name), tenure.clone()));
+        rows.tenures = needs.tenures.iter().filter_map(known).collect();
+        Ok(rows)
+    }
+
+    fn take(&mut self, mut changes: Changes) -> Written {
+        let (mark, stored) = (self.before.len(), changes.is_more_than_open());
+        let mut items = Vec::new();
+        for Stepped { before, after, way } in std::mem::take(&mut changes.steps) {
+            let opens = way == Way::Opens;
+            if opens && before.as_ref().is_some_and(|before| before.locator != after.locator) {
+                self.moved.insert(after.key.clone());
+            }
+            if !opens && (self.moved.remove(&after.key) || !is_row_enough(before.as_ref(), &after, way)) {
+                items.push(after.clone());
+            }
+            self.before.push((after.key.clone(), before));
+            self.records.put(after.key.clone(), after);
+        }
+        for (name, tenure) in &changes.tenures {
+            self.tenures.set(name.clone(), tenure.clone());
+        }
+        if !stored {
             // An OPEN attempt is nowhere but here: there is nothing to take back should a group fail.
-            let opened = self.before.split_off(mark.0);
-            for (key, _) in opened {
+            for (key, _) in self.before.split_off(mark) {
                 let in_group = self.before.iter().any(|(other, _)| *other == key);
                 let live = self.records.by_key.get(&key).filter(|_| in_group).and_then(|record| record.live.clone());
                 self.opened.extend(live);
             }
         }
-        Ok(changes)
-    }
-
-    fn step(
-        &mut self,
-        command: &Command,
-        load: Behind<'_>,
-        batch: usize,
-        changes: &mut Changes,
-    ) -> Result<(), LedgerError> {
-        let known = self.get(&command.key, load)?;
-        let before = known.clone();
-        let mut record = known.unwrap_or_else(|| ItemRecord::new(command.key.clone(), command.locator.clone()));
-        if let Step::Require(term) = &command.step {
-            changes.tenures.extend(self.require(term, &record, command.now, load, batch)?);
-            changes.records.push(record);
-            return Ok(());
-        }
-        let stamp =
-            Stamp { gate: self.gate.clone(), epoch: self.epoch, now: command.now, zombie_period: self.zombie_period };
-        let applied = admission::apply(&mut record, &command.step, &stamp)?;
-        let sending = record.live.iter().filter(|attempt| attempt.state == AttemptState::Sending);
-        changes.unsettled.extend(sending.cloned());
-        for (event, attempt) in applied.events {
-            changes.unsettled.extend(attempt.iter().filter(|attempt| attempt.state == AttemptState::Doubt).cloned());
-            changes.lines.push(line(&event, attempt.as_ref(), command, &record, &self.gate));
-        }
-        changes.settled.extend(applied.settled);
-        let stored = !matches!(command.step, Step::Open(_));
-        if !stored && before.as_ref().is_some_and(|before| before.locator != record.locator) {
-            self.moved.insert(command.key.clone());
-        }
-        if stored && (self.moved.remove(&command.key) || !is_row_enough(before.as_ref(), &record, &command.step)) {
-            changes.items.push(record.clone());
-        }
-        changes.stored |= stored;
-        changes.records.push(record.clone());
-        self.before.push((command.key.clone(), before));
-        self.records.put(command.key.clone(), record);
-        Ok(())
-    }
-
-    /// Whether the term holds; `batch` is where this batch's changes begin.
-    fn require(
-        &mut self,
-        term: &Term,
-        item: &ItemRecord,
-        now: Time,
-        load: Behind<'_>,
-        batch: usize,
-    ) -> Result<Option<TenureRow>, LedgerError> {
-        let barred = match term {
-            Term::Alone(take) => match self.tenures.take(take, now) {
-                Ok((row, _)) => return Ok(Some(row)),
-                Err(tenure) => Barred::Singleton(*tenure),
-            },
-            Term::Within(bound) => match self.judge(bound, item, now, load, batch)? {
-                Ok(()) => return Ok(None),
-                Err(excess) => Barred::Limit(*excess),
-            },
-        };
-        Err(Refused::Barred(Box::new(barred)).into())
-    }
-
-    fn judge(
-        &self,
-        bound: &Bound,
-        item: &ItemRecord,
-        now: Time,
-        load: Behind<'_>,
-        batch: usize,
-    ) -> Result<Result<(), Box<admission::Excess>>, LedgerError> {
-        let Some(load) = load else { return Ok(bound.judge(item, self.records.by_key.values(), now)) };
-        // Rows are as new as the book but for this batch, which is not stored yet.
-        let loaded = load.of_account(&bound.actor.account)?;
-        let touched: BTreeMap<_, _> =
-            self.before[batch..].iter().filter_map(|(key, _)| Some((key, self.records.by_key.get(key)?))).collect();
-        let stored = loaded.iter().filter(|record| !touched.contains_key(&record.key));
-        Ok(bound.judge(item, stored.chain(touched.values().copied()), now))
-    }
-
-    /// Changes who is at work, apart from any item.
-    pub(super) fn change_tenure(&mut self, step: &TenureStep, now: Time) -> Result<Vec<Changed>, LedgerError> {
-        let barred = |tenure: Box<Tenure>| Refused::Barred(Box::new(Barred::Singleton(*tenure)));
-        Ok(self.tenures.step(step, now).map_err(barred)?)
+        Written { changes, items, stored }
     }
 
     /// A record, loaded if need be.
@@ -236,8 +187,8 @@ impl Book {
     /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, is OPEN
     /// again, whatever the group made of it: whoever opened it has yet to end it.
     pub(super) fn undo(&mut self) {
-        self.take_back(0);
-        self.tenures.take_back(0);
+        self.take_back();
+        self.tenures.take_back();
         for attempt in std::mem::take(&mut self.opened) {
             let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
             let record = self.records.by_key.remove(&attempt.key).unwrap_or_else(new);
@@ -260,8 +211,8 @@ impl Book {
         self.records.shrink();
     }
 
-    fn take_back(&mut self, mark: usize) {
-        for (key, record) in self.before.drain(mark..).rev() {
+    fn take_back(&mut self) {
+        for (key, record) in self.before.drain(..).rev() {
             // Whether its place was among what is not stored now is not kept: it is stored with the next step.
             self.moved.insert(key.clone());
             match record {
@@ -301,60 +252,11 @@ impl Records {
     }
 }
 
-fn line(event: &Event, attempt: Option<&Attempt>, command: &Command, record: &ItemRecord, gate: &GateId) -> Line {
-    let mut note = command.note.as_deref().cloned().unwrap_or_else(|| Note::of_gate(String::new(), None));
-    let (kind, result) = name(event);
-    // Nobody noted what was decided: what never was sent was refused.
-    if command.note.is_none() && matches!(result, Some(AttemptState::Rejected | AttemptState::Aborted)) {
-        note.decision = Decision::Reject;
-    }
-    if let Some(attempt) = attempt {
-        attempt.id.as_str().clone_into(&mut note.id);
-        note.change = attempt.change.to_string();
-        note.agent = Some((attempt.actor.clone(), attempt.credential.clone()));
-    }
-    match event {
-        Event::Revoked { holder, cause } => {
-            note.agent = Some((holder.clone(), Fingerprint::new("")));
-            note.reason = Some((*cause).to_owned());
-        }
-        Event::Finished { holder, cause, .. } | Event::TakenOver { holder, cause, .. } => {
-            note.agent = Some((holder.clone(), Fingerprint::new("")));
-            note.reason = Some(cause.clone());
-        }
-        Event::Released { holder: Some(holder) } | Event::Rebound { from: holder } => {
-            note.agent = Some((holder.clone(), Fingerprint::new("")));
-        }
-        _ => {}
-    }
-    note.resource = Some(record.locator.clone());
-    note.resource_id = Some(record.key.clone());
-    let (fence, held) = match event {
-        Event::Resolved { stood: Some(stood), .. } => (stood.0, stood.1.as_ref()),
-        Event::TakenOver { fence, .. } => (*fence, None),
-        _ => (record.fence, record.holding.as_ref()),
-    };
-    Line {
-        time: command.now,
-        kind,
-        id: note.id.clone(),
-        intent: attempt.and_then(|attempt| attempt.kind),
-        result: result.map(AttemptState::as_str),
-        fence: Some(fence),
-        holder: held.map(|holding| holding.actor.clone()),
-        parked: held.map(|holding| holding.parked),
-        holding_since: held.map(|holding| holding.since),
-        note,
-        gate: gate.as_str().to_owned(),
-    }
-    .bounded()
-}
-
 /// Whether what is stored of the item needs no change: only its live attempt does, which has a row of its own. An item
 /// that is new is told by that row as long as it is live.
-fn is_row_enough(before: Option<&ItemRecord>, after: &ItemRecord, step: &Step) -> bool {
+fn is_row_enough(before: Option<&ItemRecord>, after: &ItemRecord, way: Way) -> bool {
     let untouched = before.is_some_and(|before| same_but_live(before, after));
-    untouched && (after.fence.0 > 0 || matches!(step, Step::Send { .. }))
+    untouched && (after.fence.0 > 0 || way == Way::Sends)
 }
 
 fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
@@ -370,53 +272,14 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.lost == other.lost
 }
 
-/// The line of a decision that never became an attempt, of the operator's word, or of an edit's author.
-pub(super) fn bare_line(mut note: Note, now: Time, gate: &GateId) -> Line {
-    let (fence, held) = note.stood.take().map_or((None, None), |stood| (Some(stood.0), stood.1));
-    Line {
-        time: now,
-        kind: note.subject.as_str(),
-        id: note.id.clone(),
-        intent: None,
-        result: (note.decision == Decision::Reject).then_some(AttemptState::Rejected.as_str()),
-        fence,
-        holder: held.as_ref().map(|held| held.actor.clone()),
-        parked: held.as_ref().map(|held| held.parked),
-        holding_since: held.as_ref().map(|held| held.since),
-        note,
-        gate: gate.as_str().to_owned(),
-    }
-    .bounded()
-}
-
-/// How an audit line says which item it is about: by its place, and by its key if that is known.
-pub(super) fn marks(locator: &Locator, key: Option<&ResourceKey>) -> [String; 2] {
-    let of_place = format!("\"resource\":{}", Value::from(locator.to_string()));
-    let of_key = key.map(|key| format!("\"resource_id\":{}", Value::from(key.as_str())));
-    [of_place.clone(), of_key.unwrap_or(of_place)]
-}
-
-fn name(event: &Event) -> (&'static str, Option<AttemptState>) {
-    match event {
-        Event::Decision(state) => ("decision", Some(*state)),
-        Event::Revoked { .. } => ("revoked", None),
-        Event::Contested => ("contested", None),
-        Event::Resolved { state: AttemptState::Landed, .. } => ("landed", Some(AttemptState::Landed)),
-        Event::Resolved { state, .. } => ("not_landed", Some(*state)),
-        Event::Recovered(state) => ("recovered", Some(*state)),
-        Event::Released { .. } => ("operator", None),
-        Event::Finished { gone: false, .. } => ("finished", None),
-        Event::Finished { gone: true, .. } => ("gone", None),
-        Event::TakenOver { .. } => ("taken_over", None),
-        Event::Rebound { .. } => ("rebound", None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admission::{Outcome, Plan, Step};
-    use crate::model::{Account, Actor, Change, Goal, Kind, Locator, Login, OpenState, Ownership, Shown, Time};
+    use crate::effect::Command;
+    use crate::model::{
+        Account, Actor, Change, Fingerprint, Goal, Kind, Locator, Login, OpenState, Ownership, Shown, Time,
+    };
     use std::collections::BTreeSet;
 
     fn attempt(id: &str) -> Attempt {
@@ -437,9 +300,13 @@ mod tests {
         }
     }
 
-    fn run(book: &mut Book, step: Step) -> Result<Changes, LedgerError> {
+    fn run(book: &mut Book, step: Step) -> Result<Written, LedgerError> {
         let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
-        book.run(&[Command { key, locator, step, note: None, now: Time(0) }], None)
+        run_all(book, vec![Command { key, locator, step, note: None, now: Time(0) }])
+    }
+
+    fn run_all(book: &mut Book, items: Vec<Command>) -> Result<Written, LedgerError> {
+        book.run(&Batch { items, ..Batch::default() }, None)
     }
 
     /// What is under way stays in memory however old it is; of the rest only the newest do.
@@ -504,8 +371,8 @@ mod tests {
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
         book.undo();
-        let changes = run(&mut book, Step::Abort(AttemptId::new("one"))).unwrap();
-        assert_eq!(changes.lines.len(), 1);
+        let written = run(&mut book, Step::Abort(AttemptId::new("one"))).unwrap();
+        assert_eq!(written.changes.lines.len(), 1);
     }
 
     /// It was opened and granted in one step: nobody knows of it who could end it.
@@ -516,7 +383,7 @@ mod tests {
         let command = |step| Command { key: key.clone(), locator: locator.clone(), step, note: None, now: Time(0) };
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         let send = Step::Send { attempt: AttemptId::new("one"), plan };
-        book.run(&[command(Step::Open(attempt("one"))), command(send)], None).unwrap();
+        run_all(&mut book, vec![command(Step::Open(attempt("one"))), command(send)]).unwrap();
         book.undo();
         assert!(book.all().all(|record| record.live.is_none()));
     }

@@ -5,20 +5,24 @@
 //! gates may share a store (`members.rs`), as they will a database.
 
 mod members;
-mod once;
 
 pub use members::Flaw;
 
-use super::book::{Book, Changes, marks};
+use super::book::{Book, Written};
+use super::lines::{bare_line, marks};
 use super::tenures::Tenures;
-use crate::admission::{Refused, Step, TenureStep};
+use super::transaction::{needs, recovery_once};
+use crate::admission::{Refused, Step};
 use crate::effect::audit::GENESIS;
-use crate::effect::{BoxFuture, Clock, Command, Durability, Held, Ledger, LedgerError, Line, Note};
+use crate::effect::{
+    Batch, BoxFuture, Clock, Command, Committed, Creations, Durability, Held, Ledger, LedgerError, Line, Note,
+};
 use crate::model::{
-    Account, Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time,
+    Account, Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Tenure,
+    Time,
 };
 use members::Members;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,7 +45,7 @@ struct Inner {
     lines: Vec<String>,
     last_hash: String,
     printed: u64,
-    once: once::Entries,
+    once: BTreeMap<OnceKey, OnceEntry>,
     available: bool,
     flaw: Option<Flaw>,
 }
@@ -76,7 +80,7 @@ impl MemoryStore {
             lines: Vec::new(),
             last_hash: GENESIS.to_owned(),
             printed: 0,
-            once: once::Entries::new(),
+            once: BTreeMap::new(),
             available: true,
             flaw: None,
         };
@@ -166,13 +170,22 @@ impl Inner {
         let mut commands: Vec<Command> = self.book.all().filter(left).map(command).collect();
         // In one order always, so that a simulation repeats.
         commands.sort_by(|one, other| one.key.cmp(&other.key));
-        if let Ok(changes) = self.book.run(&commands, None) {
-            self.store(&changes);
+        let once = recovery_once(self.once.keys().cloned(), (gate, before), doubt_until, now);
+        // Nothing refuses a recovery.
+        if let Ok(written) = self.run(&Batch { items: commands, once, ..Batch::default() }) {
+            self.store(written);
         }
-        self.recover_once(gate, before, doubt_until, now);
     }
 
-    fn store(&mut self, changes: &Changes) {
+    fn run(&mut self, batch: &Batch) -> Result<Written, LedgerError> {
+        let needs = needs(batch);
+        let mut rows = self.book.rows(&needs, None)?;
+        let entries = needs.once.iter().filter_map(|key| Some((key.clone(), self.once.get(key)?.clone())));
+        rows.once = entries.collect();
+        self.book.run_over(batch, rows)
+    }
+
+    fn store(&mut self, Written { changes, .. }: Written) -> Committed {
         self.book.keep();
         self.settled.extend(changes.settled.iter().map(|settled| whole(&self.unsettled, settled)));
         for settled in &changes.settled {
@@ -182,6 +195,13 @@ impl Inner {
         for line in &changes.lines {
             self.append(line);
         }
+        for (key, entry) in changes.once {
+            match entry {
+                Some(entry) => drop(self.once.insert(key, entry)),
+                None => drop(self.once.remove(&key)),
+            }
+        }
+        changes.committed
     }
 
     fn append(&mut self, line: &Line) {
@@ -212,30 +232,28 @@ fn whole(unsettled: &HashMap<AttemptId, Attempt>, settled: &Settled) -> Settled 
 // === impl MemoryLedger ===
 
 impl MemoryLedger {
-    fn run(&self, commands: Vec<Command>) -> Result<Vec<ItemRecord>, LedgerError> {
+    fn run(&self, mut batch: Batch) -> Result<Committed, LedgerError> {
         let mut inner = self.store.lock();
         inner.check()?;
-        let settles = commands.iter().any(|command| matches!(command.step, Step::Settle { .. }));
+        let settles = batch.items.iter().any(|command| matches!(command.step, Step::Settle { .. }));
         if !(settles && inner.flaw == Some(Flaw::SettlesTwice)) {
             inner.admit(self)?;
         }
-        let commands: Vec<Command> = match &self.store.clock {
-            Some(clock) => commands.into_iter().map(|command| timed(command, clock.now())).collect(),
-            None => commands,
-        };
+        if let Some(clock) = &self.store.clock {
+            batch.items.iter_mut().for_each(|command| timed(command, clock.now()));
+        }
         // A process that was replaced writes as what it was, and its rows no longer match.
         let own = (self.gate.clone(), self.epoch);
         let before = inner.book.write_as(own);
-        let mut changes = inner.book.run(&commands, None);
-        if inner.flaw == Some(Flaw::SettlesTwice) && matches!(changes, Err(LedgerError::Refused(Refused::Fenced))) {
-            inner.revive(&commands, self);
-            changes = inner.book.run(&commands, None);
+        let mut written = inner.run(&batch);
+        if inner.flaw == Some(Flaw::SettlesTwice) && matches!(written, Err(LedgerError::Refused(Refused::Fenced))) {
+            inner.revive(&batch.items, self);
+            written = inner.run(&batch);
         }
         inner.book.write_as(before);
-        let changes = changes?;
-        inner.store(&changes);
+        let committed = inner.store(written?);
         self.store.told(&inner);
-        Ok(changes.records)
+        Ok(committed)
     }
 
     fn read<T>(&self, of: impl FnOnce(&Inner) -> T) -> Result<T, LedgerError> {
@@ -246,12 +264,11 @@ impl MemoryLedger {
 }
 
 /// The same by the ledger's clock: a doubt lasts as long as its gate meant it to.
-fn timed(mut command: Command, now: Time) -> Command {
+fn timed(command: &mut Command, now: Time) {
     let own = std::mem::replace(&mut command.now, now);
     if let Step::Settle { doubt_until, .. } = &mut command.step {
         *doubt_until = now + doubt_until.since(own);
     }
-    command
 }
 
 fn order(settled: &Settled) -> (Time, &AttemptId) {
@@ -259,17 +276,13 @@ fn order(settled: &Settled) -> (Time, &AttemptId) {
 }
 
 impl Ledger for MemoryLedger {
-    fn commit(
-        &self,
-        commands: Vec<Command>,
-        _durability: Durability,
-    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        Box::pin(async move { self.run(commands) })
+    fn transact(&self, batch: Batch, _durability: Durability) -> BoxFuture<'_, Result<Committed, LedgerError>> {
+        Box::pin(async move { self.run(batch) })
     }
 
     fn record(&self, note: Note, now: Time) {
         let mut inner = self.store.lock();
-        let line = super::book::bare_line(note, now, &self.gate);
+        let line = bare_line(note, now, &self.gate);
         inner.append(&line);
         self.store.told(&inner);
     }
@@ -324,17 +337,6 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.read(|inner| inner.book.tenures.all()) })
     }
 
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        Box::pin(async move {
-            let mut inner = self.store.lock();
-            inner.check()?;
-            inner.admit(self)?;
-            let changed = inner.book.change_tenure(&step, now)?;
-            inner.book.keep();
-            Ok(changed.into_iter().map(|(_, tenure)| tenure).collect())
-        })
-    }
-
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
         Box::pin(async move {
             let skip = usize::try_from(after).unwrap_or(usize::MAX);
@@ -365,5 +367,11 @@ impl Ledger for MemoryLedger {
     fn mark_printed(&self, seq: u64) -> BoxFuture<'_, Result<(), LedgerError>> {
         self.store.lock().printed = seq;
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl Creations for MemoryLedger {
+    fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>> {
+        Box::pin(async move { self.read(|inner| keys.iter().map(|key| inner.once.get(key).cloned()).collect()) })
     }
 }

@@ -1,15 +1,16 @@
 //! The ledgers: in memory, and one SQLite file.
 //!
-//! Both run the same pure transitions over an item's record (`book.rs`); they
-//! differ only in what keeps the result. A shared PostgreSQL ledger will be a
-//! third file here and pass the same contract suite.
+//! Both run the same pure transaction over the rows that a batch needs
+//! (`transaction.rs`); they differ only in what keeps the result. A shared
+//! PostgreSQL ledger will be a third file here and pass the same contract suite.
 
 mod book;
 mod codec;
+mod lines;
 mod memory;
-mod once;
 mod sqlite;
 mod tenures;
+mod transaction;
 
 #[doc(hidden)]
 pub use codec::reread as reread_stored;

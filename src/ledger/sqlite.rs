@@ -13,11 +13,12 @@ mod prune;
 mod recent;
 mod store;
 
-use super::book::{Book, Changes, bare_line};
-use super::tenures::{TenureRow, Tenures};
-use crate::admission::{Step, TenureStep};
+use super::book::{Book, Written};
+use super::lines::bare_line;
+use super::tenures::Tenures;
+use crate::admission::Step;
 use crate::effect::{
-    BoxFuture, Command, Durability, Held, Ledger, LedgerError, Line, Membership, Note, OnceCommand, Pruned, Said,
+    Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, Membership, Note, Pruned, Said,
 };
 use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
@@ -97,15 +98,12 @@ type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 type ReadJob = Box<dyn FnOnce(&Store) + Send>;
 
 enum Job {
-    Commit {
-        commands: Vec<Command>,
+    Transact {
+        batch: Batch,
         durability: Durability,
-        reply: Reply<Vec<ItemRecord>>,
+        reply: Reply<Committed>,
     },
     Record(Box<Line>),
-    Tenure(TenureStep, Time, Reply<Vec<Tenure>>),
-    /// Answered with the group that it is in.
-    Once(Vec<OnceCommand>, Reply<()>),
     /// The file could not be opened: try it again.
     Reopen(Reply<()>),
     Printed(u64, Reply<()>),
@@ -206,16 +204,12 @@ impl SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {
-    fn commit(
-        &self,
-        commands: Vec<Command>,
-        durability: Durability,
-    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        if commands.iter().all(|command| matches!(command.step, Step::Open(_))) {
+    fn transact(&self, batch: Batch, durability: Durability) -> BoxFuture<'_, Result<Committed, LedgerError>> {
+        if batch.is_entry() {
             // T1 alone stays in memory: it needs neither the writer nor the disk.
-            return Box::pin(self.at_desk(move |desk| desk.open(&commands)));
+            return Box::pin(self.at_desk(move |desk| desk.open(&batch)));
         }
-        Box::pin(self.ask(move |reply| Job::Commit { commands, durability, reply }))
+        Box::pin(self.ask(move |reply| Job::Transact { batch, durability, reply }))
     }
 
     fn record(&self, note: Note, now: Time) {
@@ -249,10 +243,6 @@ impl Ledger for SqliteLedger {
 
     fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
         Box::pin(self.at_desk(|desk| Ok(desk.book.tenures.all())))
-    }
-
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        Box::pin(self.ask(move |reply| Job::Tenure(step, now, reply)))
     }
 
     fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
@@ -371,9 +361,9 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Desk {
-    fn open(&mut self, commands: &[Command]) -> Result<Vec<ItemRecord>, LedgerError> {
+    fn open(&mut self, batch: &Batch) -> Result<Committed, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        Ok(self.book.run(commands, Some(&Recovered { store: loader, keys: &self.keys }))?.records)
+        Ok(self.book.run(batch, Some(&Recovered { store: loader, keys: &self.keys }))?.changes.committed)
     }
 
     fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
@@ -382,10 +372,10 @@ impl Desk {
     }
 
     /// Runs what is to be written next to what `store` holds.
-    fn stage(&mut self, commands: &[Command], store: &Store) -> Result<Changes, LedgerError> {
-        let changes = self.book.run(commands, Some(&Recovered { store, keys: &self.keys }))?;
-        changes.items.iter().for_each(|record| self.keys.add(&record.key));
-        Ok(changes)
+    fn stage(&mut self, batch: &Batch, store: &Store) -> Result<Written, LedgerError> {
+        let written = self.book.run(batch, Some(&Recovered { store, keys: &self.keys }))?;
+        written.items.iter().for_each(|record| self.keys.add(&record.key));
+        Ok(written)
     }
 
     fn settled(&mut self) {
@@ -414,9 +404,8 @@ struct Writer {
 /// What one group has staged.
 #[derive(Default)]
 struct Group {
-    waiting: Vec<(Reply<Vec<ItemRecord>>, Vec<ItemRecord>)>,
+    waiting: Vec<(Reply<Committed>, Committed)>,
     marks: Vec<Reply<()>>,
-    tenures: Vec<(Reply<Vec<Tenure>>, Vec<Tenure>)>,
     lines: Vec<Staged>,
     /// Attempts that were closed before any send and already answered: they stay closed even if the group fails.
     closed: Vec<(ResourceKey, AttemptId)>,
@@ -454,19 +443,11 @@ impl Writer {
 
     fn take(&mut self, job: Job, group: &mut Group) {
         match job {
-            Job::Commit { commands, durability, reply } => self.stage(&commands, durability, reply, group),
+            Job::Transact { batch, durability, reply } => self.stage(&batch, durability, reply, group),
             Job::Record(line) => {
                 group.dirty = true;
                 group.lines.push(Staged { line: *line, answered: true });
             }
-            Job::Tenure(step, now, reply) => match self.stage_tenure(&step, now, group) {
-                Ok(tenures) => group.tenures.push((reply, tenures)),
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Job::Once(commands, reply) => match self.stage_once(&commands, group) {
-                Ok(()) => group.marks.push(reply),
-                Err(error) => drop(reply.send(Err(error))),
-            },
             // `run` has tried before this job was taken.
             Job::Reopen(reply) => drop(reply.send(self.store.as_ref().map(drop).ok_or_else(not_open))),
             // A file that was never open owes nobody a line.
@@ -494,20 +475,14 @@ impl Writer {
         }
     }
 
-    fn stage(
-        &mut self,
-        commands: &[Command],
-        durability: Durability,
-        reply: Reply<Vec<ItemRecord>>,
-        group: &mut Group,
-    ) {
-        match self.stage_rows(commands, durability, group) {
-            Ok((records, stored)) if stored && durability == Durability::Awaited => {
-                group.waiting.push((reply, records));
+    fn stage(&mut self, batch: &Batch, durability: Durability, reply: Reply<Committed>, group: &mut Group) {
+        match self.stage_rows(batch, durability, group) {
+            Ok((committed, stored)) if stored && durability == Durability::Awaited => {
+                group.waiting.push((reply, committed));
             }
-            Ok((records, _)) => {
-                group.closed.extend(commands.iter().filter_map(closes));
-                drop(reply.send(Ok(records)));
+            Ok((committed, _)) => {
+                group.closed.extend(batch.items.iter().filter_map(closes));
+                drop(reply.send(Ok(committed)));
             }
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -515,36 +490,23 @@ impl Writer {
 
     fn stage_rows(
         &mut self,
-        commands: &[Command],
+        batch: &Batch,
         durability: Durability,
         group: &mut Group,
-    ) -> Result<(Vec<ItemRecord>, bool), LedgerError> {
+    ) -> Result<(Committed, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = self.shared.desk().stage(commands, store)?;
-        if changes.stored {
-            let staged = self.begin(group).and_then(|store| store.put(&changes));
+        let written = self.shared.desk().stage(batch, store)?;
+        if written.stored {
+            let staged = self.begin(group).and_then(|store| store.put(&written));
             if let Err(error) = staged {
                 group.failed.get_or_insert_with(|| error.to_string());
             }
             // Of what nobody waits for only the ends of attempts stay; the rest is found again by the next read.
-            let answered = durability == Durability::NextGroup && commands.iter().any(|one| closes(one).is_some());
-            group.lines.extend(changes.lines.into_iter().map(|line| Staged { line, answered }));
+            let ends = || batch.items.iter().any(|one| closes(one).is_some());
+            let answered = durability == Durability::NextGroup && ends();
+            group.lines.extend(written.changes.lines.into_iter().map(|line| Staged { line, answered }));
         }
-        Ok((changes.records, changes.stored))
-    }
-
-    fn stage_tenure(&mut self, step: &TenureStep, now: Time, group: &mut Group) -> Result<Vec<Tenure>, LedgerError> {
-        self.store.as_ref().ok_or_else(not_open)?;
-        let changed = self.shared.desk().book.change_tenure(step, now)?;
-        if changed.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (rows, tenures): (Vec<TenureRow>, Vec<Tenure>) = changed.into_iter().unzip();
-        let staged = self.begin(group).and_then(|store| store.put_tenures(&rows));
-        if let Err(error) = staged {
-            group.failed.get_or_insert_with(|| error.to_string());
-        }
-        Ok(tenures)
+        Ok((written.changes.committed, written.stored))
     }
 
     /// The store, with a transaction open.
@@ -561,7 +523,6 @@ impl Writer {
 
     fn finish(&mut self, mut group: Group) {
         if !group.dirty && group.failed.is_none() && self.deferred.is_empty() {
-            group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
             return self.shared.desk().book.keep();
         }
         let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
@@ -584,7 +545,6 @@ impl Writer {
                 }
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-                group.tenures.into_iter().for_each(|(reply, tenures)| drop(reply.send(Ok(tenures))));
                 self.restart_log();
                 if self.told.is_over() {
                     tracing::info!("ledger written again");
@@ -634,7 +594,6 @@ impl Writer {
         }));
         group.waiting.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
         group.marks.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
-        group.tenures.into_iter().for_each(|(reply, _)| drop(reply.send(Err(error.clone()))));
     }
 
     /// Once for each reason: every write would say the same.

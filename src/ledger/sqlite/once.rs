@@ -1,12 +1,12 @@
-//! What may be created once: its table, and the writer's part.
+//! What may be created once: its table.
 
 use super::super::codec;
-use super::super::once::{self, OnceChanges};
+use super::SqliteLedger;
 use super::store::{Store, json, locator, stored};
-use super::{Group, Job, SqliteLedger, SqliteOptions, Staged, Writer, not_open};
-use crate::effect::{BoxFuture, Creations, LedgerError, Line, OnceCommand};
+use crate::effect::{BoxFuture, Creations, LedgerError};
 use crate::model::{AttemptId, Epoch, GateId, Made, OnceEntry, OnceKey, Standing, Time};
 use rusqlite::{Row, params};
+use std::collections::BTreeMap;
 
 /// Version 3 of the schema: one row a key, so that none can stand for two.
 pub(super) const SCHEMA: &str = "
@@ -20,12 +20,12 @@ pub(super) const SCHEMA: &str = "
 // === impl Store ===
 
 impl Store {
-    fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError> {
+    pub(super) fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError> {
         Ok(self.rows("SELECT * FROM once WHERE key = ?1", [key.as_str()], read_entry)?.pop())
     }
 
-    fn put_once(&self, changes: &OnceChanges) -> Result<(), LedgerError> {
-        changes.entries.iter().try_for_each(|(key, entry)| match entry {
+    pub(super) fn put_once(&self, entries: &BTreeMap<OnceKey, Option<OnceEntry>>) -> Result<(), LedgerError> {
+        entries.iter().try_for_each(|(key, entry)| match entry {
             Some(entry) => self.put_entry(entry),
             None => self.execute("DELETE FROM once WHERE key = ?1", [key.as_str()]),
         })
@@ -55,15 +55,10 @@ impl Store {
         )
     }
 
-    /// Whatever may have been sent by an ended process is in doubt from now.
-    pub(super) fn recover_once(&self, options: &SqliteOptions) -> Result<Vec<Line>, LedgerError> {
+    /// The keys of what was sent, and has not ended.
+    pub(super) fn sent_once(&self) -> Result<Vec<OnceKey>, LedgerError> {
         let sql = "SELECT key FROM once WHERE until IS NOT NULL";
-        let keys = self.rows(sql, [], |row| Ok(OnceKey::new(&row.get::<_, String>(0)?)))?;
-        let until = options.now + options.doubt_period;
-        let commands = once::recovery(keys, &self.gate, self.epoch, until, options.now);
-        let changes = once::run(&commands, &self.gate, self.epoch, &mut |key| self.once(key))?;
-        self.put_once(&changes)?;
-        Ok(changes.lines)
+        self.rows(sql, [], |row| Ok(OnceKey::new(&row.get::<_, String>(0)?)))
     }
 }
 
@@ -85,27 +80,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<OnceEntry> {
     })
 }
 
-// === impl Writer ===
-
-impl Writer {
-    /// Checks the whole batch before any of it is written: what is refused leaves nothing in the group's transaction.
-    pub(super) fn stage_once(&mut self, commands: &[OnceCommand], group: &mut Group) -> Result<(), LedgerError> {
-        let store = self.store.as_ref().ok_or_else(not_open)?;
-        let changes = once::run(commands, &store.gate, store.epoch, &mut |key| store.once(key))?;
-        let staged = self.begin(group).and_then(|store| store.put_once(&changes));
-        if let Err(error) = staged {
-            group.failed.get_or_insert_with(|| error.to_string());
-        }
-        group.lines.extend(changes.lines.into_iter().map(|line| Staged { line, answered: false }));
-        Ok(())
-    }
-}
-
 impl Creations for SqliteLedger {
-    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(self.ask(move |reply| Job::Once(commands, reply)))
-    }
-
     fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>> {
         Box::pin(self.query(move |store| keys.iter().map(|key| store.once(key)).collect()))
     }

@@ -1,15 +1,17 @@
 //! The tables, and the rows of one record.
 
-use super::super::book::{Changes, Load, marks};
+use super::super::book::{Book, Load, Written};
 use super::super::codec::{self, Unreadable};
+use super::super::lines::marks;
+use super::super::transaction::recovery_once;
 use super::SqliteOptions;
 use super::keys::{Hashes, Keys};
 use crate::admission::Step;
 use crate::effect::audit::GENESIS;
-use crate::effect::{Command, LedgerError, Line, failpoint};
+use crate::effect::{Batch, Command, LedgerError, Line, failpoint};
 use crate::model::{
-    Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator,
-    ResourceKey, Settled, Shown, Time,
+    Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, OnceEntry,
+    OnceKey, ResourceKey, Settled, Shown, Time,
 };
 use rusqlite::hooks::Wal;
 use rusqlite::types::ToSqlOutput;
@@ -229,8 +231,7 @@ impl Store {
         self.begin()?;
         self.set_meta("gate", self.gate.as_str())?;
         self.set_meta("epoch", &self.epoch.0.to_string())?;
-        let mut lines = self.recover(options)?;
-        lines.extend(self.recover_once(options)?);
+        let lines = self.recover(options)?;
         self.commit(&lines)?;
         self.recovered = tell_recovered(&lines);
         Ok(())
@@ -239,26 +240,24 @@ impl Store {
     /// What an ended process left: its SENDING become DOUBT, and every doubt, mask and sign of life lasts from now at most
     /// (clocks may have jumped).
     fn recover(&self, options: &SqliteOptions) -> Result<Vec<Line>, LedgerError> {
-        let mut book = super::super::book::Book::new(self.gate.clone(), self.epoch, options.zombie_period);
+        let mut book = Book::new(self.gate.clone(), self.epoch, options.zombie_period);
         let mut lines = Vec::new();
-        for key in self.unsettled(options.now)? {
+        let (now, until) = (options.now, options.now + options.doubt_period);
+        for key in self.unsettled(now)? {
             let Some(record) = self.item(&key)? else { continue };
-            let command = Command {
-                locator: record.locator,
-                step: Step::Recover {
-                    gate: self.gate.clone(),
-                    before: self.epoch,
-                    doubt_until: options.now + options.doubt_period,
-                },
-                note: None,
-                now: options.now,
-                key,
-            };
-            let changes = book.run(&[command], Some(self))?;
-            self.put(&changes)?;
-            lines.extend(changes.lines);
+            let step = Step::Recover { gate: self.gate.clone(), before: self.epoch, doubt_until: until };
+            let command = Command { locator: record.locator, step, note: None, now, key };
+            lines.extend(self.carry_out(&mut book, &Batch { items: vec![command], ..Batch::default() })?);
         }
+        let once = recovery_once(self.sent_once()?, (&self.gate, self.epoch), until, now);
+        lines.extend(self.carry_out(&mut book, &Batch { once, ..Batch::default() })?);
         Ok(lines)
+    }
+
+    fn carry_out(&self, book: &mut Book, batch: &Batch) -> Result<Vec<Line>, LedgerError> {
+        let written = book.run(batch, Some(self))?;
+        self.put(&written)?;
+        Ok(written.changes.lines)
     }
 
     /// What was under way or in doubt, and what a clock that was ahead has written.
@@ -411,7 +410,7 @@ impl Store {
         }
     }
 
-    pub(super) fn put(&self, changes: &Changes) -> Result<(), LedgerError> {
+    pub(super) fn put(&self, Written { changes, items, .. }: &Written) -> Result<(), LedgerError> {
         for settled in &changes.settled {
             self.end_live(&settled.attempt, Some(settled.at), settled.shown.as_ref())?;
         }
@@ -422,8 +421,9 @@ impl Store {
                 _ => self.put_live(attempt)?,
             }
         }
-        changes.items.iter().try_for_each(|record| self.put_item(record))?;
-        self.put_tenures(&changes.tenures)
+        items.iter().try_for_each(|record| self.put_item(record))?;
+        self.put_tenures(&changes.tenures)?;
+        self.put_once(&changes.once)
     }
 
     fn put_item(&self, record: &ItemRecord) -> Result<(), LedgerError> {
@@ -691,6 +691,10 @@ impl Load for Store {
     fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
         Self::of_account(self, account)
     }
+
+    fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError> {
+        Self::once(self, key)
+    }
 }
 
 impl Load for Recovered<'_> {
@@ -700,6 +704,10 @@ impl Load for Recovered<'_> {
 
     fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
         self.store.of_account(account)
+    }
+
+    fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError> {
+        self.store.once(key)
     }
 }
 

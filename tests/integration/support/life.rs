@@ -1,10 +1,10 @@
 //! One life of a gate process: its clock, its ledger, and the traps that end, stop or starve it at a chosen step.
 
+use claimgate::admission::Step;
 use claimgate::admission::once::OnceStep;
-use claimgate::admission::{Step, TenureStep};
 use claimgate::effect::{
-    BoxFuture, Clock, Command, Creations, Durability, Entropy, Held, Ledger, LedgerError, Membership, Note,
-    OnceCommand, Rivals,
+    Batch, BoxFuture, Clock, Command, Committed, Creations, Durability, Entropy, Held, Ledger, LedgerError, Membership,
+    Note, OnceCommand, Rivals,
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
@@ -263,22 +263,15 @@ fn once_moments(commands: &[OnceCommand]) -> (Option<Moment>, Option<Moment>) {
     }
 }
 
-impl Creations for FaultyLedger {
-    fn commit_once(&self, commands: Vec<OnceCommand>) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(async move {
-            let (before, after) = once_moments(&commands);
-            match before {
-                Some(before) => self.life.reach(before).await,
-                None => self.life.alive().await,
-            }
-            let done = self.inner.commit_once(commands).await;
-            if let Some(after) = after {
-                self.life.reach(after).await;
-            }
-            done
-        })
+fn batch_moments(batch: &Batch) -> (Option<Moment>, Option<Moment>) {
+    match (&batch.items[..], &batch.tenures[..], &batch.once[..]) {
+        ([], [], once) => once_moments(once),
+        ([], ..) => (None, Some(Moment::AfterTenure)),
+        (items, ..) => moments(items),
     }
+}
 
+impl Creations for FaultyLedger {
     fn once(&self, keys: Vec<OnceKey>) -> BoxFuture<'_, Result<Vec<Option<OnceEntry>>, LedgerError>> {
         Box::pin(async move {
             self.life.alive().await;
@@ -288,18 +281,14 @@ impl Creations for FaultyLedger {
 }
 
 impl Ledger for FaultyLedger {
-    fn commit(
-        &self,
-        commands: Vec<Command>,
-        durability: Durability,
-    ) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+    fn transact(&self, batch: Batch, durability: Durability) -> BoxFuture<'_, Result<Committed, LedgerError>> {
         Box::pin(async move {
-            let (before, after) = moments(&commands);
+            let (before, after) = batch_moments(&batch);
             match before {
                 Some(before) => self.life.reach(before).await,
                 None => self.life.alive().await,
             }
-            let done = self.inner.commit(commands, durability).await;
+            let done = self.inner.transact(batch, durability).await;
             if let Some(after) = after {
                 self.life.reach(after).await;
             }
@@ -345,15 +334,6 @@ impl Ledger for FaultyLedger {
 
     fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
         self.inner.tenures()
-    }
-
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        Box::pin(async move {
-            self.life.alive().await;
-            let done = self.inner.change_tenure(step, now).await;
-            self.life.reach(Moment::AfterTenure).await;
-            done
-        })
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {

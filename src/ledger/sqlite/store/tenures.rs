@@ -1,10 +1,11 @@
 //! What the rules over agents rest on: who is at work where, and which items an account has.
 
-use super::super::super::tenures::TenureRow;
+use super::super::super::transaction::TenureName;
 use super::{Store, codec, json, stored};
 use crate::effect::{Held, LedgerError};
 use crate::model::{Account, ItemRecord, Project, ResourceKey, Tenure, Time};
 use rusqlite::{Row, params};
+use std::collections::BTreeMap;
 
 /// Version 5 of the schema. Of the holder an item row has text for people; what it is found by is computed from the holding itself, so that the
 /// two cannot differ.
@@ -45,9 +46,12 @@ impl Store {
         self.rows("SELECT rule, project, actor, since, seen, until FROM singleton", [], read_tenure)
     }
 
-    pub(in crate::ledger) fn put_tenures(&self, rows: &[TenureRow]) -> Result<(), LedgerError> {
-        rows.iter().try_for_each(|row| match row {
-            TenureRow::Put(tenure) => self.execute(
+    pub(in crate::ledger) fn put_tenures(
+        &self,
+        rows: &BTreeMap<TenureName, Option<Tenure>>,
+    ) -> Result<(), LedgerError> {
+        rows.iter().try_for_each(|((rule, project), tenure)| match tenure {
+            Some(tenure) => self.execute(
                 "INSERT OR REPLACE INTO singleton VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     tenure.rule,
@@ -58,7 +62,7 @@ impl Store {
                     tenure.until.0,
                 ],
             ),
-            TenureRow::Remove { rule, project } => {
+            None => {
                 self.execute("DELETE FROM singleton WHERE rule = ?1 AND project = ?2", params![rule, project.as_str()])
             }
         })

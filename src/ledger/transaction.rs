@@ -1,0 +1,298 @@
+//! The one transaction of every ledger.
+//!
+//! [`needs`] says which rows a batch reads, and [`transact`] what becomes of them, with the audit lines. Neither loads nor
+//! stores anything: a ledger loads those rows, transacts, writes what changed where it is still as it was loaded (it holds
+//! the file, or the rows' locks), and commits. It stands beside the ledgers and not in `admission`, since an audit line is
+//! made of what the gate notes, and that is a port's.
+
+use super::lines::{bare_line, line};
+use crate::admission::once::{self, OnceStep};
+use crate::admission::{self, Barred, Bound, Refused, Stamp, Step, Take, TenureStep, Term, renew};
+use crate::effect::{Batch, Command, Committed, LedgerError, Line, Note, OnceCommand};
+use crate::model::{
+    Account, Attempt, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, OnceEntry, OnceKey, Ownership, Project,
+    ResourceKey, Settled, Standing, Tenure, Time,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// A singleton rule and a project: there is one tenure of them.
+pub(super) type TenureName = (String, Project);
+
+/// The rows that a batch reads.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    /// These items.
+    pub(super) items: BTreeSet<ResourceKey>,
+    /// All items that [`concern`](concerns) these accounts.
+    pub(super) accounts: Vec<Account>,
+    pub(super) tenures: BTreeSet<TenureName>,
+    pub(super) once: BTreeSet<OnceKey>,
+}
+
+/// Rows as they were loaded. What is not here is not in the ledger.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) items: HashMap<ResourceKey, ItemRecord>,
+    /// Of the accounts that are needed; others may be among them.
+    pub(super) of_accounts: Vec<ItemRecord>,
+    pub(super) tenures: BTreeMap<TenureName, Tenure>,
+    pub(super) once: BTreeMap<OnceKey, OnceEntry>,
+}
+
+/// Who transacts.
+#[derive(Clone, Debug)]
+pub(super) struct Author {
+    pub(super) gate: GateId,
+    pub(super) epoch: Epoch,
+    /// How long masks are kept.
+    pub(super) zombie_period: Duration,
+}
+
+/// What a batch changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) committed: Committed,
+    /// Every step that was carried out on an item.
+    pub(super) steps: Vec<Stepped>,
+    /// Attempts that are now SENDING or in DOUBT.
+    pub(super) unsettled: Vec<Attempt>,
+    /// Attempts that became final.
+    pub(super) settled: Vec<Settled>,
+    /// Audit lines.
+    pub(super) lines: Vec<Line>,
+    /// Who is at work now; none: nobody is any longer.
+    pub(super) tenures: BTreeMap<TenureName, Option<Tenure>>,
+    /// The entries of what may be created once; none: there is none any more.
+    pub(super) once: BTreeMap<OnceKey, Option<OnceEntry>>,
+}
+
+/// One step on an item.
+#[derive(Debug)]
+pub(super) struct Stepped {
+    pub(super) before: Option<ItemRecord>,
+    pub(super) after: ItemRecord,
+    pub(super) way: Way,
+}
+
+/// What a step does to the live attempt, as far as a ledger minds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It enters one.
+    Opens,
+    /// It makes it SENDING.
+    Sends,
+    /// Something else.
+    Other,
+}
+
+/// Which rows the batch reads.
+pub(super) fn needs(batch: &Batch) -> Needs {
+    let mut needs = Needs::default();
+    for command in &batch.items {
+        needs.items.insert(command.key.clone());
+        match &command.step {
+            Step::Require(Term::Within(bound)) if !needs.accounts.contains(&bound.actor.account) => {
+                needs.accounts.push(bound.actor.account.clone());
+            }
+            Step::Require(Term::Alone(take)) => drop(needs.tenures.insert(name_of(take))),
+            _ => {}
+        }
+    }
+    for command in &batch.tenures {
+        match &command.step {
+            TenureStep::Take(takes) => needs.tenures.extend(takes.iter().map(name_of)),
+            TenureStep::Heard { rule, project, .. } | TenureStep::End { rule, project, .. } => {
+                needs.tenures.insert((rule.clone(), project.clone()));
+            }
+        }
+    }
+    needs.once.extend(batch.once.iter().map(|command| command.key.clone()));
+    needs
+}
+
+/// What becomes of the rows; refused: nothing does.
+pub(super) fn transact(batch: &Batch, rows: Rows, author: &Author) -> Result<Changes, LedgerError> {
+    let mut working = Working { rows, author, changes: Changes::default() };
+    for command in &batch.items {
+        working.item(command)?;
+    }
+    for command in &batch.tenures {
+        let changed = working.tenure(&command.step, command.now)?;
+        working.changes.committed.tenures.extend(changed);
+    }
+    for command in &batch.once {
+        working.once(command)?;
+    }
+    Ok(working.changes)
+}
+
+/// Whether the account holds the item, or a write that is sent or in doubt may make it hold it.
+pub(super) fn concerns(record: &ItemRecord, account: &Account) -> bool {
+    let gives = |ownership: &Ownership| matches!(ownership, Ownership::Becomes(actor) if actor.account == *account);
+    record.holding.as_ref().is_some_and(|held| held.actor.account == *account)
+        || record.live.as_ref().is_some_and(|live| gives(&live.ownership))
+        || record.doubts.iter().any(|doubt| gives(&doubt.ownership))
+}
+
+/// What a new life of a gate does first with what an older one of it had sent to be created once.
+pub(super) fn recovery_once(
+    keys: impl IntoIterator<Item = OnceKey>,
+    (gate, before): (&GateId, Epoch),
+    until: Time,
+    now: Time,
+) -> Vec<OnceCommand> {
+    let step = OnceStep::Recover { gate: gate.clone(), before, until };
+    let note = || Box::new(Note::of_gate(String::new(), None));
+    keys.into_iter().map(|key| OnceCommand { key, step: step.clone(), note: note(), now }).collect()
+}
+
+/// Under which name a tenure is kept.
+pub(super) fn name(tenure: &Tenure) -> TenureName {
+    (tenure.rule.clone(), tenure.project.clone())
+}
+
+fn name_of(take: &Take) -> TenureName {
+    (take.rule.clone(), take.project.clone())
+}
+
+/// The rows under change.
+struct Working<'a> {
+    rows: Rows,
+    author: &'a Author,
+    changes: Changes,
+}
+
+// === impl Working ===
+
+impl Working<'_> {
+    fn item(&mut self, command: &Command) -> Result<(), LedgerError> {
+        let before = self.rows.items.get(&command.key).cloned();
+        let new = || ItemRecord::new(command.key.clone(), command.locator.clone());
+        let mut record = before.clone().unwrap_or_else(new);
+        if let Step::Require(term) = &command.step {
+            self.require(term, &record, command.now)?;
+            self.changes.committed.records.push(record);
+            return Ok(());
+        }
+        let Author { gate, epoch, zombie_period } = self.author.clone();
+        let stamp = Stamp { gate, epoch, now: command.now, zombie_period };
+        let applied = admission::apply(&mut record, &command.step, &stamp)?;
+        let changes = &mut self.changes;
+        let is_doubt = |attempt: &&Attempt| attempt.state == AttemptState::Doubt;
+        changes.unsettled.extend(record.live.iter().filter(|live| live.state == AttemptState::Sending).cloned());
+        for (event, attempt) in applied.events {
+            changes.unsettled.extend(attempt.iter().filter(is_doubt).cloned());
+            changes.lines.push(line(&event, attempt.as_ref(), command, &record, &stamp.gate));
+        }
+        changes.settled.extend(applied.settled);
+        changes.committed.records.push(record.clone());
+        self.rows.items.insert(command.key.clone(), record.clone());
+        changes.steps.push(Stepped { before, after: record, way: Way::of(&command.step) });
+        Ok(())
+    }
+
+    /// Goes on only if the term holds.
+    fn require(&mut self, term: &Term, item: &ItemRecord, now: Time) -> Result<(), LedgerError> {
+        match term {
+            Term::Alone(take) => self.take(take, now).map(drop),
+            Term::Within(bound) => self.judge(bound, item, now),
+        }
+    }
+
+    /// What this batch has changed counts as it is after it.
+    fn judge(&self, bound: &Bound, item: &ItemRecord, now: Time) -> Result<(), LedgerError> {
+        let stored = self.rows.of_accounts.iter().filter(|record| !self.rows.items.contains_key(&record.key));
+        let excess = bound.judge(item, stored.chain(self.rows.items.values()), now);
+        excess.map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
+    }
+
+    /// The project is the agent's, or it is told whose it is.
+    fn take(&mut self, take: &Take, now: Time) -> Result<Tenure, LedgerError> {
+        let taken = take.over(self.rows.tenures.get(&name_of(take)), now);
+        let tenure = taken.map_err(|tenure| Refused::Barred(Box::new(Barred::Singleton(*tenure))))?;
+        self.set(name_of(take), Some(tenure.clone()));
+        Ok(tenure)
+    }
+
+    /// What the step changed, each with the tenure as it is after it, or was before it ended.
+    fn tenure(&mut self, step: &TenureStep, now: Time) -> Result<Vec<Tenure>, LedgerError> {
+        match step {
+            TenureStep::Take(takes) => takes.iter().map(|take| self.take(take, now)).collect(),
+            TenureStep::Heard { rule, project, heard, idle } => {
+                let name = (rule.clone(), project.clone());
+                let Some(mut tenure) = self.rows.tenures.get(&name).cloned() else { return Ok(Vec::new()) };
+                if heard.iter().filter(|heard| renew(&mut tenure, heard, *idle)).count() == 0 {
+                    return Ok(Vec::new());
+                }
+                self.set(name, Some(tenure.clone()));
+                Ok(vec![tenure])
+            }
+            TenureStep::End { rule, project, since } => {
+                let name = (rule.clone(), project.clone());
+                let ended = self.rows.tenures.get(&name).filter(|tenure| tenure.since == *since).cloned();
+                if ended.is_some() {
+                    self.set(name, None);
+                }
+                Ok(ended.into_iter().collect())
+            }
+        }
+    }
+
+    fn set(&mut self, name: TenureName, tenure: Option<Tenure>) {
+        match &tenure {
+            Some(tenure) => drop(self.rows.tenures.insert(name.clone(), tenure.clone())),
+            None => drop(self.rows.tenures.remove(&name)),
+        }
+        self.changes.tenures.insert(name, tenure);
+    }
+
+    fn once(&mut self, command: &OnceCommand) -> Result<(), LedgerError> {
+        let before = self.rows.once.remove(&command.key);
+        let mut after = before.clone();
+        let said = once::apply(&mut after, &command.step, &self.author.gate, self.author.epoch)?;
+        if let (Some(said), Some(entry)) = (said, after.as_ref().or(before.as_ref())) {
+            self.changes.lines.push(once_line(said, entry, command, &self.author.gate));
+        }
+        self.rows.once.extend(after.clone().map(|entry| (command.key.clone(), entry)));
+        self.changes.once.insert(command.key.clone(), after);
+        Ok(())
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Whether anything but an OPEN attempt changed.
+    pub(super) fn is_more_than_open(&self) -> bool {
+        let steps = self.steps.iter().any(|step| step.way != Way::Opens);
+        steps || !self.tenures.is_empty() || !self.once.is_empty()
+    }
+}
+
+// === impl Way ===
+
+impl Way {
+    fn of(step: &Step) -> Self {
+        match step {
+            Step::Open(_) => Self::Opens,
+            Step::Send { .. } => Self::Sends,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn once_line(said: &str, entry: &OnceEntry, command: &OnceCommand, gate: &GateId) -> Line {
+    let mut note = (*command.note).clone();
+    let more = note.reason.take().map(|more| format!(" ({more})")).unwrap_or_default();
+    let place = match &entry.standing {
+        Standing::Made(made) => format!(", {}", made.url),
+        Standing::Sent { .. } => String::new(),
+    };
+    entry.attempt.as_str().clone_into(&mut note.id);
+    note.reason = Some(format!("{said}{place}{more}"));
+    note.change = format!("once {}", entry.key);
+    note.resource = Some(entry.about.clone());
+    note.agent = Some((entry.actor.clone(), Fingerprint::new("")));
+    Line { kind: "once", result: None, ..bare_line(note, command.now, gate) }
+}
