@@ -9,7 +9,7 @@
 
 use crate::dialect::{Credential, Dialect, Whoami, WireResponse};
 use crate::effect::{BoxFuture, Identify, IdentifyError, Metrics, Upstream};
-use crate::model::{Account, Fingerprint, hex};
+use crate::model::{Fingerprint, Principal, hex};
 use hmac::{Hmac, Mac};
 use moka::Expiry;
 use moka::future::Cache;
@@ -42,9 +42,9 @@ pub struct Directory {
     metrics: Metrics,
     /// With its key in it.
     mac: Hmac<Sha256>,
-    known: Cache<Fingerprint, Account>,
+    known: Cache<Fingerprint, Principal>,
     /// Whose each credential was when that was last asked. Enough to tell who was heard of, never to judge by.
-    last: Cache<Fingerprint, Account>,
+    last: Cache<Fingerprint, Principal>,
     asking: Semaphore,
 }
 
@@ -80,11 +80,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 // === impl DirectoryLimits ===
 
-impl Expiry<Fingerprint, Account> for DirectoryLimits {
-    fn expire_after_create(&self, _: &Fingerprint, account: &Account, _: std::time::Instant) -> Option<Duration> {
+impl Expiry<Fingerprint, Principal> for DirectoryLimits {
+    fn expire_after_create(&self, _: &Fingerprint, account: &Principal, _: std::time::Instant) -> Option<Duration> {
         Some(match account {
-            Account::Named(_) => self.lifetime,
-            Account::Opaque(_) => self.negative_lifetime,
+            Principal::Named(_) => self.lifetime,
+            Principal::Opaque(_) => self.negative_lifetime,
         })
     }
 }
@@ -113,7 +113,7 @@ impl Directory {
         Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
     }
 
-    async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Account, Failed> {
+    async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Principal, Failed> {
         // Whoever sends tokens that nobody knows does not get the tracker to itself.
         let turn = tokio::time::timeout(LONGEST_WAIT, self.asking.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
@@ -124,11 +124,11 @@ impl Directory {
         self.metrics.upstream_took("whoami", started.elapsed());
         let (response, _) = answer.map_err(|error| Failed::Unreadable(error.to_string().into()))?;
         let account = match self.dialect.account(&response) {
-            Whoami::Account(login) => Account::Named(login),
-            Whoami::Forbidden => Account::Opaque(print.clone()),
+            Whoami::Account(login) => Principal::Named(login),
+            Whoami::Forbidden => Principal::Opaque(print.clone()),
             // Only now: before the tracker has checked a signature, claims are anybody's.
             Whoami::OutOfScope => {
-                Account::Opaque(credential.subject().map_or_else(|| print.clone(), |subject| self.print(&subject)))
+                Principal::Opaque(credential.subject().map_or_else(|| print.clone(), |subject| self.print(&subject)))
             }
             Whoami::Refused => return Err(Failed::Refused(Arc::new(response))),
             Whoami::Unreadable(why) => return Err(Failed::Unreadable(why.into())),
@@ -143,7 +143,7 @@ impl Identify for Directory {
         self.print(&credential.material())
     }
 
-    fn account<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Account, IdentifyError>> {
+    fn account<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Principal, IdentifyError>> {
         Box::pin(async move {
             let print = self.fingerprint(credential);
             let known = self.known.try_get_with_by_ref(&print, self.ask(credential, &print)).await;
@@ -154,9 +154,9 @@ impl Identify for Directory {
         })
     }
 
-    fn known(&self, print: &Fingerprint) -> Option<Account> {
+    fn known(&self, print: &Fingerprint) -> Option<Principal> {
         let now =
-            |cache: &Cache<Fingerprint, Account>| futures_util::FutureExt::now_or_never(cache.get(print)).flatten();
+            |cache: &Cache<Fingerprint, Principal>| futures_util::FutureExt::now_or_never(cache.get(print)).flatten();
         now(&self.known).or_else(|| now(&self.last))
     }
 
@@ -351,7 +351,7 @@ mod tests {
         let account = async |lines: &[(&'static str, &str)]| directory.account(&credential(lines)).await.ok().unwrap();
         let plain = account(&[("authorization", &token)]).await;
         assert_ne!(plain, account(&[("authorization", &token), ("sudo", "bob")]).await);
-        let Account::Opaque(print) = plain else { panic!("{plain:?}") };
+        let Principal::Opaque(print) = plain else { panic!("{plain:?}") };
         assert_ne!(
             print,
             directory.fingerprint(&credential(&[("authorization", &token)])),

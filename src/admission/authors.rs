@@ -3,12 +3,12 @@
 //! The newest entry about a field must be the very edit, else nobody is named: what leaves no entry, such as an account
 //! that loses its access, must not be laid at the door of whoever made the same edit before.
 
-use crate::model::{Edit, Login, OpenState, Shown, TimelineEntry};
+use crate::model::{Account, Edit, OpenState, Shown, TimelineEntry};
 use std::collections::BTreeMap;
 
 /// The authors of what is different, each with what it did. What nobody is known for is left out.
-pub fn authors(before: &Shown, after: &Shown, timeline: &[TimelineEntry]) -> BTreeMap<Login, Vec<Edit>> {
-    let mut authors = BTreeMap::<Login, Vec<Edit>>::new();
+pub fn authors(before: &Shown, after: &Shown, timeline: &[TimelineEntry]) -> BTreeMap<Account, Vec<Edit>> {
+    let mut authors = BTreeMap::<Account, Vec<Edit>>::new();
     for edit in edits(before, after) {
         let newest = timeline.iter().filter(|entry| entry.edit.is_about_the_same(&edit)).max_by_key(|entry| entry.id);
         if let Some(entry) = newest.filter(|entry| entry.edit == edit) {
@@ -38,14 +38,14 @@ mod tests {
 
     fn shown(assignees: &[&str], statuses: &[&str], state: OpenState) -> Shown {
         Shown {
-            assignees: assignees.iter().map(|name| Login::new(name)).collect(),
+            assignees: assignees.iter().map(|name| Account::new(name)).collect(),
             statuses: statuses.iter().map(|name| Status::new(name)).collect(),
             state,
         }
     }
 
-    fn login(name: &str) -> Login {
-        Login::new(name)
+    fn login(name: &str) -> Account {
+        Account::new(name)
     }
 
     /// Entries in their order.

@@ -9,8 +9,8 @@ use super::outside::is_zombie;
 use super::rules::NO_STATUS;
 use super::{By, GrantWithoutSend, Mode, Outside, Permit, Plan, Rules, Verdict};
 use crate::model::{
-    Account, Actor, Caller, Code, Goal, Holding, ItemRecord, Kind, Label, Login, Ownership, Reach, Rejection,
-    SetChange, Snapshot, Status, Time,
+    Account, Actor, Caller, Code, Goal, Holding, ItemRecord, Kind, Ownership, Principal, Reach, Rejection, SetChange,
+    Snapshot, Status, Tag, Time,
 };
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub struct DecisionInput<'a> {
     /// The item as the tracker shows it.
     pub seen: &'a Snapshot,
     /// The labels that the item could carry, as far as the change names any that it does not.
-    pub labels: &'a [Label],
+    pub labels: &'a [Tag],
     /// The time.
     pub now: Time,
 }
@@ -77,7 +77,7 @@ impl DecisionInput<'_> {
 
     // === clearing ===
 
-    fn release(&self, asked: &SetChange<Login>) -> Ruling {
+    fn release(&self, asked: &SetChange<Account>) -> Ruling {
         match &self.record.holding {
             Some(holding) if holding.actor.goes_on_as(&self.caller.actor) => Ok(self.release_own(holding)),
             Some(holding) if holding.parked => Ok(self.clear(Ownership::Ends)),
@@ -122,7 +122,7 @@ impl DecisionInput<'_> {
 
     // === assigning ===
 
-    fn assign(&self, after: &BTreeSet<Login>) -> Ruling {
+    fn assign(&self, after: &BTreeSet<Account>) -> Ruling {
         if let Some(holding) = self.record.held_by_another(&self.caller.actor) {
             return self.assign_over(holding, after);
         }
@@ -134,7 +134,7 @@ impl DecisionInput<'_> {
     }
 
     /// Held by another: refused, unless the holding no longer excludes.
-    fn assign_over(&self, holding: &Holding, after: &BTreeSet<Login>) -> Ruling {
+    fn assign_over(&self, holding: &Holding, after: &BTreeSet<Account>) -> Ruling {
         let silent = |limit| self.now.since(holding.renewed) > limit;
         if self.rules.assignment.takeover_after.is_some_and(silent) && self.claims_for_self(after) {
             self.within_limits(after)?;
@@ -147,7 +147,7 @@ impl DecisionInput<'_> {
         Err(self.held(holding))
     }
 
-    fn assign_own(&self, holding: &Holding, after: &BTreeSet<Login>) -> Ruling {
+    fn assign_own(&self, holding: &Holding, after: &BTreeSet<Account>) -> Ruling {
         self.undisputed()?;
         match self.claims_for_self(after) {
             true if *after == self.seen.assignees && self.only_assignees() => {
@@ -159,7 +159,7 @@ impl DecisionInput<'_> {
         }
     }
 
-    fn assign_free(&self, after: &BTreeSet<Login>) -> Ruling {
+    fn assign_free(&self, after: &BTreeSet<Account>) -> Ruling {
         let own_doubt = !self.record.doubts.is_empty();
         match (self.seen.assignees.is_empty(), self.claims_for_self(after)) {
             (true, true) => self.claim(),
@@ -200,7 +200,7 @@ impl DecisionInput<'_> {
 
     /// The account's own assignee without a holding: it becomes one, unless a late write of the gate's own put it there.
     fn adopt(&self) -> Ruling {
-        let opaque = matches!(self.caller.actor.account, Account::Opaque(_));
+        let opaque = matches!(self.caller.actor.account, Principal::Opaque(_));
         match () {
             () if opaque => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),
             () if self.landed_late() => Err(self.late_landing()),
@@ -211,7 +211,7 @@ impl DecisionInput<'_> {
         }
     }
 
-    fn within_limits(&self, after: &BTreeSet<Login>) -> Result<(), Box<Rejection>> {
+    fn within_limits(&self, after: &BTreeSet<Account>) -> Result<(), Box<Rejection>> {
         let most = self.rules.assignment.max_assignees;
         if after.len() <= most {
             return Ok(());
@@ -265,7 +265,7 @@ impl DecisionInput<'_> {
     }
 
     /// An opaque account may name one assignee, whose name nobody can check.
-    fn claims_for_self(&self, after: &BTreeSet<Login>) -> bool {
+    fn claims_for_self(&self, after: &BTreeSet<Account>) -> bool {
         match self.caller.actor.account.login() {
             Some(login) => after.contains(login),
             None => after.len() == 1,
@@ -316,7 +316,7 @@ impl DecisionInput<'_> {
     /// What whoever may be the holder, and cannot be told to be, is to do.
     fn advice(&self, holding: &Holding) -> Option<&'static str> {
         let caller = &self.caller.actor;
-        let is_opaque = |actor: &Actor| matches!(actor.account, Account::Opaque(_));
+        let is_opaque = |actor: &Actor| matches!(actor.account, Principal::Opaque(_));
         match () {
             () if caller.lacks_the_name_of(&holding.actor) => Some(NAME_YOURSELF),
             () if is_opaque(&holding.actor) && is_opaque(caller) => Some(OTHER_TOKEN),
@@ -324,7 +324,7 @@ impl DecisionInput<'_> {
         }
     }
 
-    fn not_holder(&self, holding: &Holding, asked: &SetChange<Login>) -> Box<Rejection> {
+    fn not_holder(&self, holding: &Holding, asked: &SetChange<Account>) -> Box<Rejection> {
         let what = match asked {
             SetChange::Remove(_) => "unassign",
             SetChange::Replace(_) | SetChange::Add(_) => "release",
@@ -336,7 +336,7 @@ impl DecisionInput<'_> {
     }
 
     pub(super) fn foreign(&self, code: Code, advice: &str) -> Box<Rejection> {
-        let names: Vec<&str> = self.seen.assignees.iter().map(Login::as_str).collect();
+        let names: Vec<&str> = self.seen.assignees.iter().map(Account::as_str).collect();
         let message = format!("{} is assigned to {}; {advice}", self.seen.locator, names.join(", "));
         self.rejection(code, message, "nobody assigned", None)
     }
@@ -390,7 +390,7 @@ const NAME_YOURSELF: &str = "this request names no agent, and so is another than
 const OTHER_TOKEN: &str = "the gate does not know whose either token is: if it was yours, send the token that claimed it, or \
     one that may ask whose it is (scope read:user), or ask the operator for `claimgate release`; else pick another item";
 
-fn first_of(after: &BTreeSet<Login>) -> Actor {
-    let login = after.first().cloned().unwrap_or_else(|| Login::new(""));
-    Actor { account: Account::Named(login), instance: None }
+fn first_of(after: &BTreeSet<Account>) -> Actor {
+    let login = after.first().cloned().unwrap_or_else(|| Account::new(""));
+    Actor { account: Principal::Named(login), instance: None }
 }

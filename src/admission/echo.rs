@@ -4,7 +4,7 @@
 //! had read. Such a field is left out of what is judged and of what is sent, so it can overwrite nothing, whoever sends
 //! it. Compared is the read that the decision itself rests on.
 
-use crate::model::{Account, Caller, Change, Holding, ItemRecord, Login, SetChange, Snapshot};
+use crate::model::{Account, Caller, Change, Holding, ItemRecord, Principal, SetChange, Snapshot};
 use std::collections::BTreeSet;
 
 /// The guarded fields that an edit really asks to change.
@@ -38,14 +38,14 @@ pub fn echoed_fields(asked: &Change, left: &Change) -> Option<String> {
 
 /// Whether the assignees that show may be repeated as a claim. Several agents can be behind one account: to one of them
 /// the success of its claim must not be told because another's shows. An account that is one agent has nobody to race.
-fn claims(shown: &BTreeSet<Login>, caller: &Caller, record: &ItemRecord) -> bool {
+fn claims(shown: &BTreeSet<Account>, caller: &Caller, record: &ItemRecord) -> bool {
     let actor = &caller.actor;
     let own = match actor.account.login() {
         Some(login) => shown.contains(login),
         None => shown.len() == 1,
     };
     let same_account = |holding: &Holding| match (&holding.actor.account, &actor.account) {
-        (Account::Named(holder), Account::Named(own)) => holder == own,
+        (Principal::Named(holder), Principal::Named(own)) => holder == own,
         _ => true,
     };
     let several = caller.shared || actor.instance.is_some() || actor.account.login().is_none();
@@ -60,20 +60,20 @@ fn claims(shown: &BTreeSet<Login>, caller: &Caller, record: &ItemRecord) -> bool
 mod tests {
     use super::*;
     use crate::model::{
-        Actor, AttemptId, Doubt, Fence, Fingerprint, Goal, Instance, ItemKind, Label, LabelRef, Locator, OpenState,
-        Ownership, ResourceKey, Shown, Time,
+        Actor, AttemptId, Doubt, Fence, Fingerprint, Goal, Instance, ItemKind, OpenState, Ownership, Place,
+        ResourceKey, Shown, Tag, TagId, TagRef, Time,
     };
 
-    fn logins(names: &[&str]) -> BTreeSet<Login> {
-        names.iter().map(|name| Login::new(name)).collect()
+    fn logins(names: &[&str]) -> BTreeSet<Account> {
+        names.iter().map(|name| Account::new(name)).collect()
     }
 
     /// `bot`, `bot/1` with an instance, or `#print` for a credential that may not ask who it is.
     fn actor(text: &str) -> Actor {
         let (account, instance) = text.split_once('/').map_or((text, None), |(account, it)| (account, Some(it)));
         let account = match account.strip_prefix('#') {
-            Some(print) => Account::Opaque(Fingerprint::new(print)),
-            None => Account::Named(Login::new(account)),
+            Some(print) => Principal::Opaque(Fingerprint::new(print)),
+            None => Principal::Named(Account::new(account)),
         };
         Actor { account, instance: instance.map(Instance::new) }
     }
@@ -83,10 +83,11 @@ mod tests {
     }
 
     fn seen(assignees: &[&str], labels: &[(u64, &str)], state: OpenState) -> Snapshot {
-        let label = |(id, name): &(u64, &str)| Label { id: *id, name: (*name).to_owned(), exclusive: false };
+        let label =
+            |(id, name): &(u64, &str)| Tag { id: Some(TagId::Number(*id)), name: (*name).to_owned(), group: None };
         Snapshot {
             key: ResourceKey::new("7"),
-            locator: Locator::new("o", "r", 7),
+            locator: Place::from_stored("o/r#7"),
             assignees: logins(assignees),
             labels: labels.iter().map(label).collect(),
             state,
@@ -108,11 +109,11 @@ mod tests {
             renewed: Time(0),
             closed: None,
         });
-        ItemRecord { holding, ..ItemRecord::new(ResourceKey::new("7"), Locator::new("o", "r", 7)) }
+        ItemRecord { holding, ..ItemRecord::new(ResourceKey::new("7"), Place::from_stored("o/r#7")) }
     }
 
     fn whole(assignees: &[&str], labels: Option<&[u64]>, state: OpenState) -> Change {
-        let ids = |ids: &[u64]| SetChange::Replace(ids.iter().map(|id| LabelRef::Id(*id)).collect());
+        let ids = |ids: &[u64]| SetChange::Replace(ids.iter().map(|id| TagRef::number(*id)).collect());
         Change {
             assignees: Some(SetChange::Replace(logins(assignees))),
             labels: labels.map(ids),
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(left(whole(&["kim", "lee"], Some(&[1, 2, 3]), Open)), "labels=[#1, #2, #3]");
         assert_eq!(left(whole(&["kim", "lee"], None, Closed)), "state=closed");
         assert_eq!(left(whole(&[], None, Open)), "assignees=[]");
-        let add = Change { labels: Some(SetChange::Add([LabelRef::Id(1)].into())), ..Change::default() };
+        let add = Change { labels: Some(SetChange::Add([TagRef::number(1)].into())), ..Change::default() };
         assert_eq!(left(add), "labels+=[#1]", "a label that is set says more than one that is listed");
         let bare = seen(&[], &[], Closed);
         let left = without_echo(&whole(&[], Some(&[]), Closed), &caller("dev"), &record(None), &bare);

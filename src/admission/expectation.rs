@@ -8,7 +8,7 @@
 //! It is the client's own wish and no rule, so nothing lifts it.
 
 use super::{DecisionInput, Verdict};
-use crate::model::{Code, Holding, Locator, Login, OpenState, Rejection, Shown, Status, hex};
+use crate::model::{Account, Code, Holding, OpenState, Place, Rejection, Shown, Status, hex};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -36,7 +36,7 @@ pub struct Stated {
     /// One of these tags.
     pub tags: Option<Tags>,
     /// Exactly these are assigned; none of them: nobody is.
-    pub assignees: Option<BTreeSet<Login>>,
+    pub assignees: Option<BTreeSet<Account>>,
     /// Exactly these status labels show; none of them: no status label does.
     pub statuses: Option<BTreeSet<Status>>,
     /// Open or closed.
@@ -117,12 +117,12 @@ impl Expectation {
     }
 
     /// The refusal of a creation: what is not there yet shows no state at all.
-    pub fn on_nothing(&self, place: &Locator) -> Option<Box<Rejection>> {
+    pub fn on_nothing(&self, place: &Place) -> Option<Box<Rejection>> {
         let Self::Stated(stated) = self else { return None };
         let message = format!(
             "a new item in {} has no state that could be as the request states ({stated}); send it without If-Match and \
              Claimgate-Expect",
-            place.project
+            place.project_name()
         );
         let plain = Rejection::of_request(Code::PreconditionFailed, message);
         Some(Box::new(Rejection { expected: stated.to_string(), ..plain }))
@@ -144,7 +144,7 @@ impl Stated {
             && self.state.is_none_or(|wanted| wanted == shown.state)
     }
 
-    fn unmet(&self, locator: &Locator, shown: Shown, held: Option<&Holding>) -> Rejection {
+    fn unmet(&self, locator: &Place, shown: Shown, held: Option<&Holding>) -> Rejection {
         let message = format!(
             "{locator} is not as the request states it ({self}): {shown}; nothing was sent, so read the item again"
         );
@@ -166,7 +166,7 @@ impl fmt::Display for Stated {
             // What the client chose to call a tag is not repeated.
             Tags::These(_) => "the state that If-Match names".to_owned(),
         });
-        let assignees = self.assignees.as_ref().map(|logins| match names(logins.iter().map(Login::as_str)) {
+        let assignees = self.assignees.as_ref().map(|logins| match names(logins.iter().map(Account::as_str)) {
             none if none.is_empty() => "nobody assigned".to_owned(),
             logins => format!("assigned to {logins}"),
         });
@@ -192,7 +192,7 @@ mod tests {
         let [assignees, statuses, state] = text.split('|').collect::<Vec<_>>()[..] else { panic!("{text}") };
         let words = |text: &str| text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>();
         Shown {
-            assignees: words(assignees).iter().map(|name| Login::new(name)).collect(),
+            assignees: words(assignees).iter().map(|name| Account::new(name)).collect(),
             statuses: words(statuses).iter().map(|name| Status::new(name)).collect(),
             state: if state == "open" { OpenState::Open } else { OpenState::Closed },
         }
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_stated_holds_as_a_whole() {
-        let logins = |names: &[&str]| Some(names.iter().map(|name| Login::new(name)).collect());
+        let logins = |names: &[&str]| Some(names.iter().map(|name| Account::new(name)).collect());
         let statuses = |names: &[&str]| Some(names.iter().map(|name| Status::new(name)).collect());
         let these = |states: &[&str]| Some(Tags::These(states.iter().map(|state| tag(state)).collect()));
         let none = Stated::default;
@@ -277,13 +277,13 @@ mod tests {
             statuses: Some([Status::new("backlog")].into()),
             state: Some(OpenState::Open),
         };
-        let rejection = stated.unmet(&Locator::new("o", "r", 7), shown("ann|todo|open"), None);
+        let rejection = stated.unmet(&Place::from_stored("o/r#7"), shown("ann|todo|open"), None);
         assert_eq!(rejection.expected, "the state that If-Match names, nobody assigned, status backlog, open");
         assert_eq!(rejection.observed, Some(shown("ann|todo|open")));
         assert!(rejection.message.contains("assigned to ann, status todo, open"), "{}", rejection.message);
         assert_eq!(rejection.code.status(), 412);
-        assert!(Expectation::Implied.on_nothing(&Locator::new("o", "r", 0)).is_none());
-        let on_nothing = Expectation::Stated(Box::new(stated)).on_nothing(&Locator::new("o", "r", 0)).unwrap();
+        assert!(Expectation::Implied.on_nothing(&Place::from_stored("o/r#0")).is_none());
+        let on_nothing = Expectation::Stated(Box::new(stated)).on_nothing(&Place::from_stored("o/r#0")).unwrap();
         assert_eq!((on_nothing.code, on_nothing.resource), (Code::PreconditionFailed, None));
     }
 }

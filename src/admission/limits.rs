@@ -6,7 +6,7 @@
 //! its time counts for nothing.
 
 use super::Mode;
-use crate::model::{Actor, AttemptState, Doubt, ItemRecord, Locator, Ownership, Project, Time};
+use crate::model::{Actor, AttemptState, Doubt, ItemRecord, Ownership, Place, Project, Time};
 
 /// The limits of every agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Excess {
     /// The limit.
     pub bound: Bound,
     /// What counts already, in order.
-    pub held: Vec<Locator>,
+    pub held: Vec<Place>,
 }
 
 // === impl Limits ===
@@ -83,7 +83,7 @@ impl Bound {
             return Ok(());
         }
         let others = others.into_iter().filter(|other| other.key != item.key && self.counts(other, now));
-        let mut held: Vec<Locator> = others.map(|other| other.locator.clone()).collect();
+        let mut held: Vec<Place> = others.map(|other| other.locator.clone()).collect();
         if held.len() < self.most {
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Bound {
     }
 
     fn counts(&self, item: &ItemRecord, now: Time) -> bool {
-        let here = self.within.as_ref().is_none_or(|project| *project == item.locator.project);
+        let here = self.within.as_ref().is_none_or(|project| item.locator.is_in(project));
         here && (self.holds(item) || self.awaits(item, now) || self.is_sending(item))
     }
 
@@ -125,21 +125,24 @@ impl Bound {
 mod tests {
     use super::*;
     use crate::model::{
-        Account, Attempt, AttemptId, Change, Epoch, Fence, Fingerprint, GateId, Goal, Holding, Instance, Login,
-        OpenState, ResourceKey, Shown, Time,
+        Account, Attempt, AttemptId, Change, Epoch, Fence, Fingerprint, GateId, Goal, Holding, Instance, OpenState,
+        Principal, ResourceKey, Shown, Time,
     };
     use std::collections::BTreeSet;
 
     /// `dev`, or `dev@one`.
     fn agent(name: &str) -> Actor {
         let (login, instance) = name.split_once('@').map_or((name, None), |(login, one)| (login, Some(one)));
-        Actor { account: Account::Named(Login::new(login)), instance: instance.map(Instance::new) }
+        Actor { account: Principal::Named(Account::new(login)), instance: instance.map(Instance::new) }
     }
 
     /// What becomes of item `n` of `a/b` (from 10 on: of `c/d`), said as a line of the rule book says it.
     fn item(n: u64, what: &str) -> ItemRecord {
         let (owner, repo) = if n < 10 { ("a", "b") } else { ("c", "d") };
-        let mut record = ItemRecord::new(ResourceKey::new(&n.to_string()), Locator::new(owner, repo, n));
+        let mut record = ItemRecord::new(
+            ResourceKey::new(&n.to_string()),
+            Place::numbered(&Project::new(&format!("{owner}/{repo}")), n),
+        );
         let (who, how) = what.split_once(' ').expect("who, and how");
         let ownership = Ownership::Becomes(agent(who));
         match how {
@@ -182,7 +185,7 @@ mod tests {
         Attempt {
             id: AttemptId::new("a"),
             key: ResourceKey::new("1"),
-            locator: Locator::new("a", "b", 1),
+            locator: Place::from_stored("a/b#1"),
             actor: agent(who),
             credential: Fingerprint::new(""),
             change: Change::default(),
@@ -242,7 +245,7 @@ mod tests {
 
     fn judged(who: &str, of: Whose, within: Option<Project>, known: &[(u64, &str)]) -> Result<(), Box<Excess>> {
         let known: Vec<ItemRecord> = known.iter().map(|(n, what)| item(*n, what)).collect();
-        let new = ItemRecord::new(ResourceKey::new("1"), Locator::new("a", "b", 1));
+        let new = ItemRecord::new(ResourceKey::new("1"), Place::from_stored("a/b#1"));
         let asked = known.iter().find(|record| record.key == new.key).unwrap_or(&new);
         Bound { actor: agent(who), of, within, most: 1 }.judge(asked, &known, Time(100))
     }
@@ -259,15 +262,15 @@ mod tests {
 
     #[test]
     fn a_limit_of_a_repository_counts_there_only() {
-        let here = Some(Project::new("a", "b"));
+        let here = Some(Project::new("a/b"));
         assert!(judged("dev", Whose::Agent, here.clone(), &[(12, "dev holds")]).is_ok());
         let excess = judged("dev", Whose::Agent, here, &[(3, "dev holds"), (2, "dev holds"), (12, "dev holds")]);
-        assert_eq!(excess.unwrap_err().held, [Locator::new("a", "b", 2), Locator::new("a", "b", 3)]);
+        assert_eq!(excess.unwrap_err().held, [Place::from_stored("a/b#2"), Place::from_stored("a/b#3")]);
     }
 
     #[test]
     fn limits_that_are_off_bind_nobody() {
-        let project = Project::new("a", "b");
+        let project = Project::new("a/b");
         assert!(Limits::none().bounds(&agent("dev"), &project).is_empty());
         let both = Limits { items: 5, items_per_repository: 2, ..Limits::none() };
         let bounds: Vec<_> =

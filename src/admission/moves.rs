@@ -7,7 +7,7 @@
 use super::decide::{DecisionInput, OwnershipEffect};
 use super::rules::NO_STATUS;
 use super::{By, MoveRule, Plan};
-use crate::model::{Code, Holding, Kind, Label, LabelRef, OpenState, Ownership, Rejection, SetChange, Status};
+use crate::model::{Code, Holding, Kind, OpenState, Ownership, Rejection, SetChange, Status, Tag, TagRef};
 use std::collections::BTreeSet;
 
 /// What the caller is to the item, once the assignees of the same request are judged.
@@ -94,25 +94,25 @@ impl DecisionInput<'_> {
     }
 
     /// Whether all that the change names are labels of the tracker's.
-    fn knows_all(&self, change: &SetChange<LabelRef>) -> bool {
-        let labels = || self.seen.labels.iter().chain(self.labels).filter(|label| label.id != 0);
-        change.members().iter().all(|wanted| labels().any(|label| wanted.names(label.id, &label.name)))
+    fn knows_all(&self, change: &SetChange<TagRef>) -> bool {
+        let labels = || self.seen.labels.iter().chain(self.labels).filter(|label| label.id.is_some());
+        change.members().iter().all(|wanted| labels().any(|label| wanted.names(label)))
     }
 
     /// Every label that these could mean.
-    fn meant<'b>(&'b self, refs: &'b BTreeSet<LabelRef>) -> impl Iterator<Item = &'b Label> {
+    fn meant<'b>(&'b self, refs: &'b BTreeSet<TagRef>) -> impl Iterator<Item = &'b Tag> {
         let known = self.seen.labels.iter().chain(self.labels);
         known.filter(|label| refs.iter().any(|wanted| wanted.may_mean(label)))
     }
 
     /// The labels after the change; one that is exclusive in its scope pushes the others of it out.
-    fn labels_after<'b>(&'b self, change: &'b SetChange<LabelRef>) -> BTreeSet<&'b Label> {
-        let meant: BTreeSet<&Label> = self.meant(change.members()).collect();
+    fn labels_after<'b>(&'b self, change: &'b SetChange<TagRef>) -> BTreeSet<&'b Tag> {
+        let meant: BTreeSet<&Tag> = self.meant(change.members()).collect();
         match change {
             SetChange::Replace(_) => meant,
             SetChange::Remove(_) => self.seen.labels.iter().filter(|label| !meant.contains(label)).collect(),
             SetChange::Add(_) => {
-                let pushed_out = |label: &Label| meant.iter().any(|new| new.excludes(label));
+                let pushed_out = |label: &Tag| meant.iter().any(|new| new.excludes(label));
                 self.seen.labels.iter().filter(|label| !pushed_out(label)).chain(meant.iter().copied()).collect()
             }
         }

@@ -73,8 +73,8 @@ mod tests {
     use super::*;
     use crate::admission::{Assignment, By, Mode, MoveRule, Outside, Rules};
     use crate::model::{
-        Account, Actor, AttemptId, Caller, Change, Code, Fence, Fingerprint, Holding, ItemRecord, Label, Locator,
-        Login, ResourceKey, SetChange, Snapshot,
+        Account, Actor, AttemptId, Caller, Change, Code, Fence, Fingerprint, Holding, ItemRecord, Place, Principal,
+        ResourceKey, SetChange, Snapshot, Tag, TagId,
     };
     use std::time::Duration;
 
@@ -119,16 +119,20 @@ mod tests {
     }
 
     fn actor(login: &str) -> Actor {
-        Actor { account: Account::Named(Login::new(login)), instance: None }
+        Actor { account: Principal::Named(Account::new(login)), instance: None }
     }
 
     fn seen(labels: &[&str], assignees: &[&str]) -> Snapshot {
-        let labels = labels.iter().zip(1..).map(|(name, id)| Label { id, name: (*name).to_owned(), exclusive: false });
+        let labels = labels.iter().zip(1..).map(|(name, id)| Tag {
+            id: Some(TagId::Number(id)),
+            name: (*name).to_owned(),
+            group: None,
+        });
         Snapshot {
             key: ResourceKey::new("7"),
-            locator: Locator::new("o", "r", 7),
+            locator: Place::from_stored("o/r#7"),
             kind: crate::model::ItemKind::Issue,
-            assignees: assignees.iter().map(|login| Login::new(login)).collect(),
+            assignees: assignees.iter().map(|login| Account::new(login)).collect(),
             labels: labels.collect(),
             state: OpenState::Open,
             author: None,
@@ -151,7 +155,7 @@ mod tests {
 
     /// `dev` asks at second 100; the list was asked for a second before.
     fn judge(seen: &Snapshot, holding: Option<Holding>, aims: &Aims) -> Offer {
-        let (rules, login) = (rules(), Login::new("dev"));
+        let (rules, login) = (rules(), Account::new("dev"));
         let caller = Caller { actor: actor("dev"), credential: Fingerprint::new("f"), shared: false, overrider: false };
         let change = Change { assignees: Some(SetChange::Replace([login].into())), ..Change::default() };
         let record = ItemRecord { holding, ..ItemRecord::new(seen.key.clone(), seen.locator.clone()) };

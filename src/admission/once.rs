@@ -7,7 +7,7 @@
 
 use super::{By, Member, Mode, Refused};
 use crate::model::{
-    Actor, AttemptId, Caller, Code, Epoch, Existing, GateId, Locator, Made, OnceEntry, OnceKey, Rejection, Standing,
+    Actor, AttemptId, Caller, Code, Epoch, Existing, GateId, Made, OnceEntry, OnceKey, Place, Rejection, Standing,
     Time, What,
 };
 use std::collections::BTreeSet;
@@ -305,7 +305,7 @@ impl OnceRule {
     }
 
     /// The refusal of the second caller.
-    pub fn already_created(&self, about: &Locator, key: &OnceKey, first: &Existing, by: &Actor) -> Rejection {
+    pub fn already_created(&self, about: &Place, key: &OnceKey, first: &Existing, by: &Actor) -> Rejection {
         let (since, url) = (first.since, &first.made.url);
         let message = match self.what {
             What::Review => format!(
@@ -386,8 +386,8 @@ impl Template {
             Slot::Commit => facts.commit.to_ascii_lowercase(),
             Slot::Event => facts.event.to_owned(),
             Slot::Class => class.as_str().to_owned(),
-            Slot::Account => facts.actor.account.to_string().to_ascii_lowercase(),
-            Slot::Agent => facts.actor.to_string().to_ascii_lowercase(),
+            Slot::Account => facts.actor.account.id().to_ascii_lowercase(),
+            Slot::Agent => facts.actor.id().to_ascii_lowercase(),
         };
         let parts = self.0.iter().map(|part| match part {
             Part::Text(text) => text.clone(),

@@ -2,7 +2,7 @@
 
 use super::once::OnceRule;
 use super::{Limits, Singleton};
-use crate::model::{Holding, Kind, Label, Login, OpenState, Shown, Snapshot, Status, Time, What};
+use crate::model::{Account, Holding, Kind, OpenState, Shown, Snapshot, Status, Tag, Time, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ pub struct Assignment {
     /// Who may clear the assignee of a held item.
     pub release_by: By,
     /// Accounts of people, whom no rule refuses.
-    pub overriders: BTreeSet<Login>,
+    pub overriders: BTreeSet<Account>,
     /// What an outside edit does.
     pub outside: Outside,
     /// A holder silent for longer is flagged; `None`: never.
@@ -135,7 +135,7 @@ pub struct Rules {
     /// Over what may be created once.
     pub once: Vec<OnceRule>,
     /// Accounts that several agents share: each request must name its instance.
-    pub shared_accounts: BTreeSet<Login>,
+    pub shared_accounts: BTreeSet<Account>,
     /// What agents without a name are, on all other accounts.
     pub unnamed: Unnamed,
     /// What forms of the web interface may do.
@@ -165,8 +165,8 @@ pub struct Switched(BTreeMap<Part, Mode>);
 
 impl Rules {
     /// Whether this account is of a person whom no rule refuses.
-    pub fn is_overrider(&self, login: &Login) -> bool {
-        self.assignment.overriders.contains(login)
+    pub fn is_overrider(&self, login: &Account) -> bool {
+        login.is_among(&self.assignment.overriders)
     }
 
     /// Whether a holder at work was silent for longer than `stale_after`. Parked and closed work is never stale.
@@ -308,7 +308,7 @@ impl MoveRule {
 
 impl Workflow {
     /// The status labels among these.
-    pub fn statuses<'a>(&self, labels: impl IntoIterator<Item = &'a Label>) -> BTreeSet<Status> {
+    pub fn statuses<'a>(&self, labels: impl IntoIterator<Item = &'a Tag>) -> BTreeSet<Status> {
         labels.into_iter().map(|label| Status::new(&label.name)).filter(|name| self.states.contains(name)).collect()
     }
 

@@ -4,7 +4,7 @@
 //! or grants it, so that of two agents of the class one comes first, whichever items they touch.
 
 use super::Mode;
-use crate::model::{Account, Actor, Change, Fingerprint, Kind, Project, Tenure, Time};
+use crate::model::{Actor, Change, Fingerprint, Kind, Principal, Project, Tenure, Time};
 use std::time::Duration;
 
 /// One singleton rule.
@@ -102,12 +102,16 @@ impl Member {
 
     /// Whether the agent is one of these.
     pub fn matches(&self, actor: &Actor) -> bool {
-        let login = actor.account.login().map(crate::model::Login::as_str);
+        let (id, name) = (actor.account.id(), actor.account.login().map(ToString::to_string));
         let named = actor.instance.as_ref().map(crate::model::Instance::as_str);
         match self {
-            Self::Either(glob) => [login, named].iter().flatten().any(|name| glob.matches(name)),
+            Self::Either(glob) => {
+                let login = actor.account.login().map(crate::model::Account::as_str);
+                [login, name.as_deref(), named].iter().flatten().any(|name| glob.matches(name))
+            }
             Self::Both { account, instance } => {
-                account.matches(login.unwrap_or(&actor.account.to_string())) && instance.matches(named.unwrap_or(""))
+                let is_account = account.matches(&id) || name.is_some_and(|name| account.matches(&name));
+                is_account && instance.matches(named.unwrap_or(""))
             }
         }
     }
@@ -190,7 +194,7 @@ impl Take {
     }
 
     fn is_own(&self, tenure: &Tenure) -> bool {
-        tenure.actor.goes_on_as(&self.actor) || tenure.actor.account == Account::Opaque(self.credential.clone())
+        tenure.actor.goes_on_as(&self.actor) || tenure.actor.account == Principal::Opaque(self.credential.clone())
     }
 }
 
@@ -223,13 +227,13 @@ pub fn renew(tenure: &mut Tenure, heard: &Heard, idle: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Instance, LabelRef, Login, OpenState, SetChange};
+    use crate::model::{Account, Instance, OpenState, SetChange, TagRef};
 
     const IDLE: Duration = Duration::from_mins(10);
 
     fn agent(name: &str) -> Actor {
         let (login, instance) = name.split_once('@').map_or((name, None), |(login, one)| (login, Some(one)));
-        Actor { account: Account::Named(Login::new(login)), instance: instance.map(Instance::new) }
+        Actor { account: Principal::Named(Account::new(login)), instance: instance.map(Instance::new) }
     }
 
     fn minute(minutes: u64) -> Time {
@@ -239,7 +243,7 @@ mod tests {
     fn take(who: &str, heard: &[(&str, u64)]) -> Take {
         Take {
             rule: "managers".to_owned(),
-            project: Project::new("a", "b"),
+            project: Project::new("a/b"),
             actor: agent(who),
             credential: Fingerprint::new("feed"),
             idle: IDLE,
@@ -302,14 +306,14 @@ mod tests {
             assert_eq!(rule(&[]).covers(&agent(who)), covered, "{who}");
         }
         let instance = Some(Instance::new("backlog-manager"));
-        let opaque = Actor { account: Account::Opaque(Fingerprint::new("bot")), instance };
+        let opaque = Actor { account: Principal::Opaque(Fingerprint::new("bot")), instance };
         assert!(rule(&[]).covers(&opaque));
         assert!(!rule(&[]).covers(&Actor { instance: None, ..opaque }));
     }
 
     #[test]
     fn what_a_write_does() {
-        let labels = Some(SetChange::Add([LabelRef::Id(1)].into()));
+        let labels = Some(SetChange::Add([TagRef::number(1)].into()));
         let (moves, plain) = (Change { labels, ..Change::default() }, Change::default());
         let closes = Change { state: Some(OpenState::Closed), ..Change::default() };
         for (actions, kind, change, acts) in [
@@ -367,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_got_a_name_is_the_same_agent() {
-        let opaque = Actor { account: Account::Opaque(Fingerprint::new("feed")), instance: None };
+        let opaque = Actor { account: Principal::Opaque(Fingerprint::new("feed")), instance: None };
         let first = Take { actor: opaque, ..take("one", &[]) }.over(None, minute(0)).unwrap();
         assert_eq!(take("one", &[]).over(Some(&first), minute(5)).unwrap().since, minute(0));
         let stranger = Take { credential: Fingerprint::new("beef"), ..take("one", &[]) };

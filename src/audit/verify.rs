@@ -12,7 +12,7 @@ mod item;
 mod line;
 mod shape;
 
-use self::chain::{Chain, Place};
+use self::chain::{Chain, Novelty};
 use self::item::Item;
 use self::line::{Decision, Kind, Line};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -160,7 +160,7 @@ impl Verifier {
     fn judge(&mut self, line: &Line) -> Vec<String> {
         let (place, misplaced) = self.chain.place(line);
         let mut wrong: Vec<String> = misplaced.into_iter().collect();
-        if place == Place::Repeated {
+        if place == Novelty::Repeated {
             self.summary.repeated += 1;
             return wrong;
         }

@@ -15,7 +15,7 @@ use crate::effect::{BodyBudget, Clock, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{ConcurrencyLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
-use crate::model::{Kind, Login, Status, Time};
+use crate::model::{Account, Kind, Status, Time};
 use crate::proxy::{Forwarded, Front, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
 use crate::server::{Bind, Inherited, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
 use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig, WatchedUpstream};
@@ -171,8 +171,8 @@ fn statuses(names: &[String]) -> std::collections::BTreeSet<Status> {
     names.iter().map(|name| Status::new(name)).collect()
 }
 
-fn logins(names: &[String]) -> std::collections::BTreeSet<Login> {
-    names.iter().map(|name| Login::new(name)).collect()
+fn logins(names: &[String]) -> std::collections::BTreeSet<Account> {
+    names.iter().map(|name| Account::new(name)).collect()
 }
 
 fn by(by: config::By) -> admission::By {

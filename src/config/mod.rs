@@ -27,7 +27,7 @@ pub use sections::{
     Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Unnamed,
     Upstream, Verify, Web, WebMode, Whose, Workflow,
 };
-pub use source::{ConfigErrors, Place, Problem};
+pub use source::{ConfigErrors, Problem, SourceSpan};
 pub use values::{parse_duration, parse_size, show_duration, show_size};
 
 use layers::Merged;

@@ -32,7 +32,7 @@ pub struct Problem {
     /// What to do about it.
     pub help: Option<String>,
     /// Where; `None` if no place in a text is to blame.
-    pub place: Option<Place>,
+    pub place: Option<SourceSpan>,
     /// What it is about.
     pub(super) subject: Subject,
     /// Where it is among all texts, for the order.
@@ -52,7 +52,7 @@ pub(super) enum Subject {
 
 /// A place in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceSpan {
     /// A file's path, `environment`, or `command line`.
     pub source: String,
     /// From 1; `None` for a variable or a flag, which are one line.
@@ -100,14 +100,14 @@ impl Sources {
     }
 
     /// The place of a span.
-    pub(super) fn place(&self, span: &Range<usize>) -> Option<Place> {
+    pub(super) fn place(&self, span: &Range<usize>) -> Option<SourceSpan> {
         let source = self.0.iter().rev().find(|source| source.base <= span.start)?;
         let start = floor(&source.text, span.start - source.base);
         let end = floor(&source.text, span.end.saturating_sub(source.base)).max(start);
         let line_start = source.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line = source.text[line_start..].lines().next().unwrap_or_default();
         let on_line = &source.text[start..end.min(line_start + line.len()).max(start)];
-        Some(Place {
+        Some(SourceSpan {
             source: source.name.clone(),
             line: (!source.single).then(|| source.text[..start].matches('\n').count() + 1),
             column: source.text[line_start..start].chars().count() + 1,
@@ -164,7 +164,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Place {
+impl SourceSpan {
     /// Writes the place, the line and the caret; says how wide the margin is.
     fn write(&self, out: &mut fmt::Formatter<'_>) -> Result<usize, fmt::Error> {
         let number = self.line.map_or_else(String::new, |line| line.to_string());
@@ -180,7 +180,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceSpan {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(out, "{}:{line}:{}", self.source, self.column),

@@ -1,7 +1,7 @@
 //! What the gate asks of a tracker when it looks for work itself: the claims API.
 
 use super::{Address, Credential, Guarded, ParseError, WireRequest, WireResponse};
-use crate::model::{ItemKind, Login, Project, Snapshot};
+use crate::model::{Account, ItemKind, Project, Snapshot};
 use std::collections::BTreeSet;
 
 /// In which order items are looked at. A tracker sorts by no more than this.
@@ -76,7 +76,7 @@ pub trait FindWork {
     fn is_credential(&self, parameter: &str) -> bool;
 
     /// A write that leaves exactly this account assigned.
-    fn assign(&self, address: &Address, login: &Login) -> Guarded;
+    fn assign(&self, address: &Address, login: &Account) -> Guarded;
 
     /// A read of a few items of this kind, by which it shows whether the credential may read any.
     fn show_kind(&self, project: &Project, kind: ItemKind, credential: &Credential) -> WireRequest;

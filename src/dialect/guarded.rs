@@ -4,9 +4,7 @@
 //! changes of them, how it is sent for those that were chosen, and what its answers look like.
 
 use super::{Address, ClosingSyntax, Creation, Credential, WireRequest, WireResponse};
-use crate::model::{
-    Change, Existing, ItemKind, Label, LabelRef, Locator, Made, Project, Rejection, ResourceKey, Snapshot,
-};
+use crate::model::{Change, Existing, ItemKind, Made, Place, Project, Rejection, ResourceKey, Snapshot, Tag, TagRef};
 use http::HeaderMap;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +16,7 @@ pub type Guarded = Arc<dyn GuardedRequest>;
 /// What the gate says of any request that it judges.
 pub trait Request: fmt::Debug + Send + Sync + 'static {
     /// Where it stands, for texts: an item, or a project as a whole.
-    fn locator(&self) -> Locator;
+    fn locator(&self) -> Place;
 
     /// What it asks for, for the audit.
     fn describe(&self) -> String;
@@ -65,7 +63,7 @@ pub trait GuardedRequest: Request {
     }
 
     /// The label that a removal names in its path, where versions of the tracker may read it in two ways.
-    fn label_in_path(&self) -> Option<&LabelRef> {
+    fn label_in_path(&self) -> Option<&TagRef> {
         None
     }
 
@@ -161,7 +159,7 @@ pub struct Chosen<'a> {
     /// How it stands, where it was read.
     pub seen: Option<&'a Snapshot>,
     /// What the labels that the change names are called.
-    pub labels: &'a [Label],
+    pub labels: &'a [Tag],
 }
 
 /// Who sends a form.
@@ -186,7 +184,7 @@ impl dyn GuardedRequest {
 }
 
 impl Request for Guarded {
-    fn locator(&self) -> Locator {
+    fn locator(&self) -> Place {
         (**self).locator()
     }
 

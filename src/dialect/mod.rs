@@ -28,7 +28,7 @@ pub use target::Target;
 pub use wire::{WireRequest, WireResponse};
 
 use crate::model::{
-    Code, Label, LabelRef, Locator, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry,
+    Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry,
 };
 use http::{HeaderMap, Method};
 use std::fmt;
@@ -48,14 +48,12 @@ pub struct Head<'a> {
 /// Where a request finds an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The owner, in the caller's spelling but for letters that the tracker itself folds away.
-    pub owner: String,
-    /// The repository, likewise.
-    pub repo: String,
-    /// The number there.
-    pub number: u64,
-    /// Named as a pull request (an item may be named both ways).
-    pub pull: bool,
+    /// Which item it is.
+    pub place: Place,
+    /// What it is named as (an item may be named both ways).
+    pub kind: ItemKind,
+    /// How the dialect writes a request about it: its own affair, such as the caller's spelling of a path.
+    pub route: Arc<str>,
 }
 
 /// Why a request is not sent at all.
@@ -75,7 +73,7 @@ pub enum ParseError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whoami {
     /// This account.
-    Account(Login),
+    Account(Account),
     /// 403: the credential may not ask.
     Forbidden,
     /// 403 for want of a scope: the tracker has checked the token and knows whose it is, but may not tell.
@@ -118,7 +116,7 @@ pub struct Webhook {
     /// The payload, where the body is a form that carries it.
     pub payload: Option<Vec<u8>>,
     /// The item that it speaks of.
-    pub item: Option<Locator>,
+    pub item: Option<Place>,
 }
 
 /// A list that the tracker answers page by page.
@@ -132,10 +130,10 @@ pub enum Listing<'a> {
     OpenItems(&'a Project),
     /// Its closed ones with this label, and perhaps others.
     ClosedItems(&'a Project, &'a str),
-    /// Its own labels.
-    Labels(&'a Project),
+    /// A repository's own labels; where there is none, those of the tracker as a whole.
+    Labels(Option<&'a Project>),
     /// The labels that it shares with others of its owner; the tracker may know of none by saying 404.
-    SharedLabels(&'a Project),
+    SharedLabels(Option<&'a Project>),
 }
 
 /// A repository in a list.
@@ -183,10 +181,13 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn assignable(
         &self,
         address: &Address,
-        login: &Login,
+        login: &Account,
         answers: &[WireResponse],
         credential: &Credential,
     ) -> Assignable;
+
+    /// How a request finds the item that was last seen at this place; `None` for what is no item.
+    fn address(&self, place: &Place) -> Option<Address>;
 
     /// A refusal, in the tracker's own error shape. `decision` names it in the log.
     fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse;
@@ -201,16 +202,16 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn clear_assignees(&self, address: &Address) -> Guarded;
 
     /// A write that adds or removes labels; removals one at a time, by id.
-    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Guarded;
+    fn relabel(&self, address: &Address, change: SetChange<TagRef>) -> Guarded;
 
     /// The same removal for a tracker that took the first for something else: nothing in it can be another label's name.
-    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Guarded>;
+    fn relabel_otherwise(&self, address: &Address, change: &SetChange<TagRef>) -> Option<Guarded>;
 
     /// Whether a request that passes may change what labels there are, or what they are called.
     fn defines_labels(&self, head: &Head<'_>) -> bool;
 
     /// What a page of labels showed; `None` where it cannot be used.
-    fn labels(&self, response: &WireResponse) -> Option<Vec<Label>>;
+    fn labels(&self, response: &WireResponse) -> Option<Vec<Tag>>;
 
     /// A read of one page of a list; pages begin with 1. A page beyond the last is empty.
     fn list(&self, listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest;
@@ -263,14 +264,14 @@ pub fn reread_object(body: &[u8], watched: &[&str]) -> Result<String, ParseError
 // === impl Address ===
 
 impl Address {
-    /// `owner/repo#n`.
-    pub fn locator(&self) -> Locator {
-        Locator::new(&self.owner, &self.repo, self.number)
+    /// Which item it is.
+    pub fn locator(&self) -> Place {
+        self.place.clone()
     }
 
-    /// The repository.
-    pub fn project(&self) -> Project {
-        Project::new(&self.owner, &self.repo)
+    /// The project, where the request says in which it is.
+    pub fn project(&self) -> Option<&Project> {
+        self.place.project()
     }
 }
 

@@ -12,8 +12,8 @@ pub enum Route {
     Pass,
     /// A read of one item, or (without an address) of the items of one repository: streams untouched, noted.
     Read {
-        /// The repository.
-        project: Project,
+        /// The repository, where the request says in which it is.
+        project: Option<Project>,
         /// The item.
         address: Option<Address>,
         /// What a 2xx answer shows.

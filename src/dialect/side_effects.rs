@@ -4,7 +4,7 @@
 //! goes on as it came: nothing of it is written anew.
 
 use super::{Address, Credential, Listed, Request, Sender, WireRequest, WireResponse};
-use crate::model::{Locator, Project};
+use crate::model::{Place, Project, Tag, TagId};
 use std::fmt;
 
 /// Such a write, once understood.
@@ -104,7 +104,7 @@ pub struct LabelState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullBranches {
     /// Where it is.
-    pub at: Locator,
+    pub at: Place,
     /// The repository and the branch that it comes from; none: they are gone.
     pub head: Option<(Project, String)>,
     /// The branch of its own repository that it goes into.
@@ -147,16 +147,18 @@ impl SideEffect {
             | Self::EditLabel { owner: LabelOwner::Project(project), .. } => Some(project.clone()),
             Self::EditLabel { owner: LabelOwner::Organisation(_), .. } => None,
             Self::CleanUp { pull: item } | Self::AddDependency { item } | Self::EditRef { item, .. } => {
-                Some(item.project())
+                item.project().cloned()
             }
         }
     }
 }
 
 impl Request for SideWrite {
-    fn locator(&self) -> Locator {
-        let project = self.effect.project().unwrap_or_else(|| Project::new("-", "-"));
-        Locator { project, number: 0 }
+    fn locator(&self) -> Place {
+        match &self.effect {
+            SideEffect::EditLabel { owner: LabelOwner::Organisation(name), .. } => Place::new(name),
+            effect => effect.project().map_or_else(|| Place::new("-"), |project| Place::whole(&project)),
+        }
     }
 
     fn describe(&self) -> String {
@@ -165,6 +167,16 @@ impl Request for SideWrite {
 
     fn sender(&self) -> Option<&Sender> {
         self.sender.as_ref()
+    }
+}
+
+impl LabelState {
+    /// The label, as an item carries it. One that is exclusive stands alone in its scope, which is what comes before the last
+    /// `/` (Gitea from 1.19, Forgejo from 7).
+    pub fn tag(self, id: u64) -> Tag {
+        let scope = self.name.rsplit_once('/').filter(|(scope, name)| !scope.is_empty() && !name.is_empty());
+        let group = scope.filter(|_| self.exclusive).map(|(scope, _)| scope.into());
+        Tag { id: Some(TagId::Number(id)), name: self.name, group }
     }
 }
 

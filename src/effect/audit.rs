@@ -5,11 +5,12 @@
 //! before. `claimgate audit verify` checks this with code of its own.
 
 use crate::model::{
-    Actor, Code, Fence, Fingerprint, Holding, Kind, LONGEST_NAME, Locator, ResourceKey, Shown, Status, Time, hex,
+    Account, Actor, Code, Fence, Fingerprint, Holding, Kind, LONGEST_NAME, Place, ResourceKey, Shown, Status, Time, hex,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What was decided.
@@ -59,7 +60,7 @@ pub struct Note {
     /// Who asked, where that was found out.
     pub agent: Option<(Actor, Fingerprint)>,
     /// Where the item is.
-    pub resource: Option<Locator>,
+    pub resource: Option<Place>,
     /// Its immutable id.
     pub resource_id: Option<ResourceKey>,
     /// Why it may pass the holder by, if it may.
@@ -309,7 +310,9 @@ struct Members<'a> {
 
 #[derive(Serialize)]
 struct AgentMember<'a> {
-    account: String,
+    account: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     instance: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<&'a str>,
@@ -325,7 +328,8 @@ struct ShownMember<'a> {
 impl<'a> AgentMember<'a> {
     fn of(actor: &'a Actor, credential: Option<&'a Fingerprint>) -> Self {
         Self {
-            account: actor.account.to_string(),
+            account: actor.account.id(),
+            name: actor.account.login().and_then(Account::other_name),
             instance: actor.instance.as_ref().map(crate::model::Instance::as_str),
             credential: credential.map(Fingerprint::as_str),
         }
@@ -335,7 +339,7 @@ impl<'a> AgentMember<'a> {
 impl<'a> ShownMember<'a> {
     fn of(shown: &'a Shown) -> Self {
         Self {
-            assignees: shown.assignees.iter().map(crate::model::Login::as_str).collect(),
+            assignees: shown.assignees.iter().map(Account::as_str).collect(),
             status: shown.statuses.iter().map(Status::as_str).collect(),
             state: shown.state.as_str(),
         }
@@ -394,7 +398,7 @@ fn millis(span: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Account, Instance, Login, OpenState};
+    use crate::model::{Instance, OpenState, Principal};
 
     /// The longest of everything, and each letter the dearest that there is.
     #[test]
@@ -402,13 +406,15 @@ mod tests {
         for letter in ["\u{1}", "\"", "x", "😀"] {
             let name = letter.repeat(LONGEST_NAME);
             let text = letter.repeat(100_000);
-            let login = |n: usize| Login::new(&format!("{n}{}", letter.repeat(LONGEST_NAME - 5)));
-            let actor =
-                Actor { account: Account::Named(Login::new(&name)), instance: Some(Instance::new(&letter.repeat(64))) };
+            let login = |n: usize| Account::new(&format!("{n}{}", letter.repeat(LONGEST_NAME - 5)));
+            let actor = Actor {
+                account: Principal::Named(Account::new(&name)),
+                instance: Some(Instance::new(&letter.repeat(64))),
+            };
             let mut note = Note::of_gate("0190".to_owned(), Some(text.clone()));
             note.code = Some(Code::AmbiguousRequest);
             note.agent = Some((actor.clone(), Fingerprint::new(&"f".repeat(32))));
-            note.resource = Some(Locator::new(&name, &name, u64::MAX));
+            note.resource = Some(Place::from_stored(&format!("{name}/{name}#{}", u64::MAX)));
             note.resource_id = Some(ResourceKey::new(&u64::MAX.to_string()));
             (note.change, note.expected) = (text.clone(), text.clone());
             (note.method, note.path) = (text.clone(), text.clone());

@@ -2,7 +2,7 @@
 
 use super::{BoxFuture, Creations, Membership, Note, OnceCommand};
 use crate::admission::{Refused, Step, TenureStep};
-use crate::model::{Account, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
+use crate::model::{ItemRecord, Place, Principal, ResourceKey, Settled, Tenure, Time};
 use tokio::sync::watch;
 
 /// One step on one item, with what the audit is to say of it.
@@ -11,7 +11,7 @@ pub struct Command {
     /// The item.
     pub key: ResourceKey,
     /// Where it is found; recorded if the item is new.
-    pub locator: Locator,
+    pub locator: Place,
     /// The step.
     pub step: Step,
     /// What the audit line adds to what the record knows.
@@ -61,7 +61,7 @@ pub struct Committed {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held {
     /// The holder's account.
-    pub account: Account,
+    pub account: Principal,
     /// The item.
     pub key: ResourceKey,
 }
@@ -161,17 +161,17 @@ pub trait Ledger: Creations + Membership + Send + Sync + 'static {
     fn held_after(&self, last: Option<Held>, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Every item that the account holds, and every one that a write which is sent or in doubt may make it hold; others
     /// may be among them.
-    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
+    fn of_account(&self, account: &Principal) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Who is at work by the singleton rules, those included who have been idle for too long.
     fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
     /// The final attempts of an item, newest first.
     fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// The same of what stands at this place; for people, who can wait.
-    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
+    fn history(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>>;
     /// Audit lines about an item, newest first, whatever it was called when they were written. Looks through all lines.
-    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>>;
+    fn lines_about(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>>;
     /// The sequence number of the newest durable audit line; changes as lines are added.
     fn newest_line(&self) -> watch::Receiver<u64>;
     /// The last line that was printed, as `mark_printed` recorded it.

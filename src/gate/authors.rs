@@ -5,11 +5,10 @@
 //! cannot be found out stays unknown.
 
 use super::Gate;
-use super::restore::address_of;
 use crate::admission;
 use crate::dialect::Credential;
 use crate::effect::{Note, Subject};
-use crate::model::{Account, Actor, EditsInWords, Fingerprint, Locator, ResourceKey, Shown, Snapshot};
+use crate::model::{Actor, EditsInWords, Fingerprint, Place, Principal, ResourceKey, Shown, Snapshot};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,7 +37,7 @@ pub(super) struct Authors {
 struct Question {
     /// The line that tells of it, if one does.
     decision: String,
-    at: Locator,
+    at: Place,
     key: ResourceKey,
     /// What the item showed before and after it.
     change: [Shown; 2],
@@ -82,7 +81,7 @@ impl Gate {
     }
 
     async fn answer(&self, question: &Question, service: &Credential) {
-        let (dialect, Some(address)) = (&self.ports.dialect, address_of(&question.at)) else { return };
+        let (dialect, Some(address)) = (&self.ports.dialect, self.address_of(&question.at)) else { return };
         let answer = self.ports.upstream.read(dialect.ask_timeline(&address, service)).await;
         let timeline = answer.ok().and_then(|(response, _)| dialect.timeline(&response));
         let Some(timeline) = timeline else {
@@ -95,7 +94,7 @@ impl Gate {
             tracing::info!(%resource, %by, decision, what, way, "the tracker says who made an edit");
             let mut note = Note::of_gate(question.decision.clone(), Some(format!("{what} by {by}, {way}")));
             note.subject = Subject::Author;
-            note.agent = Some((Actor { account: Account::Named(by), instance: None }, Fingerprint::new("")));
+            note.agent = Some((Actor { account: Principal::Named(by), instance: None }, Fingerprint::new("")));
             (note.resource, note.resource_id) = (Some(question.at.clone()), Some(question.key.clone()));
             note.change = what;
             self.ports.ledger.record(note, self.ports.clock.now());

@@ -19,7 +19,9 @@ use super::{About, After, Answered, Ask, EntryCondition, Gate, InFlight, Reply};
 use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, Credential, Filter, Guarded, WireResponse};
 use crate::effect::{Decision, IdentifyError};
-use crate::model::{Account, Actor, Boot, Caller, Code, Fence, Instance, ItemRecord, Locator, Login, Rejection, Time};
+use crate::model::{
+    Account, Actor, Boot, Caller, Code, Fence, Instance, ItemRecord, Place, Principal, Rejection, Time,
+};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::HeaderMap;
@@ -39,7 +41,7 @@ pub enum ClaimCall {
     /// Give this one up.
     Release(Address, Relabelling),
     /// Pass it on to another account.
-    HandOver(Address, Login),
+    HandOver(Address, Account),
 }
 
 /// Which item is looked for.
@@ -73,7 +75,7 @@ pub struct Sender {
     /// Which agent behind the account, where it said so.
     pub instance: Option<Instance>,
     /// The account's name, for a credential that may not ask for it.
-    pub named: Option<Login>,
+    pub named: Option<Account>,
     /// The request's headers; the dialect keeps the allow-listed ones.
     pub headers: HeaderMap,
     /// When its head had been read.
@@ -103,7 +105,7 @@ pub struct Grant {
     /// As the tracker shows it; nothing where it could not be read once more.
     pub item: Option<Bytes>,
     /// Where it is.
-    pub resource: Locator,
+    pub resource: Place,
     /// Who holds it.
     pub holder: Actor,
     /// Since when.
@@ -234,13 +236,13 @@ impl ClaimOperation {
     async fn take_named(&self, address: &Address, labels: &Relabelling) -> OperationResult<Claimed> {
         let caller = self.caller().await?;
         let login = self.login(&caller)?;
-        let labels = self.resolve(address, labels).await?;
+        let labels = self.resolve(&address.place, labels).await?;
         let taken = self.take(address, &login, &labels, self.sender.expectation.clone()).await;
         let taken = taken.map_err(|failed| failed.end)?;
         Ok(Claimed::Granted(Box::new(taken.grant)))
     }
 
-    async fn hand_over(&self, address: &Address, to: &Login) -> OperationResult<Claimed> {
+    async fn hand_over(&self, address: &Address, to: &Account) -> OperationResult<Claimed> {
         let (intent, stated) = (self.gate.ports.dialect.assign(address, to), self.sender.expectation.clone());
         let reply = self.submit(intent, stated, EntryCondition::Awaited).await?;
         let (reply, response) =
@@ -264,7 +266,7 @@ impl ClaimOperation {
     }
 
     /// Whom the tracker is to show as the assignee.
-    fn login(&self, caller: &Caller) -> OperationResult<Login> {
+    fn login(&self, caller: &Caller) -> OperationResult<Account> {
         match (caller.actor.account.login(), &self.sender.named) {
             (Some(login), None) => Ok(login.clone()),
             (Some(login), Some(named)) if login == named => Ok(login.clone()),
@@ -331,7 +333,7 @@ impl ClaimOperation {
     fn actor(&self) -> Actor {
         let identify = &self.gate.ports.identify;
         let print = identify.fingerprint(&self.sender.credential);
-        let account = identify.known(&print).unwrap_or(Account::Opaque(print));
+        let account = identify.known(&print).unwrap_or(Principal::Opaque(print));
         Actor { account, instance: self.sender.instance.clone() }
     }
 
@@ -408,7 +410,7 @@ fn why(reply: &Reply) -> String {
 }
 
 /// A tracker that does not know the name may say that it failed, though it changed nothing and never will.
-fn not_assigned(address: &Address, to: &Login, mut reply: Box<Reply>) -> Box<Reply> {
+fn not_assigned(address: &Address, to: &Account, mut reply: Box<Reply>) -> Box<Reply> {
     if let Answered::Tracker(response) = &reply.answer
         && response.status.is_server_error()
     {

@@ -4,7 +4,7 @@
 //! A slot is counted by the account, which the tracker knows; an agent's name is only what a request calls itself. A sender
 //! that the tracker has not named yet takes one of a few slots for strangers.
 
-use crate::model::{Account, Actor, Caller, Instance};
+use crate::model::{Actor, Caller, Instance, Principal};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,7 +45,7 @@ pub(super) enum Overloaded {
     Agent(Actor, usize),
     /// Those of all agents behind this account.
     #[error("the agents of {0} have {1} guarded writes under way, as many as they may together")]
-    Account(Account, usize),
+    Account(Principal, usize),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ enum Of {
 struct Counts {
     strangers: usize,
     agents: usize,
-    accounts: HashMap<Account, Share>,
+    accounts: HashMap<Principal, Share>,
 }
 
 /// What one account has under way.

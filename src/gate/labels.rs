@@ -5,10 +5,9 @@
 
 use super::Gate;
 use super::refusal;
-use super::restore::address_of;
 use super::walk::Stop;
-use crate::dialect::{Address, Credential, LabelOwner, Listing};
-use crate::model::{Code, Label, LabelRef, Locator, Project, Rejection, SetChange, Snapshot};
+use crate::dialect::{Credential, LabelOwner, Listing};
+use crate::model::{Code, Place, Project, Rejection, SetChange, Snapshot, Tag, TagId, TagRef};
 use moka::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,9 +17,9 @@ use std::time::Duration;
 /// The labels of repositories, as lately read.
 #[derive(Debug)]
 pub(super) struct Labels {
-    known: Cache<Project, Arc<Known>>,
+    known: Cache<Option<Project>, Arc<Known>>,
     /// Repositories that have more labels than are looked through.
-    more: Cache<Project, ()>,
+    more: Cache<Option<Project>, ()>,
     /// Rises when they are forgotten: a list that was asked for before is not kept.
     version: AtomicU64,
 }
@@ -28,7 +27,7 @@ pub(super) struct Labels {
 /// The labels of one repository.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    labels: Vec<Label>,
+    labels: Vec<Tag>,
     /// There are no more.
     whole: bool,
 }
@@ -62,21 +61,21 @@ impl Gate {
     }
 
     /// What these name besides the labels that the item carries, as far as is known without asking.
-    pub(super) fn known_labels(&self, refs: &BTreeSet<LabelRef>, seen: &Snapshot) -> Option<Vec<Label>> {
-        let known = self.labels.known.get(&seen.locator.project).unwrap_or_default();
+    pub(super) fn known_labels(&self, refs: &BTreeSet<TagRef>, seen: &Snapshot) -> Option<Vec<Tag>> {
+        let known = self.labels.known.get(&seen.locator.project().cloned()).unwrap_or_default();
         named(refs, seen, &known.labels)
     }
 
     /// What labels with these ids are called, for a person to read: as lately read, else by the service token. What cannot
     /// be found out in a moment is left out.
-    pub async fn label_names(&self, at: &Locator, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-        let known = self.labels.known.get(&at.project).unwrap_or_default();
+    pub async fn label_names(&self, at: &Place, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+        let known = self.labels.known.get(&at.project().cloned()).unwrap_or_default();
         let mut names = called(&known.labels, ids);
-        let (Some(service), Some(address)) = (&self.ports.service, address_of(at)) else { return names };
+        let Some(service) = &self.ports.service else { return names };
         let asking = async {
             for of_owner in [false, true] {
                 if ids.iter().any(|id| !names.contains_key(id)) {
-                    let listed = self.list_labels(&address, of_owner, service).await.unwrap_or_default();
+                    let listed = self.list_labels(at, of_owner, service).await.unwrap_or_default();
                     names.extend(called(&listed, ids));
                 }
             }
@@ -87,22 +86,22 @@ impl Gate {
 
     /// Whether a repository was lately seen to have more labels than are looked through: one that was not found may be
     /// there all the same.
-    pub(super) fn has_more_labels(&self, project: &Project) -> bool {
-        self.labels.more.contains_key(project)
+    pub(super) fn has_more_labels(&self, project: Option<&Project>) -> bool {
+        self.labels.more.contains_key(&project.cloned())
     }
 
     /// What the change names, besides the labels that the item carries. What it sets must be a label, where all of them may be read.
     pub(super) async fn named_labels(
         &self,
-        change: &SetChange<LabelRef>,
+        change: &SetChange<TagRef>,
         seen: &Snapshot,
-        address: &Address,
+        at: &Place,
         credential: &Credential,
-    ) -> Result<Vec<Label>, Stop> {
+    ) -> Result<Vec<Tag>, Stop> {
         let refs = change.members();
         let labels = match self.known_labels(refs, seen) {
             Some(labels) => labels,
-            None => self.listed_labels(change, seen, address, credential).await?,
+            None => self.listed_labels(change, seen, at, credential).await?,
         };
         match change {
             SetChange::Remove(_) => Ok(labels),
@@ -115,18 +114,18 @@ impl Gate {
 
     async fn listed_labels(
         &self,
-        change: &SetChange<LabelRef>,
+        change: &SetChange<TagRef>,
         seen: &Snapshot,
-        address: &Address,
+        at: &Place,
         credential: &Credential,
-    ) -> Result<Vec<Label>, Stop> {
+    ) -> Result<Vec<Tag>, Stop> {
         let refs = change.members();
         let version = self.labels.version.load(Ordering::Acquire);
-        let lately = self.labels.known.get(&seen.locator.project).filter(|known| !known.whole);
+        let lately = self.labels.known.get(&seen.locator.project().cloned()).filter(|known| !known.whole);
         // So many are not looked through again for each name.
         let (mut all, open) = match lately {
             Some(known) => (Known::clone(&known), false),
-            None => self.list_all(refs, seen, address, credential).await?,
+            None => self.list_all(refs, seen, at, credential).await?,
         };
         if !all.whole {
             all.labels.extend(self.labels_by_id(refs, seen, &all.labels, credential).await);
@@ -137,7 +136,7 @@ impl Gate {
                 .map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?,
         };
         if self.labels.version.load(Ordering::Acquire) == version {
-            self.labels.known.insert(seen.locator.project.clone(), all.into());
+            self.labels.known.insert(seen.locator.project().cloned(), all.into());
         }
         Ok(labels)
     }
@@ -145,17 +144,17 @@ impl Gate {
     /// The repository's labels and, where these name others, its organisation's; and whether the caller may see those.
     async fn list_all(
         &self,
-        refs: &BTreeSet<LabelRef>,
+        refs: &BTreeSet<TagRef>,
         seen: &Snapshot,
-        address: &Address,
+        at: &Place,
         credential: &Credential,
     ) -> Result<(Known, bool), Stop> {
-        let mut all = self.labels_of(address, false, credential).await?.unwrap_or_default();
+        let mut all = self.labels_of(at, false, credential).await?.unwrap_or_default();
         // The organisation's labels may be closed to the caller, and open to the service token.
         let mut open = false;
         for reader in std::iter::once(credential).chain(&self.ports.service) {
             if !open && named(refs, seen, &all.labels).is_none() {
-                let shared = self.labels_of(address, true, reader).await?;
+                let shared = self.labels_of(at, true, reader).await?;
                 open = shared.is_some();
                 let shared = shared.unwrap_or_else(|| Known { whole: true, ..Known::default() });
                 all.labels.extend(shared.labels);
@@ -168,21 +167,21 @@ impl Gate {
     /// Those of the ids that are not among many labels, each by a read of its own: there is none for a name.
     async fn labels_by_id(
         &self,
-        refs: &BTreeSet<LabelRef>,
+        refs: &BTreeSet<TagRef>,
         seen: &Snapshot,
-        known: &[Label],
+        known: &[Tag],
         credential: &Credential,
-    ) -> Vec<Label> {
+    ) -> Vec<Tag> {
         let mut found = Vec::new();
         for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
-            let LabelRef::Id(id) = wanted else { continue };
-            let project = &seen.locator.project;
+            let TagRef::Id(TagId::Number(id)) = wanted else { continue };
+            let Some(project) = seen.locator.project() else { continue };
             let owner = project.as_str().split_once('/').map_or("", |(owner, _)| owner);
             for of in [LabelOwner::Project(project.clone()), LabelOwner::Organisation(owner.to_owned())] {
                 let request = self.ports.dialect.read_label(&of, *id, credential);
                 let answer = self.ports.upstream.read(request).await;
                 if let Some(label) = answer.ok().and_then(|(response, _)| self.ports.dialect.label(&response)) {
-                    found.push(Label { id: *id, name: label.name, exclusive: label.exclusive });
+                    found.push(label.tag(*id));
                     break;
                 }
             }
@@ -193,23 +192,18 @@ impl Gate {
     /// Every label of a repository, or of the organisation that owns it as far as the caller may see them.
     pub(super) async fn list_labels(
         &self,
-        address: &Address,
+        at: &Place,
         of_owner: bool,
         credential: &Credential,
-    ) -> Result<Vec<Label>, Stop> {
-        Ok(self.labels_of(address, of_owner, credential).await?.unwrap_or_default().labels)
+    ) -> Result<Vec<Tag>, Stop> {
+        Ok(self.labels_of(at, of_owner, credential).await?.unwrap_or_default().labels)
     }
 
     /// The same; of an owner that is a person there are none. `None`: the caller may not see the organisation's.
-    async fn labels_of(
-        &self,
-        address: &Address,
-        of_owner: bool,
-        credential: &Credential,
-    ) -> Result<Option<Known>, Stop> {
-        let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(&address.locator(), why));
-        let project = address.project();
-        let listing = if of_owner { Listing::SharedLabels(&project) } else { Listing::Labels(&project) };
+    async fn labels_of(&self, at: &Place, of_owner: bool, credential: &Credential) -> Result<Option<Known>, Stop> {
+        let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(at, why));
+        let project = at.project();
+        let listing = if of_owner { Listing::SharedLabels(project) } else { Listing::Labels(project) };
         let mut all = Known::default();
         for page in 1..=MOST_PAGES {
             let request = self.ports.dialect.list(listing, page, credential);
@@ -235,34 +229,35 @@ impl Gate {
             }
         }
         if !all.whole {
-            self.labels.more.insert(project, ());
+            self.labels.more.insert(project.cloned(), ());
         }
         Ok(Some(all))
     }
 }
 
-fn called(labels: &[Label], ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-    labels.iter().filter(|label| ids.contains(&label.id)).map(|label| (label.id, label.name.clone())).collect()
+fn called(labels: &[Tag], ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    let numbered = |label: &Tag| Some((label.id.as_ref()?.number()?, label.name.clone()));
+    labels.iter().filter_map(numbered).filter(|(id, _)| ids.contains(id)).collect()
 }
 
 /// The labels that these name, besides those that the item carries; `None` where one of them is not known.
-fn named(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<Vec<Label>> {
+fn named(refs: &BTreeSet<TagRef>, seen: &Snapshot, known: &[Tag]) -> Option<Vec<Tag>> {
     refs.iter().all(|wanted| is_known(wanted, seen, known)).then(|| meant(refs, known).collect())
 }
 
-fn is_known(wanted: &LabelRef, seen: &Snapshot, known: &[Label]) -> bool {
+fn is_known(wanted: &TagRef, seen: &Snapshot, known: &[Tag]) -> bool {
     seen.labels.iter().chain(known).any(|label| is_exactly(wanted, label))
 }
 
 /// As it is written: trackers drop a name in another case, or take it for the label, as their database compares.
-fn is_exactly(wanted: &LabelRef, label: &Label) -> bool {
+fn is_exactly(wanted: &TagRef, label: &Tag) -> bool {
     match wanted {
-        LabelRef::Id(id) => *id == label.id,
-        LabelRef::Name(name) => *name == label.name,
+        TagRef::Id(id) => label.id.as_ref() == Some(id),
+        TagRef::Name(name) => *name == label.name,
     }
 }
 
-fn meant(refs: &BTreeSet<LabelRef>, known: &[Label]) -> impl Iterator<Item = Label> {
+fn meant(refs: &BTreeSet<TagRef>, known: &[Tag]) -> impl Iterator<Item = Tag> {
     known.iter().filter(|label| refs.iter().any(|wanted| wanted.may_mean(label))).cloned()
 }
 
@@ -271,28 +266,28 @@ fn meant(refs: &BTreeSet<LabelRef>, known: &[Label]) -> impl Iterator<Item = Lab
 /// case, accents and the like never is, since some databases take it for that label, nor is an id: what it sets nobody
 /// knows.
 fn taken_at_word<'a>(
-    change: &'a SetChange<LabelRef>,
+    change: &'a SetChange<TagRef>,
     seen: &Snapshot,
-    known: &[Label],
+    known: &[Tag],
     whole: bool,
-) -> Result<Vec<Label>, &'a LabelRef> {
+) -> Result<Vec<Tag>, &'a TagRef> {
     let (refs, removes) = (change.members(), matches!(change, SetChange::Remove(_)));
-    let mut labels: Vec<Label> = meant(refs, known).collect();
+    let mut labels: Vec<Tag> = meant(refs, known).collect();
     for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
-        let alike = || seen.labels.iter().chain(known).any(|label| wanted.names(label.id, &label.name));
+        let alike = || seen.labels.iter().chain(known).any(|label| wanted.names(label));
         match wanted {
-            LabelRef::Name(name) if !name.is_ascii() || alike() => return Err(wanted),
-            LabelRef::Name(_) if whole && !removes => return Err(wanted),
-            LabelRef::Name(name) => labels.push(Label { id: 0, name: name.clone(), exclusive: false }),
-            LabelRef::Id(_) if removes => {}
-            LabelRef::Id(_) => return Err(wanted),
+            TagRef::Name(name) if !name.is_ascii() || alike() => return Err(wanted),
+            TagRef::Name(_) if whole && !removes => return Err(wanted),
+            TagRef::Name(name) => labels.push(Tag { id: None, name: name.clone(), group: None }),
+            TagRef::Id(_) if removes => {}
+            TagRef::Id(_) => return Err(wanted),
         }
     }
     Ok(labels)
 }
 
 /// Two of the labels to be there that exclude each other: which of them stays is the tracker's secret.
-fn rivals(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option<[String; 2]> {
+fn rivals(refs: &BTreeSet<TagRef>, seen: &Snapshot, known: &[Tag]) -> Option<[String; 2]> {
     let wanted = || seen.labels.iter().chain(known).filter(|label| refs.iter().any(|wanted| is_exactly(wanted, label)));
     wanted().find_map(|one| {
         let other = wanted().find(|other| one.excludes(other))?;
@@ -300,21 +295,21 @@ fn rivals(refs: &BTreeSet<LabelRef>, seen: &Snapshot, known: &[Label]) -> Option
     })
 }
 
-fn exclusive([one, other]: [String; 2], at: &Locator) -> Box<Rejection> {
+fn exclusive([one, other]: [String; 2], at: &Place) -> Box<Rejection> {
     let message = format!("{at}: the labels `{one}` and `{other}` exclude each other: name one of them");
     refusal::plain(Code::AmbiguousRequest, at, message)
 }
 
-fn no_such_label(wanted: &LabelRef, seen: &Snapshot) -> Box<Rejection> {
+fn no_such_label(wanted: &TagRef, seen: &Snapshot) -> Box<Rejection> {
     let locator = &seen.locator;
     let message = match wanted {
-        LabelRef::Name(name) => {
-            format!("{} has no label `{name}`: name one that it has, as it is written there", locator.project)
+        TagRef::Name(name) => {
+            format!("{} has no label `{name}`: name one that it has, as it is written there", locator.project_name())
         }
-        LabelRef::Id(id) => format!(
+        TagRef::Id(id) => format!(
             "{} has no label {id} that this token may list: name one that it may (one of an organisation takes the scope \
              read:organization)",
-            locator.project
+            locator.project_name()
         ),
     };
     refusal::plain(Code::AmbiguousRequest, locator, message)

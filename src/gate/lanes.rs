@@ -112,7 +112,7 @@ impl Lanes {
         now: Arc<dyn Fn() -> Boot + Send + Sync>,
     ) -> Result<Turn, LaneError> {
         let lane = self.lane(key, now());
-        let place = Place::take(&lane, self.limits.capacity)?;
+        let place = QueuePosition::take(&lane, self.limits.capacity)?;
         // INVARIANT: an agent's share of a lane is taken before the lane's turn and after those of the lanes before it.
         let turn = async {
             let share = match agent {
@@ -137,7 +137,8 @@ impl Lanes {
         now: Arc<dyn Fn() -> Boot + Send + Sync>,
     ) -> Result<Vec<Turn>, LaneError> {
         let lanes: Vec<Arc<Lane>> = keys.iter().map(|key| self.lane(key, now())).collect();
-        let places = lanes.iter().map(|lane| Place::take(lane, self.limits.capacity)).collect::<Result<Vec<_>, _>>()?;
+        let places =
+            lanes.iter().map(|lane| QueuePosition::take(lane, self.limits.capacity)).collect::<Result<Vec<_>, _>>()?;
         let permits = tokio::time::timeout(self.limits.timeout, together(&lanes)).await.map_err(|_| LaneError::Late)?;
         drop(places);
         let turn = |(lane, permit): (Arc<Lane>, OwnedSemaphorePermit)| {
@@ -241,9 +242,9 @@ impl std::fmt::Debug for Lane {
 }
 
 /// One waiter's place in a lane.
-struct Place<'a>(&'a Lane);
+struct QueuePosition<'a>(&'a Lane);
 
-impl<'a> Place<'a> {
+impl<'a> QueuePosition<'a> {
     fn take(lane: &'a Lane, capacity: usize) -> Result<Self, LaneError> {
         let before = lane.waiting.fetch_add(1, Ordering::AcqRel);
         let place = Self(lane);
@@ -252,7 +253,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

@@ -41,7 +41,7 @@ use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{ClosingSyntax, Credential, Dialect, Guarded, SideWrite, Subject, WireRequest, WireResponse};
 use crate::effect::{BodyBudget, Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
-    Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Locator, Login, Ownership,
+    Account, Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Ownership, Place,
     Rejection, ResourceKey,
 };
 use arc_swap::ArcSwap;
@@ -431,11 +431,11 @@ impl Gate {
 
     fn caller(
         rules: &Rules,
-        account: crate::model::Account,
+        account: crate::model::Principal,
         instance: Option<Instance>,
         credential: Fingerprint,
     ) -> Caller {
-        let listed = |list: &BTreeSet<Login>| account.login().is_some_and(|login| list.contains(login));
+        let listed = |list: &BTreeSet<Account>| account.login().is_some_and(|login| login.is_among(list));
         Caller {
             shared: listed(&rules.shared_accounts),
             overrider: listed(&rules.assignment.overriders),
@@ -445,14 +445,7 @@ impl Gate {
     }
 
     /// An attempt as it is entered (T1).
-    fn attempt(
-        &self,
-        id: AttemptId,
-        key: &ResourceKey,
-        locator: &Locator,
-        caller: &Caller,
-        change: &Change,
-    ) -> Attempt {
+    fn attempt(&self, id: AttemptId, key: &ResourceKey, locator: &Place, caller: &Caller, change: &Change) -> Attempt {
         let (gate, epoch) = self.ports.ledger.identity();
         Attempt {
             id,

@@ -5,19 +5,19 @@
 
 use super::{About, Gate};
 use crate::admission::Unnamed;
-use crate::model::{Caller, Login, ResourceKey};
+use crate::model::{Account, Caller, ResourceKey};
 
 /// Claims of agents without a name, as far back as they are remembered.
 #[derive(Debug)]
 pub(super) struct Claims {
     /// The address from which each account was first seen to claim.
-    addresses: moka::sync::Cache<Login, String>,
+    addresses: moka::sync::Cache<Account, String>,
     /// The item that each account claimed last, and over which connection.
-    last: moka::sync::Cache<Login, (ResourceKey, String)>,
+    last: moka::sync::Cache<Account, (ResourceKey, String)>,
     /// Over which connection each item was claimed.
     items: moka::sync::Cache<ResourceKey, String>,
     /// Accounts of which it was said.
-    warned: moka::sync::Cache<Login, ()>,
+    warned: moka::sync::Cache<Account, ()>,
 }
 
 const MOST: u64 = 10_000;
@@ -64,12 +64,12 @@ impl Gate {
         }
     }
 
-    fn nameless_login<'a>(&self, caller: &'a Caller) -> Option<&'a Login> {
+    fn nameless_login<'a>(&self, caller: &'a Caller) -> Option<&'a Account> {
         let is_one = self.rules().unnamed == Unnamed::One && caller.actor.instance.is_none() && !caller.overrider;
         caller.actor.account.login().filter(|_| is_one)
     }
 
-    fn say_nameless(&self, account: &Login, sign: &str) {
+    fn say_nameless(&self, account: &Account, sign: &str) {
         self.ports.metrics.unnamed_instances.inc();
         if self.nameless.warned.entry(account.clone()).or_insert(()).is_fresh() {
             tracing::warn!(%account, sign, "{ADVICE}");

@@ -7,7 +7,7 @@
 
 use super::Gate;
 use crate::dialect::{Credential, WireResponse};
-use crate::model::{Boot, Fingerprint, ItemKind, Locator, Project, ResourceKey, Snapshot};
+use crate::model::{Boot, Fingerprint, ItemKind, Place, Project, ResourceKey, Snapshot};
 use moka::future::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +16,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Reads {
     /// Path to immutable id, and what kind of item that is.
-    keys: Cache<Locator, (ResourceKey, ItemKind)>,
+    keys: Cache<Place, (ResourceKey, ItemKind)>,
     /// The same the other way round, for requests that name items by id.
-    places: Cache<ResourceKey, Locator>,
+    places: Cache<ResourceKey, Place>,
     /// What each credential was last shown, and when, microseconds since boot.
     shown: moka::sync::Cache<(Fingerprint, ReadAccess), Arc<AtomicU64>>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Reads {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReadAccess {
     /// This item.
-    Item(Locator),
+    Item(Place),
     /// Items of this kind in this project: one of them, or a list of them.
     Kind(Project, ItemKind),
     /// Something about the items of this project, whatever of them the tracker lets it see.
@@ -56,25 +56,25 @@ impl Default for Reads {
 
 impl Reads {
     /// The item at a path.
-    pub(super) async fn key(&self, locator: &Locator) -> Option<ResourceKey> {
+    pub(super) async fn key(&self, locator: &Place) -> Option<ResourceKey> {
         self.keys.get(locator).await.map(|(key, _)| key)
     }
 
-    async fn kind(&self, locator: &Locator) -> Option<ItemKind> {
+    async fn kind(&self, locator: &Place) -> Option<ItemKind> {
         self.keys.get(locator).await.map(|(_, kind)| kind)
     }
 
     /// The item at a path; of many who ask at once, one reads.
     pub(super) async fn key_or<E: Clone + Send + Sync + 'static>(
         &self,
-        locator: &Locator,
+        locator: &Place,
         read: impl Future<Output = Result<(ResourceKey, ItemKind), E>>,
     ) -> Result<ResourceKey, E> {
         let found = self.keys.try_get_with_by_ref(locator, read).await;
         found.map(|(key, _)| key).map_err(|error| E::clone(&error))
     }
 
-    pub(super) async fn learn_key(&self, locator: &Locator, key: &ResourceKey, kind: ItemKind) {
+    pub(super) async fn learn_key(&self, locator: &Place, key: &ResourceKey, kind: ItemKind) {
         let known = (key.clone(), kind);
         if self.keys.get(locator).await.as_ref() != Some(&known) {
             self.keys.insert(locator.clone(), known).await;
@@ -83,7 +83,7 @@ impl Reads {
     }
 
     /// Where an item was last seen.
-    pub(super) async fn place(&self, key: &ResourceKey) -> Option<Locator> {
+    pub(super) async fn place(&self, key: &ResourceKey) -> Option<Place> {
         self.places.get(key).await
     }
 
@@ -91,14 +91,14 @@ impl Reads {
         self.places.invalidate(key).await;
     }
 
-    pub(super) async fn forget_key(&self, locator: &Locator) {
+    pub(super) async fn forget_key(&self, locator: &Place) {
         self.keys.invalidate(locator).await;
     }
 
     /// The tracker has just shown this to the credential.
     pub(super) fn learn_access(&self, credential: &Fingerprint, access: ReadAccess, now: Boot) {
         let project = match &access {
-            ReadAccess::Item(at) => Some(&at.project),
+            ReadAccess::Item(at) => at.project(),
             ReadAccess::Kind(project, _) => Some(project),
             ReadAccess::Project(_) | ReadAccess::Page(_) => None,
         };
@@ -112,7 +112,11 @@ impl Reads {
 
     /// The tracker has just shown this item to the credential, and with it that it shows it items of that kind.
     pub(super) fn learn_item(&self, credential: &Fingerprint, seen: &Snapshot, now: Boot) {
-        self.learn_access(credential, ReadAccess::Kind(seen.locator.project.clone(), seen.kind), now);
+        let access = match seen.locator.project() {
+            Some(project) => ReadAccess::Kind(project.clone(), seen.kind),
+            None => ReadAccess::Item(seen.locator.clone()),
+        };
+        self.learn_access(credential, access, now);
     }
 
     /// Whether the tracker showed the credential this since the request came, or just before.
@@ -125,16 +129,22 @@ impl Reads {
         self.shown.contains_key(&(credential.clone(), access))
     }
 
+    /// The same of any item of this kind in the project of a place.
+    fn has_seen_kind(&self, credential: &Fingerprint, at: &Place, kind: ItemKind, arrived: Boot) -> bool {
+        let access = at.project().map(|project| ReadAccess::Kind(project.clone(), kind));
+        access.is_some_and(|access| self.has_seen(credential, access, arrived))
+    }
+
     /// Whether the credential may be told of this item by what others have read of it.
     pub(super) fn may_share(&self, credential: &Fingerprint, seen: &Snapshot, arrived: Boot) -> bool {
-        self.has_seen(credential, ReadAccess::Kind(seen.locator.project.clone(), seen.kind), arrived)
+        self.has_seen_kind(credential, &seen.locator, seen.kind, arrived)
             || self.has_seen(credential, ReadAccess::Item(seen.locator.clone()), arrived)
     }
 
     /// The same of the item at a place, as far as it is known what kind of item that is.
-    pub(super) async fn may_share_at(&self, credential: &Fingerprint, locator: &Locator, arrived: Boot) -> bool {
+    pub(super) async fn may_share_at(&self, credential: &Fingerprint, locator: &Place, arrived: Boot) -> bool {
         let of_kind = match self.kind(locator).await {
-            Some(kind) => self.has_seen(credential, ReadAccess::Kind(locator.project.clone(), kind), arrived),
+            Some(kind) => self.has_seen_kind(credential, locator, kind, arrived),
             None => false,
         };
         of_kind || self.has_seen(credential, ReadAccess::Item(locator.clone()), arrived)

@@ -2,21 +2,21 @@
 
 use super::concurrency::Overloaded;
 use crate::effect::CallError;
-use crate::model::{Code, Locator, Rejection};
+use crate::model::{Code, Place, Rejection};
 use std::time::Duration;
 
 /// A refusal that asks the client to come again.
-pub(super) fn retry(code: Code, resource: &Locator, message: String, after: Duration) -> Box<Rejection> {
+pub(super) fn retry(code: Code, resource: &Place, message: String, after: Duration) -> Box<Rejection> {
     Box::new(Rejection { retry_after: Some(after), ..*plain(code, resource, message) })
 }
 
 /// A refusal about an item.
-pub(super) fn plain(code: Code, resource: &Locator, message: String) -> Box<Rejection> {
+pub(super) fn plain(code: Code, resource: &Place, message: String) -> Box<Rejection> {
     Box::new(Rejection { resource: Some(resource.clone()), ..Rejection::of_request(code, message) })
 }
 
 /// 504: sent, and nobody knows.
-pub(super) fn unknown(resource: &Locator, doubt_period: Duration) -> Box<Rejection> {
+pub(super) fn unknown(resource: &Place, doubt_period: Duration) -> Box<Rejection> {
     let message = format!(
         "the write of {resource} was sent and its outcome is unknown; repeat the same request: the item stays closed to \
          others for up to {} s until it is known",
@@ -26,18 +26,18 @@ pub(super) fn unknown(resource: &Locator, doubt_period: Duration) -> Box<Rejecti
 }
 
 /// 503: there is no place for it.
-pub(super) fn overloaded(resource: &Locator, why: &Overloaded) -> Box<Rejection> {
+pub(super) fn overloaded(resource: &Place, why: &Overloaded) -> Box<Rejection> {
     retry(Code::LaneTimeout, resource, format!("{resource}: {why}; try again"), Duration::from_secs(1))
 }
 
 /// 503: another process has taken over what this one had under way.
-pub(super) fn fenced(resource: &Locator) -> Box<Rejection> {
+pub(super) fn fenced(resource: &Place) -> Box<Rejection> {
     let message = format!("{resource}: this gate was replaced while it worked; nothing was sent; try again");
     retry(Code::Fenced, resource, message, Duration::from_secs(1))
 }
 
 /// 503: the ledger cannot be written.
-pub(super) fn no_ledger(resource: &Locator, why: &str) -> Box<Rejection> {
+pub(super) fn no_ledger(resource: &Place, why: &str) -> Box<Rejection> {
     // The ledger itself says it, once.
     tracing::debug!(ledger.error = why, %resource, "guarded write refused");
     let message = format!("{resource}: the gate cannot write its ledger, so nothing was sent; try again");
@@ -45,7 +45,7 @@ pub(super) fn no_ledger(resource: &Locator, why: &str) -> Box<Rejection> {
 }
 
 /// The tracker gave no answer that can be used to a read.
-pub(super) fn unanswered(resource: &Locator, error: &CallError) -> Box<Rejection> {
+pub(super) fn unanswered(resource: &Place, error: &CallError) -> Box<Rejection> {
     if *error == CallError::NoRoom {
         return Box::new(Rejection { resource: Some(resource.clone()), ..no_room() });
     }
@@ -59,7 +59,7 @@ pub(super) fn no_room() -> Rejection {
 }
 
 /// 502: the tracker could not be read, so nothing was sent.
-pub(super) fn unreadable(resource: &Locator, why: &str) -> Box<Rejection> {
+pub(super) fn unreadable(resource: &Place, why: &str) -> Box<Rejection> {
     if why.starts_with("nothing was sent") {
         // The tracker is not there: that is said once, for all.
         tracing::debug!(upstream.error = why, %resource, "guarded write refused: the tracker could not be read");

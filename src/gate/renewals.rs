@@ -7,7 +7,7 @@ use super::Gate;
 use super::watch::{BETWEEN_PAGES, PAGE};
 use crate::admission::Step;
 use crate::effect::{Command, Durability, Held, LedgerError};
-use crate::model::{Actor, ItemRecord, Locator, Time};
+use crate::model::{Actor, ItemRecord, Place, Time};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct Renewals(Mutex<Heard>);
 /// Of each item all that were heard of about it: a holder is not forgotten because others read its item.
 #[derive(Clone, Debug, Default)]
 struct Heard {
-    of: HashMap<Locator, Vec<(Actor, Time)>>,
+    of: HashMap<Place, Vec<(Actor, Time)>>,
     entries: usize,
 }
 
@@ -30,7 +30,7 @@ const MOST_INSTANCES: usize = 16;
 // === impl Renewals ===
 
 impl Renewals {
-    pub(super) fn note(&self, item: Locator, actor: Actor, at: Time) {
+    pub(super) fn note(&self, item: Place, actor: Actor, at: Time) {
         // One that is being read is not waited for: the holder will be heard of again.
         if let Ok(mut heard) = self.0.try_lock() {
             heard.note(item, actor, at);
@@ -45,7 +45,7 @@ impl Renewals {
 // === impl Heard ===
 
 impl Heard {
-    fn note(&mut self, item: Locator, actor: Actor, at: Time) {
+    fn note(&mut self, item: Place, actor: Actor, at: Time) {
         if self.entries >= MOST_RENEWALS && !self.of.contains_key(&item) {
             return;
         }
@@ -167,15 +167,15 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Account, Login};
+    use crate::model::{Account, Principal};
 
     fn actor(login: &str) -> Actor {
-        Actor { account: Account::Named(Login::new(login)), instance: None }
+        Actor { account: Principal::Named(Account::new(login)), instance: None }
     }
 
     #[test]
     fn what_is_newer_than_what_was_written_stays() {
-        let (item, mut heard) = (Locator::new("a", "b", 1), Heard::default());
+        let (item, mut heard) = (Place::from_stored("a/b#1"), Heard::default());
         heard.note(item.clone(), actor("ann"), Time(1));
         heard.note(item.clone(), actor("bob"), Time(2));
         let written = heard.clone();

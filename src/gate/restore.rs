@@ -9,7 +9,7 @@ use super::watch::Remains;
 use super::{About, Answered, Ask, EntryCondition, Gate, InFlight, Reply, guarded};
 use crate::admission::{Expectation, Stated};
 use crate::dialect::{Address, Credential, Guarded};
-use crate::model::{Instance, Label, LabelRef, Locator, SetChange, Snapshot, Status};
+use crate::model::{Instance, Place, SetChange, Snapshot, Status, Tag, TagRef};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ impl Writer {
 impl Gate {
     /// Clears the assignee and takes the labels back to what the claim found. What it says is for the operator; an error:
     /// that was not done, or not all of it.
-    pub(super) async fn restore(self: &Arc<Self>, item: &Locator, left: &Remains) -> Result<String, String> {
-        let (Some(service), Some(address)) = (&self.ports.service, address_of(item)) else {
+    pub(super) async fn restore(self: &Arc<Self>, item: &Place, left: &Remains) -> Result<String, String> {
+        let (Some(service), Some(address)) = (&self.ports.service, self.address_of(item)) else {
             return Ok(format!("{}. Clear that there; with upstream.service_token_file the gate does it", left.told));
         };
         let by = Writer::service(service);
@@ -61,11 +61,11 @@ impl Gate {
     ) -> Result<Vec<Reply>, String> {
         let seen = self.look_up(address, &by.credential).await?;
         let rules = self.rules();
-        let brought = |label: &&Label| {
+        let brought = |label: &&Tag| {
             let status = Status::new(&label.name);
             rules.workflow.working.contains(&status) && !found.contains(&status)
         };
-        let brought: Vec<LabelRef> = seen.labels.iter().filter(brought).map(|label| LabelRef::Id(label.id)).collect();
+        let brought: Vec<TagRef> = seen.labels.iter().filter(brought).map(|label| label.as_ref()).collect();
         if brought.is_empty() {
             return Ok(Vec::new());
         }
@@ -74,7 +74,7 @@ impl Gate {
         let taken = self.label_ids(address, &taken, &by.credential).await?;
         let removals = brought.into_iter().map(|label| SetChange::Remove(BTreeSet::from([label])));
         let addition = (!taken.is_empty()).then_some(SetChange::Add(taken));
-        let changes: Vec<SetChange<LabelRef>> = addition.into_iter().chain(removals).collect();
+        let changes: Vec<SetChange<TagRef>> = addition.into_iter().chain(removals).collect();
         let mut writes = Vec::new();
         for change in changes {
             writes.push(self.relabel(address, &change, by).await?);
@@ -100,8 +100,8 @@ impl Gate {
     }
 
     /// The same with the operator's own credential, where there is one: nobody need come for it.
-    pub(super) fn put_back_soon(self: &Arc<Self>, locator: &Locator, found: Option<&BTreeSet<Status>>) {
-        let (Some(service), Some(address), Some(found)) = (&self.ports.service, address_of(locator), found) else {
+    pub(super) fn put_back_soon(self: &Arc<Self>, locator: &Place, found: Option<&BTreeSet<Status>>) {
+        let (Some(service), Some(address), Some(found)) = (&self.ports.service, self.address_of(locator), found) else {
             return;
         };
         if !self.rules().workflow.put_back {
@@ -120,25 +120,26 @@ impl Gate {
         address: &Address,
         wanted: &BTreeSet<Status>,
         credential: &Credential,
-    ) -> Result<BTreeSet<LabelRef>, String> {
+    ) -> Result<BTreeSet<TagRef>, String> {
         if wanted.is_empty() {
             return Ok(BTreeSet::new());
         }
         let mut labels = Vec::new();
         for of_owner in [false, true] {
-            labels.extend(self.list_labels(address, of_owner, credential).await.map_err(|stop| stop.to_string())?);
-            let names: BTreeSet<Status> = labels.iter().map(|label: &Label| Status::new(&label.name)).collect();
+            labels
+                .extend(self.list_labels(&address.place, of_owner, credential).await.map_err(|stop| stop.to_string())?);
+            let names: BTreeSet<Status> = labels.iter().map(|label: &Tag| Status::new(&label.name)).collect();
             if wanted.is_subset(&names) {
                 break;
             }
         }
         let is_found = |status: &Status| labels.iter().any(|label| Status::new(&label.name) == *status);
         let chosen = labels.iter().filter(|label| wanted.contains(&Status::new(&label.name)));
-        let mut refs: BTreeSet<LabelRef> = chosen.map(|label| LabelRef::Id(label.id)).collect();
+        let mut refs: BTreeSet<TagRef> = chosen.map(|label| label.as_ref()).collect();
         // Ids and names together no tracker takes in one way.
-        if refs.is_empty() && self.has_more_labels(&address.project()) {
+        if refs.is_empty() && self.has_more_labels(address.project()) {
             refs.extend(
-                wanted.iter().filter(|status| !is_found(status)).map(|it| LabelRef::Name(it.as_str().to_owned())),
+                wanted.iter().filter(|status| !is_found(status)).map(|it| TagRef::Name(it.as_str().to_owned())),
             );
         }
         Ok(refs)
@@ -153,7 +154,7 @@ impl Gate {
     async fn relabel(
         self: &Arc<Self>,
         address: &Address,
-        change: &SetChange<LabelRef>,
+        change: &SetChange<TagRef>,
         by: &Writer,
     ) -> Result<Reply, String> {
         let dialect = &self.ports.dialect;
@@ -201,8 +202,9 @@ fn carried_out(reply: Option<Reply>) -> Result<Reply, String> {
     }
 }
 
-/// Where an item is, by the name that the ledger keeps.
-pub(super) fn address_of(locator: &Locator) -> Option<Address> {
-    let (owner, repo) = locator.project.as_str().split_once('/')?;
-    Some(Address { owner: owner.to_owned(), repo: repo.to_owned(), number: locator.number, pull: false })
+impl Gate {
+    /// Where an item is, by the name that the ledger keeps.
+    pub(super) fn address_of(&self, place: &Place) -> Option<Address> {
+        self.ports.dialect.address(place)
+    }
 }

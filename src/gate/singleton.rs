@@ -8,7 +8,7 @@ use super::{Gate, OperatorWord};
 use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note, Subject};
-use crate::model::{Account, Actor, Boot, Caller, Instance, ItemKind, Project, Tenure, Time};
+use crate::model::{Actor, Boot, Caller, Instance, ItemKind, Principal, Project, Tenure, Time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) struct Unwritten(Mutex<Noted>);
 struct Noted {
     places: Places,
     /// How often each account is among them.
-    of_account: HashMap<Account, usize>,
+    of_account: HashMap<Principal, usize>,
 }
 
 type Place = (String, Project);
@@ -117,7 +117,8 @@ fn has_room(agents: &mut HashMap<Actor, Heard>, actor: &Actor) -> bool {
 
 impl Gate {
     /// The agent was heard of in the project. Cheap: without a rule for it nothing is done, and no lock is waited for.
-    pub(super) fn hear(&self, actor: &Actor, project: &Project) {
+    pub(super) fn hear(&self, actor: &Actor, project: Option<&Project>) {
+        let Some(project) = project else { return };
         let rules = self.rules();
         for rule in rules.singletons.iter().filter(|rule| rule.covers(actor)) {
             let place = (rule.name.clone(), project.clone());

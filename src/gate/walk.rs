@@ -17,7 +17,7 @@ use crate::admission::{Plan, Rules, Verdict};
 use crate::dialect::{Address, Credential, Guarded, Request, Subject};
 use crate::effect::{Authority, Decision, Durability, failpoint};
 use crate::model::{
-    AttemptId, Caller, Change, Code, Fingerprint, ItemRecord, Label, Locator, Rejection, ResourceKey, Status, What,
+    AttemptId, Caller, Change, Code, Fingerprint, ItemRecord, Place, Rejection, ResourceKey, Status, Tag, What,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -73,7 +73,7 @@ pub(super) struct Walk<R = Guarded> {
 #[derive(Clone)]
 struct Entry {
     key: ResourceKey,
-    locator: Locator,
+    locator: Place,
     attempt: AttemptId,
     decision: Decision,
     authority: Option<Authority>,
@@ -138,7 +138,7 @@ struct Decided<'t> {
     at: Observed<'t>,
     /// What is left to ask for, and what the labels that it names are called.
     change: Change,
-    labels: Vec<Label>,
+    labels: Vec<Tag>,
     verdict: Verdict,
     /// What a rule that only observes would have said.
     observed: Option<Code>,
@@ -148,7 +148,7 @@ struct Decided<'t> {
 struct Sent<'t> {
     at: Observed<'t>,
     change: Change,
-    labels: Vec<Label>,
+    labels: Vec<Tag>,
     plan: Plan,
     observed: Option<Code>,
     /// Whoever moves the item by it is its holder.
@@ -303,7 +303,7 @@ impl Walk {
 
 impl Item<'_> {
     /// What it is called until it was read.
-    fn locator(&self) -> Locator {
+    fn locator(&self) -> Place {
         self.address.locator()
     }
 }

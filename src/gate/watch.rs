@@ -5,13 +5,12 @@ mod reachability;
 
 use super::conversation::Unread;
 use super::reads::ReadAccess;
-use super::restore::address_of;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Finish, Refused, Step};
 use crate::dialect::{Address, Credential, Shows};
 use crate::effect::{Command, Durability, Held, LedgerError, Note, Subject};
 use crate::model::{
-    Actor, AttemptId, Instance, ItemRecord, Locator, Login, Project, ResourceKey, Snapshot, Status, Time,
+    Account, Actor, AttemptId, Instance, ItemRecord, Place, Project, ResourceKey, Snapshot, Status, Time,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,12 +64,12 @@ impl OperatorWord {
 pub enum ReleaseError {
     /// The ledger knows no holding there, and no write in doubt.
     #[error("nobody holds {0}, and no write of it is in doubt: there is nothing to end")]
-    NotHeld(Locator),
+    NotHeld(Place),
     /// Another holding has begun meanwhile.
     #[error("{meant} does not hold {item} any more; {now} does now, and goes on: nothing was done")]
     Another {
         /// The item.
-        item: Locator,
+        item: Place,
         /// Whose holding was to end.
         meant: Actor,
         /// Who holds it.
@@ -123,7 +122,7 @@ struct Silent {
 /// Items of which the tracker said that something happened.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    items: Mutex<HashSet<Locator>>,
+    items: Mutex<HashSet<Place>>,
     given: Notify,
 }
 
@@ -151,16 +150,18 @@ impl Gate {
         &self,
         credential: &Credential,
         instance: Option<Instance>,
-        (project, address): (&Project, Option<&Address>),
+        (project, address): (Option<&Project>, Option<&Address>),
         shows: Shows,
     ) {
         let print = self.ports.identify.fingerprint(credential);
         let access = match (shows, address) {
-            (Shows::Items(kind), _) => ReadAccess::Kind(project.clone(), kind),
-            (Shows::Item, Some(address)) => ReadAccess::Item(address.locator()),
-            (Shows::Item, None) | (Shows::Beside, _) => ReadAccess::Project(project.clone()),
+            (Shows::Items(kind), _) => project.map(|project| ReadAccess::Kind(project.clone(), kind)),
+            (Shows::Item, Some(address)) => Some(ReadAccess::Item(address.locator())),
+            (Shows::Item, None) | (Shows::Beside, _) => project.cloned().map(ReadAccess::Project),
         };
-        self.reads.learn_access(&print, access, self.ports.clock.boot());
+        if let Some(access) = access {
+            self.reads.learn_access(&print, access, self.ports.clock.boot());
+        }
         let Some(account) = self.ports.identify.known(&print) else { return };
         let actor = Actor { account, instance };
         self.hear(&actor, project);
@@ -195,7 +196,7 @@ impl Gate {
     /// too, as a guarded write of its own. Once begun it is carried through, whether or not it is waited for.
     pub async fn release(
         self: &Arc<Self>,
-        item: &Locator,
+        item: &Place,
         word: impl Into<OperatorWord>,
     ) -> Result<Released, ReleaseError> {
         let (gate, item, word) = (Arc::clone(self), item.clone(), word.into());
@@ -203,7 +204,7 @@ impl Gate {
         self.whole(release, &tokio::runtime::Handle::current()).await
     }
 
-    async fn release_whole(self: &Arc<Self>, item: &Locator, word: &OperatorWord) -> Result<Released, ReleaseError> {
+    async fn release_whole(self: &Arc<Self>, item: &Place, word: &OperatorWord) -> Result<Released, ReleaseError> {
         let active = self.ports.ledger.active().await?;
         // Of two at one place the held one: the other is in doubt alone.
         let here = active.into_iter().filter(|record| record.locator == *item);
@@ -317,7 +318,7 @@ impl Gate {
     }
 
     /// The tracker says that something happened to this item. A hint, unordered and perhaps untrue: it leads to a read.
-    pub fn hint(&self, item: Locator) {
+    pub fn hint(&self, item: Place) {
         let mut items = self.hints.items.lock().unwrap_or_else(PoisonError::into_inner);
         if items.len() < MOST_HINTS && items.insert(item) {
             self.hints.given.notify_one();
@@ -482,7 +483,7 @@ impl Gate {
 
     /// Reads an item with the service token, ends its doubt if that is due, and judges what changed outside the gate.
     async fn look_at(self: &Arc<Self>, record: &ItemRecord) -> Look {
-        let (Some(service), Some(address)) = (&self.ports.service, address_of(&record.locator)) else {
+        let (Some(service), Some(address)) = (&self.ports.service, self.address_of(&record.locator)) else {
             return Look::ReadFailure;
         };
         let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return Look::ReadFailure };
@@ -568,7 +569,7 @@ impl Round {
 /// What a holding, or a write in doubt, may have left at the tracker.
 pub(super) struct Remains {
     /// Who is assigned, if it is this one's doing.
-    pub(super) assignees: BTreeSet<Login>,
+    pub(super) assignees: BTreeSet<Account>,
     /// The same for people, as a sentence without its end.
     pub(super) told: String,
     /// Where the item stood before.
@@ -583,7 +584,7 @@ impl Remains {
         }
         let goal = &record.doubts.first()?.goal;
         let assignees = goal.assignees.clone()?;
-        let names: Vec<&str> = assignees.iter().map(Login::as_str).collect();
+        let names: Vec<&str> = assignees.iter().map(Account::as_str).collect();
         let told = format!("the tracker may show: assigned to {}", names.join(", "));
         Some(Self { told, assignees, found: goal.found.clone() })
     }

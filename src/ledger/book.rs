@@ -8,7 +8,7 @@ use super::tenures::Tenures;
 use super::transaction::{Author, Changes, Needs, Rows, Stepped, Way, concerns, needs, transact};
 use crate::effect::{Batch, LedgerError};
 use crate::model::{
-    Account, Attempt, AttemptId, AttemptState, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, ResourceKey,
+    Attempt, AttemptId, AttemptState, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Principal, ResourceKey,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) trait Load {
     fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError>;
     /// Every item that the account holds, and every one that a write which is sent or in doubt may make it hold; others
     /// may be among them.
-    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError>;
+    fn of_account(&self, account: &Principal) -> Result<Vec<ItemRecord>, LedgerError>;
     /// What may be created once, by its key.
     fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError>;
 }
@@ -278,7 +278,7 @@ mod tests {
     use crate::admission::{Outcome, Plan, Step};
     use crate::effect::Command;
     use crate::model::{
-        Account, Actor, Change, Fingerprint, Goal, Kind, Locator, Login, OpenState, Ownership, Shown, Time,
+        Account, Actor, Change, Fingerprint, Goal, Kind, OpenState, Ownership, Place, Principal, Shown, Time,
     };
     use std::collections::BTreeSet;
 
@@ -286,8 +286,8 @@ mod tests {
         Attempt {
             id: AttemptId::new(id),
             key: ResourceKey::new("1"),
-            locator: Locator::new("a", "b", 1),
-            actor: Actor { account: Account::Named(Login::new("dev")), instance: None },
+            locator: Place::from_stored("a/b#1"),
+            actor: Actor { account: Principal::Named(Account::new("dev")), instance: None },
             credential: Fingerprint::new(""),
             change: Change::default(),
             goal: None,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn run(book: &mut Book, step: Step) -> Result<Written, LedgerError> {
-        let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
+        let (key, locator) = (ResourceKey::new("1"), Place::from_stored("a/b#1"));
         run_all(book, vec![Command { key, locator, step, note: None, now: Time(0) }])
     }
 
@@ -316,7 +316,7 @@ mod tests {
         run(&mut book, Step::Open(attempt("one"))).unwrap();
         for number in 0..MOST_RECORDS + MOST_SHRUNK {
             let key = ResourceKey::new(&format!("later {number}"));
-            book.records.put(key.clone(), ItemRecord::new(key, Locator::new("a", "b", 2)));
+            book.records.put(key.clone(), ItemRecord::new(key, Place::from_stored("a/b#2")));
             if number % 500 == 0 {
                 book.shrink();
             }
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn an_attempt_whose_send_was_in_a_group_that_failed_is_open_again() {
         let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
-        let actor = Actor { account: Account::Named(Login::new("dev")), instance: None };
+        let actor = Actor { account: Principal::Named(Account::new("dev")), instance: None };
         run(&mut book, Step::Renew { actor, at: Time(0) }).unwrap();
         run(&mut book, Step::Open(attempt("one"))).unwrap();
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn an_attempt_that_was_opened_within_a_group_that_failed_is_gone() {
         let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
-        let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
+        let (key, locator) = (ResourceKey::new("1"), Place::from_stored("a/b#1"));
         let command = |step| Command { key: key.clone(), locator: locator.clone(), step, note: None, now: Time(0) };
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         let send = Step::Send { attempt: AttemptId::new("one"), plan };

@@ -4,13 +4,13 @@
 //! read is an error of the ledger, never a guess.
 
 use crate::model::{
-    Account, Actor, AttemptId, Change, Doubt, Fence, Fingerprint, Goal, Holding, Instance, Kind, LabelRef, Login, Loss,
-    Masked, OpenState, Ownership, SetChange, SetGoal, Shown, Status, Time,
+    Account, Actor, AttemptId, Change, Doubt, Fence, Fingerprint, Goal, Holding, Instance, Kind, Loss, Masked,
+    OpenState, Ownership, Principal, SetChange, SetGoal, Shown, Status, TagId, TagRef, Time,
 };
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use written::{AChange, ADoubt, AGoal, AHolding, AMask, AnActor, AnOwnership, LossJson, Seen};
+use written::{ActorJson, ChangeJson, DoubtJson, GoalJson, HoldingJson, LossJson, MaskJson, OwnershipJson, ShownJson};
 
 mod written;
 
@@ -46,23 +46,23 @@ fn json(value: &impl Serialize) -> String {
 }
 
 pub(super) fn actor(actor: &Actor) -> String {
-    json(&AnActor::from(actor))
+    json(&ActorJson::from(actor))
 }
 
 pub(super) fn ownership(ownership: &Ownership) -> String {
-    json(&AnOwnership::from(ownership))
+    json(&OwnershipJson::from(ownership))
 }
 
 pub(super) fn change(change: &Change) -> String {
-    json(&AChange::from(change))
+    json(&ChangeJson::from(change))
 }
 
 pub(super) fn goal(goal: &Goal) -> String {
-    json(&AGoal::from(goal))
+    json(&GoalJson::from(goal))
 }
 
 pub(super) fn shown(shown: &Shown) -> String {
-    json(&Seen::from(shown))
+    json(&ShownJson::from(shown))
 }
 
 pub(super) fn statuses(statuses: &BTreeSet<Status>) -> String {
@@ -70,15 +70,15 @@ pub(super) fn statuses(statuses: &BTreeSet<Status>) -> String {
 }
 
 pub(super) fn holding(holding: &Holding) -> String {
-    json(&AHolding::from(holding))
+    json(&HoldingJson::from(holding))
 }
 
 pub(super) fn doubts(doubts: &[Doubt]) -> String {
-    json(&doubts.iter().map(ADoubt::from).collect::<Vec<_>>())
+    json(&doubts.iter().map(DoubtJson::from).collect::<Vec<_>>())
 }
 
 pub(super) fn masks(masks: &[Masked]) -> String {
-    json(&masks.iter().map(AMask::from).collect::<Vec<_>>())
+    json(&masks.iter().map(MaskJson::from).collect::<Vec<_>>())
 }
 
 pub(super) fn lost(loss: &Loss) -> String {
@@ -88,8 +88,13 @@ pub(super) fn lost(loss: &Loss) -> String {
 // === actors ===
 
 pub(super) fn read_actor(value: &Value) -> Read<Actor> {
-    let named = value["login"].as_str().map(|login| Account::Named(Login::new(login)));
-    let opaque = || value["credential"].as_str().map(|print| Account::Opaque(Fingerprint::new(print)));
+    let named = value["login"].as_str().map(|login| {
+        Principal::Named(match value["name"].as_str() {
+            Some(name) => Account::named(login, name),
+            None => Account::new(login),
+        })
+    });
+    let opaque = || value["credential"].as_str().map(|print| Principal::Opaque(Fingerprint::new(print)));
     let instance = match &value["instance"] {
         Value::Null => None,
         instance => Some(Instance::new(instance.as_str().ok_or(Unreadable("instance"))?)),
@@ -113,13 +118,15 @@ fn read_set<T: Ord>(value: &Value, one: impl Fn(&Value) -> Option<T>) -> Read<BT
     members.iter().map(|member| one(member).ok_or(Unreadable("member of a set"))).collect()
 }
 
-fn read_login(value: &Value) -> Option<Login> {
-    value.as_str().map(Login::new)
+fn read_account(value: &Value) -> Option<Account> {
+    let named = || Some(Account::named(value["id"].as_str()?, value["name"].as_str()?));
+    value.as_str().map(Account::new).or_else(named)
 }
 
-fn read_label(value: &Value) -> Option<LabelRef> {
-    let by_name = || value.as_str().map(|name| LabelRef::Name(name.to_owned()));
-    value.as_u64().map(LabelRef::Id).or_else(by_name)
+fn read_label(value: &Value) -> Option<TagRef> {
+    let by_name = || value.as_str().map(|name| TagRef::Name(name.to_owned()));
+    let by_id = || value["id"].as_str().map(|id| TagRef::Id(TagId::Text(id.into())));
+    value.as_u64().map(TagRef::number).or_else(by_name).or_else(by_id)
 }
 
 pub(super) fn read_statuses(value: &Value) -> Read<BTreeSet<Status>> {
@@ -155,10 +162,10 @@ fn read_state(value: &Value) -> Read<Option<OpenState>> {
 pub(super) fn read_change(value: &Value) -> Read<Change> {
     must_be_object(value, "change")?;
     Ok(Change {
-        assignees: read_set_change(&value["assignees"], read_login)?,
+        assignees: read_set_change(&value["assignees"], read_account)?,
         labels: read_set_change(&value["labels"], read_label)?,
         state: read_state(&value["state"])?,
-        reviewers: read_set_change(&value["reviewers"], read_login)?,
+        reviewers: read_set_change(&value["reviewers"], read_account)?,
     })
 }
 
@@ -170,7 +177,7 @@ pub(super) fn read_goal(value: &Value) -> Read<Goal> {
         Ok(SetGoal { with: read_set(&labels["with"], read_label)?, without })
     });
     Ok(Goal {
-        assignees: some(&value["assignees"]).map(|members| read_set(&members, read_login)).transpose()?,
+        assignees: some(&value["assignees"]).map(|members| read_set(&members, read_account)).transpose()?,
         labels: labels.transpose()?,
         state: read_state(&value["state"])?,
         // Written only where there is one.
@@ -184,7 +191,7 @@ pub(super) fn read_goal(value: &Value) -> Read<Goal> {
 
 pub(super) fn read_shown(value: &Value) -> Read<Shown> {
     Ok(Shown {
-        assignees: read_set(&value["assignees"], read_login)?,
+        assignees: read_set(&value["assignees"], read_account)?,
         statuses: read_statuses(&value["statuses"])?,
         state: read_state(&value["state"])?.ok_or(Unreadable("open or closed"))?,
     })

@@ -2,7 +2,7 @@
 
 use crate::admission::Event;
 use crate::effect::{Command, Decision, Line, Note};
-use crate::model::{Attempt, AttemptState, Fingerprint, GateId, ItemRecord, Locator, ResourceKey, Time};
+use crate::model::{Attempt, AttemptState, Fingerprint, GateId, ItemRecord, Place, ResourceKey, Time};
 use serde_json::Value;
 
 /// The line of what a step did to an item.
@@ -81,7 +81,7 @@ pub(super) fn bare_line(mut note: Note, now: Time, gate: &GateId) -> Line {
 }
 
 /// How an audit line says which item it is about: by its place, and by its key if that is known.
-pub(super) fn marks(locator: &Locator, key: Option<&ResourceKey>) -> [String; 2] {
+pub(super) fn marks(locator: &Place, key: Option<&ResourceKey>) -> [String; 2] {
     let of_place = format!("\"resource\":{}", Value::from(locator.to_string()));
     let of_key = key.map(|key| format!("\"resource_id\":{}", Value::from(key.as_str())));
     [of_place.clone(), of_key.unwrap_or(of_place)]

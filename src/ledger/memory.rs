@@ -18,7 +18,7 @@ use crate::effect::{
     Batch, BoxFuture, Clock, Command, Committed, Creations, Durability, Held, Ledger, LedgerError, Line, Note,
 };
 use crate::model::{
-    Account, Attempt, AttemptId, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Tenure,
+    Attempt, AttemptId, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ResourceKey, Settled, Tenure,
     Time,
 };
 use members::Members;
@@ -318,7 +318,7 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.read(|inner| inner.ended(limit, |ended| *ended == key)) })
     }
 
-    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+    fn history(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {
@@ -329,7 +329,7 @@ impl Ledger for MemoryLedger {
         })
     }
 
-    fn of_account(&self, _account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+    fn of_account(&self, _account: &Principal) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         Box::pin(async move { self.read(|inner| inner.book.all().cloned().collect()) })
     }
 
@@ -344,7 +344,7 @@ impl Ledger for MemoryLedger {
         })
     }
 
-    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
+    fn lines_about(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {

@@ -20,7 +20,7 @@ use crate::admission::Step;
 use crate::effect::{
     Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, Membership, Note, Pruned, Said,
 };
-use crate::model::{Account, AttemptId, Epoch, GateId, ItemRecord, Locator, ResourceKey, Settled, Tenure, Time};
+use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Place, Principal, ResourceKey, Settled, Tenure, Time};
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
 use prometheus_client::metrics::counter::Counter;
@@ -236,7 +236,7 @@ impl Ledger for SqliteLedger {
         Box::pin(self.query(move |store| store.held_after(last.as_ref(), limit)))
     }
 
-    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+    fn of_account(&self, account: &Principal) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         let account = account.clone();
         Box::pin(self.query(move |store| store.of_account(&account)))
     }
@@ -250,7 +250,7 @@ impl Ledger for SqliteLedger {
         Box::pin(self.query(move |store| store.ended(&key, limit)))
     }
 
-    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+    fn history(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(self.look(move |store| store.history(&locator, limit)))
     }
@@ -265,7 +265,7 @@ impl Ledger for SqliteLedger {
         })
     }
 
-    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
+    fn lines_about(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
         let locator = locator.clone();
         Box::pin(async move {
             // A refusal's line is written with the next group. What cannot be written is no reason to tell nothing.
@@ -788,7 +788,7 @@ fn not_open() -> LedgerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Actor, Login};
+    use crate::model::{Account, Actor};
 
     fn options(dir: &std::path::Path) -> SqliteOptions {
         SqliteOptions::in_dir(dir)
@@ -812,8 +812,8 @@ mod tests {
     #[tokio::test]
     async fn what_has_a_row_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        let (key, locator) = (ResourceKey::new("1"), Locator::new("a", "b", 1));
-        let actor = Actor { account: Account::Named(Login::new("dev")), instance: None };
+        let (key, locator) = (ResourceKey::new("1"), Place::from_stored("a/b#1"));
+        let actor = Actor { account: Principal::Named(Account::new("dev")), instance: None };
         let step = Step::Renew { actor, at: Time(0) };
         let command = Command { key: key.clone(), locator, step, note: None, now: Time(0) };
         let mut ledger = known(dir.path()).await;

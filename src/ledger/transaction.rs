@@ -10,7 +10,7 @@ use crate::admission::once::{self, OnceStep};
 use crate::admission::{self, Barred, Bound, Refused, Stamp, Step, Take, TenureStep, Term, renew};
 use crate::effect::{Batch, Command, Committed, LedgerError, Line, Note, OnceCommand};
 use crate::model::{
-    Account, Attempt, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, OnceEntry, OnceKey, Ownership, Project,
+    Attempt, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, OnceEntry, OnceKey, Ownership, Principal, Project,
     ResourceKey, Settled, Standing, Tenure, Time,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,7 +25,7 @@ pub(super) struct Needs {
     /// These items.
     pub(super) items: BTreeSet<ResourceKey>,
     /// All items that [`concern`](concerns) these accounts.
-    pub(super) accounts: Vec<Account>,
+    pub(super) accounts: Vec<Principal>,
     pub(super) tenures: BTreeSet<TenureName>,
     pub(super) once: BTreeSet<OnceKey>,
 }
@@ -128,7 +128,7 @@ pub(super) fn transact(batch: &Batch, rows: Rows, author: &Author) -> Result<Cha
 }
 
 /// Whether the account holds the item, or a write that is sent or in doubt may make it hold it.
-pub(super) fn concerns(record: &ItemRecord, account: &Account) -> bool {
+pub(super) fn concerns(record: &ItemRecord, account: &Principal) -> bool {
     let gives = |ownership: &Ownership| matches!(ownership, Ownership::Becomes(actor) if actor.account == *account);
     record.holding.as_ref().is_some_and(|held| held.actor.account == *account)
         || record.live.as_ref().is_some_and(|live| gives(&live.ownership))

@@ -1,13 +1,20 @@
 //! Who acts: the account that the tracker sees, and the instance behind it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A tracker login. Compared without regard to ASCII case, as Forgejo resolves it; spelled as it was first seen.
+/// An account of the tracker. Compared by its id, without regard to ASCII case, since a forge's ids are login names.
 #[derive(Clone)]
-pub struct Login(Arc<str>);
+pub struct Account {
+    /// What the tracker's requests name it by.
+    id: Arc<str>,
+    /// What people call it; the same text where that is the id.
+    name: Arc<str>,
+}
 
 /// Keyed hash of a credential (HMAC-SHA256, hex): names it without revealing it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,9 +26,9 @@ pub struct Instance(Arc<str>);
 
 /// The account as the tracker sees it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Account {
+pub enum Principal {
     /// The tracker named it.
-    Named(Login),
+    Named(Account),
     /// The credential may not ask who it is (scoped tokens): its fingerprint stands for it.
     Opaque(Fingerprint),
 }
@@ -30,7 +37,7 @@ pub enum Account {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// The account that the tracker sees.
-    pub account: Account,
+    pub account: Principal,
     /// The process behind it, where it was named.
     pub instance: Option<Instance>,
 }
@@ -48,59 +55,79 @@ pub struct Caller {
     pub overrider: bool,
 }
 
-// === impl Login ===
+// === impl Account ===
 
-impl Login {
-    /// Takes the spelling as it is.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
+impl Account {
+    /// An account whose name is its id (a forge's login). Takes the spelling as it is.
+    pub fn new(login: &str) -> Self {
+        let id: Arc<str> = login.into();
+        Self { name: Arc::clone(&id), id }
     }
 
-    /// As first seen.
+    /// An account that people call otherwise than requests do.
+    pub fn named(id: &str, name: &str) -> Self {
+        Self { id: id.into(), name: name.into() }
+    }
+
+    /// The id, spelled as first seen.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.id
+    }
+
+    /// What people call it, where that is not its id.
+    pub fn other_name(&self) -> Option<&str> {
+        (self.name != self.id).then_some(&*self.name)
+    }
+
+    /// Whether it is listed there, by its id or by its name.
+    pub fn is_among(&self, listed: &BTreeSet<Self>) -> bool {
+        listed.contains(self) || self.other_name().is_some_and(|name| listed.contains(&Self::new(name)))
     }
 
     fn folded(&self) -> impl Iterator<Item = u8> + '_ {
-        self.0.bytes().map(|b| b.to_ascii_lowercase())
+        self.id.bytes().map(|b| b.to_ascii_lowercase())
     }
 }
 
-impl PartialEq for Login {
+impl PartialEq for Account {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        self.id.eq_ignore_ascii_case(&other.id)
     }
 }
 
-impl Eq for Login {}
+impl Eq for Account {}
 
-impl Hash for Login {
+impl Hash for Account {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.folded().for_each(|b| state.write_u8(b));
     }
 }
 
-impl PartialOrd for Login {
+impl PartialOrd for Account {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Login {
+impl Ord for Account {
     fn cmp(&self, other: &Self) -> Ordering {
         self.folded().cmp(other.folded())
     }
 }
 
-impl fmt::Display for Login {
+/// For people: its name.
+impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        match self.other_name() {
+            Some(name) => write!(f, "{:?} ({name})", self.id),
+            None => write!(f, "{:?}", self.id),
+        }
     }
 }
 
@@ -155,19 +182,27 @@ impl fmt::Debug for Instance {
     }
 }
 
-// === impl Account ===
+// === impl Principal ===
 
-impl Account {
-    /// The tracker's login, where the tracker named one.
-    pub fn login(&self) -> Option<&Login> {
+impl Principal {
+    /// The tracker's account, where the tracker named one.
+    pub fn login(&self) -> Option<&Account> {
         match self {
             Self::Named(login) => Some(login),
             Self::Opaque(_) => None,
         }
     }
+
+    /// What no two of them share: the account's id, or the credential's fingerprint.
+    pub fn id(&self) -> Cow<'_, str> {
+        match self {
+            Self::Named(account) => Cow::Borrowed(account.as_str()),
+            Self::Opaque(fingerprint) => Cow::Owned(format!("credential:{}", fingerprint.as_str())),
+        }
+    }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(login) => login.fmt(f),
@@ -176,7 +211,7 @@ impl fmt::Display for Account {
     }
 }
 
-impl fmt::Debug for Account {
+impl fmt::Debug for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -195,6 +230,14 @@ impl Actor {
     /// Whether the two may be one agent: the same account, and instances that do not differ where both are named.
     pub fn may_be(&self, other: &Self) -> bool {
         self.goes_on_as(other) || other.goes_on_as(self)
+    }
+
+    /// What no two agents share: for keys, where [`Display`](fmt::Display) is for people.
+    pub fn id(&self) -> String {
+        match &self.instance {
+            Some(instance) => format!("{} ({})", self.account.id(), instance.as_str()),
+            None => self.account.id().into_owned(),
+        }
     }
 
     /// Whether only the name is missing in which `other` could be this agent.

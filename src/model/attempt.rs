@@ -1,6 +1,6 @@
 //! The durable record of one guarded write (manual: protocol).
 
-use super::{Actor, Change, Fingerprint, Goal, Locator, ResourceKey, Shown, Time};
+use super::{Actor, Change, Fingerprint, Goal, Place, ResourceKey, Shown, Time};
 use std::fmt;
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ pub struct Attempt {
     /// The item.
     pub key: ResourceKey,
     /// Where the item was when it was entered.
-    pub locator: Locator,
+    pub locator: Place,
     /// Who asked.
     pub actor: Actor,
     /// With which credential.

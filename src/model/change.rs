@@ -1,6 +1,6 @@
 //! A guarded write once understood, and the value that it wants to reach.
 
-use super::{Label, Login, Snapshot, Status};
+use super::{Account, Snapshot, Status, Tag, TagId};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -13,11 +13,11 @@ pub enum OpenState {
     Closed,
 }
 
-/// A label as a request names it.
+/// A tag as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LabelRef {
+pub enum TagRef {
     /// By the tracker's id.
-    Id(u64),
+    Id(TagId),
     /// By name, compared without regard to case.
     Name(String),
 }
@@ -37,13 +37,13 @@ pub enum SetChange<T: Ord> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Change {
     /// Who is assigned.
-    pub assignees: Option<SetChange<Login>>,
-    /// Which labels it carries.
-    pub labels: Option<SetChange<LabelRef>>,
+    pub assignees: Option<SetChange<Account>>,
+    /// Which tags it carries: labels, or whatever else says where it stands.
+    pub labels: Option<SetChange<TagRef>>,
     /// Whether it is open.
     pub state: Option<OpenState>,
     /// Who is asked to review it: takes its turn and is recorded; no rule is about it, and no read-back shows it.
-    pub reviewers: Option<SetChange<Login>>,
+    pub reviewers: Option<SetChange<Account>>,
 }
 
 /// What a read-back must show for a set change to have happened.
@@ -59,9 +59,9 @@ pub struct SetGoal<T: Ord> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Goal {
     /// Exactly who is to be assigned.
-    pub assignees: Option<BTreeSet<Login>>,
+    pub assignees: Option<BTreeSet<Account>>,
     /// Which labels must and must not be there.
-    pub labels: Option<SetGoal<LabelRef>>,
+    pub labels: Option<SetGoal<TagRef>>,
     /// Whether it is to be open.
     pub state: Option<OpenState>,
     /// The statuses that the item stood in before; never compared.
@@ -93,30 +93,36 @@ impl OpenState {
     }
 }
 
-// === impl LabelRef ===
+// === impl TagRef ===
 
-impl LabelRef {
-    /// Whether the label with this id and name is meant.
-    pub fn names(&self, id: u64, name: &str) -> bool {
+impl TagRef {
+    /// By a number.
+    pub fn number(id: u64) -> Self {
+        Self::Id(TagId::Number(id))
+    }
+
+    /// Whether this tag is meant.
+    pub fn names(&self, tag: &Tag) -> bool {
         match self {
-            Self::Id(wanted) => *wanted == id,
-            Self::Name(wanted) => wanted.to_lowercase() == name.to_lowercase(),
+            Self::Id(wanted) => tag.id.as_ref() == Some(wanted),
+            Self::Name(wanted) => wanted.to_lowercase() == tag.name.to_lowercase(),
         }
     }
 
-    /// Whether this label could be meant: on newer trackers a number in a path is a name first (Forgejo from 13).
-    pub fn may_mean(&self, label: &Label) -> bool {
-        self.is_shadowed_by(label) || self.names(label.id, &label.name)
+    /// Whether this tag could be meant: some trackers take a number for a name first (Forgejo from 13, in a path).
+    pub fn may_mean(&self, tag: &Tag) -> bool {
+        self.is_shadowed_by(tag) || self.names(tag)
     }
 
-    /// Whether it is an id, and another label's name.
-    pub fn is_shadowed_by(&self, label: &Label) -> bool {
+    /// Whether it is a number, and another tag's name.
+    pub fn is_shadowed_by(&self, tag: &Tag) -> bool {
         let plain = |name: &str| name == "0" || !name.starts_with(['0', '+']);
-        matches!(self, Self::Id(id) if *id != label.id && plain(&label.name) && label.name.parse() == Ok(*id))
+        let Self::Id(TagId::Number(id)) = self else { return false };
+        !tag.is_numbered(*id) && plain(&tag.name) && tag.name.parse() == Ok(*id)
     }
 }
 
-impl fmt::Display for LabelRef {
+impl fmt::Display for TagRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "#{id}"),
@@ -176,10 +182,10 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let assignees = self.assignees.as_ref().map(|change| described("assignees", change, Login::to_string));
-        let labels = self.labels.as_ref().map(|change| described("labels", change, LabelRef::to_string));
+        let assignees = self.assignees.as_ref().map(|change| described("assignees", change, Account::to_string));
+        let labels = self.labels.as_ref().map(|change| described("labels", change, TagRef::to_string));
         let state = self.state.map(|state| format!("state={}", state.as_str()));
-        let reviewers = self.reviewers.as_ref().map(|change| described("reviewers", change, Login::to_string));
+        let reviewers = self.reviewers.as_ref().map(|change| described("reviewers", change, Account::to_string));
         f.write_str(&[assignees, labels, state, reviewers].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
@@ -227,11 +233,11 @@ impl Goal {
     }
 }
 
-fn labels_show(wanted: &SetGoal<LabelRef>, read: &Snapshot) -> bool {
-    let carried = |label: &LabelRef| read.labels.iter().any(|l| label.names(l.id, &l.name));
+fn labels_show(wanted: &SetGoal<TagRef>, read: &Snapshot) -> bool {
+    let carried = |label: &TagRef| read.labels.iter().any(|l| label.names(l));
     wanted.with.iter().all(carried)
         && match &wanted.without {
             Some(without) => !without.iter().any(carried),
-            None => read.labels.iter().all(|l| wanted.with.iter().any(|w| w.names(l.id, &l.name))),
+            None => read.labels.iter().all(|l| wanted.with.iter().any(|w| w.names(l))),
         }
 }

@@ -1,7 +1,7 @@
 //! Who holds an item, and all that the ledger knows of one item.
 
 use super::{
-    Actor, Attempt, AttemptId, Change, Goal, Kind, Locator, OpenState, Ownership, ResourceKey, Shown, Status, Time,
+    Actor, Attempt, AttemptId, Change, Goal, Kind, OpenState, Ownership, Place, ResourceKey, Shown, Status, Time,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -84,7 +84,7 @@ pub struct ItemRecord {
     /// The item.
     pub key: ResourceKey,
     /// Where it was last seen.
-    pub locator: Locator,
+    pub locator: Place,
     /// The last version given out.
     pub fence: Fence,
     /// Who holds it.
@@ -120,7 +120,7 @@ impl Holding {
 
 impl ItemRecord {
     /// An item that the ledger has never seen.
-    pub fn new(key: ResourceKey, locator: Locator) -> Self {
+    pub fn new(key: ResourceKey, locator: Place) -> Self {
         Self {
             key,
             locator,

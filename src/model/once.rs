@@ -1,6 +1,6 @@
 //! What may be created once: the key that names it, and what is known of the first.
 
-use super::{Actor, AttemptId, Epoch, GateId, Locator, Time};
+use super::{Actor, AttemptId, Epoch, GateId, Place, Time};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct OnceEntry {
     /// The key.
     pub key: OnceKey,
     /// What it is about: the pull request of a review, the issue that a pull request closes.
-    pub about: Locator,
+    pub about: Place,
     /// Who created it, or is about to.
     pub actor: Actor,
     /// Since when.
@@ -58,7 +58,7 @@ pub struct Made {
     /// Where a person finds it.
     pub url: String,
     /// The pull request that it is, or is about.
-    pub at: Locator,
+    pub at: Place,
 }
 
 /// A creation as the tracker shows it: one that stands (not dismissed, not withdrawn, not closed).
@@ -75,7 +75,7 @@ pub struct Existing {
     /// A review's verdict.
     pub event: String,
     /// The issues that a pull request says it closes.
-    pub closes: Vec<Locator>,
+    pub closes: Vec<Place>,
     /// As the tracker wrote it.
     pub text: String,
 }

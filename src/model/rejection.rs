@@ -1,6 +1,6 @@
 //! Why a guarded write was not let through.
 
-use super::{Actor, Locator, Shown, Time};
+use super::{Actor, Place, Shown, Time};
 use std::time::Duration;
 
 /// What a client reads in `claimgate.code` and in the header `Claimgate-Decision` (manual: answers).
@@ -58,7 +58,7 @@ pub struct Rejection {
     /// The reason's name.
     pub code: Code,
     /// The item.
-    pub resource: Option<Locator>,
+    pub resource: Option<Place>,
     /// The source state that had to hold.
     pub expected: String,
     /// What the tracker showed.

@@ -1,15 +1,15 @@
 //! Who edited an item, as far as its tracker remembers.
 
-use super::{Login, Status};
+use super::{Account, Status};
 use std::fmt;
 
 /// What one edit did to the guarded fields of an item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Edit {
     /// It assigned this account.
-    Assigned(Login),
+    Assigned(Account),
     /// It took the item from this one.
-    Unassigned(Login),
+    Unassigned(Account),
     /// It added this label.
     Labelled(Status),
     /// It removed this one.
@@ -26,7 +26,7 @@ pub struct TimelineEntry {
     /// Rises from one entry of an item to the next.
     pub id: u64,
     /// Who made the edit.
-    pub by: Login,
+    pub by: Account,
     /// The edit.
     pub edit: Edit,
 }
@@ -56,8 +56,8 @@ impl Edit {
 
 impl fmt::Display for EditsInWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let logins = |of: fn(&Edit) -> Option<&Login>| {
-            self.0.iter().filter_map(of).map(Login::as_str).collect::<Vec<_>>().join(", ")
+        let logins = |of: fn(&Edit) -> Option<&Account>| {
+            self.0.iter().filter_map(of).map(Account::as_str).collect::<Vec<_>>().join(", ")
         };
         let to = logins(|edit| if let Edit::Assigned(login) = edit { Some(login) } else { None });
         let from = logins(|edit| if let Edit::Unassigned(login) = edit { Some(login) } else { None });

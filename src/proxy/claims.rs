@@ -11,7 +11,7 @@ use crate::dialect::{Address, Dialect, Filter, Order, Target};
 use crate::effect::BodyBudget;
 use crate::effect::audit::rfc3339;
 use crate::gate::{ClaimCall, Claimed, Grant, Relabelling, Search};
-use crate::model::{Code, Login, Rejection};
+use crate::model::{Account, Code, Rejection};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -37,7 +37,7 @@ pub(super) enum Call {
 /// A call that was read, and the account that it names for a credential that may not ask.
 pub(super) struct Understood {
     pub(super) call: ClaimCall,
-    pub(super) named: Option<Login>,
+    pub(super) named: Option<Account>,
 }
 
 /// The body of a call to `next`.
@@ -222,7 +222,7 @@ fn granted(call: Call, grant: &Grant) -> Response<Body> {
     let claim = json!({
         "resource": grant.resource.to_string(),
         "holder": {
-            "account": grant.holder.account.to_string(),
+            "account": grant.holder.account.id(),
             "instance": grant.holder.instance.as_ref().map(crate::model::Instance::as_str),
         },
         "since": grant.since.map(rfc3339),
@@ -313,10 +313,10 @@ fn labels(member: &str, names: Vec<String>) -> Read<BTreeSet<String>> {
     }
 }
 
-fn login(member: &str, name: &str) -> Read<Login> {
+fn login(member: &str, name: &str) -> Read<Account> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if (1..=LONGEST_LOGIN).contains(&name.len()) && name.bytes().all(plain) {
-        return Ok(Login::new(name));
+        return Ok(Account::new(name));
     }
     Err(unread(&format!("`{member}` must be an account's name: letters, digits and any of - _ .")))
 }

@@ -405,7 +405,7 @@ impl Guard for GateGuard {
         let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
         let instance = self.instance(note.head, note.peer).ok().flatten();
         if answered {
-            self.gate.saw_read(&credential, instance, (&project, address.as_ref()), shows);
+            self.gate.saw_read(&credential, instance, (project.as_ref(), address.as_ref()), shows);
         } else {
             self.gate.missed_read(&credential, instance, address.as_ref());
         }

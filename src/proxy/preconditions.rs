@@ -4,7 +4,7 @@
 //! to the tracker with a guarded write.
 
 use crate::admission::{Expectation, StateTag, Stated, Tags, Workflow};
-use crate::model::{Login, OpenState, Status};
+use crate::model::{Account, OpenState, Status};
 use http::header::{self, HeaderMap, HeaderName};
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ fn expect(stated: &mut Stated, condition: &str, workflow: &Workflow) -> Result<(
     let name = condition.split_once('=').map_or(condition, |(name, _)| name);
     match condition.split_once('=').map(|(_, value)| value) {
         None if name == "unassigned" => add(&mut stated.assignees, None),
-        Some(login) if name == "assigned" && is_login(login) => add(&mut stated.assignees, Some(Login::new(login))),
+        Some(login) if name == "assigned" && is_login(login) => add(&mut stated.assignees, Some(Account::new(login))),
         Some(NONE) if name == "status" => add(&mut stated.statuses, None),
         Some(status) if name == "status" => match Status::new(status) {
             status if workflow.states.contains(&status) => add(&mut stated.statuses, Some(status)),

@@ -49,13 +49,11 @@ pub(super) async fn serve(
     }
 }
 
-/// `/NAME/OWNER/REPO`.
+/// `/NAME/PROJECT`; a forge's project is `OWNER/REPO`.
 pub fn named(place: &str) -> Option<(&str, Project)> {
-    let mut parts = place.strip_prefix('/')?.split('/').filter(|part| !part.is_empty());
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(rule), Some(owner), Some(repo), None) => Some((rule, Project::new(owner, repo))),
-        _ => None,
-    }
+    let (rule, project) = place.strip_prefix('/')?.split_once('/')?;
+    let is_named = !rule.is_empty() && !project.is_empty() && !project.split('/').any(str::is_empty);
+    is_named.then(|| (rule, Project::new(project)))
 }
 
 /// `{"singletons": […]}`.

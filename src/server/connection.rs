@@ -20,14 +20,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::limits::Place;
+use super::limits::ConnectionSlot;
 use super::sniff::{Owed, Refusal, SniffIo};
 use super::{Drain, Limits};
 use crate::proxy::{self, Alarm, Body, BodyError, Fault, Peer, TickTimer, Worker};
 use crate::upstream::Io;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(io: Io, (peer, place): (Peer, Place), worker: Arc<Worker>, limits: &Limits, drain: Drain) {
+pub(super) async fn serve(
+    io: Io,
+    (peer, place): (Peer, ConnectionSlot),
+    worker: Arc<Worker>,
+    limits: &Limits,
+    drain: Drain,
+) {
     let clock = Arc::clone(worker.clock());
     let watch = Arc::new(Watch::new(&clock, limits));
     let is_h2 = speaks_h2(&io);
@@ -63,7 +69,7 @@ pub(super) async fn serve(io: Io, (peer, place): (Peer, Place), worker: Arc<Work
 struct Here {
     worker: Arc<Worker>,
     peer: Peer,
-    place: Place,
+    place: ConnectionSlot,
     watch: Arc<Watch>,
     refusal: Arc<Refusal>,
     is_h2: bool,

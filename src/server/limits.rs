@@ -69,7 +69,7 @@ struct Client {
 }
 
 /// One connection's place, given back when it is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     gauge: Arc<Gauge>,
     /// None for a unix socket, behind which is whoever may open it.
     client: Option<(IpAddr, Arc<Client>)>,
@@ -97,13 +97,17 @@ impl Gauge {
     }
 
     /// A place for a connection from this address, unless its client has too many.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, permit: OwnedSemaphorePermit) -> Option<Place> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<ConnectionSlot> {
         let client = match address.map(client_of) {
             None => None,
             Some(name) => Some((name, self.connected(name)?)),
         };
         self.limits.open.inc();
-        Some(Place { gauge: Arc::clone(self), client, _one_of_all: permit })
+        Some(ConnectionSlot { gauge: Arc::clone(self), client, _one_of_all: permit })
     }
 
     fn connected(&self, name: IpAddr) -> Option<Arc<Client>> {
@@ -134,9 +138,9 @@ fn client_of(address: IpAddr) -> IpAddr {
     }
 }
 
-// === impl Place ===
+// === impl ConnectionSlot ===
 
-impl Place {
+impl ConnectionSlot {
     /// One more request on this connection; false if that is one too many. One that was begun must be ended.
     pub(super) fn begin(&self) -> bool {
         let limits = &self.gauge.limits;
@@ -169,7 +173,7 @@ fn one_more(count: &AtomicUsize, most: usize) -> bool {
     fits
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.gauge.limits.open.dec();
         let Some((name, client)) = &self.client else { return };

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::connection;
-use super::limits::{Gauge, Place};
+use super::limits::{ConnectionSlot, Gauge};
 use super::{BindError, Certificates, Drain, Limits, TlsFiles};
 use crate::proxy::{Peer, Worker};
 use crate::upstream::Io;
@@ -281,7 +281,7 @@ struct Client {
 }
 
 impl Client {
-    async fn serve(self, io: Io, peer: Peer, place: Place) {
+    async fn serve(self, io: Io, peer: Peer, place: ConnectionSlot) {
         let limits = &self.gauge.limits;
         let secured = tokio::time::timeout(limits.tls_handshake_timeout, secure(io, self.certificates.as_deref()));
         match secured.await {

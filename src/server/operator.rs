@@ -4,7 +4,7 @@ use super::admin::{AdminRequest, AdminRoutes};
 use crate::admission::{Mode, Part, Switched};
 use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, OperatorWord, ReleaseError};
-use crate::model::{ItemRecord, Locator, Time};
+use crate::model::{ItemRecord, Place, Time};
 use crate::proxy::singletons::{ended_text, list, named, tenure_json, told};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -59,7 +59,7 @@ impl Operator {
     async fn history(&self, query: Option<&str>) -> Answer {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let item = pairs.into_iter().find(|(name, _)| name == "item").map(|(_, value)| value.into_owned());
-        let item = locator(item.as_deref())?;
+        let item = self.place(item.as_deref())?;
         // One more, to know whether there are more.
         let lines = self.gate.ports().ledger.lines_about(&item, MOST_HISTORY + 1).await;
         let mut lines = lines.map_err(|error| unavailable(&error))?;
@@ -77,7 +77,7 @@ impl Operator {
 
     async fn release(&self, body: &[u8], by: &str) -> Answer {
         let asked = object(body)?;
-        let item = locator(asked["item"].as_str())?;
+        let item = self.place(asked["item"].as_str())?;
         let reason = asked["reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("no reason given");
         let word = OperatorWord { reason: reason.to_owned(), by: Some(by.to_owned()) };
         let released = self.gate.release(&item, word).await.map_err(|error| match error {
@@ -98,6 +98,11 @@ impl Operator {
             "left_undone": released.tracker.is_err(),
             "claim": claim(&released.record, false, self.gate.ports().clock.now()),
         }))
+    }
+
+    fn place(&self, item: Option<&str>) -> Result<Place, (StatusCode, String)> {
+        let address = self.gate.ports().dialect.item(item.unwrap_or_default());
+        address.map(|address| address.place).map_err(|error| bad(&error.to_string()))
     }
 
     async fn singletons(&self) -> Answer {
@@ -203,10 +208,6 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
 fn label_ids(change: &str) -> impl Iterator<Item = u64> {
     let numbers = change.split('#').skip(1);
     numbers.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
-}
-
-fn locator(text: Option<&str>) -> Result<Locator, (StatusCode, String)> {
-    text.and_then(Locator::parse).ok_or_else(|| bad("name the item as owner/repo#number"))
 }
 
 fn object(body: &[u8]) -> Result<Value, (StatusCode, String)> {

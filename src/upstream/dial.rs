@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::{Io, Origin, Place, UpstreamConfig};
+use super::{Endpoint, Io, Origin, UpstreamConfig};
 
 /// Opens connections to one origin.
 pub struct Dialer {
@@ -55,8 +55,8 @@ impl Dialer {
     /// Prepares; reads the roots where the origin needs TLS, connects to nothing.
     pub fn new(config: &UpstreamConfig) -> Result<Self, DialError> {
         let tls = match config.origin.place() {
-            Place::Tls { host, .. } => Some((connector(config.ca_file.as_deref())?, server_name(host)?)),
-            Place::Tcp { .. } | Place::Unix(_) => None,
+            Endpoint::Tls { host, .. } => Some((connector(config.ca_file.as_deref())?, server_name(host)?)),
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         Ok(Self { origin: config.origin.clone(), tls, timeout: config.connect_timeout })
     }
@@ -76,8 +76,8 @@ impl Dialer {
 
     async fn connect(&self) -> io::Result<Io> {
         match self.origin.place() {
-            Place::Unix(path) => Ok(Io::Unix(UnixStream::connect(path).await?)),
-            Place::Tcp { host, port } | Place::Tls { host, port } => {
+            Endpoint::Unix(path) => Ok(Io::Unix(UnixStream::connect(path).await?)),
+            Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 self.secure(stream).await

@@ -21,7 +21,7 @@ pub use self::dial::{DialError, Dialer, check_roots};
 pub use self::early::has_closed;
 pub use self::http::HttpUpstream;
 pub use self::io::Io;
-pub use self::origin::{Origin, OriginError, Place};
+pub use self::origin::{Endpoint, Origin, OriginError};
 pub use self::pool::{Lease, Pool, PoolConfig, SendError};
 pub use self::truncating_buffer::{CUT, LONGEST_ANSWER, TooLong, TruncatingBuffer};
 pub use self::watched::WatchedUpstream;

@@ -10,14 +10,14 @@ use http::uri::Authority;
 /// The upstream's address and the path below which it lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    place: Place,
+    place: Endpoint,
     authority: HeaderValue,
     base: String,
 }
 
 /// What to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// `http://host:port`
     Tcp {
         /// Name or address, without brackets.
@@ -61,7 +61,7 @@ pub enum OriginError {
 
 impl Origin {
     /// What to connect to.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &Endpoint {
         &self.place
     }
 
@@ -73,9 +73,9 @@ impl Origin {
     /// `http` or `https`; none for a unix socket, which has no address that a client could use.
     pub fn scheme(&self) -> Option<&'static str> {
         match &self.place {
-            Place::Tcp { .. } => Some("http"),
-            Place::Tls { .. } => Some("https"),
-            Place::Unix(_) => None,
+            Endpoint::Tcp { .. } => Some("http"),
+            Endpoint::Tls { .. } => Some("https"),
+            Endpoint::Unix(_) => None,
         }
     }
 
@@ -93,9 +93,9 @@ impl Origin {
     /// Whether `scheme://authority` is this upstream. A scheme of `None` is that of a `//host/path`.
     pub fn is_at(&self, scheme: Option<&str>, authority: &str) -> bool {
         let (own, host, port) = match &self.place {
-            Place::Tcp { host, port } => ("http", host.as_str(), *port),
-            Place::Tls { host, port } => ("https", host.as_str(), *port),
-            Place::Unix(_) => ("http", "localhost", 80),
+            Endpoint::Tcp { host, port } => ("http", host.as_str(), *port),
+            Endpoint::Tls { host, port } => ("https", host.as_str(), *port),
+            Endpoint::Unix(_) => ("http", "localhost", 80),
         };
         if scheme.is_some_and(|it| !it.eq_ignore_ascii_case(own)) {
             return false;
@@ -152,9 +152,9 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.authority.to_str().unwrap_or_default();
         match &self.place {
-            Place::Tcp { .. } => write!(f, "http://{authority}{}", self.base),
-            Place::Tls { .. } => write!(f, "https://{authority}{}", self.base),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Endpoint::Tcp { .. } => write!(f, "http://{authority}{}", self.base),
+            Endpoint::Tls { .. } => write!(f, "https://{authority}{}", self.base),
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -169,7 +169,7 @@ fn unix(path: &str) -> Result<Origin, OriginError> {
         return Err(OriginError::Socket(path.to_owned()));
     }
     Ok(Origin {
-        place: Place::Unix(PathBuf::from(path)),
+        place: Endpoint::Unix(PathBuf::from(path)),
         authority: HeaderValue::from_static("localhost"),
         base: String::new(),
     })
@@ -189,7 +189,7 @@ fn network(rest: &str, tls: bool) -> Result<Origin, OriginError> {
     let port = port.unwrap_or(if tls { 443 } else { 80 });
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Origin {
-        place: if tls { Place::Tls { host, port } } else { Place::Tcp { host, port } },
+        place: if tls { Endpoint::Tls { host, port } } else { Endpoint::Tcp { host, port } },
         authority: HeaderValue::from_str(authority).map_err(|_| wrong())?,
         base: base_path(path)?,
     })

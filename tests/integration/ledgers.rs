@@ -10,8 +10,8 @@ use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note
 use claimgate::ledger::{LedgerFile, MemoryLedger, MemoryStore, OpenError, Retention, SqliteLedger, SqliteOptions};
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Change, Epoch, Fence, Fingerprint, GateId, Goal, Instance,
-    ItemRecord, Kind, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, SetGoal, Settled, Shown,
-    Status, Time, hex,
+    ItemRecord, Kind, OpenState, Ownership, Place, Principal, ResourceKey, SetChange, SetGoal, Settled, Shown, Status,
+    TagRef, Time, hex,
 };
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -34,25 +34,25 @@ fn key(n: u8) -> ResourceKey {
     ResourceKey::new(&format!("{}", 100 + u32::from(n)))
 }
 
-fn locator(n: u8) -> Locator {
-    Locator::new("root", "work", u64::from(n))
+fn locator(n: u8) -> Place {
+    Place::from_stored(&format!("root/work#{n}"))
 }
 
 fn actor(n: u8) -> Actor {
     match n % 3 {
-        0 => Actor { account: Account::Opaque(Fingerprint::new("c0ffee")), instance: None },
-        1 => Actor { account: Account::Named(Login::new("Dev-1")), instance: None },
-        _ => Actor { account: Account::Named(Login::new("bot")), instance: Some(Instance::new("one")) },
+        0 => Actor { account: Principal::Opaque(Fingerprint::new("c0ffee")), instance: None },
+        1 => Actor { account: Principal::Named(Account::new("Dev-1")), instance: None },
+        _ => Actor { account: Principal::Named(Account::new("bot")), instance: Some(Instance::new("one")) },
     }
 }
 
-fn login(n: u8) -> Login {
-    Login::new(["nobody", "dev-1", "bot"][usize::from(n % 3)])
+fn login(n: u8) -> Account {
+    Account::new(["nobody", "dev-1", "bot"][usize::from(n % 3)])
 }
 
 /// Every shape of a change, by number.
 fn change(n: u8) -> Change {
-    let names = |name: &str| [LabelRef::Name(name.to_owned()), LabelRef::Id(7)].into();
+    let names = |name: &str| [TagRef::Name(name.to_owned()), TagRef::number(7)].into();
     match n % 5 {
         0 => Change { assignees: Some(SetChange::Replace([login(n)].into())), ..Change::default() },
         1 => Change { assignees: Some(SetChange::Replace([].into())), ..Change::default() },
@@ -68,12 +68,12 @@ fn change(n: u8) -> Change {
 }
 
 fn goal(n: u8) -> Goal {
-    let label = |name: &str| LabelRef::Name(name.to_owned());
+    let label = |name: &str| TagRef::Name(name.to_owned());
     match n % 4 {
         0 => Goal { assignees: Some([login(n)].into()), ..Goal::default() },
         1 => Goal { assignees: Some([].into()), state: Some(OpenState::Closed), ..Goal::default() },
         2 => Goal {
-            labels: Some(SetGoal { with: [label("todo")].into(), without: Some([LabelRef::Id(3)].into()) }),
+            labels: Some(SetGoal { with: [label("todo")].into(), without: Some([TagRef::number(3)].into()) }),
             ..Goal::default()
         },
         _ => Goal { labels: Some(SetGoal { with: [].into(), without: None }), ..Goal::default() },
@@ -534,7 +534,7 @@ async fn where_an_item_has_moved_is_stored_with_whatever_ends_the_attempt_that_f
         for mut bench in [Bench::memory(), Bench::file()] {
             sending(&bench, 1, 0, START).await;
             bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
-            let renamed = Locator::new("root", "renamed", 7);
+            let renamed = Place::from_stored("root/renamed#7");
             let attempt = Attempt { locator: renamed.clone(), ..bench.attempt(2, 0, START) };
             bench.commit(0, Step::Open(attempt), START).await.unwrap();
             bench.commit(0, step(attempt_id(2), next, 0, START), START).await.unwrap();

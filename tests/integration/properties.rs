@@ -2,14 +2,14 @@
 
 mod gates;
 
-use crate::support::{Moment, Q, REPO, Setup, Told, Trap, World, at_gate};
+use crate::support::{Moment, Q, REPO, Setup, Told, Trap, World, address_of, at_gate};
 use claimgate::admission::{By, Outside as OutsideEdits};
-use claimgate::dialect::{Address, Filter, Order};
+use claimgate::dialect::{Filter, Order};
 use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Decision, Ledger as _};
 use claimgate::fake_forge::{Fault, Logged, Matcher, Options};
 use claimgate::gate::{ClaimCall, Relabelling, Search, Verify};
-use claimgate::model::{Actor, AttemptState, ItemRecord, Locator, Login, Project, hex};
+use claimgate::model::{Account, Actor, AttemptState, ItemRecord, Place, Project, hex};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -114,7 +114,7 @@ enum Mishap {
 enum Outside {
     Clear,
     Assign(u8),
-    Label(&'static str),
+    Tag(&'static str),
     Close,
     Reopen,
 }
@@ -148,7 +148,7 @@ impl Setting {
                 (assignment.stale_after, assignment.takeover_after) = (Some(Q / 2), Some(Q));
             }
             if self.shared && !self.mixed {
-                setup.rules.shared_accounts = [Login::new("bot")].into();
+                setup.rules.shared_accounts = [Account::new("bot")].into();
             }
         });
         world.slow_forge(self.delays.0, self.delays.1, 0);
@@ -269,7 +269,7 @@ fn mishap() -> impl Strategy<Value = Mishap> {
     let outside = prop_oneof![
         3 => Just(Outside::Clear),
         2 => (1..=AGENTS).prop_map(Outside::Assign),
-        1 => prop::sample::select(vec!["backlog", "in-progress", "blocked"]).prop_map(Outside::Label),
+        1 => prop::sample::select(vec!["backlog", "in-progress", "blocked"]).prop_map(Outside::Tag),
         1 => Just(Outside::Close),
         1 => Just(Outside::Reopen),
     ];
@@ -452,7 +452,7 @@ fn edit(world: &World, setting: Setting, n: u64, outside: Outside) {
     match outside {
         Outside::Clear => world.forge.outside_assign("root", REPO, n, &[]),
         Outside::Assign(agent) => world.forge.outside_assign("root", REPO, n, &[setting.login(agent)]),
-        Outside::Label(name) => world.forge.outside_labels("root", REPO, n, &[name]),
+        Outside::Tag(name) => world.forge.outside_labels("root", REPO, n, &[name]),
         Outside::Close => world.forge.outside_close("root", REPO, n),
         Outside::Reopen => world.forge.outside_reopen("root", REPO, n),
     }
@@ -494,7 +494,7 @@ async fn carry_out(world: &World, setting: Setting, beliefs: &Beliefs, deed: &De
 
 async fn operator_releases(world: &World, n: u64) {
     let process = world.process();
-    let item = Locator::new("root", "work", n);
+    let item = Place::from_stored(&format!("root/work#{n}"));
     tokio::select! {
         _ = process.gate.release(&item, "stuck") => {}
         () = process.life.ended() => {}
@@ -516,17 +516,16 @@ fn newest(world: &World) -> u64 {
 
 fn claim_call(setting: Setting, call: Call, n: u64) -> ClaimCall {
     let one = |name: &str| BTreeSet::from([name.to_owned()]);
-    let address = Address { owner: "root".to_owned(), repo: "work".to_owned(), number: n, pull: false };
+    let address = address_of(n);
     let starts = Relabelling { set: one("in-progress"), remove: one("backlog") };
     match call {
         Call::Next => {
-            let filter =
-                Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+            let filter = Filter { project: Project::new("root/work"), labels: BTreeSet::new(), order: Order::Oldest };
             ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels: starts })
         }
         Call::Take => ClaimCall::Take(address, starts),
         Call::GiveUp => ClaimCall::Release(address, Relabelling { set: one("backlog"), remove: one("in-progress") }),
-        Call::Pass(to) => ClaimCall::HandOver(address, Login::new(setting.login(to))),
+        Call::Pass(to) => ClaimCall::HandOver(address, Account::new(setting.login(to))),
     }
 }
 

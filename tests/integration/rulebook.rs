@@ -12,7 +12,7 @@ use claimgate::admission::{
 };
 use claimgate::model::{
     Account, Actor, AttemptId, Caller, Change, Fence, Fingerprint, Holding, Instance, ItemKind, ItemRecord, Kind,
-    Label, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, Shown, Snapshot, Status, Time,
+    OpenState, Ownership, Place, Principal, ResourceKey, SetChange, Shown, Snapshot, Status, Tag, TagId, Time,
 };
 
 const BOOK: &str = include_str!("rulebook.txt");
@@ -122,12 +122,12 @@ fn meaning(kind: Kind, ownership: &Ownership, caller: &Caller) -> String {
 const NOW: Time = Time(1_000_000_000_000);
 const NAMES: [&str; 7] = ["backlog", "todo", "in-progress", "blocked", "done", "approved", "priority"];
 
-fn label(name: &str) -> Label {
+fn label(name: &str) -> Tag {
     let id = NAMES.iter().position(|known| *known == name).expect("a known label") + 1;
-    Label { id: id as u64, name: name.to_owned(), exclusive: false }
+    Tag { id: Some(TagId::Number(id as u64)), name: name.to_owned(), group: None }
 }
 
-fn labels() -> Vec<Label> {
+fn labels() -> Vec<Tag> {
     NAMES.map(label).into()
 }
 
@@ -135,16 +135,16 @@ fn item(situation: &str) -> (Snapshot, ItemRecord) {
     let is = |words: &str| situation.contains(words);
     let status = situation.split(',').next().filter(|status| NAMES.contains(status));
     let unassigned = is("nobody") || is("label alone");
-    let locator = Locator::new("acme", "app", 7);
+    let locator = Place::from_stored("acme/app#7");
     let key = ResourceKey::new("107");
     let seen = Snapshot {
         key: key.clone(),
         locator: locator.clone(),
         kind: ItemKind::Issue,
-        assignees: if unassigned { BTreeSet::new() } else { [Login::new("ann")].into() },
+        assignees: if unassigned { BTreeSet::new() } else { [Account::new("ann")].into() },
         labels: status.map(label).into_iter().collect(),
         state: OpenState::Open,
-        author: is("opened by ann").then(|| Login::new("ann")),
+        author: is("opened by ann").then(|| Account::new("ann")),
     };
     let mut record = ItemRecord::new(key, locator);
     if is("held by ann") && !is("never") || is("parked") {
@@ -175,8 +175,8 @@ fn item(situation: &str) -> (Snapshot, ItemRecord) {
 fn actor(name: &str) -> Actor {
     let (login, instance) = name.split_once('#').map_or((name, None), |(login, instance)| (login, Some(instance)));
     let account = match login {
-        "token" => Account::Opaque(Fingerprint::new("token")),
-        login => Account::Named(Login::new(login)),
+        "token" => Principal::Opaque(Fingerprint::new("token")),
+        login => Principal::Named(Account::new(login)),
     };
     Actor { account, instance: instance.map(Instance::new) }
 }
@@ -187,8 +187,8 @@ fn caller(name: &str) -> Caller {
 
 fn change(asked: &str, by: &str) -> Change {
     let me = by.split('#').next().unwrap_or(by);
-    let assign = |names: &[&str]| Some(SetChange::Replace(names.iter().map(|name| Login::new(name)).collect()));
-    let refs = |name: &str| BTreeSet::from([LabelRef::Id(label(name).id)]);
+    let assign = |names: &[&str]| Some(SetChange::Replace(names.iter().map(|name| Account::new(name)).collect()));
+    let refs = |name: &str| BTreeSet::from([label(name).as_ref()]);
     match asked.split_once(' ') {
         Some(("assign", "itself")) => Change { assignees: assign(&[me]), ..Change::default() },
         Some(("assign", name)) => Change { assignees: assign(&[name]), ..Change::default() },
@@ -203,7 +203,7 @@ fn change(asked: &str, by: &str) -> Change {
 }
 
 fn put<'a>(names: impl Iterator<Item = &'a str>) -> Change {
-    let refs = names.map(|name| LabelRef::Id(label(name).id)).collect();
+    let refs = names.map(|name| label(name).as_ref()).collect();
     Change { labels: Some(SetChange::Replace(refs)), ..Change::default() }
 }
 

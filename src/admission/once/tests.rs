@@ -1,15 +1,15 @@
 //! The rulings as a table.
 
 use super::*;
-use crate::model::{Account, Instance, Locator, Login};
+use crate::model::{Account, Instance, Place, Principal};
 
 fn actor(text: &str) -> Actor {
     let (account, instance) = text.split_once('/').map_or((text, None), |(account, name)| (account, Some(name)));
-    Actor { account: Account::Named(Login::new(account)), instance: instance.map(Instance::new) }
+    Actor { account: Principal::Named(Account::new(account)), instance: instance.map(Instance::new) }
 }
 
 fn made(id: &str) -> Made {
-    Made { id: id.to_owned(), url: format!("http://forge/{id}"), at: Locator::new("o", "r", 5) }
+    Made { id: id.to_owned(), url: format!("http://forge/{id}"), at: Place::from_stored("o/r#5") }
 }
 
 fn existing(id: &str, author: &str, since: i64) -> Existing {
@@ -27,7 +27,7 @@ fn existing(id: &str, author: &str, since: i64) -> Existing {
 fn entry(by: &str, standing: Standing) -> OnceEntry {
     OnceEntry {
         key: OnceKey::new("review: 5 abc rev-*"),
-        about: Locator::new("o", "r", 5),
+        about: Place::from_stored("o/r#5"),
         actor: actor(by),
         since: Time(0),
         attempt: AttemptId::new("one"),

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// Where a line stands among those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Novelty {
     /// It is the next one.
     New,
     /// It was there before.
@@ -43,13 +43,13 @@ const GENESIS: [u8; 64] = [b'0'; 64];
 
 impl Chain {
     /// Places the line, and says what is wrong with its place.
-    pub(super) fn place(&mut self, line: &Line) -> (Place, Option<String>) {
+    pub(super) fn place(&mut self, line: &Line) -> (Novelty, Option<String>) {
         let lost = std::mem::take(&mut self.lost);
-        let Some(before) = self.last.clone() else { return (Place::New, self.begin(line, lost)) };
+        let Some(before) = self.last.clone() else { return (Novelty::New, self.begin(line, lost)) };
         if line.seq <= before.seq {
             let wrong = if lost { None } else { self.repeat(line) };
             self.repeating = (line.seq < before.seq).then(|| mark(line));
-            return (Place::Repeated, wrong);
+            return (Novelty::Repeated, wrong);
         }
         let wrong = match self.repeating.take() {
             _ if lost => None,
@@ -57,7 +57,7 @@ impl Chain {
             None => follows(&before, line),
         };
         self.append(line);
-        (Place::New, wrong)
+        (Novelty::New, wrong)
     }
 
     /// A line could not be read: what follows it cannot be compared with what went before.

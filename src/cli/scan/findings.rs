@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::tracker::elsewhere;
 use crate::admission::{OutsideEdit, Rules, outside_edit};
-use crate::model::{ItemRecord, Label, Login, OpenState, Project, ResourceKey, Shown, Snapshot, Status, Time};
+use crate::model::{Account, ItemRecord, OpenState, Project, ResourceKey, Shown, Snapshot, Status, Tag, Time};
 
 /// One thing that was found.
 #[derive(Debug)]
@@ -14,7 +14,6 @@ pub(super) struct Finding {
     kind: Kind,
     /// `owner/repo#n`, or the repository.
     resource: String,
-    number: u64,
     detail: String,
     shown: Option<Shown>,
 }
@@ -22,7 +21,7 @@ pub(super) struct Finding {
 /// What findings rest on beside the tracker.
 pub(super) struct Judge<'a> {
     pub(super) rules: &'a Rules,
-    pub(super) shared: &'a BTreeSet<Login>,
+    pub(super) shared: &'a BTreeSet<Account>,
     /// What the ledger has of items that are held or in doubt.
     pub(super) held: Vec<ItemRecord>,
     pub(super) now: Time,
@@ -61,7 +60,7 @@ impl Judge<'_> {
         let is_done = shown.statuses.iter().any(|status| done.contains(status));
         let open = shown.state == OpenState::Open;
         let is_working = shown.statuses.iter().any(|status| self.rules.workflow.working.contains(status));
-        let (assignees, statuses) = (names(shown.assignees.iter().map(Login::as_str)), status_names(&shown));
+        let (assignees, statuses) = (names(shown.assignees.iter().map(Account::as_str)), status_names(&shown));
         let checks = [
             (shown.assignees.len() > 1, Kind::SeveralAssignees, format!("assigned to {assignees}")),
             // A claim by its label alone is held by the ledger.
@@ -105,9 +104,9 @@ impl Judge<'_> {
     }
 
     /// Open items that are assigned to accounts which may not be assigned there.
-    pub(super) fn without_access(&self, open: &[Snapshot], denied: &BTreeSet<Login>) -> Vec<Finding> {
+    pub(super) fn without_access(&self, open: &[Snapshot], denied: &BTreeSet<Account>) -> Vec<Finding> {
         let finding = |item: &Snapshot| {
-            let denied = names(item.assignees.intersection(denied).map(Login::as_str));
+            let denied = names(item.assignees.intersection(denied).map(Account::as_str));
             let detail =
                 format!("assigned to {denied}, who may not be assigned there: access was taken away, or never given");
             (!denied.is_empty())
@@ -119,12 +118,11 @@ impl Judge<'_> {
     /// Holdings of this repository whose items are not open any more.
     pub(super) fn held_elsewhere(&self, project: &Project, open: &[Snapshot]) -> Vec<Finding> {
         let open: BTreeSet<&ResourceKey> = open.iter().map(|item| &item.key).collect();
-        let gone = self.held.iter().filter(|record| record.locator.project == *project && !open.contains(&record.key));
+        let gone = self.held.iter().filter(|record| record.locator.is_in(project) && !open.contains(&record.key));
         let gone = gone.filter_map(|record| Some((record, record.holding.as_ref().filter(|held| !held.parked)?)));
         let finding = |(record, held): (&ItemRecord, &crate::model::Holding)| Finding {
             kind: Kind::HeldOtherwise,
             resource: record.locator.to_string(),
-            number: record.locator.number,
             detail: format!("the ledger says that {} holds it; it is not open in the tracker", held.actor),
             shown: None,
         };
@@ -132,9 +130,9 @@ impl Judge<'_> {
     }
 
     /// About the labels that a repository has. Where they are not all known, none is missing for certain.
-    pub(super) fn labels(&self, project: &Project, labels: &[Label], all: bool) -> Vec<Finding> {
+    pub(super) fn labels(&self, project: &Project, labels: &[Tag], all: bool) -> Vec<Finding> {
         let there: Vec<Status> = labels.iter().map(|label| Status::new(&label.name)).collect();
-        let finding = |kind, detail| Finding { kind, resource: project.to_string(), number: 0, detail, shown: None };
+        let finding = |kind, detail| Finding { kind, resource: project.to_string(), detail, shown: None };
         let missing = self.rules.workflow.states.iter().filter(|state| !there.contains(state));
         let missing: Vec<String> = missing.map(|state| with_guess(state, labels)).collect();
         let missing = (all && !missing.is_empty())
@@ -150,8 +148,8 @@ impl Judge<'_> {
     }
 
     /// Those of these labels that stand for work.
-    pub(super) fn working_labels<'l>(&self, labels: &'l [Label]) -> Vec<&'l str> {
-        let is_working = |label: &&Label| self.rules.workflow.working.contains(&Status::new(&label.name));
+    pub(super) fn working_labels<'l>(&self, labels: &'l [Tag]) -> Vec<&'l str> {
+        let is_working = |label: &&Tag| self.rules.workflow.working.contains(&Status::new(&label.name));
         labels.iter().filter(is_working).map(|label| label.name.as_str()).collect()
     }
 
@@ -161,7 +159,7 @@ impl Judge<'_> {
 }
 
 /// A label that is missing, with one that is probably meant to be it.
-fn with_guess(state: &Status, labels: &[Label]) -> String {
+fn with_guess(state: &Status, labels: &[Tag]) -> String {
     let letters = |name: &str| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
     let wanted = letters(state.as_str());
     let near = labels.iter().find(|label| {
@@ -191,20 +189,19 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 impl Finding {
     fn of_item(kind: Kind, seen: &Snapshot, shown: Shown, detail: String) -> Self {
-        let (resource, number) = (seen.locator.to_string(), seen.locator.number);
-        Self { kind, resource, number, detail, shown: Some(shown) }
+        Self { kind, resource: seen.locator.to_string(), detail, shown: Some(shown) }
     }
 
     /// The tracker's own links lead past the gate.
     pub(super) fn of_links(link: &str, public: &str) -> Self {
         let (resource, detail) = (link.to_owned(), elsewhere(link, public));
-        Self { kind: Kind::PublicUrl, resource, number: 0, detail, shown: None }
+        Self { kind: Kind::PublicUrl, resource, detail, shown: None }
     }
 
     /// By kind, then by place.
     pub(super) fn order(&self) -> (u8, String, u64) {
-        let project = self.resource.split('#').next().unwrap_or_default().to_owned();
-        (self.kind as u8, project, self.number)
+        let (project, number) = self.resource.rsplit_once('#').unwrap_or((&self.resource, "0"));
+        (self.kind as u8, project.to_owned(), number.parse().unwrap_or_default())
     }
 
     pub(super) fn kind(&self) -> &'static str {

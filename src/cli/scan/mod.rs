@@ -20,7 +20,7 @@ use crate::config::{Config, Loaded};
 use crate::dialect::{Credential, ListedProject};
 use crate::effect::Clock as _;
 use crate::ledger::LedgerFile;
-use crate::model::{Label, Login, Project};
+use crate::model::{Account, Project, Tag};
 
 /// `claimgate scan`
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
     }
     let held = LedgerFile::open(&config.server.state_dir)?.map(|ledger| ledger.active()).transpose()?;
     let rules = compose::rules(config);
-    let shared = config.identity.shared_accounts.iter().map(|name| Login::new(name)).collect();
+    let shared = config.identity.shared_accounts.iter().map(|name| Account::new(name)).collect();
     let judge =
         Judge { rules: &rules, shared: &shared, held: held.unwrap_or_default(), now: SystemClock::start().now() };
     let named = !args.repos.is_empty();
@@ -136,7 +136,7 @@ async fn look_at(
     issues: bool,
     scan: &mut Scan,
 ) -> anyhow::Result<Listed<()>> {
-    let (labels, all): (Vec<Label>, bool) = match tracker.labels(project, &mut scan.incomplete).await? {
+    let (labels, all): (Vec<Tag>, bool) = match tracker.labels(project, &mut scan.incomplete).await? {
         Listed::All(labels) => (labels, true),
         Listed::Partly(labels) => (labels, false),
         Listed::Denied(status) => return Ok(Listed::Denied(status)),
@@ -170,7 +170,7 @@ fn parse_repo(text: &str) -> Result<Project, String> {
     let (owner, name) = parts
         .with_context(|| format!("`{text}` is not a repository: write it as owner/name"))
         .map_err(|e| e.to_string())?;
-    Ok(Project::new(owner, name))
+    Ok(Project::new(&format!("{owner}/{name}")))
 }
 
 // === impl Scan ===

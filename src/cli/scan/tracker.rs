@@ -9,11 +9,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::compose;
 use crate::config::Config;
-use crate::dialect::{
-    Address, Assignable, Credential, Dialect, ListedProject, Listing, Whoami, WireRequest, WireResponse,
-};
+use crate::dialect::{Assignable, Credential, Dialect, ListedProject, Listing, Whoami, WireRequest, WireResponse};
 use crate::effect::Upstream as _;
-use crate::model::{Label, Login, Project, ResourceKey, Snapshot};
+use crate::model::{Account, Place, Project, ResourceKey, Snapshot, Tag};
 use crate::upstream::HttpUpstream;
 
 /// The tracker, read with one credential.
@@ -93,13 +91,14 @@ impl Tracker {
         &mut self,
         project: &Project,
         incomplete: &mut Vec<String>,
-    ) -> anyhow::Result<Listed<Vec<Label>>> {
+    ) -> anyhow::Result<Listed<Vec<Tag>>> {
         let read = |dialect: &dyn Dialect, response: &WireResponse| dialect.labels(response);
-        let mut labels = match self.list(Listing::Labels(project), read, |label| label.id, incomplete).await? {
-            Listed::All(labels) | Listed::Partly(labels) => labels,
-            Listed::Denied(status) => return Ok(Listed::Denied(status)),
-        };
-        match self.list(Listing::SharedLabels(project), read, |label| label.id, incomplete).await? {
+        let mut labels =
+            match self.list(Listing::Labels(Some(project)), read, |label| label.id.clone(), incomplete).await? {
+                Listed::All(labels) | Listed::Partly(labels) => labels,
+                Listed::Denied(status) => return Ok(Listed::Denied(status)),
+            };
+        match self.list(Listing::SharedLabels(Some(project)), read, |label| label.id.clone(), incomplete).await? {
             Listed::All(shared) | Listed::Partly(shared) => labels.extend(shared),
             // A person has none to share.
             Listed::Denied(404) => {}
@@ -205,10 +204,10 @@ impl Tracker {
     }
 
     /// Those of these accounts of whom the tracker says that they may not be assigned in this repository.
-    pub(crate) async fn without_access(&mut self, project: &Project, logins: &BTreeSet<Login>) -> BTreeSet<Login> {
+    pub(crate) async fn without_access(&mut self, project: &Project, logins: &BTreeSet<Account>) -> BTreeSet<Account> {
         let mut denied = BTreeSet::new();
-        let Some((owner, repo)) = project.as_str().split_once('/') else { return denied };
-        let at = Address { owner: owner.to_owned(), repo: repo.to_owned(), number: 0, pull: false };
+        // Any item of it will do.
+        let Some(at) = self.dialect.address(&Place::numbered(project, 1)) else { return denied };
         // Most of what is asked is the same for all of them.
         let mut answered: BTreeMap<String, WireResponse> = BTreeMap::new();
         for login in logins {
@@ -261,7 +260,8 @@ fn told(listing: Listing<'_>) -> String {
         Listing::AllItems(project) => format!("the items of {project}"),
         Listing::OpenItems(project) => format!("the open items of {project}"),
         Listing::ClosedItems(project, label) => format!("the closed items of {project} with `{label}`"),
-        Listing::Labels(project) => format!("the labels of {project}"),
-        Listing::SharedLabels(project) => format!("the labels that {project} shares"),
+        Listing::Labels(Some(project)) => format!("the labels of {project}"),
+        Listing::SharedLabels(Some(project)) => format!("the labels that {project} shares"),
+        Listing::Labels(None) | Listing::SharedLabels(None) => "its labels".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use super::super::{
 use super::call::Scope;
 use super::routes::WriteForm;
 use super::{emit, once, parse, read, reply};
-use crate::model::{Change, Existing, ItemKind, Label, LabelRef, Locator, Made, Rejection, SetChange, Snapshot};
+use crate::model::{Change, Existing, ItemKind, Made, Place, Rejection, SetChange, Snapshot, Tag, TagRef};
 use http::HeaderMap;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,7 +27,7 @@ pub struct ApiWrite {
 }
 
 impl Request for ApiWrite {
-    fn locator(&self) -> Locator {
+    fn locator(&self) -> Place {
         self.scope.locator()
     }
 
@@ -65,7 +65,7 @@ impl GuardedRequest for ApiWrite {
         self.rest.iter().any(|member| parse::edits(self.form, member))
     }
 
-    fn label_in_path(&self) -> Option<&LabelRef> {
+    fn label_in_path(&self) -> Option<&TagRef> {
         let change = self.change.labels.as_ref().filter(|_| self.form == WriteForm::RemoveLabel)?;
         change.members().first()
     }
@@ -125,10 +125,13 @@ impl ApiWrite {
         match &self.scope {
             Scope::Item(asked) if asked.locator() == address.locator() => self.clone(),
             Scope::Item(asked) => {
-                let scope = Scope::Item(Address { pull: asked.pull, ..address.clone() });
+                let scope = Scope::Item(Address { kind: asked.kind, ..address.clone() });
                 Self { scope, ..self.clone() }
             }
-            Scope::Create(_) => Self { scope: Scope::Create(address.project()), ..self.clone() },
+            Scope::Create(asked) => {
+                let project = address.project().unwrap_or(asked).clone();
+                Self { scope: Scope::Create(project), ..self.clone() }
+            }
         }
     }
 
@@ -143,11 +146,11 @@ impl ApiWrite {
         }
     }
 
-    fn spelled_out_for(self, seen: &Snapshot, known: &[Label]) -> Self {
+    fn spelled_out_for(self, seen: &Snapshot, known: &[Tag]) -> Self {
         let labels = || seen.labels.iter().chain(known);
         let Some(SetChange::Remove(gone)) = self.change.labels.clone() else { return self.with_label_ids(labels()) };
         // A number in a path is a name first (Forgejo from 13).
-        let taken_for_it = |label: &Label| gone.iter().any(|wanted| wanted.is_shadowed_by(label));
+        let taken_for_it = |label: &Tag| gone.iter().any(|wanted| wanted.is_shadowed_by(label));
         match self.form {
             WriteForm::LeaveOtherLabels => self.leaving_others(seen, &gone),
             WriteForm::DropLabel if labels().any(taken_for_it) => self.leaving_others(seen, &gone),
@@ -156,9 +159,9 @@ impl ApiWrite {
     }
 
     /// The removal of these labels, as the set of those that stay: a body's numbers are ids everywhere.
-    fn leaving_others(mut self, seen: &Snapshot, gone: &BTreeSet<LabelRef>) -> Self {
-        let stays = |label: &&Label| !gone.iter().any(|gone| gone.names(label.id, &label.name));
-        let rest = seen.labels.iter().filter(stays).map(|label| LabelRef::Id(label.id)).collect();
+    fn leaving_others(mut self, seen: &Snapshot, gone: &BTreeSet<TagRef>) -> Self {
+        let stays = |label: &&Tag| !gone.iter().any(|gone| gone.names(label));
+        let rest = seen.labels.iter().filter(stays).map(|label| label.as_ref()).collect();
         self.change.labels = Some(SetChange::Replace(rest));
         self.form = WriteForm::ReplaceLabels;
         self
@@ -166,11 +169,11 @@ impl ApiWrite {
 
     /// With the labels to be there named by id, where all of them are known: a tracker looks names up in its own way, and
     /// drops those of an organisation (Forgejo 8 and 9); ids and names together it takes in no one way.
-    fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Label> + Clone) -> Self {
+    fn with_label_ids<'a>(mut self, known: impl Iterator<Item = &'a Tag> + Clone) -> Self {
         if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
-            let is_named = |label: &Label| refs.contains(&LabelRef::Name(label.name.clone()));
-            let ids: BTreeSet<LabelRef> =
-                known.filter(|label| label.id != 0 && is_named(label)).map(|label| LabelRef::Id(label.id)).collect();
+            let is_named = |label: &Tag| refs.contains(&TagRef::Name(label.name.clone()));
+            let ids: BTreeSet<TagRef> =
+                known.filter(|label| label.id.is_some() && is_named(label)).map(|label| label.as_ref()).collect();
             if ids.len() >= refs.len() {
                 *refs = ids;
             }

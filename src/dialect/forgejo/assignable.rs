@@ -6,14 +6,16 @@
 
 use super::super::target::join;
 use super::super::{Address, Assignable, Credential, WireResponse};
+use super::location::Location;
 use super::{emit, read};
-use crate::model::Login;
+use crate::model::Account;
 use serde_json::Value;
 
 /// What to ask next: who may be assigned, whether the repository is private, and whether the account is a collaborator.
-pub fn next(address: &Address, login: &Login, answers: &[WireResponse], credential: &Credential) -> Assignable {
+pub fn next(address: &Address, login: &Account, answers: &[WireResponse], credential: &Credential) -> Assignable {
+    let at = Location::of(address);
     let below = |tail: &[&str]| {
-        let repository = ["api", "v1", "repos", &address.owner, &address.repo];
+        let repository = ["api", "v1", "repos", at.owner, at.repo];
         Assignable::Ask(emit::get(join(&[&repository[..], tail].concat()), credential))
     };
     match answers {
@@ -35,10 +37,10 @@ pub fn next(address: &Address, login: &Login, answers: &[WireResponse], credenti
 }
 
 /// `None` where there is no such list, or it is not for this caller.
-fn is_listed(response: &WireResponse, login: &Login) -> Option<bool> {
+fn is_listed(response: &WireResponse, login: &Account) -> Option<bool> {
     let answer = (response.status.as_u16() == 200).then(|| read::json(response).ok()).flatten()?;
-    let names = answer.as_array()?.iter().map(|user| user.get("login").and_then(Value::as_str).map(Login::new));
-    names.collect::<Option<Vec<Login>>>().map(|names| names.contains(login))
+    let names = answer.as_array()?.iter().map(|user| user.get("login").and_then(Value::as_str).map(Account::new));
+    names.collect::<Option<Vec<Account>>>().map(|names| names.contains(login))
 }
 
 fn is_private(response: &WireResponse) -> bool {

@@ -9,7 +9,7 @@ use super::routes::WriteForm;
 use super::side_effects::SideForm;
 use super::web::WebForm;
 use super::{once, parse, reply, side_effects, web};
-use crate::model::{Locator, Project, Rejection, What};
+use crate::model::{Place, Project, Rejection, What};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
@@ -88,10 +88,10 @@ impl Scope {
     }
 
     /// For texts: the item, or the project as a whole.
-    pub(super) fn locator(&self) -> Locator {
+    pub(super) fn locator(&self) -> Place {
         match self {
             Self::Item(address) => address.locator(),
-            Self::Create(project) => Locator { project: project.clone(), number: 0 },
+            Self::Create(project) => Place::whole(project),
         }
     }
 }
@@ -138,7 +138,7 @@ impl Call {
     pub(super) fn into_route(self) -> Route {
         match self {
             Self::Pass => Route::Pass,
-            Self::Read { project, address, shows } => Route::Read { project, address, shows },
+            Self::Read { project, address, shows } => Route::Read { project: Some(project), address, shows },
             Self::Refuse(error) => Route::Refuse(error),
             Self::Write(write) => Route::Guarded(Box::new(write)),
             Self::Once(write) => Route::Guarded(Box::new(OnceRoute(write))),

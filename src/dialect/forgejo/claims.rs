@@ -1,6 +1,6 @@
 //! Finding work: the list of a repository's open issues (manual: forgejo, sections 1.2, 1.8 and 6).
 //!
-//! The list is read without `q`, so it comes from the database and not from the search index. Label names that do not
+//! The list is read without `q`, so it comes from the database and not from the search index. Tag names that do not
 //! exist are left out of the filter by the tracker, older versions do not sort, and a page may be shorter than was asked
 //! for: so labels are compared again by the gate, the order is looked at, and the total says when the list ends.
 
@@ -11,8 +11,8 @@ use super::super::{
 use super::api_write::ApiWrite;
 use super::call::Call;
 use super::routes::{self, WriteForm, plain_number};
-use super::{Forgejo, credential, emit, list, read};
-use crate::model::{Change, ItemKind, Login, Project, SetChange, Snapshot};
+use super::{Forgejo, credential, emit, list, location, read};
+use crate::model::{Account, Change, ItemKind, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl FindWork for Forgejo {
             .split_once('/')
             .filter(|(owner, repo)| is_name(owner) && is_name(repo))
             .ok_or_else(|| refuse("a repository is named `owner/name`, each of letters, digits and any of - _ ."))?;
-        Ok(Project::new(owner, repo))
+        Ok(location::project(owner, repo))
     }
 
     fn item(&self, text: &str) -> Result<Address, ParseError> {
@@ -34,7 +34,7 @@ impl FindWork for Forgejo {
         let number = plain_number(number).filter(|number| *number > 0).ok_or_else(odd)?;
         self.repository(project)?;
         let (owner, repo) = project.split_once('/').ok_or_else(odd)?;
-        Ok(Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false })
+        Ok(location::issue(owner, repo, number))
     }
 
     fn is_credential(&self, parameter: &str) -> bool {
@@ -42,7 +42,7 @@ impl FindWork for Forgejo {
     }
 
     /// By the issue call, whatever the item is: the pull call of Gitea 1.15 only adds.
-    fn assign(&self, address: &Address, login: &Login) -> Guarded {
+    fn assign(&self, address: &Address, login: &Account) -> Guarded {
         let change = Change { assignees: Some(SetChange::Replace([login.clone()].into())), ..Change::default() };
         Arc::new(ApiWrite::of(address, WriteForm::EditIssue, change))
     }
@@ -103,7 +103,7 @@ fn page(filter: &Filter, response: &WireResponse) -> Result<OpenItems, String> {
     };
     let total = response.headers.get("x-total-count").and_then(|value| value.to_str().ok()?.parse().ok());
     let mut found: Vec<(String, Snapshot)> = rows.iter().filter_map(|row| listed(filter, row.as_object()?)).collect();
-    let numbers = found.iter().map(|(_, item)| item.locator.number);
+    let numbers = found.iter().map(|(_, item)| location::number(&item.locator));
     let reversed = filter.order == Order::Oldest && found.len() > 1 && numbers.is_sorted_by(|one, other| one > other);
     match filter.order {
         Order::Oldest if reversed => found.reverse(),
@@ -120,7 +120,7 @@ fn page(filter: &Filter, response: &WireResponse) -> Result<OpenItems, String> {
 fn listed(filter: &Filter, row: &Map<String, Value>) -> Option<(String, Snapshot)> {
     let number = read::number(row, "number").ok()?;
     let (owner, repo) = filter.project.as_str().split_once('/')?;
-    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
+    let address = location::issue(owner, repo, number);
     let item = read::snapshot(&address, row).ok().filter(|_| !read::is_pull(row))?;
     let updated = row.get("updated_at").and_then(Value::as_str).unwrap_or_default().to_owned();
     Some((updated, item))
@@ -156,7 +156,7 @@ mod tests {
 
     fn filter(labels: &[&str], order: Order) -> Filter {
         let labels: BTreeSet<String> = labels.iter().map(|label| (*label).to_owned()).collect();
-        Filter { project: Project::new("O", "r"), labels, order }
+        Filter { project: Project::new("O/r"), labels, order }
     }
 
     fn answer(status: u16, header: (&'static str, &'static str), body: &Value) -> WireResponse {
@@ -205,7 +205,7 @@ mod tests {
             let body = Value::from(at.map(|at| rows[at].clone()).to_vec());
             let page = Forgejo.open_items(&filter(&[], order), &answer(200, ("x-total-count", "7"), &body));
             let ListOutcome::Items(page) = page else { panic!("{page:?}") };
-            let found: Vec<u64> = page.items.iter().map(|item| item.locator.number).collect();
+            let found: Vec<u64> = page.items.iter().filter_map(|item| location::number(&item.locator)).collect();
             let told = (&found[..], page.reversed, page.rows, page.total);
             assert_eq!(told, (&numbers[..], reversed, 3, Some(7)), "{order:?} {at:?}");
         }
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(told(status, "/", json!({})), ListOutcome::Denied);
         }
         let new = "/api/v1/repos/new/name/issues?state=open&page=1";
-        assert_eq!(told(301, new, json!({})), ListOutcome::Moved(Project::new("new", "name")));
+        assert_eq!(told(301, new, json!({})), ListOutcome::Moved(Project::new("new/name")));
         for location in ["//evil/api/v1/repos/a/b/issues", "/api/v1/repos/a/b", "/login", "https://x/"] {
             assert!(matches!(told(307, location, json!({})), ListOutcome::Unreadable(_)), "{location}");
         }

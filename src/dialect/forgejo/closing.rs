@@ -6,6 +6,7 @@
 
 use super::super::json::fold_text;
 use super::super::{Address, ClosingSyntax};
+use super::location;
 use super::routes::plain_number;
 use crate::model::Project;
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
@@ -69,7 +70,7 @@ fn address(project: &Project, place: &str, number: &str) -> Option<Address> {
     let is_name = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
-    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
+    let address = location::issue(owner, repo, number);
     (is_name(owner) && is_name(repo)).then_some(address)
 }
 
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
 
     fn check_with(syntax: &ClosingSyntax, title: &str, body: &str, expected: &str) {
-        let found = closed_by(syntax, &Project::new("o", "r"), (title, body), 9);
+        let found = closed_by(syntax, &Project::new("o/r"), (title, body), 9);
         let found: Vec<String> = found.iter().map(|one| one.locator().to_string()).collect();
         assert_eq!(found.join(" "), expected, "title {title:?}, text {body:?}");
     }

@@ -6,8 +6,9 @@ use super::super::target::join;
 use super::super::{Address, Credential, WireRequest};
 use super::api_write::ApiWrite;
 use super::call::Scope;
+use super::location::Location;
 use super::routes::WriteForm;
-use crate::model::{Change, LabelRef, Login, SetChange};
+use crate::model::{Account, Change, SetChange, TagId, TagRef};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
@@ -54,7 +55,7 @@ pub fn clear_assignees(address: &Address) -> ApiWrite {
 }
 
 /// Labels added, or one removed.
-pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> ApiWrite {
+pub fn relabel(address: &Address, change: SetChange<TagRef>) -> ApiWrite {
     let form = match &change {
         SetChange::Add(_) => WriteForm::AddLabels,
         SetChange::Remove(_) => WriteForm::DropLabel,
@@ -65,7 +66,7 @@ pub fn relabel(address: &Address, change: SetChange<LabelRef>) -> ApiWrite {
 }
 
 /// A removal written as the labels that stay.
-pub fn relabel_otherwise(address: &Address, change: &SetChange<LabelRef>) -> Option<ApiWrite> {
+pub fn relabel_otherwise(address: &Address, change: &SetChange<TagRef>) -> Option<ApiWrite> {
     let SetChange::Remove(_) = change else { return None };
     let change = Change { labels: Some(change.clone()), ..Change::default() };
     Some(ApiWrite::of(address, WriteForm::LeaveOtherLabels, change))
@@ -83,7 +84,7 @@ pub fn body(intent: &ApiWrite) -> Option<String> {
     }
     let mut members = intent.rest.clone();
     if let Some(change) = &intent.change.assignees {
-        let names: Vec<&str> = members_of(change).iter().map(Login::as_str).collect();
+        let names: Vec<&str> = members_of(change).iter().map(Account::as_str).collect();
         members.push(Member::new("assignees", &Value::from(names)));
     }
     if let Some(change) = &intent.change.labels {
@@ -101,10 +102,11 @@ fn members_of<T: Ord>(change: &SetChange<T>) -> &BTreeSet<T> {
     }
 }
 
-fn label_value(label: &LabelRef) -> Value {
+fn label_value(label: &TagRef) -> Value {
     match label {
-        LabelRef::Id(id) => Value::from(*id),
-        LabelRef::Name(name) => Value::from(name.as_str()),
+        TagRef::Id(TagId::Number(id)) => Value::from(*id),
+        TagRef::Id(TagId::Text(id)) => Value::from(&**id),
+        TagRef::Name(name) => Value::from(name.as_str()),
     }
 }
 
@@ -158,15 +160,15 @@ pub fn path(intent: &ApiWrite) -> String {
 /// The one label that the intent removes, as a path names it.
 fn removed_label(change: &Change) -> String {
     match change.labels.as_ref().and_then(|change| members_of(change).first()) {
-        Some(LabelRef::Id(id)) => id.to_string(),
-        Some(LabelRef::Name(name)) => name.clone(),
+        Some(TagRef::Id(id)) => id.to_string(),
+        Some(TagRef::Name(name)) => name.clone(),
         None => String::new(),
     }
 }
 
 pub(super) fn item_path(kind: &str, address: &Address, tail: &[&str]) -> String {
-    let number = address.number.to_string();
-    let mut segments = vec!["api", "v1", "repos", &address.owner, &address.repo, kind, &number];
+    let Location { owner, repo, number } = Location::of(address);
+    let mut segments = vec!["api", "v1", "repos", owner, repo, kind, number];
     segments.extend(tail);
     join(&segments)
 }
@@ -199,9 +201,11 @@ const KEPT: [HeaderName; 7] = [
 mod tests {
     use super::super::super::{Head, Target};
     use super::super::call::Call;
+    use super::super::location;
     use super::super::parse;
     use super::super::routes::classify;
     use super::*;
+    use crate::model::ItemKind;
 
     fn intent(method: &Method, target: &str, body: &str) -> ApiWrite {
         let mut headers = HeaderMap::new();
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn reads_and_releases_go_by_the_issue() {
-        let address = Address { owner: "o".into(), repo: "r".into(), number: 7, pull: true };
+        let address = location::address("o", "r", 7, ItemKind::Pull);
         let read = observe(&address, &Credential::service("t"));
         assert_eq!((read.method.as_str(), read.target.as_str()), ("GET", "/api/v1/repos/o/r/issues/7"));
         assert_eq!(names(&read.headers), ["accept", "accept-encoding", "authorization"]);
@@ -279,7 +283,7 @@ mod tests {
 
     #[test]
     fn follows_an_item_to_its_new_place() {
-        let new = Address { owner: "n".into(), repo: "m".into(), number: 7, pull: false };
+        let new = location::issue("n", "m", 7);
         let pull = intent(&Method::PATCH, "/api/v1/repos/o/r/pulls/7", r#"{"x":1,"state":"closed"}"#);
         let moved = pull.at(&new);
         assert_eq!((path(&moved).as_str(), body(&moved)), ("/api/v1/repos/n/m/pulls/7", body(&pull)));

@@ -5,7 +5,7 @@ use super::api_write::ApiWrite;
 use super::call::{Call, FormRoute, SideRoute};
 use super::routes::classify;
 use super::{credential, emit, parse, side_effects, web};
-use crate::model::{Change, LabelRef, Login, SetChange};
+use crate::model::{Account, Change, SetChange, TagRef};
 use std::fmt::{Display, Write as _};
 
 /// Route, sender, guarded fields and the canonical request, or the refusal.
@@ -26,7 +26,8 @@ pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
         }
         Call::Form(route) => return text + &form(&route, head, body),
         Call::Once(Ok(write)) => {
-            let (form, project) = (write.form, write.scope.locator().project);
+            let (form, place) = (write.form, write.scope.locator());
+            let project = place.project_name();
             let what =
                 format_args!("once ({form:?}) in {project}: judged where a [[once]] rule is about it, else untouched");
             line(&mut text, "route", what);
@@ -108,12 +109,12 @@ fn guarded(text: &mut String, intent: &ApiWrite) {
 
 fn fields(text: &mut String, change: &Change) {
     if let Some(change) = &change.assignees {
-        line(text, "guarded", format_args!("assignees {}", set(change, Login::as_str)));
+        line(text, "guarded", format_args!("assignees {}", set(change, Account::as_str)));
     }
     if let Some(change) = &change.labels {
-        let name = |label: &LabelRef| match label {
-            LabelRef::Id(id) => format!("id {id}"),
-            LabelRef::Name(name) => name.clone(),
+        let name = |label: &TagRef| match label {
+            TagRef::Id(id) => format!("id {id}"),
+            TagRef::Name(name) => name.clone(),
         };
         line(text, "guarded", format_args!("labels {}", set(change, name)));
     }

@@ -6,7 +6,7 @@ use super::super::target::join;
 use super::super::{Chosen, Credential, GuardedRequest, Request, Sender, Subject, Wants, WireRequest, WireResponse};
 use super::web::{WebAct, WebForm};
 use super::{emit, read, reply};
-use crate::model::{Change, LabelRef, Locator, Login, OpenState, Project, Rejection, ResourceKey, SetChange, Snapshot};
+use crate::model::{Account, Change, OpenState, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, TagRef};
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HOST, HeaderName, ORIGIN, REFERER, USER_AGENT,
@@ -63,10 +63,10 @@ pub enum Rest {
 // === impl FormWrite ===
 
 impl Request for FormWrite {
-    fn locator(&self) -> Locator {
+    fn locator(&self) -> Place {
         match &self.subject {
             Subject::At(address) => address.locator(),
-            Subject::Keys(_) | Subject::New(_) => Locator { project: self.page.clone(), number: 0 },
+            Subject::Keys(_) | Subject::New(_) => Place::whole(&self.page),
         }
     }
 
@@ -165,7 +165,7 @@ impl std::fmt::Debug for Rest {
 // === what is sent ===
 
 /// The change of each item, spelled out.
-pub(super) fn changes(wants: &FormWants, seen: &[&Snapshot], user: Option<&Login>) -> Vec<Change> {
+pub(super) fn changes(wants: &FormWants, seen: &[&Snapshot], user: Option<&Account>) -> Vec<Change> {
     let one = match (wants, user) {
         (FormWants::Change(change), _) => change.clone(),
         (FormWants::Assignee { joins, .. }, Some(user)) => {
@@ -183,12 +183,12 @@ pub(super) fn changes(wants: &FormWants, seen: &[&Snapshot], user: Option<&Login
 
 /// As the tracker toggles: detached if any has it. One that is exclusive is always attached, which detaches its rivals.
 fn toggled_on(label: u64, seen: &[&Snapshot]) -> bool {
-    let carried = seen.iter().flat_map(|item| &item.labels).find(|carried| carried.id == label);
-    carried.is_none_or(|carried| carried.rivals().is_some())
+    let carried = seen.iter().flat_map(|item| &item.labels).find(|carried| carried.is_numbered(label));
+    carried.is_none_or(|carried| carried.group.is_some())
 }
 
 pub(super) fn label_change(label: u64, joins: bool) -> Change {
-    let set = BTreeSet::from([LabelRef::Id(label)]);
+    let set = BTreeSet::from([TagRef::number(label)]);
     let change = if joins { SetChange::Add(set) } else { SetChange::Remove(set) };
     Change { labels: Some(change), ..Change::default() }
 }
@@ -262,11 +262,11 @@ fn spelled_out(wants: &FormWants, change: Option<&Change>) -> (Option<&'static s
     }
 }
 
-fn only_id(set: &SetChange<LabelRef>) -> Option<u64> {
+fn only_id(set: &SetChange<TagRef>) -> Option<u64> {
     let (SetChange::Add(set) | SetChange::Remove(set) | SetChange::Replace(set)) = set;
     set.iter().find_map(|label| match label {
-        LabelRef::Id(id) => Some(*id),
-        LabelRef::Name(_) => None,
+        TagRef::Id(id) => id.number(),
+        TagRef::Name(_) => None,
     })
 }
 

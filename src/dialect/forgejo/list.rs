@@ -1,8 +1,9 @@
 //! Lists, page by page (manual: forgejo, section 2).
 
 use super::super::target::join;
-use super::super::{Address, Credential, ListedProject, Listing, WireRequest, WireResponse};
+use super::super::{Credential, ListedProject, Listing, WireRequest, WireResponse};
 use super::emit::get;
+use super::location;
 use super::read::{lean, lean_object, snapshot};
 use crate::model::{Project, Snapshot};
 use form_urlencoded::Serializer;
@@ -16,7 +17,7 @@ pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> Wi
         // Without a type these are issues and pull requests alike.
         Listing::OpenItems(project) => (below(project, "issues"), &[("state", "open")]),
         Listing::ClosedItems(project, label) => (below(project, "issues"), &[("state", "closed"), ("labels", label)]),
-        Listing::Labels(project) => (below(project, "labels"), &[]),
+        Listing::Labels(project) => (join(&["api", "v1", "repos", owner(project), name(project), "labels"]), &[]),
         Listing::SharedLabels(project) => (join(&["api", "v1", "orgs", owner(project), "labels"]), &[]),
     };
     let page = page.to_string();
@@ -48,17 +49,21 @@ pub fn items(project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>
 fn item(project: &Project, issue: &Map<String, Value>) -> Option<Snapshot> {
     let (owner, repo) = project.as_str().split_once('/')?;
     let number = issue.get("number")?.as_u64()?;
-    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false };
+    let address = location::issue(owner, repo, number);
     snapshot(&address, issue).ok()
 }
 
 fn project(full_name: &str) -> Option<Project> {
     let (owner, repo) = full_name.split_once('/')?;
-    Some(Project::new(owner, repo))
+    Some(location::project(owner, repo))
 }
 
-fn owner(project: &Project) -> &str {
-    project.as_str().split_once('/').map_or(project.as_str(), |(owner, _)| owner)
+fn owner(project: Option<&Project>) -> &str {
+    project.and_then(location::halves).map_or("", |(owner, _)| owner)
+}
+
+fn name(project: Option<&Project>) -> &str {
+    project.and_then(location::halves).map_or("", |(_, name)| name)
 }
 
 /// The path of what lies below a repository.
@@ -83,7 +88,7 @@ mod tests {
 
     #[test]
     fn requests() {
-        let project = Project::new("O", "r");
+        let project = Project::new("O/r");
         for (listing, target) in [
             (Listing::Repositories, "/api/v1/repos/search?sort=id&order=asc&limit=50&page=2"),
             (Listing::OpenItems(&project), "/api/v1/repos/o/r/issues?state=open&limit=50&page=2"),
@@ -91,8 +96,8 @@ mod tests {
                 Listing::ClosedItems(&project, "in progress, now"),
                 "/api/v1/repos/o/r/issues?state=closed&labels=in+progress%2C+now&limit=50&page=2",
             ),
-            (Listing::Labels(&project), "/api/v1/repos/o/r/labels?limit=50&page=2"),
-            (Listing::SharedLabels(&project), "/api/v1/orgs/o/labels?limit=50&page=2"),
+            (Listing::Labels(Some(&project)), "/api/v1/repos/o/r/labels?limit=50&page=2"),
+            (Listing::SharedLabels(Some(&project)), "/api/v1/orgs/o/labels?limit=50&page=2"),
         ] {
             let request = request(listing, 2, &Credential::service("t"));
             assert_eq!((request.method.as_str(), request.target.as_str()), ("GET", target));
@@ -104,9 +109,9 @@ mod tests {
     fn answers() {
         let rows = r#"{"ok":true,"data":[{"full_name":"A/b"},
             {"full_name":"c/d","archived":true,"has_issues":false,"permissions":{"push":false}}]}"#;
-        let (project, archived, issues, writable) = (Project::new("a", "b"), false, true, None);
+        let (project, archived, issues, writable) = (Project::new("a/b"), false, true, None);
         let plain = ListedProject { project, archived, issues, writable };
-        let (project, archived, issues, writable) = (Project::new("c", "d"), true, false, Some(false));
+        let (project, archived, issues, writable) = (Project::new("c/d"), true, false, Some(false));
         assert_eq!(
             repositories(&response(200, rows)).unwrap(),
             [plain, ListedProject { project, archived, issues, writable }]
@@ -114,7 +119,7 @@ mod tests {
         assert!(repositories(&response(200, r#"{"ok":true,"data":[{}]}"#)).is_none());
         assert!(repositories(&response(401, r#"{"data":[]}"#)).is_none());
         let issue = r#"{"id":67,"number":7,"state":"open","assignees":null,"labels":[]}"#;
-        let project = Project::new("o", "r");
+        let project = Project::new("o/r");
         let found = items(&project, &response(200, &format!("[{issue}]"))).unwrap();
         assert_eq!((found[0].locator.to_string(), found[0].key.as_str()), ("o/r#7".to_owned(), "67"));
         assert!(items(&project, &response(200, &format!("[{issue},{{}}]"))).is_none(), "never half a page");

@@ -15,6 +15,7 @@ mod encoding;
 mod explain;
 mod form_write;
 mod list;
+mod location;
 mod once;
 pub(in crate::dialect) mod parse;
 mod read;
@@ -31,7 +32,7 @@ use super::{
     Address, Assignable, Credential, Dialect, Guarded, Head, ListedProject, Listing, ParseError, ReadOutcome, Route,
     Webhook, Whoami, WireRequest, WireResponse,
 };
-use crate::model::{Label, LabelRef, Login, Project, Rejection, ResourceKey, SetChange, Snapshot, TimelineEntry};
+use crate::model::{Account, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry};
 use http::HeaderMap;
 use std::sync::Arc;
 
@@ -57,6 +58,10 @@ impl Dialect for Forgejo {
         credential::read(head, body)
     }
 
+    fn address(&self, place: &Place) -> Option<Address> {
+        location::of_place(place)
+    }
+
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest {
         emit::observe(address, credential)
     }
@@ -76,7 +81,7 @@ impl Dialect for Forgejo {
     fn assignable(
         &self,
         address: &Address,
-        login: &Login,
+        login: &Account,
         answers: &[WireResponse],
         credential: &Credential,
     ) -> Assignable {
@@ -99,11 +104,11 @@ impl Dialect for Forgejo {
         Arc::new(emit::clear_assignees(address))
     }
 
-    fn relabel(&self, address: &Address, change: SetChange<LabelRef>) -> Guarded {
+    fn relabel(&self, address: &Address, change: SetChange<TagRef>) -> Guarded {
         Arc::new(emit::relabel(address, change))
     }
 
-    fn relabel_otherwise(&self, address: &Address, change: &SetChange<LabelRef>) -> Option<Guarded> {
+    fn relabel_otherwise(&self, address: &Address, change: &SetChange<TagRef>) -> Option<Guarded> {
         emit::relabel_otherwise(address, change).map(|write| Arc::new(write) as Guarded)
     }
 
@@ -111,7 +116,7 @@ impl Dialect for Forgejo {
         routes::defines_labels(head)
     }
 
-    fn labels(&self, response: &WireResponse) -> Option<Vec<Label>> {
+    fn labels(&self, response: &WireResponse) -> Option<Vec<Tag>> {
         read::labels(response)
     }
 

@@ -10,7 +10,7 @@ use super::call::{Scope, Write};
 use super::closing::closed_by;
 use super::routes::WriteForm;
 use super::{Forgejo, emit, parse, read, reply};
-use crate::model::{Account, Actor, Existing, Login, Made, Project, Time};
+use crate::model::{Account, Actor, Existing, Made, Place, Principal, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
@@ -46,7 +46,7 @@ impl CreateOnce for Forgejo {
         let id = read::number(&row, "id").ok()?.to_string();
         let head = row.get("head")?.get("sha")?.as_str()?.to_owned();
         let open = row.get("state").and_then(Value::as_str) == Some("open");
-        Some((id, head, open.then(|| open_pull(&pull.project(), &row, closing)).flatten()))
+        Some((id, head, open.then(|| open_pull(pull.project()?, &row, closing)).flatten()))
     }
 
     fn closed_pull(
@@ -57,9 +57,9 @@ impl CreateOnce for Forgejo {
     ) -> Option<(Made, Vec<Address>)> {
         let row = read::object(response).ok().filter(|_| response.status == StatusCode::OK)?;
         let text = |name| row.get(name).and_then(Value::as_str).unwrap_or_default();
-        let project = pull.project();
-        let closes = closed_by(closing, &project, (text("title"), text("body")), MOST_CLOSED + 1);
-        (text("state") == "closed").then(|| Some((pull_made(&project, &row)?, closes)))?
+        let project = pull.project()?;
+        let closes = closed_by(closing, project, (text("title"), text("body")), MOST_CLOSED + 1);
+        (text("state") == "closed").then(|| Some((pull_made(project, &row)?, closes)))?
     }
 
     fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest {
@@ -235,7 +235,7 @@ fn review_made(pull: &Address, row: &Map<String, Value>) -> Option<Made> {
 
 fn pull_made(project: &Project, row: &Map<String, Value>) -> Option<Made> {
     let number = read::number(row, "number").ok()?;
-    let at = crate::model::Locator { project: project.clone(), number };
+    let at = Place::numbered(project, number);
     Some(Made { id: read::number(row, "id").ok()?.to_string(), url: url(row), at })
 }
 
@@ -246,7 +246,7 @@ fn url(row: &Map<String, Value>) -> String {
 /// None for what a team was asked for.
 fn author(row: &Map<String, Value>) -> Option<Actor> {
     let login = read::login(row.get("user")?.as_object()?).ok()?;
-    Some(Actor { account: Account::Named(Login::new(login.as_str())), instance: None })
+    Some(Actor { account: Principal::Named(Account::new(login.as_str())), instance: None })
 }
 
 /// What has no time is as old as can be: it counts before all others.
@@ -282,7 +282,7 @@ mod tests {
         let told = understood("/api/v1/repos/o/r/pulls", &pull).unwrap_err().to_string();
         assert!(told.contains("closes more than 20 issues"), "{told}");
         let row = json!({ "id": 1, "number": 2, "user": { "login": "ann" }, "title": "x", "body": text });
-        let pull = open_pull(&Project::new("o", "r"), row.as_object().unwrap(), &ClosingSyntax::default()).unwrap();
+        let pull = open_pull(&Project::new("o/r"), row.as_object().unwrap(), &ClosingSyntax::default()).unwrap();
         assert_eq!(pull.closes.len(), MOST_LOOKED_AT);
     }
 

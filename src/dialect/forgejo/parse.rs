@@ -11,7 +11,7 @@ use super::call::Write;
 use super::credential::is_parameter;
 use super::encoding::{Encoding, SEND_JSON, encoding, mentions_guarded, multipart_fields, names_nothing_guarded};
 use super::routes::WriteForm;
-use crate::model::{Change, LONGEST_NAME, LabelRef, Login, OpenState, SetChange, is_short_name};
+use crate::model::{Account, Change, LONGEST_NAME, OpenState, SetChange, TagRef, is_short_name};
 use http::Method;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -63,18 +63,18 @@ fn is_edit(form: WriteForm) -> bool {
 }
 
 /// A label as a path names it. Numbers are ids (Forgejo from 13 would try the name first: the read-back shows it).
-pub fn label_in_path(text: &str) -> Result<LabelRef, ParseError> {
+pub fn label_in_path(text: &str) -> Result<TagRef, ParseError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     match (super::routes::plain_number(text), numeric) {
-        (Some(id), true) => Ok(LabelRef::Id(id)),
+        (Some(id), true) => Ok(TagRef::number(id)),
         (_, true) => Err(refuse("the label's number is not written plainly, as in /labels/3")),
         _ => label_name(text),
     }
 }
 
 /// Some databases take a name with a blank at its end, or with a character that is not seen, for the name without it.
-fn label_name(text: &str) -> Result<LabelRef, ParseError> {
+fn label_name(text: &str) -> Result<TagRef, ParseError> {
     let unseen = |letter: char| {
         letter.is_control()
             || matches!(letter, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
@@ -88,7 +88,7 @@ fn label_name(text: &str) -> Result<LabelRef, ParseError> {
             "the label name `{name}` begins or ends with a blank, or has a character that is not seen"
         )));
     }
-    Ok(LabelRef::Name(text.to_owned()))
+    Ok(TagRef::Name(text.to_owned()))
 }
 
 /// Whether it is JSON in which no reader finds a member that is compared with anything, however it takes the case of names: a
@@ -102,7 +102,7 @@ fn edits_nothing_compared(form: WriteForm, head: &Head<'_>, body: &[u8]) -> bool
 
 /// Whether nothing guarded would change, whatever the item shows.
 fn is_idle(change: &Change) -> bool {
-    let adds_none = |change: &SetChange<LabelRef>| matches!(change, SetChange::Add(set) if set.is_empty());
+    let adds_none = |change: &SetChange<TagRef>| matches!(change, SetChange::Add(set) if set.is_empty());
     change.assignees.is_none()
         && change.state.is_none()
         && change.reviewers.is_none()
@@ -367,7 +367,7 @@ fn change(form: WriteForm, head: &Head<'_>, members: &mut Members) -> Result<Cha
 
 /// `assignee` and `assignees` together mean their union. `assignee: ""` clears on the issue call; on the others it is
 /// ignored (the common Go client always sends it there). `null` leaves all as it is.
-fn assignees(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<Login>>, ParseError> {
+fn assignees(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<Account>>, ParseError> {
     let one = members.take("assignee");
     let many = match members.take("assignees") {
         // A creation takes empty names for none; an edit fails at the tracker.
@@ -397,18 +397,18 @@ fn is_blank(name: &Value) -> bool {
 }
 
 /// Gitea 1.27's assignee calls: what it makes of none at all has not been seen.
-fn named_assignees(members: &mut Members) -> Result<BTreeSet<Login>, ParseError> {
+fn named_assignees(members: &mut Members) -> Result<BTreeSet<Account>, ParseError> {
     let named = members.take("assignees").map(|value| logins(&value)).transpose()?;
     named.filter(|set| !set.is_empty()).ok_or_else(|| wrong("assignees", "a list of at least one login"))
 }
 
-fn logins(value: &Value) -> Result<BTreeSet<Login>, ParseError> {
+fn logins(value: &Value) -> Result<BTreeSet<Account>, ParseError> {
     let list = value.as_array().ok_or_else(|| wrong("assignees", "a list of logins"))?;
     expect_few("assignees", list.len(), MOST_LOGINS)?;
     list.iter().map(|name| login(name.as_str().ok_or_else(|| wrong("assignees", "a list of logins"))?)).collect()
 }
 
-fn login(name: &str) -> Result<Login, ParseError> {
+fn login(name: &str) -> Result<Account, ParseError> {
     if !is_short_name(name) {
         return Err(too_long("the login", &shorten(name)));
     }
@@ -417,12 +417,12 @@ fn login(name: &str) -> Result<Login, ParseError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let plain = !folded.is_empty() && folded.bytes().all(allowed);
     plain
-        .then(|| Login::new(&folded))
+        .then(|| Account::new(&folded))
         .ok_or_else(|| refuse(format!("`{}` is no login that the tracker gives (an empty list clears)", shorten(name))))
 }
 
 /// People and teams by their names, for the record; they are sent on as they came.
-fn reviewers(members: &Members) -> Result<BTreeSet<Login>, ParseError> {
+fn reviewers(members: &Members) -> Result<BTreeSet<Account>, ParseError> {
     let mut all = BTreeSet::new();
     for (field, before) in [("reviewers", ""), ("team_reviewers", "team ")] {
         let value = members.0.iter().find(|member| member.name == field).map(|member| member.value.get());
@@ -430,7 +430,7 @@ fn reviewers(members: &Members) -> Result<BTreeSet<Login>, ParseError> {
             serde_json::from_str(value.unwrap_or("null")).map_err(|_| wrong(field, "a list of names"))?;
         let names = names.unwrap_or_default();
         expect_few(field, names.len(), MOST_LOGINS)?;
-        all.extend(names.iter().map(|name| Login::new(&format!("{before}{}", shorten(name)))));
+        all.extend(names.iter().map(|name| Account::new(&format!("{before}{}", shorten(name)))));
     }
     Ok(all)
 }
@@ -445,18 +445,18 @@ fn state(members: &mut Members) -> Result<Option<OpenState>, ParseError> {
     }
 }
 
-fn labels(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<LabelRef>>, ParseError> {
+fn labels(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<TagRef>>, ParseError> {
     let Some(value) = members.take("labels") else { return Ok(None) };
     let expected = if form == WriteForm::EditPull { "a list of label ids" } else { "a list of label ids, or of names" };
     let list = value.as_array().ok_or_else(|| wrong("labels", expected))?;
     expect_few("labels", list.len(), MOST_LABELS)?;
     let label = |value: &Value| match value {
-        Value::Number(id) => id.as_u64().map(LabelRef::Id).ok_or_else(|| wrong("labels", expected)),
+        Value::Number(id) => id.as_u64().map(TagRef::number).ok_or_else(|| wrong("labels", expected)),
         Value::String(name) if !name.is_empty() => label_name(name),
         _ => Err(wrong("labels", expected)),
     };
-    let refs: BTreeSet<LabelRef> = list.iter().map(label).collect::<Result<_, _>>()?;
-    let named = refs.iter().filter(|label| matches!(label, LabelRef::Name(_))).count();
+    let refs: BTreeSet<TagRef> = list.iter().map(label).collect::<Result<_, _>>()?;
+    let named = refs.iter().filter(|label| matches!(label, TagRef::Name(_))).count();
     match named {
         0 => Ok(Some(refs)),
         // Versions differ on a mixture: 400, or one kind is ignored.

@@ -1,10 +1,12 @@
 //! The tracker's answers to the gate's own requests. Typed strictly: what is missing or odd is unreadable, never empty.
 
-use super::super::{Address, Head, ReadOutcome, Target, Whoami, WireResponse};
+use super::super::{Address, Head, LabelState, ReadOutcome, Target, Whoami, WireResponse};
 use super::api_write::ApiWrite;
 use super::call::Scope;
+use super::location;
+use super::location::Location;
 use super::routes::{WriteForm, item_of};
-use crate::model::{ItemKind, Label, Login, OpenState, Project, ResourceKey, Snapshot, is_short_name};
+use crate::model::{Account, ItemKind, OpenState, Project, ResourceKey, Snapshot, Tag, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -35,9 +37,9 @@ pub fn created(intent: &ApiWrite, response: &WireResponse) -> Option<(Address, O
     let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     let number = answer.get("number")?.as_u64()?;
     let (owner, repo) = project.as_str().split_once('/')?;
-    let pull = intent.form == WriteForm::CreatePull;
-    let address = Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull };
-    if pull {
+    let kind = if intent.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue };
+    let address = location::address(owner, repo, number, kind);
+    if kind == ItemKind::Pull {
         // Its `id` is the pull request's, of another number space than the items' keys.
         return Some((address, None));
     }
@@ -69,7 +71,7 @@ fn lacks_scope(response: &WireResponse) -> bool {
 }
 
 /// One page of labels. A row that is none is passed over: it keeps nobody from the others.
-pub fn labels(response: &WireResponse) -> Option<Vec<Label>> {
+pub fn labels(response: &WireResponse) -> Option<Vec<Tag>> {
     let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
     Some(answer.as_array()?.iter().filter_map(|value| label(value).ok()).collect())
 }
@@ -80,15 +82,15 @@ pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(Reso
     let (owner, repo) = project.as_str().split_once('/')?;
     let place = |issue: &Value| {
         let issue = issue.as_object()?;
-        let (owner, repo) = (owner.to_owned(), repo.to_owned());
-        let address = Address { owner, repo, number: number(issue, "number").ok()?, pull: is_pull(issue) };
+        let kind = if is_pull(issue) { ItemKind::Pull } else { ItemKind::Issue };
+        let address = location::address(owner, repo, number(issue, "number").ok()?, kind);
         Some((ResourceKey::new(&number(issue, "id").ok()?.to_string()), address))
     };
     answer.as_array()?.iter().map(place).collect()
 }
 
 /// The name of the user with this number.
-pub fn user_numbered(user: u64, response: &WireResponse) -> Option<Login> {
+pub fn user_numbered(user: u64, response: &WireResponse) -> Option<Account> {
     let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     let found = answer.get("data")?.as_array()?.iter().filter_map(Value::as_object);
     found.filter(|found| number(found, "id") == Ok(user)).find_map(|found| login(found).ok())
@@ -238,7 +240,7 @@ const NO_OBJECT: &str = "the tracker's answer is not a JSON object";
 fn moved(address: &Address, headers: &HeaderMap) -> Option<Address> {
     let target = redirected(headers)?;
     let head = Head { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
-    item_of(&head).filter(|new| new.number == address.number)
+    item_of(&head).filter(|new| Location::of(new).number == Location::of(address).number)
 }
 
 /// Where a redirect on the same tracker leads.
@@ -256,7 +258,7 @@ pub(super) fn is_pull(row: &Map<String, Value>) -> bool {
 /// The item that this JSON is.
 pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<Snapshot, String> {
     let id = number(issue, "id")?;
-    if number(issue, "number")? != address.number {
+    if number(issue, "number")?.to_string() != Location::of(address).number {
         return Err("the tracker answered with another item".into());
     }
     Ok(Snapshot {
@@ -271,8 +273,8 @@ pub(super) fn snapshot(address: &Address, issue: &Map<String, Value>) -> Result<
 }
 
 /// The list, and the single one beside it: with duplicated rows they may differ, and whoever is in either is assigned.
-fn assignees(issue: &Map<String, Value>) -> Result<BTreeSet<Login>, String> {
-    let mut all: BTreeSet<Login> = list(issue, "assignees")?.iter().map(user).collect::<Result<_, _>>()?;
+fn assignees(issue: &Map<String, Value>) -> Result<BTreeSet<Account>, String> {
+    let mut all: BTreeSet<Account> = list(issue, "assignees")?.iter().map(user).collect::<Result<_, _>>()?;
     match issue.get("assignee") {
         None | Some(Value::Null) => {}
         Some(one) => drop(all.insert(user(one)?)),
@@ -297,20 +299,20 @@ fn list<'a>(issue: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], St
     }
 }
 
-fn label(value: &Value) -> Result<Label, String> {
+fn label(value: &Value) -> Result<Tag, String> {
     let label = value.as_object().ok_or_else(|| odd("labels"))?;
     let name = label.get("name").and_then(Value::as_str).ok_or_else(|| odd("labels"))?;
     let exclusive = label.get("exclusive").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Label { id: number(label, "id")?, name: name.to_owned(), exclusive })
+    Ok(LabelState { name: name.to_owned(), exclusive, archived: false }.tag(number(label, "id")?))
 }
 
-fn user(value: &Value) -> Result<Login, String> {
+fn user(value: &Value) -> Result<Account, String> {
     value.as_object().ok_or_else(|| odd("assignees")).and_then(login)
 }
 
-pub(super) fn login(user: &Map<String, Value>) -> Result<Login, String> {
+pub(super) fn login(user: &Map<String, Value>) -> Result<Account, String> {
     let login = user.get("login").and_then(Value::as_str).filter(|login| !login.is_empty() && is_short_name(login));
-    login.map(Login::new).ok_or_else(|| odd("login"))
+    login.map(Account::new).ok_or_else(|| odd("login"))
 }
 
 pub(super) fn number(object: &Map<String, Value>, name: &str) -> Result<u64, String> {
@@ -339,7 +341,7 @@ mod tests {
     const JSON: &[(&str, &str)] = &[("content-type", "application/json;charset=utf-8")];
 
     fn address() -> Address {
-        Address { owner: "O".into(), repo: "r".into(), number: 7, pull: false }
+        location::issue("O", "r", 7)
     }
 
     fn check(change: impl FnOnce(&mut Value), expected: Result<&str, &str>) {
@@ -350,8 +352,9 @@ mod tests {
         change(&mut issue);
         let shown = match item(&address(), &response(200, JSON, &issue.to_string())) {
             ReadOutcome::Item(s) => {
-                let names: Vec<&str> = s.assignees.iter().map(Login::as_str).collect();
-                let labels: Vec<String> = s.labels.iter().map(|l| format!("{}={}", l.id, l.name)).collect();
+                let names: Vec<&str> = s.assignees.iter().map(Account::as_str).collect();
+                let labels: Vec<String> =
+                    s.labels.iter().map(|l| format!("{}={}", l.id.as_ref().unwrap(), l.name)).collect();
                 Ok(format!("{} {} {names:?} {labels:?} {:?}", s.key, s.locator, s.state))
             }
             ReadOutcome::Unreadable(why) => Err(why),
@@ -419,7 +422,7 @@ mod tests {
     #[test]
     fn redirects_are_followed_only_to_an_item_here() {
         let to = |status, location| item(&address(), &response(status, &[("location", location)], ""));
-        let new = Address { owner: "new".into(), repo: "name".into(), number: 7, pull: false };
+        let new = location::issue("new", "name", 7);
         for status in [301, 302, 307, 308] {
             assert_eq!(to(status, "/api/v1/repos/new/name/issues/7?x=y"), ReadOutcome::Moved(new.clone()));
         }
@@ -445,7 +448,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             let head = Head { method: &Method::POST, target: &Target::parse(path), headers: &headers };
-            let write = Write { scope: Scope::Create(crate::model::Project::new("O", "r")), form };
+            let write = Write { scope: Scope::Create(crate::model::Project::new("O/r")), form };
             match super::super::parse::parse(&write, &head, body.as_bytes()) {
                 Ok(Some(intent)) => created(&intent, response),
                 other => panic!("{other:?}"),
@@ -455,7 +458,7 @@ mod tests {
         let (address, snapshot) = made(WriteForm::CreateIssue, "/", &response(201, JSON, body)).unwrap();
         assert_eq!((address.locator().to_string(), snapshot.unwrap().key.as_str()), ("o/r#4".into(), "9"));
         let (address, snapshot) = made(WriteForm::CreatePull, "/", &response(201, JSON, body)).unwrap();
-        assert!(address.pull && snapshot.is_none(), "a pull request's id is of another number space");
+        assert!(address.kind == ItemKind::Pull && snapshot.is_none(), "a pull request's id is of another number space");
         assert!(made(WriteForm::CreateIssue, "/", &response(422, JSON, body)).is_none());
         assert!(made(WriteForm::CreateIssue, "/", &response(201, JSON, "{}")).is_none());
     }
@@ -463,7 +466,7 @@ mod tests {
     #[test]
     fn reads_accounts() {
         let user = |status, body| account(&response(status, JSON, body));
-        assert_eq!(user(200, r#"{"id":1,"login":"Bob"}"#), Whoami::Account(Login::new("Bob")));
+        assert_eq!(user(200, r#"{"id":1,"login":"Bob"}"#), Whoami::Account(Account::new("Bob")));
         assert_eq!(user(401, "{}"), Whoami::Refused);
         assert_eq!(user(404, "{}"), Whoami::Refused);
         assert_eq!(user(403, "{}"), Whoami::Forbidden);

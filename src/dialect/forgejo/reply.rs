@@ -4,7 +4,7 @@ use super::super::WireResponse;
 use super::api_write::ApiWrite;
 use super::read::object;
 use super::routes::WriteForm;
-use crate::model::{Actor, Login, Rejection, Shown, Status, Time};
+use crate::model::{Account, Actor, Rejection, Shown, Status, Time};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -102,7 +102,7 @@ fn answer(status: StatusCode, body: Bytes) -> WireResponse {
 
 fn observed(shown: &Shown) -> Value {
     json!({
-        "assignees": shown.assignees.iter().map(Login::as_str).collect::<Vec<_>>(),
+        "assignees": shown.assignees.iter().map(Account::as_str).collect::<Vec<_>>(),
         "status": shown.statuses.iter().map(Status::as_str).collect::<Vec<_>>(),
         "state": shown.state.as_str(),
     })
@@ -110,7 +110,7 @@ fn observed(shown: &Shown) -> Value {
 
 fn holder(actor: &Actor) -> Value {
     json!({
-        "account": actor.account.to_string(),
+        "account": actor.account.id(),
         "instance": actor.instance.as_ref().map(crate::model::Instance::as_str),
     })
 }
@@ -125,9 +125,9 @@ const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Address;
+    use super::super::location;
     use super::*;
-    use crate::model::{Account, Change, Code, Instance, Locator, OpenState};
+    use crate::model::{Change, Code, Instance, OpenState, Place, Principal};
 
     fn body(response: &WireResponse) -> Value {
         serde_json::from_slice(&response.body).unwrap()
@@ -137,14 +137,14 @@ mod tests {
     fn a_refusal_says_all_in_the_trackers_shape() {
         let rejection = Rejection {
             code: Code::AlreadyAssigned,
-            resource: Some(Locator::new("O", "r", 7)),
+            resource: Some(Place::from_stored("o/r#7")),
             expected: "nobody assigned".into(),
             observed: Some(Shown {
-                assignees: [Login::new("ann")].into(),
+                assignees: [Account::new("ann")].into(),
                 statuses: [Status::new("In-Progress")].into(),
                 state: OpenState::Open,
             }),
-            holder: Some(Actor { account: Account::Named(Login::new("ann")), instance: Some(Instance::new("i1")) }),
+            holder: Some(Actor { account: Principal::Named(Account::new("ann")), instance: Some(Instance::new("i1")) }),
             since: Some(Time(1_700_000_000_000_001)),
             message: "o/r#7 is ann's.".into(),
             retry_after: None,
@@ -213,7 +213,7 @@ mod tests {
             (WriteForm::ClearLabels, 204, ""),
             (WriteForm::RemoveLabel, 204, ""),
         ] {
-            let address = Address { owner: "o".into(), repo: "r".into(), number: 7, pull: false };
+            let address = location::issue("o", "r", 7);
             let intent = ApiWrite::of(&address, form, Change::default());
             let response = accept(&intent, &read);
             assert_eq!((response.status.as_u16(), &response.body[..]), (status, body.as_bytes()), "{form:?}");

@@ -7,10 +7,11 @@
 use super::super::target::fold_letters;
 use super::super::{Address, Head, ParseError, Shows, Target};
 use super::call::{Call, Scope, SideRoute, Write};
+use super::location;
 use super::side_effects::SideForm;
 use super::unknown;
 use super::web::{self, WebAct};
-use crate::model::{ItemKind, Project, is_short_name};
+use crate::model::{ItemKind, is_short_name};
 use http::Method;
 
 /// What the head of this request says.
@@ -100,7 +101,7 @@ fn read(target: &Target) -> Call {
     let [api, v1, repos, owner, repo, kind, rest @ ..] = target.segments() else { return Call::Pass };
     let known = [api, v1, repos] == ["api", "v1", "repos"] && (kind == "issues" || kind == "pulls");
     let (true, None, Ok((owner, repo))) = (known, target.ambiguity(), names(owner, repo)) else { return Call::Pass };
-    let project = Project::new(&owner, &repo);
+    let project = location::project(&owner, &repo);
     match rest.first().map(|number| plain_number(number)) {
         None => Call::Read { project, address: None, shows: listed(kind) },
         Some(Some(number)) => {
@@ -110,7 +111,8 @@ fn read(target: &Target) -> Call {
                 // Comments and the like are shown by rules of their own.
                 _ => Shows::Beside,
             };
-            Call::Read { project, address: Some(Address { owner, repo, number, pull: kind == "pulls" }), shows }
+            let address = location::address(&owner, &repo, number, location::kind_of(kind));
+            Call::Read { project, address: Some(address), shows }
         }
         Some(None) => Call::Pass,
     }
@@ -217,7 +219,7 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
     let [_, _, _, owner, repo, kind, rest @ ..] = segments else { return Err(bent("it is too short")) };
     let (owner, repo) = names(owner, repo)?;
     let Some(number) = rest.first() else {
-        return Ok(Write { scope: Scope::Create(Project::new(&owner, &repo)), form });
+        return Ok(Write { scope: Scope::Create(location::project(&owner, &repo)), form });
     };
     let number = plain_number(number).ok_or_else(|| bent("its number is not written plainly, as in /issues/7"))?;
     let form = match (form, rest.get(2)) {
@@ -226,8 +228,8 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
         }
         (form, _) => form,
     };
-    let pull = kind == "pulls";
-    Ok(Write { scope: Scope::Item(Address { owner, repo, number, pull }), form })
+    let address = location::address(&owner, &repo, number, location::kind_of(kind));
+    Ok(Write { scope: Scope::Item(address), form })
 }
 
 /// Owner and repository with the letters folded that the tracker folds away; nothing that it could not have named so.
@@ -517,6 +519,7 @@ const ROUTES: &[Row] = &[
 
 #[cfg(test)]
 mod tests {
+    use super::super::location::Location;
     use super::*;
     use http::HeaderMap;
 
@@ -533,11 +536,12 @@ mod tests {
             Call::Read { project, address: None, .. } => format!("read {project}"),
             Call::Read { address: Some(address), .. } => format!("read {}", address.locator()),
             Call::Write(Write { scope: Scope::Item(a), form }) => {
-                format!("{form:?} {}/{}#{}{}", a.owner, a.repo, a.number, if a.pull { " pull" } else { "" })
+                let Location { owner, repo, number } = Location::of(&a);
+                format!("{form:?} {owner}/{repo}#{number}{}", if a.kind == ItemKind::Pull { " pull" } else { "" })
             }
             Call::Write(Write { scope: Scope::Create(project), form }) => format!("{form:?} {project}"),
             Call::Form(bulk) => format!("{:?} {}", bulk.form.act, bulk.form.path()),
-            Call::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.locator().project),
+            Call::Once(Ok(write)) => format!("once {:?} {}", write.form, write.scope.locator().project_name()),
             Call::Once(Err(error)) => format!("once: {error}"),
             Call::SideEffect(route) => format!("beside {:?} {}", route.form, route.segments.join("|")),
             Call::Refuse(ParseError::Ambiguous(_)) => "ambiguous".to_owned(),

@@ -8,9 +8,11 @@ use super::super::{
 };
 use super::call::{FormRoute, Scope, SideRoute, Write};
 use super::encoding::{Encoding, SEND_JSON, encoding, multipart_fields};
+use super::location;
+use super::location::Location;
 use super::routes::{WriteForm, names};
 use super::{Forgejo, emit, parse, read, web};
-use crate::model::{Locator, Project};
+use crate::model::{ItemKind, Place, Project};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
@@ -150,8 +152,8 @@ fn of_api(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<Side
     }
     let ["api", "v1", "repos", owner, repo, ref rest @ ..] = segments[..] else { return Ok(None) };
     let Ok((owner, repo)) = names(owner, repo) else { return Ok(None) };
-    let project = Project::new(&owner, &repo);
-    let item = |id: &str| Some(Address { owner: owner.clone(), repo: repo.clone(), number: number(id)?, pull: false });
+    let project = location::project(&owner, &repo);
+    let item = |id: &str| Some(location::issue(&owner, &repo, number(id)?));
     let label = |id: &str, edit| {
         number(id).map(|label| SideEffect::EditLabel { owner: LabelOwner::Project(project.clone()), label, edit })
     };
@@ -217,9 +219,10 @@ fn blocked(item: &Address, head: &Head<'_>, body: &[u8]) -> Result<Option<Addres
     let members = members(head, body, &["index", "owner", "repo"])?;
     let Some(number) = value(&members, "index").and_then(|index| index.as_u64()) else { return Ok(None) };
     let text = |name| value(&members, name).and_then(|value| value.as_str().map(str::to_owned));
-    let owner = text("owner").unwrap_or_else(|| item.owner.clone());
-    let repo = text("repo").unwrap_or_else(|| item.repo.clone());
-    Ok(names(&owner, &repo).ok().map(|(owner, repo)| Address { owner, repo, number, pull: false }))
+    let at = Location::of(item);
+    let owner = text("owner").unwrap_or_else(|| at.owner.to_owned());
+    let repo = text("repo").unwrap_or_else(|| at.repo.to_owned());
+    Ok(names(&owner, &repo).ok().map(|(owner, repo)| location::issue(&owner, &repo, number)))
 }
 
 // === what is asked by a form ===
@@ -251,18 +254,18 @@ fn of_web(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<Side
     let [owner, repo, rest @ ..] = &route.segments[..] else { return Ok(None) };
     let repo = repo.strip_suffix(".git").unwrap_or(repo);
     let Ok((owner, repo)) = names(owner, repo) else { return Ok(None) };
-    let item = |pull| {
+    let item = |kind| {
         let number = rest.get(1).and_then(|text| number(text))?;
-        Some(Address { owner: owner.clone(), repo: repo.clone(), number, pull })
+        Some(location::address(&owner, &repo, number, kind))
     };
-    let project = Project::new(&owner, &repo);
+    let project = location::project(&owner, &repo);
     // `/org/{name}/settings/labels/…`
     let of_organisation = || LabelOwner::Organisation(repo.clone());
     let effect = match route.form {
         SideForm::WebDeleteBranch => {
             form.one("name")?.map(|branch| SideEffect::DeleteBranch { project, branch: branch.to_owned() })
         }
-        SideForm::WebCleanUp => item(true).map(|pull| SideEffect::CleanUp { pull }),
+        SideForm::WebCleanUp => item(ItemKind::Pull).map(|pull| SideEffect::CleanUp { pull }),
         SideForm::WebSettings => {
             let deletes = form.one("action")? == Some("delete");
             deletes.then_some(SideEffect::DeleteRepository { project })
@@ -271,10 +274,10 @@ fn of_web(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<Side
         SideForm::WebDeleteLabel => form.label(LabelOwner::Project(project), false)?,
         SideForm::WebEditSharedLabel => form.label(of_organisation(), true)?,
         SideForm::WebDeleteSharedLabel => form.label(of_organisation(), false)?,
-        SideForm::WebDependency => item(false).map(|item| SideEffect::AddDependency { item }),
+        SideForm::WebDependency => item(ItemKind::Issue).map(|item| SideEffect::AddDependency { item }),
         SideForm::WebRef => {
             let wanted = form.one("ref")?.unwrap_or_default().to_owned();
-            item(false).map(|item| SideEffect::EditRef { item, wanted })
+            item(ItemKind::Issue).map(|item| SideEffect::EditRef { item, wanted })
         }
         _ => None,
     };
@@ -323,7 +326,7 @@ fn project_path(project: &Project, tail: &[&str]) -> String {
 
 fn full_name(repository: &Map<String, Value>) -> Option<Project> {
     let (owner, repo) = repository.get("full_name")?.as_str()?.split_once('/')?;
-    Some(Project::new(owner, repo))
+    Some(location::project(owner, repo))
 }
 
 fn pull_branches(project: &Project, row: &Map<String, Value>) -> Option<PullBranches> {
@@ -334,6 +337,6 @@ fn pull_branches(project: &Project, row: &Map<String, Value>) -> Option<PullBran
         Some((project, name(head)?))
     });
     let number = read::number(row, "number").ok()?;
-    let at = Locator { project: project.clone(), number };
+    let at = Place::numbered(project, number);
     Some(PullBranches { at, head, base: branch("base").and_then(name).unwrap_or_default() })
 }

@@ -5,8 +5,9 @@
 
 use super::super::target::join;
 use super::super::{Address, Credential, WireRequest, WireResponse};
+use super::location::Location;
 use super::{emit, read};
-use crate::model::{Edit, Login, Status, TimelineEntry, is_short_name};
+use crate::model::{Account, Edit, Status, TimelineEntry, is_short_name};
 use serde::Deserialize;
 
 /// A row, of whichever type.
@@ -34,7 +35,7 @@ struct LabelRow {
 
 /// A read of it.
 pub fn ask(address: &Address, credential: &Credential) -> WireRequest {
-    let (owner, repo, number) = (&address.owner, &address.repo, address.number.to_string());
+    let Location { owner, repo, number } = Location::of(address);
     emit::get(join(&["api", "v1", "repos", owner, repo, "issues", &number, "timeline"]), credential)
 }
 
@@ -54,7 +55,7 @@ impl Row {
     fn entry(self) -> Option<TimelineEntry> {
         let edit = match self.kind.as_str() {
             "assignees" => {
-                let login = Login::new(&self.assignee?.login);
+                let login = Account::new(&self.assignee?.login);
                 if self.removed_assignee == Some(true) { Edit::Unassigned(login) } else { Edit::Assigned(login) }
             }
             "label" => {
@@ -66,7 +67,7 @@ impl Row {
             _ => return None,
         };
         let by = self.user.map(|user| user.login).filter(|login| is_short_name(login))?;
-        Some(TimelineEntry { id: self.id, by: Login::new(&by), edit })
+        Some(TimelineEntry { id: self.id, by: Account::new(&by), edit })
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::{Address, Head, ParseError, Sender, Subject, Target, form, mul
 use super::call::FormRoute;
 use super::encoding::{Encoding, encoding};
 use super::form_write::{FormWants, FormWrite, Rest, label_change};
+use super::location;
 use super::routes::plain_number;
 use super::unknown::expect_no_guarded_name;
 use crate::model::{Change, OpenState, Project, ResourceKey, SetChange};
@@ -76,7 +77,7 @@ pub fn route(act: WebAct, target: &Target) -> Result<FormRoute, ParseError> {
         kind if kind.ends_with("pulls") => "pulls",
         _ => return Err(bent("its fixed parts are not spelled in lower case")),
     };
-    let project = crate::model::Project::new(&owner, &repo);
+    let project = location::project(&owner, &repo);
     let form = WebForm { owner, repo, kind, act, tail: tail.to_vec() };
     // What is not known is never written anew.
     if act != WebAct::Unknown && !form.is_spelled() {
@@ -131,12 +132,11 @@ impl WebForm {
     }
 
     fn project(&self) -> Project {
-        Project::new(&self.owner, &self.repo)
+        location::project(&self.owner, &self.repo)
     }
 
     fn address(&self) -> Result<Address, ParseError> {
-        let (owner, repo) = (self.owner.clone(), self.repo.clone());
-        Ok(Address { owner, repo, number: self.number(0)?, pull: self.kind == "pulls" })
+        Ok(location::address(&self.owner, &self.repo, self.number(0)?, location::kind_of(self.kind)))
     }
 }
 
@@ -473,7 +473,8 @@ mod tests {
     use super::super::form_write::changes;
     use super::super::routes::classify;
     use super::*;
-    use crate::model::{ItemKind, Label, Locator, Login, Snapshot};
+    use crate::dialect::LabelState;
+    use crate::model::{Account, ItemKind, Place, Snapshot};
     use http::Method;
 
     const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded; charset=UTF-8");
@@ -668,12 +669,14 @@ mod tests {
     fn snapshot(assignees: &[&str], labels: &[(u64, &str, bool)]) -> Snapshot {
         Snapshot {
             key: key(7),
-            locator: Locator::new("o", "r", 7),
+            locator: Place::from_stored("o/r#7"),
             kind: ItemKind::Issue,
-            assignees: assignees.iter().map(|name| Login::new(name)).collect(),
+            assignees: assignees.iter().map(|name| Account::new(name)).collect(),
             labels: labels
                 .iter()
-                .map(|(id, name, exclusive)| Label { id: *id, name: (*name).to_owned(), exclusive: *exclusive })
+                .map(|(id, name, exclusive)| {
+                    LabelState { name: (*name).to_owned(), exclusive: *exclusive, archived: false }.tag(*id)
+                })
                 .collect(),
             state: OpenState::Open,
             author: None,
@@ -685,7 +688,7 @@ mod tests {
         let spelled = |path: &str, body: &str, seen: &[Snapshot]| {
             let write = guarded(path, &[FORM], body);
             let seen: Vec<&Snapshot> = seen.iter().collect();
-            let changes = changes(&write.wants, &seen, Some(&Login::new("bob")));
+            let changes = changes(&write.wants, &seen, Some(&Account::new("bob")));
             assert!(changes.windows(2).all(|pair| pair[0] == pair[1]) && changes.len() == seen.len());
             let key = key(7);
             let chosen = [Chosen::unread(Some(&key), &changes[0])];

@@ -2,7 +2,8 @@
 //! that is set to send a form has the JSON in its field `payload`; the signature is the same, and not that of the form.
 
 use super::super::{Webhook, form};
-use crate::model::Locator;
+use super::location;
+use crate::model::Place;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -34,11 +35,11 @@ fn payload(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
     Some(payload.map(|(_, text)| text.into_bytes()).unwrap_or_default())
 }
 
-fn item(payload: &Value) -> Option<Locator> {
+fn item(payload: &Value) -> Option<Place> {
     let (owner, repo) = payload["repository"]["full_name"].as_str()?.split_once('/')?;
     let places = [&payload["issue"]["number"], &payload["pull_request"]["number"], &payload["number"]];
     let number = places.iter().find_map(|number| number.as_u64())?;
-    Some(Locator::new(owner, repo, number))
+    Some(Place::numbered(&location::project(owner, repo), number))
 }
 
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {

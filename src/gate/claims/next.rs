@@ -9,12 +9,12 @@ use super::offers::{List, Reserved, Wanted};
 use super::steps::{ClaimedItem, Failed};
 use super::{ClaimOperation, OperationError, OperationResult, Search};
 use crate::admission::{Aims, DecisionInput, Expectation, Mode, Offer, Rules, Stated, offer};
-use crate::dialect::{Address, Filter, ListOutcome, OpenItems, Page};
+use crate::dialect::{Filter, ListOutcome, OpenItems, Page};
 use crate::effect::CallError;
 use crate::gate::reads::{Proof, ReadAccess};
 use crate::model::{
-    Caller, Change, Code, ItemKind, ItemRecord, Login, OpenState, Project, Rejection, ResourceKey, SetChange, Snapshot,
-    Status,
+    Account, Caller, Change, Code, ItemKind, ItemRecord, OpenState, Place, Project, Rejection, ResourceKey, SetChange,
+    Snapshot, Status,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::time::Duration;
 struct CandidateSearch<'a> {
     search: &'a Search,
     caller: Caller,
-    login: Login,
+    login: Account,
     /// The rules as they would be if all of them were enforced: nobody is offered what another has.
     rules: Rules,
     aims: Aims,
@@ -56,7 +56,7 @@ impl ClaimOperation {
     /// Claims some item that fits.
     pub(super) async fn next(&self, search: &Search) -> OperationResult<Option<ClaimedItem>> {
         let mut candidate_search = self.candidate_search(search).await?;
-        let labels = self.resolve(&address(&search.filter.project, 1), &search.labels).await?;
+        let labels = self.resolve(&Place::whole(&search.filter.project), &search.labels).await?;
         let until = tokio::time::Instant::now() + self.gate.settings.lanes.timeout;
         for round in 0..ROUNDS {
             let list = self.offered(&candidate_search, round > 0).await?;
@@ -74,7 +74,7 @@ impl ClaimOperation {
                     }
                 };
                 candidate_search.tried.insert(seen.key.clone());
-                let address = address(&seen.locator.project, seen.locator.number);
+                let Some(address) = self.gate.address_of(&seen.locator) else { continue };
                 let taken = self
                     .take(&address, &candidate_search.login, &labels, as_listed(&candidate_search.rules, &seen))
                     .await;
@@ -98,7 +98,7 @@ impl ClaimOperation {
             }
         }
         // To whoever has mistyped a label every queue is empty, and for ever.
-        self.expect_labels(&address(&search.filter.project, 1), &search.filter.labels).await?;
+        self.expect_labels(&Place::whole(&search.filter.project), &search.filter.labels).await?;
         Ok(None)
     }
 
@@ -312,7 +312,7 @@ impl ClaimOperation {
 // === impl Search ===
 
 impl Search {
-    /// Whether the item carries what it must and nothing that it must not. Label names are compared without regard to
+    /// Whether the item carries what it must and nothing that it must not. Tag names are compared without regard to
     /// case.
     fn fits(&self, seen: &Snapshot) -> bool {
         let carried: BTreeSet<String> = seen.labels.iter().map(|label| label.name.to_lowercase()).collect();
@@ -326,9 +326,4 @@ fn as_listed(rules: &Rules, seen: &Snapshot) -> Expectation {
     let statuses = Some(rules.workflow.statuses(&seen.labels));
     let (assignees, state) = (Some(BTreeSet::new()), Some(OpenState::Open));
     Expectation::Stated(Box::new(Stated { tags: None, assignees, statuses, state }))
-}
-
-fn address(project: &Project, number: u64) -> Address {
-    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-    Address { owner: owner.to_owned(), repo: repo.to_owned(), number, pull: false }
 }

@@ -15,7 +15,7 @@ use crate::gate::reads::ReadAccess;
 use crate::gate::walk::Stop;
 use crate::gate::{Answered, EntryCondition, Reply};
 use crate::model::{
-    AttemptId, Code, ItemKind, Label, LabelRef, Login, OpenState, Rejection, ResourceKey, SetChange, Snapshot,
+    Account, AttemptId, Code, ItemKind, OpenState, Place, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef,
 };
 use http::StatusCode;
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 /// Labels as the tracker knows them.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
-    set: BTreeSet<LabelRef>,
+    set: BTreeSet<TagRef>,
     /// Names, in lower case.
     remove: BTreeSet<String>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Undo {
     /// It is the holder, since then or from before.
     holds: bool,
     /// What takes each change of labels back.
-    labels: Vec<SetChange<LabelRef>>,
+    labels: Vec<SetChange<TagRef>>,
     /// The writes that did it, and those that undo it.
     ours: BTreeSet<AttemptId>,
 }
@@ -66,7 +66,7 @@ impl ClaimOperation {
     pub(super) async fn take(
         &self,
         address: &Address,
-        login: &Login,
+        login: &Account,
         labels: &Resolved,
         stated: Expectation,
     ) -> Result<ClaimedItem, Failed> {
@@ -104,7 +104,7 @@ impl ClaimOperation {
     /// Changes labels, and leaves the item to nobody. Whose caller goes meanwhile stops where it is, and nothing is undone:
     /// the same request again goes on from there.
     pub(super) async fn give_up(&self, address: &Address, labels: &Relabelling) -> OperationResult<Claimed> {
-        let labels = self.resolve(address, labels).await?;
+        let labels = self.resolve(&address.place, labels).await?;
         let mut undo = Undo::default();
         let mut first = FirstWrite { stated: self.sender.expectation.clone(), condition: EntryCondition::Awaited };
         if !labels.is_empty() {
@@ -152,47 +152,50 @@ impl ClaimOperation {
     // === labels ===
 
     /// What the names mean, before anything is written. One that is to be set must exist.
-    pub(super) async fn resolve(&self, address: &Address, labels: &Relabelling) -> OperationResult<Resolved> {
+    pub(super) async fn resolve(&self, at: &Place, labels: &Relabelling) -> OperationResult<Resolved> {
         let remove = labels.remove.iter().map(|name| name.to_lowercase()).collect();
-        let set = self.expect_labels(address, &labels.set).await?;
+        let set = self.expect_labels(at, &labels.set).await?;
         Ok(Resolved { set, remove })
     }
 
     /// The labels of these names, all of which must exist.
     pub(super) async fn expect_labels(
         &self,
-        address: &Address,
+        at: &Place,
         names: &BTreeSet<String>,
-    ) -> OperationResult<BTreeSet<LabelRef>> {
+    ) -> OperationResult<BTreeSet<TagRef>> {
         let mut all = BTreeSet::new();
         if names.is_empty() {
             return Ok(all);
         }
-        let known = self.labels(address, names).await?;
+        let known = self.labels(at, names).await?;
         for name in names {
             // What a name is not found for is taken at its word, without an id.
-            all.insert(match known.iter().find(|label| label.id != 0 && label.name == *name) {
-                Some(label) => LabelRef::Id(label.id),
+            all.insert(match known.iter().find(|label| label.id.is_some() && label.name == *name) {
+                Some(label) => label.as_ref(),
                 // The write itself will tell.
-                None if name.is_ascii() && self.gate.has_more_labels(&address.project()) => {
-                    LabelRef::Name(name.clone())
-                }
-                None => return Err(self.no_label(address, name)),
+                None if name.is_ascii() && self.gate.has_more_labels(at.project()) => TagRef::Name(name.clone()),
+                None => return Err(self.no_label(at, name)),
             });
         }
         Ok(all)
     }
 
-    async fn labels(&self, address: &Address, names: &BTreeSet<String>) -> OperationResult<Vec<Label>> {
+    async fn labels(&self, at: &Place, names: &BTreeSet<String>) -> OperationResult<Vec<Tag>> {
         let (gate, credential) = (&self.gate, &self.sender.credential);
         let print = gate.ports.identify.fingerprint(credential);
-        let read = if gate.reads.has_seen(&print, ReadAccess::Project(address.project()), self.sender.arrived) {
-            let names = SetChange::Remove(names.iter().map(|name| LabelRef::Name(name.clone())).collect());
-            gate.named_labels(&names, &blank(address), address, credential).await
+        let is_reader = at
+            .project()
+            .cloned()
+            .map(ReadAccess::Project)
+            .is_some_and(|access| gate.reads.has_seen(&print, access, self.sender.arrived));
+        let read = if is_reader {
+            let names = SetChange::Remove(names.iter().map(|name| TagRef::Name(name.clone())).collect());
+            gate.named_labels(&names, &blank(at), at, credential).await
         } else {
             // What others have read is for those who may read there.
-            match gate.list_labels(address, false, credential).await {
-                Ok(of_repo) => gate.list_labels(address, true, credential).await.map(|all| [of_repo, all].concat()),
+            match gate.list_labels(at, false, credential).await {
+                Ok(of_repo) => gate.list_labels(at, true, credential).await.map(|all| [of_repo, all].concat()),
                 stop => stop,
             }
         };
@@ -203,8 +206,8 @@ impl ClaimOperation {
         })
     }
 
-    fn no_label(&self, address: &Address, name: &str) -> OperationError {
-        let message = format!("{} has no label `{name}`; nothing was sent", address.project());
+    fn no_label(&self, at: &Place, name: &str) -> OperationError {
+        let message = format!("{} has no label `{name}`; nothing was sent", at.project_name());
         self.refuse(Rejection::of_request(Code::AmbiguousRequest, message))
     }
 
@@ -239,11 +242,11 @@ impl ClaimOperation {
         undo: &mut Undo,
         first: &mut FirstWrite,
     ) -> OperationResult<bool> {
-        let carried: BTreeSet<LabelRef> = seen.labels.iter().map(|label| LabelRef::Id(label.id)).collect();
-        let shows = |wanted: &LabelRef| seen.labels.iter().any(|label| wanted.names(label.id, &label.name));
-        let missing: BTreeSet<LabelRef> = labels.set.iter().filter(|wanted| !shows(wanted)).cloned().collect();
+        let carried: BTreeSet<TagRef> = seen.labels.iter().map(|label| label.as_ref()).collect();
+        let shows = |wanted: &TagRef| seen.labels.iter().any(|label| wanted.names(label));
+        let missing: BTreeSet<TagRef> = labels.set.iter().filter(|wanted| !shows(wanted)).cloned().collect();
         let named = seen.labels.iter().filter(|label| labels.remove.contains(&label.name.to_lowercase()));
-        let removed: Vec<LabelRef> = named.map(|label| LabelRef::Id(label.id)).collect();
+        let removed: Vec<TagRef> = named.map(|label| label.as_ref()).collect();
         let changes = !missing.is_empty() || !removed.is_empty();
         if !missing.is_empty() {
             let change = SetChange::Add(missing.clone());
@@ -253,8 +256,8 @@ impl ClaimOperation {
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
             if let Some(now) = self.gate.ports.dialect.labels(&response) {
-                let now: BTreeSet<LabelRef> = now.iter().map(|label| LabelRef::Id(label.id)).collect();
-                let pushed_out: BTreeSet<LabelRef> = carried.difference(&now).cloned().collect();
+                let now: BTreeSet<TagRef> = now.iter().map(|label| label.as_ref()).collect();
+                let pushed_out: BTreeSet<TagRef> = carried.difference(&now).cloned().collect();
                 if !pushed_out.is_empty() {
                     undo.labels.insert(0, SetChange::Add(pushed_out));
                 }
@@ -273,7 +276,7 @@ impl ClaimOperation {
     async fn relabel_once(
         &self,
         address: &Address,
-        change: SetChange<LabelRef>,
+        change: SetChange<TagRef>,
         stated: Expectation,
         condition: EntryCondition,
     ) -> OperationResult<(Reply, WireResponse)> {
@@ -337,7 +340,7 @@ impl ClaimOperation {
         let shown = match self.look(address).await {
             Ok(ItemRead { seen, .. }) => {
                 let labels: Vec<&str> = seen.labels.iter().map(|label| label.name.as_str()).collect();
-                let assignees: Vec<&str> = seen.assignees.iter().map(Login::as_str).collect();
+                let assignees: Vec<&str> = seen.assignees.iter().map(Account::as_str).collect();
                 let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 format!("it shows assignees: {}; labels: {}", list(assignees), list(labels))
             }
@@ -450,10 +453,10 @@ impl Failed {
 }
 
 /// An item of which nothing is known but where it is.
-fn blank(address: &Address) -> Snapshot {
+fn blank(at: &Place) -> Snapshot {
     Snapshot {
         key: ResourceKey::new(""),
-        locator: address.locator(),
+        locator: at.clone(),
         kind: ItemKind::Issue,
         assignees: BTreeSet::new(),
         labels: BTreeSet::new(),

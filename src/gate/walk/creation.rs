@@ -9,11 +9,11 @@ use super::{Ended, Stop, Walk};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Durability, Sending};
-use crate::model::{Boot, Caller, Code, Kind, Locator, Ownership, Rejection, ResourceKey, Snapshot};
+use crate::model::{Boot, Caller, Code, Kind, Ownership, Place, Rejection, ResourceKey, Snapshot};
 
 /// The item that an answer names. Its id is known once it was read.
 struct New {
-    at: Locator,
+    at: Place,
     key: Option<ResourceKey>,
 }
 
@@ -29,7 +29,7 @@ impl Walk {
                 if matches!(response.status.as_u16(), 300..=499) {
                     self.give_back(&mut permit).await;
                 }
-                self.gate.hear(&caller.actor, &self.request.locator().project);
+                self.gate.hear(&caller.actor, self.request.locator().project());
                 Ok(self.finish(caller, &permit, response).await)
             }
             Err(error) => {
@@ -65,7 +65,7 @@ impl Walk {
     pub(super) fn unknown_creation(&self) -> Box<Rejection> {
         let message = format!(
             "the creation in {} was sent and its outcome is unknown; look before you repeat it",
-            self.request.locator().project
+            self.request.locator().project_name()
         );
         Box::new(Rejection::of_request(Code::OutcomeUnknown, message))
     }

@@ -9,7 +9,7 @@ use crate::admission::{self, Barred, DecisionInput, GrantWithoutSend, Mode, Perm
 use crate::dialect::{Request as _, WireResponse};
 use crate::effect::{Command, Decision, Durability, LedgerError, Note};
 use crate::gate::Gate;
-use crate::model::{Caller, Change, Code, ItemRecord, Kind, Label, Ownership, Reach, Rejection};
+use crate::model::{Caller, Change, Code, ItemRecord, Kind, Ownership, Reach, Rejection, Tag};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -64,11 +64,11 @@ impl Walk {
     }
 
     /// What the labels that the change names are called.
-    async fn labels(&self, at: &Entered<'_>, one: &Observed<'_>, change: &Change) -> Result<Vec<Label>, Stop> {
+    async fn labels(&self, at: &Entered<'_>, one: &Observed<'_>, change: &Change) -> Result<Vec<Tag>, Stop> {
         let Some(change) = &change.labels else { return Ok(Vec::new()) };
         let (seen, address) = (&one.read.seen, &one.read.address);
         let reader = at.party.reader.as_ref().unwrap_or(&self.ask.credential);
-        let labels = self.gate.named_labels(change, seen, address, reader).await;
+        let labels = self.gate.named_labels(change, seen, &address.place, reader).await;
         match labels {
             // What the service may not see is not for the session.
             Err(stop) if self.is_form() => Err(Stop::Refuse(refusal::unreadable(&seen.locator, &stop.to_string()))),

@@ -8,7 +8,7 @@ use super::{Ended, Entered, Item, Party, Stop, Walk};
 use crate::admission::{Step, Verified};
 use crate::dialect::{Address, Subject, WireResponse};
 use crate::effect::{Decision, Durability, LedgerError};
-use crate::model::{AttemptId, Caller, Doubt, ItemRecord, Kind, Login, OpenState, Ownership, Shown};
+use crate::model::{Account, AttemptId, Caller, Doubt, ItemRecord, Kind, OpenState, Ownership, Shown};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Walk {
         is_unseen(denied) && record.doubts.is_empty() && self.clears(&held.shown.assignees)
     }
 
-    fn clears(&self, assigned: &BTreeSet<Login>) -> bool {
+    fn clears(&self, assigned: &BTreeSet<Account>) -> bool {
         let asked = self.request.change().and_then(|change| change.assignees.as_ref());
         asked.is_some_and(|change| change.apply(assigned).is_empty())
     }

@@ -6,7 +6,7 @@ use super::{Entered, Walk};
 use crate::admission::{By, Rules, Step};
 use crate::dialect::Request;
 use crate::effect::{Authority, Command, Decision, Note};
-use crate::model::{Actor, AttemptId, Caller, Code, Fingerprint, Locator, Rejection, ResourceKey};
+use crate::model::{Actor, AttemptId, Caller, Code, Fingerprint, Place, Rejection, ResourceKey};
 use std::time::Duration;
 
 /// Why a write of this caller may pass the holder of its item by.
@@ -60,7 +60,7 @@ impl<R: Request> Walk<R> {
 }
 
 impl Walk {
-    pub(super) fn command(&self, key: &ResourceKey, locator: &Locator, step: Step, note: Option<Box<Note>>) -> Command {
+    pub(super) fn command(&self, key: &ResourceKey, locator: &Place, step: Step, note: Option<Box<Note>>) -> Command {
         let (key, locator) = (key.clone(), locator.clone());
         Command { key, locator, step, note, now: self.gate.ports.clock.now() }
     }

@@ -7,7 +7,6 @@
 
 use super::super::cancellation::Cancellation;
 use super::super::conversation::MOST_PAGES;
-use super::super::restore::address_of;
 use super::super::{Answered, LaneError, Turn, refusal};
 use super::terms::CreationPermit;
 use super::turns::sharer;
@@ -17,7 +16,7 @@ use crate::admission::{self, By, OutsideEdit, Refused};
 use crate::dialect::{Address, Creation, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, Sending, failpoint};
 use crate::model::{
-    Actor, AttemptId, Boot, Caller, Code, Existing, ItemKind, Locator, Made, OnceEntry, OnceKey, Project, Rejection,
+    Actor, AttemptId, Boot, Caller, Code, Existing, ItemKind, Made, OnceEntry, OnceKey, Place, Project, Rejection,
     ResourceKey, Standing, What,
 };
 use std::collections::BTreeSet;
@@ -30,7 +29,7 @@ struct Want<'r> {
     rule: &'r OnceRule,
     key: OnceKey,
     /// The pull request or issue that it is about, and its immutable id.
-    at: Locator,
+    at: Place,
     about: String,
     /// Somebody else who holds the issue, where only its holder may create.
     held: Option<Rejection>,
@@ -226,7 +225,7 @@ impl Walk {
             LaneError::Full => "too many writes of an item that this names are waiting",
             LaneError::Late => "the turns of all items that this names did not come in time",
         };
-        let message = format!("{}: {why}; try again", at.project);
+        let message = format!("{}: {why}; try again", at.project_name());
         Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
     }
 
@@ -234,7 +233,7 @@ impl Walk {
         let place = self.gate.creators.enter(&sharer(caller), may_write, &self.gate.lanes).await;
         place.ok_or_else(|| {
             let at = self.request.locator();
-            let message = format!("{}: other creations that name items took too long; try again", at.project);
+            let message = format!("{}: other creations that name items took too long; try again", at.project_name());
             Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
         })
     }
@@ -334,7 +333,7 @@ impl Walk {
         for entry in self.entries(wants).await?.into_iter().flatten() {
             let Standing::Made(made) = entry.standing else { continue };
             let known = found.iter().any(|one| one.made.at == made.at);
-            let Some(address) = address_of(&made.at).filter(|_| made.at.project != *here && !known) else {
+            let Some(address) = self.gate.address_of(&made.at).filter(|_| !made.at.is_in(here) && !known) else {
                 continue;
             };
             match self.fetch(self.gate.ports.dialect.observe_pull(&address, &self.ask.credential)).await {
@@ -603,7 +602,7 @@ impl Walk {
         Ok(self.recorded(note, Decision::Noop, Some(Code::AlreadyCreated), Answered::Tracker(response)))
     }
 
-    fn no_record(at: &Locator, error: &LedgerError) -> Stop {
+    fn no_record(at: &Place, error: &LedgerError) -> Stop {
         match error {
             LedgerError::Refused(Refused::Busy) => {
                 let message = format!("{at}: another creation of the same is under way; try again");

@@ -8,7 +8,7 @@ use crate::admission::{Refused, Step};
 use crate::dialect::Request as _;
 use crate::effect::{Decision, Durability, LedgerError, Rivals, failpoint};
 use crate::gate::cancellation::Cancellation;
-use crate::model::{Attempt, Caller, Code, Locator, Rejection};
+use crate::model::{Attempt, Caller, Code, Place, Rejection};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -136,7 +136,7 @@ impl Walk {
         }
     }
 
-    pub(super) fn not_entered(locator: &Locator, error: &LedgerError) -> Box<Rejection> {
+    pub(super) fn not_entered(locator: &Place, error: &LedgerError) -> Box<Rejection> {
         match error {
             LedgerError::Refused(Refused::InDoubt(left)) => {
                 let message = format!(

@@ -2,7 +2,7 @@
 
 use super::super::refusal;
 use crate::admission::{Outcome, Plan};
-use crate::model::{Caller, Code, Goal, Locator, Login, Rejection, Snapshot};
+use crate::model::{Account, Caller, Code, Goal, Place, Rejection, Snapshot};
 
 /// What a write has left that the tracker gave up in its midst.
 pub(super) fn half_done(
@@ -13,7 +13,7 @@ pub(super) fn half_done(
     status: Option<u16>,
 ) -> Option<Box<Rejection>> {
     let (Outcome::Halfway { shown }, Some(wanted)) = (outcome, &plan.goal.assignees) else { return None };
-    let named = |names: Vec<&Login>| names.into_iter().map(Login::as_str).collect::<Vec<_>>().join(", ");
+    let named = |names: Vec<&Account>| names.into_iter().map(Account::as_str).collect::<Vec<_>>().join(", ");
     let gone = named(before.assignees.difference(&shown.assignees).collect());
     let missing = named(wanted.difference(&shown.assignees).collect());
     let not_there = if missing.is_empty() {
@@ -46,7 +46,7 @@ pub(in crate::gate) fn outcome_code(outcome: &Outcome, status: Option<u16>) -> O
     }
 }
 
-pub(super) fn not_applied(locator: &Locator, status: u16, goal: &Goal, outcome: &Outcome) -> Box<Rejection> {
+pub(super) fn not_applied(locator: &Place, status: u16, goal: &Goal, outcome: &Outcome) -> Box<Rejection> {
     let fields = if goal.assignees.is_some() { "assignees" } else { "the guarded fields" };
     let message = format!(
         "the tracker answered {status} and left {fields} of {locator} as they were: the account may lack write access, \

@@ -12,7 +12,7 @@ use crate::admission::{Unnamed, Web};
 use crate::dialect::{Credential, Guarded, Request, Sender};
 use crate::effect::IdentifyError;
 use crate::gate::{Gate, Reply};
-use crate::model::{Account, Actor, Caller, Fingerprint, Instance, Login};
+use crate::model::{Account, Actor, Caller, Fingerprint, Instance, Principal};
 use std::sync::Arc;
 
 /// Before the name of a session whose account is not known; no login has a colon.
@@ -37,12 +37,12 @@ impl<R: Request> Walk<R> {
         let identify = &self.gate.ports.identify;
         let print = identify.fingerprint(&sender.session);
         let account = identify.account(&sender.credential).await.ok();
-        let named = account.as_ref().and_then(Account::login).cloned();
+        let named = account.as_ref().and_then(Principal::login).cloned();
         let reader = self.gate.ports.service.clone().or_else(|| named.as_ref().map(|_| sender.credential.clone()));
         let overrider =
             self.rules.web == Web::Override || named.as_ref().is_some_and(|login| self.rules.is_overrider(login));
-        let account = named.map_or_else(|| session(&print), Account::Named);
-        let shared = account.login().is_some_and(|login| self.rules.shared_accounts.contains(login));
+        let account = named.map_or_else(|| session(&print), Principal::Named);
+        let shared = account.login().is_some_and(|login| login.is_among(&self.rules.shared_accounts));
         let actor = Actor { account, instance: None };
         (Caller { actor, credential: print, shared, overrider }, reader)
     }
@@ -151,9 +151,9 @@ impl Gate {
 }
 
 /// A name that no account can have.
-fn session(print: &Fingerprint) -> Account {
+fn session(print: &Fingerprint) -> Principal {
     let session: String = print.as_str().chars().take(12).collect();
-    Account::Named(Login::new(&format!("{SESSION}{session}")))
+    Principal::Named(Account::new(&format!("{SESSION}{session}")))
 }
 
 /// Whether it is a session whose account nobody knows.

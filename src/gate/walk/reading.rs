@@ -5,7 +5,7 @@ use super::{ItemRead, Stop, Unread, Walk};
 use crate::admission::{Mode, Outcome, Plan};
 use crate::dialect::{Address, Assignable, Credential, Request, WireRequest, WireResponse};
 use crate::effect::CallError;
-use crate::model::{Caller, Code, Login, Rejection, Snapshot};
+use crate::model::{Account, Caller, Code, Rejection, Snapshot};
 
 impl<R: Request> Walk<R> {
     pub(super) fn tracker_denies(&self, response: WireResponse) -> Stop {
@@ -129,7 +129,7 @@ impl Walk {
                 let message = format!(
                     "{locator}: {login} may not be assigned there: {} is private, and the tracker names {login} neither among \
                      those who may be assigned nor as a collaborator; nothing was sent, and nothing has changed",
-                    locator.project
+                    locator.project_name()
                 );
                 return Some(refusal::plain(Code::NotApplied, locator, message));
             }
@@ -138,7 +138,7 @@ impl Walk {
     }
 
     /// What the tracker says to it; `None` where it says nothing.
-    async fn may_be_assigned(&self, address: &Address, login: &Login) -> Option<bool> {
+    async fn may_be_assigned(&self, address: &Address, login: &Account) -> Option<bool> {
         let (dialect, credential) = (&self.gate.ports.dialect, &self.ask.credential);
         let mut answers = Vec::new();
         loop {
@@ -161,10 +161,10 @@ impl Walk {
         let Outcome::Refused { shown } = outcome else { return None };
         let wanted = self.request.label_in_path().filter(|_| response.is_some_and(|said| said.status.is_success()))?;
         let (gate, credential) = (&self.gate, &self.ask.credential);
-        let mut known = gate.list_labels(address, false, credential).await.unwrap_or_default();
-        known.extend(gate.list_labels(address, true, credential).await.unwrap_or_default());
+        let mut known = gate.list_labels(&address.place, false, credential).await.unwrap_or_default();
+        known.extend(gate.list_labels(&address.place, true, credential).await.unwrap_or_default());
         known.iter().find(|label| wanted.is_shadowed_by(label))?;
-        let carried = seen.labels.iter().find(|label| wanted.names(label.id, &label.name))?;
+        let carried = seen.labels.iter().find(|label| wanted.names(label))?;
         let (locator, name) = (&seen.locator, &carried.name);
         let message = format!(
             "{locator}: {} is the number of `{name}` and the name of another label, for which the tracker took it, so nothing \

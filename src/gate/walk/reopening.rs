@@ -24,7 +24,8 @@ impl Walk {
         let Some((made, closes)) = self.closed_pull(address).await? else {
             return self.items_wherever(party, cancellation).await;
         };
-        let surveyed = self.survey_pulls(caller, &address.project(), &closes).await;
+        let Some(project) = address.project() else { return self.items_wherever(party, cancellation).await };
+        let surveyed = self.survey_pulls(caller, project, &closes).await;
         let survey = match surveyed {
             Ok(survey) => survey,
             // What is only observed is never in the way.

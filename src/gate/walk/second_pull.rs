@@ -55,11 +55,12 @@ impl Walk {
         for address in closes {
             issues.extend(self.issue_for(&address, reader).await?);
         }
-        let open = if issues.is_empty() {
-            Vec::new()
-        } else {
-            let open = self.gate.open_pulls(&pull.project(), reader).await;
-            open.map_err(|_| self.cannot_read("the open pull requests"))?
+        let open = match pull.project() {
+            Some(project) if !issues.is_empty() => {
+                let open = self.gate.open_pulls(project, reader).await;
+                open.map_err(|_| self.cannot_read("the open pull requests"))?
+            }
+            _ => Vec::new(),
         };
         let mut observed = None;
         for issue in &issues {

@@ -9,7 +9,6 @@
 //! What cannot be found out is refused where somebody else holds anything that it could strike, and else it goes on.
 
 use super::super::leases::LeaseUse;
-use super::super::restore::address_of;
 use super::super::{Reply, refusal};
 use super::party::is_session;
 use super::{Party, Stop, Unread, Walk};
@@ -20,7 +19,7 @@ use crate::dialect::{
 use crate::effect::{Authority, Decision, LedgerError, Note};
 use crate::gate::Gate;
 use crate::model::{
-    Account, Change, Code, Holding, Instance, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey,
+    Change, Code, Holding, Instance, ItemRecord, Kind, Ownership, Place, Principal, Project, Rejection, ResourceKey,
     Snapshot, Status,
 };
 use std::collections::BTreeSet;
@@ -48,7 +47,7 @@ struct Deleted {
     project: Project,
     branch: Option<String>,
     /// The pull request that it came from, which is closed already.
-    but: Option<Locator>,
+    but: Option<Place>,
 }
 
 /// The pull requests that a write closes, as well as that could be found out.
@@ -153,7 +152,8 @@ impl Walk<SideWrite> {
             _ => None,
         };
         let keys = self.keys_of(party, &closed, &active).await?;
-        let strikes = |record: &&ItemRecord| Some(&record.locator.project) == own || keys.contains(&record.key);
+        let strikes =
+            |record: &&ItemRecord| own.is_some_and(|own| record.locator.is_in(own)) || keys.contains(&record.key);
         let struck: Vec<&ItemRecord> = active.iter().filter(strikes).collect();
         let mut observed = None;
         for record in &struck {
@@ -161,7 +161,8 @@ impl Walk<SideWrite> {
                 observed = self.refuse_or_observe(party, rejection)?;
             }
         }
-        let at_risk = |record: &&ItemRecord| closed.places.contains(&record.locator.project) && is_held(party, record);
+        let is_there = |at: &Place| at.project().is_some_and(|project| closed.places.contains(project));
+        let at_risk = |record: &&ItemRecord| is_there(&record.locator) && is_held(party, record);
         for record in active.iter().filter(|_| !closed.whole && !party.caller.overrider).filter(at_risk) {
             if let Some(rejection) = self.struck_alone(party, &closed, record).await? {
                 observed = self.refuse_or_observe(party, rejection)?;
@@ -183,7 +184,7 @@ impl Walk<SideWrite> {
             SideEffect::CleanUp { pull } => {
                 let dialect = &self.gate.ports.dialect;
                 let response = self.gate.fetch(dialect.observe_pull(pull, reader)).await.ok();
-                let head = response.and_then(|response| dialect.branches(&pull.project(), &response)?.head);
+                let head = response.and_then(|response| dialect.branches(pull.project()?, &response)?.head);
                 let Some((from, branch)) = head else { return Closed::default() };
                 project = from;
                 (Some(branch), Some(pull.locator()))
@@ -213,9 +214,9 @@ impl Walk<SideWrite> {
         active: &[ItemRecord],
     ) -> Result<BTreeSet<ResourceKey>, Stop> {
         let mut keys = BTreeSet::new();
-        let known = |at: &Locator| active.iter().find(|record| record.locator == *at);
+        let known = |at: &Place| active.iter().find(|record| record.locator == *at);
         for pull in &closed.pulls {
-            let found = match (known(&pull.at), &party.reader, address_of(&pull.at)) {
+            let found = match (known(&pull.at), &party.reader, self.gate.address_of(&pull.at)) {
                 (Some(record), ..) => Some(record.key.clone()),
                 (None, Some(reader), Some(address)) if !active.is_empty() => match self.look(&address, reader).await {
                     Ok(seen) => seen.map(|seen| seen.key),
@@ -240,8 +241,8 @@ impl Walk<SideWrite> {
             let why = "the open pull requests could not be looked through";
             Rejection { resource: None, ..*refusal::unreadable(&self.request.locator(), why) }
         };
-        let (Some(deleted), Some(reader), Some(address)) =
-            (&closed.deleted, &party.reader, address_of(&record.locator))
+        let (Some(deleted), Some(reader), Some(address), Some(project)) =
+            (&closed.deleted, &party.reader, self.gate.address_of(&record.locator), record.locator.project())
         else {
             return Ok(Some(unknown()));
         };
@@ -249,7 +250,7 @@ impl Walk<SideWrite> {
         match answer {
             // An issue, which has no branch.
             Ok((response, _)) if response.status.as_u16() == 404 => Ok(None),
-            Ok((response, _)) => match self.gate.ports.dialect.branches(&record.locator.project, &response) {
+            Ok((response, _)) => match self.gate.ports.dialect.branches(project, &response) {
                 Some(pull) if deleted.strikes(&pull) => self.held_elsewhere(party, record).await,
                 Some(_) => Ok(None),
                 None => Ok(Some(unknown())),
@@ -425,7 +426,9 @@ impl Walk<SideWrite> {
 
     /// An outside edit has ended a holding whether or not the ledger knows yet.
     async fn still_held(&self, party: &Party, record: &ItemRecord) -> Result<bool, Stop> {
-        let (Some(reader), Some(address)) = (&party.reader, address_of(&record.locator)) else { return Ok(true) };
+        let (Some(reader), Some(address)) = (&party.reader, self.gate.address_of(&record.locator)) else {
+            return Ok(true);
+        };
         match self.look(&address, reader).await {
             Ok(Some(seen)) if seen.key == record.key => Ok(!self.is_taken(record, &seen)),
             // It is another item, or not for these eyes.
@@ -529,7 +532,7 @@ impl Walk<SideWrite> {
 
     /// The tracker closes them a moment later: who holds one is not told otherwise for long.
     fn look_again(&self, closed: &Closed, struck: &[&ItemRecord], runtime: &Handle) {
-        let held: Vec<Locator> = struck.iter().map(|record| record.locator.clone()).collect();
+        let held: Vec<Place> = struck.iter().map(|record| record.locator.clone()).collect();
         if held.is_empty() && closed.pulls.is_empty() {
             return;
         }
@@ -564,7 +567,7 @@ fn is_held(party: &Party, record: &ItemRecord) -> bool {
     let held = record.holding.as_ref().filter(|held| !held.parked);
     let own = |held: &Holding| {
         // It may have been known by its credential alone when it began.
-        held.actor.goes_on_as(&caller.actor) || held.actor.account == Account::Opaque(caller.credential.clone())
+        held.actor.goes_on_as(&caller.actor) || held.actor.account == Principal::Opaque(caller.credential.clone())
     };
     held.is_some_and(|held| nameless || !own(held))
 }
@@ -577,7 +580,7 @@ impl Deleted {
             (Some((head, _)), None) => *head == self.project,
             (None, _) => false,
         };
-        let into = pull.at.project == self.project && self.branch.as_ref() == Some(&pull.base);
+        let into = pull.at.is_in(&self.project) && self.branch.as_ref() == Some(&pull.base);
         (from || into) && self.but.as_ref() != Some(&pull.at)
     }
 }

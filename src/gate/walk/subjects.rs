@@ -1,13 +1,12 @@
 //! Which items a request is about: by their immutable ids, never by their paths.
 
 use super::super::refusal;
-use super::super::restore::address_of;
 use super::exits::some_of;
 use super::{Found, Item, ItemRead, Party, READS_AT_ONCE, Stop, Walk};
 use crate::dialect::{Address, Credential, Listing, Subject};
 use crate::effect::SHORT_ANSWER;
 use crate::gate::Turn;
-use crate::model::{Caller, Change, Code, ItemKind, Locator, Rejection, ResourceKey};
+use crate::model::{Caller, Change, Code, Place, Rejection, ResourceKey};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +27,8 @@ impl Walk {
         // What is long is not kept while it waits.
         let read = read.filter(|read| read.response.body.len() <= SHORT_ANSWER);
         // The tracker shows it the item: from here on it is one who may be told, and is heard of.
-        self.gate.hear(&caller.actor, &address.project());
+        let project = read.as_ref().and_then(|read| read.seen.locator.project()).or(address.project());
+        self.gate.hear(&caller.actor, project);
         Ok(vec![Found { key, address: Some(address), read }])
     }
 
@@ -96,7 +96,7 @@ impl Walk {
 
     /// The item at a place that cannot be read. One that the gate has never heard of is in nobody's hands, and no
     /// write of it is under way.
-    async fn known_key(&self, locator: &Locator) -> Result<Option<ResourceKey>, Stop> {
+    async fn known_key(&self, locator: &Place) -> Result<Option<ResourceKey>, Stop> {
         if let Some(key) = self.gate.reads.key(locator).await {
             return Ok(Some(key));
         }
@@ -125,8 +125,7 @@ impl Walk {
                 break;
             }
             for (key, address) in items {
-                let kind = if address.pull { ItemKind::Pull } else { ItemKind::Issue };
-                self.gate.reads.learn_key(&address.locator(), &key, kind).await;
+                self.gate.reads.learn_key(&address.place, &key, address.kind).await;
                 if keys.contains(&key) {
                     places.insert(key, address);
                 }
@@ -157,10 +156,10 @@ impl Walk {
 
     async fn remembered(&self, key: &ResourceKey) -> Result<Option<Address>, Stop> {
         // Another repository's items are not this form's to change, which old versions do not check.
-        Ok(self.last_seen(key).await?.filter(|at| self.is_own(at)).as_ref().and_then(address_of))
+        Ok(self.last_seen(key).await?.filter(|at| self.is_own(at)).and_then(|at| self.gate.address_of(&at)))
     }
 
-    async fn last_seen(&self, key: &ResourceKey) -> Result<Option<Locator>, Stop> {
+    async fn last_seen(&self, key: &ResourceKey) -> Result<Option<Place>, Stop> {
         if let Some(locator) = self.gate.reads.place(key).await {
             return Ok(Some(locator));
         }
@@ -169,9 +168,10 @@ impl Walk {
     }
 
     /// Whether the item stands in the repository of the form's page, or in some of the owner's where the page is that.
-    fn is_own(&self, at: &Locator) -> bool {
-        let of = |owner: &str| at.project.as_str().split_once('/').is_some_and(|(of, _)| of == owner);
-        Some(&at.project) == self.request.page() || self.owner().is_some_and(of)
+    fn is_own(&self, at: &Place) -> bool {
+        let project = at.project();
+        let of = |owner: &str| project.and_then(|it| it.as_str().split_once('/')).is_some_and(|(of, _)| of == owner);
+        project.is_some() && project == self.request.page() || self.owner().is_some_and(of)
     }
 
     /// Whose page it is, where it is no repository's.
@@ -181,7 +181,7 @@ impl Walk {
 
     async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, Stop> {
         let (dialect, at) = (&self.gate.ports.dialect, self.request.locator());
-        let project = &at.project;
+        let Some(project) = at.project() else { return Ok(Vec::new()) };
         let answer = self.gate.ports.upstream.read(dialect.list(Listing::AllItems(project), page, reader)).await;
         let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
         dialect.addresses(project, &response).ok_or_else(|| {

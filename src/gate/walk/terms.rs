@@ -6,7 +6,6 @@
 use super::super::cancellation::Cancellation;
 use super::super::leases::LeaseUse;
 use super::super::reads::Proof;
-use super::super::restore::address_of;
 use super::super::{Gate, LaneError, Turn, refusal};
 use super::party::is_session;
 use super::{Entered, Stop, Walk};
@@ -14,7 +13,7 @@ use crate::admission::{Barred, Bound, Excess, Mode, Permit, Refused, Rules, Step
 use crate::dialect::{ReadOutcome, Request as _, Subject};
 use crate::effect::{Command, Decision, Durability, LedgerError, Sending};
 use crate::model::{
-    Actor, Caller, Change, Code, ItemRecord, Kind, Locator, Ownership, Project, Rejection, ResourceKey, Tenure, Time,
+    Actor, Caller, Change, Code, ItemRecord, Kind, Ownership, Place, Project, Rejection, ResourceKey, Tenure, Time,
 };
 use futures_util::{StreamExt as _, stream};
 use std::time::Duration;
@@ -61,12 +60,12 @@ impl Walk {
     pub(super) fn terms_of(
         &self,
         at: &Entered<'_>,
-        locator: &Locator,
+        locator: &Place,
         change: &Change,
         meaning: (Kind, &Ownership),
     ) -> Vec<Term> {
         let caller = &at.party.caller;
-        let mut terms = self.gate.terms(&self.rules, caller, meaning, change, &locator.project);
+        let mut terms = self.gate.terms(&self.rules, caller, meaning, change, &locator.known_project());
         terms.retain(|term| matches!(term, Term::Within(_)) || !is_session(&caller.actor));
         terms
     }
@@ -171,7 +170,7 @@ impl Gate {
 
     /// What is said where a term does not hold, to somebody who may see the project. Of items it is told how many there
     /// are, and which these are.
-    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Locator, named: &[Locator]) -> Rejection {
+    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Place, named: &[Place]) -> Rejection {
         match barred {
             Barred::Limit(excess) => limit_reached(excess, locator, named),
             Barred::Singleton(tenure) => singleton_busy(tenure, locator),
@@ -203,7 +202,7 @@ fn of_steps(steps: &OnTerms, records: Vec<ItemRecord>) -> Vec<ItemRecord> {
 // === what a refusal may name ===
 
 impl Walk {
-    pub(super) async fn refused_by(&self, caller: &Caller, barred: &Barred, locator: &Locator) -> Rejection {
+    pub(super) async fn refused_by(&self, caller: &Caller, barred: &Barred, locator: &Place) -> Rejection {
         let named = match barred {
             Barred::Limit(excess) if excess.bound.actor.account == caller.actor.account => {
                 self.shown_to_caller(&excess.held).await
@@ -215,8 +214,8 @@ impl Walk {
     }
 
     /// The first of these items that the tracker shows to this credential: a second token of one account may see less.
-    async fn shown_to_caller(&self, items: &[Locator]) -> Vec<Locator> {
-        let shown = |item: &Locator| {
+    async fn shown_to_caller(&self, items: &[Place]) -> Vec<Place> {
+        let shown = |item: &Place| {
             let item = item.clone();
             async move { self.is_shown(&item).await.then_some(item) }
         };
@@ -224,11 +223,11 @@ impl Walk {
         stream::iter(each).buffered(READS_AT_ONCE).filter_map(std::future::ready).collect().await
     }
 
-    async fn is_shown(&self, item: &Locator) -> bool {
+    async fn is_shown(&self, item: &Place) -> bool {
         if self.gate.reads.may_share_at(self.print(), item, self.ask.arrived).await {
             return true;
         }
-        let Some(address) = address_of(item) else { return false };
+        let Some(address) = self.gate.address_of(item) else { return false };
         let dialect = &self.gate.ports.dialect;
         let answer = self.gate.ports.upstream.read(dialect.observe(&address, &self.ask.credential)).await;
         answer.is_ok_and(|(response, _)| matches!(dialect.read(&address, &response), ReadOutcome::Item(_)))
@@ -299,9 +298,9 @@ impl Walk {
     ///
     /// Whether it may be told: it is not where the tracker shows the project, and nothing of that kind in it.
     async fn expect_project(&self, terms: &mut Vec<Term>) -> Result<bool, Stop> {
-        let (project, kind, credential) =
-            (self.request.locator().project, self.request.kind_made(), &self.ask.credential);
-        match self.gate.prove_kind(&project, kind, credential, self.ask.arrived).await {
+        let (at, kind, credential) = (self.request.locator(), self.request.kind_made(), &self.ask.credential);
+        let Some(project) = at.project() else { return Ok(false) };
+        match self.gate.prove_kind(project, kind, credential, self.ask.arrived).await {
             Proof::Shown => Ok(true),
             Proof::Empty => Ok(false),
             Proof::Denied(response) => Err(self.tracker_denies(*response)),
@@ -356,7 +355,7 @@ impl Walk {
         }
     }
 
-    async fn turn_to_create(&self, bound: &Bound, locator: &Locator) -> Result<Turn, Stop> {
+    async fn turn_to_create(&self, bound: &Bound, locator: &Place) -> Result<Turn, Stop> {
         // No tracker's id of an item looks like this.
         let key = ResourceKey::new(&format!("creations of {}", bound.actor.account).to_lowercase());
         self.gate.lanes.enter(&key, self.gate.boot_clock()).await.map_err(|error| {
@@ -364,7 +363,7 @@ impl Walk {
                 LaneError::Full => "too many creations of the same agent are waiting; try again",
                 LaneError::Late => "other creations of the same agent took too long; try again",
             };
-            let message = format!("{}: {message}", locator.project);
+            let message = format!("{}: {message}", locator.project_name());
             Stop::Refuse(refusal::retry(Code::LaneTimeout, locator, message, Duration::from_secs(1)))
         })
     }
@@ -396,7 +395,7 @@ fn code(barred: &Barred) -> Code {
     }
 }
 
-fn limit_reached(excess: &Excess, locator: &Locator, told: &[Locator]) -> Rejection {
+fn limit_reached(excess: &Excess, locator: &Place, told: &[Place]) -> Rejection {
     let Excess { bound, held } = excess;
     let (key, place) = match &bound.within {
         Some(project) => ("limits.items_per_repository", format!("in {project}")),
@@ -418,7 +417,7 @@ fn limit_reached(excess: &Excess, locator: &Locator, told: &[Locator]) -> Reject
     rejection
 }
 
-fn singleton_busy(tenure: &Tenure, locator: &Locator) -> Rejection {
+fn singleton_busy(tenure: &Tenure, locator: &Place) -> Rejection {
     let Tenure { rule, project, actor, since, until, .. } = tenure;
     let message = format!(
         "{locator}: {actor} is at work in {project} since {} (singleton {rule}), and one agent of its class works there \

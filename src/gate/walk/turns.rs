@@ -4,7 +4,7 @@ use super::super::{LaneError, Observation, Reply, Turn, refusal};
 use super::party::is_session;
 use super::{Entered, Found, Stop, Walk};
 use crate::admission::{self, DecisionInput, Verdict};
-use crate::model::{Account, Actor, Caller, Code, Holding, Locator, Login, Rejection, ResourceKey, Snapshot};
+use crate::model::{Account, Actor, Caller, Code, Holding, Place, Principal, Rejection, ResourceKey, Snapshot};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Walk {
     }
 
     /// One item's turn.
-    pub(super) async fn enter_one(&self, key: &ResourceKey, locator: &Locator, caller: &Caller) -> Result<Turn, Stop> {
+    pub(super) async fn enter_one(&self, key: &ResourceKey, locator: &Place, caller: &Caller) -> Result<Turn, Stop> {
         let sharer = sharer(caller);
         self.gate.lanes.enter_as(key, Some(&sharer), self.gate.boot_clock()).await.map_err(|error| {
             let message = match error {
@@ -131,9 +131,9 @@ pub(super) fn is_own_under_another_name(held: &Holding, caller: &Caller, seen: &
 /// are that may both say so.
 fn is_left_by_token(held: &Holding, caller: &Caller, seen: &Snapshot) -> bool {
     let Some(login) = caller.actor.account.login() else { return false };
-    let is_own = |assignees: &BTreeSet<Login>| assignees.len() == 1 && assignees.contains(login);
+    let is_own = |assignees: &BTreeSet<Account>| assignees.len() == 1 && assignees.contains(login);
     let same_name = held.actor.instance == caller.actor.instance && (!caller.shared || caller.actor.instance.is_some());
-    matches!(held.actor.account, Account::Opaque(_))
+    matches!(held.actor.account, Principal::Opaque(_))
         && same_name
         && is_own(&held.shown.assignees)
         && is_own(&seen.assignees)
@@ -142,5 +142,5 @@ fn is_left_by_token(held: &Holding, caller: &Caller, seen: &Snapshot) -> bool {
 /// Whether the holder is recorded by the caller's credential alone, while the caller now has a name.
 fn is_nameless_self(holder: &Actor, caller: &Caller) -> bool {
     let named = caller.actor.account.login().is_some() && !is_session(&caller.actor);
-    named && holder.account == Account::Opaque(caller.credential.clone())
+    named && holder.account == Principal::Opaque(caller.credential.clone())
 }

@@ -11,7 +11,7 @@ use crate::dialect::{Chosen, Request as _, Subject, Wants};
 use crate::effect::{CallError, Decision, Note, Sending};
 use crate::gate::cancellation::Cancellation;
 use crate::gate::{Answered, Turn, refusal};
-use crate::model::{Caller, Code, ItemRecord, Locator, Rejection, ResourceKey};
+use crate::model::{Caller, Code, ItemRecord, Place, Rejection, ResourceKey};
 
 impl Walk {
     pub(super) async fn unread(
@@ -90,8 +90,8 @@ impl Walk {
 
     /// Where a refusal says that the item is: on the form's page, if it is not known to be in the repository of that,
     /// which is all that the sender has shown to see.
-    fn told_of(&self, record: &ItemRecord) -> Locator {
-        if Some(&record.locator.project) == self.request.page() {
+    fn told_of(&self, record: &ItemRecord) -> Place {
+        if self.request.page().is_some_and(|page| record.locator.is_in(page)) {
             record.locator.clone()
         } else {
             self.request.locator()
@@ -136,7 +136,7 @@ impl Walk {
         records: &[ItemRecord],
         observed: Option<Code>,
     ) -> Vec<Note> {
-        let mut about: Vec<(Option<ResourceKey>, Option<Locator>)> = Vec::new();
+        let mut about: Vec<(Option<ResourceKey>, Option<Place>)> = Vec::new();
         for Found { key, .. } in found {
             let known = records.iter().find(|record| record.key == *key).map(|record| record.locator.clone());
             let place = match known {

@@ -8,14 +8,14 @@ use super::super::walk::first_allowed;
 use crate::admission::Step;
 use crate::effect::{Command, Durability};
 use crate::model::{
-    Account, Actor, Attempt, AttemptId, AttemptState, Change, Fingerprint, ItemRecord, Locator, Ownership, ResourceKey,
+    Actor, Attempt, AttemptId, AttemptState, Change, Fingerprint, ItemRecord, Ownership, Place, Principal, ResourceKey,
 };
 use std::sync::Arc;
 
 /// A look at one item. It is closed whatever the look came to.
 pub(super) struct LookEntry {
     gate: Arc<Gate>,
-    item: (ResourceKey, Locator),
+    item: (ResourceKey, Place),
     /// None: the turn alone keeps others out, or the item is in doubt, and then only its doubt is looked at.
     attempt: Option<AttemptId>,
 }
@@ -63,7 +63,7 @@ impl LookEntry {
             id: ports.entropy.attempt_id(now),
             key: key.clone(),
             locator: locator.clone(),
-            actor: Actor { account: Account::Opaque(print.clone()), instance: None },
+            actor: Actor { account: Principal::Opaque(print.clone()), instance: None },
             credential: print,
             change: Change::default(),
             goal: None,

@@ -4,7 +4,7 @@
 //! One refused item must not be told again each time that its turn comes, nor a repository that answers for some items
 //! only: what is refused is told at once, that it is seen again after a whole round of reads without a refusal.
 
-use crate::model::{Locator, Project};
+use crate::model::{Place, Project};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -43,16 +43,16 @@ pub(super) enum ReadFailure {
 // === impl TrackerReachability ===
 
 impl TrackerReachability {
-    pub(super) fn read(&self, item: &Locator) {
+    pub(super) fn read(&self, item: &Place) {
         let mut seen = self.lock();
         seen.answered.insert(Scope::All);
-        seen.answered.insert(Scope::Of(item.project.clone()));
+        seen.answered.insert(Scope::Of(item.known_project()));
     }
 
-    pub(super) fn failed(&self, item: &Locator, why: &ReadFailure) {
+    pub(super) fn failed(&self, item: &Place, why: &ReadFailure) {
         let (scope, said) = match why {
             ReadFailure::Everywhere(said) => (Scope::All, said),
-            ReadFailure::Here(said) | ReadFailure::Missing(said) => (Scope::Of(item.project.clone()), said),
+            ReadFailure::Here(said) | ReadFailure::Missing(said) => (Scope::Of(item.known_project()), said),
         };
         let mut seen = self.lock();
         seen.refused.insert(scope.clone());

@@ -10,8 +10,8 @@ use crate::admission::Step;
 use crate::effect::audit::GENESIS;
 use crate::effect::{Batch, Command, LedgerError, Line, failpoint};
 use crate::model::{
-    Account, Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, Locator, OnceEntry,
-    OnceKey, ResourceKey, Settled, Shown, Time,
+    Attempt, AttemptId, AttemptState, Epoch, Fence, Fingerprint, GateId, ItemRecord, Kind, OnceEntry, OnceKey, Place,
+    Principal, ResourceKey, Settled, Shown, Time,
 };
 use rusqlite::hooks::Wal;
 use rusqlite::types::ToSqlOutput;
@@ -278,7 +278,7 @@ fn tell_recovered(lines: &[Line]) -> u64 {
     let left: Vec<&Line> = lines.iter().filter(|line| line.kind == "recovered").collect();
     for line in &left {
         let resource = line.note.resource.as_ref().map(ToString::to_string).unwrap_or_default();
-        let agent = line.note.agent.as_ref().map(|(actor, _)| actor.to_string()).unwrap_or_default();
+        let agent = line.note.agent.as_ref().map(|(actor, _)| actor.id()).unwrap_or_default();
         let result = line.result.unwrap_or_default();
         tracing::warn!(resource, agent, decision = line.id, result, "a write that an ended process left was recovered");
     }
@@ -437,9 +437,9 @@ impl Store {
             sql,
             params![
                 record.key.as_str(),
-                record.locator.to_string(),
+                record.locator.to_stored(),
                 stored(record.fence.0),
-                holding.map(|holding| holding.actor.to_string()),
+                holding.map(|holding| holding.actor.id()),
                 holding.map(codec::holding),
                 record.contested,
                 codec::doubts(&record.doubts),
@@ -583,8 +583,12 @@ impl Store {
         self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages).map_err(ledger_error)
     }
 
-    pub(super) fn history(&self, locator: &Locator, limit: usize) -> Result<Vec<Settled>, LedgerError> {
-        self.ended_where("key IN (SELECT key FROM item WHERE locator = ?1)", &locator.to_string(), limit)
+    pub(super) fn history(&self, locator: &Place, limit: usize) -> Result<Vec<Settled>, LedgerError> {
+        self.ended_where(
+            "key IN (SELECT key FROM item WHERE ?1 IN (locator, substr(locator, instr(locator, ' ') + 1)))",
+            &locator.to_string(),
+            limit,
+        )
     }
 
     pub(super) fn ended(&self, key: &ResourceKey, limit: usize) -> Result<Vec<Settled>, LedgerError> {
@@ -608,10 +612,12 @@ impl Store {
     }
 
     /// Without an index over the lines: only people ask, and each line written would pay for it.
-    pub(super) fn lines_about(&self, locator: &Locator, limit: usize) -> Result<Vec<String>, LedgerError> {
-        let keys = self.rows("SELECT key FROM item WHERE locator = ?1", [locator.to_string()], |row| {
-            Ok(ResourceKey::new(&row.get::<_, String>(0)?))
-        })?;
+    pub(super) fn lines_about(&self, locator: &Place, limit: usize) -> Result<Vec<String>, LedgerError> {
+        let keys = self.rows(
+            "SELECT key FROM item WHERE ?1 IN (locator, substr(locator, instr(locator, ' ') + 1))",
+            [locator.to_string()],
+            |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)),
+        )?;
         let [of_place, of_key] = marks(locator, keys.first());
         let sql = "SELECT line FROM audit WHERE instr(line, ?1) OR instr(line, ?2) ORDER BY seq DESC LIMIT ?3";
         self.rows_within(sql, params![of_place, of_key, stored(limit as u64)], |row| row.get(0), String::len)
@@ -688,7 +694,7 @@ impl Load for Store {
         Self::item(self, key)
     }
 
-    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+    fn of_account(&self, account: &Principal) -> Result<Vec<ItemRecord>, LedgerError> {
         Self::of_account(self, account)
     }
 
@@ -702,7 +708,7 @@ impl Load for Recovered<'_> {
         if self.keys.may_have(key) { self.store.quiet_item(key) } else { Ok(None) }
     }
 
-    fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+    fn of_account(&self, account: &Principal) -> Result<Vec<ItemRecord>, LedgerError> {
         self.store.of_account(account)
     }
 
@@ -761,8 +767,8 @@ pub(super) fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreada
     read(&value).map_err(|Unreadable(what)| unreadable(what))
 }
 
-pub(super) fn locator(text: &str) -> rusqlite::Result<Locator> {
-    Locator::parse(text).ok_or_else(|| unreadable("locator"))
+pub(super) fn locator(text: &str) -> rusqlite::Result<Place> {
+    Ok(Place::from_stored(text))
 }
 
 fn unreadable(what: &'static str) -> rusqlite::Error {

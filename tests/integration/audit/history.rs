@@ -6,7 +6,7 @@ use claimgate::effect::{Authority, Command, Decision, Durability, Ledger, Member
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Change, Code, Fence, Fingerprint, Goal, Instance, ItemRecord,
-    Kind, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, Shown, Time,
+    Kind, OpenState, Ownership, Place, Principal, ResourceKey, SetChange, Shown, Time,
 };
 use futures_util::FutureExt as _;
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ pub(super) struct Told {
 
 pub(super) fn agent(name: &str) -> Actor {
     let (account, instance) = name.split_once('/').map_or((name, None), |(account, rest)| (account, Some(rest)));
-    Actor { account: Account::Named(Login::new(account)), instance: instance.map(Instance::new) }
+    Actor { account: Principal::Named(Account::new(account)), instance: instance.map(Instance::new) }
 }
 
 pub(super) fn write(what: &'static str, item: u64, actor: &str, kind: Kind, becomes: Ownership) -> Told {
@@ -59,8 +59,8 @@ pub(super) fn shown() -> Shown {
     Shown { assignees: BTreeSet::new(), statuses: BTreeSet::new(), state: OpenState::Open }
 }
 
-fn locator(item: u64) -> Locator {
-    Locator::new("o", "r", item)
+fn locator(item: u64) -> Place {
+    Place::from_stored(&format!("o/r#{item}"))
 }
 
 fn key(item: u64) -> ResourceKey {
@@ -68,7 +68,7 @@ fn key(item: u64) -> ResourceKey {
 }
 
 fn change(kind: Kind, actor: &Actor) -> Change {
-    let named: BTreeSet<Login> = actor.account.login().cloned().into_iter().collect();
+    let named: BTreeSet<Account> = actor.account.login().cloned().into_iter().collect();
     match kind {
         Kind::Move => Change { state: Some(OpenState::Closed), ..Change::default() },
         Kind::Release => Change { assignees: Some(SetChange::Replace(BTreeSet::new())), ..Change::default() },
@@ -273,7 +273,7 @@ fn outside(story: &mut Story) {
 }
 
 fn renamed_and_parked(story: &mut Story) {
-    let opaque = Actor { account: Account::Opaque(Fingerprint::new("abc123")), instance: None };
+    let opaque = Actor { account: Principal::Opaque(Fingerprint::new("abc123")), instance: None };
     let mut first = write("somebody claims", 4, "x", Kind::Claim, Ownership::Becomes(opaque.clone()));
     first.actor = opaque.clone();
     story.sent(&first, committed());

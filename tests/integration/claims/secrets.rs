@@ -30,7 +30,7 @@ const CLAIM: &str = r#"{"assignees":["ann"]}"#;
 
 /// Where a secret may stand.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Spot {
     Header(&'static str, &'static str),
     BasicPassword,
     BasicName,
@@ -41,37 +41,37 @@ enum Place {
     Text,
 }
 
-const PLACES: &[Place] = &[
-    Place::Header("authorization", "token "),
-    Place::Header("authorization", "Token "),
-    Place::Header("authorization", "Bearer "),
-    Place::Header("authorization", "bearer "),
-    Place::Header("authorization", "Negotiate "),
-    Place::Header("authorization", ""),
-    Place::BasicPassword,
-    Place::BasicName,
-    Place::Query("token"),
-    Place::Query("access_token"),
-    Place::Query("sudo"),
-    Place::Query("private_token"),
-    Place::FormField("token"),
-    Place::FormField("access_token"),
-    Place::Cookie("i_like_gitea"),
-    Place::Cookie("gitea_incredible"),
-    Place::PathOf("/api/packages/acme/npm/-/"),
-    Place::PathOf("/acme/app.git/info/refs?service="),
-    Place::Header("sudo", ""),
-    Place::Header("x-gitea-otp", ""),
-    Place::Header("x-forgejo-otp", ""),
-    Place::Header("x-csrf-token", ""),
-    Place::Header("x-api-key", ""),
-    Place::Header("x-auth-token", ""),
-    Place::Header("x-webauth-user", ""),
-    Place::Header("private-token", ""),
-    Place::Header("proxy-authorization", "Basic "),
-    Place::Header("x-hub-signature", "sha1="),
-    Place::Header("signature", "keyId="),
-    Place::Text,
+const PLACES: &[Spot] = &[
+    Spot::Header("authorization", "token "),
+    Spot::Header("authorization", "Token "),
+    Spot::Header("authorization", "Bearer "),
+    Spot::Header("authorization", "bearer "),
+    Spot::Header("authorization", "Negotiate "),
+    Spot::Header("authorization", ""),
+    Spot::BasicPassword,
+    Spot::BasicName,
+    Spot::Query("token"),
+    Spot::Query("access_token"),
+    Spot::Query("sudo"),
+    Spot::Query("private_token"),
+    Spot::FormField("token"),
+    Spot::FormField("access_token"),
+    Spot::Cookie("i_like_gitea"),
+    Spot::Cookie("gitea_incredible"),
+    Spot::PathOf("/api/packages/acme/npm/-/"),
+    Spot::PathOf("/acme/app.git/info/refs?service="),
+    Spot::Header("sudo", ""),
+    Spot::Header("x-gitea-otp", ""),
+    Spot::Header("x-forgejo-otp", ""),
+    Spot::Header("x-csrf-token", ""),
+    Spot::Header("x-api-key", ""),
+    Spot::Header("x-auth-token", ""),
+    Spot::Header("x-webauth-user", ""),
+    Spot::Header("private-token", ""),
+    Spot::Header("proxy-authorization", "Basic "),
+    Spot::Header("x-hub-signature", "sha1="),
+    Spot::Header("signature", "keyId="),
+    Spot::Text,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +114,7 @@ fn carriers(number: u64) -> Vec<Carrier> {
     writes.chain(reads.step_by(2)).collect()
 }
 
-fn carry(place: Place, number: usize, method: Method, path: &str) -> Carrier {
+fn carry(place: Spot, number: usize, method: Method, path: &str) -> Carrier {
     let secret = format!("c0ffee{:034x}", 0x9e37_79b9_7f4a_7c15_u128.wrapping_mul(number as u128 + 1));
     let mut carrier = Carrier {
         method,
@@ -125,17 +125,17 @@ fn carry(place: Place, number: usize, method: Method, path: &str) -> Carrier {
     };
     let secret = carrier.secret.clone();
     match place {
-        Place::Header(name, before) => carrier.headers.push((name, format!("{before}{secret}"))),
-        Place::BasicPassword => carrier.headers.push(("authorization", basic(&format!("ann:{secret}")))),
-        Place::BasicName => carrier.headers.push(("authorization", basic(&format!("{secret}:x-oauth-basic")))),
-        Place::Query(name) => carrier.path = format!("{path}?{name}={secret}"),
-        Place::FormField(name) => {
+        Spot::Header(name, before) => carrier.headers.push((name, format!("{before}{secret}"))),
+        Spot::BasicPassword => carrier.headers.push(("authorization", basic(&format!("ann:{secret}")))),
+        Spot::BasicName => carrier.headers.push(("authorization", basic(&format!("{secret}:x-oauth-basic")))),
+        Spot::Query(name) => carrier.path = format!("{path}?{name}={secret}"),
+        Spot::FormField(name) => {
             carrier.headers = vec![("content-type", FORM.to_owned())];
             carrier.body = format!("{name}={secret}&assignees=ann");
         }
-        Place::Cookie(name) => carrier.headers.push(("cookie", format!("{name}={secret}"))),
-        Place::PathOf(before) => carrier.path = format!("{before}{secret}"),
-        Place::Text => carrier.body = format!(r#"{{"assignees":["ann"],"body":"{secret}","title":"{secret}"}}"#),
+        Spot::Cookie(name) => carrier.headers.push(("cookie", format!("{name}={secret}"))),
+        Spot::PathOf(before) => carrier.path = format!("{before}{secret}"),
+        Spot::Text => carrier.body = format!(r#"{{"assignees":["ann"],"body":"{secret}","title":"{secret}"}}"#),
     }
     carrier
 }
@@ -181,7 +181,7 @@ async fn send(gate: &Gate, carrier: &Carrier, body: &str) -> (u16, String) {
 async fn over_http2(forge: &FakeForge, number: u64) -> (Gate, Carrier) {
     let (setup, made) = encrypted(&forge.base_url());
     let gate = setup.start().await;
-    let carrier = carry(Place::Header("authorization", "token "), 1000, Method::PATCH, &e2e::issue(number));
+    let carrier = carry(Spot::Header("authorization", "token "), 1000, Method::PATCH, &e2e::issue(number));
     let stream = edge_tls::connect(gate.address, &made, b"h2").await.expect("TLS is spoken");
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.expect("HTTP/2 is spoken");

@@ -1,11 +1,11 @@
 //! What needs a certain moment, in virtual time: races that are lost, claims that fail while others wait, callers that
 //! hang up.
 
-use crate::support::{Moment, Q, REPO, Trap, World};
+use crate::support::{Moment, Q, REPO, Trap, World, address_of};
 use claimgate::dialect::{Address, Filter, Order};
 use claimgate::fake_forge::{Fault, Matcher};
 use claimgate::gate::{Answered, ClaimCall, Claimed, ConcurrencyLimits, Grant, Relabelling, Search};
-use claimgate::model::{Code, Login, Project};
+use claimgate::model::{Account, Code, Project};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn next(labels: Relabelling) -> ClaimCall {
-    let filter = Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+    let filter = Filter { project: Project::new("root/work"), labels: BTreeSet::new(), order: Order::Oldest };
     ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels })
 }
 
@@ -51,12 +51,12 @@ fn lists(world: &World) -> usize {
 async fn a_lost_race_is_run_again_on_the_next_item() {
     let world = World::with(|setup| setup.issues = 4);
     world.knows_readers(3).await;
-    assert_eq!(granted(world.ask_for("dev-1", any()).await).resource.number, 1);
+    assert_eq!(granted(world.ask_for("dev-1", any()).await).resource.as_str(), "root/work#1");
     // The list is a moment old: it still shows these as free.
     world.forge.outside_assign("root", REPO, 2, &["gardener"]);
     world.forge.outside_labels("root", REPO, 3, &["done"]);
     let grant = granted(world.ask_for("dev-2", any()).await);
-    assert_eq!((grant.resource.number, lists(&world)), (4, 1), "by the same list");
+    assert_eq!((grant.resource.as_str(), lists(&world)), ("root/work#4", 1), "by the same list");
     assert_eq!(world.forge.issue(REPO, 2).assignees, ["gardener"]);
     assert!(world.forge.issue(REPO, 3).assignees.is_empty(), "not as it was listed, so not as it was asked for");
     // That nothing is free rests on a list of its own.
@@ -70,7 +70,7 @@ async fn nothing_is_free_only_by_a_list_since_the_caller_came() {
     world.knows_readers(2).await;
     assert_eq!(status(world.ask_for("dev-1", any()).await.as_ref()), 201);
     world.forge.add_issue(REPO, "new work", &["backlog"], &[]);
-    assert_eq!(granted(world.ask_for("dev-2", any()).await).resource.number, 2);
+    assert_eq!(granted(world.ask_for("dev-2", any()).await).resource.as_str(), "root/work#2");
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,10 +80,10 @@ async fn callers_at_once_share_the_list_and_the_work() {
     world.slow_forge(50, 50, 0);
     let agents: Vec<String> = (1..=64).map(|n| format!("dev-{n}")).collect();
     let told = join_all(agents.iter().map(|agent| world.ask_for(agent, any()))).await;
-    let numbers: BTreeSet<u64> = told
+    let numbers: BTreeSet<String> = told
         .iter()
         .filter_map(|told| match told {
-            Some(Claimed::Granted(grant)) => Some(grant.resource.number),
+            Some(Claimed::Granted(grant)) => Some(grant.resource.as_str().to_owned()),
             _ => None,
         })
         .collect();
@@ -149,12 +149,12 @@ async fn what_was_taken_away_before_the_labels_is_not_granted() {
     assert_eq!(reply.code, Some(Code::NotHolder), "{reply:?}");
     // Who wants any item gets another.
     let labels = Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
-    assert_eq!(granted(cleared(next(labels)).await).resource.number, 2);
+    assert_eq!(granted(cleared(next(labels)).await).resource.as_str(), "root/work#2");
 }
 
 /// `POST claims` with the label of work.
 fn takes_up(n: u64) -> ClaimCall {
-    let address = Address { owner: "root".to_owned(), repo: "work".to_owned(), number: n, pull: false };
+    let address = address_of(n);
     ClaimCall::Take(address, Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) })
 }
 
@@ -215,7 +215,7 @@ async fn a_caller_that_hangs_up_early_claims_nothing() {
 async fn a_label_whose_outcome_is_unknown_is_not_undone_but_repeated() {
     let world = World::with(|setup| setup.issues = 1);
     world.knows_readers(2).await;
-    let address = Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false };
+    let address = address_of(1);
     let take =
         || ClaimCall::Take(address.clone(), Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) });
     world.forge.script(Fault::CutAfter, Matcher::new("POST", "/labels"));
@@ -232,7 +232,7 @@ async fn a_label_whose_outcome_is_unknown_is_not_undone_but_repeated() {
 async fn two_claims_of_one_item_by_name_have_one_winner_and_no_stray_label() {
     let world = World::with(|setup| (setup.agents, setup.issues) = (8, 1));
     world.slow_forge(10, 10, 5);
-    let address = Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false };
+    let address = address_of(1);
     let labels = Relabelling { set: names(&["in-progress"]), remove: names(&["backlog"]) };
     let take = || ClaimCall::Take(address.clone(), labels.clone());
     let agents: Vec<String> = (1..=8).map(|n| format!("dev-{n}")).collect();
@@ -249,7 +249,7 @@ async fn two_claims_of_one_item_by_name_have_one_winner_and_no_stray_label() {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn first() -> Address {
-    Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false }
+    address_of(1)
 }
 
 fn in_progress() -> Relabelling {
@@ -293,7 +293,7 @@ async fn what_is_abandoned_before_its_turn_is_not_carried_out() {
     let calls = [
         ClaimCall::Release(first(), Relabelling::default()),
         ClaimCall::Release(first(), in_progress()),
-        ClaimCall::HandOver(first(), Login::new("dev-2")),
+        ClaimCall::HandOver(first(), Account::new("dev-2")),
     ];
     for call in calls {
         let world = World::with(|setup| setup.issues = 1);
@@ -385,7 +385,7 @@ async fn an_item_whose_turns_are_all_taken_is_passed_over() {
             world.wait(SECOND / 2).await;
             world.ask_for("dev-1", any()).await
         });
-    assert_eq!(granted(found).resource.number, 2, "{first:?} {second:?}");
+    assert_eq!(granted(found).resource.as_str(), "root/work#2", "{first:?} {second:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use claimgate::model::{Project, Tenure};
 const IDLE: Duration = Duration::from_mins(10);
 
 fn agent(login: &str) -> Actor {
-    Actor { account: Account::Named(Login::new(login)), instance: None }
+    Actor { account: Principal::Named(Account::new(login)), instance: None }
 }
 
 fn at(minutes: u64) -> Time {
@@ -26,7 +26,7 @@ fn within(login: &str, most: usize) -> Term {
 fn alone(login: &str) -> Term {
     Term::Alone(Take {
         rule: "managers".to_owned(),
-        project: Project::new("root", "work"),
+        project: Project::new("root/work"),
         actor: agent(login),
         credential: Fingerprint::new("feed"),
         idle: IDLE,
@@ -99,7 +99,9 @@ fn barred(error: LedgerError) -> Barred {
 #[track_caller]
 fn held(done: Result<ItemRecord, LedgerError>) -> Vec<u64> {
     match barred(done.expect_err("the limit is reached")) {
-        Barred::Limit(excess) => excess.held.iter().map(|locator| locator.number).collect(),
+        Barred::Limit(excess) => {
+            excess.held.iter().map(|place| place.as_str().rsplit('#').next().unwrap().parse().unwrap()).collect()
+        }
         other @ Barred::Singleton(_) => panic!("{other}"),
     }
 }
@@ -210,7 +212,7 @@ pub const BEFORE: &str = "DROP INDEX item_account; ALTER TABLE item DROP COLUMN 
 #[tokio::test]
 async fn a_file_from_before_the_limits_counts_what_it_holds() {
     let mut bench = Bench::file();
-    let opaque = Actor { account: Account::Opaque(Fingerprint::new("c0ffee")), instance: None };
+    let opaque = Actor { account: Principal::Opaque(Fingerprint::new("c0ffee")), instance: None };
     for (n, actor) in [(1, agent("Dev")), (2, opaque.clone())] {
         bench.opens(n, "dev", START).await;
         let (attempt, kind) = (attempt_id(u64::from(n)), Kind::Claim);
@@ -258,7 +260,7 @@ async fn another_project_and_another_rule_are_free() {
     for bench in benches() {
         let Term::Alone(take) = alone("two") else { unreachable!() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
-        let elsewhere = Take { project: Project::new("root", "play"), ..take.clone() };
+        let elsewhere = Take { project: Project::new("root/play"), ..take.clone() };
         bench.sends(2, "two", Term::Alone(elsewhere), START).await.unwrap();
         let other_rule = Take { rule: "reviewers".to_owned(), ..take };
         bench.sends(3, "two", Term::Alone(other_rule), START).await.unwrap();
@@ -268,7 +270,7 @@ async fn another_project_and_another_rule_are_free() {
 
 #[tokio::test]
 async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
-    let (rule, project) = ("managers".to_owned(), Project::new("root", "work"));
+    let (rule, project) = ("managers".to_owned(), Project::new("root/work"));
     for mut bench in benches() {
         let heard = |who: &str, minute| TenureStep::Heard {
             rule: rule.clone(),

@@ -5,12 +5,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claimgate::admission::{By, Mode, Part, Rules, Unnamed};
 use claimgate::effect::Decision;
-use claimgate::model::Login;
+use claimgate::model::Account;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn with_shared_bot() -> World {
-    World::with(|setup| setup.rules.shared_accounts = ["bot"].map(Login::new).into())
+    World::with(|setup| setup.rules.shared_accounts = ["bot"].map(Account::new).into())
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,7 +312,7 @@ async fn a_write_under_way_goes_on_by_the_rules_that_it_began_with() {
     // Who comes later is judged by the new ones, in all of which they differ.
     world.release("dev-4", 2).await.loses("not_holder");
     world.release("supervisor", 2).await.loses("not_holder");
-    replace_rules(&world, |rules| rules.shared_accounts = [Login::new("dev-3")].into());
+    replace_rules(&world, |rules| rules.shared_accounts = [Account::new("dev-3")].into());
     world.release("dev-3", 3).await.loses("identity_required");
 }
 

@@ -24,7 +24,7 @@ fn with_managers(mode: Mode) -> World {
 }
 
 fn project() -> Project {
-    Project::new("root", "work")
+    Project::new("root/work")
 }
 
 /// `bot@manager-1` promotes an item.
@@ -83,7 +83,7 @@ async fn invented_names_leave_the_one_at_work_its_voice() {
             gate.saw_read(
                 &world.credential(login),
                 Some(Instance::new(name)),
-                (&project(), None),
+                (Some(&project()), None),
                 Shows::Items(ItemKind::Issue),
             );
         };
@@ -178,7 +178,7 @@ async fn traffic_renews_it() {
                 process.gate.saw_read(
                     &world.credential("bot"),
                     instance,
-                    (&project(), None),
+                    (Some(&project()), None),
                     Shows::Items(ItemKind::Issue),
                 );
             } else {

@@ -7,7 +7,7 @@ use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, S
 use claimgate::fake_forge::{Fault, Matcher};
 use claimgate::gate::{Answered, ClaimCall, Claimed, ConcurrencyLimits, LaneLimits, Relabelling, Reply, Search};
 use claimgate::identity::{Directory, DirectoryLimits};
-use claimgate::model::{Code, Login, Project, What};
+use claimgate::model::{Account, Code, Project, What};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
@@ -107,7 +107,7 @@ async fn the_agents_of_a_shared_account_leave_half_of_the_places_to_others() {
     let world = World::with(|setup| {
         (setup.agents, setup.issues) = (6, 20);
         setup.settings.concurrency = ConcurrencyLimits { all: 12, per_agent: 2 };
-        setup.rules.shared_accounts = [Login::new("dev-1")].into();
+        setup.rules.shared_accounts = [Account::new("dev-1")].into();
     });
     world.knows_readers(6).await;
     world.slow_forge(20, 20, 0);
@@ -186,7 +186,7 @@ async fn hangs_up(world: &World, who: &str, n: u64) {
 // === the claims API ===
 
 fn any_item() -> ClaimCall {
-    let project = Project::new("root", "work");
+    let project = Project::new("root/work");
     let filter = Filter { project, labels: ["backlog".to_owned()].into(), order: Order::Oldest };
     ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 50, labels: Relabelling::default() })
 }

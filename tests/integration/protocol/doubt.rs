@@ -436,7 +436,7 @@ async fn masks_are_bounded() {
     let masks = world.record(1).await.masks;
     assert_eq!(masks.len(), 32);
     let newest = masks.last().and_then(|mask| mask.goal.assignees.clone()).expect("a claim");
-    assert_eq!(newest, [claimgate::model::Login::new("dev-199")].into());
+    assert_eq!(newest, [claimgate::model::Account::new("dev-199")].into());
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,7 @@ async fn it_ends_once_its_holder_is_not_assigned_any_more() {
         world.forge.outside_assign("root", REPO, 1, &[]);
         let gate = world.process().gate.clone();
         let watch = world.watched();
-        gate.hint(claimgate::model::Locator::new("root", "work", 1));
+        gate.hint(claimgate::model::Place::from_stored("root/work#1"));
         world.wait(SECOND).await;
         world.is_held_by_nobody(1).await;
         watch.abort();

@@ -1,6 +1,6 @@
 //! Items that are not there any more: deleted, or out of their holder's reach. Nothing of them counts for ever.
 
-use crate::support::{Q, REPO, World};
+use crate::support::{Q, REPO, World, address_of};
 use claimgate::dialect::{Address, Shows};
 use claimgate::fake_forge::{Fault, Feature, Options};
 use claimgate::gate::{ClaimCall, Relabelling};
@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 fn address(n: u64) -> Address {
-    Address { owner: "root".into(), repo: "work".into(), number: n, pull: false }
+    address_of(n)
 }
 
 /// Each agent may hold one item.
@@ -174,7 +174,7 @@ async fn the_watcher_ends_what_is_held_in_a_deleted_item() {
     world.wait(HOUR / 2).await;
     world.claim("dev-1", 2).await.loses("limit_reached");
     // To its holder it is there: perhaps the token may not see it.
-    gate.saw_read(&world.credential("dev-1"), None, (&address(1).project(), Some(&address(1))), Shows::Item);
+    gate.saw_read(&world.credential("dev-1"), None, (address(1).project(), Some(&address(1))), Shows::Item);
     world.wait(HOUR * 3 / 4).await;
     assert!(gate.ports().ledger.item(&key).await.unwrap().unwrap().holding.is_some());
     world.wait(HOUR / 2).await;

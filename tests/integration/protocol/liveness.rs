@@ -11,7 +11,7 @@ use claimgate::admission::{
 };
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Caller, Change, Code, Epoch, Fingerprint, GateId, ItemRecord,
-    Label, LabelRef, Locator, Login, OpenState, Ownership, ResourceKey, SetChange, Snapshot, Time,
+    OpenState, Ownership, Place, Principal, ResourceKey, SetChange, Snapshot, Tag, TagId, TagRef, Time,
 };
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fmt::Write as _;
@@ -31,16 +31,16 @@ struct World {
     story: Vec<String>,
 }
 
-fn labels() -> [Label; 3] {
-    [(1, "backlog"), (2, "todo"), (3, "in-progress")].map(|(id, name)| Label {
-        id,
+fn labels() -> [Tag; 3] {
+    [(1, "backlog"), (2, "todo"), (3, "in-progress")].map(|(id, name)| Tag {
+        id: Some(TagId::Number(id)),
         name: name.into(),
-        exclusive: false,
+        group: None,
     })
 }
 
 fn caller(login: &str) -> Caller {
-    let actor = Actor { account: Account::Named(Login::new(login)), instance: None };
+    let actor = Actor { account: Principal::Named(Account::new(login)), instance: None };
     Caller { actor, credential: Fingerprint::new("c0ffee"), shared: false, overrider: login == "boss" }
 }
 
@@ -48,14 +48,14 @@ fn stamp() -> Stamp {
     Stamp { gate: GateId::new("g"), epoch: Epoch(1), now: NOW, zombie_period: Duration::from_mins(20) }
 }
 
-fn assignees(names: &[&str]) -> BTreeSet<Login> {
-    names.iter().map(|name| Login::new(name)).collect()
+fn assignees(names: &[&str]) -> BTreeSet<Account> {
+    names.iter().map(|name| Account::new(name)).collect()
 }
 
 /// All that an agent may ask for here.
 fn changes() -> Vec<Change> {
     let assign = |names: &[&str]| Change { assignees: Some(SetChange::Replace(assignees(names))), ..Change::default() };
-    let label = |id| Change { labels: Some(SetChange::Replace([LabelRef::Id(id)].into())), ..Change::default() };
+    let label = |id| Change { labels: Some(SetChange::Replace([TagRef::number(id)].into())), ..Change::default() };
     let state = |state| Change { state: Some(state), ..Change::default() };
     let mut all = vec![assign(&[]), assign(&["ann"]), assign(&["bob"])];
     all.extend([label(2), label(3), state(OpenState::Closed), state(OpenState::Open)]);
@@ -67,7 +67,7 @@ fn changes() -> Vec<Change> {
 
 impl World {
     fn begin() -> Self {
-        let (key, locator) = (ResourceKey::new("107"), Locator::new("root", "work", 7));
+        let (key, locator) = (ResourceKey::new("107"), Place::from_stored("root/work#7"));
         let seen = Snapshot {
             key: key.clone(),
             locator: locator.clone(),
@@ -276,7 +276,7 @@ impl World {
 
 fn after(before: &Snapshot, change: &Change) -> Snapshot {
     let labels = change.labels.as_ref().map(|change| {
-        let known = labels().into_iter().filter(|label| change.members().contains(&LabelRef::Id(label.id)));
+        let known = labels().into_iter().filter(|label| change.members().contains(&label.as_ref()));
         known.collect()
     });
     Snapshot {

@@ -1,6 +1,6 @@
 //! Long texts: whoever may write one to an item decides by that nothing about who works on it.
 
-use crate::support::{REPO, Told, World};
+use crate::support::{REPO, Told, World, number};
 use bytes::Bytes;
 use claimgate::dialect::{Filter, Order};
 use claimgate::fake_forge::Options;
@@ -26,7 +26,7 @@ async fn writes_text(world: &World, who: &str, n: u64, text: &str) {
 }
 
 fn next() -> ClaimCall {
-    let filter = Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+    let filter = Filter { project: Project::new("root/work"), labels: BTreeSet::new(), order: Order::Oldest };
     ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels: Relabelling::default() })
 }
 
@@ -94,7 +94,7 @@ async fn long_texts_on_a_list_hide_no_work() {
     }
     writes_text(&world, "dev-2", 50, &long()).await;
     let grant = finds(&world, "dev-1").await;
-    assert_eq!(grant.resource.number, 1);
+    assert_eq!(number(&grant.resource), 1);
     // What is handed out is a read of that item alone, which fits.
     let item: Value = serde_json::from_slice(&grant.item.unwrap()).unwrap();
     assert_eq!(item["body"].as_str().map(str::len), Some(85_000));
@@ -180,7 +180,7 @@ async fn labels_without_end_take_no_work_from_the_others() {
     world.process().upstream.keep(KEPT);
     let mut found = BTreeSet::new();
     while let Some(Claimed::Granted(grant)) = world.ask_for("dev-1", next()).await {
-        found.insert(grant.resource.number);
+        found.insert(number(&grant.resource));
     }
     let missing: Vec<&u64> = many.iter().filter(|number| !found.contains(*number)).collect();
     assert_eq!(missing, [&many[3], &many[7]]);
@@ -199,12 +199,12 @@ async fn a_status_behind_more_labels_than_are_looked_through_can_be_set() {
     world.write("dev-1", "POST", &path, json!({ "labels": ["todo"] })).await.wins();
     let set = BTreeSet::from(["todo".to_owned()]);
     let labels = Relabelling { set, remove: BTreeSet::from(["backlog".to_owned()]) };
-    let filter = Filter { project: Project::new("root", "work"), labels: BTreeSet::new(), order: Order::Oldest };
+    let filter = Filter { project: Project::new("root/work"), labels: BTreeSet::new(), order: Order::Oldest };
     let call = ClaimCall::Next(Search { filter, exclude: BTreeSet::new(), limit: 100, labels });
     let Some(Claimed::Granted(grant)) = world.ask_for("dev-2", call).await else { panic!("nothing") };
-    let shown = world.forge.issue(REPO, grant.resource.number);
+    let shown = world.forge.issue(REPO, number(&grant.resource));
     assert!(shown.labels.iter().any(|label| label == "todo"), "{shown:?}");
     // What is no label is still told, by what the tracker made of it.
-    let path = format!("/api/v1/repos/{REPO}/issues/{}/labels", grant.resource.number);
+    let path = format!("/api/v1/repos/{REPO}/issues/{}/labels", number(&grant.resource));
     world.write("dev-2", "POST", &path, json!({ "labels": ["no-such-label"] })).await.is(403, "not_applied");
 }

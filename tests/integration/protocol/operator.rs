@@ -3,7 +3,7 @@
 use crate::support::{Moment, Q, REPO, Trap, World};
 use claimgate::admission::Outside;
 use claimgate::gate::{ReleaseError, Released};
-use claimgate::model::Locator;
+use claimgate::model::Place;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ async fn held() -> World {
 impl World {
     pub(super) async fn operator_releases(&self, n: u64) -> Result<Released, ReleaseError> {
         let gate = self.process().gate.clone();
-        gate.release(&Locator::new("root", "work", n), "stuck").await
+        gate.release(&Place::from_stored(&format!("root/work#{n}")), "stuck").await
     }
 
     async fn operator_lines(&self) -> usize {

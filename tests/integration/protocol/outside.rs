@@ -1,11 +1,11 @@
 //! Edits past the gate: what they do to a holding, and what they never do.
 
-use crate::support::{Moment, Q, REPO, Trap, World};
+use crate::support::{Moment, Q, REPO, Trap, World, address_of};
 use claimgate::admission::Outside;
-use claimgate::dialect::{Address, Shows};
+use claimgate::dialect::Shows;
 use claimgate::fake_forge::Fault;
 use claimgate::gate::Verify;
-use claimgate::model::{AttemptState, Locator};
+use claimgate::model::{AttemptState, Place};
 use serde_json::json;
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ async fn hold_ends_by_the_operators_word() {
     world.forge.outside_assign("root", REPO, 1, &[]);
     world.claim("dev-2", 1).await.loses("already_assigned");
     let gate = world.process().gate.clone();
-    gate.release(&Locator::new("root", "work", 1), "the agent is gone").await.expect("it is held");
+    gate.release(&Place::from_stored("root/work#1"), "the agent is gone").await.expect("it is held");
     world.claim("dev-2", 1).await.wins();
 }
 
@@ -320,14 +320,14 @@ async fn a_holder_that_reads_is_not_silent_either() {
     let world = World::with(|setup| setup.rules.assignment.takeover_after = Some(limit));
     world.knows_readers(2).await;
     world.claim("dev-1", 1).await.wins();
-    let address = Address { owner: "root".into(), repo: "work".into(), number: 1, pull: false };
+    let address = address_of(1);
     for round in 0..4 {
         world.wait(limit / 2).await;
         for reader in ["dev-1", "dev-2"] {
             world.process().gate.saw_read(
                 &world.credential(reader),
                 None,
-                (&address.project(), Some(&address)),
+                (address.project(), Some(&address)),
                 Shows::Item,
             );
         }
@@ -359,9 +359,9 @@ async fn many_silent_holders_are_all_seen() {
     world.wait(limit / 2).await;
     assert_eq!(stale(), 0);
     for n in (1..=HELD).step_by(2) {
-        let address = Address { owner: "root".into(), repo: "work".into(), number: n as u64, pull: false };
+        let address = address_of(n as u64);
         let reader = world.credential(&format!("dev-{}", n % 3 + 1));
-        gate.saw_read(&reader, None, (&address.project(), Some(&address)), Shows::Item);
+        gate.saw_read(&reader, None, (address.project(), Some(&address)), Shows::Item);
     }
     world.wait(limit * 3 / 4).await;
     assert_eq!(stale(), i64::try_from(HELD / 2).unwrap());

@@ -1,6 +1,6 @@
 //! Silence counts only while it could have been broken, and whoever loses an item by it is told.
 
-use crate::support::{Moment, REPO, Trap, World};
+use crate::support::{Moment, REPO, Trap, World, address_of};
 use claimgate::dialect::Address;
 use claimgate::fake_forge::Fault;
 use serde_json::Value;
@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 fn address(n: u64) -> Address {
-    Address { owner: "root".into(), repo: "work".into(), number: n, pull: false }
+    address_of(n)
 }
 
 /// `dev-1` holds item 1; who is silent for an hour loses its item, for half an hour is flagged.

@@ -3,7 +3,7 @@
 use crate::support::{Q, World};
 use claimgate::admission::{Mode, StateTag, Stated, Tags};
 use claimgate::fake_forge::Fault;
-use claimgate::model::{AttemptState, Login, OpenState, Shown, Status};
+use claimgate::model::{Account, AttemptState, OpenState, Shown, Status};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn unassigned() -> Stated {
 }
 
 fn assigned(login: &str) -> Stated {
-    Stated { assignees: Some([Login::new(login)].into()), ..Stated::default() }
+    Stated { assignees: Some([Account::new(login)].into()), ..Stated::default() }
 }
 
 impl World {

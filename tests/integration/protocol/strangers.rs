@@ -13,7 +13,7 @@ const SECRET: &str = "root/secret";
 const IDLE: Duration = Duration::from_mins(10);
 
 fn project() -> Project {
-    Project::new("root", "work")
+    Project::new("root/work")
 }
 
 /// A private repository that dev-1 and the bot may write to, with an item for each number.
@@ -64,7 +64,7 @@ async fn amid_a_herd(shown: Shows, before: Duration, lets_in: impl Fn(&World), s
     let gate = world.process().gate.clone();
     let eve = world.credential("eve");
     assert!(gate.ports().identify.account(&eve).await.is_ok());
-    gate.saw_read(&eve, None, (&project(), None), shown);
+    gate.saw_read(&eve, None, (Some(&project()), None), shown);
     shuts_out(&world);
     world.wait(before).await;
     world.knows_readers(20).await;
@@ -173,9 +173,9 @@ async fn who_is_at_work_in_a_hidden_project_is_told_to_nobody_who_may_not_see_it
     with_secret(&world, 1);
     files(&world, "bot@manager-1", SECRET).await.wins();
     let gate = world.process().gate.clone();
-    let secret = Project::new("root", "secret");
+    let secret = Project::new("root/secret");
     let runtime = tokio::runtime::Handle::current();
-    for (rule, project) in [("managers", &secret), ("managers", &Project::new("root", "nowhere")), ("none", &secret)] {
+    for (rule, project) in [("managers", &secret), ("managers", &Project::new("root/nowhere")), ("none", &secret)] {
         let ended = gate.end_tenure_as(rule, project, &world.credential("dev-8"), None, &runtime).await;
         assert!(matches!(ended, Err(TenureError::Nobody)), "{ended:?}");
     }
@@ -335,12 +335,12 @@ async fn names_from_everywhere_leave_the_one_at_work_its_voice() {
     world.wait(IDLE / 2).await;
     gate.flush_tenures().await;
     for n in 0..12_000 {
-        let elsewhere = Project::new("dev-1", &format!("r{n}"));
+        let elsewhere = Project::new(&format!("dev-1/r{n}"));
         let name = Some(Instance::new("manager-x"));
-        gate.saw_read(&world.credential("dev-1"), name, (&elsewhere, None), Shows::Items(ItemKind::Issue));
+        gate.saw_read(&world.credential("dev-1"), name, (Some(&elsewhere), None), Shows::Items(ItemKind::Issue));
     }
     let name = Some(Instance::new("manager-1"));
-    gate.saw_read(&world.credential("bot"), name, (&project(), None), Shows::Items(ItemKind::Issue));
+    gate.saw_read(&world.credential("bot"), name, (Some(&project()), None), Shows::Items(ItemKind::Issue));
     gate.flush_tenures().await;
     world.wait(IDLE * 9 / 10).await;
     world.set_labels("bot@manager-2", 2, &["todo"]).await.loses("singleton_busy");

@@ -8,7 +8,7 @@ use claimgate::effect::{
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
-    Account, AttemptId, Boot, Epoch, GateId, ItemRecord, Locator, OnceEntry, OnceKey, ResourceKey, Settled, Standing,
+    AttemptId, Boot, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ResourceKey, Settled, Standing,
     Tenure, Time,
 };
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -324,11 +324,11 @@ impl Ledger for FaultyLedger {
         self.inner.ended(key, limit)
     }
 
-    fn history(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
+    fn history(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
         self.inner.history(locator, limit)
     }
 
-    fn of_account(&self, account: &Account) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
+    fn of_account(&self, account: &Principal) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         self.inner.of_account(account)
     }
 
@@ -340,7 +340,7 @@ impl Ledger for FaultyLedger {
         self.inner.lines(after, limit)
     }
 
-    fn lines_about(&self, locator: &Locator, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
+    fn lines_about(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>> {
         self.inner.lines_about(locator, limit)
     }
 

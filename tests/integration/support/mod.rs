@@ -12,4 +12,4 @@ mod world;
 pub use life::{Moment, Trap};
 pub use told::Told;
 pub use upstream::SimUpstream;
-pub use world::{Bug, Q, REPO, Setup, WRITE_TIMEOUT, World, at_gate, label_id};
+pub use world::{Bug, Q, REPO, Setup, WRITE_TIMEOUT, World, address_of, at_gate, label_id, number};

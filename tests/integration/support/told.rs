@@ -51,7 +51,7 @@ impl Told {
                 code: grant.code.map_or("", claimgate::model::Code::as_str),
                 decision: Some(grant.decision),
                 id: grant.id,
-                body: json!({ "number": grant.resource.number }),
+                body: json!({ "number": super::number(&grant.resource) }),
             },
             Claimed::Released(reply) => Self { status: 204, ..Self::of(*reply, dialect) },
             Claimed::Nothing => Self { status: 204, ..Self::nothing() },

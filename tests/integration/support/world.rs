@@ -8,7 +8,7 @@ use claimgate::admission::{
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{
-    self, ClosingSyntax, Credential, Dialect, Guarded, Head, Request as _, Route, Scrutiny, Shows, Target,
+    self, Address, ClosingSyntax, Credential, Dialect, Guarded, Head, Request as _, Route, Scrutiny, Shows, Target,
 };
 use claimgate::effect::{BodyBudget, Clock, Entropy, Ledger as _, Membership as _, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
@@ -19,7 +19,7 @@ use claimgate::gate::{
 use claimgate::identity::{Directory, DirectoryLimits};
 use claimgate::ledger::{Flaw, MemoryLedger, MemoryStore};
 use claimgate::model::{
-    AttemptState, Instance, ItemKind, ItemRecord, Locator, Login, Project, ResourceKey, Settled, Status, Time,
+    Account, AttemptState, Instance, ItemKind, ItemRecord, Place, Project, ResourceKey, Settled, Status, Time,
 };
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ fn rules() -> Rules {
             assign_others: false,
             release_by: By::Holder,
             outside: Outside::Wins,
-            overriders: ["supervisor"].map(Login::new).into(),
+            overriders: ["supervisor"].map(Account::new).into(),
             stale_after: None,
             takeover_after: None,
             closed_after: None,
@@ -376,14 +376,14 @@ impl World {
     /// Lets these agents be known as readers, as their earlier reads through the gate would have.
     pub async fn knows_readers(&self, agents: usize) {
         let gate = self.process().gate.clone();
-        let project = Project::new("root", "work");
+        let project = Project::new("root/work");
         let credentials: Vec<Credential> = (1..=agents).map(|n| self.credential(&format!("dev-{n}"))).collect();
         for credential in &credentials {
             assert!(gate.ports().identify.account(credential).await.is_ok(), "the forge knows them");
         }
         // Just now: what was shown a while ago says nothing any more.
         for credential in &credentials {
-            gate.saw_read(credential, None, (&project, None), Shows::Items(ItemKind::Issue));
+            gate.saw_read(credential, None, (Some(&project), None), Shows::Items(ItemKind::Issue));
         }
         self.forge.clear_log();
     }
@@ -639,6 +639,17 @@ fn path(n: u64) -> String {
     format!("/api/v1/repos/{REPO}/issues/{n}")
 }
 
+/// Where the item with this number is.
+pub fn address_of(n: u64) -> Address {
+    let dialect = claimgate::dialect::by_name("forgejo").expect("a dialect");
+    dialect.item(&format!("root/work#{n}")).expect("an item's name")
+}
+
+/// The number of the item at this place.
+pub fn number(place: &Place) -> u64 {
+    place.as_str().rsplit('#').next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
 /// The forge numbers labels from 1, in the order in which they were made.
 pub fn label_id(name: &str) -> u64 {
     let at = LABELS.iter().chain(&["bug"]).position(|label| *label == name);
@@ -701,7 +712,8 @@ impl World {
 
     /// The final attempts of the item, oldest first.
     pub async fn history(&self, n: u64) -> Vec<Settled> {
-        let mut settled = self.process().ledger.history(&Locator::new("root", "work", n), 1000).await.unwrap();
+        let mut settled =
+            self.process().ledger.history(&Place::from_stored(&format!("root/work#{n}")), 1000).await.unwrap();
         settled.reverse();
         settled
     }

@@ -359,9 +359,9 @@ proptest! {
         };
         let state = seen["state"].as_str();
         prop_assert_eq!(change.state.map(OpenState::as_str), state, "{}", body);
-        let mut names: Vec<Login> = seen["assignees"].as_array().into_iter().flatten()
+        let mut names: Vec<Account> = seen["assignees"].as_array().into_iter().flatten()
             .chain(seen.get("assignee").filter(|one| one.as_str() != Some("")))
-            .filter_map(Value::as_str).map(Login::new).collect();
+            .filter_map(Value::as_str).map(Account::new).collect();
         names.sort();
         names.dedup();
         let touched = !seen["assignees"].is_null() || !seen["assignee"].is_null();

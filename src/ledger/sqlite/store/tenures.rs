@@ -3,7 +3,7 @@
 use super::super::super::transaction::TenureName;
 use super::{Store, codec, json, stored};
 use crate::effect::{Held, LedgerError};
-use crate::model::{Account, ItemRecord, Project, ResourceKey, Tenure, Time};
+use crate::model::{ItemRecord, Principal, Project, ResourceKey, Tenure, Time};
 use rusqlite::{Row, params};
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) const SCHEMA: &str = "
 
 impl Store {
     /// Items that the account holds, all in doubt, and those that a write of it which is sent would make it hold.
-    pub(in crate::ledger) fn of_account(&self, account: &Account) -> Result<Vec<ItemRecord>, LedgerError> {
+    pub(in crate::ledger) fn of_account(&self, account: &Principal) -> Result<Vec<ItemRecord>, LedgerError> {
         let sql = "SELECT key FROM item WHERE account = ?1
                    UNION SELECT key FROM item WHERE doubt_until IS NOT NULL
                    UNION SELECT key FROM live WHERE ?1 = coalesce(
@@ -70,11 +70,9 @@ impl Store {
 }
 
 fn read_tenure(row: &Row<'_>) -> rusqlite::Result<Tenure> {
-    let project: String = row.get(1)?;
-    let (owner, repo) = project.split_once('/').ok_or_else(|| super::unreadable("project"))?;
     Ok(Tenure {
         rule: row.get(0)?,
-        project: Project::new(owner, repo),
+        project: Project::new(&row.get::<_, String>(1)?),
         actor: json(&row.get::<_, String>(2)?, codec::read_actor)?,
         since: Time(row.get(3)?),
         seen: Time(row.get(4)?),
@@ -83,9 +81,9 @@ fn read_tenure(row: &Row<'_>) -> rusqlite::Result<Tenure> {
 }
 
 /// As the column spells it; logins are compared without regard to case.
-fn column(account: &Account) -> String {
+fn column(account: &Principal) -> String {
     match account {
-        Account::Named(login) => login.as_str().to_ascii_lowercase(),
-        Account::Opaque(print) => format!("credential:{}", print.as_str()),
+        Principal::Named(login) => login.as_str().to_ascii_lowercase(),
+        Principal::Opaque(print) => format!("credential:{}", print.as_str()),
     }
 }
