@@ -96,6 +96,7 @@
 //! - **No credential is kept.** In the ledger, the audit, the log and the metrics there are keyed fingerprints only.
 //! - **Standard output is the audit's** while the gate serves; only `cli` and `audit` can write there (tidy). The audit
 //!   passes through no filter.
+//! - **The gate goes by what an answer amounts to**, never by a status: `AnswerClass` is made in `dialect/wire.rs` (tidy).
 //! - **No adapter knows another**, `admission` and `dialect` do not know each other, and the gate sees ports only (tidy).
 //! - **No unsafe code**, and unwinding stays on: one panic must not put everything in flight in doubt.
 //! - **Nothing assumes one process above the ledger's port.** What only a process that has the ledger to itself may do,

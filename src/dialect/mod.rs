@@ -25,7 +25,7 @@ pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
 pub use route::{GuardedRoute, Route, Scrutiny, Shows, Understood};
 pub use side_effects::{LabelEdit, LabelOwner, LabelState, PullBranches, SideEffect, SideEffects, SideWrite};
 pub use target::Target;
-pub use wire::{WireRequest, WireResponse};
+pub use wire::{AnswerClass, WireRequest, WireResponse};
 
 use crate::model::{
     Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry,

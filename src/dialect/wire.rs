@@ -28,6 +28,76 @@ pub struct WireResponse {
     pub body: Bytes,
 }
 
+/// What an answer amounts to (RFC 9110, section 15). Whoever acts on an answer goes by this; the status itself is for the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerClass {
+    /// 2xx
+    Success,
+    /// 1xx and 3xx: it is elsewhere, or to be asked for otherwise.
+    Redirect,
+    /// 401: nobody knows the credential.
+    Unauthorized,
+    /// 403
+    Forbidden,
+    /// 404 and 410: there is none, or none for who asks.
+    Missing,
+    /// Any other 4xx.
+    Refused,
+    /// 502 to 504: the tracker itself may not have answered.
+    Unavailable,
+    /// Any other 5xx.
+    Failed,
+}
+
+impl AnswerClass {
+    /// Of a status.
+    pub fn of(status: StatusCode) -> Self {
+        match status.as_u16() {
+            200..=299 => Self::Success,
+            ..=399 => Self::Redirect,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 | 410 => Self::Missing,
+            400..=499 => Self::Refused,
+            502..=504 => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+
+    /// Whether the tracker shows nothing to who asks. An unknown credential says nothing of the item.
+    pub fn is_unseen(self) -> bool {
+        matches!(self, Self::Forbidden | Self::Missing)
+    }
+
+    /// Whether the tracker answered that it did nothing: 3xx and 4xx.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Redirect | Self::Unauthorized | Self::Forbidden | Self::Missing | Self::Refused)
+    }
+}
+
+impl WireResponse {
+    /// What it amounts to.
+    pub fn class(&self) -> AnswerClass {
+        AnswerClass::of(self.status)
+    }
+
+    /// Whether it is a success.
+    pub fn is_success(&self) -> bool {
+        self.class() == AnswerClass::Success
+    }
+
+    /// The same answer under the status that a read has.
+    #[must_use]
+    pub fn as_read(self) -> Self {
+        Self { status: StatusCode::OK, ..self }
+    }
+
+    /// The status as the audit writes it.
+    pub fn code(&self) -> u16 {
+        self.status.as_u16()
+    }
+}
+
 // Header values and bodies can carry secrets: neither is ever printed.
 
 impl fmt::Debug for WireRequest {

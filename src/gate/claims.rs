@@ -17,7 +17,7 @@ use super::refusal;
 use super::walk::Walk;
 use super::{About, After, Answered, Ask, EntryCondition, Gate, InFlight, Reply};
 use crate::admission::{Expectation, StateTag};
-use crate::dialect::{Address, Credential, Filter, Guarded, WireResponse};
+use crate::dialect::{Address, AnswerClass, Credential, Filter, Guarded, WireResponse};
 use crate::effect::{Decision, IdentifyError};
 use crate::model::{
     Account, Actor, Boot, Caller, Code, Fence, Instance, ItemRecord, Place, Principal, Rejection, Time,
@@ -376,7 +376,7 @@ impl ClaimOperation {
     /// The tracker's own refusal of a read goes back unchanged.
     fn denied(&self, response: WireResponse) -> OperationError {
         let identify = &self.gate.ports.identify;
-        if response.status == http::StatusCode::UNAUTHORIZED {
+        if response.class() == AnswerClass::Unauthorized {
             identify.forget(&identify.fingerprint(&self.sender.credential));
         }
         let why = format!("the tracker answered {}", response.status);
@@ -393,7 +393,7 @@ fn no_slot(overloaded: &Overloaded) -> Rejection {
 /// The tracker's answer of a write that went through; else the reply as it is.
 fn succeeded(reply: Reply) -> Result<(Reply, WireResponse), Box<Reply>> {
     match &reply.answer {
-        Answered::Tracker(response) if response.status.is_success() => {
+        Answered::Tracker(response) if response.is_success() => {
             let response = response.clone();
             Ok((reply, response))
         }

@@ -4,7 +4,7 @@
 //! that claim-next reads, which follows a repository that has moved.
 
 use super::Gate;
-use crate::dialect::{Address, Credential, Listed, ReadOutcome, WireRequest, WireResponse};
+use crate::dialect::{Address, AnswerClass, Credential, Listed, ReadOutcome, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier};
 use crate::model::{Boot, Existing, Project, Snapshot};
 
@@ -52,7 +52,7 @@ impl Gate {
             let request = dialect.observe(&address, credential);
             let answer = if must { upstream.read_back(request).await } else { upstream.read(request).await };
             self.ports.metrics.upstream_took(phase, started.elapsed());
-            self.notice_answer(answer.as_ref().ok().map(|(response, _)| response.status));
+            self.notice_answer(answer.as_ref().ok().map(|(response, _)| response.class()));
             let (response, carrier) = answer.map_err(Unread::Unanswered)?;
             match dialect.read(&address, &response) {
                 ReadOutcome::Item(seen) => return Ok(ItemRead { began, seen, address, response, carrier }),
@@ -66,8 +66,9 @@ impl Gate {
 
     /// The item that the answer to a write carries, where it carries it as a read does, under a status of its own.
     pub(super) fn answered_item(&self, address: &Address, response: &WireResponse) -> Option<ItemRead> {
-        let as_read = WireResponse { status: http::StatusCode::OK, ..response.clone() };
-        let ReadOutcome::Item(seen) = self.ports.dialect.read(address, &as_read) else { return None };
+        let ReadOutcome::Item(seen) = self.ports.dialect.read(address, &response.clone().as_read()) else {
+            return None;
+        };
         let (began, address, response) = (self.ports.clock.boot(), address.clone(), response.clone());
         Some(ItemRead { began, seen, address, response, carrier: None })
     }
@@ -114,17 +115,17 @@ impl Gate {
 
 fn found(answer: Result<(WireResponse, Option<Carrier>), CallError>) -> Result<WireResponse, Unread> {
     let (response, _) = answer.map_err(Unread::Unanswered)?;
-    match response.status.as_u16() {
-        200 => Ok(response),
-        status @ (..200 | 500..) => Err(Unread::Unreadable(format!("the tracker answered {status}"))),
-        _ => Err(Unread::Denied(Box::new(response))),
+    match response.class() {
+        AnswerClass::Success => Ok(response),
+        class if class.is_refusal() => Err(Unread::Denied(Box::new(response))),
+        _ => Err(Unread::Unreadable(format!("the tracker answered {}", response.code()))),
     }
 }
 
 impl Unread {
     /// The tracker's answer, if it was none for these eyes: 403 or 404.
     pub(super) fn is_hidden(&self) -> bool {
-        matches!(self, Self::Denied(response) if matches!(response.status.as_u16(), 403 | 404))
+        matches!(self, Self::Denied(response) if response.class().is_unseen())
     }
 }
 

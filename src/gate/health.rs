@@ -78,7 +78,7 @@ impl Gate {
                 return true;
             }
             Whoami::Refused => {
-                let status = response.status.as_u16();
+                let status = response.code();
                 if token.fails(&format!("the tracker answered {status}")) {
                     tracing::warn!(
                         status,

@@ -6,7 +6,7 @@
 use super::Gate;
 use super::refusal;
 use super::walk::Stop;
-use crate::dialect::{Credential, LabelOwner, Listing};
+use crate::dialect::{AnswerClass, Credential, LabelOwner, Listing};
 use crate::model::{Code, Place, Project, Rejection, SetChange, Snapshot, Tag, TagId, TagRef};
 use moka::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,15 +209,15 @@ impl Gate {
             let request = self.ports.dialect.list(listing, page, credential);
             let answer = self.ports.upstream.read(request).await;
             let (response, _) = answer.map_err(|error| unreadable(&error.to_string()))?;
-            match response.status.as_u16() {
+            match response.class() {
                 // The token lacks the scope.
-                401 | 403 if of_owner => return Ok(None),
+                AnswerClass::Unauthorized | AnswerClass::Forbidden if of_owner => return Ok(None),
                 // The owner is a person.
-                404 if of_owner => {
+                AnswerClass::Missing if of_owner => {
                     all.whole = true;
                     break;
                 }
-                401 | 403 | 404 | 429 => return Err(Stop::Tracker(Box::new(response))),
+                class if class.is_refusal() => return Err(Stop::Tracker(Box::new(response))),
                 _ => {}
             }
             let labels = self.ports.dialect.labels(&response);

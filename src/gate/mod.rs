@@ -2,7 +2,7 @@
 //!
 //! [`Gate::submit`] detaches it: a task of its own runs the steps, and a client that hangs up after the first durable one
 //! changes nothing. `Walk::run` is steps 6 to 12 of the walk (manual: walk), in order, for whatever a request is about:
-//! one item, several, or a new one. Nothing here knows HTTP or a tracker; nothing here judges: judging is `admission`'s,
+//! one item, several, or a new one. Nothing here knows a status of HTTP or a tracker; nothing here judges: judging is `admission`'s,
 //! and the record is the ledger's.
 
 mod authors;

@@ -6,7 +6,7 @@
 //! may not any more (manual: walk).
 
 use super::Gate;
-use crate::dialect::{Credential, WireResponse};
+use crate::dialect::{AnswerClass, Credential, WireResponse};
 use crate::model::{Boot, Fingerprint, ItemKind, Place, Project, ResourceKey, Snapshot};
 use moka::future::Cache;
 use std::sync::Arc;
@@ -190,18 +190,18 @@ impl Gate {
             Ok((response, _)) => response,
             Err(error) => return Proof::Unreadable(error.to_string()),
         };
-        match response.status.as_u16() {
-            200 if self.ports.dialect.is_shown(kind, &response) => {
+        match response.class() {
+            AnswerClass::Success if self.ports.dialect.is_shown(kind, &response) => {
                 self.reads.learn_access(&print, access, self.ports.clock.boot());
                 Proof::Shown
             }
-            200 => {
+            AnswerClass::Success => {
                 self.reads.learn_access(&print, ReadAccess::Project(project.clone()), self.ports.clock.boot());
                 Proof::Empty
             }
-            300..=399 => Proof::Moved,
-            400..=499 => Proof::Denied(Box::new(response)),
-            status => Proof::Unreadable(format!("the tracker answered {status}")),
+            AnswerClass::Redirect => Proof::Moved,
+            class if class.is_refusal() => Proof::Denied(Box::new(response)),
+            _ => Proof::Unreadable(format!("the tracker answered {}", response.code())),
         }
     }
 }

@@ -65,7 +65,7 @@ impl Gate {
             let status = Status::new(&label.name);
             rules.workflow.working.contains(&status) && !found.contains(&status)
         };
-        let brought: Vec<TagRef> = seen.labels.iter().filter(brought).map(|label| label.as_ref()).collect();
+        let brought: Vec<TagRef> = seen.labels.iter().filter(brought).map(Tag::to_ref).collect();
         if brought.is_empty() {
             return Ok(Vec::new());
         }
@@ -135,7 +135,7 @@ impl Gate {
         }
         let is_found = |status: &Status| labels.iter().any(|label| Status::new(&label.name) == *status);
         let chosen = labels.iter().filter(|label| wanted.contains(&Status::new(&label.name)));
-        let mut refs: BTreeSet<TagRef> = chosen.map(|label| label.as_ref()).collect();
+        let mut refs: BTreeSet<TagRef> = chosen.map(Tag::to_ref).collect();
         // Ids and names together no tracker takes in one way.
         if refs.is_empty() && self.has_more_labels(address.project()) {
             refs.extend(
@@ -196,7 +196,7 @@ impl Gate {
 fn carried_out(reply: Option<Reply>) -> Result<Reply, String> {
     let reply = reply.ok_or("it was given up")?;
     match &reply.answer {
-        Answered::Tracker(response) if response.status.is_success() => Ok(reply),
+        Answered::Tracker(response) if response.is_success() => Ok(reply),
         Answered::Tracker(response) => Err(format!("the tracker answered {}", response.status)),
         Answered::Refused(rejection) => Err(rejection.message.clone()),
     }

@@ -211,12 +211,13 @@ impl Walk {
         self.take_slot(&party.caller)?;
         // What some rule may allow only once.
         if let Some(creation) = self.request.creation(&self.gate.settings.closing) {
-            return self.once(&creation, &party.caller, cancellation).await;
+            // Rare, and large: what most walks need not carry.
+            return Box::pin(self.once(&creation, &party.caller, cancellation)).await;
         }
         match self.request.subject() {
             Subject::New(_) if !self.is_form() => self.create(&party.caller, cancellation).await,
             Subject::At(address) if self.reopens() && self.rules.is_ruled(What::Pull) => {
-                self.reopen(&address, &party, cancellation).await
+                Box::pin(self.reopen(&address, &party, cancellation)).await
             }
             Subject::At(_) | Subject::Keys(_) | Subject::New(_) => self.items_wherever(&party, cancellation).await,
         }

@@ -7,7 +7,7 @@ use super::conversation::Unread;
 use super::reads::ReadAccess;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Finish, Refused, Step};
-use crate::dialect::{Address, Credential, Shows};
+use crate::dialect::{Address, AnswerClass, Credential, Shows};
 use crate::effect::{Command, Durability, Held, LedgerError, Note, Subject};
 use crate::model::{
     Account, Actor, AttemptId, Instance, ItemRecord, Place, Project, ResourceKey, Snapshot, Status, Time,
@@ -180,9 +180,9 @@ impl Gate {
     }
 
     /// What the tracker said to a call, or that it said nothing: while it does not answer, nobody can be heard.
-    pub fn notice_answer(&self, status: Option<http::StatusCode>) {
-        match status {
-            Some(status) if !matches!(status.as_u16(), 502..=504) => self.hearing.answered(|| self.ports.clock.now()),
+    pub fn notice_answer(&self, answer: Option<AnswerClass>) {
+        match answer {
+            Some(class) if class != AnswerClass::Unavailable => self.hearing.answered(|| self.ports.clock.now()),
             _ => self.hearing.failed(self.ports.clock.now()),
         }
     }
@@ -543,18 +543,13 @@ impl Gate {
         read.map(|read| read.seen).map_err(|unread| match unread {
             Unread::Unanswered(error) => ReadFailure::Everywhere(error.to_string()),
             Unread::Unreadable(why) => ReadFailure::Here(why),
-            Unread::Denied(response) => match response.status {
-                status @ http::StatusCode::UNAUTHORIZED => ReadFailure::Everywhere(status.to_string()),
-                status if is_missing(status) => ReadFailure::Missing(status.to_string()),
-                status => ReadFailure::Here(status.to_string()),
+            Unread::Denied(response) => match response.class() {
+                AnswerClass::Unauthorized => ReadFailure::Everywhere(response.status.to_string()),
+                AnswerClass::Missing => ReadFailure::Missing(response.status.to_string()),
+                _ => ReadFailure::Here(response.status.to_string()),
             },
         })
     }
-}
-
-/// Whether an answer says that there is no such item, to who asks. To who may not see it, it is the same answer.
-fn is_missing(status: http::StatusCode) -> bool {
-    matches!(status.as_u16(), 404 | 410)
 }
 
 // === impl Round ===

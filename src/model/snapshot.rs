@@ -70,7 +70,7 @@ impl Tag {
     }
 
     /// This very tag, as a request names it.
-    pub fn as_ref(&self) -> TagRef {
+    pub fn to_ref(&self) -> TagRef {
         self.id.clone().map_or_else(|| TagRef::Name(self.name.clone()), TagRef::Id)
     }
 

@@ -12,8 +12,8 @@ use super::{Body, Came, CollectError, Guard, Passed, Peer, Route, collect_within
 use super::{claims, own, preconditions, reply, singletons};
 use crate::admission::{By, Expectation, StateTag, Unnamed};
 use crate::dialect::{
-    self, Address, Credential, Dialect, Guarded, GuardedRoute, Head, ParseError, ReadOutcome, Scrutiny, Shows,
-    SideWrite, Target, WireResponse,
+    self, Address, AnswerClass, Credential, Dialect, Guarded, GuardedRoute, Head, ParseError, ReadOutcome, Scrutiny,
+    Shows, SideWrite, Target, WireResponse,
 };
 use crate::effect::Health;
 use crate::gate::{About, Answered, Ask, EntryCondition, Filing, Gate, Judged, Sender};
@@ -388,7 +388,7 @@ impl Guard for GateGuard {
     fn passed(&self, note: Passed<'_>) {
         let answered = !matches!(note.status.as_u16(), 502..=504);
         if answered {
-            self.gate.notice_answer(Some(note.status));
+            self.gate.notice_answer(Some(AnswerClass::of(note.status)));
         }
         if answered && !note.status.is_success() {
             return;

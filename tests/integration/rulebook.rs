@@ -188,7 +188,7 @@ fn caller(name: &str) -> Caller {
 fn change(asked: &str, by: &str) -> Change {
     let me = by.split('#').next().unwrap_or(by);
     let assign = |names: &[&str]| Some(SetChange::Replace(names.iter().map(|name| Account::new(name)).collect()));
-    let refs = |name: &str| BTreeSet::from([label(name).as_ref()]);
+    let refs = |name: &str| BTreeSet::from([label(name).to_ref()]);
     match asked.split_once(' ') {
         Some(("assign", "itself")) => Change { assignees: assign(&[me]), ..Change::default() },
         Some(("assign", name)) => Change { assignees: assign(&[name]), ..Change::default() },
@@ -203,7 +203,7 @@ fn change(asked: &str, by: &str) -> Change {
 }
 
 fn put<'a>(names: impl Iterator<Item = &'a str>) -> Change {
-    let refs = names.map(|name| label(name).as_ref()).collect();
+    let refs = names.map(|name| label(name).to_ref()).collect();
     Change { labels: Some(SetChange::Replace(refs)), ..Change::default() }
 }
 

@@ -161,7 +161,7 @@ impl ApiWrite {
     /// The removal of these labels, as the set of those that stay: a body's numbers are ids everywhere.
     fn leaving_others(mut self, seen: &Snapshot, gone: &BTreeSet<TagRef>) -> Self {
         let stays = |label: &&Tag| !gone.iter().any(|gone| gone.names(label));
-        let rest = seen.labels.iter().filter(stays).map(|label| label.as_ref()).collect();
+        let rest = seen.labels.iter().filter(stays).map(Tag::to_ref).collect();
         self.change.labels = Some(SetChange::Replace(rest));
         self.form = WriteForm::ReplaceLabels;
         self
@@ -173,7 +173,7 @@ impl ApiWrite {
         if let Some(SetChange::Add(refs) | SetChange::Replace(refs)) = &mut self.change.labels {
             let is_named = |label: &Tag| refs.contains(&TagRef::Name(label.name.clone()));
             let ids: BTreeSet<TagRef> =
-                known.filter(|label| label.id.is_some() && is_named(label)).map(|label| label.as_ref()).collect();
+                known.filter(|label| label.id.is_some() && is_named(label)).map(Tag::to_ref).collect();
             if ids.len() >= refs.len() {
                 *refs = ids;
             }

@@ -36,7 +36,7 @@ struct LabelRow {
 /// A read of it.
 pub fn ask(address: &Address, credential: &Credential) -> WireRequest {
     let Location { owner, repo, number } = Location::of(address);
-    emit::get(join(&["api", "v1", "repos", owner, repo, "issues", &number, "timeline"]), credential)
+    emit::get(join(&["api", "v1", "repos", owner, repo, "issues", number, "timeline"]), credential)
 }
 
 /// What that read showed; `None` where it cannot be used.

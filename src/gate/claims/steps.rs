@@ -8,7 +8,7 @@ use super::{
     ClaimOperation, Claimed, Grant, OperationError, OperationResult, Relabelling, not_assigned, refusal, succeeded, why,
 };
 use crate::admission::Expectation;
-use crate::dialect::{Address, WireResponse};
+use crate::dialect::{Address, AnswerClass, WireResponse};
 use crate::effect::Decision;
 use crate::gate::conversation::{ItemRead, Unread};
 use crate::gate::reads::ReadAccess;
@@ -17,7 +17,6 @@ use crate::gate::{Answered, EntryCondition, Reply};
 use crate::model::{
     Account, AttemptId, Code, ItemKind, OpenState, Place, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef,
 };
-use http::StatusCode;
 use std::collections::BTreeSet;
 
 /// Labels as the tracker knows them.
@@ -172,7 +171,7 @@ impl ClaimOperation {
         for name in names {
             // What a name is not found for is taken at its word, without an id.
             all.insert(match known.iter().find(|label| label.id.is_some() && label.name == *name) {
-                Some(label) => label.as_ref(),
+                Some(label) => label.to_ref(),
                 // The write itself will tell.
                 None if name.is_ascii() && self.gate.has_more_labels(at.project()) => TagRef::Name(name.clone()),
                 None => return Err(self.no_label(at, name)),
@@ -242,11 +241,11 @@ impl ClaimOperation {
         undo: &mut Undo,
         first: &mut FirstWrite,
     ) -> OperationResult<bool> {
-        let carried: BTreeSet<TagRef> = seen.labels.iter().map(|label| label.as_ref()).collect();
+        let carried: BTreeSet<TagRef> = seen.labels.iter().map(Tag::to_ref).collect();
         let shows = |wanted: &TagRef| seen.labels.iter().any(|label| wanted.names(label));
         let missing: BTreeSet<TagRef> = labels.set.iter().filter(|wanted| !shows(wanted)).cloned().collect();
         let named = seen.labels.iter().filter(|label| labels.remove.contains(&label.name.to_lowercase()));
-        let removed: Vec<TagRef> = named.map(|label| label.as_ref()).collect();
+        let removed: Vec<TagRef> = named.map(Tag::to_ref).collect();
         let changes = !missing.is_empty() || !removed.is_empty();
         if !missing.is_empty() {
             let change = SetChange::Add(missing.clone());
@@ -256,7 +255,7 @@ impl ClaimOperation {
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
             if let Some(now) = self.gate.ports.dialect.labels(&response) {
-                let now: BTreeSet<TagRef> = now.iter().map(|label| label.as_ref()).collect();
+                let now: BTreeSet<TagRef> = now.iter().map(Tag::to_ref).collect();
                 let pushed_out: BTreeSet<TagRef> = carried.difference(&now).cloned().collect();
                 if !pushed_out.is_empty() {
                     undo.labels.insert(0, SetChange::Add(pushed_out));
@@ -427,7 +426,7 @@ impl Failed {
     /// The tracker does not show it to this caller.
     fn is_hidden(&self) -> bool {
         let OperationError::Told(reply) = &self.end else { return false };
-        let hidden = matches!(&reply.answer, Answered::Tracker(response) if response.status == StatusCode::NOT_FOUND);
+        let hidden = matches!(&reply.answer, Answered::Tracker(response) if response.class() == AnswerClass::Missing);
         self.at_the_claim && hidden
     }
 
@@ -467,5 +466,5 @@ fn blank(at: &Place) -> Snapshot {
 
 /// Whether the tracker does not show the item to who asks.
 fn is_unseen(reply: &Reply) -> bool {
-    matches!(&reply.answer, Answered::Tracker(response) if matches!(response.status.as_u16(), 403 | 404 | 410))
+    matches!(&reply.answer, Answered::Tracker(response) if response.class().is_unseen())
 }

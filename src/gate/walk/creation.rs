@@ -26,7 +26,7 @@ impl Walk {
         let mut permit = self.permit_to_create(caller, cancellation).await?;
         match self.send_creation(Sending::creation(), &self.request, self.emit_by()).await {
             Ok(response) => {
-                if matches!(response.status.as_u16(), 300..=499) {
+                if response.class().is_refusal() {
                     self.give_back(&mut permit).await;
                 }
                 self.gate.hear(&caller.actor, self.request.locator().project());
@@ -109,7 +109,7 @@ impl Walk {
         let change = self.request.change().cloned().unwrap_or_default();
         let attempt = self.gate.attempt(id.clone(), &seen.key, &address.locator(), caller, &change);
         let mut note = self.bare_note(permit.decision(), permit.observed);
-        note.upstream_status = Some(response.status.as_u16());
+        note.upstream_status = Some(response.code());
         let grant = Step::Grant {
             attempt: id.clone(),
             kind: Kind::Create,
@@ -146,7 +146,7 @@ impl Walk {
     fn passed_on(&self, caller: &Caller, permit: &CreationPermit, new: Option<New>, response: WireResponse) -> Reply {
         let mut note = self.bare_note(permit.decision(), permit.observed);
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
-        note.upstream_status = Some(response.status.as_u16());
+        note.upstream_status = Some(response.code());
         if let Some(new) = new {
             (note.resource, note.resource_id) = (Some(new.at), new.key);
         }

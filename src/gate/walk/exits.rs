@@ -61,7 +61,7 @@ impl<R: Request> Walk<R> {
     /// The tracker's own refusal of the read goes back unchanged.
     pub(super) fn denied(&self, response: WireResponse) -> Reply {
         let mut note = self.bare_note(Decision::Reject, Some(Code::UpstreamUnreadable));
-        note.upstream_status = Some(response.status.as_u16());
+        note.upstream_status = Some(response.code());
         self.recorded(note, Decision::Reject, Some(Code::UpstreamUnreadable), Answered::Tracker(response))
     }
 
@@ -112,7 +112,7 @@ impl Walk {
     pub(super) async fn give_up(&self, at: &Entered<'_>, stop: Stop, durability: Durability) -> Ended {
         let (code, upstream_status) = match &stop {
             Stop::Refuse(rejection) => (rejection.code, None),
-            Stop::Tracker(response) => (Code::UpstreamUnreadable, Some(response.status.as_u16())),
+            Stop::Tracker(response) => (Code::UpstreamUnreadable, Some(response.code())),
             Stop::Gone | Stop::Moved => (Code::UpstreamUnreadable, None),
         };
         let entries = self.entered().clone();

@@ -38,7 +38,7 @@ impl Walk {
         let shown = record.holding.as_ref().map_or_else(nothing, |held| held.shown.clone());
         let step = Step::Grant { attempt: attempt.clone(), kind: Kind::Release, ownership: Ownership::Ends, shown };
         let mut note = self.note(at, attempt, Decision::Noop, None);
-        note.upstream_status = Some(denied.status.as_u16());
+        note.upstream_status = Some(denied.code());
         note.reason = Some("the tracker does not show the item to its holder".to_owned());
         let command = self.command(&item.key, &record.locator, step, Some(note));
         item.turn.forget();
@@ -144,7 +144,7 @@ impl Walk {
 
 /// 401 says something about the credential only.
 fn is_unseen(denied: &WireResponse) -> bool {
-    matches!(denied.status.as_u16(), 403 | 404 | 410)
+    denied.class().is_unseen()
 }
 
 fn nothing() -> Shown {

@@ -13,7 +13,7 @@ use super::turns::sharer;
 use super::{Ended, ItemRead, Stop, Walk};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
 use crate::admission::{self, By, OutsideEdit, Refused};
-use crate::dialect::{Address, Creation, Guarded, Request as _, WireResponse};
+use crate::dialect::{Address, AnswerClass, Creation, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, Sending, failpoint};
 use crate::model::{
     Actor, AttemptId, Boot, Caller, Code, Existing, ItemKind, Made, OnceEntry, OnceKey, Place, Project, Rejection,
@@ -208,13 +208,13 @@ impl Walk {
         let dialect = &self.gate.ports.dialect;
         let answer = self.gate.ports.upstream.read(dialect.observe_project(project, &self.ask.credential)).await;
         let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
-        match response.status.as_u16() {
+        match response.class() {
             // A token may not ask: it counts as one that only reads.
-            200 | 300..=399 | 403 => Ok(dialect.may_write(&response)),
-            400..=499 => Err(self.tracker_denies(response)),
-            status => Err(Stop::Refuse(refusal::unreadable(
+            AnswerClass::Success | AnswerClass::Redirect | AnswerClass::Forbidden => Ok(dialect.may_write(&response)),
+            class if class.is_refusal() => Err(self.tracker_denies(response)),
+            _ => Err(Stop::Refuse(refusal::unreadable(
                 &self.request.locator(),
-                &format!("the tracker answered {status}"),
+                &format!("the tracker answered {}", response.code()),
             ))),
         }
     }
@@ -249,7 +249,7 @@ impl Walk {
         match self.read(address, "resolve").await {
             Ok(read) if read.seen.kind == ItemKind::Pull => Ok(None),
             Ok(read) => Ok(Some(Closed { address: address.clone(), read })),
-            Err(Stop::Tracker(response)) if matches!(response.status.as_u16(), 403 | 404) => Ok(None),
+            Err(Stop::Tracker(response)) if response.class().is_unseen() => Ok(None),
             Err(stop) => Err(stop),
         }
     }
@@ -342,7 +342,7 @@ impl Walk {
                     found.extend(shown.ok_or_else(|| self.cannot_read("a pull request"))?.2);
                 }
                 // Gone, or not for this caller's eyes: nothing may be in the way that nobody can see.
-                Err(Stop::Tracker(response)) if matches!(response.status.as_u16(), 403 | 404) => {}
+                Err(Stop::Tracker(response)) if response.class().is_unseen() => {}
                 Err(stop) => return Err(stop),
             }
         }
@@ -502,7 +502,7 @@ impl Walk {
             // What others saw of it does not stand any more.
             survey.turns.iter().for_each(Turn::forget);
         }
-        if matches!(step, Outcome::Not) && !answer.as_ref().is_ok_and(|response| response.status.is_success()) {
+        if matches!(step, Outcome::Not) && !answer.as_ref().is_ok_and(WireResponse::is_success) {
             self.give_back(&mut permit).await;
         }
         failpoint::reach("t3.before");
@@ -532,23 +532,24 @@ impl Walk {
             Err(error @ CallError::Unknown(_)) => return (Outcome::Unknown, Err(error)),
             Err(error) => return (Outcome::Not, Err(error)),
         };
-        let status = response.status.as_u16();
+        let (class, code) = (response.class(), response.code());
         match survey.request.made(&response) {
             Some(made) => return (Outcome::Made(made), Ok(response)),
-            None if matches!(status, 300..=499) || entered.is_empty() => return (Outcome::Not, Ok(response)),
-            None if matches!(status, 502..=504) => {
-                return (Outcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {status}"))));
+            None if class.is_refusal() || entered.is_empty() => return (Outcome::Not, Ok(response)),
+            None if class == AnswerClass::Unavailable => {
+                let why = format!("the tracker answered {}", response.code());
+                return (Outcome::Unknown, Err(CallError::Unknown(why)));
             }
             None => {}
         }
-        match (self.shows(survey, entered).await, response.status.is_success()) {
+        match (self.shows(survey, entered).await, response.is_success()) {
             (Some(Some(first)), _) => {
                 let success = survey.request.first(&first).unwrap_or(response);
                 (Outcome::Made(first.made), Ok(success))
             }
             (Some(None), false) => (Outcome::Not, Ok(response)),
             (Some(None), true) | (None, _) => {
-                (Outcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {status}"))))
+                (Outcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {code}"))))
             }
         }
     }

@@ -96,7 +96,7 @@ impl Walk {
         for request in self.request.prove_reader() {
             let answer = self.gate.ports.upstream.read(request).await;
             let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
-            if !response.status.is_success() {
+            if !response.is_success() {
                 return Err(Stop::Tracker(Box::new(response)));
             }
         }

@@ -3,13 +3,13 @@
 use super::super::{EntryCondition, refusal};
 use super::{ItemRead, Stop, Unread, Walk};
 use crate::admission::{Mode, Outcome, Plan};
-use crate::dialect::{Address, Assignable, Credential, Request, WireRequest, WireResponse};
+use crate::dialect::{Address, AnswerClass, Assignable, Credential, Request, WireRequest, WireResponse};
 use crate::effect::CallError;
 use crate::model::{Account, Caller, Code, Rejection, Snapshot};
 
 impl<R: Request> Walk<R> {
     pub(super) fn tracker_denies(&self, response: WireResponse) -> Stop {
-        if response.status == http::StatusCode::UNAUTHORIZED {
+        if response.class() == AnswerClass::Unauthorized {
             self.gate.ports.identify.forget(self.print());
         }
         Stop::Tracker(Box::new(response))
@@ -159,7 +159,7 @@ impl Walk {
     ) -> Option<Box<Rejection>> {
         let (address, seen) = read;
         let Outcome::Refused { shown } = outcome else { return None };
-        let wanted = self.request.label_in_path().filter(|_| response.is_some_and(|said| said.status.is_success()))?;
+        let wanted = self.request.label_in_path().filter(|_| response.is_some_and(WireResponse::is_success))?;
         let (gate, credential) = (&self.gate, &self.ask.credential);
         let mut known = gate.list_labels(&address.place, false, credential).await.unwrap_or_default();
         known.extend(gate.list_labels(&address.place, true, credential).await.unwrap_or_default());

@@ -82,9 +82,7 @@ fn outcome(ended: &Ended, made: Made) -> Outcome {
     let Ok(Reply { decision, code, answer, .. }) = ended else { return Outcome::Not };
     match answer {
         _ if *code == Some(Code::OutcomeUnknown) => Outcome::Unknown,
-        Answered::Tracker(response) if response.status.is_success() && *decision != Decision::Reject => {
-            Outcome::Made(made)
-        }
+        Answered::Tracker(response) if response.is_success() && *decision != Decision::Reject => Outcome::Made(made),
         Answered::Tracker(_) | Answered::Refused(_) => Outcome::Not,
     }
 }

@@ -27,7 +27,7 @@ impl Walk {
         granted: Vec<Decided<'_>>,
         response: Option<WireResponse>,
     ) -> Reply {
-        let status = response.as_ref().map(|response| response.status.as_u16());
+        let status = response.as_ref().map(WireResponse::code);
         let (code, answer) = match endings.as_slice() {
             [one] if !self.is_form() => self.tell_one(at, one, response).await,
             _ => self.tell_form(&endings, response),
@@ -110,7 +110,7 @@ impl Walk {
         Ending { one, outcome, back }: &Ending<'_>,
         response: Option<WireResponse>,
     ) -> (Option<Code>, Answered) {
-        let status = response.as_ref().map(|response| response.status.as_u16());
+        let status = response.as_ref().map(WireResponse::code);
         let (read, locator) = (&one.at.read, &one.at.read.seen.locator);
         // What is told where the tracker said success and did something else.
         let instead = match half_done(&at.party.caller, &read.seen, &one.plan, outcome, status) {
@@ -121,8 +121,8 @@ impl Walk {
         let landed = matches!(outcome, Outcome::Committed { .. });
         let answer = match (outcome, self.passed_or_built(landed, response, back.as_ref()).await) {
             (Outcome::Doubt, _) | (_, None) => Answered::Refused(refusal::unknown(locator, self.doubt_period())),
-            (Outcome::Refused { .. }, Some(response)) if response.status.is_success() => {
-                let status = response.status.as_u16();
+            (Outcome::Refused { .. }, Some(response)) if response.is_success() => {
+                let status = response.code();
                 Answered::Refused(instead.unwrap_or_else(|| not_applied(locator, status, &one.plan.goal, outcome)))
             }
             (Outcome::Partial { holds: false, shown }, Some(_)) => {
@@ -156,8 +156,8 @@ impl Walk {
                     Code::Contested,
                     format!("{} shows the work of a writer that did not pass the gate", some_of(&contested)),
                 ),
-                () if response.status.is_success() && !unmoved.is_empty() => {
-                    let (status, names) = (response.status.as_u16(), some_of(&unmoved));
+                () if response.is_success() && !unmoved.is_empty() => {
+                    let (status, names) = (response.code(), some_of(&unmoved));
                     refuse(Code::NotApplied, format!("the tracker answered {status} and left {names} as it was"))
                 }
                 // Written, whatever it said.

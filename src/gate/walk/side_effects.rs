@@ -14,7 +14,8 @@ use super::party::is_session;
 use super::{Party, Stop, Unread, Walk};
 use crate::admission::{self, By, Editors, Mode, OutsideEdit, Refused, TenureStep, Term, Web};
 use crate::dialect::{
-    Address, Credential, LabelEdit, LabelOwner, LabelState, PullBranches, Request as _, SideEffect, SideWrite,
+    Address, AnswerClass, Credential, LabelEdit, LabelOwner, LabelState, PullBranches, Request as _, SideEffect,
+    SideWrite,
 };
 use crate::effect::{Authority, Decision, LedgerError, Note};
 use crate::gate::Gate;
@@ -249,7 +250,7 @@ impl Walk<SideWrite> {
         let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.observe_pull(&address, reader)).await;
         match answer {
             // An issue, which has no branch.
-            Ok((response, _)) if response.status.as_u16() == 404 => Ok(None),
+            Ok((response, _)) if response.class() == AnswerClass::Missing => Ok(None),
             Ok((response, _)) => match self.gate.ports.dialect.branches(project, &response) {
                 Some(pull) if deleted.strikes(&pull) => self.held_elsewhere(party, record).await,
                 Some(_) => Ok(None),
@@ -275,7 +276,7 @@ impl Walk<SideWrite> {
         let Some(reader) = &party.reader else { return self.unread(party, "the label") };
         let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.read_label(owner, label, reader)).await;
         let shown = match answer {
-            Ok((response, _)) if (300..500).contains(&response.status.as_u16()) => return Err(Stop::Gone),
+            Ok((response, _)) if response.class().is_refusal() => return Err(Stop::Gone),
             Ok((response, _)) => self.gate.ports.dialect.label(&response),
             Err(_) => None,
         };

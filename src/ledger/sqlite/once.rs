@@ -2,9 +2,9 @@
 
 use super::super::codec;
 use super::SqliteLedger;
-use super::store::{Store, json, locator, stored};
+use super::store::{Store, json, stored};
 use crate::effect::{BoxFuture, Creations, LedgerError};
-use crate::model::{AttemptId, Epoch, GateId, Made, OnceEntry, OnceKey, Standing, Time};
+use crate::model::{AttemptId, Epoch, GateId, Made, OnceEntry, OnceKey, Place, Standing, Time};
 use rusqlite::{Row, params};
 use std::collections::BTreeMap;
 
@@ -66,11 +66,11 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<OnceEntry> {
     let text = |column| row.get::<_, String>(column);
     let standing = match row.get::<_, Option<i64>>(7)? {
         Some(until) => Standing::Sent { until: Time(until) },
-        None => Standing::Made(Made { id: text(8)?, url: text(9)?, at: locator(&text(10)?)? }),
+        None => Standing::Made(Made { id: text(8)?, url: text(9)?, at: Place::from_stored(&text(10)?) }),
     };
     Ok(OnceEntry {
         key: OnceKey::new(&text(0)?),
-        about: locator(&text(1)?)?,
+        about: Place::from_stored(&text(1)?),
         actor: json(&text(2)?, codec::read_actor)?,
         since: Time(row.get(3)?),
         attempt: AttemptId::new(&text(4)?),

@@ -721,7 +721,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<ItemRecord> {
     let holding: Option<String> = row.get(3)?;
     Ok(ItemRecord {
         key: ResourceKey::new(&row.get::<_, String>(0)?),
-        locator: locator(&row.get::<_, String>(1)?)?,
+        locator: Place::from_stored(&row.get::<_, String>(1)?),
         fence: Fence(row.get::<_, i64>(2)?.unsigned_abs()),
         holding: holding.map(|text| json(&text, codec::read_holding)).transpose()?,
         contested: row.get(4)?,
@@ -743,7 +743,7 @@ fn read_attempt(row: &Row<'_>) -> rusqlite::Result<Settled> {
     let attempt = Attempt {
         id: AttemptId::new(&text(0)?),
         key: ResourceKey::new(&text(1)?),
-        locator: locator(&text(2)?)?,
+        locator: Place::from_stored(&text(2)?),
         actor: json(&text(3)?, codec::read_actor)?,
         credential: Fingerprint::new(&text(4)?),
         change: json(&text(5)?, codec::read_change)?,
@@ -765,10 +765,6 @@ fn read_attempt(row: &Row<'_>) -> rusqlite::Result<Settled> {
 pub(super) fn json<T>(text: &str, read: impl FnOnce(&Value) -> Result<T, Unreadable>) -> rusqlite::Result<T> {
     let value: Value = serde_json::from_str(text).map_err(|_| unreadable("JSON value"))?;
     read(&value).map_err(|Unreadable(what)| unreadable(what))
-}
-
-pub(super) fn locator(text: &str) -> rusqlite::Result<Place> {
-    Ok(Place::from_stored(text))
 }
 
 fn unreadable(what: &'static str) -> rusqlite::Error {

@@ -276,7 +276,7 @@ impl World {
 
 fn after(before: &Snapshot, change: &Change) -> Snapshot {
     let labels = change.labels.as_ref().map(|change| {
-        let known = labels().into_iter().filter(|label| change.members().contains(&label.as_ref()));
+        let known = labels().into_iter().filter(|label| change.members().contains(&label.to_ref()));
         known.collect()
     });
     Snapshot {

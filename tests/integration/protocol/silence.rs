@@ -78,7 +78,7 @@ async fn a_holder_is_heard_by_what_fails() {
                 world.forge_is_away(false);
             }
             // One request that fails is no outage.
-            gate.notice_answer(Some(http::StatusCode::OK));
+            gate.notice_answer(Some(claimgate::dialect::AnswerClass::Success));
         }
         world.claim("dev-2", 1).await.loses("already_assigned");
         world.wait(HOUR + SECOND).await;
