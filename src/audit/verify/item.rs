@@ -17,6 +17,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 pub(super) struct Item {
     /// `None`: not known, because the log's head is missing.
     state: Option<State>,
+    /// The newest last.
+    versions: VecDeque<Version>,
     believer: Option<Believer>,
     doubts: Vec<Doubt>,
     ended: VecDeque<(u64, Outcome)>,
@@ -31,6 +33,14 @@ struct State {
     holder: Option<Agent>,
     parked: bool,
     since: Option<jiff::Timestamp>,
+}
+
+/// Who held the item at a version, and which gate made that version.
+#[derive(Debug)]
+struct Version {
+    fence: u64,
+    gate: String,
+    holder: Option<Agent>,
 }
 
 #[derive(Debug)]
@@ -60,13 +70,16 @@ struct Write {
 
 /// Ended attempts remembered an item.
 const ENDED: usize = 1024;
+/// Versions remembered an item.
+const VERSIONS: usize = 64;
 
 // === impl Item ===
 
 impl Item {
     /// An item that no line has spoken of, in a log that begins with its first line.
     pub(super) fn fresh() -> Self {
-        Self { state: Some(State::default()), ..Self::default() }
+        let unheld = Version { fence: 0, gate: String::new(), holder: None };
+        Self { state: Some(State::default()), versions: [unheld].into(), ..Self::default() }
     }
 
     /// Takes a line about the item, and says what is wrong with it.
@@ -75,6 +88,11 @@ impl Item {
             self.tell(line);
             return Vec::new();
         };
+        if let Some(then) = self.judged_before(&after, line) {
+            let told = Agent::same_as(then.holder.as_ref(), after.holder.as_ref());
+            let wrong = format!("the holder of version {} was another one", then.fence);
+            return (!told).then_some(wrong).into_iter().collect();
+        }
         let mut wrong = Vec::new();
         let write = self.attempt(line, whole, &mut wrong);
         if let Some(before) = self.state.clone() {
@@ -83,8 +101,29 @@ impl Item {
         wrong.extend(write.as_ref().and_then(|write| kept(&after, line, write)));
         self.believe(&after, line, write.as_ref());
         self.tell(line);
+        self.remember(&after, line);
         self.state = Some(after);
         wrong
+    }
+
+    /// The earlier version that a refusal was judged by. It may rest on what another turn of its gate has seen, and other
+    /// gates may have written since; its own has not.
+    fn judged_before(&self, after: &State, line: &Line) -> Option<&Version> {
+        let since = self.versions.iter().rev().take_while(|version| version.fence > after.fence);
+        let (mut since, is_refusal) = (since.peekable(), line.result == Some(Outcome::Rejected));
+        let only_others = since.peek().is_some() && since.all(|version| version.gate != line.gate);
+        self.versions.iter().find(|version| is_refusal && only_others && version.fence == after.fence)
+    }
+
+    fn remember(&mut self, after: &State, line: &Line) {
+        if self.versions.back().is_some_and(|version| version.fence == after.fence) {
+            return;
+        }
+        if self.versions.len() == VERSIONS {
+            self.versions.pop_front();
+        }
+        let (gate, holder) = (line.gate.clone(), after.holder.clone());
+        self.versions.push_back(Version { fence: after.fence, gate, holder });
     }
 
     // === attempts ===

@@ -63,8 +63,7 @@ pub(super) struct Line {
     _request_id: Option<String>,
     #[serde(rename = "reason", deserialize_with = "present")]
     _reason: Option<String>,
-    #[serde(rename = "gate")]
-    _gate: String,
+    pub(super) gate: String,
 }
 
 /// Who acts or holds.

@@ -225,6 +225,30 @@ fn a_holder_without_a_reason() {
     });
 }
 
+/// What another turn of its gate had seen may be older than what other gates have written since.
+#[test]
+fn a_refusal_by_an_earlier_version() {
+    fn late(lines: &mut Lines, gate: &str) {
+        let refusal = lines.remove(at(lines, "bob is refused"));
+        let after = at(lines, "bob hands over");
+        lines.insert(after, refusal);
+        lines[after]["gate"] = json!(gate);
+    }
+    let mut lines = parsed(&everything());
+    late(&mut lines, "gate-2");
+    let (found, summary) = verified(&chained(&lines));
+    assert_eq!((found, summary.wrong), (Vec::new(), 0));
+    check("of the gate that wrote the later one", "the fence falls from 3 to 1", |lines| late(lines, "gate-1"));
+    check("of another holder", "the holder of version 1 was another one", |lines| {
+        late(lines, "gate-2");
+        line(lines, "bob is refused")["holder"] = who("mallory");
+    });
+    check("of a grant", "the fence falls from 3 to 1", |lines| {
+        late(lines, "gate-2");
+        set(line(lines, "bob is refused"), json!({"result": "COMMITTED", "decision": "noop", "code": null}));
+    });
+}
+
 // === attempts ===
 
 #[test]
