@@ -103,6 +103,14 @@ pub enum Step {
     /// The batch that this stands in goes on only if the term holds. It stands before the step that it is for; the
     /// ledger judges it, since it rests on more than this item's record.
     Require(Term),
+    /// The batch that this stands in goes on only if the item is as it was judged: this attempt is live, and nothing has
+    /// ended or begun a holding since. It stands before the step that it is for.
+    Confirm {
+        /// The attempt under which the item was read.
+        attempt: AttemptId,
+        /// The version that it was judged by.
+        fence: Fence,
+    },
 }
 
 /// How a sent write ended.
@@ -314,11 +322,19 @@ fn carry_out(record: &mut ItemRecord, step: &Step, stamp: &Stamp, done: &mut App
         Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, done),
         Step::Rebind { from, to } => rebind(record, from, to, done)?,
         Step::Require(_) => {}
+        Step::Confirm { attempt, fence } => confirm(record, attempt, *fence, stamp)?,
     }
     Ok(())
 }
 
 // === T1, T2, T3 ===
+
+fn confirm(record: &ItemRecord, id: &AttemptId, fence: Fence, stamp: &Stamp) -> Result<(), Refused> {
+    if !record.live.as_ref().is_some_and(|live| is_own(live, id, stamp)) {
+        return Err(Refused::Fenced);
+    }
+    if record.fence == fence { Ok(()) } else { Err(Refused::Stale) }
+}
 
 fn open(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) -> Result<(), Refused> {
     if record.live.is_some() {
@@ -773,19 +789,17 @@ fn take_live(
     states: &[AttemptState],
     stamp: &Stamp,
 ) -> Result<Attempt, Refused> {
-    let owned = |attempt: &Attempt| {
-        attempt.id == *id
-            && attempt.gate == stamp.gate
-            && attempt.epoch == stamp.epoch
-            && states.contains(&attempt.state)
-    };
     match record.live.take() {
-        Some(attempt) if owned(&attempt) => Ok(attempt),
+        Some(attempt) if is_own(&attempt, id, stamp) && states.contains(&attempt.state) => Ok(attempt),
         other => {
             record.live = other;
             Err(Refused::Fenced)
         }
     }
+}
+
+fn is_own(attempt: &Attempt, id: &AttemptId, stamp: &Stamp) -> bool {
+    attempt.id == *id && attempt.gate == stamp.gate && attempt.epoch == stamp.epoch
 }
 
 fn mask(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) {

@@ -4,20 +4,28 @@ use super::authors::Way;
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{Doubt, ItemRecord, Kind, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
+use crate::model::{AttemptId, Boot, Doubt, ItemRecord, Kind, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Gate {
-    /// Ends the item's doubt if this read allows it. Under the item's turn, with no attempt of its own.
-    pub(super) async fn resolve_by(&self, key: &ResourceKey, seen: &Snapshot, turn: &Turn, rules: &Rules) {
+    /// Ends the item's doubt if this read allows it, which began then. Under the item's turn, with no attempt of its own.
+    pub(super) async fn resolve_by(
+        &self,
+        key: &ResourceKey,
+        (seen, began): (&Snapshot, Boot),
+        turn: &Turn,
+        rules: &Rules,
+    ) {
         let record = match self.ports.ledger.item(key).await {
             Ok(Some(record)) => record,
             Ok(None) => return,
             Err(error) => return tracing::warn!(ledger.error = %error, "doubt not looked at"),
         };
         let now = self.ports.clock.now();
-        let Some(verified) = verified(&record, seen, rules, now) else { return };
+        // What lands up to the end of the doubt, a read that began before it may not show.
+        let read_at = Time(now.0.saturating_sub_unsigned(self.ports.clock.boot().0.saturating_sub(began.0)));
+        let Some(verified) = verified(&record, seen, rules, read_at) else { return };
         let doubts = record.doubts.iter().map(|doubt| doubt.attempt.clone()).collect();
         let mut note = Note::of_gate(String::new(), None);
         note.observed = Some(rules.workflow.shown(seen));
@@ -40,12 +48,12 @@ impl Gate {
         }
     }
 
-    /// Records what changed outside the gate since the ledger's last look at the item, each edit as a step of its own.
-    /// What there is to judge by comes back.
+    /// Records what changed outside the gate since the ledger's last look at the item, each edit as a step of its own. It was
+    /// read under this attempt. What there is to judge by comes back.
     pub(super) async fn account_for(
         self: &Arc<Self>,
         mut record: ItemRecord,
-        seen: &Snapshot,
+        (seen, under): (&Snapshot, &AttemptId),
         rules: &Rules,
         turn: &Turn,
     ) -> Result<ItemRecord, LedgerError> {
@@ -64,7 +72,9 @@ impl Gate {
                 now: self.ports.clock.now(),
             };
             let durability = if harmless { Durability::NextGroup } else { Durability::Awaited };
-            record = self.ports.ledger.commit(vec![command], durability).await?.pop().unwrap_or(record);
+            let confirm = Step::Confirm { attempt: under.clone(), fence: record.fence };
+            let confirm = Command { step: confirm, note: None, ..command.clone() };
+            record = self.ports.ledger.commit(vec![confirm, command], durability).await?.pop().unwrap_or(record);
             self.tell_edit(&edit, &before, seen, &id);
             self.put_back_soon(&seen.locator, record.stray.as_ref());
         }
@@ -126,13 +136,13 @@ impl Gate {
     }
 }
 
-/// What a read says of the item's doubt, if it may be ended now: early only if exactly one emission is doubtful, the
+/// What a read of this time says of the item's doubt, if it may be ended by it: early only if exactly one emission is doubtful, the
 /// holder is not its target, and the tracker shows the target, which it did not before; else when its time has come.
-pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, now: Time) -> Option<Verified> {
+pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, read_at: Time) -> Option<Verified> {
     let doubt = record.doubts.first().filter(|_| record.live.is_none())?;
     let landed = doubt.goal.reach(seen) == Reach::Full;
     let early = record.doubts.len() == 1 && landed && !doubt.goal.already && !holds_already(record, doubt);
-    let due = record.doubt_until.is_none_or(|until| until <= now);
+    let due = record.doubt_until.is_none_or(|until| until <= read_at);
     let shown = rules.workflow.shown(seen);
     match (early || due, landed) {
         (false, _) => None,

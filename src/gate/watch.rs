@@ -3,15 +3,13 @@
 mod entry;
 mod reachability;
 
-use super::conversation::Unread;
+use super::conversation::{ItemRead, Unread};
 use super::reads::ReadAccess;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Finish, Refused, Step};
 use crate::dialect::{Address, AnswerClass, Credential, Shows};
 use crate::effect::{Command, Durability, Held, LedgerError, Note, Subject};
-use crate::model::{
-    Account, Actor, AttemptId, Instance, ItemRecord, Place, Project, ResourceKey, Snapshot, Status, Time,
-};
+use crate::model::{Account, Actor, AttemptId, Instance, ItemRecord, Place, Project, ResourceKey, Status, Time};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -489,10 +487,10 @@ impl Gate {
         let Ok(turn) = self.lanes.enter(&record.key, self.boot_clock()).await else { return Look::ReadFailure };
         let Some(entry) = LookEntry::open(self, record).await else { return Look::ReadFailure };
         let look = match self.watched(&address, service).await {
-            Ok(seen) => {
+            Ok(read) => {
                 self.sight.read(&record.locator);
-                if seen.key == record.key {
-                    self.compare(record, &seen, (&turn, &entry)).await;
+                if read.seen.key == record.key {
+                    self.compare(record, &read, (&turn, &entry)).await;
                 }
                 Look::Seen
             }
@@ -506,9 +504,9 @@ impl Gate {
     }
 
     /// Ends the item's doubt if this read allows it, and records what changed outside the gate.
-    async fn compare(self: &Arc<Self>, record: &ItemRecord, seen: &Snapshot, (turn, entry): (&Turn, &LookEntry)) {
-        let rules = self.rules();
-        self.resolve_by(&record.key, seen, turn, &rules).await;
+    async fn compare(self: &Arc<Self>, record: &ItemRecord, read: &ItemRead, (turn, entry): (&Turn, &LookEntry)) {
+        let (rules, seen) = (self.rules(), &read.seen);
+        self.resolve_by(&record.key, (seen, read.began), turn, &rules).await;
         let Ok(Some(current)) = self.ports.ledger.item(&record.key).await else { return };
         if !entry.keeps_others_out(&current) {
             return;
@@ -525,10 +523,11 @@ impl Gate {
             now,
         };
         turn.forget();
-        match self.ports.ledger.commit(vec![command], Durability::Awaited).await {
+        let batch = entry.confirm(current.fence).into_iter().chain([command]).collect();
+        match self.ports.ledger.commit(batch, Durability::Awaited).await {
             Ok(records) => {
                 self.tell_edit(&edit, &current, seen, &id);
-                let stray = records.first().and_then(|record| record.stray.as_ref());
+                let stray = records.last().and_then(|record| record.stray.as_ref());
                 self.put_back_soon(&seen.locator, stray);
             }
             Err(error) => {
@@ -538,9 +537,8 @@ impl Gate {
     }
 
     /// The item as the service token sees it. 401, 403 and 404 are never evidence.
-    async fn watched(&self, address: &Address, service: &Credential) -> Result<Snapshot, ReadFailure> {
-        let read = self.read_item(address, service, "watch", false).await;
-        read.map(|read| read.seen).map_err(|unread| match unread {
+    async fn watched(&self, address: &Address, service: &Credential) -> Result<ItemRead, ReadFailure> {
+        self.read_item(address, service, "watch", false).await.map_err(|unread| match unread {
             Unread::Unanswered(error) => ReadFailure::Everywhere(error.to_string()),
             Unread::Unreadable(why) => ReadFailure::Here(why),
             Unread::Denied(response) => match response.class() {

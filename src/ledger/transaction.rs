@@ -178,6 +178,10 @@ impl Working<'_> {
         let Author { gate, epoch, zombie_period } = self.author.clone();
         let stamp = Stamp { gate, epoch, now: command.now, zombie_period };
         let applied = admission::apply(&mut record, &command.step, &stamp)?;
+        if matches!(command.step, Step::Confirm { .. }) {
+            self.changes.committed.records.push(record);
+            return Ok(());
+        }
         let changes = &mut self.changes;
         let is_doubt = |attempt: &&Attempt| attempt.state == AttemptState::Doubt;
         changes.unsettled.extend(record.live.iter().filter(|live| live.state == AttemptState::Sending).cloned());

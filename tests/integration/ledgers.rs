@@ -560,6 +560,27 @@ async fn before_its_time_a_doubt_ends_only_by_what_has_landed() {
     }
 }
 
+/// What was judged must be there still: the attempt, and the version.
+#[tokio::test]
+async fn a_step_stands_or_falls_with_what_it_was_judged_by() {
+    for bench in [Bench::memory(), Bench::file()] {
+        let now = START;
+        bench.commit(0, Step::Open(bench.attempt(1, 0, now)), now).await.unwrap();
+        let fence = bench.commit(0, step(attempt_id(1), Next::Grant, 0, now), now).await.unwrap().fence;
+        bench.commit(0, Step::Open(bench.attempt(2, 0, now)), now).await.unwrap();
+        let refused_as = |id, fence| {
+            let command = |step| Command { key: key(0), locator: locator(0), step, note: None, now };
+            let confirm = command(Step::Confirm { attempt: attempt_id(id), fence });
+            let batch = vec![confirm, command(step(attempt_id(2), Next::Send, 0, now))];
+            let ledger = bench.ledger();
+            async move { ledger.commit(batch, Durability::Awaited).await.err() }
+        };
+        assert_eq!(refused_as(1, fence).await, Some(LedgerError::Refused(Refused::Fenced)));
+        assert_eq!(refused_as(2, Fence(fence.0 + 1)).await, Some(LedgerError::Refused(Refused::Stale)));
+        assert_eq!(refused_as(2, fence).await, None);
+    }
+}
+
 /// Another gate may have opened it again since this one saw it closed.
 #[tokio::test]
 async fn what_is_open_is_not_finished_for_having_been_closed() {

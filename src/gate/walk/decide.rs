@@ -3,7 +3,7 @@
 use super::super::{After, Answered, EntryCondition, Reply, refusal};
 use super::exits::some_of;
 use super::party::is_session;
-use super::terms::Committed;
+use super::terms::{Committed, OnTerms};
 use super::{Decided, Ended, Entered, Observed, Stop, Walk};
 use crate::admission::{self, Barred, DecisionInput, GrantWithoutSend, Mode, Permit, Refused, StateTag, Step, Verdict};
 use crate::dialect::{Request as _, WireResponse};
@@ -127,6 +127,19 @@ impl Walk {
         self.command(&one.key, &one.read.seen.locator, step, Some(note))
     }
 
+    /// What a step rests on: the attempt is live, and the item is at the version that was judged.
+    pub(super) fn confirm(&self, one: &Observed<'_>) -> Command {
+        let step = Step::Confirm { attempt: one.attempt.clone(), fence: one.record.fence };
+        self.command(&one.key, &one.read.seen.locator, step, None)
+    }
+
+    /// The holding that it was decided by has ended: an operator's word needs no turn of this gate.
+    pub(super) fn overtaken(&self) -> Stop {
+        let locator = self.request.locator();
+        let message = format!("{locator} was released by an operator meanwhile; nothing was sent; try again");
+        Stop::Refuse(refusal::plain(Code::Busy, &locator, message))
+    }
+
     /// A term does not hold: nothing was sent.
     pub(super) async fn barred(&self, at: &Entered<'_>, mut items: Vec<Observed<'_>>, barred: &Barred) -> Ended {
         match items.pop() {
@@ -169,7 +182,7 @@ impl Walk {
             let Verdict::Noop(noop) = &one.verdict else { return None };
             let (locator, change) = (&one.at.read.seen.locator, &one.at.change);
             let terms = self.terms_of(at, locator, change, (noop.kind, &noop.ownership));
-            Some((terms, self.grant_of(at, one)?))
+            Some(OnTerms { terms, confirm: self.confirm(&one.at), command: self.grant_of(at, one)? })
         });
         if self.is_form() {
             for one in &decided {
@@ -181,6 +194,7 @@ impl Walk {
             Err(LedgerError::Refused(Refused::Barred(barred))) => {
                 self.barred(at, decided.into_iter().map(|one| one.at).collect(), &barred).await
             }
+            Err(LedgerError::Refused(Refused::Stale)) => Err(self.overtaken()),
             // Nothing was sent, but whether the grant was recorded is not known.
             Err(LedgerError::Refused(_)) if !self.is_form() => Ok(self.refused(*self.unknown(&[]))),
             Err(error) => Err(self.no_ledger(&error)),

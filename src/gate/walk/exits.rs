@@ -144,7 +144,7 @@ impl Walk {
             let ledger = Arc::clone(ledger);
             tokio::spawn(async move {
                 tokio::time::sleep(SETTLE_AGAIN).await;
-                for command in commands {
+                for command in commands.into_iter().filter_map(alone) {
                     first_allowed(Arc::clone(&ledger), vec![command]).await;
                 }
             });
@@ -154,6 +154,16 @@ impl Walk {
 
     pub(super) fn publish(turn: &Turn, began: Boot, seen: Snapshot, record: ItemRecord) {
         turn.publish(Observation { began, seen, record: ItemRecord { live: None, ..record } });
+    }
+}
+
+/// The step as it is tried by itself. What was to be granted along with a write that is not settled yet, is not: nothing was
+/// sent for it, and nobody was told.
+fn alone(command: Command) -> Option<Command> {
+    match command.step {
+        Step::Confirm { .. } => None,
+        Step::Grant { attempt, .. } => Some(Command { step: Step::Abort(attempt), ..command }),
+        _ => Some(command),
     }
 }
 

@@ -40,9 +40,11 @@ impl Walk {
         let mut note = self.note(at, attempt, Decision::Noop, None);
         note.upstream_status = Some(denied.code());
         note.reason = Some("the tracker does not show the item to its holder".to_owned());
+        let confirm = Step::Confirm { attempt: attempt.clone(), fence: record.fence };
+        let confirm = self.command(&item.key, &record.locator, confirm, None);
         let command = self.command(&item.key, &record.locator, step, Some(note));
         item.turn.forget();
-        let done = self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await;
+        let done = self.gate.ports.ledger.commit(vec![confirm, command], Durability::Awaited).await;
         done.map_err(|error| Stop::Refuse(Self::not_entered(&record.locator, &error)))?;
         let after = After { let_go: true, ..After::default() };
         Ok(Reply { after, ..self.decided(Decision::Noop, None, attempt.as_str(), Answered::Tracker(denied)) })
@@ -95,8 +97,11 @@ impl Walk {
             return Ok(None);
         };
         let Ok(turn) = self.enter_one(&known.key, &locator, caller).await else { return Ok(None) };
-        let Some(record) = self.without_old_doubts(&known, caller).await? else { return Ok(None) };
-        if !self.lets_go_of(&record, caller, denied) {
+        if !self
+            .without_old_doubts(&known, caller)
+            .await?
+            .is_some_and(|record| self.lets_go_of(&record, caller, denied))
+        {
             return Ok(None);
         }
         let change = self.request.change().cloned().unwrap_or_default();
@@ -104,9 +109,16 @@ impl Walk {
         let at = Entered { party, waited: Duration::ZERO, until: tokio::time::Instant::now() };
         let attempt = self.attempt(&item, caller);
         let (id, entry) = (attempt.id.clone(), self.entry(&attempt, caller));
-        ledger.commit(vec![self.command(&known.key, &locator, Step::Open(attempt), None)], Durability::Awaited).await?;
+        let open = self.command(&known.key, &locator, Step::Open(attempt), None);
+        let opened = ledger.commit(vec![open], Durability::Awaited).await?.pop();
         self.entered().push(entry);
-        let reply = match self.let_go(&at, &item, &id, &record, denied.clone()).await {
+        // Another gate may have written it since it was looked at.
+        let own = opened.filter(|record| self.lets_go_of(record, caller, denied));
+        let let_go = match own {
+            Some(record) => self.let_go(&at, &item, &id, &record, denied.clone()).await,
+            None => Err(Stop::Tracker(Box::new(denied.clone()))),
+        };
+        let reply = match let_go {
             Err(stop) => self.give_up(&at, stop, Durability::NextGroup).await.ok(),
             told => told.ok(),
         };

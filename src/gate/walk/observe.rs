@@ -82,7 +82,7 @@ impl Walk {
     async fn reconcile<'t>(&self, at: &Entered<'_>, mut one: Observed<'t>) -> Result<Observed<'t>, Stop> {
         one.record = self.rebind(at, &one).await?.unwrap_or(one.record);
         let seen = &one.read.seen;
-        let done = self.gate.account_for(one.record, seen, &at.party.rules, one.turn).await;
+        let done = self.gate.account_for(one.record, (seen, &one.attempt), &at.party.rules, one.turn).await;
         one.record = done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?;
         failpoint::reach("reconciled");
         Ok(one)
@@ -99,7 +99,7 @@ impl Walk {
         let note = self.gate.outside_note(seen);
         let command = self.command(&one.key, &seen.locator, Step::Rebind { from, to }, Some(note));
         one.turn.forget();
-        let done = self.gate.ports.ledger.commit(vec![command], Durability::Awaited).await;
+        let done = self.gate.ports.ledger.commit(vec![self.confirm(one), command], Durability::Awaited).await;
         Ok(done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop())
     }
 }

@@ -25,7 +25,7 @@ impl Walk {
         mut items: Vec<Item<'t>>,
         cancellation: &Cancellation,
     ) -> Result<Vec<Opened<'t>>, Stop> {
-        let (mut resolved, mut pause) = (false, SHORTEST_PAUSE);
+        let (mut looks, mut pause) = (0, SHORTEST_PAUSE);
         // What a call of the claims API has done before stays done, whether or not its client waits.
         let is_first = cancellation.is_open();
         loop {
@@ -48,9 +48,9 @@ impl Walk {
                     *self.entered() = entries;
                     return Ok(opened);
                 }
-                // Without a service token doubt ends by the next request's credential.
-                Err(LedgerError::Refused(Refused::InDoubt(_))) if !resolved => {
-                    resolved = true;
+                // Without a service token doubt ends by the next request's credential; by a read that begins after its time.
+                Err(LedgerError::Refused(Refused::InDoubt(left))) if looks == 0 || (looks == 1 && left.is_zero()) => {
+                    looks += 1;
                     self.resolve_doubts(at, &mut items).await?;
                 }
                 Err(LedgerError::Refused(Refused::Busy)) if self.is_busy_elsewhere(&items).await? => {
@@ -58,7 +58,7 @@ impl Walk {
                         return Err(Stop::Gone);
                     }
                     self.wait_for_rivals(at, &items, &mut pause).await?;
-                    resolved = false;
+                    looks = 0;
                 }
                 Err(error) => return Err(Stop::Refuse(self.not_opened(&items, &error).await)),
             }
@@ -107,7 +107,7 @@ impl Walk {
             if read.seen.key != item.key {
                 return Err(Stop::Moved);
             }
-            self.gate.resolve_by(&item.key, &read.seen, item.turn, &at.party.rules).await;
+            self.gate.resolve_by(&item.key, (&read.seen, read.began), item.turn, &at.party.rules).await;
             item.read = Some(read);
         }
         Ok(())

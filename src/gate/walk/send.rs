@@ -2,6 +2,7 @@
 
 use super::super::refusal;
 use super::settle::Ending;
+use super::terms::OnTerms;
 use super::{Decided, Ended, Entered, ItemRead, READS_AT_ONCE, Sent, Stop, Walk};
 use crate::admission::{self, Answer, Outcome, Permit, Refused, SentWrite, Step, Verdict};
 use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
@@ -88,7 +89,8 @@ impl Walk {
         let step = |one: &Sent<'_>| {
             let (attempt, plan, locator) = (one.at.attempt.clone(), one.plan.clone(), &one.at.read.seen.locator);
             let terms = self.terms_of(at, locator, &one.at.change, (plan.kind, &plan.ownership));
-            (terms, self.command(&one.at.key, locator, Step::Send { attempt, plan }, None))
+            let command = self.command(&one.at.key, locator, Step::Send { attempt, plan }, None);
+            OnTerms { terms, confirm: self.confirm(&one.at), command }
         };
         let steps = sent.iter().map(step).collect();
         let (committed, sending) = self.gate.begin_sending(&self.rules, steps, permits).await?;
@@ -109,6 +111,7 @@ impl Walk {
     fn not_sending(&self, error: LedgerError) -> Stop {
         let locator = self.request.locator();
         match error {
+            LedgerError::Refused(Refused::Stale) => self.overtaken(),
             LedgerError::Refused(_) => Stop::Refuse(refusal::fenced(&locator)),
             LedgerError::Unavailable(why) => Stop::Refuse(refusal::no_ledger(&locator, &why)),
         }

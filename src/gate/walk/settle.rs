@@ -77,7 +77,8 @@ impl Walk {
             let step = Step::Settle { attempt: one.at.attempt.clone(), outcome: outcome.clone(), doubt_until };
             self.step_of(&one.at, step, note)
         });
-        settled.chain(granted.iter().filter_map(|one| self.grant_of(at, one))).collect()
+        let granted = granted.iter().filter_map(|one| Some([self.confirm(&one.at), self.grant_of(at, one)?]));
+        settled.chain(granted.flatten()).collect()
     }
 
     /// What follows from a settled write.

@@ -28,8 +28,13 @@ pub(super) struct CreationPermit {
     pub(super) lease: Option<LeaseUse>,
 }
 
-/// Steps, each with its terms.
-pub(in crate::gate) type OnTerms = Vec<(Vec<Term>, Command)>;
+/// A step, with what must hold for it.
+pub(in crate::gate) struct OnTerms {
+    pub(in crate::gate) terms: Vec<Term>,
+    /// That the item is as it was judged.
+    pub(in crate::gate) confirm: Command,
+    pub(in crate::gate) command: Command,
+}
 
 /// Steps that were carried out under their terms.
 pub(in crate::gate) struct Committed {
@@ -97,7 +102,7 @@ impl Gate {
     pub(in crate::gate) async fn commit_on_terms(
         &self,
         rules: &Rules,
-        steps: OnTerms,
+        steps: Vec<OnTerms>,
     ) -> Result<Committed, LedgerError> {
         self.on_terms(rules, steps, None).await.map(|(committed, _)| committed)
     }
@@ -106,7 +111,7 @@ impl Gate {
     pub(in crate::gate) async fn begin_sending(
         &self,
         rules: &Rules,
-        steps: OnTerms,
+        steps: Vec<OnTerms>,
         permits: Vec<Permit>,
     ) -> Result<(Committed, Sending), LedgerError> {
         match self.on_terms(rules, steps, Some(permits)).await? {
@@ -118,14 +123,14 @@ impl Gate {
     async fn on_terms(
         &self,
         rules: &Rules,
-        mut steps: OnTerms,
+        mut steps: Vec<OnTerms>,
         mut permits: Option<Vec<Permit>>,
     ) -> Result<(Committed, Option<Sending>), LedgerError> {
         let mut observed = None;
-        let takes = steps.iter().flat_map(|(terms, _)| terms).filter_map(Term::take);
+        let takes = steps.iter().flat_map(|step| &step.terms).filter_map(Term::take);
         let lease = self.leases.enter(takes);
         loop {
-            let batch: Vec<Command> = steps.iter().flat_map(with_terms).collect();
+            let batch: Vec<Command> = steps.iter().flat_map(OnTerms::batch).collect();
             let done = match permits.take() {
                 Some(given) => match Sending::begin(&*self.ports.ledger, batch, given).await {
                     Ok((records, sending)) => Ok((records, Some(sending))),
@@ -139,7 +144,7 @@ impl Gate {
             match done {
                 Ok((records, sending)) => {
                     if !lease.is_empty() {
-                        let times: Vec<Time> = steps.iter().map(|(_, command)| command.now).collect();
+                        let times: Vec<Time> = steps.iter().map(|step| step.command.now).collect();
                         lease.taken(&self.ports.ledger.tenures().await.unwrap_or_default(), &times);
                     }
                     let records = of_steps(&steps, records);
@@ -147,7 +152,7 @@ impl Gate {
                 }
                 Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
                     let code = *observed.get_or_insert(code(&barred));
-                    for (terms, command) in &mut steps {
+                    for OnTerms { terms, command, .. } in &mut steps {
                         let before = terms.len();
                         terms.retain(|term| !term.is(&barred));
                         if let (true, Some(note)) = (terms.len() < before, &mut command.note) {
@@ -187,16 +192,19 @@ impl Gate {
     }
 }
 
-/// A step after the terms that it is for.
-fn with_terms((terms, command): &(Vec<Term>, Command)) -> Vec<Command> {
-    let require = |term| Command { step: Step::Require(term), note: None, ..command.clone() };
-    terms.iter().cloned().map(require).chain([command.clone()]).collect()
+impl OnTerms {
+    /// The step after what must hold for it.
+    fn batch(&self) -> Vec<Command> {
+        let require = |term| Command { step: Step::Require(term), note: None, ..self.command.clone() };
+        let terms = self.terms.iter().cloned().map(require);
+        [self.confirm.clone()].into_iter().chain(terms).chain([self.command.clone()]).collect()
+    }
 }
 
 /// The records after the steps themselves, of those after each command of their batch.
-fn of_steps(steps: &OnTerms, records: Vec<ItemRecord>) -> Vec<ItemRecord> {
+fn of_steps(steps: &[OnTerms], records: Vec<ItemRecord>) -> Vec<ItemRecord> {
     let mut records = records.into_iter();
-    steps.iter().filter_map(|(terms, _)| records.nth(terms.len())).collect()
+    steps.iter().filter_map(|step| records.nth(step.terms.len() + 1)).collect()
 }
 
 // === what a refusal may name ===

@@ -8,7 +8,8 @@ use super::super::walk::first_allowed;
 use crate::admission::Step;
 use crate::effect::{Command, Durability};
 use crate::model::{
-    Actor, Attempt, AttemptId, AttemptState, Change, Fingerprint, ItemRecord, Ownership, Place, Principal, ResourceKey,
+    Actor, Attempt, AttemptId, AttemptState, Change, Fence, Fingerprint, ItemRecord, Ownership, Place, Principal,
+    ResourceKey,
 };
 use std::sync::Arc;
 
@@ -43,6 +44,12 @@ impl LookEntry {
             (Some(live), Some(own)) => live.id == *own,
             (Some(_), None) | (None, Some(_)) => false,
         }
+    }
+
+    /// What a step rests on that judges by this look: the item is at that version, and nobody has ended the look.
+    pub(super) fn confirm(&self, fence: Fence) -> Option<Command> {
+        let attempt = self.attempt.clone()?;
+        Some(self.command(Step::Confirm { attempt, fence }))
     }
 
     pub(super) async fn close(self) {
