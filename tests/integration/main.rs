@@ -35,6 +35,7 @@ mod exposure;
 mod floods;
 mod ledgers;
 mod load;
+mod model;
 mod operating;
 mod operators;
 mod properties;
