@@ -32,6 +32,12 @@ pub trait Membership: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// A new life of this gate, which another has declared fallen: what the life before had under way is not its own any more.
+    /// Refused: somebody else goes by this gate's name by now.
+    fn rejoin(&self, _doubt_period: Duration) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Declares fallen each gate that has been silent for too long, by the ledger's clock, and closes what fallen gates left
     /// under way: what was sent is in doubt for this long from now, what was not is aborted.
     fn recover_fallen(&self, _doubt_period: Duration) -> BoxFuture<'_, Result<(), LedgerError>> {

@@ -1,7 +1,7 @@
 //! This gate among those that share its ledger: it says that it is alive, and takes over from those that have fallen.
 
 use super::Gate;
-use crate::effect::{Clock, Ledger};
+use crate::effect::{Clock, Ledger, LedgerError};
 use crate::model::{Boot, Time};
 use std::sync::Arc;
 
@@ -36,6 +36,7 @@ impl Gate {
         loop {
             let done = match ledger.beat().await {
                 Ok(()) => ledger.recover_fallen(self.settings.doubt_period).await,
+                Err(LedgerError::Refused(_)) => self.rejoin().await,
                 error => error,
             };
             match done {
@@ -48,5 +49,13 @@ impl Gate {
             }
             tokio::time::sleep(every).await;
         }
+    }
+
+    /// The others have closed what it had under way, and whoever waits for that is told 503 or 504. It goes on as a new life.
+    async fn rejoin(&self) -> Result<(), LedgerError> {
+        self.ports.ledger.rejoin(self.settings.doubt_period).await?;
+        let (_, epoch) = self.ports.ledger.identity();
+        tracing::warn!(epoch = epoch.0, "another gate had declared this one fallen; it has joined them again");
+        Ok(())
     }
 }

@@ -23,6 +23,7 @@ use crate::model::{
 };
 use members::Members;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -55,7 +56,8 @@ struct Inner {
 pub struct MemoryLedger {
     store: Arc<MemoryStore>,
     gate: GateId,
-    epoch: Epoch,
+    /// Of the life that runs now: a gate that was declared fallen joins again.
+    epoch: Arc<AtomicU64>,
 }
 
 // === impl MemoryStore ===
@@ -95,7 +97,7 @@ impl MemoryStore {
         inner.recover((&gate, epoch), |_| true, doubt_until, now);
         inner.book.tenures = Tenures::stored(inner.book.tenures.all(), now);
         self.told(&inner);
-        MemoryLedger { store: Arc::clone(self), gate: gate.clone(), epoch }
+        MemoryLedger::new(self, gate, epoch)
     }
 
     /// Joins the gates that share it, as a new epoch of the gate of this name, and recovers what the last one left. Whoever
@@ -108,7 +110,7 @@ impl MemoryStore {
         inner.recover((&gate, epoch), |attempt| attempt.gate == gate, now + doubt_period, now);
         inner.book.write_as(before);
         self.told(&inner);
-        MemoryLedger { store: Arc::clone(self), gate, epoch }
+        MemoryLedger::new(self, gate, epoch)
     }
 
     /// Switches the store off, as a full disk would, and on again.
@@ -232,6 +234,14 @@ fn whole(unsettled: &HashMap<AttemptId, Attempt>, settled: &Settled) -> Settled 
 // === impl MemoryLedger ===
 
 impl MemoryLedger {
+    fn new(store: &Arc<MemoryStore>, gate: GateId, epoch: Epoch) -> Self {
+        Self { store: Arc::clone(store), gate, epoch: Arc::new(AtomicU64::new(epoch.0)) }
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
     fn run(&self, mut batch: Batch) -> Result<Committed, LedgerError> {
         let mut inner = self.store.lock();
         inner.check()?;
@@ -243,7 +253,7 @@ impl MemoryLedger {
             batch.items.iter_mut().for_each(|command| timed(command, clock.now()));
         }
         // A process that was replaced writes as what it was, and its rows no longer match.
-        let own = (self.gate.clone(), self.epoch);
+        let own = (self.gate.clone(), self.epoch());
         let before = inner.book.write_as(own);
         let mut written = inner.run(&batch);
         if inner.flaw == Some(Flaw::SettlesTwice) && matches!(written, Err(LedgerError::Refused(Refused::Fenced))) {

@@ -5,6 +5,7 @@ use crate::admission::{Refused, Step};
 use crate::effect::{BoxFuture, Command, LedgerError, Membership, Rivals};
 use crate::model::{Attempt, AttemptState, Epoch, GateId, ResourceKey, Time};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A rule of the protocol that a store can be made to break.
@@ -43,6 +44,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// Only a gate whose last heartbeats all came in time judges others: while nobody can write the ledger all are silent.
 const TIMELY: u32 = 3;
 
+/// Of a gate that was declared fallen, and has not joined again.
+const NEVER: Time = Time(i64::MAX);
+
 // === impl Members ===
 
 impl Members {
@@ -56,6 +60,16 @@ impl Members {
         let epoch = Epoch(before + 1);
         self.by_gate.insert(gate.clone(), Member { epoch, beat: now, timely: 0 });
         epoch
+    }
+
+    /// A life that was declared fallen begins anew, unless somebody else has joined as this gate. Returns its epoch.
+    fn rejoin(&mut self, gate: &GateId, fallen: Epoch, now: Time) -> Option<Epoch> {
+        let member = self.by_gate.get_mut(gate)?;
+        let is_vacant = member.beat == NEVER && member.epoch.0 == fallen.0 + 1;
+        is_vacant.then(|| {
+            (member.beat, member.timely) = (now, 0);
+            member.epoch
+        })
     }
 
     /// Whether this life is the gate's present one.
@@ -85,7 +99,7 @@ impl Members {
                 if flaw != Some(Flaw::KeepsTheEpoch) {
                     member.epoch.0 += 1;
                     // Whoever is this gate from now on has yet to join.
-                    member.beat = Time(i64::MAX);
+                    member.beat = NEVER;
                 }
                 self.fallen.push(life);
             }
@@ -101,7 +115,7 @@ impl Inner {
     pub(super) fn admit(&self, ledger: &MemoryLedger) -> Result<(), LedgerError> {
         let is_admitted = self.flaw == Some(Flaw::IgnoresEpochs)
             || ledger.store.clock.is_none()
-            || self.members.is_in_force(&ledger.gate, ledger.epoch);
+            || self.members.is_in_force(&ledger.gate, ledger.epoch());
         is_admitted.then_some(()).ok_or(LedgerError::Refused(Refused::Fenced))
     }
 
@@ -111,7 +125,7 @@ impl Inner {
             let Step::Settle { attempt, .. } = &command.step else { continue };
             let sent = self.unsettled.get(attempt).filter(|sent| sent.gate == by.gate).cloned();
             if let Some(sent) = sent {
-                self.book.revive(Attempt { epoch: by.epoch, state: AttemptState::Sending, ..sent });
+                self.book.revive(Attempt { epoch: by.epoch(), state: AttemptState::Sending, ..sent });
             }
         }
     }
@@ -127,7 +141,7 @@ impl MemoryLedger {
             return;
         }
         let flaw = inner.flaw;
-        let before = inner.book.write_as((self.gate.clone(), self.epoch));
+        let before = inner.book.write_as((self.gate.clone(), self.epoch()));
         for (gate, epoch) in inner.members.judge(flaw, now) {
             let of_it = |attempt: &Attempt| attempt.gate == gate && attempt.epoch <= epoch;
             inner.recover((&gate, Epoch(epoch.0 + 1)), of_it, now + doubt_period, now);
@@ -139,7 +153,7 @@ impl MemoryLedger {
 
 impl Membership for MemoryLedger {
     fn identity(&self) -> (GateId, Epoch) {
-        (self.gate.clone(), self.epoch)
+        (self.gate.clone(), self.epoch())
     }
 
     fn admits_early_reads(&self) -> bool {
@@ -160,6 +174,18 @@ impl Membership for MemoryLedger {
             inner.check()?;
             inner.admit(self)?;
             inner.members.beat(&self.gate, self.store.now(Time(0)));
+            Ok(())
+        })
+    }
+
+    fn rejoin(&self, _doubt_period: Duration) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            let mut inner = self.store.lock();
+            inner.check()?;
+            // Whoever declared it fallen has closed what it had under way.
+            let epoch = inner.members.rejoin(&self.gate, self.epoch(), self.store.now(Time(0)));
+            let epoch = epoch.ok_or(LedgerError::Refused(Refused::Fenced))?;
+            self.epoch.store(epoch.0, Ordering::Release);
             Ok(())
         })
     }

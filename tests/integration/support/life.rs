@@ -238,8 +238,9 @@ impl FaultyLedger {
 
 /// The moments before and after a step, where it has them.
 fn moments(commands: &[Command]) -> (Option<Moment>, Option<Moment>) {
-    // The terms of a step stand before it.
-    let step = commands.iter().map(|command| &command.step).find(|step| !matches!(step, Step::Require(_)));
+    // What a step rests on stands before it.
+    let is_condition = |step: &&Step| matches!(step, Step::Require(_) | Step::Confirm { .. });
+    let step = commands.iter().map(|command| &command.step).find(|step| !is_condition(step));
     match step {
         Some(Step::Open(_)) => (Some(Moment::BeforeT1), Some(Moment::AfterT1)),
         Some(Step::Send { .. }) => (Some(Moment::BeforeT2), Some(Moment::AfterT2)),
@@ -297,7 +298,10 @@ impl Ledger for FaultyLedger {
     }
 
     fn record(&self, note: Note, now: Time) {
-        self.inner.record(note, now);
+        // The dead write nothing.
+        if !self.life.is_frozen() {
+            self.inner.record(note, now);
+        }
     }
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
@@ -378,6 +382,13 @@ impl Membership for FaultyLedger {
         Box::pin(async move {
             self.life.alive().await;
             self.inner.beat().await
+        })
+    }
+
+    fn rejoin(&self, doubt_period: Duration) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.inner.rejoin(doubt_period).await
         })
     }
 

@@ -32,6 +32,8 @@ use std::time::Duration;
 pub const REPO: &str = "root/work";
 /// The doubt period.
 pub const Q: Duration = Duration::from_mins(2);
+/// As `ledger.renew_interval`.
+const RENEW_INTERVAL: Duration = Duration::from_secs(10);
 /// As `upstream.write_timeout`.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -302,9 +304,21 @@ impl World {
         self.starts.lock().unwrap().push(gate_of.ports().clock.now());
         let begun = Arc::clone(&gate_of);
         let task = match (self.watching, self.machines.len()) {
-            (true, _) => Some(tokio::spawn(begun.watch(Duration::from_secs(10)))),
+            (true, _) => Some(tokio::spawn(begun.watch(RENEW_INTERVAL))),
             (false, 1) => None,
-            (false, _) => Some(tokio::spawn(async move { begun.keep_membership().await })),
+            (false, _) => Some(tokio::spawn(async move {
+                // What one gate has heard of a holder, the others know soon.
+                let renewals = async {
+                    loop {
+                        tokio::time::sleep(RENEW_INTERVAL).await;
+                        begun.flush_renewals().await;
+                    }
+                };
+                tokio::select! {
+                    () = begun.keep_membership() => {}
+                    () = renewals => {}
+                }
+            })),
         };
         if let Some(before) = std::mem::replace(&mut *self.tasks[gate].lock().unwrap(), task) {
             before.abort();
@@ -524,7 +538,7 @@ impl World {
             panic!("{method} {path} {body} is no guarded write");
         };
         let runtime = tokio::runtime::Handle::current();
-        let had_fallen = self.has_fallen(&process);
+        let began_fallen = self.has_fallen(&process);
         let told = tokio::select! {
             biased;
             reply = process.gate.submit(request, ask, &runtime) => {
@@ -532,7 +546,8 @@ impl World {
             }
             () = process.life.ended() => Told::nothing(),
         };
-        // A creation is nobody's to race for.
+        // Nobody told it, or it did not hear. A creation is nobody's to race for.
+        let had_fallen = began_fallen && self.has_fallen(&process);
         if had_fallen && told.is_success() && !path.ends_with("/issues") {
             self.wrong_grants.lock().unwrap().push(format!("{who} {method} {path}: {told:?}"));
         }
