@@ -50,7 +50,7 @@ pub enum TenureStep {
         /// From the rule.
         idle: std::time::Duration,
     },
-    /// It ends now, if it is still the one that began then.
+    /// It ends now, if it is still the one that began then, and its agent was not heard of since, by any gate.
     End {
         /// The rule's name.
         rule: String,
@@ -58,6 +58,8 @@ pub enum TenureStep {
         project: Project,
         /// When it began.
         since: Time,
+        /// Until when its agent may have been heard of; `None`: whenever it was.
+        unheard_since: Option<Time>,
     },
 }
 

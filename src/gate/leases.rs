@@ -22,6 +22,8 @@ struct Use {
     writes: usize,
     /// The lease began with one of them, at this time.
     begun: Option<Time>,
+    /// When the newest of them took it.
+    taken: Option<Time>,
     /// One of them went through, or may have.
     stands: bool,
 }
@@ -65,7 +67,9 @@ impl LeaseUse {
                 of && at.contains(&tenure.since)
             };
             let lease = (rule.clone(), project.clone(), actor.clone());
-            if let (Some(tenure), Some(of)) = (tenures.iter().find(began), uses.get_mut(&lease)) {
+            let Some(of) = uses.get_mut(&lease) else { continue };
+            of.taken = of.taken.max(at.iter().max().copied());
+            if let Some(tenure) = tenures.iter().find(began) {
                 of.begun = Some(tenure.since);
             }
         }
@@ -80,7 +84,8 @@ impl LeaseUse {
             let Some(of) = leave(&mut uses, &lease, false) else { continue };
             if let (Some(since), false) = (of.begun, of.stands) {
                 let (rule, project, _) = lease;
-                ends.push(TenureStep::End { rule, project, since });
+                // Another gate's write of the same agent may rest on it by now.
+                ends.push(TenureStep::End { rule, project, since, unheard_since: of.taken });
             }
         }
         ends

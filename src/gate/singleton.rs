@@ -163,7 +163,7 @@ impl Gate {
             let own = agents.into_iter().flat_map(HashMap::values);
             let own = own.filter(|one| tenure.actor.goes_on_as(&one.actor) && one.to > tenure.seen);
             let own: Vec<Heard> = own.cloned().collect();
-            let (over, since) = (!tenure.lasts(now), tenure.since);
+            let (over, since, seen) = (!tenure.lasts(now), tenure.since, tenure.seen);
             let (rule_name, project) = (tenure.rule, tenure.project);
             let mut lasts = !over;
             if let (Some(rule), false) = (rule, own.is_empty()) {
@@ -177,7 +177,7 @@ impl Gate {
                 lasts |= renewed.iter().any(|tenure| tenure.lasts(now));
             }
             if !lasts {
-                let step = TenureStep::End { rule: rule_name, project, since };
+                let step = TenureStep::End { rule: rule_name, project, since, unheard_since: Some(seen) };
                 self.ports.ledger.change_tenure(step, now).await?;
             }
         }
@@ -285,7 +285,8 @@ impl Gate {
         let gate = Arc::clone(self);
         let ending = async move {
             let now = gate.ports.clock.now();
-            let step = TenureStep::End { rule: tenure.rule, project: tenure.project, since: tenure.since };
+            let Tenure { rule, project, since, .. } = tenure;
+            let step = TenureStep::End { rule, project, since, unheard_since: None };
             let ended = gate.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
             let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
             gate.ports.ledger.record(note, now);

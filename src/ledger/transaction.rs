@@ -232,9 +232,12 @@ impl Working<'_> {
                 self.set(name, Some(tenure.clone()));
                 Ok(vec![tenure])
             }
-            TenureStep::End { rule, project, since } => {
+            TenureStep::End { rule, project, since, unheard_since } => {
                 let name = (rule.clone(), project.clone());
-                let ended = self.rows.tenures.get(&name).filter(|tenure| tenure.since == *since).cloned();
+                let is_meant = |tenure: &&Tenure| {
+                    tenure.since == *since && unheard_since.is_none_or(|unheard| tenure.seen <= unheard)
+                };
+                let ended = self.rows.tenures.get(&name).filter(is_meant).cloned();
                 if ended.is_some() {
                     self.set(name, None);
                 }

@@ -278,7 +278,11 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
             heard: vec![Heard::once(agent(who), at(minute))],
             idle: IDLE,
         };
-        let end = |minute| TenureStep::End { rule: rule.clone(), project: project.clone(), since: at(minute) };
+        let end_unless = |minute, heard: Option<u64>| {
+            let unheard_since = heard.map(at);
+            TenureStep::End { rule: rule.clone(), project: project.clone(), since: at(minute), unheard_since }
+        };
+        let end = |minute| end_unless(minute, None);
         assert_eq!(bench.change_tenure(heard("one", 0), at(0)).await, Ok(None), "nobody is at work");
         let Term::Alone(take) = alone("one") else { unreachable!() };
         assert!(bench.change_tenure(TenureStep::Take(vec![take]), at(0)).await.unwrap().is_some());
@@ -287,7 +291,11 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         bench.reopen(at(6));
         assert_eq!(bench.tenures().await, [("one".to_owned(), at(0), at(4), at(14))]);
         assert_eq!(bench.change_tenure(end(3), at(7)).await, Ok(None), "another one than was meant");
-        assert_eq!(bench.change_tenure(end(0), at(7)).await.unwrap().map(|one| one.actor), Some(agent("one")));
+        assert_eq!(bench.change_tenure(end_unless(0, Some(3)), at(7)).await, Ok(None), "it was heard of since");
+        assert_eq!(
+            bench.change_tenure(end_unless(0, Some(4)), at(7)).await.unwrap().map(|one| one.actor),
+            Some(agent("one"))
+        );
         bench.reopen(at(8));
         assert_eq!(bench.tenures().await, []);
         bench.sends(1, "two", alone("two"), at(8)).await.unwrap();
