@@ -162,7 +162,13 @@ impl Walk {
 fn alone(command: Command) -> Option<Command> {
     match command.step {
         Step::Confirm { .. } => None,
-        Step::Grant { attempt, .. } => Some(Command { step: Step::Abort(attempt), ..command }),
+        Step::Grant { attempt, .. } => {
+            let note = command.note.map(|mut note| {
+                (note.decision, note.code) = (Decision::Reject, Some(Code::OutcomeUnknown));
+                note
+            });
+            Some(Command { step: Step::Abort(attempt), note, ..command })
+        }
         _ => Some(command),
     }
 }

@@ -6,12 +6,12 @@
 
 use super::notes::authority;
 use super::{Ended, Entered, Found, Stop, Walk};
-use crate::admission::Mode;
+use crate::admission::{Mode, Step};
 use crate::dialect::{Chosen, Request as _, Subject, Wants};
-use crate::effect::{CallError, Decision, Note, Sending};
+use crate::effect::{CallError, Command, Decision, Durability, Note, Sending};
 use crate::gate::cancellation::Cancellation;
 use crate::gate::{Answered, Turn, refusal};
-use crate::model::{Caller, Code, ItemRecord, Place, Rejection, ResourceKey};
+use crate::model::{Attempt, Caller, Change, Code, ItemRecord, Place, Rejection, ResourceKey};
 
 impl Walk {
     pub(super) async fn unread(
@@ -23,13 +23,63 @@ impl Walk {
     ) -> Ended {
         let caller = &at.party.caller;
         let records = self.records(found).await?;
-        let observed = self.judge_unread(caller, &records)?;
+        records.iter().try_for_each(|record| self.is_quiet(record))?;
+        self.judge_unread(caller, &records)?;
         if !cancellation.commit() {
             return Err(Stop::Gone);
         }
         // What was seen before may not stand after this.
         turns.iter().for_each(Turn::forget);
-        let lines = self.lines(caller, found, &records, observed).await;
+        let entered = self.keep_others_out(found, &records, caller).await?;
+        let ended = match self.records(found).await {
+            Ok(records) => self.send_unread(caller, found, &records).await,
+            Err(stop) => Err(stop),
+        };
+        if !entered.is_empty() {
+            self.close(entered, Durability::NextGroup).await;
+            self.entered().clear();
+        }
+        ended
+    }
+
+    /// Where turns keep out this gate's own requests only, an attempt of each item does, which leaves no trace. An item in
+    /// doubt lets nobody else in. Returns what ends the attempts.
+    async fn keep_others_out(
+        &self,
+        found: &[Found],
+        records: &[ItemRecord],
+        caller: &Caller,
+    ) -> Result<Vec<Command>, Stop> {
+        let ledger = &self.gate.ports.ledger;
+        if ledger.admits_early_reads() {
+            return Ok(Vec::new());
+        }
+        let (mut attempts, unchanged) = (Vec::new(), Change::default());
+        for Found { key, .. } in found {
+            let known = records.iter().find(|record| record.key == *key);
+            let place = match known {
+                Some(record) if !record.doubts.is_empty() => continue,
+                Some(record) => record.locator.clone(),
+                None => self.gate.reads.place(key).await.unwrap_or_else(|| self.request.locator()),
+            };
+            let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
+            attempts.push(self.gate.attempt(id, key, &place, caller, &unchanged));
+        }
+        if attempts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let step = |attempt: &Attempt, step| self.command(&attempt.key, &attempt.locator, step, None);
+        let open = attempts.iter().map(|attempt| step(attempt, Step::Open(attempt.clone()))).collect();
+        let opened = ledger.commit(open, Durability::Awaited).await;
+        opened.map_err(|error| Stop::Refuse(Self::not_entered(&self.request.locator(), &error)))?;
+        *self.entered() = attempts.iter().map(|attempt| self.entry(attempt, caller)).collect();
+        Ok(attempts.iter().map(|attempt| step(attempt, Step::Withdraw(attempt.id.clone()))).collect())
+    }
+
+    /// Judged by what the items' records are now that nobody else can write them.
+    async fn send_unread(&self, caller: &Caller, found: &[Found], records: &[ItemRecord]) -> Ended {
+        let observed = self.judge_unread(caller, records)?;
+        let lines = self.lines(caller, found, records, observed).await;
         let id = lines.first().map_or_else(String::new, |line| line.id.clone());
         let recorded = Sending::recorded(&*self.gate.ports.ledger, lines, self.gate.ports.clock.now()).await;
         let sending = recorded.map_err(|error| self.no_ledger(&error))?;
@@ -60,7 +110,6 @@ impl Walk {
 
     /// What a rule that only observes would have refused with; else the refusal.
     fn judge_unread(&self, caller: &Caller, records: &[ItemRecord]) -> Result<Option<Code>, Stop> {
-        records.iter().try_for_each(|record| self.is_quiet(record))?;
         match records.iter().find_map(|record| self.refusal_by_holding(caller, record)) {
             None => Ok(None),
             Some(rejection) if self.is_observing() => Ok(Some(rejection.code)),

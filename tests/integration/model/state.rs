@@ -172,7 +172,7 @@ impl Who {
 
 impl Write {
     /// What the tracker shows once it has landed.
-    pub fn goal(&self) -> Who {
+    pub fn goal(self) -> Who {
         match self.kind {
             Kind::Claim => self.agent,
             Kind::Release => Who::Nobody,
@@ -182,7 +182,7 @@ impl Write {
 
 impl Row {
     /// The same agent wants the same as every write in doubt.
-    pub fn admits(&self, write: &Write) -> bool {
+    pub fn admits(&self, write: Write) -> bool {
         self.doubts.iter().flatten().all(|doubt| (doubt.agent, doubt.kind) == (write.agent, write.kind))
     }
 

@@ -145,7 +145,7 @@ impl Steps<'_> {
             if !waited {
                 self.may("T1: busy, it waits", |state| state.change(at, |request| request.phase = Phase::Waiting));
             }
-        } else if !(row.admits(&request.write) || waited && rules.breaks(Mutant::DoubtSeenOnce)) {
+        } else if !(row.admits(request.write) || waited && rules.breaks(Mutant::DoubtSeenOnce)) {
             self.may("T1: in doubt", |state| state.end(at, Told::Other));
         } else {
             self.may("T1", |state| state.open(at));
@@ -194,7 +194,7 @@ impl Steps<'_> {
 
     fn ask_for_open(&mut self, at: usize, request: &Request, done: bool) {
         let row = self.state.row;
-        if !done && row.live.is_none() && row.admits(&request.write) {
+        if !done && row.live.is_none() && row.admits(request.write) {
             self.may("T1 arrives late", |state| {
                 state.open(at);
                 state.change(at, |request| request.phase = Phase::UnsureOpen(true));

@@ -132,6 +132,26 @@ async fn what_was_released_at_another_gate_meanwhile_is_granted_to_nobody() {
     world.log_is_sound().await;
 }
 
+/// Nobody reads what a form does to its items, and yet no other gate's write comes in between.
+#[tokio::test(start_paused = true)]
+async fn a_form_without_reads_keeps_other_gates_out() {
+    let world = two_gates().await;
+    world.slow_forge(0, 3000, 0);
+    let attach = format!("issue_ids={}&id=2&action=attach", world.ids(&[1]));
+    let began = tokio::time::Instant::now();
+    let later = async {
+        world.wait(Duration::from_millis(500)).await;
+        at_gate(1, world.claim("dev-1", 1)).await
+    };
+    let (sent, claimed) = join(world.form("gardener", "issues/labels", &attach), later).await;
+    sent.wins();
+    claimed.wins();
+    assert!(began.elapsed() >= Duration::from_secs(6), "one after the other: {:?}", began.elapsed());
+    // Of the form no attempt is left.
+    assert_eq!(world.states(1).await, [AttemptState::Committed]);
+    world.log_is_sound().await;
+}
+
 /// An abandoned release must not strike a later claim, whichever gate that comes by.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_while_it_waits_has_asked_for_nothing() {
