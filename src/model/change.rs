@@ -1,26 +1,8 @@
 //! A guarded write once understood, and the value that it wants to reach.
 
-use super::{Account, Snapshot, Status, Tag, TagId};
+use super::{Account, OpenState, Snapshot, Status, TagRef};
 use std::collections::BTreeSet;
 use std::fmt;
-
-/// Open or closed: states of their own beside the status labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum OpenState {
-    /// Open.
-    Open,
-    /// Closed.
-    Closed,
-}
-
-/// A tag as a request names it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TagRef {
-    /// By the tracker's id.
-    Id(TagId),
-    /// By name, compared without regard to case.
-    Name(String),
-}
 
 /// How a request changes a set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,56 +61,6 @@ pub enum Reach {
     AssigneesOnly,
     /// The assignees (or, where they are not named, the other fields) do not show it.
     Missed,
-}
-
-// === impl OpenState ===
-
-impl OpenState {
-    /// `open` or `closed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-        }
-    }
-}
-
-// === impl TagRef ===
-
-impl TagRef {
-    /// By a number.
-    pub fn number(id: u64) -> Self {
-        Self::Id(TagId::Number(id))
-    }
-
-    /// Whether this tag is meant.
-    pub fn names(&self, tag: &Tag) -> bool {
-        match self {
-            Self::Id(wanted) => tag.id.as_ref() == Some(wanted),
-            Self::Name(wanted) => wanted.to_lowercase() == tag.name.to_lowercase(),
-        }
-    }
-
-    /// Whether this tag could be meant: some trackers take a number for a name first (Forgejo from 13, in a path).
-    pub fn may_mean(&self, tag: &Tag) -> bool {
-        self.is_shadowed_by(tag) || self.names(tag)
-    }
-
-    /// Whether it is a number, and another tag's name.
-    pub fn is_shadowed_by(&self, tag: &Tag) -> bool {
-        let plain = |name: &str| name == "0" || !name.starts_with(['0', '+']);
-        let Self::Id(TagId::Number(id)) = self else { return false };
-        !tag.is_numbered(*id) && plain(&tag.name) && tag.name.parse() == Ok(*id)
-    }
-}
-
-impl fmt::Display for TagRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => write!(f, "#{id}"),
-            Self::Name(name) => f.write_str(name),
-        }
-    }
 }
 
 // === impl SetChange ===

@@ -1,35 +1,22 @@
 //! The guarded fields as one read of the tracker showed them.
 
-use super::{Account, ItemKind, OpenState, Place, ResourceKey, TagRef};
+use super::{Account, ItemKind, Place, ResourceKey, Tag};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// How a tracker names a tag: by a number or a text that is always the same tag's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TagId {
-    /// A number.
-    Number(u64),
-    /// A text, such as a UUID.
-    Text(Arc<str>),
-}
-
-/// What an item carries by which its tracker says where it stands: a label, a workflow state, a list, a column. The rules
-/// name some of them as statuses.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tag {
-    /// The tracker's id; none where a request's name was taken at its word, as nobody could look it up.
-    pub id: Option<TagId>,
-    /// As spelled there.
-    pub name: String,
-    /// Of this group an item carries one at most: the scope of an exclusive label, or all statuses of a tracker that has a
-    /// field for them.
-    pub group: Option<Arc<str>>,
-}
-
 /// The name of a status, lower-case: a label that the workflow lists.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Status(Arc<str>);
+
+/// Open or closed: states of their own beside the status labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OpenState {
+    /// Open.
+    Open,
+    /// Closed.
+    Closed,
+}
 
 /// One read of one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,40 +48,14 @@ pub struct Shown {
     pub state: OpenState,
 }
 
-// === impl Tag ===
+// === impl OpenState ===
 
-impl Tag {
-    /// Whether this tag, set, takes the other one away.
-    pub fn excludes(&self, other: &Self) -> bool {
-        self.id != other.id && self.group.is_some() && self.group == other.group
-    }
-
-    /// This very tag, as a request names it.
-    pub fn to_ref(&self) -> TagRef {
-        self.id.clone().map_or_else(|| TagRef::Name(self.name.clone()), TagRef::Id)
-    }
-
-    /// Whether it has this number.
-    pub fn is_numbered(&self, number: u64) -> bool {
-        self.id == Some(TagId::Number(number))
-    }
-}
-
-impl TagId {
-    /// The number, if it is one.
-    pub fn number(&self) -> Option<u64> {
+impl OpenState {
+    /// `open` or `closed`.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for TagId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => f.write_str(text),
+            Self::Open => "open",
+            Self::Closed => "closed",
         }
     }
 }
