@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use super::layers::Merged;
 use super::{Config, Mode, WebMode, Workflow, show_duration};
 
+mod once;
 mod singletons;
 mod unreachable;
 
@@ -32,7 +33,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     moves(&config.workflow, out);
     expect_status(config, out);
     singletons::check(config, out);
-    super::once::check(config, out);
+    once::check(config, out);
     outputs(config, out);
     web(config, out);
     webhooks(config, out);

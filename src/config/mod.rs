@@ -11,7 +11,6 @@
 mod checks;
 mod files;
 mod layers;
-mod once;
 mod reload;
 mod sections;
 mod source;
@@ -21,11 +20,10 @@ use std::path::PathBuf;
 
 pub use files::read_secret;
 pub use layers::environment_names;
-pub use once::{Once, OnceAnswer, OnceWhat};
 pub use sections::{
     Action, Assignment, Audit, By, Config, Editors, Forwarded, Identity, InstanceSource, JOBS, Ledger, LedgerUrl,
-    Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Outside, Per, Server, Singleton, Tls, Tracker, Unnamed,
-    Upstream, Verify, Web, WebMode, Whose, Workflow,
+    Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Once, OnceAnswer, OnceWhat, Outside, Per, Server, Singleton,
+    Tls, Tracker, Unnamed, Upstream, Verify, Web, WebMode, Whose, Workflow,
 };
 pub use source::{ConfigErrors, Problem, SourceSpan};
 pub use values::{parse_duration, parse_size, show_duration, show_size};

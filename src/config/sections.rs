@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::once::Once;
 use super::values::{address, choice, duration, optional_path, optional_text, or_off, size};
+use crate::admission::once::EVENTS;
+use crate::model::What;
 
 /// The whole configuration, as in force.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -367,8 +368,51 @@ pub struct Singleton {
     pub mode: Mode,
 }
 
+/// `[[once]]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Once {
+    /// For messages.
+    pub name: String,
+    /// What it is about.
+    pub what: OnceWhat,
+    /// Whom it binds.
+    #[serde(default = "everybody")]
+    pub agents: Vec<String>,
+    /// The verdicts that count.
+    #[serde(default = "verdicts")]
+    pub events: Vec<String>,
+    /// What makes two of them one.
+    pub key: String,
+    /// Who may open a pull request.
+    #[serde(default = "anyone")]
+    pub by: By,
+    /// What the second caller gets.
+    #[serde(default = "refuse")]
+    pub answer: OnceAnswer,
+    /// Refuse, or only record.
+    #[serde(default = "enforce")]
+    pub mode: Mode,
+}
+
 fn enforce() -> Mode {
     Mode::Enforce
+}
+
+fn everybody() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn verdicts() -> Vec<String> {
+    EVENTS.map(str::to_owned).into()
+}
+
+fn anyone() -> By {
+    By::Anyone
+}
+
+fn refuse() -> OnceAnswer {
+    OnceAnswer::Refuse
 }
 
 /// `[audit]`
@@ -550,6 +594,26 @@ choice! {
 }
 
 choice! {
+    /// What may be created once.
+    OnceWhat {
+        /// A review of a pull request.
+        Review = "review",
+        /// A pull request that closes an issue.
+        Pull = "pull",
+    }
+}
+
+choice! {
+    /// What the second caller gets.
+    OnceAnswer {
+        /// A refusal.
+        Refuse = "refuse",
+        /// The first, as if it were its own.
+        First = "first",
+    }
+}
+
+choice! {
     /// The shape of a log line.
     LogFormat {
         /// One object a line.
@@ -569,6 +633,18 @@ impl Singleton {
         // Of `account/instance` the instance's, if that is more than any.
         let of_first = || first().rsplit('/').map(made).find(|name| !name.is_empty()).unwrap_or_default();
         self.name.clone().unwrap_or_else(of_first)
+    }
+}
+
+// === impl OnceWhat ===
+
+impl OnceWhat {
+    /// As the rules know it.
+    pub fn model(self) -> What {
+        match self {
+            Self::Review => What::Review,
+            Self::Pull => What::Pull,
+        }
     }
 }
 

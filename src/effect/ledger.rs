@@ -1,7 +1,7 @@
 //! The record of who holds, as a port (manual: protocol).
 
-use super::{BoxFuture, Creations, Membership, Note, OnceCommand};
-use crate::admission::{Refused, Step, TenureStep};
+use super::{BoxFuture, Creations, LedgerError, Membership, Note, OnceCommand};
+use crate::admission::{Step, TenureStep};
 use crate::model::{ItemRecord, Place, Principal, ResourceKey, Settled, Tenure, Time};
 use tokio::sync::watch;
 
@@ -110,17 +110,6 @@ impl std::fmt::Display for Pruned {
             }
         }
     }
-}
-
-/// Why a commit did not happen.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LedgerError {
-    /// The record does not allow the step.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The ledger cannot be written or read.
-    #[error("the ledger is not available: {0}")]
-    Unavailable(String),
 }
 
 /// The ledger. All that changes it goes through [`transact`](Self::transact): every implementation loads the rows that the

@@ -1,82 +1,10 @@
-//! `[[once]]`: what may be created once.
+//! What may be created once.
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use super::Config;
-use super::layers::Merged;
-use super::sections::{By, Mode};
-use super::values::choice;
+use super::super::layers::Merged;
+use super::super::{By, Config, Once, OnceWhat};
 use crate::admission::once::{AgentPattern, EVENTS, Template};
-use crate::model::What;
-
-/// `[[once]]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Once {
-    /// For messages.
-    pub name: String,
-    /// What it is about.
-    pub what: OnceWhat,
-    /// Whom it binds.
-    #[serde(default = "everybody")]
-    pub agents: Vec<String>,
-    /// The verdicts that count.
-    #[serde(default = "verdicts")]
-    pub events: Vec<String>,
-    /// What makes two of them one.
-    pub key: String,
-    /// Who may open a pull request.
-    #[serde(default = "anyone")]
-    pub by: By,
-    /// What the second caller gets.
-    #[serde(default = "refuse")]
-    pub answer: OnceAnswer,
-    /// Refuse, or only record.
-    #[serde(default = "enforce")]
-    pub mode: Mode,
-}
-
-choice! {
-    /// What may be created once.
-    OnceWhat {
-        /// A review of a pull request.
-        Review = "review",
-        /// A pull request that closes an issue.
-        Pull = "pull",
-    }
-}
-
-choice! {
-    /// What the second caller gets.
-    OnceAnswer {
-        /// A refusal.
-        Refuse = "refuse",
-        /// The first, as if it were its own.
-        First = "first",
-    }
-}
-
-fn everybody() -> Vec<String> {
-    vec!["*".to_owned()]
-}
-
-fn verdicts() -> Vec<String> {
-    EVENTS.map(str::to_owned).into()
-}
-
-fn anyone() -> By {
-    By::Anyone
-}
-
-fn refuse() -> OnceAnswer {
-    OnceAnswer::Refuse
-}
-
-fn enforce() -> Mode {
-    Mode::Enforce
-}
 
 /// Reports what does not fit together.
 pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
@@ -122,17 +50,5 @@ fn events(rule: &Once, base: &str, out: &mut Merged<'_>) {
     for (at, event) in rule.events.iter().enumerate().filter(|(_, event)| !EVENTS.contains(&event.as_str())) {
         let help = Some(format!("there are {}", EVENTS.join(", ")));
         out.report_at(&[&format!("{path}.{at}"), &path], format!("`{event}` is not a verdict"), help);
-    }
-}
-
-// === impl OnceWhat ===
-
-impl OnceWhat {
-    /// As the rules know it.
-    pub fn model(self) -> What {
-        match self {
-            Self::Review => What::Review,
-            Self::Pull => What::Pull,
-        }
     }
 }
