@@ -4,8 +4,9 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::body;
-use super::call::{Call, Outcome, Reply};
+use super::call::Call;
 use super::render;
+use super::reply::{Outcome, Reply};
 use super::store::{By, State};
 use super::web;
 
@@ -53,14 +54,6 @@ pub(super) fn dependency(call: &Call, blocks: bool) -> Outcome {
     state.mark_applied(by);
     let shown = state.issues.get(&needed).map_or(Value::Null, |row| render::issue(&state, row));
     Ok(Reply::created(&shown))
-}
-
-/// The refusal to close what depends on something open.
-pub(super) fn held_up(state: &State, issue: u64) -> Option<Reply> {
-    let is_open = |id: &u64| state.issues.get(id).is_some_and(|row| row.closed_at.is_none());
-    let waits = state.issues.get(&issue).is_some_and(|row| row.depends_on.iter().any(is_open));
-    let message = "cannot close this issue because it still has open dependencies";
-    waits.then(|| Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message))
 }
 
 // === forms of the web interface ===

@@ -9,8 +9,8 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderName, Method, StatusCode};
 
-use super::call::Reply;
 use super::options::{Feature, Options};
+use super::reply::Reply;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const HEADERS: [&str; 6] = ["origin", "authorization", "x-gitea-otp", "x-forgejo-otp", "content-type", "user-agent"];

@@ -10,7 +10,8 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::time::sleep;
 
-use super::call::{Content, Cut, Reply, Scope};
+use super::call::Scope;
+use super::reply::{Content, Cut, Reply};
 use super::vices::Fault;
 
 /// A request under way.

@@ -6,14 +6,15 @@
 use std::collections::BTreeSet;
 
 use http::StatusCode;
-use http::header::{HeaderName, LINK};
 use serde_json::Value;
 
 use super::body::{Fields, Kind, Pairs, Schema};
-use super::call::{Call, Outcome, Part, Reply};
+use super::call::{Call, Part};
 use super::labels;
 use super::options::Feature;
+use super::pages::{page, page_asked};
 use super::render;
+use super::reply::{Outcome, Reply};
 use super::store::{By, Issue, State};
 use super::target::Route;
 
@@ -45,10 +46,6 @@ pub(super) const EDIT: Schema = Schema {
 const COMMENT: Schema = Schema { name: "CreateIssueCommentOption", members: &[("body", Kind::Text)] };
 
 const ASSIGNEES: Schema = Schema { name: "IssueAssigneesOption", members: &[("assignees", Kind::Texts)] };
-
-/// As the real one is configured by default.
-const DEFAULT_PAGE: usize = 30;
-const LARGEST_PAGE: usize = 50;
 
 pub(super) fn get(call: &Call) -> Outcome {
     let issue = call.issue(call.repo()?)?;
@@ -113,43 +110,6 @@ pub(super) fn matching<'a>(
         .filter(|issue| kind(issue))
         .filter(|issue| names.iter().all(|name| has_label(issue, name)))
         .collect()
-}
-
-/// Which page is asked for, and how long it is.
-pub(super) fn page_asked(call: &Call) -> (usize, usize) {
-    let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
-    let size = match number("limit") {
-        0 => DEFAULT_PAGE,
-        limit => limit.min(LARGEST_PAGE),
-    };
-    (number("page").max(1), size)
-}
-
-/// One page of rows, with the headers that lead to the others.
-pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
-    let (at, size) = page_asked(call);
-    let shown: Vec<Value> = rows.iter().skip((at - 1) * size).take(size).map(|issue| show(state, issue)).collect();
-    let link = links(&format!("{}{}", state.root, call.path.joined()), &call.query, at, rows.len().div_ceil(size));
-    let total = rows.len().to_string();
-    let reply = Reply::ok(&Value::from(shown)).with(HeaderName::from_static("x-total-count"), &total);
-    let exposed = HeaderName::from_static("access-control-expose-headers");
-    if link.is_empty() {
-        return reply.with(exposed, "X-Total-Count");
-    }
-    reply.with(exposed, "X-Total-Count, Link").with(LINK, &link)
-}
-
-fn links(url: &str, query: &Pairs, at: usize, last: usize) -> String {
-    let to = |page: usize, name: &str| {
-        let mut pairs: Vec<(String, String)> = query.iter().filter(|(key, _)| key != "page").cloned().collect();
-        pairs.push(("page".into(), page.to_string()));
-        pairs.sort_by(|one, other| one.0.cmp(&other.0));
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        format!("<{url}?{query}>; rel=\"{name}\"")
-    };
-    let forward = (at < last).then(|| [to(at + 1, "next"), to(last, "last")]);
-    let back = (at > 1).then(|| [to(1, "first"), to(at - 1, "prev")]);
-    forward.into_iter().chain(back).flatten().collect::<Vec<_>>().join(",")
 }
 
 // === filing ===
@@ -259,7 +219,7 @@ pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Re
         let message = "cannot change state of this pull request, it was already merged";
         return Err(Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message));
     }
-    if let Some(refusal) = super::beside::held_up(&state, issue).filter(|_| wanted == "closed") {
+    if let Some(refusal) = held_up(&state, issue).filter(|_| wanted == "closed") {
         return Err(refusal);
     }
     if call.writes(Part::Rest) {
@@ -430,4 +390,12 @@ pub(super) fn timeline(call: &Call) -> Outcome {
     let shown: Vec<Value> =
         entries.as_array().into_iter().flatten().skip((page - 1) * size).take(size).cloned().collect();
     Ok(Reply::ok(&Value::from(shown)))
+}
+
+/// The refusal to close what depends on something open.
+fn held_up(state: &State, issue: u64) -> Option<Reply> {
+    let is_open = |id: &u64| state.issues.get(id).is_some_and(|row| row.closed_at.is_none());
+    let waits = state.issues.get(&issue).is_some_and(|row| row.depends_on.iter().any(is_open));
+    let message = "cannot close this issue because it still has open dependencies";
+    waits.then(|| Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message))
 }

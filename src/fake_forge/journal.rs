@@ -127,3 +127,16 @@ impl Log {
         self.entries.clear();
     }
 }
+
+/// An upload that arrived at `/sink/…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The request's number in the log.
+    pub seq: u64,
+    /// How many bytes its body had.
+    pub bytes: u64,
+    /// The body's SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// Whether the body came to its proper end.
+    pub complete: bool,
+}

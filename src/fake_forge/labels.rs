@@ -4,10 +4,11 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::body::{Fields, Kind, Schema};
-use super::call::{Call, Outcome, Part, Reply};
-use super::issues;
+use super::call::{Call, Part};
 use super::options::Feature;
+use super::pages::page_asked;
 use super::render;
+use super::reply::{Outcome, Reply};
 use super::store::{By, Label};
 use super::target;
 
@@ -34,7 +35,7 @@ const BY_ID_OR_NAME: Schema = Schema { name: "IssueLabelsOption", members: &[("l
 pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let labels = render::repo_labels(&call.state().repos[&repo]);
-    let (page, size) = issues::page_asked(call);
+    let (page, size) = page_asked(call);
     let labels: Vec<Value> =
         labels.as_array().into_iter().flatten().skip((page - 1) * size).take(size).cloned().collect();
     Ok(Reply::ok(&Value::from(labels)))
@@ -112,7 +113,7 @@ pub(super) fn of_owner(call: &Call) -> Outcome {
     let Some(labels) = owner.and_then(|owner| state.owner_labels.get(&owner)) else {
         return Err(Reply::not_found(&state.root));
     };
-    let (page, size) = issues::page_asked(call);
+    let (page, size) = page_asked(call);
     let shown: Vec<Value> = labels.values().skip((page - 1) * size).take(size).map(render::label).collect();
     Ok(Reply::ok(&Value::from(shown)))
 }

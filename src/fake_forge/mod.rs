@@ -15,20 +15,25 @@ mod beside;
 mod body;
 mod call;
 mod cors;
+mod entry;
 mod faults;
 mod guarded;
+mod inner;
 mod issues;
 mod journal;
 mod labels;
 mod options;
+mod pages;
 mod pulls;
 mod render;
+mod reply;
 mod repos;
 mod seed;
 mod server;
 mod store;
 mod streams;
 mod target;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod vices;
@@ -37,21 +42,22 @@ mod web;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use call::{Answer, Cut};
-pub use journal::{Event, Happening, Logged};
+pub use journal::{Event, Happening, Logged, Received};
 pub use options::{Feature, FirstIds, Options};
+pub use reply::{Answer, Cut};
 pub use seed::{IssueHandle, IssueView};
 pub use store::TokenScope;
-pub use streams::Received;
 pub use vices::{Fault, Matcher, Vices};
 
 // The parts that every fake tracker has.
-pub(crate) use call::{Body, Outcome, Reply, Scope};
+pub(crate) use call::Scope;
 pub(crate) use faults::{Work, meet};
 pub(crate) use journal::Log;
+pub(crate) use reply::{Body, Outcome, Reply};
+pub(crate) use tasks::{ServerTasks, Serves, accept_tcp};
 pub(crate) use vices::Script;
 
-use server::Inner;
+use inner::Inner;
 
 /// A running fake forge. Dropping it closes its socket and every connection, and ends every write still pending.
 #[derive(Debug)]
@@ -66,7 +72,7 @@ impl FakeForge {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
         let inner = Inner::new(options, &format!("http://{addr}"));
-        inner.spawn(server::accept_tcp(Arc::clone(&inner), listener));
+        inner.spawn(accept_tcp(Arc::clone(&inner), listener));
         Ok(Self { inner, addr: Some(addr) })
     }
 
@@ -105,6 +111,6 @@ impl FakeForge {
 
 impl Drop for FakeForge {
     fn drop(&mut self) {
-        self.inner.close();
+        self.inner.tasks.close();
     }
 }

@@ -4,12 +4,14 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Kind, Schema};
-use super::call::{Call, Outcome, Part, Reply};
+use super::call::{Call, Part};
 use super::issues::{self, add_assignees, assignees_of_new, assignees_wanted, set_assignees};
 use super::journal::Happening;
 use super::labels;
 use super::options::Feature;
+use super::pages::page;
 use super::render;
+use super::reply::{Outcome, Reply};
 use super::store::{By, Merged, Pull, Review, State};
 use super::target;
 
@@ -60,7 +62,7 @@ pub(super) fn list(call: &Call) -> Outcome {
     let repo = call.repo()?;
     let state = call.state();
     let rows = issues::matching(&state, repo, &call.query, |issue| issue.pull.is_some());
-    Ok(issues::page(&state, call, &rows, render::pull))
+    Ok(page(&state, call, &rows, render::pull))
 }
 
 pub(super) fn get(call: &Call) -> Outcome {

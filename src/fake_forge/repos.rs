@@ -4,9 +4,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::body::{Kind, Schema};
-use super::call::{Call, Outcome, Reply};
+use super::call::Call;
 use super::options::Feature;
 use super::render;
+use super::reply::{Outcome, Reply};
 use super::store::{Repo, TokenScope, User};
 
 const EDIT_REPO: Schema = Schema {

@@ -2,85 +2,29 @@
 //!
 //! A write runs in a task of its own, as a real forge's handler goes on when its client hangs up.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{broadcast, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::net::UnixListener;
+use tokio::time::sleep;
 
 use super::auth::{self, AuthError};
 use super::body;
-use super::call::{Body, Call, Cut, Outcome, Reply, Scope};
-use super::faults::{Work, meet, status};
-use super::journal::Logged;
-use super::options::{Feature, Options};
+use super::call::{Call, Scope};
+use super::entry::{Entered, enter, finish, is_read};
+use super::faults::{Work, meet};
+use super::inner::Inner;
+use super::options::Feature;
+use super::reply::{Body, Cut, Outcome, Reply};
 use super::store::State;
-use super::streams::{self, Received};
 use super::target::{Path, Route};
-use super::vices::Fault;
-use super::{beside, cors, guarded, issues, labels, pulls, repos, web};
-
-/// What the log keeps of a body.
-const LOGGED_BODY: usize = 64 * 1024;
-
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) options: Options,
-    pub(super) events: broadcast::Sender<Bytes>,
-    pub(super) received: Mutex<Vec<Received>>,
-    state: Mutex<State>,
-    closing: watch::Sender<bool>,
-}
-
-impl Inner {
-    pub(super) fn new(options: Options, address: &str) -> Arc<Self> {
-        let state = Mutex::new(State::new(&options, address));
-        let events = broadcast::Sender::new(1024);
-        Arc::new(Self { options, events, received: Mutex::default(), state, closing: watch::Sender::new(false) })
-    }
-
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs a task that ends with the forge.
-    pub(super) fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<Option<T>> {
-        let mut closing = self.closing.subscribe();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = closing.wait_for(|closing| *closing) => None,
-                done = work => Some(done),
-            }
-        })
-    }
-
-    pub(super) fn close(&self) {
-        self.closing.send_replace(true);
-    }
-}
-
-pub(super) async fn accept_tcp(inner: Arc<Inner>, listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        // A failure costs speed alone.
-        let _ = stream.set_nodelay(true);
-        inner.spawn(serve(Arc::clone(&inner), stream));
-    }
-}
+use super::tasks::{ServerTasks, Serves, serve};
+use super::{beside, cors, guarded, issues, labels, pulls, repos, streams, web};
 
 pub(super) async fn accept_unix(inner: Arc<Inner>, listener: UnixListener) {
     while let Ok((stream, _)) = listener.accept().await {
@@ -88,20 +32,21 @@ pub(super) async fn accept_unix(inner: Arc<Inner>, listener: UnixListener) {
     }
 }
 
-async fn serve(inner: Arc<Inner>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-    let service = service_fn(move |request| respond(Arc::clone(&inner), request));
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // A cut connection is an error here, and wanted.
-    let _ = connection.await;
-}
+impl Serves for Inner {
+    type Rows = State;
 
-async fn respond(inner: Arc<Inner>, request: Request<Incoming>) -> Result<http::Response<Body>, Cut> {
-    if streams::is_stream(request.uri().path()) {
-        return Ok(streams::answer(&inner, request).await?.into_response());
+    fn tasks(&self) -> &ServerTasks<State> {
+        &self.tasks
     }
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-    Ok(answer(&inner, parts, body).await?.into_response())
+
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<http::Response<Body>, Cut> {
+        if streams::is_stream(request.uri().path()) {
+            return Ok(streams::answer(&self, request).await?.into_response());
+        }
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        Ok(answer(&self, parts, body).await?.into_response())
+    }
 }
 
 /// Answers one request; `Cut` closes its connection without a word.
@@ -132,58 +77,6 @@ async fn answer_call(inner: &Arc<Inner>, entered: Entered, parts: Parts, body: B
     });
     let reply = work.await.ok().flatten().unwrap_or(Err(Cut))?;
     Ok(finish(inner, seq, reply))
-}
-
-/// What was settled when the request was entered in the log.
-struct Entered {
-    seq: u64,
-    fault: Option<Fault>,
-    read_delay: Duration,
-    answer_delay: Duration,
-}
-
-fn enter(inner: &Inner, method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Entered {
-    let target = uri.to_string();
-    let mut state = inner.state();
-    let scripted = state.script.take(method, &target);
-    let standing = if is_read(method) { state.vices.read_fault } else { state.vices.write_fault };
-    let seq = state.log.push(Logged {
-        seq: 0,
-        at: Instant::now(),
-        method: method.clone(),
-        target,
-        headers: headers.clone(),
-        body: body.slice(..body.len().min(LOGGED_BODY)),
-        login: None,
-        status: None,
-        applied: false,
-        guarded: false,
-    });
-    Entered {
-        seq,
-        fault: scripted.or(standing),
-        read_delay: state.vices.read_delay,
-        answer_delay: state.vices.answer_delay,
-    }
-}
-
-/// Enters a streaming request, whose body is never held. Of the faults only those that write nothing befall it.
-pub(super) async fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> Result<u64, Result<Reply, Cut>> {
-    let headers = request.headers();
-    let entered = enter(inner, request.method(), request.uri(), headers, &Bytes::new());
-    match entered.fault {
-        Some(Fault::ErrorBeforeWrite(code)) => {
-            let reply = Reply::error(&inner.state().root, status(code), "");
-            Err(Ok(finish(inner, entered.seq, reply)))
-        }
-        Some(Fault::CutBefore) => Err(Err(Cut)),
-        Some(Fault::Hang { .. }) => std::future::pending().await,
-        Some(Fault::Delay(delay)) => {
-            sleep(delay).await;
-            Ok(entered.seq)
-        }
-        _ => Ok(entered.seq),
-    }
 }
 
 /// Reads path and credential.
@@ -253,14 +146,6 @@ impl Work for Call {
             self.run().await;
         });
     }
-}
-
-/// Enters the status; the client is about to see it.
-pub(super) fn finish(inner: &Inner, seq: u64, reply: Reply) -> Reply {
-    if let Some(entry) = inner.state().log.get_mut(seq) {
-        entry.status = Some(reply.status.as_u16());
-    }
-    reply
 }
 
 fn refused(call: &Call, error: AuthError) -> Reply {
@@ -379,10 +264,6 @@ fn is_web(route: Route) -> bool {
             | WebSettings
             | WebStatus
     )
-}
-
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 async fn sleep_unless_zero(delay: Duration) {

@@ -17,8 +17,10 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::timeout;
 
 use super::FakeForge;
-use super::call::{Body, Content, Cut, Reply};
-use super::server::{self, Inner};
+use super::entry::{enter_stream, finish};
+use super::inner::Inner;
+use super::journal::Received;
+use super::reply::{Body, Content, Cut, Reply};
 
 /// How often the stream of events says that it is alive.
 const PING: Duration = Duration::from_secs(30);
@@ -26,19 +28,6 @@ const PING: Duration = Duration::from_secs(30);
 /// Byte `i` of a download is `i % 251`; whole periods a chunk, so that each chunk is the same.
 const PERIOD: u8 = 251;
 static CHUNK: [u8; 251 * 64] = chunk();
-
-/// An upload that arrived at `/sink/…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// The request's number in the log.
-    pub seq: u64,
-    /// How many bytes its body had.
-    pub bytes: u64,
-    /// The body's SHA-256 in hexadecimal digits.
-    pub sha256: String,
-    /// Whether the body came to its proper end.
-    pub complete: bool,
-}
 
 impl FakeForge {
     /// The uploads that have ended, in that order.
@@ -68,7 +57,7 @@ pub(super) fn is_stream(path: &str) -> bool {
 }
 
 pub(super) async fn answer(inner: &Arc<Inner>, request: Request<Incoming>) -> Result<Reply, Cut> {
-    let seq = match server::enter_stream(inner, &request).await {
+    let seq = match enter_stream(inner, &request).await {
         Ok(seq) => seq,
         Err(befallen) => return befallen,
     };
@@ -80,7 +69,7 @@ pub(super) async fn answer(inner: &Arc<Inner>, request: Request<Incoming>) -> Re
     } else {
         sink(inner, seq, request.into_body()).await?
     };
-    Ok(server::finish(inner, seq, reply))
+    Ok(finish(inner, seq, reply))
 }
 
 // === upload ===

@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::auth;
 use super::body::{self, Kind, Pairs, Schema};
-use super::call::{Call, Outcome, Part, Reply};
+use super::call::{Call, Part};
 use super::issues::{add_assignees, assigned, remove_assignees};
 use super::labels::{self, Change};
 use super::options::Feature;
+use super::reply::{Outcome, Reply};
 use super::store::By;
 
 pub(super) const COMMENT: Schema =

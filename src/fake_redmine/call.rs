@@ -1,7 +1,6 @@
 //! One request under way, and the answers that Redmine gives it.
 
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
 
 use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
@@ -10,14 +9,14 @@ use tokio::time::sleep;
 
 use super::api::Node;
 use super::auth::{self, Who};
-use super::params::{BadRequest, Format, Read};
-use super::server::{self, Inner};
+use super::bad_request::BadRequest;
+use super::params::{Format, Read};
 use super::store::State;
-use crate::fake_forge::{Reply, Scope, Work};
+use crate::fake_forge::{Reply, Scope, ServerTasks};
 
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) redmine: Arc<Inner>,
+    pub(super) redmine: Arc<ServerTasks<State>>,
     pub(super) seq: u64,
     pub(super) headers: HeaderMap,
     /// What the end of the path asks for: an error before any route is told in it.
@@ -34,38 +33,11 @@ pub(super) struct Asked<'a> {
     pub(super) read: &'a Read,
 }
 
-// === impl Call ===
-
-impl Work for Call {
-    async fn run(&self) -> Reply {
-        match &self.read {
-            Err(BadRequest) => failure(self.path_format, StatusCode::BAD_REQUEST),
-            Ok(read) => server::dispatch(Asked { call: self, read }).await.unwrap_or_else(|refusal| refusal),
-        }
-    }
-
-    fn error(&self, status: StatusCode) -> Reply {
-        failure(self.path_format, status)
-    }
-
-    fn limit(&mut self, scope: Scope) {
-        self.scope = scope;
-    }
-
-    fn land_later(self, delay: Duration) {
-        let inner = Arc::clone(&self.redmine);
-        inner.spawn(async move {
-            sleep(delay).await;
-            self.run().await;
-        });
-    }
-}
-
 // === impl Asked ===
 
 impl Asked<'_> {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.call.redmine.state()
+        self.call.redmine.rows()
     }
 
     pub(super) fn user(&self) -> Option<u64> {
@@ -167,7 +139,7 @@ pub(super) fn page(status: StatusCode) -> Reply {
 }
 
 /// What Rails answers where no controller does.
-fn failure(format: Format, status: StatusCode) -> Reply {
+pub(super) fn failure(format: Format, status: StatusCode) -> Reply {
     let (code, text) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
     match format {
         Format::Json => {

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 
-use super::params::BadRequest;
+use super::bad_request::BadRequest;
 
 /// A query separates by `;` as well as by `&`.
 pub(super) fn query(raw: &str) -> Result<Map<String, Value>, BadRequest> {

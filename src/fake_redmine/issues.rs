@@ -2,60 +2,15 @@
 
 use http::StatusCode;
 use http::header::LOCATION;
-use serde_json::{Map, Value};
 
 use super::api;
 use super::call::{Asked, page};
+use super::lookup::{find, find_many};
 use super::params::{Format, header};
 use super::ruby::{self, Failed};
 use super::store::Issue;
 use super::update;
 use crate::fake_forge::{Outcome, Reply, Scope};
-
-/// The issue that the path names: its number is what Ruby makes of the text.
-pub(super) fn find(asked: Asked<'_>) -> Result<u64, Reply> {
-    let id = u64::try_from(ruby::to_i(&asked.read.path[1])).unwrap_or(0);
-    let state = asked.state();
-    let project = state.issues.get(&id).map(|issue| issue.project);
-    let is_visible = project.map(|project| state.can_see(project, asked.user()));
-    drop(state);
-    match is_visible {
-        None => Err(asked.not_found()),
-        Some(false) => Err(asked.denied()),
-        Some(true) => Ok(id),
-    }
-}
-
-/// The issues that `id`, or else `ids`, names.
-pub(super) fn find_many(asked: Asked<'_>, in_path: Option<u64>) -> Result<Vec<u64>, Reply> {
-    let named = in_path.map(Value::from).or_else(|| asked.param("id").or_else(|| asked.param("ids")).cloned());
-    let all = match named {
-        Some(Value::Array(all)) => all,
-        Some(one) => vec![one],
-        None => Vec::new(),
-    };
-    let ids = all.iter().filter_map(|id| u64::try_from(ruby::column(id)?).ok());
-    let state = asked.state();
-    let mut found: Vec<u64> = ids.filter(|id| state.issues.contains_key(id)).collect();
-    found.sort_unstable();
-    found.dedup();
-    let is_visible =
-        found.iter().filter_map(|id| state.issues.get(id)).all(|issue| state.can_see(issue.project, asked.user()));
-    drop(state);
-    if found.is_empty() {
-        return Err(asked.not_found());
-    }
-    if is_visible { Ok(found) } else { Err(asked.denied()) }
-}
-
-/// The members of a parameter that must be a hash, if it is there.
-pub(super) fn members(asked: Asked<'_>, name: &str) -> Result<Map<String, Value>, Reply> {
-    match asked.param(name) {
-        None | Some(Value::Null | Value::Bool(false)) => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members.clone()),
-        Some(_) => Err(asked.broken()),
-    }
-}
 
 pub(super) fn show(asked: Asked<'_>) -> Outcome {
     let id = find(asked)?;
@@ -109,21 +64,7 @@ pub(super) fn create(asked: Asked<'_>) -> Outcome {
         let errors = ["Project cannot be blank", "Tracker cannot be blank", "Status cannot be blank"];
         return Ok(asked.shown(StatusCode::UNPROCESSABLE_ENTITY, &api::errors(&errors)));
     };
-    let now = state.now();
-    let blank = Issue {
-        id: 0,
-        project,
-        author: by,
-        subject: String::new(),
-        description: None,
-        assigned_to: None,
-        status: 1,
-        lock_version: 0,
-        created: now,
-        updated: now,
-        closed: None,
-        journals: Vec::new(),
-    };
+    let blank = Issue::blank(0, project, by, state.now());
     let mut draft = update::draft(&state, &blank, &attributes, by).map_err(|Failed| asked.broken())?;
     let errors = update::errors(&state, &draft);
     if !errors.is_empty() {

@@ -12,10 +12,13 @@
 
 mod api;
 mod auth;
+mod bad_request;
 mod call;
 mod form;
 mod issues;
 mod lists;
+mod lookup;
+mod options;
 mod params;
 mod ruby;
 mod seed;
@@ -29,15 +32,16 @@ mod xml;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use seed::{IssueView, Options};
+pub use options::Options;
+pub use seed::IssueView;
 
-use crate::fake_forge::{Answer, Cut};
-use server::Inner;
+use crate::fake_forge::{Answer, Cut, ServerTasks, accept_tcp};
+use store::State;
 
 /// A running fake Redmine. Dropping it closes its socket and every connection, and ends every write still pending.
 #[derive(Debug)]
 pub struct FakeRedmine {
-    inner: Arc<Inner>,
+    inner: Arc<ServerTasks<State>>,
     addr: Option<SocketAddr>,
 }
 
@@ -46,14 +50,14 @@ impl FakeRedmine {
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let inner = Inner::new(&options);
-        inner.spawn(server::accept(Arc::clone(&inner), listener));
+        let inner = Arc::new(ServerTasks::new(State::new(&options)));
+        inner.spawn(accept_tcp(Arc::clone(&inner), listener));
         Ok(Self { inner, addr: Some(addr) })
     }
 
     /// One without a socket, for [`FakeRedmine::call`]: under paused time nothing then depends on the network.
     pub fn offline(options: &Options) -> Self {
-        Self { inner: Inner::new(options), addr: None }
+        Self { inner: Arc::new(ServerTasks::new(State::new(options))), addr: None }
     }
 
     /// Where it listens.

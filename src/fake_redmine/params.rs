@@ -6,11 +6,8 @@ use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::bad_request::BadRequest;
 use super::{form, xml};
-
-/// The request cannot be read: 400.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BadRequest;
 
 /// Whether the answer is the API's, and in which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,15 +6,6 @@ use super::FakeRedmine;
 use super::store::{Project, Session, State};
 use crate::fake_forge::{Fault, Logged, Matcher, Vices};
 
-/// How a fake Redmine begins.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// The number of the first issue.
-    pub first_issue: u64,
-    /// How many requests the log keeps.
-    pub log_capacity: usize,
-}
-
 /// An issue as it is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssueView {
@@ -30,12 +21,6 @@ pub struct IssueView {
     pub is_closed: bool,
     /// The notes of its journals, oldest first, empty ones left out.
     pub notes: Vec<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { first_issue: 1, log_capacity: 200_000 }
-    }
 }
 
 /// Seeds name what exists: each panics, with the name, on one that does not.
@@ -161,7 +146,7 @@ impl FakeRedmine {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state()
+        self.inner.rows()
     }
 }
 

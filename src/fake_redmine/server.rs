@@ -2,8 +2,7 @@
 //!
 //! A write runs in a task of its own: a real one's action goes on when its client hangs up.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,86 +10,39 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::auth::{self, Who};
-use super::call::{Asked, Call, page};
+use super::bad_request::BadRequest;
+use super::call::{Asked, Call, failure, page};
 use super::params::{self, Format};
-use super::seed::Options;
 use super::store::State;
 use super::{issues, lists, update};
-use crate::fake_forge::{Body, Cut, Fault, Logged, Outcome, Reply, Scope, meet};
+use crate::fake_forge::{Body, Cut, Fault, Logged, Outcome, Reply, Scope, ServerTasks, Serves, Work, meet};
 
 /// What the log keeps of a body.
 const LOGGED_BODY: usize = 64 * 1024;
 
-#[derive(Debug)]
-pub(super) struct Inner {
-    state: Mutex<State>,
-    closing: watch::Sender<bool>,
-}
+impl Serves for ServerTasks<State> {
+    type Rows = State;
 
-impl Inner {
-    pub(super) fn new(options: &Options) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::new(options)), closing: watch::Sender::new(false) })
+    fn tasks(&self) -> &Self {
+        self
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<http::Response<Body>, Cut> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        Ok(answer(&self, parts, body).await?.into_response())
     }
-
-    /// Runs a task that ends with the tracker.
-    pub(super) fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<Option<T>> {
-        let mut closing = self.closing.subscribe();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = closing.wait_for(|closing| *closing) => None,
-                done = work => Some(done),
-            }
-        })
-    }
-
-    pub(super) fn close(&self) {
-        self.closing.send_replace(true);
-    }
-}
-
-pub(super) async fn accept(inner: Arc<Inner>, listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        // A failure costs speed alone.
-        let _ = stream.set_nodelay(true);
-        inner.spawn(serve(Arc::clone(&inner), stream));
-    }
-}
-
-async fn serve(inner: Arc<Inner>, stream: TcpStream) {
-    let service = service_fn(move |request| respond(Arc::clone(&inner), request));
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // A cut connection is an error here, and wanted.
-    let _ = connection.await;
-}
-
-async fn respond(inner: Arc<Inner>, request: Request<Incoming>) -> Result<http::Response<Body>, Cut> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-    Ok(answer(&inner, parts, body).await?.into_response())
 }
 
 /// Answers one request; `Cut` closes its connection without a word.
-pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+pub(super) async fn answer(inner: &Arc<ServerTasks<State>>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
     let call = read(inner, parts, &body);
     let is_read = call.read.as_ref().is_ok_and(|read| is_read(&read.method));
     let (fault, delay) = {
-        let mut state = inner.state();
+        let mut state = inner.rows();
         let entry = state.log.get_mut(call.seq).map(|entry| (entry.method.clone(), entry.target.clone()));
         let scripted = entry.and_then(|(method, target)| state.script.take(&method, &target));
         let vices = &state.vices;
@@ -104,13 +56,18 @@ pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Res
     } else {
         write(inner, call, fault, delay).await?
     };
-    if let Some(entry) = inner.state().log.get_mut(seq) {
+    if let Some(entry) = inner.rows().log.get_mut(seq) {
         entry.status = Some(reply.status.as_u16());
     }
     Ok(reply)
 }
 
-async fn write(inner: &Arc<Inner>, call: Call, fault: Option<Fault>, delay: Duration) -> Result<Reply, Cut> {
+async fn write(
+    inner: &Arc<ServerTasks<State>>,
+    call: Call,
+    fault: Option<Fault>,
+    delay: Duration,
+) -> Result<Reply, Cut> {
     let work = inner.spawn(async move {
         let reply = meet(call, fault).await;
         sleep_unless_zero(delay).await;
@@ -120,9 +77,9 @@ async fn write(inner: &Arc<Inner>, call: Call, fault: Option<Fault>, delay: Dura
 }
 
 /// Reads the request as Rack and Rails do, and enters it in the log.
-fn read(inner: &Arc<Inner>, parts: Parts, body: &Bytes) -> Call {
+fn read(inner: &Arc<ServerTasks<State>>, parts: Parts, body: &Bytes) -> Call {
     let read = params::read(&parts, body);
-    let mut state = inner.state();
+    let mut state = inner.rows();
     let who = match &read {
         Ok(read) => auth::who(&mut state, read.format, &parts.headers, &read.params),
         Err(_) => Who::Nobody,
@@ -154,7 +111,7 @@ fn read(inner: &Arc<Inner>, parts: Parts, body: &Bytes) -> Call {
 }
 
 /// The routes, as far as they are about issues and who works on them.
-pub(super) async fn dispatch(asked: Asked<'_>) -> Outcome {
+async fn dispatch(asked: Asked<'_>) -> Outcome {
     let read = asked.read;
     let method = if read.method == Method::HEAD { "GET" } else { read.method.as_str() };
     let path: Vec<&str> = read.path.iter().map(String::as_str).collect();
@@ -211,5 +168,30 @@ fn is_read(method: &Method) -> bool {
 async fn sleep_unless_zero(delay: Duration) {
     if !delay.is_zero() {
         sleep(delay).await;
+    }
+}
+
+impl Work for Call {
+    async fn run(&self) -> Reply {
+        match &self.read {
+            Err(BadRequest) => failure(self.path_format, StatusCode::BAD_REQUEST),
+            Ok(read) => dispatch(Asked { call: self, read }).await.unwrap_or_else(|refusal| refusal),
+        }
+    }
+
+    fn error(&self, status: StatusCode) -> Reply {
+        failure(self.path_format, status)
+    }
+
+    fn limit(&mut self, scope: Scope) {
+        self.scope = scope;
+    }
+
+    fn land_later(self, delay: Duration) {
+        let inner = Arc::clone(&self.redmine);
+        inner.spawn(async move {
+            sleep(delay).await;
+            self.run().await;
+        });
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
-use super::seed::Options;
+use super::options::Options;
 use crate::fake_forge::{Log, Script, Vices};
 
 /// 2026-01-01T00:00:00Z: what the clock shows at the start. The calendar is not the machine's, so runs repeat.
@@ -90,6 +90,26 @@ pub(super) struct Journal {
     pub(super) notes: String,
     pub(super) at: i64,
     pub(super) details: Vec<(&'static str, Option<String>, Option<String>)>,
+}
+
+impl Issue {
+    /// A free one without a word, as all begin.
+    pub(super) fn blank(id: u64, project: u64, author: u64, now: i64) -> Self {
+        Self {
+            id,
+            project,
+            author,
+            subject: String::new(),
+            description: None,
+            assigned_to: None,
+            status: 1,
+            lock_version: 0,
+            created: now,
+            updated: now,
+            closed: None,
+            journals: Vec::new(),
+        }
+    }
 }
 
 impl State {
@@ -196,20 +216,7 @@ impl State {
     pub(super) fn insert_issue(&mut self, project: u64, author: u64, subject: &str) -> u64 {
         let (id, now) = (self.next_issue, self.now());
         self.next_issue += 1;
-        let issue = Issue {
-            id,
-            project,
-            author,
-            subject: subject.to_owned(),
-            description: None,
-            assigned_to: None,
-            status: 1,
-            lock_version: 0,
-            created: now,
-            updated: now,
-            closed: None,
-            journals: Vec::new(),
-        };
+        let issue = Issue { subject: subject.to_owned(), ..Issue::blank(id, project, author, now) };
         self.issues.insert(id, issue);
         id
     }

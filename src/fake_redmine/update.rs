@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::api;
 use super::call::{Asked, page};
-use super::issues;
+use super::lookup;
 use super::ruby::{self, Failed};
 use super::store::{Issue, State};
 use crate::fake_forge::{Outcome, Reply, Scope};
@@ -21,7 +21,7 @@ pub(super) struct Draft {
 
 /// Rails' `PUT` and `PATCH`.
 pub(super) async fn one(asked: Asked<'_>) -> Outcome {
-    let id = issues::find(asked)?;
+    let id = lookup::find(asked)?;
     let Some(by) = asked.user() else { return Err(asked.denied()) };
     let mut attributes = attributes(asked, by)?;
     if let Some(resolution) = asked.text("conflict_resolution").filter(|_| asked.param("issue").is_some()) {
@@ -56,12 +56,12 @@ pub(super) async fn one(asked: Asked<'_>) -> Outcome {
 
 /// The form for many. The API's keys are not accepted here.
 pub(super) async fn many(asked: Asked<'_>) -> Outcome {
-    let ids = issues::find_many(asked, None)?;
+    let ids = lookup::find_many(asked, None)?;
     if asked.is_api() {
         return Err(asked.head(StatusCode::FORBIDDEN));
     }
     let Some(by) = asked.user() else { return Err(asked.denied()) };
-    let mut attributes = issues::members(asked, "issue")?;
+    let mut attributes = lookup::members(asked, "issue")?;
     attributes.retain(|_, value| !ruby::is_blank_value(value));
     blank_none(&mut attributes);
     let mut is_saved = true;
@@ -87,7 +87,7 @@ pub(super) async fn many(asked: Asked<'_>) -> Outcome {
 
 /// The members of `issue`, with `me` spelled out.
 pub(super) fn attributes(asked: Asked<'_>, by: u64) -> Result<Map<String, Value>, Reply> {
-    let mut attributes = issues::members(asked, "issue")?;
+    let mut attributes = lookup::members(asked, "issue")?;
     if attributes.get("assigned_to_id").and_then(Value::as_str) == Some("me") {
         attributes.insert("assigned_to_id".to_owned(), by.into());
     }

@@ -7,7 +7,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use serde_json::{Map, Value};
 
-use super::params::BadRequest;
+use super::bad_request::BadRequest;
 use super::ruby;
 
 /// An element while it is read.
