@@ -1,28 +1,10 @@
 //! The rules as the configuration states them (manual: rules).
 
 use super::once::OnceRule;
-use super::{Limits, Singleton};
+use super::{By, Limits, Mode, Singleton};
 use crate::model::{Account, Holding, Kind, OpenState, Shown, Snapshot, Status, Tag, Time, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// Whether a rule refuses, or only records what it would have refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Refuse.
-    Enforce,
-    /// Decide, record, keep holdings, refuse nothing.
-    Observe,
-}
-
-/// Who may do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// The holder, or an overrider.
-    Holder,
-    /// Anyone.
-    Anyone,
-}
 
 /// Who may change what many items share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,23 +194,6 @@ impl Rules {
     /// Whether some rule counts reviews with this verdict.
     pub fn counts(&self, event: &str) -> bool {
         self.once.iter().any(|rule| rule.what == What::Review && rule.events.contains(event))
-    }
-}
-
-// === impl Mode ===
-
-impl Mode {
-    /// As the configuration and the command line spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Observe => "observe",
-        }
-    }
-
-    /// The reverse.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Enforce, Self::Observe].into_iter().find(|mode| mode.as_str() == text)
     }
 }
 
