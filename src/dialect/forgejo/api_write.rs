@@ -1,18 +1,11 @@
 //! A guarded call of the API, once understood: enough to judge it, and to write it anew.
 
 use super::super::json::Member;
-use super::super::{
-    Address, Chosen, ClosingSyntax, Creation, Credential, Guarded, GuardedRequest, Request, Sender, Subject, Wants,
-    WireRequest, WireResponse,
-};
-use super::call::Scope;
-use super::routes::WriteForm;
-use super::{emit, once, parse, read, reply};
-use crate::model::{Change, Existing, ItemKind, Made, Place, Rejection, SetChange, Snapshot, Tag, TagRef};
-use http::HeaderMap;
+use super::super::{Address, Chosen};
+use super::write::{Scope, WriteForm};
+use crate::model::{Change, SetChange, Snapshot, Tag, TagRef};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 
 /// A guarded call.
 #[derive(Clone)]
@@ -24,94 +17,6 @@ pub struct ApiWrite {
     pub(super) form: WriteForm,
     /// The members of the body that are not guarded, verbatim.
     pub(super) rest: Vec<Member>,
-}
-
-impl Request for ApiWrite {
-    fn locator(&self) -> Place {
-        self.scope.locator()
-    }
-
-    fn describe(&self) -> String {
-        match once::review(self) {
-            Some(review) => review.to_string(),
-            None if self.change.is_empty() && matches!(self.scope, Scope::Create(_)) => "create".to_owned(),
-            None => self.change.to_string(),
-        }
-    }
-
-    fn sender(&self) -> Option<&Sender> {
-        None
-    }
-}
-
-impl GuardedRequest for ApiWrite {
-    fn subject(&self) -> Subject {
-        self.scope.subject()
-    }
-
-    fn wants(&self) -> Wants<'_> {
-        Wants::Change(&self.change)
-    }
-
-    fn spell_out(&self, seen: &[&Snapshot], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
-        Ok(vec![self.change.clone(); seen.len()])
-    }
-
-    fn asks_more(&self, headers: &HeaderMap) -> bool {
-        self.rest.iter().any(|member| !parse::asks_nothing(self.form, member)) || reply::answers_alone(self, headers)
-    }
-
-    fn edits_more(&self) -> bool {
-        self.rest.iter().any(|member| parse::edits(self.form, member))
-    }
-
-    fn label_in_path(&self) -> Option<&TagRef> {
-        let change = self.change.labels.as_ref().filter(|_| self.form == WriteForm::RemoveLabel)?;
-        change.members().first()
-    }
-
-    fn emit(&self, chosen: &[Chosen<'_>], headers: &HeaderMap, credential: &Credential) -> WireRequest {
-        match chosen.first() {
-            Some(item) => emit::emit(&self.written_for(item), headers, credential),
-            None => emit::emit(self, headers, credential),
-        }
-    }
-
-    fn represent(&self, address: &Address, credential: &Credential) -> Option<WireRequest> {
-        emit::represent(&self.at(address), credential)
-    }
-
-    fn accept(&self, read: Option<&WireResponse>) -> Option<WireResponse> {
-        read.map(|read| reply::accept(self, read))
-    }
-
-    fn reject(&self, rejection: &Rejection, decision: &str, _headers: &HeaderMap) -> WireResponse {
-        reply::reject(rejection, decision)
-    }
-
-    fn creation(&self, closing: &ClosingSyntax) -> Option<Creation> {
-        once::creation(self, closing)
-    }
-
-    fn kind_made(&self) -> ItemKind {
-        if self.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue }
-    }
-
-    fn pinned(&self, commit: &str) -> Option<Guarded> {
-        Some(Arc::new(once::pinned(self, commit)))
-    }
-
-    fn made(&self, response: &WireResponse) -> Option<Made> {
-        once::made(self, response)
-    }
-
-    fn created(&self, response: &WireResponse) -> Option<(Address, Option<Snapshot>)> {
-        read::created(self, response)
-    }
-
-    fn first(&self, existing: &Existing) -> Option<WireResponse> {
-        Some(once::first(self, existing))
-    }
 }
 
 impl ApiWrite {
@@ -137,7 +42,7 @@ impl ApiWrite {
 
     /// As it is sent for this item: where that is now, with the change that is left of it, and with labels that every
     /// version of the tracker takes for the same.
-    fn written_for(&self, item: &Chosen<'_>) -> Self {
+    pub(super) fn written_for(&self, item: &Chosen<'_>) -> Self {
         let placed = item.address.map_or_else(|| self.clone(), |address| self.at(address));
         let write = Self { change: item.change.clone(), ..placed };
         match item.seen {

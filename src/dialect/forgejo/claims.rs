@@ -10,7 +10,9 @@ use super::super::{
 };
 use super::api_write::ApiWrite;
 use super::call::Call;
-use super::routes::{self, WriteForm, plain_number};
+use super::path_names::plain_number;
+use super::routes;
+use super::write::WriteForm;
 use super::{Forgejo, credential, emit, list, location, read};
 use crate::model::{Account, Change, ItemKind, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};

@@ -7,7 +7,7 @@
 use super::super::json::fold_text;
 use super::super::{Address, ClosingSyntax};
 use super::location;
-use super::routes::plain_number;
+use super::path_names::plain_number;
 use crate::model::Project;
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use super::super::json::fold_name;
 use super::super::{Head, ParseError, multipart};
-use super::routes::WriteForm;
+use super::write::WriteForm;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use percent_encoding::percent_decode;

@@ -2,8 +2,10 @@
 
 use super::super::{Head, Request as _, Subject};
 use super::api_write::ApiWrite;
-use super::call::{Call, FormRoute, SideRoute};
+use super::call::Call;
 use super::routes::classify;
+use super::side_route::SideRoute;
+use super::web_form::FormRoute;
 use super::{credential, emit, parse, side_effects, web};
 use crate::model::{Account, Change, SetChange, TagRef};
 use std::fmt::{Display, Write as _};

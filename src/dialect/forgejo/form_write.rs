@@ -4,7 +4,7 @@
 use super::super::json::{Member, write_object};
 use super::super::target::join;
 use super::super::{Chosen, Credential, GuardedRequest, Request, Sender, Subject, Wants, WireRequest, WireResponse};
-use super::web::{WebAct, WebForm};
+use super::web_form::{WebAct, WebForm};
 use super::{emit, read, reply};
 use crate::model::{Account, Change, OpenState, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, TagRef};
 use bytes::Bytes;

@@ -4,6 +4,7 @@
 //! `read` reads answers, `reply` writes answers, `web` is all that for the forms of the web interface, `closing` which
 //! issues a text closes. Each cites the section that its facts come from.
 
+mod api_request;
 mod api_write;
 mod assignable;
 mod call;
@@ -14,19 +15,24 @@ mod emit;
 mod encoding;
 mod explain;
 mod form_write;
+mod guarded_routes;
 mod list;
 mod location;
 mod once;
 pub(in crate::dialect) mod parse;
+mod path_names;
 mod read;
 mod reply;
 pub(in crate::dialect) mod routes;
 mod setup;
 pub(in crate::dialect) mod side_effects;
+mod side_route;
 mod timeline;
 mod unknown;
 pub(in crate::dialect) mod web;
+mod web_form;
 mod webhook;
+mod write;
 
 use super::{
     Address, Assignable, Credential, Dialect, Guarded, Head, ListedProject, Listing, ParseError, ReadOutcome, Route,

@@ -6,9 +6,8 @@ use super::super::{
     Address, ClosingSyntax, CreateOnce, Creation, Credential, Head, Listed, ParseError, WireRequest, WireResponse,
 };
 use super::api_write::ApiWrite;
-use super::call::{Scope, Write};
 use super::closing::closed_by;
-use super::routes::WriteForm;
+use super::write::{Scope, Write, WriteForm};
 use super::{Forgejo, emit, parse, read, reply};
 use crate::model::{Account, Actor, Existing, Made, Place, Principal, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};

@@ -7,10 +7,10 @@ use super::super::json::{Member, fold_name, read_compared, shorten};
 use super::super::target::fold_letters;
 use super::super::{Head, ParseError, form};
 use super::api_write::ApiWrite;
-use super::call::Write;
 use super::credential::is_parameter;
 use super::encoding::{Encoding, SEND_JSON, encoding, mentions_guarded, multipart_fields, names_nothing_guarded};
-use super::routes::WriteForm;
+use super::path_names::plain_number;
+use super::write::{Write, WriteForm};
 use crate::model::{Account, Change, LONGEST_NAME, OpenState, SetChange, TagRef, is_short_name};
 use http::Method;
 use serde_json::Value;
@@ -66,7 +66,7 @@ fn is_edit(form: WriteForm) -> bool {
 pub fn label_in_path(text: &str) -> Result<TagRef, ParseError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    match (super::routes::plain_number(text), numeric) {
+    match (plain_number(text), numeric) {
         (Some(id), true) => Ok(TagRef::number(id)),
         (_, true) => Err(refuse("the label's number is not written plainly, as in /labels/3")),
         _ => label_name(text),

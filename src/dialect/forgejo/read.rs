@@ -2,10 +2,10 @@
 
 use super::super::{Address, Head, LabelState, ReadOutcome, Target, Whoami, WireResponse};
 use super::api_write::ApiWrite;
-use super::call::Scope;
 use super::location;
 use super::location::Location;
-use super::routes::{WriteForm, item_of};
+use super::routes::item_of;
+use super::write::{Scope, WriteForm};
 use crate::model::{Account, ItemKind, OpenState, Project, ResourceKey, Snapshot, Tag, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
@@ -325,7 +325,7 @@ fn odd(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::call::Write;
+    use super::super::write::Write;
     use super::*;
     use http::{HeaderValue, StatusCode};
     use serde_json::json;

@@ -3,7 +3,7 @@
 use super::super::WireResponse;
 use super::api_write::ApiWrite;
 use super::read::object;
-use super::routes::WriteForm;
+use super::write::WriteForm;
 use crate::model::{Account, Actor, Rejection, Shown, Status, Time};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};

@@ -4,14 +4,14 @@
 //! of them. A path with two readings passes only if every reading does. Source: manual: forgejo, sections 1.2
 //! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
 
-use super::super::target::fold_letters;
 use super::super::{Address, Head, ParseError, Shows, Target};
-use super::call::{Call, Scope, SideRoute, Write};
-use super::location;
-use super::side_effects::SideForm;
-use super::unknown;
-use super::web::{self, WebAct};
-use crate::model::{ItemKind, is_short_name};
+use super::call::Call;
+use super::path_names::{bent, names, plain_number};
+use super::side_route::{SideForm, SideRoute};
+use super::web_form::{self, WebAct};
+use super::write::{Scope, Write, WriteForm};
+use super::{location, unknown};
+use crate::model::ItemKind;
 use http::Method;
 
 /// What the head of this request says.
@@ -41,43 +41,6 @@ pub fn item_of(head: &Head<'_>) -> Option<Address> {
 /// Whether a request may change what labels there are: any that writes below something called `labels`.
 pub fn defines_labels(head: &Head<'_>) -> bool {
     !head.method.is_safe() && head.target.readings().any(|reading| reading.iter().any(|segment| segment == "labels"))
-}
-
-/// Which guarded route a write came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WriteForm {
-    /// PATCH of an issue.
-    EditIssue,
-    /// PATCH of a pull request.
-    EditPull,
-    /// POST of an issue.
-    CreateIssue,
-    /// POST of a pull request.
-    CreatePull,
-    /// POST of assignees (Gitea 1.27).
-    AddAssignees,
-    /// DELETE of assignees (Gitea 1.27).
-    RemoveAssignees,
-    /// POST of labels.
-    AddLabels,
-    /// PUT of labels.
-    ReplaceLabels,
-    /// DELETE of every label.
-    ClearLabels,
-    /// DELETE of one label.
-    RemoveLabel,
-    /// The gate's own removal of one label, by id: a DELETE where nothing else is known by that name, else a PUT.
-    DropLabel,
-    /// The same, a PUT of the labels that stay.
-    LeaveOtherLabels,
-    /// POST of requested reviewers.
-    AddReviewers,
-    /// DELETE of requested reviewers.
-    RemoveReviewers,
-    /// POST of a review.
-    CreateReview,
-    /// POST to a review that is a draft yet, by its id.
-    SubmitReview(u64),
 }
 
 /// What becomes of a mutating request.
@@ -145,7 +108,7 @@ fn write(method: &Method, target: &Target) -> Call {
         (None, Some(Row(_, _, Act::Web(WebAct::Unknown)))) if unknown::path_names_guarded(target.shadow_segments()) => {
             Call::Refuse(not_known(method, target))
         }
-        (None, Some(Row(_, _, Act::Web(act)))) => web::route(*act, target).map_or_else(Call::Refuse, Call::Form),
+        (None, Some(Row(_, _, Act::Web(act)))) => web_form::route(*act, target).map_or_else(Call::Refuse, Call::Form),
         (Some(_), _) | (None, None | Some(Row(_, _, Act::Pass | Act::Side(_)))) => Call::Pass,
         (None, Some(Row(_, _, Act::Refuse))) => Call::Refuse(not_known(method, target)),
         (None, Some(Row(_, pattern, Act::Guard(form)))) => match guarded(*form, pattern, target) {
@@ -230,27 +193,6 @@ fn guarded(form: WriteForm, pattern: &str, target: &Target) -> Result<Write, Par
     };
     let address = location::address(&owner, &repo, number, location::kind_of(kind));
     Ok(Write { scope: Scope::Item(address), form })
-}
-
-/// Owner and repository with the letters folded that the tracker folds away; nothing that it could not have named so.
-pub fn names(owner: &str, repo: &str) -> Result<(String, String), ParseError> {
-    let name = |text: &str| {
-        let folded = fold_letters(text);
-        let plain =
-            is_short_name(text) && folded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        plain.then_some(folded).ok_or_else(|| bent("its owner or repository is no name that the tracker gives"))
-    };
-    Ok((name(owner)?, name(repo)?))
-}
-
-/// Decimal, without sign or leading zeros, within what the tracker can store.
-pub fn plain_number(text: &str) -> Option<u64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    plain.then(|| text.parse().ok()).flatten().filter(|number| i64::try_from(*number).is_ok())
-}
-
-fn bent(why: &str) -> ParseError {
-    ParseError::Ambiguous(format!("the path can be read in two ways: {why}; send it in its plain form"))
 }
 
 fn not_known(method: &Method, target: &Target) -> ParseError {

@@ -6,55 +6,18 @@ use super::super::{
     Address, Credential, Head, LabelEdit, LabelOwner, LabelState, Listed, ParseError, PullBranches, Sender, SideEffect,
     SideEffects, SideWrite, WireRequest, WireResponse, form,
 };
-use super::call::{FormRoute, Scope, SideRoute, Write};
 use super::encoding::{Encoding, SEND_JSON, encoding, multipart_fields};
 use super::location;
 use super::location::Location;
-use super::routes::{WriteForm, names};
+use super::path_names::names;
+use super::side_route::{SideForm, SideRoute};
+use super::web_form::{FormRoute, WebAct};
+use super::write::{Scope, Write, WriteForm};
 use super::{Forgejo, emit, parse, read, web};
 use crate::model::{ItemKind, Place, Project};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
-
-/// Which call or form it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SideForm {
-    /// DELETE of a branch, whose name may have slashes.
-    DeleteBranch,
-    /// DELETE of a repository.
-    DeleteRepository,
-    /// PATCH of a repository's label.
-    EditLabel,
-    /// DELETE of a repository's label.
-    DeleteLabel,
-    /// PATCH of an organisation's label.
-    EditSharedLabel,
-    /// DELETE of an organisation's label.
-    DeleteSharedLabel,
-    /// POST of what the item depends on.
-    DependOn,
-    /// POST of what the item blocks: the other one depends on it.
-    Block,
-    /// The web's form that deletes a branch.
-    WebDeleteBranch,
-    /// The web's button that deletes the branch of a finished pull request.
-    WebCleanUp,
-    /// The web's settings of a repository, of which one form deletes it.
-    WebSettings,
-    /// The web's form of a repository's label.
-    WebEditLabel,
-    /// The web's button that deletes it.
-    WebDeleteLabel,
-    /// The web's form of an organisation's label.
-    WebEditSharedLabel,
-    /// The web's button that deletes it.
-    WebDeleteSharedLabel,
-    /// The web's form that adds a dependency.
-    WebDependency,
-    /// The web's form of an issue's branch.
-    WebRef,
-}
 
 impl SideEffects for Forgejo {
     fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest {
@@ -106,7 +69,7 @@ impl SideEffects for Forgejo {
 /// None where the path names nothing that the tracker could have: it will say so.
 /// What the call does beside; none: nothing that anybody guards.
 pub(super) fn parse(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideWrite>, ParseError> {
-    if is_web(route.form) {
+    if route.form.is_web() {
         return of_web(route, head, body);
     }
     Ok(of_api(route, head, body)?.map(|effect| SideWrite { effect, sender: None }))
@@ -123,7 +86,7 @@ pub(super) fn edits_ref(write: &Write, head: &Head<'_>, body: &[u8]) -> Option<S
 
 /// The new item that a form files, if it files one.
 pub(super) fn files_item(route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Option<SideWrite> {
-    let files = matches!(route.form.act, web::WebAct::New | web::WebAct::Compare);
+    let files = matches!(route.form.act, WebAct::New | WebAct::Compare);
     let form = files.then(|| web::pairs(head, body).ok().map(Form))??;
     let sender = web::sender(head.headers, form.one("_csrf").ok()?.map(str::to_owned)).ok()?;
     Some(SideWrite { effect: SideEffect::File { project: route.project.clone() }, sender: Some(sender) })
@@ -226,28 +189,6 @@ fn blocked(item: &Address, head: &Head<'_>, body: &[u8]) -> Result<Option<Addres
 }
 
 // === what is asked by a form ===
-
-pub(super) fn is_web(form: SideForm) -> bool {
-    match form {
-        SideForm::DeleteBranch
-        | SideForm::DeleteRepository
-        | SideForm::EditLabel
-        | SideForm::DeleteLabel
-        | SideForm::EditSharedLabel
-        | SideForm::DeleteSharedLabel
-        | SideForm::DependOn
-        | SideForm::Block => false,
-        SideForm::WebDeleteBranch
-        | SideForm::WebCleanUp
-        | SideForm::WebSettings
-        | SideForm::WebEditLabel
-        | SideForm::WebDeleteLabel
-        | SideForm::WebEditSharedLabel
-        | SideForm::WebDeleteSharedLabel
-        | SideForm::WebDependency
-        | SideForm::WebRef => true,
-    }
-}
 
 fn of_web(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideWrite>, ParseError> {
     let form = Form(web::pairs(head, body)?);
