@@ -27,6 +27,7 @@ mod restore;
 mod singleton;
 mod walk;
 mod watch;
+mod writer;
 
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use concurrency::ConcurrencyLimits;

@@ -6,25 +6,14 @@
 use super::cancellation::Cancellation;
 use super::walk::Walk;
 use super::watch::Remains;
+use super::writer::Writer;
 use super::{About, Answered, Ask, EntryCondition, Gate, InFlight, Reply, guarded};
 use crate::admission::{Expectation, Stated};
 use crate::dialect::{Address, Credential, Guarded};
-use crate::model::{Instance, Place, SetChange, Snapshot, Status, Tag, TagRef};
+use crate::model::{Place, SetChange, Snapshot, Status, Tag, TagRef};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// In whose name the gate writes.
-pub(super) struct Writer {
-    pub(super) credential: Credential,
-    pub(super) instance: Option<Instance>,
-}
-
-impl Writer {
-    fn service(credential: &Credential) -> Self {
-        Self { credential: credential.clone(), instance: None }
-    }
-}
 
 impl Gate {
     /// Clears the assignee and takes the labels back to what the claim found. What it says is for the operator; an error:

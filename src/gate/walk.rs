@@ -11,7 +11,7 @@
 use super::cancellation::Cancellation;
 use super::concurrency::Slot;
 use super::conversation::{ItemRead, Unread};
-use super::restore::Writer;
+use super::writer::Writer;
 use super::{Ask, EntryCondition, Gate, Reply, Turn};
 use crate::admission::{Plan, Rules, Verdict};
 use crate::dialect::{Address, Credential, Guarded, Request, Subject};

@@ -8,7 +8,6 @@
 
 mod beside;
 mod keys;
-mod once;
 mod prune;
 mod recent;
 mod store;

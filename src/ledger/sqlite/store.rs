@@ -25,6 +25,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+mod once;
 mod tenures;
 
 /// Why a ledger was not opened.
@@ -111,7 +112,7 @@ const MIGRATIONS: [&str; 8] = [
     FIRST,
     // Version 2 added nothing.
     "",
-    super::once::SCHEMA,
+    once::SCHEMA,
     "ALTER TABLE item ADD COLUMN stray TEXT;",
     tenures::SCHEMA,
     // A start looks at every mask, and few items have one.

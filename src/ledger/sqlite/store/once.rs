@@ -1,8 +1,7 @@
 //! What may be created once: its table.
 
-use super::super::codec;
-use super::SqliteLedger;
-use super::store::{Store, json, stored};
+use super::super::SqliteLedger;
+use super::{Store, codec, json, stored};
 use crate::effect::{BoxFuture, Creations, LedgerError};
 use crate::model::{AttemptId, Epoch, GateId, Made, OnceEntry, OnceKey, Place, Standing, Time};
 use rusqlite::{Row, params};
