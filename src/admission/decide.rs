@@ -35,7 +35,7 @@ pub struct DecisionInput<'a> {
     pub now: Time,
 }
 
-type Ruling = Result<Verdict, Box<Rejection>>;
+type DecisionResult = Result<Verdict, Box<Rejection>>;
 /// What a write means for the holding.
 pub(super) type OwnershipEffect = (Kind, Ownership);
 
@@ -66,7 +66,7 @@ pub fn decide(input: &DecisionInput<'_>) -> (Verdict, Option<Code>) {
 // === impl DecisionInput ===
 
 impl DecisionInput<'_> {
-    fn judge_assignees(&self) -> Ruling {
+    fn judge_assignees(&self) -> DecisionResult {
         let Some(assignees) = &self.change.assignees else { return Ok(self.admit(Kind::Move, Ownership::Keep)) };
         if self.caller.overrider {
             return Ok(Verdict::Admit(self.permit(self.unruled())));
@@ -77,7 +77,7 @@ impl DecisionInput<'_> {
 
     // === clearing ===
 
-    fn release(&self, asked: &SetChange<Account>) -> Ruling {
+    fn release(&self, asked: &SetChange<Account>) -> DecisionResult {
         match &self.record.holding {
             Some(holding) if holding.actor.goes_on_as(&self.caller.actor) => Ok(self.release_own(holding)),
             Some(holding) if holding.parked => Ok(self.clear(Ownership::Ends)),
@@ -122,7 +122,7 @@ impl DecisionInput<'_> {
 
     // === assigning ===
 
-    fn assign(&self, after: &BTreeSet<Account>) -> Ruling {
+    fn assign(&self, after: &BTreeSet<Account>) -> DecisionResult {
         if let Some(holding) = self.record.held_by_another(&self.caller.actor) {
             return self.assign_over(holding, after);
         }
@@ -134,7 +134,7 @@ impl DecisionInput<'_> {
     }
 
     /// Held by another: refused, unless the holding no longer excludes.
-    fn assign_over(&self, holding: &Holding, after: &BTreeSet<Account>) -> Ruling {
+    fn assign_over(&self, holding: &Holding, after: &BTreeSet<Account>) -> DecisionResult {
         let silent = |limit| self.now.since(holding.renewed) > limit;
         if self.rules.assignment.takeover_after.is_some_and(silent) && self.claims_for_self(after) {
             self.within_limits(after)?;
@@ -147,7 +147,7 @@ impl DecisionInput<'_> {
         Err(self.held(holding))
     }
 
-    fn assign_own(&self, holding: &Holding, after: &BTreeSet<Account>) -> Ruling {
+    fn assign_own(&self, holding: &Holding, after: &BTreeSet<Account>) -> DecisionResult {
         self.undisputed()?;
         match self.claims_for_self(after) {
             true if *after == self.seen.assignees && self.only_assignees() => {
@@ -159,7 +159,7 @@ impl DecisionInput<'_> {
         }
     }
 
-    fn assign_free(&self, after: &BTreeSet<Account>) -> Ruling {
+    fn assign_free(&self, after: &BTreeSet<Account>) -> DecisionResult {
         let own_doubt = !self.record.doubts.is_empty();
         match (self.seen.assignees.is_empty(), self.claims_for_self(after)) {
             (true, true) => self.claim(),
@@ -178,7 +178,7 @@ impl DecisionInput<'_> {
         }
     }
 
-    fn claim(&self) -> Ruling {
+    fn claim(&self) -> DecisionResult {
         self.expect_status()?;
         Ok(self.admit(Kind::Claim, self.the_caller()))
     }
@@ -199,7 +199,7 @@ impl DecisionInput<'_> {
     }
 
     /// The account's own assignee without a holding: it becomes one, unless a late write of the gate's own put it there.
-    fn adopt(&self) -> Ruling {
+    fn adopt(&self) -> DecisionResult {
         let opaque = matches!(self.caller.actor.account, Principal::Opaque(_));
         match () {
             () if opaque => Err(self.foreign(Code::AlreadyAssigned, "pick another item")),

@@ -10,7 +10,7 @@ use crate::model::{Actor, AttemptState, Doubt, ItemRecord, Ownership, Place, Pro
 
 /// The limits of every agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct HoldingLimits {
     /// Enforce or observe.
     pub mode: Mode,
     /// Items in all; 0: no limit.
@@ -52,9 +52,9 @@ pub struct Excess {
     pub held: Vec<Place>,
 }
 
-// === impl Limits ===
+// === impl HoldingLimits ===
 
-impl Limits {
+impl HoldingLimits {
     /// None at all.
     pub fn none() -> Self {
         Self { mode: Mode::Enforce, items: 0, items_per_repository: 0, of: Whose::Agent }
@@ -271,8 +271,8 @@ mod tests {
     #[test]
     fn limits_that_are_off_bind_nobody() {
         let project = Project::new("a/b");
-        assert!(Limits::none().bounds(&agent("dev"), &project).is_empty());
-        let both = Limits { items: 5, items_per_repository: 2, ..Limits::none() };
+        assert!(HoldingLimits::none().bounds(&agent("dev"), &project).is_empty());
+        let both = HoldingLimits { items: 5, items_per_repository: 2, ..HoldingLimits::none() };
         let bounds: Vec<_> =
             both.bounds(&agent("dev"), &project).into_iter().map(|bound| (bound.most, bound.within)).collect();
         assert_eq!(bounds, [(5, None), (2, Some(project))]);

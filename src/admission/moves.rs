@@ -36,13 +36,13 @@ struct Moved {
     state: Option<OpenState>,
 }
 
-type Ruling<T> = Result<T, Box<Rejection>>;
+type MoveResult<T> = Result<T, Box<Rejection>>;
 
 // === impl DecisionInput ===
 
 impl DecisionInput<'_> {
     /// Judges labels and state; `plan` is what the assignees of the same request were admitted to mean.
-    pub(super) fn judge_moves(&self, plan: &Plan) -> Ruling<Option<OwnershipEffect>> {
+    pub(super) fn judge_moves(&self, plan: &Plan) -> MoveResult<Option<OwnershipEffect>> {
         let Some(moved) = self.moved() else { return Ok(None) };
         match self.role(plan) {
             Role::Outsider(holding) if moved.is_contained() || self.sends_a_state() => {
@@ -163,7 +163,7 @@ impl DecisionInput<'_> {
 
     // === the workflow ===
 
-    fn follow(&self, moved: &Moved, role: &Role<'_>, plan: &Plan) -> Ruling<Option<OwnershipEffect>> {
+    fn follow(&self, moved: &Moved, role: &Role<'_>, plan: &Plan) -> MoveResult<Option<OwnershipEffect>> {
         self.spend(moved)?;
         let mut meaning = self.takes_up(plan);
         for status in moved.set.iter().filter(|status| !(moved.about_others && moved.before.contains(*status))) {
@@ -199,7 +199,7 @@ impl DecisionInput<'_> {
 
     /// A status that can be left only once: whoever finds it gone has come too late. Its own doubtful removal may have
     /// landed, so the same request again passes.
-    fn spend(&self, moved: &Moved) -> Ruling<()> {
+    fn spend(&self, moved: &Moved) -> MoveResult<()> {
         let gone = |status: &&Status| self.rules.workflow.consume.contains(status) && !moved.before.contains(status);
         match moved.removed.iter().find(gone) {
             Some(status) if self.record.doubts.is_empty() => {
@@ -212,7 +212,7 @@ impl DecisionInput<'_> {
         }
     }
 
-    fn leaves_its_source(&self, to: &str, before: &BTreeSet<Status>) -> Ruling<()> {
+    fn leaves_its_source(&self, to: &str, before: &BTreeSet<Status>) -> MoveResult<()> {
         let mut rules = self.rules_to(to).peekable();
         if rules.peek().is_none() || self.rules_to(to).any(|rule| self.starts(rule, before)) {
             return Ok(());
@@ -244,7 +244,7 @@ impl DecisionInput<'_> {
     }
 
     /// A status for holders, set by one who is none: a claim on an item that nobody is assigned to and nobody holds.
-    fn by_claim(&self, status: &Status, moved: &Moved, plan: &Plan) -> Ruling<Option<OwnershipEffect>> {
+    fn by_claim(&self, status: &Status, moved: &Moved, plan: &Plan) -> MoveResult<Option<OwnershipEffect>> {
         let own = self.caller.actor.account.login();
         match () {
             () if plan.kind != Kind::Move => Err(self.claim_it_first(status.as_str())),

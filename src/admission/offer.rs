@@ -109,7 +109,7 @@ mod tests {
                 edit_labels: crate::admission::Editors::Overriders,
                 dependencies_by: crate::admission::By::Anyone,
             },
-            limits: crate::admission::Limits::none(),
+            limits: crate::admission::HoldingLimits::none(),
             singletons: Vec::new(),
             once: Vec::new(),
             shared_accounts: BTreeSet::new(),

@@ -5,7 +5,7 @@
 //! durable before the send, and one whose end is not known keeps its key closed until a read shows the creation, or
 //! until its time is up and a read does not.
 
-use super::{By, Member, Mode, Refused};
+use super::{By, MemberPattern, Mode, Refused};
 use crate::model::{
     Actor, AttemptId, Caller, Code, Epoch, Existing, GateId, Made, OnceEntry, OnceKey, Place, Rejection, Standing,
     Time, What,
@@ -46,16 +46,16 @@ pub struct OnceRule {
 /// Agents by a name, `review-*`, which is an account's or an instance's, or by account and instance, `bot/review-*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPattern {
-    member: Member,
+    member: MemberPattern,
     text: String,
 }
 
 /// A key with gaps, such as `{pull} {commit} {class}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
+pub struct Template(Vec<TemplatePart>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Slot(Slot),
 }
@@ -333,9 +333,9 @@ fn short(commit: &str) -> &str {
 // === impl AgentPattern ===
 
 impl AgentPattern {
-    /// Reads a pattern in the language of [`Member`], the same as in a singleton rule.
+    /// Reads a pattern in the language of [`MemberPattern`], the same as in a singleton rule.
     pub fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { member: Member::parse(text)?, text: text.to_owned() })
+        Ok(Self { member: MemberPattern::parse(text)?, text: text.to_owned() })
     }
 
     /// As written.
@@ -361,15 +361,15 @@ impl Template {
                 return Err(UNOPENED.to_owned());
             }
             let slot = Slot::named(what, name).ok_or_else(|| Slot::unknown(what, name))?;
-            parts.extend([Part::Text(before.to_owned()), Part::Slot(slot)]);
+            parts.extend([TemplatePart::Text(before.to_owned()), TemplatePart::Slot(slot)]);
             rest = tail;
         }
         if rest.contains('}') {
             return Err(UNOPENED.to_owned());
         }
-        parts.push(Part::Text(rest.to_owned()));
+        parts.push(TemplatePart::Text(rest.to_owned()));
         let about = if what == What::Review { Slot::Pull } else { Slot::Issue };
-        if !parts.contains(&Part::Slot(about)) {
+        if !parts.contains(&TemplatePart::Slot(about)) {
             return Err(format!("it needs {{{}}}: without it one would stand for all of them", about.name()));
         }
         Ok(Self(parts))
@@ -377,7 +377,7 @@ impl Template {
 
     /// The shortest one: a review of a pull request, or a pull request for an issue.
     pub fn of(what: What) -> Self {
-        Self(vec![Part::Slot(if what == What::Review { Slot::Pull } else { Slot::Issue })])
+        Self(vec![TemplatePart::Slot(if what == What::Review { Slot::Pull } else { Slot::Issue })])
     }
 
     fn fill(&self, facts: &Facts<'_>, class: &AgentPattern) -> String {
@@ -390,8 +390,8 @@ impl Template {
             Slot::Agent => facts.actor.id().to_ascii_lowercase(),
         };
         let parts = self.0.iter().map(|part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Slot(slot) => value(slot),
+            TemplatePart::Text(text) => text.clone(),
+            TemplatePart::Slot(slot) => value(slot),
         });
         parts.collect()
     }

@@ -1,7 +1,7 @@
 //! The rules as the configuration states them (manual: rules).
 
 use super::once::OnceRule;
-use super::{By, Limits, Mode, Singleton};
+use super::{By, HoldingLimits, Mode, Singleton};
 use crate::model::{Account, Holding, Kind, OpenState, Shown, Snapshot, Status, Tag, Time, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -111,7 +111,7 @@ pub struct Rules {
     /// Over where an item stands.
     pub workflow: Workflow,
     /// Over how many items one agent may hold.
-    pub limits: Limits,
+    pub limits: HoldingLimits,
     /// Over which agents work one at a time.
     pub singletons: Vec<Singleton>,
     /// Over what may be created once.

@@ -15,7 +15,7 @@ pub struct Singleton {
     /// Enforce or observe.
     pub mode: Mode,
     /// Who belongs to the class: whoever one of these matches.
-    pub agents: Vec<Member>,
+    pub agents: Vec<MemberPattern>,
     /// Which kinds of writes one agent at a time may make.
     pub actions: Vec<Kind>,
     /// How long after it was last heard of an agent is no longer at work.
@@ -24,7 +24,7 @@ pub struct Singleton {
 
 /// Who belongs to a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Member {
+pub enum MemberPattern {
     /// `name`: the login matches, or the instance's name. Any account can call an instance of its own so.
     Either(Glob),
     /// `account/instance`: both match.
@@ -86,7 +86,7 @@ impl Singleton {
 
 // === impl Member ===
 
-impl Member {
+impl MemberPattern {
     /// From its text.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
@@ -270,7 +270,7 @@ mod tests {
             assert_eq!(Glob::parse(glob).unwrap().matches(name), matches, "{glob} {name}");
         }
         for bad in ["a/b/c", "/", "a/", "/b", "a/b c", ""] {
-            assert!(Member::parse(bad).is_err(), "{bad}");
+            assert!(MemberPattern::parse(bad).is_err(), "{bad}");
         }
         for bad in ["", "  ", "a[bc]", "{a,b}", "a\\*", "!a", "a b"] {
             assert!(Glob::parse(bad).is_err(), "{bad}");
@@ -278,8 +278,9 @@ mod tests {
     }
 
     fn rule(actions: &[Kind]) -> Singleton {
-        let agents =
-            ["backlog-manager*", "bot", "worker/job-*", "solo/*"].map(|text| Member::parse(text).unwrap()).to_vec();
+        let agents = ["backlog-manager*", "bot", "worker/job-*", "solo/*"]
+            .map(|text| MemberPattern::parse(text).unwrap())
+            .to_vec();
         let (name, mode) = ("managers".to_owned(), Mode::Enforce);
         Singleton { name, mode, agents, actions: actions.to_vec(), idle: IDLE }
     }

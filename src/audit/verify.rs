@@ -14,7 +14,7 @@ mod shape;
 
 use self::chain::{Chain, Novelty};
 use self::item::Item;
-use self::line::{Decision, Kind, Line};
+use self::line::{CheckedLine, Decision, LineKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
@@ -157,7 +157,7 @@ impl Verifier {
         (Some(line.seq), found)
     }
 
-    fn judge(&mut self, line: &Line) -> Vec<String> {
+    fn judge(&mut self, line: &CheckedLine) -> Vec<String> {
         let (place, misplaced) = self.chain.place(line);
         let mut wrong: Vec<String> = misplaced.into_iter().collect();
         if place == Novelty::Repeated {
@@ -177,9 +177,9 @@ impl Verifier {
         wrong
     }
 
-    fn count(&mut self, line: &Line) {
+    fn count(&mut self, line: &CheckedLine) {
         *self.summary.kinds.entry(line.kind.as_str()).or_default() += 1;
-        self.summary.observed += u64::from(line.kind == Kind::Decision && line.decision == Some(Decision::Observe));
+        self.summary.observed += u64::from(line.kind == LineKind::Decision && line.decision == Some(Decision::Observe));
         if let Some(holder) = &line.holder {
             let name = holder.to_string().to_ascii_lowercase();
             if !self.holders.contains(&name) {
@@ -189,7 +189,7 @@ impl Verifier {
     }
 
     /// Clocks are set back at times; the chain is the order that counts.
-    fn time(&mut self, line: &Line) -> Option<String> {
+    fn time(&mut self, line: &CheckedLine) -> Option<String> {
         let latest = *self.latest.get_or_insert(line.time);
         let back = latest.duration_since(line.time);
         if self.chain.last().is_some_and(|(seq, _)| seq == line.seq) {

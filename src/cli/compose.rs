@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
-use crate::admission::{self, Member, Rules};
+use crate::admission::{self, MemberPattern, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
@@ -126,8 +126,8 @@ pub(super) fn rules(config: &Config) -> Rules {
     }
 }
 
-fn limits(from: &config::Limits) -> admission::Limits {
-    admission::Limits {
+fn limits(from: &config::Limits) -> admission::HoldingLimits {
+    admission::HoldingLimits {
         mode: mode(from.mode),
         items: from.items,
         items_per_repository: from.items_per_repository,
@@ -143,7 +143,7 @@ fn singleton(from: &config::Singleton) -> admission::Singleton {
         name: from.name(),
         mode: mode(from.mode),
         // A pattern that does not parse has been refused with the configuration.
-        agents: from.agents.iter().filter_map(|text| Member::parse(text).ok()).collect(),
+        agents: from.agents.iter().filter_map(|text| MemberPattern::parse(text).ok()).collect(),
         actions: from.actions.iter().filter_map(|action| Kind::parse(action.as_str())).collect(),
         idle: from.idle,
     }

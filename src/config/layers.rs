@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
-use super::source::{Problem, Sources, Subject};
+use super::source::{Problem, ProblemSubject, Sources};
 use super::{Config, ConfigErrors, DEFAULTS, DEFAULTS_NAME, Flag, LoadWarning, Loaded, Renamed};
 
 type Table<'t> = DeTable<'t>;
@@ -269,11 +269,11 @@ impl<'t> Merged<'t> {
 
     /// Notes a mistake in the key at a path; the empty path stands for the whole.
     pub(super) fn report(&mut self, path: &str, span: Option<&Range<usize>>, message: String, help: Option<String>) {
-        let subject = if path.is_empty() { Subject::Whole } else { Subject::Key(path.to_owned()) };
+        let subject = if path.is_empty() { ProblemSubject::Whole } else { ProblemSubject::Key(path.to_owned()) };
         self.push(subject, span, message, help);
     }
 
-    fn push(&mut self, subject: Subject, span: Option<&Range<usize>>, message: String, help: Option<String>) {
+    fn push(&mut self, subject: ProblemSubject, span: Option<&Range<usize>>, message: String, help: Option<String>) {
         let place = span.and_then(|span| self.sources.place(span));
         let at = span.map_or(0, |span| span.start);
         self.problems.push(Problem { message, help, place, subject, at });
@@ -287,7 +287,7 @@ impl<'t> Merged<'t> {
         }
         let spans: Vec<_> = paths.iter().filter_map(|path| locate(&self.tree, path)).map(Spanned::span).collect();
         let span = spans.iter().find(|span| !self.sources.is_built_in(span.start)).or(spans.first()).cloned();
-        self.push(Subject::Several, span.as_ref(), message, help);
+        self.push(ProblemSubject::Several, span.as_ref(), message, help);
     }
 
     /// Says what works, and hardly as its writer wants it.
@@ -328,9 +328,9 @@ impl Problem {
     /// Whether a check of the key at a path could fail because of this mistake alone.
     fn casts_doubt_on(&self, path: &str) -> bool {
         match &self.subject {
-            Subject::Whole => true,
-            Subject::Key(key) => key.split('.').next() == path.split('.').next(),
-            Subject::Several => false,
+            ProblemSubject::Whole => true,
+            ProblemSubject::Key(key) => key.split('.').next() == path.split('.').next(),
+            ProblemSubject::Several => false,
         }
     }
 }

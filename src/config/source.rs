@@ -34,14 +34,14 @@ pub struct Problem {
     /// Where; `None` if no place in a text is to blame.
     pub place: Option<SourceSpan>,
     /// What it is about.
-    pub(super) subject: Subject,
+    pub(super) subject: ProblemSubject,
     /// Where it is among all texts, for the order.
     pub(super) at: usize,
 }
 
 /// What a mistake is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum ProblemSubject {
     /// A text as a whole, which therefore is not known.
     Whole,
     /// One key, as a dotted path.

@@ -243,9 +243,9 @@ impl Line {
     }
 
     /// The members that the hash covers, in their order.
-    fn members(&self) -> Members<'_> {
+    fn members(&self) -> LineMembers<'_> {
         let note = &self.note;
-        Members {
+        LineMembers {
             time: rfc3339(self.time),
             id: &self.id,
             kind: self.kind,
@@ -278,7 +278,7 @@ impl Line {
 }
 
 #[derive(Serialize)]
-struct Members<'a> {
+struct LineMembers<'a> {
     time: String,
     id: &'a str,
     kind: &'static str,

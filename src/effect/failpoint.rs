@@ -7,12 +7,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-struct Plan {
+struct CrashPlan {
     name: String,
     left: AtomicU64,
 }
 
-static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
+static PLAN: OnceLock<Option<CrashPlan>> = OnceLock::new();
 
 /// Every point, in the order of the walk.
 pub const NAMES: &[&str] = &[
@@ -40,8 +40,8 @@ pub fn reach(name: &'static str) {
     }
 }
 
-fn planned() -> Option<Plan> {
+fn planned() -> Option<CrashPlan> {
     let text = std::env::var("CLAIMGATE_FAILPOINT").ok()?;
     let (name, count) = text.split_once(':')?;
-    Some(Plan { name: name.to_owned(), left: AtomicU64::new(count.parse().ok()?) })
+    Some(CrashPlan { name: name.to_owned(), left: AtomicU64::new(count.parse().ok()?) })
 }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use super::body::{self, Pairs};
 use super::options::{Feature, Options};
-use super::store::{State, Token, TokenScope};
+use super::store::{ForgeState, Token, TokenScope};
 
 /// Who a request is from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,7 +27,12 @@ pub(super) enum AuthError {
 }
 
 /// The API's way: parameter `token`, then `access_token`, then the header, then Basic, then the session cookie.
-pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> Result<Who, AuthError> {
+pub(super) fn on_api(
+    state: &ForgeState,
+    headers: &HeaderMap,
+    form: &Pairs,
+    options: &Options,
+) -> Result<Who, AuthError> {
     let Some(who) = signed_in(state, headers, form, options)? else {
         return Ok(Who::default());
     };
@@ -41,13 +46,13 @@ pub(super) fn on_api(state: &State, headers: &HeaderMap, form: &Pairs, options: 
 }
 
 /// The web's way: the session cookie and nothing else.
-pub(super) fn on_web(state: &State, headers: &HeaderMap) -> Who {
+pub(super) fn on_web(state: &ForgeState, headers: &HeaderMap) -> Who {
     Who { user: session(state, headers), scope: TokenScope::All }
 }
 
 /// Whether a form is the user's own. Up to Forgejo 13 it carries the session's token, if the session was given one; from
 /// 14 on the browser says where it comes from.
-pub(super) fn is_own_form(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> bool {
+pub(super) fn is_own_form(state: &ForgeState, headers: &HeaderMap, form: &Pairs, options: &Options) -> bool {
     if options.has(Feature::OriginCsrf) {
         let host = text(headers, "host").unwrap_or("");
         let said = |name| text(headers, name).filter(|value| !value.is_empty());
@@ -68,7 +73,12 @@ pub(super) fn parameters(headers: &HeaderMap, query: &Pairs, body: &[u8], option
     pairs
 }
 
-fn signed_in(state: &State, headers: &HeaderMap, form: &Pairs, options: &Options) -> Result<Option<Who>, AuthError> {
+fn signed_in(
+    state: &ForgeState,
+    headers: &HeaderMap,
+    form: &Pairs,
+    options: &Options,
+) -> Result<Option<Who>, AuthError> {
     let strict = options.has(Feature::StrictTokens);
     let by_parameter =
         ["token", "access_token"].iter().find_map(|key| form.first(key).filter(|token| !token.is_empty()));
@@ -121,7 +131,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 /// A token as password counts whatever the name is; a token may also stand where the name does.
-fn by_password(state: &State, name: &str, password: &str) -> Option<Who> {
+fn by_password(state: &ForgeState, name: &str, password: &str) -> Option<Who> {
     let token = state.tokens.get(password).or_else(|| {
         let instead_of_name = password.is_empty() || password == "x-oauth-basic";
         state.tokens.get(name).filter(|_| instead_of_name)
@@ -133,11 +143,11 @@ fn by_password(state: &State, name: &str, password: &str) -> Option<Who> {
     (user.password.as_deref() == Some(password)).then_some(Who { user: Some(user.id), scope: TokenScope::All })
 }
 
-fn session(state: &State, headers: &HeaderMap) -> Option<u64> {
+fn session(state: &ForgeState, headers: &HeaderMap) -> Option<u64> {
     session_value(state, headers).and_then(|value| state.sessions.get(value).copied())
 }
 
-fn session_value<'a>(state: &State, headers: &'a HeaderMap) -> Option<&'a str> {
+fn session_value<'a>(state: &ForgeState, headers: &'a HeaderMap) -> Option<&'a str> {
     let cookies = headers.get_all("cookie").iter().filter_map(|line| line.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find_map(|(name, value)| (name == "i_like_gitea" && state.sessions.contains_key(value)).then_some(value))

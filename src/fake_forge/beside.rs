@@ -4,21 +4,21 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::body;
-use super::call::Call;
+use super::call::ForgeCall;
 use super::render;
-use super::reply::{Outcome, Reply};
-use super::store::{By, State};
+use super::reply::{FakeReply, HandlerResult};
+use super::store::{By, ForgeState};
 use super::web;
 
 /// Closes every open pull request from the branch and into it.
-pub(super) fn delete_branch(call: &Call) -> Outcome {
+pub(super) fn delete_branch(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     delete(&mut call.state(), repo, &call.path.tail(), by);
-    Ok(Reply::no_content())
+    Ok(FakeReply::no_content())
 }
 
-fn delete(state: &mut State, repo: u64, name: &str, by: By) {
+fn delete(state: &mut ForgeState, repo: u64, name: &str, by: By) {
     close_pulls(state, by, |row_repo, pull| {
         let from = pull.from.unwrap_or(row_repo) == repo && pull.head == name;
         from || (row_repo == repo && pull.base == name)
@@ -27,7 +27,7 @@ fn delete(state: &mut State, repo: u64, name: &str, by: By) {
 }
 
 /// Closes the open pull requests that are so.
-pub(super) fn close_pulls(state: &mut State, by: By, is: impl Fn(u64, &super::store::Pull) -> bool) {
+pub(super) fn close_pulls(state: &mut ForgeState, by: By, is: impl Fn(u64, &super::store::Pull) -> bool) {
     let open = state.issues.values().filter(|row| row.closed_at.is_none());
     let struck = open.filter(|row| row.pull.as_ref().is_some_and(|pull| is(row.repo, pull))).map(|row| row.id);
     for issue in struck.collect::<Vec<_>>() {
@@ -36,14 +36,14 @@ pub(super) fn close_pulls(state: &mut State, by: By, is: impl Fn(u64, &super::st
 }
 
 /// Makes one issue depend on another: it cannot be closed while that is open.
-pub(super) fn dependency(call: &Call, blocks: bool) -> Outcome {
+pub(super) fn dependency(call: &ForgeCall, blocks: bool) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     let issue = call.issue(repo)?;
     let fields: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     let mut state = call.state();
     let other = fields["index"].as_u64().and_then(|number| state.repos[&repo].numbers.get(&number).copied());
-    let Some(other) = other else { return Err(Reply::not_found(&state.root)) };
+    let Some(other) = other else { return Err(FakeReply::not_found(&state.root)) };
     let (dependent, needed) = if blocks { (other, issue) } else { (issue, other) };
     if let Some(row) = state.issues.get_mut(&dependent) {
         row.depends_on.retain(|id| *id != needed);
@@ -53,20 +53,20 @@ pub(super) fn dependency(call: &Call, blocks: bool) -> Outcome {
     }
     state.mark_applied(by);
     let shown = state.issues.get(&needed).map_or(Value::Null, |row| render::issue(&state, row));
-    Ok(Reply::created(&shown))
+    Ok(FakeReply::created(&shown))
 }
 
 // === forms of the web interface ===
 
-pub(super) fn web_delete_branch(call: &Call) -> Outcome {
+pub(super) fn web_delete_branch(call: &ForgeCall) -> HandlerResult {
     let by = web::own_form(call)?;
     let repo = call.repo()?;
     let form = body::web_values(&call.headers, &call.query, &call.body);
     delete(&mut call.state(), repo, form.first("name").unwrap_or(""), by);
-    Ok(Reply::redirect(303, &format!("/{}/branches", call.path.repo())))
+    Ok(FakeReply::redirect(303, &format!("/{}/branches", call.path.repo())))
 }
 
-pub(super) fn web_label(call: &Call, deletes: bool) -> Outcome {
+pub(super) fn web_label(call: &ForgeCall, deletes: bool) -> HandlerResult {
     let by = web::own_form(call)?;
     let repo = call.repo()?;
     let form = body::web_values(&call.headers, &call.query, &call.body);
@@ -80,10 +80,10 @@ pub(super) fn web_label(call: &Call, deletes: bool) -> Outcome {
         label.exclusive = form.first("exclusive").is_some();
     }
     state.mark_applied(by);
-    Ok(Reply::redirect(303, &format!("/{}/labels", call.path.repo())))
+    Ok(FakeReply::redirect(303, &format!("/{}/labels", call.path.repo())))
 }
 
-pub(super) fn web_ref(call: &Call) -> Outcome {
+pub(super) fn web_ref(call: &ForgeCall) -> HandlerResult {
     let by = web::own_form(call)?;
     let issue = call.issue(call.repo()?)?;
     let form = body::web_values(&call.headers, &call.query, &call.body);
@@ -92,5 +92,5 @@ pub(super) fn web_ref(call: &Call) -> Outcome {
         form.first("ref").unwrap_or("").clone_into(&mut row.git_ref);
     }
     state.mark_applied(by);
-    Ok(Reply::ok(&serde_json::json!({ "ref": "" })))
+    Ok(FakeReply::ok(&serde_json::json!({ "ref": "" })))
 }

@@ -36,7 +36,7 @@ impl Pairs {
 
 /// What an option's member is in Go, which decides what may fill it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     /// `string`
     Text,
     /// `*string`: not filled by a form.
@@ -55,7 +55,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Schema {
     pub(super) name: &'static str,
-    pub(super) members: &'static [(&'static str, Kind)],
+    pub(super) members: &'static [(&'static str, MemberKind)],
 }
 
 /// The members that the request set.
@@ -68,7 +68,7 @@ pub(super) struct Unreadable(pub(super) String);
 
 /// The parts of a request that a decoder looks at.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
+pub(super) struct BodySource<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     pub(super) query: &'a Pairs,
@@ -103,7 +103,7 @@ impl Fields {
 }
 
 /// Binds a request to an option struct.
-pub(super) fn bind(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unreadable> {
+pub(super) fn bind(schema: &Schema, source: &BodySource<'_>) -> Result<Fields, Unreadable> {
     let first = source.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
     let must_have = matches!(*source.method, Method::POST | Method::PUT);
     match first {
@@ -144,7 +144,7 @@ pub(super) fn web_values(headers: &HeaderMap, query: &Pairs, body: &[u8]) -> Pai
     values
 }
 
-fn form_values(source: &Source<'_>) -> Pairs {
+fn form_values(source: &BodySource<'_>) -> Pairs {
     let reads_body =
         matches!(*source.method, Method::POST | Method::PUT | Method::PATCH) && is_urlencoded(source.headers);
     let mut values = if reads_body { pairs_of(source.body, source.options) } else { Pairs::default() };
@@ -158,11 +158,11 @@ fn form(schema: &Schema, values: &Pairs, options: &Options) -> Result<Fields, Un
         let all = values.all(name);
         let Some(first) = all.first() else { continue };
         let value = match kind {
-            Kind::TextPointer if !options.has(Feature::FormPointers) => continue,
-            Kind::Text | Kind::TextPointer => Value::from(first.as_str()),
-            Kind::Texts | Kind::IdsOrNames => Value::from(all),
-            Kind::Ids => Value::from(all.iter().map(|one| number(one)).collect::<Result<Vec<_>, _>>()?),
-            Kind::Flag => Value::from(matches!(first.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")),
+            MemberKind::TextPointer if !options.has(Feature::FormPointers) => continue,
+            MemberKind::Text | MemberKind::TextPointer => Value::from(first.as_str()),
+            MemberKind::Texts | MemberKind::IdsOrNames => Value::from(all),
+            MemberKind::Ids => Value::from(all.iter().map(|one| number(one)).collect::<Result<Vec<_>, _>>()?),
+            MemberKind::Flag => Value::from(matches!(first.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")),
         };
         fields.0.insert(name, value);
     }
@@ -190,13 +190,13 @@ fn multipart(content_type: &str, body: &[u8]) -> Pairs {
     Pairs(parts.collect())
 }
 
-fn json(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unreadable> {
+fn json(schema: &Schema, source: &BodySource<'_>) -> Result<Fields, Unreadable> {
     let text = mend_surrogates(&String::from_utf8_lossy(source.body));
     if matches!(text.trim_ascii(), "" | "null") {
         return Ok(Fields::default());
     }
     let mut reader = serde_json::Deserializer::from_str(&text);
-    let members = reader.deserialize_map(Members).map_err(|error| syntax(schema, &text, &error))?;
+    let members = reader.deserialize_map(BodyMembers).map_err(|error| syntax(schema, &text, &error))?;
     let fold = |key: &str| fold_key(key, source.options);
     let mut fields = Fields::default();
     for (key, value) in members {
@@ -216,23 +216,23 @@ fn json(schema: &Schema, source: &Source<'_>) -> Result<Fields, Unreadable> {
 /// A value of a type that the member cannot hold.
 struct Misfit;
 
-fn fitting(kind: Kind, value: Value) -> Result<Value, Misfit> {
+fn fitting(kind: MemberKind, value: Value) -> Result<Value, Misfit> {
     let fits = match (kind, &value) {
         (_, Value::Null)
-        | (Kind::Text | Kind::TextPointer, Value::String(_))
-        | (Kind::Flag, Value::Bool(_))
-        | (Kind::IdsOrNames, Value::Array(_)) => true,
-        (Kind::Texts, Value::Array(list)) => list.iter().all(|one| one.is_string() || one.is_null()),
-        (Kind::Ids, Value::Array(list)) => list.iter().all(|one| one.is_i64() || one.is_u64() || one.is_null()),
+        | (MemberKind::Text | MemberKind::TextPointer, Value::String(_))
+        | (MemberKind::Flag, Value::Bool(_))
+        | (MemberKind::IdsOrNames, Value::Array(_)) => true,
+        (MemberKind::Texts, Value::Array(list)) => list.iter().all(|one| one.is_string() || one.is_null()),
+        (MemberKind::Ids, Value::Array(list)) => list.iter().all(|one| one.is_i64() || one.is_u64() || one.is_null()),
         _ => false,
     };
     if fits { Ok(blanks(kind, value)) } else { Err(Misfit) }
 }
 
 /// A null inside a list of texts is the empty text.
-fn blanks(kind: Kind, value: Value) -> Value {
+fn blanks(kind: MemberKind, value: Value) -> Value {
     match (kind, value) {
-        (Kind::Texts, Value::Array(list)) => {
+        (MemberKind::Texts, Value::Array(list)) => {
             list.into_iter().map(|one| if one.is_null() { Value::from("") } else { one }).collect()
         }
         (_, value) => value,
@@ -240,9 +240,9 @@ fn blanks(kind: Kind, value: Value) -> Value {
 }
 
 /// Every member in the order of the text, duplicates included.
-struct Members;
+struct BodyMembers;
 
-impl<'de> Visitor<'de> for Members {
+impl<'de> Visitor<'de> for BodyMembers {
     type Value = Vec<(String, Value)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

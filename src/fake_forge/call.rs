@@ -9,13 +9,13 @@ use super::auth::{AuthError, Who};
 use super::body::{self, Fields, Pairs, Schema};
 use super::inner::Inner;
 use super::options::Feature;
-use super::reply::Reply;
-use super::store::{By, Repo, State, TokenScope};
-use super::target::{self, Path, Route};
+use super::reply::FakeReply;
+use super::store::{By, ForgeState, Repo, TokenScope};
+use super::target::{self, ForgeRoute, Path};
 
 /// Which of a request's writes are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(crate) enum WriteScope {
     Everything,
     Nothing,
     OnlyAssignees,
@@ -24,30 +24,30 @@ pub(crate) enum Scope {
 
 /// What a write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum WritePart {
     Assignees,
     Rest,
 }
 
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct ForgeCall {
     pub(super) forge: Arc<Inner>,
     pub(super) seq: u64,
     pub(super) who: Result<Who, AuthError>,
     pub(super) method: Method,
     pub(super) path: Path,
-    pub(super) route: Route,
+    pub(super) route: ForgeRoute,
     pub(super) query: Pairs,
     pub(super) raw_query: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    pub(super) scope: Scope,
+    pub(super) scope: WriteScope,
 }
 
 // === impl Call ===
 
-impl Call {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+impl ForgeCall {
+    pub(super) fn state(&self) -> MutexGuard<'_, ForgeState> {
         self.forge.state()
     }
 
@@ -60,13 +60,13 @@ impl Call {
     }
 
     /// The doer of a write; 401 for a stranger.
-    pub(super) fn by(&self) -> Result<By, Reply> {
+    pub(super) fn by(&self) -> Result<By, FakeReply> {
         let user = self.user().ok_or_else(|| self.error(StatusCode::UNAUTHORIZED, "token is required"))?;
         Ok(By { user, request: Some(self.seq) })
     }
 
     /// The path's repository: 404 if there is none for this reader, a redirect if it is a former name.
-    pub(super) fn repo(&self) -> Result<u64, Reply> {
+    pub(super) fn repo(&self) -> Result<u64, FakeReply> {
         let scope = self.who.map(|who| who.scope).unwrap_or_default();
         if scope == TokenScope::RepositoryOnly && self.is_about_issues() {
             let text = "token does not have at least one of required scope(s): [read:issue]";
@@ -78,7 +78,7 @@ impl Call {
             |repo: &&Repo| state.can_read(repo, self.user()) && !(repo.private && scope == TokenScope::PublicOnly);
         let repo = state.repo_known_as(&wanted).filter(open);
         let Some(repo) = repo else {
-            return Err(Reply::not_found(&state.root));
+            return Err(FakeReply::not_found(&state.root));
         };
         if state.is_current_name(repo, &wanted) {
             return Ok(repo.id);
@@ -86,11 +86,11 @@ impl Call {
         let moved = self.path.joined().replacen(&wanted, &state.full_name(repo), 1);
         let options = &self.forge.options;
         let front = if options.absolute_redirects { &state.root } else { &options.sub_path };
-        Err(Reply::redirect(options.redirect_status, &format!("{front}{}", self.with_query(&moved))))
+        Err(FakeReply::redirect(options.redirect_status, &format!("{front}{}", self.with_query(&moved))))
     }
 
     /// The path's issue or pull request, by its number in the repository; 404 for who may not read its kind.
-    pub(super) fn issue(&self, repo: u64) -> Result<u64, Reply> {
+    pub(super) fn issue(&self, repo: u64) -> Result<u64, FakeReply> {
         let state = self.state();
         let number = target::index(self.path.child());
         let row = state.repos.get(&repo);
@@ -98,12 +98,12 @@ impl Call {
             let is_pull = state.issues.get(id).is_some_and(|issue| issue.pull.is_some());
             is_pull || row.is_some_and(|row| state.can_read_issues(row, self.user()))
         });
-        found.ok_or_else(|| Reply::not_found(&state.root))
+        found.ok_or_else(|| FakeReply::not_found(&state.root))
     }
 
     /// Whether the call is of the group that takes a token's scope `issue`, also for a pull request's number.
     fn is_about_issues(&self) -> bool {
-        use Route::{
+        use ForgeRoute::{
             Issue, IssueAssignees, IssueComments, IssueLabel, IssueLabels, IssueTimeline, Issues, RepoLabel, RepoLabels,
         };
         matches!(
@@ -120,8 +120,8 @@ impl Call {
         )
     }
 
-    pub(super) fn bind(&self, schema: &Schema) -> Result<Fields, Reply> {
-        let source = body::Source {
+    pub(super) fn bind(&self, schema: &Schema) -> Result<Fields, FakeReply> {
+        let source = body::BodySource {
             method: &self.method,
             headers: &self.headers,
             query: &self.query,
@@ -132,9 +132,9 @@ impl Call {
     }
 
     /// The doer, if they may write to the repository; a bare 403 if not.
-    pub(super) fn writer(&self, repo: u64) -> Result<By, Reply> {
+    pub(super) fn writer(&self, repo: u64) -> Result<By, FakeReply> {
         let by = self.by()?;
-        if self.can_write(repo) { Ok(by) } else { Err(Reply::empty(StatusCode::FORBIDDEN)) }
+        if self.can_write(repo) { Ok(by) } else { Err(FakeReply::empty(StatusCode::FORBIDDEN)) }
     }
 
     pub(super) fn can_write(&self, repo: u64) -> bool {
@@ -143,12 +143,12 @@ impl Call {
     }
 
     /// Whether this part of the request is to be carried out.
-    pub(super) fn writes(&self, part: Part) -> bool {
+    pub(super) fn writes(&self, part: WritePart) -> bool {
         match self.scope {
-            Scope::Everything => true,
-            Scope::Nothing => false,
-            Scope::OnlyAssignees => part == Part::Assignees,
-            Scope::AllButAssignees => part == Part::Rest,
+            WriteScope::Everything => true,
+            WriteScope::Nothing => false,
+            WriteScope::OnlyAssignees => part == WritePart::Assignees,
+            WriteScope::AllButAssignees => part == WritePart::Rest,
         }
     }
 
@@ -160,12 +160,12 @@ impl Call {
         }
     }
 
-    pub(super) fn error(&self, status: StatusCode, message: &str) -> Reply {
-        Reply::error(&self.state().root, status, message)
+    pub(super) fn error(&self, status: StatusCode, message: &str) -> FakeReply {
+        FakeReply::error(&self.state().root, status, message)
     }
 
-    pub(super) fn not_found(&self) -> Reply {
-        Reply::not_found(&self.state().root)
+    pub(super) fn not_found(&self) -> FakeReply {
+        FakeReply::not_found(&self.state().root)
     }
 
     fn with_query(&self, path: &str) -> String {

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, StatusCode};
 
 use super::options::{Feature, Options};
-use super::reply::Reply;
+use super::reply::FakeReply;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const HEADERS: [&str; 6] = ["origin", "authorization", "x-gitea-otp", "x-forgejo-otp", "content-type", "user-agent"];
@@ -31,11 +31,11 @@ pub(super) fn origin(parts: &Parts, options: &Options) -> Option<Origin> {
 }
 
 /// The answer to a preflight. What is not allowed is not named in it.
-pub(super) fn preflight(parts: &Parts, options: &Options) -> Option<Reply> {
+pub(super) fn preflight(parts: &Parts, options: &Options) -> Option<FakeReply> {
     let origin = origin(parts, options).filter(|_| parts.method == Method::OPTIONS)?;
     let header = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
     let method = Some(header(ACCESS_CONTROL_REQUEST_METHOD)).filter(|method| !method.is_empty())?;
-    let mut reply = Reply::empty(StatusCode::OK);
+    let mut reply = FakeReply::empty(StatusCode::OK);
     for name in ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"] {
         reply = reply.with(VARY, name);
     }
@@ -53,7 +53,7 @@ pub(super) fn preflight(parts: &Parts, options: &Options) -> Option<Reply> {
 }
 
 /// The answer, with what a browser looks for.
-pub(super) fn shown(reply: Reply, origin: Option<&Origin>) -> Reply {
+pub(super) fn shown(reply: FakeReply, origin: Option<&Origin>) -> FakeReply {
     match origin {
         None => reply,
         Some(Origin { allowed: false }) => reply.with(VARY, "Origin"),

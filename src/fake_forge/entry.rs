@@ -10,21 +10,27 @@ use tokio::time::{Instant, sleep};
 use super::faults::status;
 use super::inner::Inner;
 use super::journal::Logged;
-use super::reply::{Cut, Reply};
+use super::reply::{Cut, FakeReply};
 use super::vices::Fault;
 
 /// What the log keeps of a body.
 const LOGGED_BODY: usize = 64 * 1024;
 
 /// What was settled when the request was entered in the log.
-pub(super) struct Entered {
+pub(super) struct RequestEntry {
     pub(super) seq: u64,
     pub(super) fault: Option<Fault>,
     pub(super) read_delay: Duration,
     pub(super) answer_delay: Duration,
 }
 
-pub(super) fn enter(inner: &Inner, method: &Method, uri: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Entered {
+pub(super) fn enter(
+    inner: &Inner,
+    method: &Method,
+    uri: &http::Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> RequestEntry {
     let target = uri.to_string();
     let mut state = inner.state();
     let scripted = state.script.take(method, &target);
@@ -41,7 +47,7 @@ pub(super) fn enter(inner: &Inner, method: &Method, uri: &http::Uri, headers: &H
         applied: false,
         guarded: false,
     });
-    Entered {
+    RequestEntry {
         seq,
         fault: scripted.or(standing),
         read_delay: state.vices.read_delay,
@@ -50,12 +56,12 @@ pub(super) fn enter(inner: &Inner, method: &Method, uri: &http::Uri, headers: &H
 }
 
 /// Enters a streaming request, whose body is never held. Of the faults only those that write nothing befall it.
-pub(super) async fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> Result<u64, Result<Reply, Cut>> {
+pub(super) async fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> Result<u64, Result<FakeReply, Cut>> {
     let headers = request.headers();
     let entered = enter(inner, request.method(), request.uri(), headers, &Bytes::new());
     match entered.fault {
         Some(Fault::ErrorBeforeWrite(code)) => {
-            let reply = Reply::error(&inner.state().root, status(code), "");
+            let reply = FakeReply::error(&inner.state().root, status(code), "");
             Err(Ok(finish(inner, entered.seq, reply)))
         }
         Some(Fault::CutBefore) => Err(Err(Cut)),
@@ -69,7 +75,7 @@ pub(super) async fn enter_stream(inner: &Inner, request: &Request<Incoming>) -> 
 }
 
 /// Enters the status; the client is about to see it.
-pub(super) fn finish(inner: &Inner, seq: u64, reply: Reply) -> Reply {
+pub(super) fn finish(inner: &Inner, seq: u64, reply: FakeReply) -> FakeReply {
     if let Some(entry) = inner.state().log.get_mut(seq) {
         entry.status = Some(reply.status.as_u16());
     }

@@ -10,27 +10,27 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::time::sleep;
 
-use super::call::Scope;
-use super::reply::{Content, Cut, Reply};
+use super::call::WriteScope;
+use super::reply::{Content, Cut, FakeReply};
 use super::vices::Fault;
 
 /// A request under way.
 pub(crate) trait Work: Send + Sync + Sized + 'static {
     /// Carries it out.
-    fn run(&self) -> impl Future<Output = Reply> + Send;
+    fn run(&self) -> impl Future<Output = FakeReply> + Send;
 
     /// The tracker's answer with this status, and nothing done.
-    fn error(&self, status: StatusCode) -> Reply;
+    fn error(&self, status: StatusCode) -> FakeReply;
 
     /// Lets only some of its writes be carried out.
-    fn limit(&mut self, scope: Scope);
+    fn limit(&mut self, scope: WriteScope);
 
     /// Carries it out this much later, in a task that ends with the tracker.
     fn land_later(self, delay: Duration);
 }
 
 /// Runs the request through its fault, if it has one.
-pub(crate) async fn meet(mut work: impl Work, fault: Option<Fault>) -> Result<Reply, Cut> {
+pub(crate) async fn meet(mut work: impl Work, fault: Option<Fault>) -> Result<FakeReply, Cut> {
     match fault {
         None => Ok(work.run().await),
         Some(Fault::Delay(delay)) => {
@@ -43,16 +43,16 @@ pub(crate) async fn meet(mut work: impl Work, fault: Option<Fault>) -> Result<Re
             Ok(work.error(status(code)))
         }
         Some(Fault::Ignore) => {
-            work.limit(Scope::Nothing);
+            work.limit(WriteScope::Nothing);
             Ok(work.run().await)
         }
         Some(Fault::AssigneesThenError(code)) => {
-            work.limit(Scope::OnlyAssignees);
+            work.limit(WriteScope::OnlyAssignees);
             work.run().await;
             Ok(work.error(status(code)))
         }
         Some(Fault::RestThenError(code)) => {
-            work.limit(Scope::AllButAssignees);
+            work.limit(WriteScope::AllButAssignees);
             work.run().await;
             Ok(work.error(status(code)))
         }
@@ -82,7 +82,7 @@ pub(crate) fn status(code: u16) -> StatusCode {
 }
 
 /// Announces the whole length, sends half, and breaks off.
-fn truncated(mut reply: Reply) -> Reply {
+fn truncated(mut reply: FakeReply) -> FakeReply {
     if let Content::Whole(bytes) = &reply.content {
         let half = bytes.slice(..bytes.len() / 2);
         let length = bytes.len().max(1).to_string();
@@ -99,7 +99,7 @@ fn truncated(mut reply: Reply) -> Reply {
     reply
 }
 
-fn garbled(mut reply: Reply) -> Reply {
+fn garbled(mut reply: FakeReply) -> FakeReply {
     reply.content = Content::Whole(Bytes::from_static(b"{\"id\":<html>upstream is sorry"));
     reply
 }

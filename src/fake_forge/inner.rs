@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::journal::Received;
 use super::options::Options;
-use super::store::State;
+use super::store::ForgeState;
 use super::tasks::ServerTasks;
 
 #[derive(Debug)]
@@ -17,17 +17,17 @@ pub(super) struct Inner {
     pub(super) options: Options,
     pub(super) events: broadcast::Sender<Bytes>,
     pub(super) received: Mutex<Vec<Received>>,
-    pub(super) tasks: ServerTasks<State>,
+    pub(super) tasks: ServerTasks<ForgeState>,
 }
 
 impl Inner {
     pub(super) fn new(options: Options, address: &str) -> Arc<Self> {
-        let tasks = ServerTasks::new(State::new(&options, address));
+        let tasks = ServerTasks::new(ForgeState::new(&options, address));
         let events = broadcast::Sender::new(1024);
         Arc::new(Self { options, events, received: Mutex::default(), tasks })
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ForgeState> {
         self.tasks.rows()
     }
 

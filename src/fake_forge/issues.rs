@@ -8,59 +8,59 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::body::{Fields, Kind, Pairs, Schema};
-use super::call::{Call, Part};
+use super::body::{Fields, MemberKind, Pairs, Schema};
+use super::call::{ForgeCall, WritePart};
 use super::labels;
 use super::options::Feature;
 use super::pages::{page, page_asked};
 use super::render;
-use super::reply::{Outcome, Reply};
-use super::store::{By, Issue, State};
-use super::target::Route;
+use super::reply::{FakeReply, HandlerResult};
+use super::store::{By, ForgeState, Issue};
+use super::target::ForgeRoute;
 
 pub(super) const CREATE: Schema = Schema {
     name: "CreateIssueOption",
     members: &[
-        ("title", Kind::Text),
-        ("body", Kind::Text),
-        ("ref", Kind::Text),
-        ("assignee", Kind::Text),
-        ("assignees", Kind::Texts),
-        ("labels", Kind::Ids),
-        ("closed", Kind::Flag),
+        ("title", MemberKind::Text),
+        ("body", MemberKind::Text),
+        ("ref", MemberKind::Text),
+        ("assignee", MemberKind::Text),
+        ("assignees", MemberKind::Texts),
+        ("labels", MemberKind::Ids),
+        ("closed", MemberKind::Flag),
     ],
 };
 
 pub(super) const EDIT: Schema = Schema {
     name: "EditIssueOption",
     members: &[
-        ("title", Kind::Text),
-        ("body", Kind::TextPointer),
-        ("ref", Kind::TextPointer),
-        ("assignee", Kind::TextPointer),
-        ("assignees", Kind::Texts),
-        ("state", Kind::TextPointer),
+        ("title", MemberKind::Text),
+        ("body", MemberKind::TextPointer),
+        ("ref", MemberKind::TextPointer),
+        ("assignee", MemberKind::TextPointer),
+        ("assignees", MemberKind::Texts),
+        ("state", MemberKind::TextPointer),
     ],
 };
 
-const COMMENT: Schema = Schema { name: "CreateIssueCommentOption", members: &[("body", Kind::Text)] };
+const COMMENT: Schema = Schema { name: "CreateIssueCommentOption", members: &[("body", MemberKind::Text)] };
 
-const ASSIGNEES: Schema = Schema { name: "IssueAssigneesOption", members: &[("assignees", Kind::Texts)] };
+const ASSIGNEES: Schema = Schema { name: "IssueAssigneesOption", members: &[("assignees", MemberKind::Texts)] };
 
-pub(super) fn get(call: &Call) -> Outcome {
+pub(super) fn get(call: &ForgeCall) -> HandlerResult {
     let issue = call.issue(call.repo()?)?;
     show(call, issue, StatusCode::OK)
 }
 
-pub(super) fn show(call: &Call, issue: u64, status: StatusCode) -> Outcome {
+pub(super) fn show(call: &ForgeCall, issue: u64, status: StatusCode) -> HandlerResult {
     let state = call.state();
-    let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
-    Ok(Reply::json(status, &render::issue(&state, row)))
+    let row = state.issues.get(&issue).ok_or_else(|| FakeReply::not_found(&state.root))?;
+    Ok(FakeReply::json(status, &render::issue(&state, row)))
 }
 
 // === listing ===
 
-pub(super) fn list(call: &Call) -> Outcome {
+pub(super) fn list(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let state = call.state();
     let reads_issues = state.can_read_issues(&state.repos[&repo], call.user());
@@ -85,7 +85,7 @@ fn kind_matches(query: &Pairs, issue: &Issue) -> bool {
 
 /// The repository's issues that the query asks for, newest first.
 pub(super) fn matching<'a>(
-    state: &'a State,
+    state: &'a ForgeState,
     repo: u64,
     query: &Pairs,
     kind: impl Fn(&Issue) -> bool,
@@ -114,7 +114,7 @@ pub(super) fn matching<'a>(
 
 // === filing ===
 
-pub(super) async fn create(call: &Call) -> Outcome {
+pub(super) async fn create(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let fields = call.bind(&CREATE);
     let by = call.by()?;
@@ -140,23 +140,23 @@ pub(super) async fn create(call: &Call) -> Outcome {
     if writes && let Some(ids) = fields.ids("labels") {
         labels::change(call, issue, by, labels::Change::Add(&ids)).await;
     }
-    if fields.flag("closed") == Some(true) && call.writes(Part::Rest) {
+    if fields.flag("closed") == Some(true) && call.writes(WritePart::Rest) {
         call.state().set_closed(issue, true, by);
     }
     show(call, issue, StatusCode::CREATED)
 }
 
-pub(super) fn delete(call: &Call) -> Outcome {
+pub(super) fn delete(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     let issue = call.issue(repo)?;
     call.state().delete_issue(issue, by);
-    Ok(Reply::no_content())
+    Ok(FakeReply::no_content())
 }
 
 // === the PATCH ===
 
-pub(super) async fn edit(call: &Call) -> Outcome {
+pub(super) async fn edit(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let fields = call.bind(&EDIT);
     let by = call.by()?;
@@ -174,14 +174,14 @@ pub(super) async fn edit(call: &Call) -> Outcome {
 }
 
 /// Whether the doer may write; a bare 403 if they did not even file the issue.
-pub(super) fn poster_or_writer(call: &Call, repo: u64, issue: u64, by: By) -> Result<bool, Reply> {
+pub(super) fn poster_or_writer(call: &ForgeCall, repo: u64, issue: u64, by: By) -> Result<bool, FakeReply> {
     let writes = call.can_write(repo);
     let posted = call.state().issues.get(&issue).is_some_and(|row| row.poster == by.user);
-    if writes || posted { Ok(writes) } else { Err(Reply::empty(StatusCode::FORBIDDEN)) }
+    if writes || posted { Ok(writes) } else { Err(FakeReply::empty(StatusCode::FORBIDDEN)) }
 }
 
-pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
-    if !call.writes(Part::Rest) {
+pub(super) fn edit_texts(call: &ForgeCall, issue: u64, fields: &Fields, by: By) {
+    if !call.writes(WritePart::Rest) {
         return;
     }
     let mut state = call.state();
@@ -193,7 +193,7 @@ pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
         title.clone_into(&mut row.title);
     }
     // On the pull route this is no pointer: an empty text there changes nothing.
-    let keeps_empty = call.route != Route::Issue;
+    let keeps_empty = call.route != ForgeRoute::Issue;
     if let Some(body) = fields.text("body").filter(|body| !(keeps_empty && body.is_empty())) {
         body.clone_into(&mut row.body);
     }
@@ -206,7 +206,7 @@ pub(super) fn edit_texts(call: &Call, issue: u64, fields: &Fields, by: By) {
 }
 
 /// Only the exact `closed` closes; on most versions anything else reopens.
-pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Result<(), Reply> {
+pub(super) fn edit_state(call: &ForgeCall, issue: u64, fields: &Fields, by: By) -> Result<(), FakeReply> {
     let Some(wanted) = fields.text("state") else {
         return Ok(());
     };
@@ -217,12 +217,12 @@ pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Re
     let merged = state.issues.get(&issue).and_then(|row| row.pull.as_ref()?.merged);
     if merged.is_some() {
         let message = "cannot change state of this pull request, it was already merged";
-        return Err(Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message));
+        return Err(FakeReply::error(&state.root, StatusCode::PRECONDITION_FAILED, message));
     }
     if let Some(refusal) = held_up(&state, issue).filter(|_| wanted == "closed") {
         return Err(refusal);
     }
-    if call.writes(Part::Rest) {
+    if call.writes(WritePart::Rest) {
         state.set_closed(issue, wanted == "closed", by);
     }
     Ok(())
@@ -232,10 +232,10 @@ pub(super) fn edit_state(call: &Call, issue: u64, fields: &Fields, by: By) -> Re
 
 /// The union of both members, resolved; none if neither is set. `on_unknown` is answered for a name that nobody has.
 pub(super) fn assignees_wanted(
-    call: &Call,
+    call: &ForgeCall,
     fields: &Fields,
     on_unknown: StatusCode,
-) -> Result<Option<Vec<u64>>, Reply> {
+) -> Result<Option<Vec<u64>>, FakeReply> {
     let single = fields.text("assignee");
     if single.is_none() && !fields.has("assignees") {
         return Ok(None);
@@ -248,7 +248,7 @@ pub(super) fn assignees_wanted(
 }
 
 /// Those of a new item: an empty first name means nobody of the list, and all are looked at before anything is written.
-pub(super) fn assignees_of_new(call: &Call, repo: u64, fields: &Fields) -> Result<Option<Vec<u64>>, Reply> {
+pub(super) fn assignees_of_new(call: &ForgeCall, repo: u64, fields: &Fields) -> Result<Option<Vec<u64>>, FakeReply> {
     let listed = fields.texts("assignees").unwrap_or_default();
     let single = fields.text("assignee").filter(|name| !name.is_empty());
     let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -263,25 +263,25 @@ pub(super) fn assignees_of_new(call: &Call, repo: u64, fields: &Fields) -> Resul
     Ok(wanted)
 }
 
-fn resolve(call: &Call, name: &str, on_unknown: StatusCode) -> Result<u64, Reply> {
+fn resolve(call: &ForgeCall, name: &str, on_unknown: StatusCode) -> Result<u64, FakeReply> {
     let state = call.state();
     let message = match on_unknown {
         StatusCode::INTERNAL_SERVER_ERROR => String::new(),
         _ => format!("Assignee does not exist: [name: {name}]"),
     };
-    let user = state.user_named(name).ok_or_else(|| Reply::error(&state.root, on_unknown, &message))?;
+    let user = state.user_named(name).ok_or_else(|| FakeReply::error(&state.root, on_unknown, &message))?;
     Ok(user.id)
 }
 
 /// Replaces the assignees as the real one does: read, then delete, then insert, in transactions of their own. In the
 /// gaps others write, too; that is how two simultaneous claims can both stay.
 pub(super) async fn set_assignees(
-    call: &Call,
+    call: &ForgeCall,
     issue: u64,
     wanted: &[u64],
     by: By,
     on_unfit: StatusCode,
-) -> Result<(), Reply> {
+) -> Result<(), FakeReply> {
     let read = assigned(call, issue);
     call.gap().await;
     let gone: Vec<u64> = read.into_iter().filter(|user| !wanted.contains(user)).collect();
@@ -291,26 +291,26 @@ pub(super) async fn set_assignees(
 
 /// Inserts those who were not assigned when looked at, one gap before.
 pub(super) async fn add_assignees(
-    call: &Call,
+    call: &ForgeCall,
     issue: u64,
     wanted: &[u64],
     by: By,
     on_unfit: StatusCode,
-) -> Result<(), Reply> {
+) -> Result<(), FakeReply> {
     let mut present = assigned(call, issue);
     let repo = call.state().issues.get(&issue).map_or(0, |row| row.repo);
     call.gap().await;
     for user in wanted {
         fit_to_be_assigned(call, repo, *user, on_unfit)?;
-        if present.insert(*user) && call.writes(Part::Assignees) {
+        if present.insert(*user) && call.writes(WritePart::Assignees) {
             call.state().assign(issue, *user, by);
         }
     }
     Ok(())
 }
 
-pub(super) fn remove_assignees(call: &Call, issue: u64, gone: &[u64], by: By) {
-    if !call.writes(Part::Assignees) {
+pub(super) fn remove_assignees(call: &ForgeCall, issue: u64, gone: &[u64], by: By) {
+    if !call.writes(WritePart::Assignees) {
         return;
     }
     let mut state = call.state();
@@ -319,11 +319,11 @@ pub(super) fn remove_assignees(call: &Call, issue: u64, gone: &[u64], by: By) {
     }
 }
 
-pub(super) fn assigned(call: &Call, issue: u64) -> BTreeSet<u64> {
+pub(super) fn assigned(call: &ForgeCall, issue: u64) -> BTreeSet<u64> {
     call.state().issues.get(&issue).map(|row| row.assignees.iter().copied().collect()).unwrap_or_default()
 }
 
-fn fit_to_be_assigned(call: &Call, repo: u64, user: u64, on_unfit: StatusCode) -> Result<(), Reply> {
+fn fit_to_be_assigned(call: &ForgeCall, repo: u64, user: u64, on_unfit: StatusCode) -> Result<(), FakeReply> {
     let state = call.state();
     let repo = state.repos.get(&repo);
     let readers = call.has(Feature::ReadersAssignable);
@@ -335,11 +335,11 @@ fn fit_to_be_assigned(call: &Call, repo: u64, user: u64, on_unfit: StatusCode) -
         StatusCode::INTERNAL_SERVER_ERROR => String::new(),
         _ => format!("user doesn't have access to repo [user_id: {user}]"),
     };
-    Err(Reply::error(&state.root, on_unfit, &message))
+    Err(FakeReply::error(&state.root, on_unfit, &message))
 }
 
 /// `POST` and `DELETE …/assignees` of the newest versions.
-pub(super) async fn assignees(call: &Call) -> Outcome {
+pub(super) async fn assignees(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&ASSIGNEES)?;
@@ -357,45 +357,45 @@ pub(super) async fn assignees(call: &Call) -> Outcome {
 
 // === comments and timeline ===
 
-pub(super) fn comments(call: &Call) -> Outcome {
+pub(super) fn comments(call: &ForgeCall) -> HandlerResult {
     let issue = call.issue(call.repo()?)?;
     let state = call.state();
-    let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
+    let row = state.issues.get(&issue).ok_or_else(|| FakeReply::not_found(&state.root))?;
     let shown: Vec<Value> = row.comments.iter().map(|one| render::comment(&state, row, one)).collect();
-    Ok(Reply::ok(&Value::from(shown)))
+    Ok(FakeReply::ok(&Value::from(shown)))
 }
 
-pub(super) fn comment(call: &Call) -> Outcome {
+pub(super) fn comment(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&COMMENT)?;
     let issue = call.issue(repo)?;
     let mut state = call.state();
     let Some(comment) = state.insert_comment(issue, fields.text("body").unwrap_or(""), by) else {
-        return Err(Reply::not_found(&state.root));
+        return Err(FakeReply::not_found(&state.root));
     };
-    Ok(Reply::created(&render::comment(&state, &state.issues[&issue], &comment)))
+    Ok(FakeReply::created(&render::comment(&state, &state.issues[&issue], &comment)))
 }
 
 /// All of it where no page is asked for.
-pub(super) fn timeline(call: &Call) -> Outcome {
+pub(super) fn timeline(call: &ForgeCall) -> HandlerResult {
     let issue = call.issue(call.repo()?)?;
     let state = call.state();
-    let row = state.issues.get(&issue).ok_or_else(|| Reply::not_found(&state.root))?;
+    let row = state.issues.get(&issue).ok_or_else(|| FakeReply::not_found(&state.root))?;
     let entries = render::timeline(&state, row);
     if !call.query.iter().any(|(name, _)| name == "page") {
-        return Ok(Reply::ok(&entries));
+        return Ok(FakeReply::ok(&entries));
     }
     let (page, size) = page_asked(call);
     let shown: Vec<Value> =
         entries.as_array().into_iter().flatten().skip((page - 1) * size).take(size).cloned().collect();
-    Ok(Reply::ok(&Value::from(shown)))
+    Ok(FakeReply::ok(&Value::from(shown)))
 }
 
 /// The refusal to close what depends on something open.
-fn held_up(state: &State, issue: u64) -> Option<Reply> {
+fn held_up(state: &ForgeState, issue: u64) -> Option<FakeReply> {
     let is_open = |id: &u64| state.issues.get(id).is_some_and(|row| row.closed_at.is_none());
     let waits = state.issues.get(&issue).is_some_and(|row| row.depends_on.iter().any(is_open));
     let message = "cannot close this issue because it still has open dependencies";
-    waits.then(|| Reply::error(&state.root, StatusCode::PRECONDITION_FAILED, message))
+    waits.then(|| FakeReply::error(&state.root, StatusCode::PRECONDITION_FAILED, message))
 }

@@ -3,45 +3,50 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::body::{Fields, Kind, Schema};
-use super::call::{Call, Part};
+use super::body::{Fields, MemberKind, Schema};
+use super::call::{ForgeCall, WritePart};
 use super::options::Feature;
 use super::pages::page_asked;
 use super::render;
-use super::reply::{Outcome, Reply};
+use super::reply::{FakeReply, HandlerResult};
 use super::store::{By, Label};
 use super::target;
 
 const CREATE: Schema = Schema {
     name: "CreateLabelOption",
-    members: &[("name", Kind::Text), ("color", Kind::Text), ("description", Kind::Text), ("exclusive", Kind::Flag)],
+    members: &[
+        ("name", MemberKind::Text),
+        ("color", MemberKind::Text),
+        ("description", MemberKind::Text),
+        ("exclusive", MemberKind::Flag),
+    ],
 };
 
 const EDIT: Schema = Schema {
     name: "EditLabelOption",
     members: &[
-        ("name", Kind::TextPointer),
-        ("color", Kind::TextPointer),
-        ("description", Kind::TextPointer),
-        ("exclusive", Kind::Flag),
+        ("name", MemberKind::TextPointer),
+        ("color", MemberKind::TextPointer),
+        ("description", MemberKind::TextPointer),
+        ("exclusive", MemberKind::Flag),
     ],
 };
 
-const BY_ID: Schema = Schema { name: "IssueLabelsOption", members: &[("labels", Kind::Ids)] };
-const BY_ID_OR_NAME: Schema = Schema { name: "IssueLabelsOption", members: &[("labels", Kind::IdsOrNames)] };
+const BY_ID: Schema = Schema { name: "IssueLabelsOption", members: &[("labels", MemberKind::Ids)] };
+const BY_ID_OR_NAME: Schema = Schema { name: "IssueLabelsOption", members: &[("labels", MemberKind::IdsOrNames)] };
 
 // === of a repository ===
 
-pub(super) fn list(call: &Call) -> Outcome {
+pub(super) fn list(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let labels = render::repo_labels(&call.state().repos[&repo]);
     let (page, size) = page_asked(call);
     let labels: Vec<Value> =
         labels.as_array().into_iter().flatten().skip((page - 1) * size).take(size).cloned().collect();
-    Ok(Reply::ok(&Value::from(labels)))
+    Ok(FakeReply::ok(&Value::from(labels)))
 }
 
-pub(super) fn create(call: &Call) -> Outcome {
+pub(super) fn create(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&CREATE)?;
@@ -56,17 +61,17 @@ pub(super) fn create(call: &Call) -> Outcome {
         render::label(label)
     });
     state.mark_applied(by);
-    Ok(Reply::created(&label.unwrap_or_default()))
+    Ok(FakeReply::created(&label.unwrap_or_default()))
 }
 
-pub(super) fn get(call: &Call) -> Outcome {
+pub(super) fn get(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let state = call.state();
     let label = target::index(call.path.child()).and_then(|id| state.repos[&repo].labels.get(&id));
-    label.map(|label| Reply::ok(&render::label(label))).ok_or_else(|| Reply::not_found(&state.root))
+    label.map(|label| FakeReply::ok(&render::label(label))).ok_or_else(|| FakeReply::not_found(&state.root))
 }
 
-pub(super) fn edit(call: &Call) -> Outcome {
+pub(super) fn edit(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&EDIT)?;
@@ -75,12 +80,12 @@ pub(super) fn edit(call: &Call) -> Outcome {
     let id = target::index(call.path.child());
     let label = id.and_then(|id| state.repos.get_mut(&repo)?.labels.get_mut(&id));
     let Some(label) = label else {
-        return Err(Reply::not_found(&state.root));
+        return Err(FakeReply::not_found(&state.root));
     };
     edit_members(label, &fields);
     let shown = render::label(label);
     state.mark_applied(by);
-    Ok(Reply::ok(&shown))
+    Ok(FakeReply::ok(&shown))
 }
 
 fn edit_members(label: &mut Label, fields: &Fields) {
@@ -97,25 +102,25 @@ fn edit_members(label: &mut Label, fields: &Fields) {
 }
 
 /// Takes the label off every issue as well, without a trace.
-pub(super) fn delete(call: &Call) -> Outcome {
+pub(super) fn delete(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.writer(repo)?;
     if let Some(id) = target::index(call.path.child()) {
         call.state().delete_label(repo, id, by);
     }
-    Ok(Reply::no_content())
+    Ok(FakeReply::no_content())
 }
 
 /// Of an organisation; of a person there are none.
-pub(super) fn of_owner(call: &Call) -> Outcome {
+pub(super) fn of_owner(call: &ForgeCall) -> HandlerResult {
     let state = call.state();
     let owner = state.user_named(call.path.login()).map(|owner| owner.id);
     let Some(labels) = owner.and_then(|owner| state.owner_labels.get(&owner)) else {
-        return Err(Reply::not_found(&state.root));
+        return Err(FakeReply::not_found(&state.root));
     };
     let (page, size) = page_asked(call);
     let shown: Vec<Value> = labels.values().skip((page - 1) * size).take(size).map(render::label).collect();
-    Ok(Reply::ok(&Value::from(shown)))
+    Ok(FakeReply::ok(&Value::from(shown)))
 }
 
 // === on an issue ===
@@ -128,35 +133,35 @@ pub(super) enum Change<'a> {
     Remove(&'a [u64]),
 }
 
-pub(super) fn of_issue(call: &Call) -> Outcome {
+pub(super) fn of_issue(call: &ForgeCall) -> HandlerResult {
     let issue = call.issue(call.repo()?)?;
     Ok(shown(call, issue))
 }
 
-pub(super) async fn add(call: &Call) -> Outcome {
+pub(super) async fn add(call: &ForgeCall) -> HandlerResult {
     let (issue, by, ids) = named(call)?;
     change(call, issue, by, Change::Add(&ids)).await;
     Ok(shown(call, issue))
 }
 
 /// Unknown labels count as none: replacing by them clears.
-pub(super) async fn replace(call: &Call) -> Outcome {
+pub(super) async fn replace(call: &ForgeCall) -> HandlerResult {
     let (issue, by, ids) = named(call)?;
     change(call, issue, by, Change::Replace(&ids)).await;
     Ok(shown(call, issue))
 }
 
 /// Clears, whatever the body says.
-pub(super) async fn clear(call: &Call) -> Outcome {
+pub(super) async fn clear(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let issue = call.issue(repo)?;
     call.writer(repo)?;
     change(call, issue, by, Change::Replace(&[])).await;
-    Ok(Reply::no_content())
+    Ok(FakeReply::no_content())
 }
 
-pub(super) async fn remove(call: &Call) -> Outcome {
+pub(super) async fn remove(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let issue = call.issue(repo)?;
@@ -167,11 +172,11 @@ pub(super) async fn remove(call: &Call) -> Outcome {
     if call.has(Feature::GithubLabelList) && accept == Some("application/vnd.github+json") {
         return Ok(shown(call, issue));
     }
-    Ok(Reply::no_content())
+    Ok(FakeReply::no_content())
 }
 
 /// The path's label: a name shadows an id where a path may name it. Another repository's id is found, and does nothing.
-fn to_remove(call: &Call, repo: u64) -> Result<u64, Reply> {
+fn to_remove(call: &ForgeCall, repo: u64) -> Result<u64, FakeReply> {
     let text = call.path.grandchild();
     let state = call.state();
     let row = &state.repos[&repo];
@@ -182,18 +187,18 @@ fn to_remove(call: &Call, repo: u64) -> Result<u64, Reply> {
     let known = |id: &u64| state.repos.values().any(|repo| repo.labels.contains_key(id)) || of_owners();
     let found = by_name.or_else(|| target::index(text).filter(known));
     let message = "label does not exist [label_id: 0]";
-    found.ok_or_else(|| Reply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, message))
+    found.ok_or_else(|| FakeReply::error(&state.root, StatusCode::UNPROCESSABLE_ENTITY, message))
 }
 
 /// The issue, the doer, and the labels that the body names; unknown ones left out.
-fn named(call: &Call) -> Result<(u64, By, Vec<u64>), Reply> {
+fn named(call: &ForgeCall) -> Result<(u64, By, Vec<u64>), FakeReply> {
     let repo = call.repo()?;
     let by = call.by()?;
     let names = call.has(Feature::LabelNames);
     let fields = call.bind(if names { &BY_ID_OR_NAME } else { &BY_ID })?;
     let issue = call.issue(repo)?;
     if !call.can_write(repo) {
-        return Err(Reply::json(StatusCode::FORBIDDEN, &Value::Array(Vec::new())));
+        return Err(FakeReply::json(StatusCode::FORBIDDEN, &Value::Array(Vec::new())));
     }
     let list = fields.list("labels").unwrap_or_default();
     let mixed = list.iter().any(Value::is_string) && list.iter().any(Value::is_number);
@@ -205,7 +210,7 @@ fn named(call: &Call) -> Result<(u64, By, Vec<u64>), Reply> {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the real one truncates floats, too")]
-fn resolve(call: &Call, repo: u64, list: &[Value]) -> Vec<u64> {
+fn resolve(call: &ForgeCall, repo: u64, list: &[Value]) -> Vec<u64> {
     let state = call.state();
     let row = &state.repos[&repo];
     let labels = || row.labels.values().chain(state.labels_of_owner(row));
@@ -217,10 +222,10 @@ fn resolve(call: &Call, repo: u64, list: &[Value]) -> Vec<u64> {
 }
 
 /// Carries a change out: decided on rows read before the gap, as with assignees.
-pub(super) async fn change(call: &Call, issue: u64, by: By, change: Change<'_>) {
+pub(super) async fn change(call: &ForgeCall, issue: u64, by: By, change: Change<'_>) {
     let read = call.state().issues.get(&issue).map(|row| row.labels.clone()).unwrap_or_default();
     call.gap().await;
-    if !call.writes(Part::Rest) {
+    if !call.writes(WritePart::Rest) {
         return;
     }
     let (gone, new): (Vec<u64>, &[u64]) = match change {
@@ -239,20 +244,20 @@ pub(super) async fn change(call: &Call, issue: u64, by: By, change: Change<'_>) 
 }
 
 /// Labels of a pull request's PATCH: the set is replaced.
-pub(super) async fn of_fields(call: &Call, issue: u64, fields: &Fields, by: By) {
+pub(super) async fn of_fields(call: &ForgeCall, issue: u64, fields: &Fields, by: By) {
     if let Some(ids) = fields.ids("labels") {
         change(call, issue, by, Change::Replace(&ids)).await;
     }
 }
 
-fn shown(call: &Call, issue: u64) -> Reply {
+fn shown(call: &ForgeCall, issue: u64) -> FakeReply {
     let state = call.state();
     let labels = state.issues.get(&issue).map(|row| render::issue_labels(&state, row));
-    Reply::ok(&labels.unwrap_or_default())
+    FakeReply::ok(&labels.unwrap_or_default())
 }
 
 /// Whether the label belongs to the issue's repository, for the web's bulk route.
-pub(super) fn belongs(call: &Call, issue: u64, label: u64) -> bool {
+pub(super) fn belongs(call: &ForgeCall, issue: u64, label: u64) -> bool {
     let state = call.state();
     let repo = state.issues.get(&issue).and_then(|row| state.repos.get(&row.repo));
     repo.is_some_and(|repo| state.label_for(repo, label).is_some())
@@ -260,7 +265,7 @@ pub(super) fn belongs(call: &Call, issue: u64, label: u64) -> bool {
 
 /// What the web's toggle does to these issues: it attaches if none has the label. One with an exclusive scope is always
 /// attached.
-pub(super) fn toggles_on(call: &Call, selection: &[u64], label: u64) -> bool {
+pub(super) fn toggles_on(call: &ForgeCall, selection: &[u64], label: u64) -> bool {
     let state = call.state();
     let mut rows = selection.iter().filter_map(|id| state.issues.get(id));
     let scoped = state.repos.values().filter_map(|repo| repo.labels.get(&label)).any(|found| {

@@ -44,16 +44,16 @@ use std::sync::Arc;
 
 pub use journal::{Event, Happening, Logged, Received};
 pub use options::{Feature, FirstIds, Options};
-pub use reply::{Answer, Cut};
+pub use reply::{CollectedReply, Cut};
 pub use seed::{IssueHandle, IssueView};
 pub use store::TokenScope;
 pub use vices::{Fault, Matcher, Vices};
 
 // The parts that every fake tracker has.
-pub(crate) use call::Scope;
+pub(crate) use call::WriteScope;
 pub(crate) use faults::{Work, meet};
 pub(crate) use journal::Log;
-pub(crate) use reply::{Body, Outcome, Reply};
+pub(crate) use reply::{Body, FakeReply, HandlerResult};
 pub(crate) use tasks::{ServerTasks, Serves, accept_tcp};
 pub(crate) use vices::Script;
 
@@ -103,7 +103,7 @@ impl FakeForge {
     }
 
     /// Answers one request without a socket, as if it had come over one; a hang never returns.
-    pub async fn call(&self, request: http::Request<bytes::Bytes>) -> Result<Answer, Cut> {
+    pub async fn call(&self, request: http::Request<bytes::Bytes>) -> Result<CollectedReply, Cut> {
         let (parts, body) = request.into_parts();
         server::answer(&self.inner, parts, body).await?.collect().await
     }

@@ -4,9 +4,9 @@ use http::header::{HeaderName, LINK};
 use serde_json::Value;
 
 use super::body::Pairs;
-use super::call::Call;
-use super::reply::Reply;
-use super::store::{Issue, State};
+use super::call::ForgeCall;
+use super::reply::FakeReply;
+use super::store::{ForgeState, Issue};
 
 /// As the real one is configured by default.
 const DEFAULT_PAGE: usize = 30;
@@ -14,7 +14,7 @@ const DEFAULT_PAGE: usize = 30;
 const LARGEST_PAGE: usize = 50;
 
 /// Which page is asked for, and how long it is.
-pub(super) fn page_asked(call: &Call) -> (usize, usize) {
+pub(super) fn page_asked(call: &ForgeCall) -> (usize, usize) {
     let number = |key: &str| call.query.first(key).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
     let size = match number("limit") {
         0 => DEFAULT_PAGE,
@@ -24,12 +24,17 @@ pub(super) fn page_asked(call: &Call) -> (usize, usize) {
 }
 
 /// One page of rows, with the headers that lead to the others.
-pub(super) fn page(state: &State, call: &Call, rows: &[&Issue], show: fn(&State, &Issue) -> Value) -> Reply {
+pub(super) fn page(
+    state: &ForgeState,
+    call: &ForgeCall,
+    rows: &[&Issue],
+    show: fn(&ForgeState, &Issue) -> Value,
+) -> FakeReply {
     let (at, size) = page_asked(call);
     let shown: Vec<Value> = rows.iter().skip((at - 1) * size).take(size).map(|issue| show(state, issue)).collect();
     let link = links(&format!("{}{}", state.root, call.path.joined()), &call.query, at, rows.len().div_ceil(size));
     let total = rows.len().to_string();
-    let reply = Reply::ok(&Value::from(shown)).with(HeaderName::from_static("x-total-count"), &total);
+    let reply = FakeReply::ok(&Value::from(shown)).with(HeaderName::from_static("x-total-count"), &total);
     let exposed = HeaderName::from_static("access-control-expose-headers");
     if link.is_empty() {
         return reply.with(exposed, "X-Total-Count");

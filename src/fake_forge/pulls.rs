@@ -3,89 +3,93 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::body::{Kind, Schema};
-use super::call::{Call, Part};
+use super::body::{MemberKind, Schema};
+use super::call::{ForgeCall, WritePart};
 use super::issues::{self, add_assignees, assignees_of_new, assignees_wanted, set_assignees};
 use super::journal::Happening;
 use super::labels;
 use super::options::Feature;
 use super::pages::page;
 use super::render;
-use super::reply::{Outcome, Reply};
-use super::store::{By, Merged, Pull, Review, State};
+use super::reply::{FakeReply, HandlerResult};
+use super::store::{By, ForgeState, Merged, Pull, Review};
 use super::target;
 
 pub(super) const CREATE: Schema = Schema {
     name: "CreatePullRequestOption",
     members: &[
-        ("head", Kind::Text),
-        ("base", Kind::Text),
-        ("title", Kind::Text),
-        ("body", Kind::Text),
-        ("assignee", Kind::Text),
-        ("assignees", Kind::Texts),
-        ("labels", Kind::Ids),
+        ("head", MemberKind::Text),
+        ("base", MemberKind::Text),
+        ("title", MemberKind::Text),
+        ("body", MemberKind::Text),
+        ("assignee", MemberKind::Text),
+        ("assignees", MemberKind::Texts),
+        ("labels", MemberKind::Ids),
     ],
 };
 
 pub(super) const EDIT: Schema = Schema {
     name: "EditPullRequestOption",
     members: &[
-        ("title", Kind::Text),
-        ("body", Kind::Text),
-        ("base", Kind::Text),
-        ("assignee", Kind::Text),
-        ("assignees", Kind::Texts),
-        ("labels", Kind::Ids),
-        ("state", Kind::TextPointer),
+        ("title", MemberKind::Text),
+        ("body", MemberKind::Text),
+        ("base", MemberKind::Text),
+        ("assignee", MemberKind::Text),
+        ("assignees", MemberKind::Texts),
+        ("labels", MemberKind::Ids),
+        ("state", MemberKind::TextPointer),
     ],
 };
 
 const MERGE: Schema = Schema {
     name: "MergePullRequestForm",
-    members: &[("do", Kind::Text), ("mergetitlefield", Kind::Text), ("mergemessagefield", Kind::Text)],
+    members: &[
+        ("do", MemberKind::Text),
+        ("mergetitlefield", MemberKind::Text),
+        ("mergemessagefield", MemberKind::Text),
+    ],
 };
 
-const REVIEWERS: Schema = Schema { name: "PullReviewRequestOptions", members: &[("reviewers", Kind::Texts)] };
+const REVIEWERS: Schema = Schema { name: "PullReviewRequestOptions", members: &[("reviewers", MemberKind::Texts)] };
 
 const REVIEW: Schema = Schema {
     name: "CreatePullReviewOptions",
-    members: &[("event", Kind::Text), ("body", Kind::Text), ("commit_id", Kind::Text)],
+    members: &[("event", MemberKind::Text), ("body", MemberKind::Text), ("commit_id", MemberKind::Text)],
 };
 
 /// As many rows as one page has at most.
 const LARGEST_PAGE: usize = 50;
 
-const DISMISS: Schema = Schema { name: "DismissPullReviewOptions", members: &[("message", Kind::Text)] };
+const DISMISS: Schema = Schema { name: "DismissPullReviewOptions", members: &[("message", MemberKind::Text)] };
 
-pub(super) fn list(call: &Call) -> Outcome {
+pub(super) fn list(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let state = call.state();
     let rows = issues::matching(&state, repo, &call.query, |issue| issue.pull.is_some());
     Ok(page(&state, call, &rows, render::pull))
 }
 
-pub(super) fn get(call: &Call) -> Outcome {
+pub(super) fn get(call: &ForgeCall) -> HandlerResult {
     let pull = pull(call, call.repo()?)?;
     show(call, pull, StatusCode::OK)
 }
 
-fn show(call: &Call, pull: u64, status: StatusCode) -> Outcome {
+fn show(call: &ForgeCall, pull: u64, status: StatusCode) -> HandlerResult {
     let state = call.state();
-    let row = state.issues.get(&pull).ok_or_else(|| Reply::not_found(&state.root))?;
-    Ok(Reply::json(status, &render::pull(&state, row)))
+    let row = state.issues.get(&pull).ok_or_else(|| FakeReply::not_found(&state.root))?;
+    Ok(FakeReply::json(status, &render::pull(&state, row)))
 }
 
 /// The path's number, if it is a pull request's.
-fn pull(call: &Call, repo: u64) -> Result<u64, Reply> {
+fn pull(call: &ForgeCall, repo: u64) -> Result<u64, FakeReply> {
     let issue = call.issue(repo)?;
     let state = call.state();
     let is_pull = state.issues.get(&issue).is_some_and(|row| row.pull.is_some());
-    if is_pull { Ok(issue) } else { Err(Reply::not_found(&state.root)) }
+    if is_pull { Ok(issue) } else { Err(FakeReply::not_found(&state.root)) }
 }
 
 /// Nobody checks here whether the doer may assign or label.
-pub(super) async fn create(call: &Call) -> Outcome {
+pub(super) async fn create(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let fields = call.bind(&CREATE);
     let by = call.by()?;
@@ -116,13 +120,13 @@ pub(super) async fn create(call: &Call) -> Outcome {
     show(call, pull, StatusCode::CREATED)
 }
 
-fn already_open(state: &State, repo: u64, head: &str, base: &str) -> bool {
+fn already_open(state: &ForgeState, repo: u64, head: &str, base: &str) -> bool {
     let open = state.issues.values().filter(|row| row.repo == repo && row.closed_at.is_none());
     open.filter_map(|row| row.pull.as_ref()).any(|pull| pull.head == head && pull.base == base)
 }
 
 /// On 1.15 its assignees are only ever added; empty texts clear nothing; its labels are replaced.
-pub(super) async fn edit(call: &Call) -> Outcome {
+pub(super) async fn edit(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let fields = call.bind(&EDIT);
     let by = call.by()?;
@@ -148,15 +152,15 @@ pub(super) async fn edit(call: &Call) -> Outcome {
 
 // === merging ===
 
-pub(super) fn is_merged(call: &Call) -> Outcome {
+pub(super) fn is_merged(call: &ForgeCall) -> HandlerResult {
     let pull = pull(call, call.repo()?)?;
     let state = call.state();
     let merged = state.issues[&pull].pull.as_ref().and_then(|pull| pull.merged);
-    merged.map(|_| Reply::no_content()).ok_or_else(|| Reply::not_found(&state.root))
+    merged.map(|_| FakeReply::no_content()).ok_or_else(|| FakeReply::not_found(&state.root))
 }
 
 /// Merging closes the pull request, and whatever issues its title and body say that it closes.
-pub(super) fn merge(call: &Call) -> Outcome {
+pub(super) fn merge(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&MERGE)?;
@@ -170,14 +174,14 @@ pub(super) fn merge(call: &Call) -> Outcome {
     if call.state().issues[&pull].closed_at.is_some() {
         return Err(call.not_found());
     }
-    if call.writes(Part::Rest) {
+    if call.writes(WritePart::Rest) {
         let text = fields.text("mergemessagefield").unwrap_or("");
         carry_out_merge(&mut call.state(), repo, pull, text, by);
     }
-    Ok(Reply::empty(StatusCode::OK))
+    Ok(FakeReply::empty(StatusCode::OK))
 }
 
-fn carry_out_merge(state: &mut State, repo: u64, pull: u64, message: &str, by: By) {
+fn carry_out_merge(state: &mut ForgeState, repo: u64, pull: u64, message: &str, by: By) {
     let at = state.now();
     let Some(row) = state.issues.get_mut(&pull) else {
         return;
@@ -213,7 +217,7 @@ fn closed_by(text: &str) -> Vec<u64> {
 // === reviews ===
 
 /// Requests reviews, or withdraws the requests.
-pub(super) fn requested_reviewers(call: &Call) -> Outcome {
+pub(super) fn requested_reviewers(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&REVIEWERS)?;
@@ -222,10 +226,10 @@ pub(super) fn requested_reviewers(call: &Call) -> Outcome {
     let users = reviewers(call, &fields.texts("reviewers").unwrap_or_default())?;
     if call.method == Method::DELETE {
         withdraw(&mut call.state(), pull, &users, by);
-        return Ok(Reply::no_content());
+        return Ok(FakeReply::no_content());
     }
     if call.state().issues[&pull].closed_at.is_some() {
-        return Err(Reply::empty(StatusCode::FORBIDDEN));
+        return Err(FakeReply::empty(StatusCode::FORBIDDEN));
     }
     let new = request(&mut call.state(), pull, &users, by);
     let state = call.state();
@@ -234,16 +238,16 @@ pub(super) fn requested_reviewers(call: &Call) -> Outcome {
         Some(pull) => shown.map(|review| render::review(&state, row, pull, review)).collect(),
         None => Vec::new(),
     };
-    Ok(Reply::created(&Value::from(shown)))
+    Ok(FakeReply::created(&Value::from(shown)))
 }
 
-fn reviewers(call: &Call, names: &[String]) -> Result<Vec<u64>, Reply> {
+fn reviewers(call: &ForgeCall, names: &[String]) -> Result<Vec<u64>, FakeReply> {
     let state = call.state();
     let ids = names.iter().map(|name| state.user_named(name).map(|user| user.id));
-    ids.collect::<Option<Vec<_>>>().ok_or_else(|| Reply::not_found(&state.root))
+    ids.collect::<Option<Vec<_>>>().ok_or_else(|| FakeReply::not_found(&state.root))
 }
 
-fn request(state: &mut State, pull: u64, users: &[u64], by: By) -> Vec<Review> {
+fn request(state: &mut ForgeState, pull: u64, users: &[u64], by: By) -> Vec<Review> {
     let mut new = Vec::new();
     for user in users {
         let review = review_row(state, *user, "REQUEST_REVIEW", "", "");
@@ -262,7 +266,7 @@ fn request(state: &mut State, pull: u64, users: &[u64], by: By) -> Vec<Review> {
     new
 }
 
-fn withdraw(state: &mut State, pull: u64, users: &[u64], by: By) {
+fn withdraw(state: &mut ForgeState, pull: u64, users: &[u64], by: By) {
     for user in users {
         let Some(row) = state.issues.get_mut(&pull).and_then(|row| row.pull.as_mut()) else {
             continue;
@@ -277,7 +281,7 @@ fn withdraw(state: &mut State, pull: u64, users: &[u64], by: By) {
     }
 }
 
-fn review_row(state: &mut State, user: u64, verdict: &str, body: &str, commit: &str) -> Review {
+fn review_row(state: &mut ForgeState, user: u64, verdict: &str, body: &str, commit: &str) -> Review {
     Review {
         id: state.next_row(),
         user,
@@ -289,7 +293,7 @@ fn review_row(state: &mut State, user: u64, verdict: &str, body: &str, commit: &
     }
 }
 
-pub(super) fn reviews(call: &Call) -> Outcome {
+pub(super) fn reviews(call: &ForgeCall) -> HandlerResult {
     let pull = pull(call, call.repo()?)?;
     let state = call.state();
     let row = &state.issues[&pull];
@@ -302,10 +306,10 @@ pub(super) fn reviews(call: &Call) -> Outcome {
         let reviews = pull.reviews.iter().filter(visible).skip(skipped).take(size);
         reviews.map(|review| render::review(&state, row, pull, review)).collect::<Vec<_>>()
     });
-    Ok(Reply::ok(&Value::from(shown.unwrap_or_default())))
+    Ok(FakeReply::ok(&Value::from(shown.unwrap_or_default())))
 }
 
-pub(super) fn review(call: &Call) -> Outcome {
+pub(super) fn review(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     let fields = call.bind(&REVIEW)?;
@@ -323,16 +327,16 @@ pub(super) fn review(call: &Call) -> Outcome {
 }
 
 /// Changes a pull request's row and shows one of its reviews.
-fn with_pull(state: &mut State, pull: u64, change: impl FnOnce(&mut Pull), review: &Review) -> Reply {
+fn with_pull(state: &mut ForgeState, pull: u64, change: impl FnOnce(&mut Pull), review: &Review) -> FakeReply {
     if let Some(row) = state.issues.get_mut(&pull).and_then(|row| row.pull.as_mut()) {
         change(row);
     }
     let row = &state.issues[&pull];
     let shown = row.pull.as_ref().map(|pull| render::review(state, row, pull, review));
-    Reply::ok(&shown.unwrap_or_else(|| json!(null)))
+    FakeReply::ok(&shown.unwrap_or_else(|| json!(null)))
 }
 
-pub(super) fn one_review(call: &Call) -> Outcome {
+pub(super) fn one_review(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let pull = pull(call, repo)?;
     let review = find_review(call, pull)?;
@@ -344,20 +348,20 @@ pub(super) fn one_review(call: &Call) -> Outcome {
     }
     let by = call.by()?;
     if review.user != by.user && !call.can_write(repo) {
-        return Err(Reply::empty(StatusCode::FORBIDDEN));
+        return Err(FakeReply::empty(StatusCode::FORBIDDEN));
     }
     let mut state = call.state();
     with_pull(&mut state, pull, |row| row.reviews.retain(|other| other.id != review.id), &review);
     state.mark_applied(by);
-    Ok(Reply::no_content())
+    Ok(FakeReply::no_content())
 }
 
 /// Makes a draft a review, with the commit that it was begun at.
-fn submit(call: &Call, pull: u64, mut review: Review) -> Outcome {
+fn submit(call: &ForgeCall, pull: u64, mut review: Review) -> HandlerResult {
     let by = call.by()?;
     let fields = call.bind(&REVIEW)?;
     if review.user != by.user {
-        return Err(Reply::empty(StatusCode::FORBIDDEN));
+        return Err(FakeReply::empty(StatusCode::FORBIDDEN));
     }
     let verdict = fields.text("event").filter(|event| !event.is_empty() && *event != "PENDING");
     let Some(verdict) = verdict.filter(|_| review.state == "PENDING") else {
@@ -374,7 +378,7 @@ fn submit(call: &Call, pull: u64, mut review: Review) -> Outcome {
     Ok(with_pull(&mut state, pull, put, &review))
 }
 
-pub(super) fn dismiss(call: &Call) -> Outcome {
+pub(super) fn dismiss(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let by = call.by()?;
     call.bind(&DISMISS)?;
@@ -390,10 +394,10 @@ pub(super) fn dismiss(call: &Call) -> Outcome {
     Ok(with_pull(&mut state, pull, mark, &review))
 }
 
-fn find_review(call: &Call, pull: u64) -> Result<Review, Reply> {
+fn find_review(call: &ForgeCall, pull: u64) -> Result<Review, FakeReply> {
     let state = call.state();
     let wanted = target::index(call.path.grandchild());
     let reviews = state.issues[&pull].pull.iter().flat_map(|pull| &pull.reviews);
     let found = reviews.into_iter().find(|review| Some(review.id) == wanted).cloned();
-    found.ok_or_else(|| Reply::not_found(&state.root))
+    found.ok_or_else(|| FakeReply::not_found(&state.root))
 }

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::journal::{Event, Happening};
-use super::store::{Comment, Issue, Label, Pull, Repo, Review, State, User};
+use super::store::{Comment, ForgeState, Issue, Label, Pull, Repo, Review, User};
 
 /// What Go shows for a time that was never set.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// A user; with `own`, as users see themselves.
-pub(super) fn user(state: &State, user: &User, own: bool) -> Value {
+pub(super) fn user(state: &ForgeState, user: &User, own: bool) -> Value {
     json!({
         "id": user.id,
         "login": user.login,
@@ -34,7 +34,7 @@ pub(super) fn user(state: &State, user: &User, own: bool) -> Value {
     })
 }
 
-pub(super) fn user_of(state: &State, id: u64) -> Value {
+pub(super) fn user_of(state: &ForgeState, id: u64) -> Value {
     state.users.get(&id).map_or(Value::Null, |found| user(state, found, false))
 }
 
@@ -59,7 +59,7 @@ pub(super) fn repo_labels(repo: &Repo) -> Value {
 }
 
 /// An issue's labels, by name.
-pub(super) fn issue_labels(state: &State, issue: &Issue) -> Value {
+pub(super) fn issue_labels(state: &ForgeState, issue: &Issue) -> Value {
     let Some(repo) = state.repos.get(&issue.repo) else {
         return json!([]);
     };
@@ -71,7 +71,7 @@ fn sorted(mut labels: Vec<&Label>) -> Value {
     labels.into_iter().map(label).collect()
 }
 
-fn assignees(state: &State, issue: &Issue) -> (Value, Value) {
+fn assignees(state: &ForgeState, issue: &Issue) -> (Value, Value) {
     let list: Vec<Value> = issue.assignees.iter().map(|id| user_of(state, *id)).collect();
     match list.first().cloned() {
         Some(first) => (first, Value::from(list)),
@@ -83,13 +83,13 @@ fn state_name(issue: &Issue) -> &'static str {
     if issue.closed_at.is_some() { "closed" } else { "open" }
 }
 
-fn links(state: &State, issue: &Issue, kind: &str) -> (String, String) {
+fn links(state: &ForgeState, issue: &Issue, kind: &str) -> (String, String) {
     let name = state.repos.get(&issue.repo).map(|repo| state.full_name(repo)).unwrap_or_default();
     let root = &state.root;
     (format!("{root}/api/v1/repos/{name}/issues/{}", issue.number), format!("{root}/{name}/{kind}/{}", issue.number))
 }
 
-pub(super) fn issue(state: &State, issue: &Issue) -> Value {
+pub(super) fn issue(state: &ForgeState, issue: &Issue) -> Value {
     let Some(repo) = state.repos.get(&issue.repo) else {
         return Value::Null;
     };
@@ -132,7 +132,7 @@ pub(super) fn issue(state: &State, issue: &Issue) -> Value {
     })
 }
 
-pub(super) fn pull(state: &State, issue: &Issue) -> Value {
+pub(super) fn pull(state: &ForgeState, issue: &Issue) -> Value {
     let (Some(repo), Some(row)) = (state.repos.get(&issue.repo), &issue.pull) else {
         return Value::Null;
     };
@@ -184,7 +184,7 @@ pub(super) fn sha(number: u64) -> String {
     format!("{number:040x}")
 }
 
-pub(super) fn review(state: &State, issue: &Issue, pull: &Pull, review: &Review) -> Value {
+pub(super) fn review(state: &ForgeState, issue: &Issue, pull: &Pull, review: &Review) -> Value {
     let (_, html_url) = links(state, issue, "pulls");
     json!({
         "id": review.id,
@@ -203,7 +203,7 @@ pub(super) fn review(state: &State, issue: &Issue, pull: &Pull, review: &Review)
     })
 }
 
-pub(super) fn comment(state: &State, issue: &Issue, comment: &Comment) -> Value {
+pub(super) fn comment(state: &ForgeState, issue: &Issue, comment: &Comment) -> Value {
     let (_, html_url) = links(state, issue, if issue.pull.is_some() { "pulls" } else { "issues" });
     let (of_issue, of_pull) = if issue.pull.is_some() { ("", html_url.as_str()) } else { (html_url.as_str(), "") };
     json!({
@@ -221,7 +221,7 @@ pub(super) fn comment(state: &State, issue: &Issue, comment: &Comment) -> Value 
 }
 
 /// An issue's timeline by id; what happens silently is not in it.
-pub(super) fn timeline(state: &State, issue: &Issue) -> Value {
+pub(super) fn timeline(state: &ForgeState, issue: &Issue) -> Value {
     let events = issue.events.iter().filter(|event| !event.silent).map(|event| (event.id, entry(state, issue, event)));
     let comments = issue.comments.iter().map(|row| {
         let mut entry = comment(state, issue, row);
@@ -233,7 +233,7 @@ pub(super) fn timeline(state: &State, issue: &Issue) -> Value {
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
-fn entry(state: &State, issue: &Issue, event: &Event) -> Value {
+fn entry(state: &ForgeState, issue: &Issue, event: &Event) -> Value {
     let (_, html_url) = links(state, issue, "issues");
     let by_login = |login: &str| state.user_named(login).map_or(Value::Null, |found| user(state, found, false));
     let by_name = |name: &str| {
@@ -284,7 +284,7 @@ fn entry(state: &State, issue: &Issue, event: &Event) -> Value {
     })
 }
 
-pub(super) fn repository(state: &State, repo: &Repo, viewer: Option<u64>) -> Value {
+pub(super) fn repository(state: &ForgeState, repo: &Repo, viewer: Option<u64>) -> Value {
     let name = state.full_name(repo);
     let root = &state.root;
     let writes = state.can_write(repo, viewer);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// A whole answer, as [`super::FakeForge::call`] returns it.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct CollectedReply {
     /// The status code.
     pub status: u16,
     /// All header lines.
@@ -18,7 +18,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl CollectedReply {
     /// The body as JSON; null if it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -38,7 +38,7 @@ impl std::fmt::Display for Cut {
 impl std::error::Error for Cut {}
 
 /// A refusal takes the same way out as an answer, by `?`.
-pub(crate) type Outcome = Result<Reply, Reply>;
+pub(crate) type HandlerResult = Result<FakeReply, FakeReply>;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
@@ -49,13 +49,13 @@ pub(crate) enum Content {
 }
 
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct FakeReply {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) content: Content,
 }
 
-impl Reply {
+impl FakeReply {
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), content: Content::Whole(Bytes::new()) }
     }
@@ -126,9 +126,9 @@ impl Reply {
         response
     }
 
-    pub(crate) async fn collect(self) -> Result<Answer, Cut> {
+    pub(crate) async fn collect(self) -> Result<CollectedReply, Cut> {
         let (parts, body) = self.into_response().into_parts();
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(CollectedReply { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }

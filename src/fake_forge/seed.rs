@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 
 use super::FakeForge;
 use super::journal::{Event, Logged};
-use super::store::{By, State, Token, TokenScope};
+use super::store::{By, ForgeState, Token, TokenScope};
 use super::vices::{Fault, Matcher, Vices};
 
 /// What identifies an issue or pull request.
@@ -318,7 +318,7 @@ impl FakeForge {
         self.state().log.clear();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ForgeState> {
         self.inner.state()
     }
 }
@@ -421,30 +421,30 @@ impl FakeForge {
     }
 }
 
-fn user(state: &State, login: &str) -> u64 {
+fn user(state: &ForgeState, login: &str) -> u64 {
     state.user_named(login).unwrap_or_else(|| panic!("no user {login}")).id
 }
 
-fn outsider(state: &State, login: &str) -> By {
+fn outsider(state: &ForgeState, login: &str) -> By {
     By { user: user(state, login), request: None }
 }
 
-fn repo_id(state: &State, name: &str) -> u64 {
+fn repo_id(state: &ForgeState, name: &str) -> u64 {
     state.repo_known_as(name).unwrap_or_else(|| panic!("no repository {name}")).id
 }
 
-fn label_id(state: &State, repo: u64, name: &str) -> u64 {
+fn label_id(state: &ForgeState, repo: u64, name: &str) -> u64 {
     let repo = &state.repos[&repo];
     let found = repo.labels.values().chain(state.labels_of_owner(repo)).find(|label| label.name == name);
     found.unwrap_or_else(|| panic!("no label {name}")).id
 }
 
-fn issue_id(state: &State, repo: &str, number: u64) -> u64 {
+fn issue_id(state: &ForgeState, repo: &str, number: u64) -> u64 {
     let found = state.repos[&repo_id(state, repo)].numbers.get(&number);
     *found.unwrap_or_else(|| panic!("no issue {repo}#{number}"))
 }
 
-fn view(state: &State, issue: u64) -> IssueView {
+fn view(state: &ForgeState, issue: u64) -> IssueView {
     let row = &state.issues[&issue];
     let known = |id: &u64| state.label_for(&state.repos[&row.repo], *id).expect("what it carries exists").name.clone();
     let mut labels: Vec<String> = row.labels.iter().map(known).collect();

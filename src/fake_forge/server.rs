@@ -15,14 +15,14 @@ use tokio::time::sleep;
 
 use super::auth::{self, AuthError};
 use super::body;
-use super::call::{Call, Scope};
-use super::entry::{Entered, enter, finish, is_read};
+use super::call::{ForgeCall, WriteScope};
+use super::entry::{RequestEntry, enter, finish, is_read};
 use super::faults::{Work, meet};
 use super::inner::Inner;
 use super::options::Feature;
-use super::reply::{Body, Cut, Outcome, Reply};
-use super::store::State;
-use super::target::{Path, Route};
+use super::reply::{Body, Cut, FakeReply, HandlerResult};
+use super::store::ForgeState;
+use super::target::{ForgeRoute, Path};
 use super::tasks::{ServerTasks, Serves, serve};
 use super::{beside, cors, guarded, issues, labels, pulls, repos, streams, web};
 
@@ -33,9 +33,9 @@ pub(super) async fn accept_unix(inner: Arc<Inner>, listener: UnixListener) {
 }
 
 impl Serves for Inner {
-    type Rows = State;
+    type Rows = ForgeState;
 
-    fn tasks(&self) -> &ServerTasks<State> {
+    fn tasks(&self) -> &ServerTasks<ForgeState> {
         &self.tasks
     }
 
@@ -50,7 +50,7 @@ impl Serves for Inner {
 }
 
 /// Answers one request; `Cut` closes its connection without a word.
-pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Result<FakeReply, Cut> {
     let origin = cors::origin(&parts, &inner.options);
     let entered = enter(inner, &parts.method, &parts.uri, &parts.headers, &body);
     if let Some(reply) = cors::preflight(&parts, &inner.options) {
@@ -59,7 +59,7 @@ pub(super) async fn answer(inner: &Arc<Inner>, parts: Parts, body: Bytes) -> Res
     answer_call(inner, entered, parts, body).await.map(|reply| cors::shown(reply, origin.as_ref()))
 }
 
-async fn answer_call(inner: &Arc<Inner>, entered: Entered, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+async fn answer_call(inner: &Arc<Inner>, entered: RequestEntry, parts: Parts, body: Bytes) -> Result<FakeReply, Cut> {
     let call = match prepare(inner, entered.seq, parts, body) {
         Ok(call) => call,
         Err(reply) => return Ok(finish(inner, entered.seq, reply)),
@@ -80,10 +80,10 @@ async fn answer_call(inner: &Arc<Inner>, entered: Entered, parts: Parts, body: B
 }
 
 /// Reads path and credential.
-fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Call, Reply> {
+fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<ForgeCall, FakeReply> {
     let options = &inner.options;
-    let bad_path = |_| Reply::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "400 Bad Request");
-    let elsewhere = || Reply::typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n");
+    let bad_path = |_| FakeReply::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "400 Bad Request");
+    let elsewhere = || FakeReply::typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n");
     let path = parts.uri.path().strip_prefix(options.sub_path.as_str()).ok_or_else(elsewhere)?;
     let path = Path::parse(path, options).map_err(bad_path)?;
     let route = path.route(options);
@@ -103,7 +103,7 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
         }
         who
     };
-    let call = Call {
+    let call = ForgeCall {
         forge: Arc::clone(inner),
         seq,
         who,
@@ -114,7 +114,7 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
         raw_query,
         headers: parts.headers,
         body,
-        scope: Scope::Everything,
+        scope: WriteScope::Everything,
     };
     let guarded = guarded::asks_for_it(&call);
     if let Some(entry) = inner.state().log.get_mut(seq) {
@@ -123,19 +123,19 @@ fn prepare(inner: &Arc<Inner>, seq: u64, parts: Parts, body: Bytes) -> Result<Ca
     Ok(call)
 }
 
-impl Work for Call {
-    async fn run(&self) -> Reply {
+impl Work for ForgeCall {
+    async fn run(&self) -> FakeReply {
         if let Err(error) = self.who {
             return refused(self, error);
         }
         dispatch(self).await.unwrap_or_else(|refusal| refusal)
     }
 
-    fn error(&self, status: StatusCode) -> Reply {
+    fn error(&self, status: StatusCode) -> FakeReply {
         Self::error(self, status, "")
     }
 
-    fn limit(&mut self, scope: Scope) {
+    fn limit(&mut self, scope: WriteScope) {
         self.scope = scope;
     }
 
@@ -148,7 +148,7 @@ impl Work for Call {
     }
 }
 
-fn refused(call: &Call, error: AuthError) -> Reply {
+fn refused(call: &ForgeCall, error: AuthError) -> FakeReply {
     match error {
         AuthError::BadCredential => call.error(StatusCode::UNAUTHORIZED, "invalid username, password or token"),
         AuthError::MissingCsrf => call.error(StatusCode::UNAUTHORIZED, "Missing CSRF token."),
@@ -157,90 +157,90 @@ fn refused(call: &Call, error: AuthError) -> Reply {
     }
 }
 
-async fn dispatch(call: &Call) -> Outcome {
+async fn dispatch(call: &ForgeCall) -> HandlerResult {
     let method = call.method.as_str();
     match (call.route, method) {
-        (Route::Version, "GET") => Ok(repos::version(call)),
-        (Route::Me, "GET") => repos::me(call),
-        (Route::UserOf, "GET") => repos::user(call),
-        (Route::UserSearch, "GET") => Ok(repos::search_users(call)),
-        (Route::Userinfo, "GET") => repos::userinfo(call),
-        (Route::Search, "GET") => Ok(repos::search(call)),
-        (Route::Repo, "GET") => repos::get(call),
-        (Route::Repo, "PATCH") => repos::edit(call),
-        (Route::Repo, "DELETE") => repos::delete(call),
-        (Route::OwnerLabels, "GET") => labels::of_owner(call),
-        (Route::Assignable, "GET") => repos::assignees(call),
-        (Route::Collaborator, "GET") => repos::is_collaborator(call),
-        (Route::Collaborator, "PUT") => repos::add_collaborator(call),
-        (Route::Collaborator, "DELETE") => repos::remove_collaborator(call),
-        (Route::RepoLabels, "GET") => labels::list(call),
-        (Route::RepoLabels, "POST") => labels::create(call),
-        (Route::RepoLabel, "GET") => labels::get(call),
-        (Route::RepoLabel, "PATCH") => labels::edit(call),
-        (Route::RepoLabel, "DELETE") => labels::delete(call),
+        (ForgeRoute::Version, "GET") => Ok(repos::version(call)),
+        (ForgeRoute::Me, "GET") => repos::me(call),
+        (ForgeRoute::UserOf, "GET") => repos::user(call),
+        (ForgeRoute::UserSearch, "GET") => Ok(repos::search_users(call)),
+        (ForgeRoute::Userinfo, "GET") => repos::userinfo(call),
+        (ForgeRoute::Search, "GET") => Ok(repos::search(call)),
+        (ForgeRoute::Repo, "GET") => repos::get(call),
+        (ForgeRoute::Repo, "PATCH") => repos::edit(call),
+        (ForgeRoute::Repo, "DELETE") => repos::delete(call),
+        (ForgeRoute::OwnerLabels, "GET") => labels::of_owner(call),
+        (ForgeRoute::Assignable, "GET") => repos::assignees(call),
+        (ForgeRoute::Collaborator, "GET") => repos::is_collaborator(call),
+        (ForgeRoute::Collaborator, "PUT") => repos::add_collaborator(call),
+        (ForgeRoute::Collaborator, "DELETE") => repos::remove_collaborator(call),
+        (ForgeRoute::RepoLabels, "GET") => labels::list(call),
+        (ForgeRoute::RepoLabels, "POST") => labels::create(call),
+        (ForgeRoute::RepoLabel, "GET") => labels::get(call),
+        (ForgeRoute::RepoLabel, "PATCH") => labels::edit(call),
+        (ForgeRoute::RepoLabel, "DELETE") => labels::delete(call),
         _ => dispatch_item(call).await,
     }
 }
 
 /// The routes of items.
-async fn dispatch_item(call: &Call) -> Outcome {
+async fn dispatch_item(call: &ForgeCall) -> HandlerResult {
     match (call.route, call.method.as_str()) {
-        (Route::Issues, "GET") => issues::list(call),
-        (Route::Issues, "POST") => issues::create(call).await,
-        (Route::Issue, "GET") => issues::get(call),
-        (Route::Issue, "PATCH") => issues::edit(call).await,
-        (Route::Issue, "DELETE") if call.has(Feature::DeleteIssue) => issues::delete(call),
-        (Route::IssueLabels, "GET") => labels::of_issue(call),
-        (Route::IssueLabels, "POST") => labels::add(call).await,
-        (Route::IssueLabels, "PUT") => labels::replace(call).await,
-        (Route::IssueLabels, "DELETE") => labels::clear(call).await,
-        (Route::IssueLabel, "DELETE") => labels::remove(call).await,
-        (Route::IssueComments, "GET") => issues::comments(call),
-        (Route::IssueComments, "POST") => issues::comment(call),
-        (Route::IssueAssignees, "POST" | "DELETE") => issues::assignees(call).await,
-        (Route::IssueTimeline, "GET") => issues::timeline(call),
-        (Route::Branch, "DELETE") => beside::delete_branch(call),
-        (Route::Dependencies, "POST" | "DELETE") => beside::dependency(call, false),
-        (Route::Blocks, "POST" | "DELETE") => beside::dependency(call, true),
-        (Route::Pulls, "GET") => pulls::list(call),
-        (Route::Pulls, "POST") => pulls::create(call).await,
-        (Route::Pull, "GET") => pulls::get(call),
-        (Route::Pull, "PATCH") => pulls::edit(call).await,
-        (Route::PullMerge, "GET") => pulls::is_merged(call),
-        (Route::PullMerge, "POST") => pulls::merge(call),
-        (Route::RequestedReviewers, "POST" | "DELETE") => pulls::requested_reviewers(call),
-        (Route::Reviews, "GET") => pulls::reviews(call),
-        (Route::Reviews, "POST") => pulls::review(call),
-        (Route::Review, "GET" | "POST" | "DELETE") => pulls::one_review(call),
-        (Route::Dismissals, "POST") => pulls::dismiss(call),
-        (Route::WebAssignee, "POST") => web::assignee(call).await,
-        (Route::WebLabels, "POST") => web::labels(call).await,
-        (Route::WebStatus, "POST") => web::status(call),
-        (Route::WebComments, "POST") => web::comment(call),
-        (Route::WebProjects, "POST") => web::projects(call),
-        (Route::WebReview, "POST") => web::request_review(call),
-        (Route::WebDelete, "POST") => web::delete(call),
-        (Route::WebDeleteOne, "POST") => web::delete_one(call),
-        (Route::WebMoveCards, "POST") => web::move_cards(call),
-        (Route::WebNew, "POST") => web::new(call),
-        (Route::WebDeleteBranch, "POST") => beside::web_delete_branch(call),
-        (Route::WebEditLabel, "POST") => beside::web_label(call, false),
-        (Route::WebDeleteLabel, "POST") => beside::web_label(call, true),
-        (Route::WebRef, "POST") => beside::web_ref(call),
-        (Route::WebSettings, "GET") => web::settings(call),
-        (Route::WebPage, "GET" | "HEAD") => web::page(call),
-        (Route::UnknownApi, _) => {
+        (ForgeRoute::Issues, "GET") => issues::list(call),
+        (ForgeRoute::Issues, "POST") => issues::create(call).await,
+        (ForgeRoute::Issue, "GET") => issues::get(call),
+        (ForgeRoute::Issue, "PATCH") => issues::edit(call).await,
+        (ForgeRoute::Issue, "DELETE") if call.has(Feature::DeleteIssue) => issues::delete(call),
+        (ForgeRoute::IssueLabels, "GET") => labels::of_issue(call),
+        (ForgeRoute::IssueLabels, "POST") => labels::add(call).await,
+        (ForgeRoute::IssueLabels, "PUT") => labels::replace(call).await,
+        (ForgeRoute::IssueLabels, "DELETE") => labels::clear(call).await,
+        (ForgeRoute::IssueLabel, "DELETE") => labels::remove(call).await,
+        (ForgeRoute::IssueComments, "GET") => issues::comments(call),
+        (ForgeRoute::IssueComments, "POST") => issues::comment(call),
+        (ForgeRoute::IssueAssignees, "POST" | "DELETE") => issues::assignees(call).await,
+        (ForgeRoute::IssueTimeline, "GET") => issues::timeline(call),
+        (ForgeRoute::Branch, "DELETE") => beside::delete_branch(call),
+        (ForgeRoute::Dependencies, "POST" | "DELETE") => beside::dependency(call, false),
+        (ForgeRoute::Blocks, "POST" | "DELETE") => beside::dependency(call, true),
+        (ForgeRoute::Pulls, "GET") => pulls::list(call),
+        (ForgeRoute::Pulls, "POST") => pulls::create(call).await,
+        (ForgeRoute::Pull, "GET") => pulls::get(call),
+        (ForgeRoute::Pull, "PATCH") => pulls::edit(call).await,
+        (ForgeRoute::PullMerge, "GET") => pulls::is_merged(call),
+        (ForgeRoute::PullMerge, "POST") => pulls::merge(call),
+        (ForgeRoute::RequestedReviewers, "POST" | "DELETE") => pulls::requested_reviewers(call),
+        (ForgeRoute::Reviews, "GET") => pulls::reviews(call),
+        (ForgeRoute::Reviews, "POST") => pulls::review(call),
+        (ForgeRoute::Review, "GET" | "POST" | "DELETE") => pulls::one_review(call),
+        (ForgeRoute::Dismissals, "POST") => pulls::dismiss(call),
+        (ForgeRoute::WebAssignee, "POST") => web::assignee(call).await,
+        (ForgeRoute::WebLabels, "POST") => web::labels(call).await,
+        (ForgeRoute::WebStatus, "POST") => web::status(call),
+        (ForgeRoute::WebComments, "POST") => web::comment(call),
+        (ForgeRoute::WebProjects, "POST") => web::projects(call),
+        (ForgeRoute::WebReview, "POST") => web::request_review(call),
+        (ForgeRoute::WebDelete, "POST") => web::delete(call),
+        (ForgeRoute::WebDeleteOne, "POST") => web::delete_one(call),
+        (ForgeRoute::WebMoveCards, "POST") => web::move_cards(call),
+        (ForgeRoute::WebNew, "POST") => web::new(call),
+        (ForgeRoute::WebDeleteBranch, "POST") => beside::web_delete_branch(call),
+        (ForgeRoute::WebEditLabel, "POST") => beside::web_label(call, false),
+        (ForgeRoute::WebDeleteLabel, "POST") => beside::web_label(call, true),
+        (ForgeRoute::WebRef, "POST") => beside::web_ref(call),
+        (ForgeRoute::WebSettings, "GET") => web::settings(call),
+        (ForgeRoute::WebPage, "GET" | "HEAD") => web::page(call),
+        (ForgeRoute::UnknownApi, _) => {
             let text = "404 page not found\n";
-            Err(Reply::typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text))
+            Err(FakeReply::typed(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text))
         }
-        (Route::UnknownWeb, _) => Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found")),
-        _ => Err(Reply::empty(StatusCode::METHOD_NOT_ALLOWED)),
+        (ForgeRoute::UnknownWeb, _) => Err(FakeReply::html(StatusCode::NOT_FOUND, "Page Not Found")),
+        _ => Err(FakeReply::empty(StatusCode::METHOD_NOT_ALLOWED)),
     }
 }
 
-fn is_web(route: Route) -> bool {
-    use Route::{
+fn is_web(route: ForgeRoute) -> bool {
+    use ForgeRoute::{
         UnknownWeb, WebAssignee, WebComments, WebDelete, WebDeleteBranch, WebDeleteLabel, WebDeleteOne, WebEditLabel,
         WebLabels, WebMoveCards, WebNew, WebPage, WebProjects, WebRef, WebReview, WebSettings, WebStatus,
     };

@@ -12,7 +12,7 @@ use super::vices::{Script, Vices};
 const EPOCH: i64 = 1_767_225_600;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ForgeState {
     pub(super) root: String,
     pub(super) users: BTreeMap<u64, User>,
     pub(super) tokens: HashMap<String, Token>,
@@ -171,7 +171,7 @@ pub(super) struct By {
     pub(super) request: Option<u64>,
 }
 
-impl State {
+impl ForgeState {
     pub(super) fn new(options: &Options, address: &str) -> Self {
         let first = options.first_ids;
         Self {

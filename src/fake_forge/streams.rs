@@ -20,7 +20,7 @@ use super::FakeForge;
 use super::entry::{enter_stream, finish};
 use super::inner::Inner;
 use super::journal::Received;
-use super::reply::{Body, Content, Cut, Reply};
+use super::reply::{Body, Content, Cut, FakeReply};
 
 /// How often the stream of events says that it is alive.
 const PING: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub(super) fn is_stream(path: &str) -> bool {
     path == "/user/events" || path.starts_with("/sink/") || path.starts_with("/source/")
 }
 
-pub(super) async fn answer(inner: &Arc<Inner>, request: Request<Incoming>) -> Result<Reply, Cut> {
+pub(super) async fn answer(inner: &Arc<Inner>, request: Request<Incoming>) -> Result<FakeReply, Cut> {
     let seq = match enter_stream(inner, &request).await {
         Ok(seq) => seq,
         Err(befallen) => return befallen,
@@ -74,7 +74,7 @@ pub(super) async fn answer(inner: &Arc<Inner>, request: Request<Incoming>) -> Re
 
 // === upload ===
 
-async fn sink(inner: &Inner, seq: u64, mut body: Incoming) -> Result<Reply, Cut> {
+async fn sink(inner: &Inner, seq: u64, mut body: Incoming) -> Result<FakeReply, Cut> {
     let mut hash = Sha256::new();
     let mut bytes = 0;
     let mut complete = true;
@@ -89,7 +89,7 @@ async fn sink(inner: &Inner, seq: u64, mut body: Incoming) -> Result<Reply, Cut>
         }
     }
     let sha256 = hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    let reply = Reply::ok(&json!({ "bytes": bytes, "sha256": sha256 }));
+    let reply = FakeReply::ok(&json!({ "bytes": bytes, "sha256": sha256 }));
     let received = Received { seq, bytes, sha256, complete };
     inner.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
     if complete { Ok(reply) } else { Err(Cut) }
@@ -97,21 +97,21 @@ async fn sink(inner: &Inner, seq: u64, mut body: Incoming) -> Result<Reply, Cut>
 
 // === download ===
 
-fn source(length: &str) -> Reply {
+fn source(length: &str) -> FakeReply {
     let Ok(left) = length.parse() else {
-        return Reply::empty(StatusCode::NOT_FOUND);
+        return FakeReply::empty(StatusCode::NOT_FOUND);
     };
-    let mut reply = Reply::typed(StatusCode::OK, "application/octet-stream", "");
-    reply.content = Content::Stream(Source { left }.boxed_unsync());
+    let mut reply = FakeReply::typed(StatusCode::OK, "application/octet-stream", "");
+    reply.content = Content::Stream(PatternBody { left }.boxed_unsync());
     reply
 }
 
 #[derive(Debug)]
-struct Source {
+struct PatternBody {
     left: u64,
 }
 
-impl hyper::body::Body for Source {
+impl hyper::body::Body for PatternBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -145,14 +145,14 @@ const fn chunk() -> [u8; 251 * 64] {
 
 // === events ===
 
-fn events(inner: &Inner) -> Reply {
+fn events(inner: &Inner) -> FakeReply {
     let listener = inner.events.subscribe();
     let frames = stream::unfold(listener, |mut listener| async move {
         let event = next_event(&mut listener).await?;
         Some((Ok(Frame::data(event)), listener))
     });
     let body: Body = StreamBody::new(frames).boxed_unsync();
-    let mut reply = Reply::typed(StatusCode::OK, "text/event-stream", "")
+    let mut reply = FakeReply::typed(StatusCode::OK, "text/event-stream", "")
         .with(CACHE_CONTROL, "no-cache")
         .with(HeaderName::from_static("x-accel-buffering"), "no");
     reply.content = Content::Stream(body);

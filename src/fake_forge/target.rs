@@ -13,7 +13,7 @@ pub(super) struct Path {
 
 /// What a path leads to. The parameters stay in the [`Path`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum ForgeRoute {
     Version,
     Me,
     UserOf,
@@ -85,14 +85,14 @@ impl Path {
         Ok(Self { written, decoded, web_name })
     }
 
-    pub(super) fn route(&self, options: &Options) -> Route {
+    pub(super) fn route(&self, options: &Options) -> ForgeRoute {
         let written: Vec<&str> = self.written.iter().map(String::as_str).collect();
         if self.decoded.iter().any(String::is_empty) && self.decoded.len() > 1 {
-            return if written.first() == Some(&"api") { Route::UnknownApi } else { Route::UnknownWeb };
+            return if written.first() == Some(&"api") { ForgeRoute::UnknownApi } else { ForgeRoute::UnknownWeb };
         }
         match written.as_slice() {
             ["api", "v1", rest @ ..] => api_route(rest, options),
-            ["api", ..] => Route::UnknownApi,
+            ["api", ..] => ForgeRoute::UnknownApi,
             rest => web_route(rest, options),
         }
     }
@@ -149,44 +149,44 @@ fn without_endings<'a>(name: &'a str, options: &Options) -> &'a str {
     name.strip_suffix(".atom").unwrap_or(name)
 }
 
-fn api_route(rest: &[&str], options: &Options) -> Route {
+fn api_route(rest: &[&str], options: &Options) -> ForgeRoute {
     let has = |feature, route| {
-        if options.has(feature) { route } else { Route::UnknownApi }
+        if options.has(feature) { route } else { ForgeRoute::UnknownApi }
     };
     match rest {
-        ["version"] => Route::Version,
-        ["user"] => Route::Me,
-        ["users", "search"] => Route::UserSearch,
-        ["users", _] => Route::UserOf,
-        ["repos", "search"] => Route::Search,
-        ["repos", _, _] => Route::Repo,
-        ["repos", _, _, "labels"] => Route::RepoLabels,
-        ["repos", _, _, "labels", _] => Route::RepoLabel,
-        ["orgs", _, "labels"] => Route::OwnerLabels,
-        ["repos", _, _, "assignees"] => has(Feature::AssigneeList, Route::Assignable),
-        ["repos", _, _, "branches", _, ..] => Route::Branch,
-        ["repos", _, _, "issues", _, "dependencies"] => Route::Dependencies,
-        ["repos", _, _, "issues", _, "blocks"] => Route::Blocks,
-        ["repos", _, _, "collaborators", _] => Route::Collaborator,
-        ["repos", _, _, "issues"] => Route::Issues,
-        ["repos", _, _, "issues", _] => Route::Issue,
-        ["repos", _, _, "issues", _, "labels"] => Route::IssueLabels,
-        ["repos", _, _, "issues", _, "labels", _] => Route::IssueLabel,
-        ["repos", _, _, "issues", _, "comments"] => Route::IssueComments,
-        ["repos", _, _, "issues", _, "assignees"] => has(Feature::AssigneeRoutes, Route::IssueAssignees),
-        ["repos", _, _, "issues", _, "timeline"] => has(Feature::Timeline, Route::IssueTimeline),
-        ["repos", _, _, "pulls"] => Route::Pulls,
-        ["repos", _, _, "pulls", _] => Route::Pull,
-        ["repos", _, _, "pulls", _, "merge"] => Route::PullMerge,
-        ["repos", _, _, "pulls", _, "requested_reviewers"] => Route::RequestedReviewers,
-        ["repos", _, _, "pulls", _, "reviews"] => Route::Reviews,
-        ["repos", _, _, "pulls", _, "reviews", _] => Route::Review,
-        ["repos", _, _, "pulls", _, "reviews", _, "dismissals"] => Route::Dismissals,
-        _ => Route::UnknownApi,
+        ["version"] => ForgeRoute::Version,
+        ["user"] => ForgeRoute::Me,
+        ["users", "search"] => ForgeRoute::UserSearch,
+        ["users", _] => ForgeRoute::UserOf,
+        ["repos", "search"] => ForgeRoute::Search,
+        ["repos", _, _] => ForgeRoute::Repo,
+        ["repos", _, _, "labels"] => ForgeRoute::RepoLabels,
+        ["repos", _, _, "labels", _] => ForgeRoute::RepoLabel,
+        ["orgs", _, "labels"] => ForgeRoute::OwnerLabels,
+        ["repos", _, _, "assignees"] => has(Feature::AssigneeList, ForgeRoute::Assignable),
+        ["repos", _, _, "branches", _, ..] => ForgeRoute::Branch,
+        ["repos", _, _, "issues", _, "dependencies"] => ForgeRoute::Dependencies,
+        ["repos", _, _, "issues", _, "blocks"] => ForgeRoute::Blocks,
+        ["repos", _, _, "collaborators", _] => ForgeRoute::Collaborator,
+        ["repos", _, _, "issues"] => ForgeRoute::Issues,
+        ["repos", _, _, "issues", _] => ForgeRoute::Issue,
+        ["repos", _, _, "issues", _, "labels"] => ForgeRoute::IssueLabels,
+        ["repos", _, _, "issues", _, "labels", _] => ForgeRoute::IssueLabel,
+        ["repos", _, _, "issues", _, "comments"] => ForgeRoute::IssueComments,
+        ["repos", _, _, "issues", _, "assignees"] => has(Feature::AssigneeRoutes, ForgeRoute::IssueAssignees),
+        ["repos", _, _, "issues", _, "timeline"] => has(Feature::Timeline, ForgeRoute::IssueTimeline),
+        ["repos", _, _, "pulls"] => ForgeRoute::Pulls,
+        ["repos", _, _, "pulls", _] => ForgeRoute::Pull,
+        ["repos", _, _, "pulls", _, "merge"] => ForgeRoute::PullMerge,
+        ["repos", _, _, "pulls", _, "requested_reviewers"] => ForgeRoute::RequestedReviewers,
+        ["repos", _, _, "pulls", _, "reviews"] => ForgeRoute::Reviews,
+        ["repos", _, _, "pulls", _, "reviews", _] => ForgeRoute::Review,
+        ["repos", _, _, "pulls", _, "reviews", _, "dismissals"] => ForgeRoute::Dismissals,
+        _ => ForgeRoute::UnknownApi,
     }
 }
 
-fn web_route(rest: &[&str], options: &Options) -> Route {
+fn web_route(rest: &[&str], options: &Options) -> ForgeRoute {
     let issues = |kind: &str| match kind {
         "issues" => true,
         "pulls" => options.has(Feature::WebChecksRepository),
@@ -194,24 +194,24 @@ fn web_route(rest: &[&str], options: &Options) -> Route {
         _ => options.has(Feature::UnanchoredTypes) && (kind.starts_with("issues") || kind.ends_with("pulls")),
     };
     match rest {
-        ["login", "oauth", "userinfo"] => Route::Userinfo,
-        ["user", "settings"] => Route::WebSettings,
-        [_, _, kind, "assignee"] if issues(kind) => Route::WebAssignee,
-        [_, _, kind, "labels"] if issues(kind) => Route::WebLabels,
-        [_, _, kind, "status"] if issues(kind) => Route::WebStatus,
-        [_, _, kind, "projects"] if issues(kind) => Route::WebProjects,
-        [_, _, kind, "request_review"] if issues(kind) => Route::WebReview,
-        [_, _, kind, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => Route::WebDelete,
-        [_, _, kind, _, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => Route::WebDeleteOne,
-        [_, _, kind, "new"] if issues(kind) => Route::WebNew,
-        [_, _, kind, _, "comments"] if issues(kind) => Route::WebComments,
-        [_, _, kind, _, "ref"] if issues(kind) => Route::WebRef,
-        [_, _, "branches", "delete"] => Route::WebDeleteBranch,
-        [_, _, "labels", "edit"] => Route::WebEditLabel,
-        [_, _, "labels", "delete"] => Route::WebDeleteLabel,
-        [_, _, "projects", _, _, "move"] => Route::WebMoveCards,
-        [_, _] | [_, _, "issues" | "pulls" | "projects"] | [_, _, "issues" | "pulls", _] => Route::WebPage,
-        _ => Route::UnknownWeb,
+        ["login", "oauth", "userinfo"] => ForgeRoute::Userinfo,
+        ["user", "settings"] => ForgeRoute::WebSettings,
+        [_, _, kind, "assignee"] if issues(kind) => ForgeRoute::WebAssignee,
+        [_, _, kind, "labels"] if issues(kind) => ForgeRoute::WebLabels,
+        [_, _, kind, "status"] if issues(kind) => ForgeRoute::WebStatus,
+        [_, _, kind, "projects"] if issues(kind) => ForgeRoute::WebProjects,
+        [_, _, kind, "request_review"] if issues(kind) => ForgeRoute::WebReview,
+        [_, _, kind, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => ForgeRoute::WebDelete,
+        [_, _, kind, _, "delete"] if issues(kind) && options.has(Feature::DeleteIssue) => ForgeRoute::WebDeleteOne,
+        [_, _, kind, "new"] if issues(kind) => ForgeRoute::WebNew,
+        [_, _, kind, _, "comments"] if issues(kind) => ForgeRoute::WebComments,
+        [_, _, kind, _, "ref"] if issues(kind) => ForgeRoute::WebRef,
+        [_, _, "branches", "delete"] => ForgeRoute::WebDeleteBranch,
+        [_, _, "labels", "edit"] => ForgeRoute::WebEditLabel,
+        [_, _, "labels", "delete"] => ForgeRoute::WebDeleteLabel,
+        [_, _, "projects", _, _, "move"] => ForgeRoute::WebMoveCards,
+        [_, _] | [_, _, "issues" | "pulls" | "projects"] | [_, _, "issues" | "pulls", _] => ForgeRoute::WebPage,
+        _ => ForgeRoute::UnknownWeb,
     }
 }
 

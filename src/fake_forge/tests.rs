@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Answer, Cut, FakeForge, Fault, Feature, Happening, Matcher, Options, TokenScope, Vices};
+use super::{CollectedReply, Cut, FakeForge, Fault, Feature, Happening, Matcher, Options, TokenScope, Vices};
 
 const ISSUE: &str = "/api/v1/repos/root/work/issues/1";
 
@@ -44,7 +44,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> 
 }
 
 /// One API call as this user, with JSON.
-async fn call(forge: &FakeForge, who: &str, method: &str, target: &str, body: &str) -> Result<Answer, Cut> {
+async fn call(forge: &FakeForge, who: &str, method: &str, target: &str, body: &str) -> Result<CollectedReply, Cut> {
     let credential = format!("token {who}");
     let headers = [("authorization", credential.as_str()), ("content-type", "application/json")];
     forge.call(request(method, target, &headers, body)).await
@@ -54,7 +54,7 @@ async fn status(forge: &FakeForge, who: &str, method: &str, target: &str, body: 
     call(forge, who, method, target, body).await.expect("an answer").status
 }
 
-async fn claim(forge: &FakeForge, who: &str) -> Result<Answer, Cut> {
+async fn claim(forge: &FakeForge, who: &str) -> Result<CollectedReply, Cut> {
     call(forge, who, "PATCH", ISSUE, &json!({ "assignees": [who] }).to_string()).await
 }
 
@@ -349,7 +349,7 @@ async fn credentials_have_their_precedence() {
     let forge = forge();
     forge.add_token("ann", "narrow", true);
     assert_eq!(status(&forge, "narrow", "GET", "/api/v1/user", "").await, 403);
-    let login = |answer: Answer| answer.json()["login"].as_str().unwrap_or("").to_owned();
+    let login = |answer: CollectedReply| answer.json()["login"].as_str().unwrap_or("").to_owned();
     let by_query = call(&forge, "ann", "GET", "/api/v1/user?token=bob", "").await.expect("an answer");
     assert_eq!(login(by_query), "bob");
     let sudo = call(&forge, "root", "GET", "/api/v1/user?sudo=EVE", "").await.expect("an answer");
@@ -575,8 +575,9 @@ async fn a_browser_may_ask_across_origins_where_that_is_set_up() {
     assert_eq!((refused.status, refused.headers.get("access-control-allow-origin")), (405, None));
     let forge = forge_with(Options::forgejo_17().with(Feature::Cors));
     let answer = forge.call(options()).await.expect("an answer");
-    let says =
-        |answer: &Answer, name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let says = |answer: &CollectedReply, name: &str| {
+        answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
     assert_eq!(answer.status, 200);
     assert_eq!(says(&answer, "access-control-allow-origin").as_deref(), Some("*"));
     assert_eq!(says(&answer, "access-control-allow-methods").as_deref(), Some("PATCH"));

@@ -4,26 +4,26 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::auth;
-use super::body::{self, Kind, Pairs, Schema};
-use super::call::{Call, Part};
+use super::body::{self, MemberKind, Pairs, Schema};
+use super::call::{ForgeCall, WritePart};
 use super::issues::{add_assignees, assigned, remove_assignees};
 use super::labels::{self, Change};
 use super::options::Feature;
-use super::reply::{Outcome, Reply};
+use super::reply::{FakeReply, HandlerResult};
 use super::store::By;
 
 pub(super) const COMMENT: Schema =
-    Schema { name: "CreateCommentForm", members: &[("content", Kind::Text), ("status", Kind::Text)] };
+    Schema { name: "CreateCommentForm", members: &[("content", MemberKind::Text), ("status", MemberKind::Text)] };
 
 /// A page for a browser; what is on it matters to nobody.
-pub(super) fn page(call: &Call) -> Outcome {
+pub(super) fn page(call: &ForgeCall) -> HandlerResult {
     let repo = call.repo()?;
     let state = call.state();
-    Ok(Reply::html(StatusCode::OK, &state.full_name(&state.repos[&repo])))
+    Ok(FakeReply::html(StatusCode::OK, &state.full_name(&state.repos[&repo])))
 }
 
 /// Assigns whom the issue lacks and unassigns whom it has, whatever the action says; only `clear` is obeyed.
-pub(super) async fn assignee(call: &Call) -> Outcome {
+pub(super) async fn assignee(call: &ForgeCall) -> HandlerResult {
     let (by, form, selection) = bulk(call)?;
     let user = form.first("id").and_then(|id| id.parse::<u64>().ok());
     for issue in selection {
@@ -37,17 +37,17 @@ pub(super) async fn assignee(call: &Call) -> Outcome {
             add_assignees(call, issue, &[user], by, StatusCode::INTERNAL_SERVER_ERROR).await?;
         }
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// The settings of whoever is signed in.
-pub(super) fn settings(call: &Call) -> Outcome {
+pub(super) fn settings(call: &ForgeCall) -> HandlerResult {
     let by = signed_in(call)?;
-    Ok(Reply::html(StatusCode::OK, &call.state().login(by.user)))
+    Ok(FakeReply::html(StatusCode::OK, &call.state().login(by.user)))
 }
 
 /// Attaches, detaches or clears; a toggle looks at the whole selection.
-pub(super) async fn labels(call: &Call) -> Outcome {
+pub(super) async fn labels(call: &ForgeCall) -> HandlerResult {
     let (by, form, selection) = bulk(call)?;
     let label = form.first("id").and_then(|id| id.parse::<u64>().ok()).unwrap_or(0);
     let attach = labels::toggles_on(call, &selection, label);
@@ -59,28 +59,28 @@ pub(super) async fn labels(call: &Call) -> Outcome {
             "toggle" if attach => Change::Add(&ids),
             "detach" | "toggle" | "toggle-alt" => Change::Remove(&ids),
             _ => {
-                return Err(Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
+                return Err(FakeReply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
             }
         };
         labels::change(call, issue, by, change).await;
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// `close` closes; any other action reopens.
-pub(super) fn status(call: &Call) -> Outcome {
+pub(super) fn status(call: &ForgeCall) -> HandlerResult {
     let (by, form, selection) = bulk(call)?;
     let closed = form.first("action") == Some("close");
     for issue in selection {
-        if call.writes(Part::Rest) {
+        if call.writes(WritePart::Rest) {
             call.state().set_closed(issue, closed, by);
         }
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// Comments, and closes or reopens on the way, also without a text.
-pub(super) fn comment(call: &Call) -> Outcome {
+pub(super) fn comment(call: &ForgeCall) -> HandlerResult {
     let by = own_form(call)?;
     let repo = call.repo()?;
     let fields = call.bind(&COMMENT)?;
@@ -88,7 +88,7 @@ pub(super) fn comment(call: &Call) -> Outcome {
     let posted = call.state().issues[&issue].poster == by.user;
     let content = fields.text("content").unwrap_or("");
     let status = fields.text("status").filter(|status| matches!(*status, "close" | "reopen"));
-    let may = (posted || call.can_write(repo)) && call.writes(Part::Rest);
+    let may = (posted || call.can_write(repo)) && call.writes(WritePart::Rest);
     if let Some(status) = status.filter(|_| may) {
         call.state().set_closed(issue, status == "close", by);
     }
@@ -97,24 +97,24 @@ pub(super) fn comment(call: &Call) -> Outcome {
         state.insert_comment(issue, content, by);
     }
     let page = format!("/{}/issues/{}", state.full_name(&state.repos[&repo]), state.issues[&issue].number);
-    Ok(Reply::redirect(302, &page))
+    Ok(FakeReply::redirect(302, &page))
 }
 
 /// Puts issues on a board, into its first column; 0 takes them off.
-pub(super) fn projects(call: &Call) -> Outcome {
+pub(super) fn projects(call: &ForgeCall) -> HandlerResult {
     let (by, form, selection) = bulk(call)?;
     let project = form.first("id").and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
     for issue in selection {
         call.state().set_board(issue, project.map(|project| (project, 0)), by);
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// Requests a review of each pull request, or takes the request back.
-pub(super) fn request_review(call: &Call) -> Outcome {
+pub(super) fn request_review(call: &ForgeCall) -> HandlerResult {
     let (by, form, selection) = bulk(call)?;
     let Some(user) = form.first("id").and_then(|id| id.parse::<u64>().ok()) else {
-        return Err(Reply::html(StatusCode::FORBIDDEN, "Forbidden"));
+        return Err(FakeReply::html(StatusCode::FORBIDDEN, "Forbidden"));
     };
     let mut state = call.state();
     for issue in selection {
@@ -125,49 +125,49 @@ pub(super) fn request_review(call: &Call) -> Outcome {
         }
         state.mark_applied(by);
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// Deletes the selection.
-pub(super) fn delete(call: &Call) -> Outcome {
+pub(super) fn delete(call: &ForgeCall) -> HandlerResult {
     let (by, _, selection) = bulk(call)?;
     for issue in selection {
         call.state().delete_issue(issue, by);
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// Deletes the issue of the path.
-pub(super) fn delete_one(call: &Call) -> Outcome {
+pub(super) fn delete_one(call: &ForgeCall) -> HandlerResult {
     let by = own_form(call)?;
     let repo = call.repo()?;
     let issue = call.issue(repo)?;
     if !call.can_write(repo) {
-        return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
+        return Err(FakeReply::html(StatusCode::NOT_FOUND, "Page Not Found"));
     }
     let mut state = call.state();
     state.delete_issue(issue, by);
-    Ok(Reply::redirect(303, &format!("/{}/issues", state.full_name(&state.repos[&repo]))))
+    Ok(FakeReply::redirect(303, &format!("/{}/issues", state.full_name(&state.repos[&repo]))))
 }
 
 /// Moves cards into a column; the body is JSON with global ids.
-pub(super) fn move_cards(call: &Call) -> Outcome {
+pub(super) fn move_cards(call: &ForgeCall) -> HandlerResult {
     let by = own_form(call)?;
     let repo = call.repo()?;
     let moved: serde_json::Value = serde_json::from_slice(&call.body).unwrap_or_default();
     let cards = moved["issues"].as_array().cloned().unwrap_or_default();
     let (true, Some(column)) = (call.can_write(repo), call.path.column()) else {
-        return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
+        return Err(FakeReply::html(StatusCode::NOT_FOUND, "Page Not Found"));
     };
     let mut state = call.state();
     for id in cards.iter().filter_map(|card| card["issueID"].as_u64()) {
         state.set_board(id, Some(column), by);
     }
-    Ok(Reply::ok(&json!({ "ok": true })))
+    Ok(FakeReply::ok(&json!({ "ok": true })))
 }
 
 /// Files an issue, with whom the form assigns.
-pub(super) fn new(call: &Call) -> Outcome {
+pub(super) fn new(call: &ForgeCall) -> HandlerResult {
     let by = own_form(call)?;
     let repo = call.repo()?;
     let form = body::web_values(&call.headers, &call.query, &call.body);
@@ -180,15 +180,15 @@ pub(super) fn new(call: &Call) -> Outcome {
         state.assign(issue, user, by);
     }
     let page = format!("/{}/issues/{}", state.full_name(&state.repos[&repo]), state.issues[&issue].number);
-    Ok(Reply::redirect(302, &page))
+    Ok(FakeReply::redirect(302, &page))
 }
 
 /// What the bulk routes share: the doer, the form, and the issues selected by global id.
-fn bulk(call: &Call) -> Result<(By, Pairs, Vec<u64>), Reply> {
+fn bulk(call: &ForgeCall) -> Result<(By, Pairs, Vec<u64>), FakeReply> {
     let by = own_form(call)?;
     let repo = call.repo()?;
     if !call.can_write(repo) {
-        return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
+        return Err(FakeReply::html(StatusCode::NOT_FOUND, "Page Not Found"));
     }
     let form = body::web_values(&call.headers, &call.query, &call.body);
     let selection = selected(call, repo, form.first("issue_ids").unwrap_or(""))?;
@@ -196,19 +196,19 @@ fn bulk(call: &Call) -> Result<(By, Pairs, Vec<u64>), Reply> {
 }
 
 /// On 1.15 the path's repository does not limit the selection. Ids that do not exist are passed over.
-fn selected(call: &Call, repo: u64, ids: &str) -> Result<Vec<u64>, Reply> {
+fn selected(call: &ForgeCall, repo: u64, ids: &str) -> Result<Vec<u64>, FakeReply> {
     let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::parse::<u64>).collect::<Result<Vec<_>, _>>();
-    let ids = ids.map_err(|_| Reply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
+    let ids = ids.map_err(|_| FakeReply::html(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))?;
     let state = call.state();
     let rows: Vec<_> = ids.iter().filter_map(|id| state.issues.get(id)).collect();
     if call.has(Feature::WebChecksRepository) && rows.iter().any(|row| row.repo != repo) {
-        return Err(Reply::html(StatusCode::NOT_FOUND, "Page Not Found"));
+        return Err(FakeReply::html(StatusCode::NOT_FOUND, "Page Not Found"));
     }
     Ok(rows.iter().map(|row| row.id).collect())
 }
 
 /// The doer of a form that is its user's own. Older versions send a forged one to the front page.
-pub(super) fn own_form(call: &Call) -> Result<By, Reply> {
+pub(super) fn own_form(call: &ForgeCall) -> Result<By, FakeReply> {
     let by = signed_in(call)?;
     let form = body::web_values(&call.headers, &call.query, &call.body);
     let options = &call.forge.options;
@@ -216,13 +216,13 @@ pub(super) fn own_form(call: &Call) -> Result<By, Reply> {
         return Ok(by);
     }
     Err(if options.has(Feature::OriginCsrf) {
-        Reply::html(StatusCode::FORBIDDEN, "cross-origin request detected")
+        FakeReply::html(StatusCode::FORBIDDEN, "cross-origin request detected")
     } else {
-        Reply::redirect(302, "/")
+        FakeReply::redirect(302, "/")
     })
 }
 
-fn signed_in(call: &Call) -> Result<By, Reply> {
-    let user = call.user().ok_or_else(|| Reply::redirect(302, "/user/login"))?;
+fn signed_in(call: &ForgeCall) -> Result<By, FakeReply> {
+    let user = call.user().ok_or_else(|| FakeReply::redirect(302, "/user/login"))?;
     Ok(By { user, request: Some(call.seq) })
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::params::Format;
-use super::store::{Issue, Principal, State};
+use super::store::{Issue, Principal, RedmineState};
 
 /// A member of an answer.
 #[derive(Debug, Clone)]
@@ -102,12 +102,12 @@ pub(super) fn errors(all: &[&str]) -> Node {
     Node::Array("errors", vec![], all.iter().map(|text| Node::Text("error", (*text).into())).collect())
 }
 
-fn named(state: &State, name: &'static str, id: u64) -> Node {
+fn named(state: &RedmineState, name: &'static str, id: u64) -> Node {
     let shown = state.principals.get(&id).map(Principal::full_name).unwrap_or_default();
     Node::Attributes(name, vec![("id", id.into()), ("name", shown.into())])
 }
 
-pub(super) fn status(state: &State, id: u64) -> Node {
+pub(super) fn status(state: &RedmineState, id: u64) -> Node {
     let status = state.status(id);
     let name = status.map(|status| status.name.clone()).unwrap_or_default();
     let is_closed = status.is_some_and(|status| status.is_closed);
@@ -115,7 +115,7 @@ pub(super) fn status(state: &State, id: u64) -> Node {
 }
 
 /// An issue as its own answer and a list show it.
-pub(super) fn issue(state: &State, issue: &Issue, more: Vec<Node>) -> Node {
+pub(super) fn issue(state: &RedmineState, issue: &Issue, more: Vec<Node>) -> Node {
     let pair = |id: u64, name: &str| vec![("id", id.into()), ("name", name.into())];
     let project = state.projects.get(&issue.project).map(|project| project.name.clone()).unwrap_or_default();
     let mut all = vec![
@@ -145,7 +145,7 @@ pub(super) fn issue(state: &State, issue: &Issue, more: Vec<Node>) -> Node {
 }
 
 /// What happened to an issue, oldest first.
-pub(super) fn journals(state: &State, issue: &Issue) -> Node {
+pub(super) fn journals(state: &RedmineState, issue: &Issue) -> Node {
     let journals = issue.journals.iter().map(|journal| {
         let details = journal.details.iter().map(|(name, old, new)| {
             let changed = vec![Node::Text("old_value", json!(old)), Node::Text("new_value", json!(new))];
@@ -163,13 +163,13 @@ pub(super) fn journals(state: &State, issue: &Issue) -> Node {
     Node::Array("journals", vec![], journals.collect())
 }
 
-pub(super) fn allowed(state: &State, issue: &Issue, user: Option<u64>) -> Node {
+pub(super) fn allowed(state: &RedmineState, issue: &Issue, user: Option<u64>) -> Node {
     let all = state.allowed(issue, user);
     Node::Array("allowed_statuses", vec![], all.into_iter().map(|id| status(state, id)).collect())
 }
 
 /// A user as the user, an administrator, or anybody else sees it.
-pub(super) fn user(state: &State, user: &Principal, by: Option<u64>) -> Node {
+pub(super) fn user(state: &RedmineState, user: &Principal, by: Option<u64>) -> Node {
     let (is_admin, is_self) = (state.is_admin(by), by == Some(user.id));
     let text = |name, value: Value| Node::Text(name, value);
     let mut all = vec![text("id", user.id.into()), text("login", user.login.clone().into())];

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::params::{Format, header};
 use super::ruby;
-use super::store::{Session, State};
+use super::store::{RedmineState, Session};
 
 /// Who a request is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Who {
     }
 }
 
-pub(super) fn who(state: &mut State, format: Format, headers: &HeaderMap, params: &Map<String, Value>) -> Who {
+pub(super) fn who(state: &mut RedmineState, format: Format, headers: &HeaderMap, params: &Map<String, Value>) -> Who {
     let is_api = matches!(format, Format::Json | Format::Xml);
     if !is_api && let Some(session) = session(state, headers) {
         return Who::User(session.user);
@@ -41,7 +41,7 @@ pub(super) fn who(state: &mut State, format: Format, headers: &HeaderMap, params
 }
 
 /// The session of a browser's request.
-pub(super) fn session<'a>(state: &'a State, headers: &HeaderMap) -> Option<&'a Session> {
+pub(super) fn session<'a>(state: &'a RedmineState, headers: &HeaderMap) -> Option<&'a Session> {
     let cookies = header(headers, "cookie")?;
     cookies.split(';').filter_map(|pair| pair.trim().split_once('=')).find_map(|(name, value)| {
         let is_session = name == "_redmine_session";
@@ -50,7 +50,7 @@ pub(super) fn session<'a>(state: &'a State, headers: &HeaderMap) -> Option<&'a S
 }
 
 /// A password signs in, and the account shows when.
-fn by_credential(state: &mut State, headers: &HeaderMap, params: &Map<String, Value>) -> Option<u64> {
+fn by_credential(state: &mut RedmineState, headers: &HeaderMap, params: &Map<String, Value>) -> Option<u64> {
     let parameter = params.get("key").filter(|key| !ruby::is_blank_value(key)).map(ruby::text);
     if let Some(key) = parameter.or_else(|| header(headers, "x-redmine-api-key").filter(|key| !key.is_empty())) {
         return state.user_with(&key);

@@ -10,33 +10,33 @@ use tokio::time::sleep;
 use super::api::Node;
 use super::auth::{self, Who};
 use super::bad_request::BadRequest;
-use super::params::{Format, Read};
-use super::store::State;
-use crate::fake_forge::{Reply, Scope, ServerTasks};
+use super::params::{Format, RailsRequest};
+use super::store::RedmineState;
+use crate::fake_forge::{FakeReply, ServerTasks, WriteScope};
 
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) redmine: Arc<ServerTasks<State>>,
+pub(super) struct RedmineCall {
+    pub(super) redmine: Arc<ServerTasks<RedmineState>>,
     pub(super) seq: u64,
     pub(super) headers: HeaderMap,
     /// What the end of the path asks for: an error before any route is told in it.
     pub(super) path_format: Format,
-    pub(super) read: Result<Read, BadRequest>,
+    pub(super) read: Result<RailsRequest, BadRequest>,
     pub(super) who: Who,
-    pub(super) scope: Scope,
+    pub(super) scope: WriteScope,
 }
 
 /// A request that can be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) call: &'a Call,
-    pub(super) read: &'a Read,
+    pub(super) call: &'a RedmineCall,
+    pub(super) read: &'a RailsRequest,
 }
 
 // === impl Asked ===
 
 impl Asked<'_> {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, RedmineState> {
         self.call.redmine.rows()
     }
 
@@ -64,13 +64,13 @@ impl Asked<'_> {
         }
     }
 
-    pub(super) fn shown(&self, status: StatusCode, node: &Node) -> Reply {
+    pub(super) fn shown(&self, status: StatusCode, node: &Node) -> FakeReply {
         let (kind, text) = node.write(self.read.format);
-        Reply::typed(status, kind, text)
+        FakeReply::typed(status, kind, text)
     }
 
     /// An empty answer; its type is that of the format.
-    pub(super) fn head(&self, status: StatusCode) -> Reply {
+    pub(super) fn head(&self, status: StatusCode) -> FakeReply {
         let wants_json =
             super::params::header(&self.call.headers, "accept").is_some_and(|all| all == "application/json");
         let kind = match self.read.format {
@@ -80,29 +80,29 @@ impl Asked<'_> {
             Format::Html => return page(status),
             Format::Other => "text/html",
         };
-        Reply::typed(status, kind, "")
+        FakeReply::typed(status, kind, "")
     }
 
-    pub(super) fn not_found(&self) -> Reply {
+    pub(super) fn not_found(&self) -> FakeReply {
         self.head(StatusCode::NOT_FOUND)
     }
 
     /// No route has this.
-    pub(super) fn no_route(&self) -> Reply {
+    pub(super) fn no_route(&self) -> FakeReply {
         failure(self.call.path_format, StatusCode::NOT_FOUND)
     }
 
-    pub(super) fn broken(&self) -> Reply {
+    pub(super) fn broken(&self) -> FakeReply {
         failure(self.call.path_format, StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Not allowed: 403, and 401 for whoever is not signed in.
-    pub(super) fn denied(&self) -> Reply {
+    pub(super) fn denied(&self) -> FakeReply {
         if self.user().is_some() {
             return self.head(StatusCode::FORBIDDEN);
         }
         if !self.is_api() {
-            return Reply::redirect(302, "http://redmine/login");
+            return FakeReply::redirect(302, "http://redmine/login");
         }
         self.head(StatusCode::UNAUTHORIZED).with(WWW_AUTHENTICATE, "Basic realm=\"Redmine API\"")
     }
@@ -119,14 +119,14 @@ impl Asked<'_> {
         token.as_deref() == Some(session.token.as_str())
     }
 
-    pub(super) fn redirect(&self, path: &str) -> Reply {
+    pub(super) fn redirect(&self, path: &str) -> FakeReply {
         let host = super::params::header(&self.call.headers, "host").unwrap_or_else(|| "localhost".to_owned());
         let reply = page(StatusCode::FOUND);
         reply.with(LOCATION, &format!("http://{host}{path}"))
     }
 
     /// Enters in the log that the request changed something.
-    pub(super) fn mark_applied(&self, state: &mut State) {
+    pub(super) fn mark_applied(&self, state: &mut RedmineState) {
         if let Some(entry) = state.log.get_mut(self.call.seq) {
             entry.applied = true;
         }
@@ -134,24 +134,24 @@ impl Asked<'_> {
 }
 
 /// A page of the web interface.
-pub(super) fn page(status: StatusCode) -> Reply {
-    Reply::typed(status, "text/html; charset=utf-8", "<!DOCTYPE html>\n<title>Redmine</title>\n")
+pub(super) fn page(status: StatusCode) -> FakeReply {
+    FakeReply::typed(status, "text/html; charset=utf-8", "<!DOCTYPE html>\n<title>Redmine</title>\n")
 }
 
 /// What Rails answers where no controller does.
-pub(super) fn failure(format: Format, status: StatusCode) -> Reply {
+pub(super) fn failure(format: Format, status: StatusCode) -> FakeReply {
     let (code, text) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
     match format {
         Format::Json => {
             let body = serde_json::json!({ "status": code, "error": text }).to_string();
-            Reply::typed(status, "application/json; charset=utf-8", body)
+            FakeReply::typed(status, "application/json; charset=utf-8", body)
         }
         Format::Xml => {
             let body = format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<hash>\n  <status type=\"integer\">{code}</status>\n  \
                  <error>{text}</error>\n</hash>\n"
             );
-            Reply::typed(status, "application/xml; charset=utf-8", body)
+            FakeReply::typed(status, "application/xml; charset=utf-8", body)
         }
         Format::Html | Format::Other => page(status),
     }

@@ -7,12 +7,12 @@ use super::api;
 use super::call::{Asked, page};
 use super::lookup::{find, find_many};
 use super::params::{Format, header};
-use super::ruby::{self, Failed};
+use super::ruby::{self, NotANumber};
 use super::store::Issue;
 use super::update;
-use crate::fake_forge::{Outcome, Reply, Scope};
+use crate::fake_forge::{FakeReply, HandlerResult, WriteScope};
 
-pub(super) fn show(asked: Asked<'_>) -> Outcome {
+pub(super) fn show(asked: Asked<'_>) -> HandlerResult {
     let id = find(asked)?;
     if !asked.is_api() {
         let wants_json = header(&asked.call.headers, "accept").is_some_and(|all| all == "application/json");
@@ -38,13 +38,13 @@ pub(super) fn show(asked: Asked<'_>) -> Outcome {
     Ok(asked.shown(StatusCode::OK, &shown))
 }
 
-fn not_acceptable() -> Reply {
+fn not_acceptable() -> FakeReply {
     let text = "We couldn't handle your request, sorry. If you were trying to access the API, make sure to append .json \
                 or .xml to your request URL.\n";
-    Reply::typed(StatusCode::NOT_ACCEPTABLE, "application/json; charset=utf-8", text)
+    FakeReply::typed(StatusCode::NOT_ACCEPTABLE, "application/json; charset=utf-8", text)
 }
 
-pub(super) fn create(asked: Asked<'_>) -> Outcome {
+pub(super) fn create(asked: Asked<'_>) -> HandlerResult {
     let in_path = match &asked.read.path[..] {
         [_, project, _] => Some(project.clone()),
         _ => None,
@@ -65,13 +65,13 @@ pub(super) fn create(asked: Asked<'_>) -> Outcome {
         return Ok(asked.shown(StatusCode::UNPROCESSABLE_ENTITY, &api::errors(&errors)));
     };
     let blank = Issue::blank(0, project, by, state.now());
-    let mut draft = update::draft(&state, &blank, &attributes, by).map_err(|Failed| asked.broken())?;
+    let mut draft = update::draft(&state, &blank, &attributes, by).map_err(|NotANumber| asked.broken())?;
     let errors = update::errors(&state, &draft);
     if !errors.is_empty() {
         drop(state);
         return Ok(asked.shown(StatusCode::UNPROCESSABLE_ENTITY, &api::errors(&errors)));
     }
-    draft.limit(&state, Scope::Everything);
+    draft.limit(&state, WriteScope::Everything);
     let id = state.insert_issue(project, by, &draft.issue.subject);
     if let Some(issue) = state.issues.get_mut(&id) {
         issue.assigned_to = draft.issue.assigned_to;
@@ -89,7 +89,7 @@ pub(super) fn create(asked: Asked<'_>) -> Outcome {
 }
 
 /// An administrator's, in the default roles.
-pub(super) fn destroy(asked: Asked<'_>) -> Outcome {
+pub(super) fn destroy(asked: Asked<'_>) -> HandlerResult {
     let in_path = asked.read.path.get(1).map(|text| u64::try_from(ruby::to_i(text)).unwrap_or(0));
     let ids = find_many(asked, in_path)?;
     if !asked.state().is_admin(asked.user()) {
@@ -101,5 +101,5 @@ pub(super) fn destroy(asked: Asked<'_>) -> Outcome {
     }
     asked.mark_applied(&mut state);
     drop(state);
-    Ok(if asked.is_api() { Reply::empty(StatusCode::NO_CONTENT) } else { asked.redirect("/issues") })
+    Ok(if asked.is_api() { FakeReply::empty(StatusCode::NO_CONTENT) } else { asked.redirect("/issues") })
 }

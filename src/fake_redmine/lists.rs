@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::api::{self, Node};
 use super::call::{Asked, page};
 use super::ruby;
-use super::store::{Issue, State};
-use crate::fake_forge::{Outcome, Reply};
+use super::store::{Issue, RedmineState};
+use crate::fake_forge::{FakeReply, HandlerResult};
 
 /// The issues that the filters leave; without one for the status, only open ones.
-pub(super) fn issues(asked: Asked<'_>) -> Outcome {
+pub(super) fn issues(asked: Asked<'_>) -> HandlerResult {
     let in_path = match &asked.read.path[..] {
         [_, project, _] => Some(project.clone()),
         _ => None,
@@ -39,7 +39,7 @@ pub(super) fn issues(asked: Asked<'_>) -> Outcome {
     Ok(if asked.is_api() { asked.shown(StatusCode::OK, &shown) } else { page(StatusCode::OK) })
 }
 
-fn has_status(state: &State, issue: &Issue, wanted: &str) -> bool {
+fn has_status(state: &RedmineState, issue: &Issue, wanted: &str) -> bool {
     let is_closed = state.status(issue.status).is_some_and(|status| status.is_closed);
     match wanted {
         "" | "open" | "o" => !is_closed,
@@ -86,7 +86,7 @@ fn window(asked: Asked<'_>) -> (usize, usize) {
     (if asked.param("offset").is_some() { number("offset") } else { by_page }, limit)
 }
 
-pub(super) fn statuses(asked: Asked<'_>) -> Reply {
+pub(super) fn statuses(asked: Asked<'_>) -> FakeReply {
     let state = asked.state();
     let entries = state.statuses.iter().map(|status| {
         let all = vec![
@@ -101,7 +101,7 @@ pub(super) fn statuses(asked: Asked<'_>) -> Reply {
     asked.shown(StatusCode::OK, &shown)
 }
 
-pub(super) fn projects(asked: Asked<'_>) -> Reply {
+pub(super) fn projects(asked: Asked<'_>) -> FakeReply {
     let state = asked.state();
     let seen: Vec<_> = state.projects.values().filter(|project| state.can_see(project.id, asked.user())).collect();
     let (offset, limit) = window(asked);
@@ -125,7 +125,7 @@ pub(super) fn projects(asked: Asked<'_>) -> Reply {
     asked.shown(StatusCode::OK, &shown)
 }
 
-pub(super) fn members(asked: Asked<'_>) -> Outcome {
+pub(super) fn members(asked: Asked<'_>) -> HandlerResult {
     let state = asked.state();
     let Some(project) = state.project_named(&asked.read.path[1]) else {
         drop(state);
@@ -152,7 +152,7 @@ pub(super) fn members(asked: Asked<'_>) -> Outcome {
 }
 
 /// `/users/current` and `/users/7`.
-pub(super) fn user(asked: Asked<'_>) -> Outcome {
+pub(super) fn user(asked: Asked<'_>) -> HandlerResult {
     let Some(by) = asked.user() else { return Err(asked.denied()) };
     let state = asked.state();
     let wanted = match asked.read.path[1].as_str() {
@@ -165,7 +165,7 @@ pub(super) fn user(asked: Asked<'_>) -> Outcome {
     shown.map_or_else(|| Err(asked.not_found()), |shown| Ok(asked.shown(StatusCode::OK, &shown)))
 }
 
-pub(super) fn account(asked: Asked<'_>) -> Outcome {
+pub(super) fn account(asked: Asked<'_>) -> HandlerResult {
     let Some(by) = asked.user() else { return Err(asked.denied()) };
     let shown = asked.state().principals.get(&by).map(api::account);
     shown.map_or_else(|| Err(asked.not_found()), |shown| Ok(asked.shown(StatusCode::OK, &shown)))

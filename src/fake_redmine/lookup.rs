@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 use super::call::Asked;
 use super::ruby;
-use crate::fake_forge::Reply;
+use crate::fake_forge::FakeReply;
 
 /// The issue that the path names: its number is what Ruby makes of the text.
-pub(super) fn find(asked: Asked<'_>) -> Result<u64, Reply> {
+pub(super) fn find(asked: Asked<'_>) -> Result<u64, FakeReply> {
     let id = u64::try_from(ruby::to_i(&asked.read.path[1])).unwrap_or(0);
     let state = asked.state();
     let project = state.issues.get(&id).map(|issue| issue.project);
@@ -21,7 +21,7 @@ pub(super) fn find(asked: Asked<'_>) -> Result<u64, Reply> {
 }
 
 /// The issues that `id`, or else `ids`, names.
-pub(super) fn find_many(asked: Asked<'_>, in_path: Option<u64>) -> Result<Vec<u64>, Reply> {
+pub(super) fn find_many(asked: Asked<'_>, in_path: Option<u64>) -> Result<Vec<u64>, FakeReply> {
     let named = in_path.map(Value::from).or_else(|| asked.param("id").or_else(|| asked.param("ids")).cloned());
     let all = match named {
         Some(Value::Array(all)) => all,
@@ -43,7 +43,7 @@ pub(super) fn find_many(asked: Asked<'_>, in_path: Option<u64>) -> Result<Vec<u6
 }
 
 /// The members of a parameter that must be a hash, if it is there.
-pub(super) fn members(asked: Asked<'_>, name: &str) -> Result<Map<String, Value>, Reply> {
+pub(super) fn members(asked: Asked<'_>, name: &str) -> Result<Map<String, Value>, FakeReply> {
     match asked.param(name) {
         None | Some(Value::Null | Value::Bool(false)) => Ok(Map::new()),
         Some(Value::Object(members)) => Ok(members.clone()),

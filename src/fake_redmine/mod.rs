@@ -35,13 +35,13 @@ use std::sync::Arc;
 pub use options::Options;
 pub use seed::IssueView;
 
-use crate::fake_forge::{Answer, Cut, ServerTasks, accept_tcp};
-use store::State;
+use crate::fake_forge::{CollectedReply, Cut, ServerTasks, accept_tcp};
+use store::RedmineState;
 
 /// A running fake Redmine. Dropping it closes its socket and every connection, and ends every write still pending.
 #[derive(Debug)]
 pub struct FakeRedmine {
-    inner: Arc<ServerTasks<State>>,
+    inner: Arc<ServerTasks<RedmineState>>,
     addr: Option<SocketAddr>,
 }
 
@@ -50,14 +50,14 @@ impl FakeRedmine {
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let inner = Arc::new(ServerTasks::new(State::new(&options)));
+        let inner = Arc::new(ServerTasks::new(RedmineState::new(&options)));
         inner.spawn(accept_tcp(Arc::clone(&inner), listener));
         Ok(Self { inner, addr: Some(addr) })
     }
 
     /// One without a socket, for [`FakeRedmine::call`]: under paused time nothing then depends on the network.
     pub fn offline(options: &Options) -> Self {
-        Self { inner: Arc::new(ServerTasks::new(State::new(options))), addr: None }
+        Self { inner: Arc::new(ServerTasks::new(RedmineState::new(options))), addr: None }
     }
 
     /// Where it listens.
@@ -69,7 +69,7 @@ impl FakeRedmine {
     }
 
     /// Answers one request without a socket, as if it had come over one; a hang never returns.
-    pub async fn call(&self, request: http::Request<bytes::Bytes>) -> Result<Answer, Cut> {
+    pub async fn call(&self, request: http::Request<bytes::Bytes>) -> Result<CollectedReply, Cut> {
         let (parts, body) = request.into_parts();
         server::answer(&self.inner, parts, body).await?.collect().await
     }

@@ -22,7 +22,7 @@ pub(super) enum Format {
 
 /// A request as Rails hands it to a controller.
 #[derive(Debug, Clone)]
-pub(super) struct Read {
+pub(super) struct RailsRequest {
     pub(super) method: Method,
     /// Its pieces before the format, decoded: `issues`, `7`.
     pub(super) path: Vec<String>,
@@ -51,7 +51,7 @@ pub(super) fn format_of_path(path: &str) -> Format {
     }
 }
 
-pub(super) fn read(parts: &Parts, body: &Bytes) -> Result<Read, BadRequest> {
+pub(super) fn read(parts: &Parts, body: &Bytes) -> Result<RailsRequest, BadRequest> {
     let kind = header(&parts.headers, "content-type");
     let posted = posted(&parts.method, kind.as_deref(), body)?;
     let method = overridden(&parts.method, &parts.headers, &posted);
@@ -71,7 +71,7 @@ pub(super) fn read(parts: &Parts, body: &Bytes) -> Result<Read, BadRequest> {
         None if !params.contains_key("format") => Format::Html,
         _ => Format::Other,
     };
-    Ok(Read { method, path, is_routable, format, params })
+    Ok(RailsRequest { method, path, is_routable, format, params })
 }
 
 /// `Rack::Request#POST`: a form, by its type, or a `POST` that names none.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// A value has no such method, or cannot be asked so: the request ends with a 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failed;
+pub(super) struct NotANumber;
 
 /// `String#to_i`: white space, a sign, digits with single underscores between them; whatever follows is ignored.
 pub(super) fn to_i(text: &str) -> i64 {
@@ -28,12 +28,12 @@ pub(super) fn to_i(text: &str) -> i64 {
 }
 
 /// `value.to_i`, which lists, hashes and booleans do not have.
-pub(super) fn number(value: &Value) -> Result<i64, Failed> {
+pub(super) fn number(value: &Value) -> Result<i64, NotANumber> {
     match value {
         Value::Null => Ok(0),
         Value::String(text) => Ok(to_i(text)),
         Value::Number(number) => Ok(whole(number)),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(Failed),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(NotANumber),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use super::FakeRedmine;
-use super::store::{Project, Session, State};
+use super::store::{Project, RedmineState, Session};
 use crate::fake_forge::{Fault, Logged, Matcher, Vices};
 
 /// An issue as it is in the store.
@@ -145,11 +145,11 @@ impl FakeRedmine {
         self.state().script.remaining()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RedmineState> {
         self.inner.rows()
     }
 }
 
-fn project_id(state: &State, name: &str) -> u64 {
+fn project_id(state: &RedmineState, name: &str) -> u64 {
     state.project_named(name).unwrap_or_else(|| panic!("no project {name}")).id
 }

@@ -14,17 +14,19 @@ use tokio::time::{Instant, sleep};
 
 use super::auth::{self, Who};
 use super::bad_request::BadRequest;
-use super::call::{Asked, Call, failure, page};
+use super::call::{Asked, RedmineCall, failure, page};
 use super::params::{self, Format};
-use super::store::State;
+use super::store::RedmineState;
 use super::{issues, lists, update};
-use crate::fake_forge::{Body, Cut, Fault, Logged, Outcome, Reply, Scope, ServerTasks, Serves, Work, meet};
+use crate::fake_forge::{
+    Body, Cut, FakeReply, Fault, HandlerResult, Logged, ServerTasks, Serves, Work, WriteScope, meet,
+};
 
 /// What the log keeps of a body.
 const LOGGED_BODY: usize = 64 * 1024;
 
-impl Serves for ServerTasks<State> {
-    type Rows = State;
+impl Serves for ServerTasks<RedmineState> {
+    type Rows = RedmineState;
 
     fn tasks(&self) -> &Self {
         self
@@ -38,7 +40,11 @@ impl Serves for ServerTasks<State> {
 }
 
 /// Answers one request; `Cut` closes its connection without a word.
-pub(super) async fn answer(inner: &Arc<ServerTasks<State>>, parts: Parts, body: Bytes) -> Result<Reply, Cut> {
+pub(super) async fn answer(
+    inner: &Arc<ServerTasks<RedmineState>>,
+    parts: Parts,
+    body: Bytes,
+) -> Result<FakeReply, Cut> {
     let call = read(inner, parts, &body);
     let is_read = call.read.as_ref().is_ok_and(|read| is_read(&read.method));
     let (fault, delay) = {
@@ -63,11 +69,11 @@ pub(super) async fn answer(inner: &Arc<ServerTasks<State>>, parts: Parts, body: 
 }
 
 async fn write(
-    inner: &Arc<ServerTasks<State>>,
-    call: Call,
+    inner: &Arc<ServerTasks<RedmineState>>,
+    call: RedmineCall,
     fault: Option<Fault>,
     delay: Duration,
-) -> Result<Reply, Cut> {
+) -> Result<FakeReply, Cut> {
     let work = inner.spawn(async move {
         let reply = meet(call, fault).await;
         sleep_unless_zero(delay).await;
@@ -77,7 +83,7 @@ async fn write(
 }
 
 /// Reads the request as Rack and Rails do, and enters it in the log.
-fn read(inner: &Arc<ServerTasks<State>>, parts: Parts, body: &Bytes) -> Call {
+fn read(inner: &Arc<ServerTasks<RedmineState>>, parts: Parts, body: &Bytes) -> RedmineCall {
     let read = params::read(&parts, body);
     let mut state = inner.rows();
     let who = match &read {
@@ -107,11 +113,19 @@ fn read(inner: &Arc<ServerTasks<State>>, parts: Parts, body: &Bytes) -> Call {
         (Format::Html, Ok(read)) => read.format,
         (format, _) => format,
     };
-    Call { redmine: Arc::clone(inner), seq, headers: parts.headers, path_format, read, who, scope: Scope::Everything }
+    RedmineCall {
+        redmine: Arc::clone(inner),
+        seq,
+        headers: parts.headers,
+        path_format,
+        read,
+        who,
+        scope: WriteScope::Everything,
+    }
 }
 
 /// The routes, as far as they are about issues and who works on them.
-async fn dispatch(asked: Asked<'_>) -> Outcome {
+async fn dispatch(asked: Asked<'_>) -> HandlerResult {
     let read = asked.read;
     let method = if read.method == Method::HEAD { "GET" } else { read.method.as_str() };
     let path: Vec<&str> = read.path.iter().map(String::as_str).collect();
@@ -171,19 +185,19 @@ async fn sleep_unless_zero(delay: Duration) {
     }
 }
 
-impl Work for Call {
-    async fn run(&self) -> Reply {
+impl Work for RedmineCall {
+    async fn run(&self) -> FakeReply {
         match &self.read {
             Err(BadRequest) => failure(self.path_format, StatusCode::BAD_REQUEST),
             Ok(read) => dispatch(Asked { call: self, read }).await.unwrap_or_else(|refusal| refusal),
         }
     }
 
-    fn error(&self, status: StatusCode) -> Reply {
+    fn error(&self, status: StatusCode) -> FakeReply {
         failure(self.path_format, status)
     }
 
-    fn limit(&mut self, scope: Scope) {
+    fn limit(&mut self, scope: WriteScope) {
         self.scope = scope;
     }
 

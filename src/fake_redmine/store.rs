@@ -11,7 +11,7 @@ use crate::fake_forge::{Log, Script, Vices};
 const EPOCH: i64 = 1_767_225_600;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct RedmineState {
     pub(super) principals: BTreeMap<u64, Principal>,
     pub(super) sessions: HashMap<String, Session>,
     pub(super) projects: BTreeMap<u64, Project>,
@@ -112,7 +112,7 @@ impl Issue {
     }
 }
 
-impl State {
+impl RedmineState {
     pub(super) fn new(options: &Options) -> Self {
         let mut state = Self {
             principals: BTreeMap::new(),

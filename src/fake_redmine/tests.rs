@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::{FakeRedmine, Options};
-use crate::fake_forge::{Answer, Cut, Fault, Matcher, Vices};
+use crate::fake_forge::{CollectedReply, Cut, Fault, Matcher, Vices};
 
 const ISSUE: &str = "/issues/1.json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -28,7 +28,7 @@ fn redmine() -> FakeRedmine {
     redmine
 }
 
-async fn send(redmine: &FakeRedmine, line: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, Cut> {
+async fn send(redmine: &FakeRedmine, line: &str, headers: &[(&str, &str)], body: &str) -> Result<CollectedReply, Cut> {
     let (method, target) = line.split_once(' ').expect("a method and a target");
     let mut request = Request::builder().method(method).uri(target);
     for (name, value) in headers {

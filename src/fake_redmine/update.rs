@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use super::api;
 use super::call::{Asked, page};
 use super::lookup;
-use super::ruby::{self, Failed};
-use super::store::{Issue, State};
-use crate::fake_forge::{Outcome, Reply, Scope};
+use super::ruby::{self, NotANumber};
+use super::store::{Issue, RedmineState};
+use crate::fake_forge::{FakeReply, HandlerResult, WriteScope};
 
 /// What a request makes of an issue, before it is saved.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub(super) struct Draft {
 }
 
 /// Rails' `PUT` and `PATCH`.
-pub(super) async fn one(asked: Asked<'_>) -> Outcome {
+pub(super) async fn one(asked: Asked<'_>) -> HandlerResult {
     let id = lookup::find(asked)?;
     let Some(by) = asked.user() else { return Err(asked.denied()) };
     let mut attributes = attributes(asked, by)?;
@@ -36,7 +36,7 @@ pub(super) async fn one(asked: Asked<'_>) -> Outcome {
     let mut draft = {
         let state = asked.state();
         let Some(issue) = state.issues.get(&id) else { return Err(asked.not_found()) };
-        draft(&state, issue, &attributes, by).map_err(|Failed| asked.broken())?
+        draft(&state, issue, &attributes, by).map_err(|NotANumber| asked.broken())?
     };
     asked.gap().await;
     let mut state = asked.state();
@@ -51,11 +51,11 @@ pub(super) async fn one(asked: Asked<'_>) -> Outcome {
     }
     asked.mark_applied(&mut state);
     drop(state);
-    Ok(if asked.is_api() { Reply::empty(StatusCode::NO_CONTENT) } else { asked.redirect(&format!("/issues/{id}")) })
+    Ok(if asked.is_api() { FakeReply::empty(StatusCode::NO_CONTENT) } else { asked.redirect(&format!("/issues/{id}")) })
 }
 
 /// The form for many. The API's keys are not accepted here.
-pub(super) async fn many(asked: Asked<'_>) -> Outcome {
+pub(super) async fn many(asked: Asked<'_>) -> HandlerResult {
     let ids = lookup::find_many(asked, None)?;
     if asked.is_api() {
         return Err(asked.head(StatusCode::FORBIDDEN));
@@ -74,7 +74,7 @@ pub(super) async fn many(asked: Asked<'_>) -> Outcome {
                 return Err(asked.head(StatusCode::FORBIDDEN));
             }
             project = state.projects.get(&issue.project).map(|project| project.identifier.clone());
-            draft(&state, issue, &attributes, by).map_err(|Failed| asked.broken())?
+            draft(&state, issue, &attributes, by).map_err(|NotANumber| asked.broken())?
         };
         asked.gap().await;
         let mut state = asked.state();
@@ -86,7 +86,7 @@ pub(super) async fn many(asked: Asked<'_>) -> Outcome {
 }
 
 /// The members of `issue`, with `me` spelled out.
-pub(super) fn attributes(asked: Asked<'_>, by: u64) -> Result<Map<String, Value>, Reply> {
+pub(super) fn attributes(asked: Asked<'_>, by: u64) -> Result<Map<String, Value>, FakeReply> {
     let mut attributes = lookup::members(asked, "issue")?;
     if attributes.get("assigned_to_id").and_then(Value::as_str) == Some("me") {
         attributes.insert("assigned_to_id".to_owned(), by.into());
@@ -102,7 +102,12 @@ fn blank_none(attributes: &mut Map<String, Value>) {
 }
 
 /// `safe_attributes=`: what the user may not set is left out without a word.
-pub(super) fn draft(state: &State, issue: &Issue, attributes: &Map<String, Value>, by: u64) -> Result<Draft, Failed> {
+pub(super) fn draft(
+    state: &RedmineState,
+    issue: &Issue,
+    attributes: &Map<String, Value>,
+    by: u64,
+) -> Result<Draft, NotANumber> {
     let mut draft = Draft {
         issue: issue.clone(),
         assignee: issue.assigned_to.and_then(|id| i64::try_from(id).ok()),
@@ -135,13 +140,13 @@ pub(super) fn draft(state: &State, issue: &Issue, attributes: &Map<String, Value
         draft.issue.description = description.as_str().map(str::to_owned);
     }
     if let Some(version) = attributes.get("lock_version") {
-        draft.issue.lock_version = ruby::column(version).ok_or(Failed)?;
+        draft.issue.lock_version = ruby::column(version).ok_or(NotANumber)?;
     }
     Ok(draft)
 }
 
 /// What is wrong with it, in Redmine's words; what is right about the assignee is taken over.
-pub(super) fn errors(state: &State, draft: &Draft) -> Vec<&'static str> {
+pub(super) fn errors(state: &RedmineState, draft: &Draft) -> Vec<&'static str> {
     let mut errors = Vec::new();
     if draft.issue.subject.trim().is_empty() {
         errors.push("Subject cannot be blank");
@@ -156,7 +161,7 @@ pub(super) fn errors(state: &State, draft: &Draft) -> Vec<&'static str> {
 
 impl Draft {
     /// Takes over the assignee, and leaves out what a fault does.
-    pub(super) fn limit(&mut self, state: &State, scope: Scope) {
+    pub(super) fn limit(&mut self, state: &RedmineState, scope: WriteScope) {
         let wanted = self.assignee.and_then(|id| u64::try_from(id).ok());
         let Some(row) = state.issues.get(&self.issue.id) else {
             self.issue.assigned_to = wanted;
@@ -164,16 +169,16 @@ impl Draft {
         };
         let version = self.issue.lock_version;
         match scope {
-            Scope::Everything => self.issue.assigned_to = wanted,
-            Scope::Nothing => self.issue = row.clone(),
-            Scope::OnlyAssignees => self.issue = Issue { assigned_to: wanted, ..row.clone() },
-            Scope::AllButAssignees => self.issue.assigned_to = row.assigned_to,
+            WriteScope::Everything => self.issue.assigned_to = wanted,
+            WriteScope::Nothing => self.issue = row.clone(),
+            WriteScope::OnlyAssignees => self.issue = Issue { assigned_to: wanted, ..row.clone() },
+            WriteScope::AllButAssignees => self.issue.assigned_to = row.assigned_to,
         }
         self.issue.lock_version = version;
     }
 }
 
-fn refused(asked: Asked<'_>, errors: &[&str]) -> Reply {
+fn refused(asked: Asked<'_>, errors: &[&str]) -> FakeReply {
     // A form is shown again, with a 200.
     if asked.is_api() {
         asked.shown(StatusCode::UNPROCESSABLE_ENTITY, &api::errors(errors))

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 /// How an edit came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum EditOrigin {
     /// Past the gate.
     Outside,
     /// By a form of the web interface, through the gate.
@@ -41,7 +41,7 @@ struct Question {
     key: ResourceKey,
     /// What the item showed before and after it.
     change: [Shown; 2],
-    way: Way,
+    way: EditOrigin,
 }
 
 /// Edits that wait. Of more nobody is asked for.
@@ -51,7 +51,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 impl Gate {
     /// Has the authors of this edit looked for, if there is a credential to ask with. Never waits.
-    pub(super) fn look_for_authors(&self, decision: &str, seen: &Snapshot, change: [Shown; 2], way: Way) {
+    pub(super) fn look_for_authors(&self, decision: &str, seen: &Snapshot, change: [Shown; 2], way: EditOrigin) {
         if self.ports.service.is_none() || change[0] == change[1] {
             return;
         }
@@ -102,7 +102,7 @@ impl Gate {
     }
 }
 
-impl Way {
+impl EditOrigin {
     fn in_words(self) -> &'static str {
         match self {
             Self::Outside => "outside the gate",

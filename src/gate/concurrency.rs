@@ -60,12 +60,12 @@ enum Of {
 struct Counts {
     strangers: usize,
     agents: usize,
-    accounts: HashMap<Principal, Share>,
+    accounts: HashMap<Principal, AccountShare>,
 }
 
 /// What one account has under way.
 #[derive(Debug, Default)]
-struct Share {
+struct AccountShare {
     all: usize,
     by_instance: HashMap<Option<Instance>, usize>,
 }

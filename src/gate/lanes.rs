@@ -42,7 +42,7 @@ pub struct Observation {
 /// One item's turn, held. Dropping it lets the next one in.
 pub struct Turn {
     lane: Arc<Lane>,
-    _share: Option<Share>,
+    _share: Option<AgentShare>,
     /// When the turn before this one ended; `None` if this lane is new.
     pub last_ended: Option<Boot>,
     ends: Arc<dyn Fn() -> Boot + Send + Sync>,
@@ -70,7 +70,7 @@ struct Lane {
 }
 
 /// One of the places that an agent may have in a lane: its other requests wait beside it, and not before all others.
-struct Share {
+struct AgentShare {
     lane: Arc<Lane>,
     agent: Actor,
     permit: Option<OwnedSemaphorePermit>,
@@ -116,7 +116,7 @@ impl Lanes {
         // INVARIANT: an agent's share of a lane is taken before the lane's turn and after those of the lanes before it.
         let turn = async {
             let share = match agent {
-                Some(agent) => Some(Share::take(&lane, agent).await?),
+                Some(agent) => Some(AgentShare::take(&lane, agent).await?),
                 None => None,
             };
             let permit = Arc::clone(&lane.turn).acquire_owned().await.map_err(|_| LaneError::Late)?;
@@ -261,7 +261,7 @@ impl Drop for QueuePosition<'_> {
 
 // === impl Share ===
 
-impl Share {
+impl AgentShare {
     async fn take(lane: &Arc<Lane>, agent: &Actor) -> Result<Self, LaneError> {
         let places = {
             let mut shares = lane.shares.lock().unwrap_or_else(PoisonError::into_inner);
@@ -272,7 +272,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for AgentShare {
     fn drop(&mut self) {
         drop(self.permit.take());
         let mut shares = self.lane.shares.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! Ending doubt: by what a read shows, when it is due (manual: protocol).
 
-use super::authors::Way;
+use super::authors::EditOrigin;
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, LedgerError, Note};
@@ -86,7 +86,8 @@ impl Gate {
     pub(super) fn tell_edit(&self, edit: &OutsideEdit, before: &ItemRecord, seen: &Snapshot, decision: &str) {
         let (resource, metrics) = (&before.locator, &self.ports.metrics);
         if let Some(held) = &before.holding {
-            let way = if matches!(edit, OutsideEdit::Contested { .. }) { Way::Unknown } else { Way::Outside };
+            let way =
+                if matches!(edit, OutsideEdit::Contested { .. }) { EditOrigin::Unknown } else { EditOrigin::Outside };
             let change = [held.shown.clone(), self.rules().workflow.shown(seen)];
             self.look_for_authors(decision, seen, change, way);
         }

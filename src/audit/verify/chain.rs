@@ -3,7 +3,7 @@
 //! After a restart the gate may print lines again; such a repetition must be the same, byte for byte, and go on
 //! without a gap to where the first printing ended.
 
-use super::line::Line;
+use super::line::CheckedLine;
 use std::collections::VecDeque;
 
 /// Where a line stands among those before it.
@@ -43,7 +43,7 @@ const GENESIS: [u8; 64] = [b'0'; 64];
 
 impl Chain {
     /// Places the line, and says what is wrong with its place.
-    pub(super) fn place(&mut self, line: &Line) -> (Novelty, Option<String>) {
+    pub(super) fn place(&mut self, line: &CheckedLine) -> (Novelty, Option<String>) {
         let lost = std::mem::take(&mut self.lost);
         let Some(before) = self.last.clone() else { return (Novelty::New, self.begin(line, lost)) };
         if line.seq <= before.seq {
@@ -80,7 +80,7 @@ impl Chain {
         self.last.as_ref().map(|last| (last.seq, last.hash.as_str()))
     }
 
-    fn begin(&mut self, line: &Line, lost: bool) -> Option<String> {
+    fn begin(&mut self, line: &CheckedLine, lost: bool) -> Option<String> {
         self.append(line);
         self.first = Some(if lost { line.seq.max(2) } else { line.seq });
         let at_genesis = line.prev_hash.as_bytes() == GENESIS;
@@ -92,7 +92,7 @@ impl Chain {
         }
     }
 
-    fn append(&mut self, line: &Line) {
+    fn append(&mut self, line: &CheckedLine) {
         if self.known.len() == KNOWN {
             self.known.pop_front();
         }
@@ -105,7 +105,7 @@ impl Chain {
         self.unproven
     }
 
-    fn repeat(&mut self, line: &Line) -> Option<String> {
+    fn repeat(&mut self, line: &CheckedLine) -> Option<String> {
         if let Some(before) = &self.repeating
             && line.seq > before.seq
             && let Some(wrong) = follows(before, line)
@@ -124,7 +124,7 @@ impl Chain {
     }
 }
 
-fn follows(last: &Mark, line: &Line) -> Option<String> {
+fn follows(last: &Mark, line: &CheckedLine) -> Option<String> {
     match line.seq - last.seq {
         1 if line.prev_hash == last.hash => None,
         1 => Some("its prev_hash is not the hash of the line before".to_owned()),
@@ -136,7 +136,7 @@ fn lines(count: u64) -> String {
     if count == 1 { "a line is".to_owned() } else { format!("{count} lines are") }
 }
 
-fn mark(line: &Line) -> Mark {
+fn mark(line: &CheckedLine) -> Mark {
     Mark { seq: line.seq, hash: line.hash.clone() }
 }
 

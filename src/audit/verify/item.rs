@@ -8,7 +8,7 @@
 //! What rules that only observe let happen is exempt, and so is a write whose decision is not in the log: one that was
 //! recovered after a crash, or that was put in doubt before the log begins.
 
-use super::line::{Agent, Authority, Decision, Intent, Kind, Line, Outcome};
+use super::line::{AgentName, AttemptResult, Authority, CheckedLine, Decision, Intent, LineKind};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -21,7 +21,7 @@ pub(super) struct Item {
     versions: VecDeque<Version>,
     believer: Option<Believer>,
     doubts: Vec<Doubt>,
-    ended: VecDeque<(u64, Outcome)>,
+    ended: VecDeque<(u64, AttemptResult)>,
     /// A silent holder lost the item by the line before, for a grant that is to follow.
     taken: Option<Believer>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Item {
 #[derive(Clone, Debug, Default)]
 struct State {
     fence: u64,
-    holder: Option<Agent>,
+    holder: Option<AgentName>,
     parked: bool,
     since: Option<jiff::Timestamp>,
 }
@@ -45,7 +45,7 @@ struct Version {
 
 #[derive(Debug)]
 struct Believer {
-    agent: Agent,
+    agent: AgentName,
     seq: u64,
 }
 
@@ -59,7 +59,7 @@ struct Doubt {
 /// A write, as far as it may change who holds.
 #[derive(Clone, Debug)]
 struct Write {
-    agent: Agent,
+    agent: AgentName,
     /// `None`: its decision is not in the log.
     intent: Option<Intent>,
     /// It may pass the holder by.
@@ -83,7 +83,7 @@ impl Item {
     }
 
     /// Takes a line about the item, and says what is wrong with it.
-    pub(super) fn take(&mut self, line: &Line, whole: bool) -> Vec<String> {
+    pub(super) fn take(&mut self, line: &CheckedLine, whole: bool) -> Vec<String> {
         let Some(after) = State::of(line) else {
             self.tell(line);
             return Vec::new();
@@ -129,19 +129,19 @@ impl Item {
     // === attempts ===
 
     /// Follows the attempt that the line speaks of; returns the write, for lines that may make it true.
-    fn attempt(&mut self, line: &Line, whole: bool, wrong: &mut Vec<String>) -> Option<Write> {
+    fn attempt(&mut self, line: &CheckedLine, whole: bool, wrong: &mut Vec<String>) -> Option<Write> {
         match (line.kind, line.result) {
-            (Kind::Landed | Kind::NotLanded, Some(outcome)) => Some(self.resolve(line, outcome, whole, wrong)),
-            (Kind::Decision | Kind::Recovered, Some(outcome)) => {
+            (LineKind::Landed | LineKind::NotLanded, Some(outcome)) => Some(self.resolve(line, outcome, whole, wrong)),
+            (LineKind::Decision | LineKind::Recovered, Some(outcome)) => {
                 wrong.extend(self.in_doubt(line));
                 wrong.extend(self.once(line, outcome));
                 let write = Write::of(line)?;
-                if outcome == Outcome::Doubt {
+                if outcome == AttemptResult::Doubt {
                     self.doubts.push(Doubt { id: line.id.clone(), change: line.change.clone(), write: write.clone() });
                 }
                 Some(write)
             }
-            (Kind::Revoked | Kind::Contested, _) if !self.doubts.is_empty() => {
+            (LineKind::Revoked | LineKind::Contested, _) if !self.doubts.is_empty() => {
                 wrong.push("an outside edit cannot be told while a write is in doubt".to_owned());
                 None
             }
@@ -149,7 +149,7 @@ impl Item {
         }
     }
 
-    fn resolve(&mut self, line: &Line, outcome: Outcome, whole: bool, wrong: &mut Vec<String>) -> Write {
+    fn resolve(&mut self, line: &CheckedLine, outcome: AttemptResult, whole: bool, wrong: &mut Vec<String>) -> Write {
         let at = self.doubts.iter().position(|doubt| doubt.id == line.id);
         let doubt = at.map(|at| self.doubts.remove(at));
         match &doubt {
@@ -162,7 +162,7 @@ impl Item {
         }
         self.end(&line.id, outcome);
         let unknown = || Write {
-            agent: line.agent.clone().unwrap_or_else(Agent::nobody),
+            agent: line.agent.clone().unwrap_or_else(AgentName::nobody),
             intent: line.intent,
             bypasses: true,
             unruled: true,
@@ -171,7 +171,7 @@ impl Item {
     }
 
     /// While a write is in doubt only its own agent may write, and only the same.
-    fn in_doubt(&self, line: &Line) -> Option<String> {
+    fn in_doubt(&self, line: &CheckedLine) -> Option<String> {
         let agent = line.agent.as_ref()?;
         let other =
             self.doubts.iter().find(|doubt| !doubt.write.agent.goes_on_as(agent) || doubt.change != line.change)?;
@@ -181,9 +181,9 @@ impl Item {
     }
 
     /// What is final stays as it is; what is in doubt ends as landed or not landed.
-    fn once(&mut self, line: &Line, outcome: Outcome) -> Option<String> {
+    fn once(&mut self, line: &CheckedLine, outcome: AttemptResult) -> Option<String> {
         let before = self.ended_as(&line.id);
-        if outcome != Outcome::Doubt {
+        if outcome != AttemptResult::Doubt {
             self.end(&line.id, outcome);
         }
         match before {
@@ -197,12 +197,12 @@ impl Item {
         }
     }
 
-    fn ended_as(&self, id: &str) -> Option<Outcome> {
+    fn ended_as(&self, id: &str) -> Option<AttemptResult> {
         let name = name(id);
         self.ended.iter().rev().find(|(ended, _)| *ended == name).map(|(_, outcome)| *outcome)
     }
 
-    fn end(&mut self, id: &str, outcome: Outcome) {
+    fn end(&mut self, id: &str, outcome: AttemptResult) {
         if self.ended.len() == ENDED {
             self.ended.pop_front();
         }
@@ -212,7 +212,7 @@ impl Item {
     // === who holds ===
 
     /// Whether the line explains what became of the holding.
-    fn change(&self, before: &State, after: &State, line: &Line, write: Option<&Write>) -> Result<(), String> {
+    fn change(&self, before: &State, after: &State, line: &CheckedLine, write: Option<&Write>) -> Result<(), String> {
         if after.fence < before.fence {
             return Err(format!("the fence falls from {} to {}", before.fence, after.fence));
         }
@@ -221,20 +221,21 @@ impl Item {
         }
         match (line.kind, line.result, write) {
             (
-                Kind::Decision | Kind::Landed,
-                Some(Outcome::Committed | Outcome::Partial | Outcome::Landed),
+                LineKind::Decision | LineKind::Landed,
+                Some(AttemptResult::Committed | AttemptResult::Partial | AttemptResult::Landed),
                 Some(write),
             ) => self.granted(before, after, line, write),
-            (Kind::Operator, ..) if before.holder.is_none() => same(before, after, line),
-            (Kind::Operator | Kind::Revoked | Kind::TakenOver | Kind::Finished | Kind::Gone, ..) => {
-                ended(before, after, line)
-            }
-            (Kind::Rebound, ..) => renamed(before, after, line),
+            (LineKind::Operator, ..) if before.holder.is_none() => same(before, after, line),
+            (
+                LineKind::Operator | LineKind::Revoked | LineKind::TakenOver | LineKind::Finished | LineKind::Gone,
+                ..,
+            ) => ended(before, after, line),
+            (LineKind::Rebound, ..) => renamed(before, after, line),
             _ => same(before, after, line),
         }
     }
 
-    fn granted(&self, before: &State, after: &State, line: &Line, write: &Write) -> Result<(), String> {
+    fn granted(&self, before: &State, after: &State, line: &CheckedLine, write: &Write) -> Result<(), String> {
         if after.fence == before.fence {
             let own = after.holder.as_ref().is_some_and(|holder| holder.goes_on_as(&write.agent));
             // Whoever closes an item parks it.
@@ -245,7 +246,7 @@ impl Item {
                 same(before, after, line)
             };
         }
-        let own = |holder: &Agent| holder.goes_on_as(&write.agent);
+        let own = |holder: &AgentName| holder.goes_on_as(&write.agent);
         if let (Some(taken), Some(next)) = (&self.taken, &after.holder)
             && !(write.unruled || write.intent.is_none() || write.intent == Some(Intent::TakeOver))
         {
@@ -258,7 +259,8 @@ impl Item {
             (None, None) => Err("the fence rises, and nobody held it before or holds it now".to_owned()),
             // A tracker that fails half-way through a hand-over has unassigned the one, and not assigned the other.
             (Some(holder), None)
-                if !matches!(write.intent, Some(Intent::Release) | None) && line.result != Some(Outcome::Partial) =>
+                if !matches!(write.intent, Some(Intent::Release) | None)
+                    && line.result != Some(AttemptResult::Partial) =>
             {
                 Err(format!("the holding of {holder} ends, but it was no release"))
             }
@@ -277,7 +279,7 @@ impl Item {
         }
     }
 
-    fn overlap(&self, holder: &Agent, next: Option<&Agent>, write: &Write) -> String {
+    fn overlap(&self, holder: &AgentName, next: Option<&AgentName>, write: &Write) -> String {
         match (&self.believer, next) {
             (Some(believer), Some(next)) => format!(
                 "promise 1 is broken: {next} is granted it while {} holds it since seq {}",
@@ -290,13 +292,14 @@ impl Item {
 
     // === who believes to hold ===
 
-    fn believe(&mut self, after: &State, line: &Line, write: Option<&Write>) {
+    fn believe(&mut self, after: &State, line: &CheckedLine, write: Option<&Write>) {
         let version = self.state.as_ref().is_none_or(|before| before.fence != after.fence);
-        let granted = matches!(line.result, Some(Outcome::Committed | Outcome::Partial | Outcome::Landed));
+        let granted =
+            matches!(line.result, Some(AttemptResult::Committed | AttemptResult::Partial | AttemptResult::Landed));
         let own = write.filter(|write| after.holder.as_ref().is_some_and(|holder| holder.goes_on_as(&write.agent)));
-        let told = line.result == Some(Outcome::Committed)
+        let told = line.result == Some(AttemptResult::Committed)
             && own.is_some_and(|write| write.intent.is_some_and(Intent::takes) || self.was_parked());
-        let lost = self.believer.take_if(|_| line.kind == Kind::TakenOver);
+        let lost = self.believer.take_if(|_| line.kind == LineKind::TakenOver);
         self.taken = lost.or_else(|| self.taken.take().filter(|_| after.holder.is_none()));
         match &after.holder {
             None => self.believer = None,
@@ -304,18 +307,18 @@ impl Item {
             Some(holder) if granted && (version || told) => {
                 self.believer = Some(Believer { agent: holder.clone(), seq: line.seq });
             }
-            Some(holder) if line.kind == Kind::Rebound => {
+            Some(holder) if line.kind == LineKind::Rebound => {
                 self.believer = self.believer.take().map(|before| Believer { agent: holder.clone(), ..before });
             }
             Some(_) => {}
         }
-        if line.result == Some(Outcome::Doubt) && write.is_some_and(|write| write.intent != Some(Intent::Move)) {
+        if line.result == Some(AttemptResult::Doubt) && write.is_some_and(|write| write.intent != Some(Intent::Move)) {
             self.disbelieve(line);
         }
     }
 
     /// What a refusal tells the one who asked.
-    fn tell(&mut self, line: &Line) {
+    fn tell(&mut self, line: &CheckedLine) {
         if matches!(line.code.as_deref(), Some("not_holder" | "already_assigned" | "contested"))
             && line.decision != Some(Decision::Observe)
         {
@@ -323,7 +326,7 @@ impl Item {
         }
     }
 
-    fn disbelieve(&mut self, line: &Line) {
+    fn disbelieve(&mut self, line: &CheckedLine) {
         self.believer.take_if(|before| line.agent.as_ref().is_some_and(|agent| before.agent.goes_on_as(agent)));
     }
 
@@ -335,7 +338,7 @@ impl Item {
 // === impl State ===
 
 impl State {
-    fn of(line: &Line) -> Option<Self> {
+    fn of(line: &CheckedLine) -> Option<Self> {
         Some(Self {
             fence: line.fence?,
             holder: line.holder.clone(),
@@ -348,12 +351,12 @@ impl State {
 // === impl Write ===
 
 impl Write {
-    fn of(line: &Line) -> Option<Self> {
+    fn of(line: &CheckedLine) -> Option<Self> {
         let overrides = line.authority == Some(Authority::Overrider);
         let anyone = line.authority == Some(Authority::Anyone) && line.intent == Some(Intent::Release);
         let observed = line.decision == Some(Decision::Observe);
         // What a recovered write was allowed to do was never written down.
-        let recovered = line.kind == Kind::Recovered;
+        let recovered = line.kind == LineKind::Recovered;
         Some(Self {
             agent: line.agent.clone()?,
             intent: line.intent,
@@ -362,12 +365,12 @@ impl Write {
         })
     }
 
-    fn may_take_from(&self, holder: &Agent) -> bool {
+    fn may_take_from(&self, holder: &AgentName) -> bool {
         self.bypasses || self.intent == Some(Intent::TakeOver) || holder.goes_on_as(&self.agent)
     }
 
     /// Only a hand-over makes somebody else the holder.
-    fn may_make_holder(&self, holder: &Agent) -> bool {
+    fn may_make_holder(&self, holder: &AgentName) -> bool {
         match self.intent {
             Some(Intent::HandOver) | None => true,
             Some(Intent::Release) => false,
@@ -378,7 +381,7 @@ impl Write {
 
 // === impl Agent ===
 
-impl Agent {
+impl AgentName {
     fn same_as(before: Option<&Self>, after: Option<&Self>) -> bool {
         match (before, after) {
             (None, None) => true,
@@ -391,11 +394,11 @@ impl Agent {
 // === what each kind of line may do ===
 
 /// Nothing.
-fn same(before: &State, after: &State, line: &Line) -> Result<(), String> {
-    let what = line.result.map_or(line.kind.as_str(), Outcome::as_str);
+fn same(before: &State, after: &State, line: &CheckedLine) -> Result<(), String> {
+    let what = line.result.map_or(line.kind.as_str(), AttemptResult::as_str);
     match () {
-        () if !Agent::same_as(before.holder.as_ref(), after.holder.as_ref()) => {
-            let name = |holder: &Option<Agent>| holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+        () if !AgentName::same_as(before.holder.as_ref(), after.holder.as_ref()) => {
+            let name = |holder: &Option<AgentName>| holder.as_ref().map_or("nobody".to_owned(), ToString::to_string);
             Err(format!(
                 "the holder changes from {} to {} by {what}, at one fence",
                 name(&before.holder),
@@ -412,7 +415,7 @@ fn same(before: &State, after: &State, line: &Line) -> Result<(), String> {
 }
 
 /// It ends the holding of the agent that it names.
-fn ended(before: &State, after: &State, line: &Line) -> Result<(), String> {
+fn ended(before: &State, after: &State, line: &CheckedLine) -> Result<(), String> {
     let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.goes_on_as(agent));
     match () {
         () if !whose => Err(format!("{} of a holding that was not there", line.kind.as_str())),
@@ -423,7 +426,7 @@ fn ended(before: &State, after: &State, line: &Line) -> Result<(), String> {
 }
 
 /// It gives the holder another name.
-fn renamed(before: &State, after: &State, line: &Line) -> Result<(), String> {
+fn renamed(before: &State, after: &State, line: &CheckedLine) -> Result<(), String> {
     let whose = before.holder.as_ref().zip(line.agent.as_ref()).is_some_and(|(holder, agent)| holder.goes_on_as(agent));
     let goes_on = after.holder.is_some() && after.parked == before.parked && after.since == before.since;
     match () {
@@ -434,11 +437,11 @@ fn renamed(before: &State, after: &State, line: &Line) -> Result<(), String> {
 }
 
 /// Whether the holding after the line is what the line tells its agent, whatever was before.
-fn kept(after: &State, line: &Line, write: &Write) -> Option<String> {
-    let certain = matches!(line.result, Some(Outcome::Committed | Outcome::Landed));
-    let landed = line.result == Some(Outcome::Landed);
+fn kept(after: &State, line: &CheckedLine, write: &Write) -> Option<String> {
+    let certain = matches!(line.result, Some(AttemptResult::Committed | AttemptResult::Landed));
+    let landed = line.result == Some(AttemptResult::Landed);
     // Who has named itself while its write was in doubt, goes on under that name.
-    let own = |holder: &Agent| holder.goes_on_as(&write.agent) || landed && holder.may_be(&write.agent);
+    let own = |holder: &AgentName| holder.goes_on_as(&write.agent) || landed && holder.may_be(&write.agent);
     let holds = after.holder.as_ref().is_some_and(own);
     match (write.intent?, &after.holder) {
         _ if !certain => None,

@@ -10,14 +10,14 @@ use std::fmt;
 
 /// The members that are checked; a null where there is an `Option`, and never left out.
 #[derive(Debug, Deserialize)]
-pub(super) struct Line {
+pub(super) struct CheckedLine {
     pub(super) seq: u64,
     pub(super) prev_hash: String,
     pub(super) hash: String,
     #[serde(deserialize_with = "time")]
     pub(super) time: jiff::Timestamp,
     pub(super) id: String,
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     #[serde(deserialize_with = "present")]
     pub(super) decision: Option<Decision>,
     #[serde(deserialize_with = "present")]
@@ -27,7 +27,7 @@ pub(super) struct Line {
     #[serde(deserialize_with = "present")]
     pub(super) resource_id: Option<String>,
     #[serde(deserialize_with = "present")]
-    pub(super) agent: Option<Agent>,
+    pub(super) agent: Option<AgentName>,
     #[serde(deserialize_with = "present")]
     pub(super) intent: Option<Intent>,
     #[serde(deserialize_with = "present")]
@@ -36,15 +36,15 @@ pub(super) struct Line {
     #[serde(rename = "expected")]
     _expected: String,
     #[serde(deserialize_with = "present")]
-    pub(super) observed: Option<Observed>,
+    pub(super) observed: Option<ObservedFields>,
     #[serde(deserialize_with = "present")]
-    pub(super) result: Option<Outcome>,
+    pub(super) result: Option<AttemptResult>,
     #[serde(rename = "upstream_status", deserialize_with = "present")]
     _upstream_status: Option<u16>,
     #[serde(deserialize_with = "present")]
     pub(super) fence: Option<u64>,
     #[serde(deserialize_with = "present")]
-    pub(super) holder: Option<Agent>,
+    pub(super) holder: Option<AgentName>,
     #[serde(deserialize_with = "present")]
     pub(super) parked: Option<bool>,
     #[serde(deserialize_with = "time_or_null")]
@@ -68,7 +68,7 @@ pub(super) struct Line {
 
 /// Who acts or holds.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Agent {
+pub(super) struct AgentName {
     pub(super) account: String,
     #[serde(deserialize_with = "present")]
     pub(super) instance: Option<String>,
@@ -77,7 +77,7 @@ pub(super) struct Agent {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Observed {
+pub(super) struct ObservedFields {
     #[serde(rename = "assignees")]
     _assignees: Vec<String>,
     #[serde(rename = "status")]
@@ -94,7 +94,7 @@ pub(super) enum OpenState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
+pub(super) enum LineKind {
     Decision,
     Revoked,
     Contested,
@@ -142,7 +142,7 @@ pub(super) enum Authority {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Outcome {
+pub(super) enum AttemptResult {
     Rejected,
     Aborted,
     Committed,
@@ -154,7 +154,7 @@ pub(super) enum Outcome {
 }
 
 /// Reads a line, or says why it is none. The hash is checked apart.
-pub(super) fn parse(bytes: &[u8]) -> Result<Line, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<CheckedLine, String> {
     if bytes.is_empty() {
         return Err("the line is empty".to_owned());
     }
@@ -167,7 +167,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Line, String> {
 }
 
 /// What is wrong with the line's hash, if anything.
-pub(super) fn check_hash(bytes: &[u8], line: &Line) -> Option<&'static str> {
+pub(super) fn check_hash(bytes: &[u8], line: &CheckedLine) -> Option<&'static str> {
     match hash(bytes) {
         None => Some("it does not begin with seq, prev_hash and hash in their form"),
         Some(ours) if ours != line.hash => Some("its hash is not the hash of its bytes: it was changed"),
@@ -215,7 +215,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Op
 
 // === impl Agent ===
 
-impl Agent {
+impl AgentName {
     /// Stands for an agent that a line does not name.
     pub(super) fn nobody() -> Self {
         Self { account: String::new(), instance: None, _credential: None }
@@ -234,7 +234,7 @@ impl Agent {
     }
 }
 
-impl fmt::Display for Agent {
+impl fmt::Display for AgentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.instance {
             Some(instance) => write!(f, "{} ({instance})", self.account),
@@ -245,7 +245,7 @@ impl fmt::Display for Agent {
 
 // === impl Line ===
 
-impl Line {
+impl CheckedLine {
     /// Whether the tracker showed the item closed.
     pub(super) fn shows_closed(&self) -> bool {
         self.observed.as_ref().is_some_and(|seen| seen.state == OpenState::Closed)
@@ -254,7 +254,7 @@ impl Line {
 
 // === impl Kind, Intent, Outcome ===
 
-impl Kind {
+impl LineKind {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Decision => "decision",
@@ -293,7 +293,7 @@ impl Intent {
     }
 }
 
-impl Outcome {
+impl AttemptResult {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "REJECTED",

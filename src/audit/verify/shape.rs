@@ -1,9 +1,9 @@
 //! Which members go together in one line, whatever the lines around it say.
 
-use super::line::{Decision, Kind, Line, Outcome};
+use super::line::{AttemptResult, CheckedLine, Decision, LineKind};
 
 /// What is wrong with the line by itself.
-pub(super) fn check(line: &Line) -> Option<String> {
+pub(super) fn check(line: &CheckedLine) -> Option<String> {
     let rules = [
         (decided(line), "a decision goes with the kind decision, and with no other"),
         (settled(line), "its result does not go with its kind and decision"),
@@ -18,68 +18,73 @@ pub(super) fn check(line: &Line) -> Option<String> {
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what.to_owned())
 }
 
-fn decided(line: &Line) -> bool {
-    (line.kind == Kind::Decision) == line.decision.is_some()
+fn decided(line: &CheckedLine) -> bool {
+    (line.kind == LineKind::Decision) == line.decision.is_some()
 }
 
-fn settled(line: &Line) -> bool {
-    use Outcome::{Aborted, Committed, Doubt, Landed, NotLanded, Partial, Refused, Rejected};
+fn settled(line: &CheckedLine) -> bool {
+    use AttemptResult::{Aborted, Committed, Doubt, Landed, NotLanded, Partial, Refused, Rejected};
     match (line.kind, line.decision, line.result) {
-        (Kind::Decision, Some(Decision::Admit | Decision::Observe), Some(result)) => {
+        (LineKind::Decision, Some(Decision::Admit | Decision::Observe), Some(result)) => {
             matches!(result, Committed | Refused | Partial | Doubt | Aborted)
         }
         // What is passed on, or answered with the first of its kind, without becoming an attempt on an item.
-        (Kind::Decision, Some(Decision::Admit | Decision::Noop | Decision::Observe), None) => line.fence.is_none(),
-        (Kind::Decision, Some(Decision::Noop), result) => result == Some(Committed),
-        (Kind::Decision, Some(Decision::Reject), result) => matches!(result, Some(Rejected | Aborted)),
-        (Kind::Decision, ..) => false,
-        (Kind::Landed, _, result) => result == Some(Landed),
-        (Kind::NotLanded, _, result) => result == Some(NotLanded),
-        (Kind::Recovered, _, result) => matches!(result, Some(Doubt | Aborted)),
+        (LineKind::Decision, Some(Decision::Admit | Decision::Noop | Decision::Observe), None) => line.fence.is_none(),
+        (LineKind::Decision, Some(Decision::Noop), result) => result == Some(Committed),
+        (LineKind::Decision, Some(Decision::Reject), result) => matches!(result, Some(Rejected | Aborted)),
+        (LineKind::Decision, ..) => false,
+        (LineKind::Landed, _, result) => result == Some(Landed),
+        (LineKind::NotLanded, _, result) => result == Some(NotLanded),
+        (LineKind::Recovered, _, result) => matches!(result, Some(Doubt | Aborted)),
         (
-            Kind::Revoked
-            | Kind::Contested
-            | Kind::Operator
-            | Kind::Rebound
-            | Kind::TakenOver
-            | Kind::Finished
-            | Kind::Gone
-            | Kind::Once
-            | Kind::Author,
+            LineKind::Revoked
+            | LineKind::Contested
+            | LineKind::Operator
+            | LineKind::Rebound
+            | LineKind::TakenOver
+            | LineKind::Finished
+            | LineKind::Gone
+            | LineKind::Once
+            | LineKind::Author,
             _,
             result,
         ) => result.is_none(),
     }
 }
 
-fn holding(line: &Line) -> bool {
+fn holding(line: &CheckedLine) -> bool {
     let held = line.holder.is_some();
     line.parked.is_some() == held && line.holding_since.is_some() == held
 }
 
-fn placed(line: &Line) -> bool {
-    let speaks_of_none = matches!(line.kind, Kind::Decision | Kind::Operator | Kind::Once | Kind::Author)
-        && line.holder.is_none()
-        && matches!(line.result, None | Some(Outcome::Rejected));
+fn placed(line: &CheckedLine) -> bool {
+    let speaks_of_none =
+        matches!(line.kind, LineKind::Decision | LineKind::Operator | LineKind::Once | LineKind::Author)
+            && line.holder.is_none()
+            && matches!(line.result, None | Some(AttemptResult::Rejected));
     match line.fence {
-        Some(_) if line.kind == Kind::Author => false,
+        Some(_) if line.kind == LineKind::Author => false,
         Some(_) => line.resource.is_some() && line.resource_id.is_some(),
         None => speaks_of_none,
     }
 }
 
-fn named(line: &Line) -> bool {
+fn named(line: &CheckedLine) -> bool {
     let attempt = line.fence.is_some() && line.result.is_some();
-    let names_holder =
-        matches!(line.kind, Kind::Revoked | Kind::Rebound | Kind::TakenOver | Kind::Finished | Kind::Gone);
-    let names_agent = attempt || names_holder || line.kind == Kind::Author;
+    let names_holder = matches!(
+        line.kind,
+        LineKind::Revoked | LineKind::Rebound | LineKind::TakenOver | LineKind::Finished | LineKind::Gone
+    );
+    let names_agent = attempt || names_holder || line.kind == LineKind::Author;
     (!attempt || !line.id.is_empty()) && (!names_agent || line.agent.is_some())
 }
 
-fn meant(line: &Line) -> bool {
+fn meant(line: &CheckedLine) -> bool {
     match line.result {
-        Some(Outcome::Committed | Outcome::Refused | Outcome::Partial | Outcome::Doubt) => line.intent.is_some(),
-        Some(Outcome::Rejected) => line.intent.is_none(),
+        Some(AttemptResult::Committed | AttemptResult::Refused | AttemptResult::Partial | AttemptResult::Doubt) => {
+            line.intent.is_some()
+        }
+        Some(AttemptResult::Rejected) => line.intent.is_none(),
         _ => true,
     }
 }

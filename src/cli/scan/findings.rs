@@ -11,7 +11,7 @@ use crate::model::{Account, ItemRecord, OpenState, Project, ResourceKey, Shown, 
 /// One thing that was found.
 #[derive(Debug)]
 pub(super) struct Finding {
-    kind: Kind,
+    kind: FindingKind,
     /// `owner/repo#n`, or the repository.
     resource: String,
     detail: String,
@@ -29,7 +29,7 @@ pub(super) struct Judge<'a> {
 
 /// In the order in which they are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum FindingKind {
     PublicUrl,
     SeveralAssignees,
     WorkingUnassigned,
@@ -62,29 +62,29 @@ impl Judge<'_> {
         let is_working = shown.statuses.iter().any(|status| self.rules.workflow.working.contains(status));
         let (assignees, statuses) = (names(shown.assignees.iter().map(Account::as_str)), status_names(&shown));
         let checks = [
-            (shown.assignees.len() > 1, Kind::SeveralAssignees, format!("assigned to {assignees}")),
+            (shown.assignees.len() > 1, FindingKind::SeveralAssignees, format!("assigned to {assignees}")),
             // A claim by its label alone is held by the ledger.
             (
                 open && is_working && shown.assignees.is_empty() && !held,
-                Kind::WorkingUnassigned,
+                FindingKind::WorkingUnassigned,
                 format!("{statuses}, and nobody is assigned"),
             ),
             (
                 open && !is_working && !shown.assignees.is_empty(),
-                Kind::AssignedNotWorking,
+                FindingKind::AssignedNotWorking,
                 format!("assigned to {assignees}, and its status is {statuses}"),
             ),
-            (open && shown.statuses.len() > 1, Kind::SeveralStatuses, format!("it carries {statuses}")),
-            (open && is_done, Kind::DoneOpen, format!("it carries {statuses}, and it is open")),
-            (!open && is_working, Kind::ClosedWorking, format!("closed, and it still carries {statuses}")),
+            (open && shown.statuses.len() > 1, FindingKind::SeveralStatuses, format!("it carries {statuses}")),
+            (open && is_done, FindingKind::DoneOpen, format!("it carries {statuses}, and it is open")),
+            (!open && is_working, FindingKind::ClosedWorking, format!("closed, and it still carries {statuses}")),
             (
                 open && !named && shown.assignees.iter().any(|login| self.shared.contains(login)),
-                Kind::SharedAccount,
+                FindingKind::SharedAccount,
                 format!("assigned to {assignees}: which agent that is, nobody can tell"),
             ),
             (
                 record.is_some_and(|record| record.is_in_doubt(self.now)),
-                Kind::InDoubt,
+                FindingKind::InDoubt,
                 "a write of unknown fate".to_owned(),
             ),
         ];
@@ -93,14 +93,14 @@ impl Judge<'_> {
         found.chain(by_ledger).map(|(kind, detail)| Finding::of_item(kind, seen, shown.clone(), detail)).collect()
     }
 
-    fn against_ledger(&self, record: &ItemRecord, seen: &Snapshot) -> Option<(Kind, String)> {
+    fn against_ledger(&self, record: &ItemRecord, seen: &Snapshot) -> Option<(FindingKind, String)> {
         let holder = &record.holding.as_ref()?.actor;
         let what = match outside_edit(record, seen, self.rules, self.now)? {
             OutsideEdit::Takes { cause, .. } => cause,
             OutsideEdit::Contested { .. } => "changed by a write that did not pass the gate",
             OutsideEdit::Harmless { .. } | OutsideEdit::Finishes { .. } => return None,
         };
-        Some((Kind::HeldOtherwise, format!("the ledger says that {holder} holds it; {what}")))
+        Some((FindingKind::HeldOtherwise, format!("the ledger says that {holder} holds it; {what}")))
     }
 
     /// Open items that are assigned to accounts which may not be assigned there.
@@ -110,7 +110,7 @@ impl Judge<'_> {
             let detail =
                 format!("assigned to {denied}, who may not be assigned there: access was taken away, or never given");
             (!denied.is_empty())
-                .then(|| Finding::of_item(Kind::NoAccess, item, self.rules.workflow.shown(item), detail))
+                .then(|| Finding::of_item(FindingKind::NoAccess, item, self.rules.workflow.shown(item), detail))
         };
         open.iter().filter_map(finding).collect()
     }
@@ -121,7 +121,7 @@ impl Judge<'_> {
         let gone = self.held.iter().filter(|record| record.locator.is_in(project) && !open.contains(&record.key));
         let gone = gone.filter_map(|record| Some((record, record.holding.as_ref().filter(|held| !held.parked)?)));
         let finding = |(record, held): (&ItemRecord, &crate::model::Holding)| Finding {
-            kind: Kind::HeldOtherwise,
+            kind: FindingKind::HeldOtherwise,
             resource: record.locator.to_string(),
             detail: format!("the ledger says that {} holds it; it is not open in the tracker", held.actor),
             shown: None,
@@ -136,13 +136,13 @@ impl Judge<'_> {
         let missing = self.rules.workflow.states.iter().filter(|state| !there.contains(state));
         let missing: Vec<String> = missing.map(|state| with_guess(state, labels)).collect();
         let missing = (all && !missing.is_empty())
-            .then(|| finding(Kind::MissingLabel, format!("it has no label {}", missing.join(", "))));
+            .then(|| finding(FindingKind::MissingLabel, format!("it has no label {}", missing.join(", "))));
         let twice =
             self.rules.workflow.states.iter().filter(|state| there.iter().filter(|one| one == state).count() > 1);
         let twice = twice.map(|state| {
             let names =
                 names(labels.iter().map(|label| label.name.as_str()).filter(|name| Status::new(name) == *state));
-            finding(Kind::LabelTwice, format!("several labels are the status {}: {names}", state.as_str()))
+            finding(FindingKind::LabelTwice, format!("several labels are the status {}: {names}", state.as_str()))
         });
         missing.into_iter().chain(twice).collect()
     }
@@ -188,14 +188,14 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 // === impl Finding ===
 
 impl Finding {
-    fn of_item(kind: Kind, seen: &Snapshot, shown: Shown, detail: String) -> Self {
+    fn of_item(kind: FindingKind, seen: &Snapshot, shown: Shown, detail: String) -> Self {
         Self { kind, resource: seen.locator.to_string(), detail, shown: Some(shown) }
     }
 
     /// The tracker's own links lead past the gate.
     pub(super) fn of_links(link: &str, public: &str) -> Self {
         let (resource, detail) = (link.to_owned(), elsewhere(link, public));
-        Self { kind: Kind::PublicUrl, resource, detail, shown: None }
+        Self { kind: FindingKind::PublicUrl, resource, detail, shown: None }
     }
 
     /// By kind, then by place.
@@ -218,7 +218,7 @@ impl Finding {
     }
 }
 
-impl Kind {
+impl FindingKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::SeveralAssignees => "several_assignees",

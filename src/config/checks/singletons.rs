@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::layers::Merged;
 use super::super::{Config, Singleton};
-use crate::admission::Member;
+use crate::admission::MemberPattern;
 
 /// Longest name of a rule.
 const LONGEST_NAME: usize = 64;
@@ -33,7 +33,7 @@ fn patterns(rule: &Singleton, base: &str, out: &mut Merged<'_>) {
         out.report_at(&[&format!("{base}.agents"), base], message, None);
     }
     for (index, pattern) in rule.agents.iter().enumerate() {
-        if let Err(why) = Member::parse(pattern) {
+        if let Err(why) = MemberPattern::parse(pattern) {
             out.report_at(&[&format!("{base}.agents.{index}"), &format!("{base}.agents")], why, None);
         }
     }
@@ -45,7 +45,7 @@ fn name(rule: &Singleton, base: &str, seen: &mut BTreeSet<String>, out: &mut Mer
     let (of_name, of_agents) = (format!("{base}.name"), format!("{base}.agents"));
     let places = [of_name.as_str(), of_agents.as_str()];
     // What the patterns lack is said of them.
-    let made = rule.name.is_none() && rule.agents.first().is_none_or(|first| Member::parse(first).is_err());
+    let made = rule.name.is_none() && rule.agents.first().is_none_or(|first| MemberPattern::parse(first).is_err());
     if made {
         return;
     }

@@ -2,7 +2,7 @@
 
 use super::super::layers::Merged;
 use super::super::{Action, Config, InstanceSource, Once, Singleton};
-use crate::admission::{Glob, Member};
+use crate::admission::{Glob, MemberPattern};
 
 /// The longest name that an agent may give itself.
 const LONGEST_INSTANCE: usize = 64;
@@ -32,13 +32,15 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
 fn agents(config: &Config, here: &str, patterns: &[String], out: &mut Merged<'_>) {
     for text in patterns {
         // What cannot be read has been refused.
-        let Ok(member) = Member::parse(text) else { continue };
+        let Ok(member) = MemberPattern::parse(text) else { continue };
         let why = match &member {
-            Member::Either(_) if is_exempt(config, text) => {
+            MemberPattern::Either(_) if is_exempt(config, text) => {
                 Some("it is an account of assignment.overriders, which no rule refuses".to_owned())
             }
-            Member::Either(glob) => not_an_account(glob).and(not_an_instance(config, glob)),
-            Member::Both { account, instance } => not_an_account(account).or_else(|| not_an_instance(config, instance)),
+            MemberPattern::Either(glob) => not_an_account(glob).and(not_an_instance(config, glob)),
+            MemberPattern::Both { account, instance } => {
+                not_an_account(account).or_else(|| not_an_instance(config, instance))
+            }
         };
         if let Some(why) = why {
             out.warn(format!("{here}: agents = \"{text}\" can never match: {why}"));
@@ -82,7 +84,7 @@ fn not_an_instance(config: &Config, glob: &Glob) -> Option<String> {
 
 /// Of a rule's patterns the first that fits counts.
 fn shadowed(here: &str, rule: &Once, out: &mut Merged<'_>) {
-    let is_any = |text: &String| matches!(Member::parse(text), Ok(Member::Either(glob)) if glob.is_any());
+    let is_any = |text: &String| matches!(MemberPattern::parse(text), Ok(MemberPattern::Either(glob)) if glob.is_any());
     if let Some(at) = rule.agents.iter().position(is_any) {
         for text in &rule.agents[at + 1..] {
             let all = &rule.agents[at];

@@ -30,7 +30,7 @@ pub fn parse(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<Option<ApiWr
 
 /// The same, whether or not anything guarded would change.
 pub fn understand(write: &Write, head: &Head<'_>, body: &[u8]) -> Result<ApiWrite, ParseError> {
-    let mut members = Members(match write.form {
+    let mut members = RequestMembers(match write.form {
         // The tracker clears and removes whatever the body says: it is not sent on.
         WriteForm::ClearLabels | WriteForm::RemoveLabel => {
             expect_no_query(head)?;
@@ -203,7 +203,7 @@ fn form_members(form: WriteForm, pairs: Vec<(String, String)>) -> Result<Vec<Mem
     Ok(members.iter().map(|(name, value)| Member::new(name, value)).collect())
 }
 
-fn field(form: WriteForm, name: &str) -> Result<(&'static str, Kind), ParseError> {
+fn field(form: WriteForm, name: &str) -> Result<(&'static str, FieldKind), ParseError> {
     let fields = fields(form);
     fields.iter().find(|(known, _)| *known == name).copied().ok_or_else(|| {
         let folded = fold_name(name.strip_suffix("[]").unwrap_or(name));
@@ -217,7 +217,7 @@ fn field(form: WriteForm, name: &str) -> Result<(&'static str, Kind), ParseError
 
 /// How the tracker binds a form field.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FieldKind {
     Text,
     Texts,
     Number,
@@ -227,7 +227,7 @@ enum Kind {
     Pointer,
 }
 
-impl Kind {
+impl FieldKind {
     fn is_list(self) -> bool {
         matches!(self, Self::Texts | Self::Numbers)
     }
@@ -252,8 +252,8 @@ impl Kind {
 }
 
 /// The fields of each call, with what the tracker's form binder makes of them.
-fn fields(form: WriteForm) -> &'static [(&'static str, Kind)] {
-    use Kind::{Flag, Number, Numbers, Pointer, Text, Texts};
+fn fields(form: WriteForm) -> &'static [(&'static str, FieldKind)] {
+    use FieldKind::{Flag, Number, Numbers, Pointer, Text, Texts};
     match form {
         WriteForm::EditIssue => &[
             ("title", Text),
@@ -318,9 +318,9 @@ fn fields(form: WriteForm) -> &'static [(&'static str, Kind)] {
 
 // === Members to a change ===
 
-struct Members(Vec<Member>);
+struct RequestMembers(Vec<Member>);
 
-impl Members {
+impl RequestMembers {
     /// Takes a member out; `null` is as good as absent.
     fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|member| member.name == name)?;
@@ -329,7 +329,7 @@ impl Members {
     }
 }
 
-fn change(form: WriteForm, head: &Head<'_>, members: &mut Members) -> Result<Change, ParseError> {
+fn change(form: WriteForm, head: &Head<'_>, members: &mut RequestMembers) -> Result<Change, ParseError> {
     let mut change = Change::default();
     match form {
         WriteForm::EditIssue => {
@@ -367,7 +367,7 @@ fn change(form: WriteForm, head: &Head<'_>, members: &mut Members) -> Result<Cha
 
 /// `assignee` and `assignees` together mean their union. `assignee: ""` clears on the issue call; on the others it is
 /// ignored (the common Go client always sends it there). `null` leaves all as it is.
-fn assignees(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<Account>>, ParseError> {
+fn assignees(form: WriteForm, members: &mut RequestMembers) -> Result<Option<BTreeSet<Account>>, ParseError> {
     let one = members.take("assignee");
     let many = match members.take("assignees") {
         // A creation takes empty names for none; an edit fails at the tracker.
@@ -397,7 +397,7 @@ fn is_blank(name: &Value) -> bool {
 }
 
 /// Gitea 1.27's assignee calls: what it makes of none at all has not been seen.
-fn named_assignees(members: &mut Members) -> Result<BTreeSet<Account>, ParseError> {
+fn named_assignees(members: &mut RequestMembers) -> Result<BTreeSet<Account>, ParseError> {
     let named = members.take("assignees").map(|value| logins(&value)).transpose()?;
     named.filter(|set| !set.is_empty()).ok_or_else(|| wrong("assignees", "a list of at least one login"))
 }
@@ -422,7 +422,7 @@ fn login(name: &str) -> Result<Account, ParseError> {
 }
 
 /// People and teams by their names, for the record; they are sent on as they came.
-fn reviewers(members: &Members) -> Result<BTreeSet<Account>, ParseError> {
+fn reviewers(members: &RequestMembers) -> Result<BTreeSet<Account>, ParseError> {
     let mut all = BTreeSet::new();
     for (field, before) in [("reviewers", ""), ("team_reviewers", "team ")] {
         let value = members.0.iter().find(|member| member.name == field).map(|member| member.value.get());
@@ -436,7 +436,7 @@ fn reviewers(members: &Members) -> Result<BTreeSet<Account>, ParseError> {
 }
 
 /// The tracker takes anything but `closed` to mean open.
-fn state(members: &mut Members) -> Result<Option<OpenState>, ParseError> {
+fn state(members: &mut RequestMembers) -> Result<Option<OpenState>, ParseError> {
     match members.take("state") {
         None => Ok(None),
         Some(Value::String(text)) if text == "open" => Ok(Some(OpenState::Open)),
@@ -445,7 +445,7 @@ fn state(members: &mut Members) -> Result<Option<OpenState>, ParseError> {
     }
 }
 
-fn labels(form: WriteForm, members: &mut Members) -> Result<Option<BTreeSet<TagRef>>, ParseError> {
+fn labels(form: WriteForm, members: &mut RequestMembers) -> Result<Option<BTreeSet<TagRef>>, ParseError> {
     let Some(value) = members.take("labels") else { return Ok(None) };
     let expected = if form == WriteForm::EditPull { "a list of label ids" } else { "a list of label ids, or of names" };
     let list = value.as_array().ok_or_else(|| wrong("labels", expected))?;

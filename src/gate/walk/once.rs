@@ -42,7 +42,7 @@ pub(super) struct Survey<'r> {
     /// What is sent: a review is pinned to the commit that it was judged by.
     request: Guarded,
     /// How what stands is read again.
-    from: Source,
+    from: ListSource,
     /// Nobody else creates any of it meanwhile.
     turns: Vec<Turn>,
     /// Nor does its agent create too much else.
@@ -58,7 +58,7 @@ impl Survey<'_> {
 }
 
 #[derive(Clone)]
-enum Source {
+enum ListSource {
     Reviews(Address),
     Pulls(Project),
 }
@@ -149,7 +149,7 @@ impl Walk {
             wants: self.rules.once.iter().filter_map(want).collect(),
             standing,
             request: self.request.pinned(&commit).unwrap_or_else(|| Arc::clone(&self.request)),
-            from: Source::Reviews(pull.clone()),
+            from: ListSource::Reviews(pull.clone()),
             turns: vec![turn],
             _place: None,
         })
@@ -199,7 +199,7 @@ impl Walk {
             self.wants_of(caller, issue, turn, &mut wants).await?;
         }
         standing.extend(self.recorded_elsewhere(&wants, project).await?);
-        let (request, from) = (Arc::clone(&self.request), Source::Pulls(project.clone()));
+        let (request, from) = (Arc::clone(&self.request), ListSource::Pulls(project.clone()));
         Ok(Survey { wants, standing, request, from, turns, _place: place })
     }
 
@@ -414,8 +414,8 @@ impl Walk {
     /// What fills in the same key, oldest first.
     fn standing<'s>(survey: &'s Survey<'_>, want: &Want<'_>, entry: Option<&OnceEntry>) -> Vec<&'s Existing> {
         let closes = |one: &&Existing| match survey.from {
-            Source::Reviews(_) => true,
-            Source::Pulls(_) => one.closes.contains(&want.at),
+            ListSource::Reviews(_) => true,
+            ListSource::Pulls(_) => one.closes.contains(&want.at),
         };
         let about: Vec<&Existing> = survey.standing.iter().filter(closes).collect();
         want.rule.standing(&want.key, &want.about, entry, &about)
@@ -498,11 +498,11 @@ impl Walk {
         let answer = self.send_creation(Sending::creation(), &survey.request, self.emit_by()).await;
         failpoint::reach("answered");
         let (step, answer) = self.judge_answer(&survey, &entered, answer).await;
-        if !matches!(step, Outcome::Not) {
+        if !matches!(step, CreationOutcome::Not) {
             // What others saw of it does not stand any more.
             survey.turns.iter().for_each(Turn::forget);
         }
-        if matches!(step, Outcome::Not) && !answer.as_ref().is_ok_and(WireResponse::is_success) {
+        if matches!(step, CreationOutcome::Not) && !answer.as_ref().is_ok_and(WireResponse::is_success) {
             self.give_back(&mut permit).await;
         }
         failpoint::reach("t3.before");
@@ -526,30 +526,30 @@ impl Walk {
         survey: &Survey<'_>,
         entered: &Entered,
         answer: Result<WireResponse, CallError>,
-    ) -> (Outcome, Result<WireResponse, CallError>) {
+    ) -> (CreationOutcome, Result<WireResponse, CallError>) {
         let response = match answer {
             Ok(response) => response,
-            Err(error @ CallError::Unknown(_)) => return (Outcome::Unknown, Err(error)),
-            Err(error) => return (Outcome::Not, Err(error)),
+            Err(error @ CallError::Unknown(_)) => return (CreationOutcome::Unknown, Err(error)),
+            Err(error) => return (CreationOutcome::Not, Err(error)),
         };
         let (class, code) = (response.class(), response.code());
         match survey.request.made(&response) {
-            Some(made) => return (Outcome::Made(made), Ok(response)),
-            None if class.is_refusal() || entered.is_empty() => return (Outcome::Not, Ok(response)),
+            Some(made) => return (CreationOutcome::Made(made), Ok(response)),
+            None if class.is_refusal() || entered.is_empty() => return (CreationOutcome::Not, Ok(response)),
             None if class == AnswerClass::Unavailable => {
                 let why = format!("the tracker answered {}", response.code());
-                return (Outcome::Unknown, Err(CallError::Unknown(why)));
+                return (CreationOutcome::Unknown, Err(CallError::Unknown(why)));
             }
             None => {}
         }
         match (self.shows(survey, entered).await, response.is_success()) {
             (Some(Some(first)), _) => {
                 let success = survey.request.first(&first).unwrap_or(response);
-                (Outcome::Made(first.made), Ok(success))
+                (CreationOutcome::Made(first.made), Ok(success))
             }
-            (Some(None), false) => (Outcome::Not, Ok(response)),
+            (Some(None), false) => (CreationOutcome::Not, Ok(response)),
             (Some(None), true) | (None, _) => {
-                (Outcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {code}"))))
+                (CreationOutcome::Unknown, Err(CallError::Unknown(format!("the tracker answered {code}"))))
             }
         }
     }
@@ -557,8 +557,8 @@ impl Walk {
     /// What stands now under one of the keys, where nothing stood before; nothing known if it cannot be read.
     async fn shows(&self, survey: &Survey<'_>, entered: &Entered) -> Option<Option<Existing>> {
         let standing = match &survey.from {
-            Source::Reviews(pull) => self.standing_reviews(pull).await,
-            Source::Pulls(project) => self.standing_pulls(project).await,
+            ListSource::Reviews(pull) => self.standing_reviews(pull).await,
+            ListSource::Pulls(project) => self.standing_pulls(project).await,
         };
         let entries = self.entries(&survey.wants).await.ok()?;
         let now = Survey {
@@ -576,15 +576,15 @@ impl Walk {
         Some({ found }.next())
     }
 
-    pub(super) async fn settle_once(&self, entered: &Entered, outcome: Outcome) -> Result<(), LedgerError> {
+    pub(super) async fn settle_once(&self, entered: &Entered, outcome: CreationOutcome) -> Result<(), LedgerError> {
         if entered.is_empty() {
             return Ok(());
         }
         let until = self.gate.ports.clock.now() + self.doubt_period();
         let step = |attempt: &AttemptId| match &outcome {
-            Outcome::Made(made) => OnceStep::Made { attempt: attempt.clone(), made: made.clone() },
-            Outcome::Not => OnceStep::Freed { attempt: attempt.clone() },
-            Outcome::Unknown => OnceStep::Doubted { attempt: attempt.clone(), until },
+            CreationOutcome::Made(made) => OnceStep::Made { attempt: attempt.clone(), made: made.clone() },
+            CreationOutcome::Not => OnceStep::Freed { attempt: attempt.clone() },
+            CreationOutcome::Unknown => OnceStep::Doubted { attempt: attempt.clone(), until },
         };
         let commands = entered.iter().map(|(key, attempt)| self.once_command(key, step(attempt), None)).collect();
         self.gate.ports.ledger.commit_once(commands).await.inspect_err(|error| {
@@ -622,7 +622,7 @@ impl Walk {
 }
 
 /// How a creation ended.
-pub(super) enum Outcome {
+pub(super) enum CreationOutcome {
     Made(Made),
     Not,
     Unknown,

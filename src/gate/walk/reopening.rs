@@ -6,7 +6,7 @@
 
 use super::super::cancellation::Cancellation;
 use super::super::{Answered, Reply, Turn};
-use super::once::{Outcome, Told};
+use super::once::{CreationOutcome, Told};
 use super::{Ended, Party, Stop, Walk};
 use crate::dialect::{Address, Request as _, WireResponse};
 use crate::effect::Decision;
@@ -78,11 +78,11 @@ impl Walk {
 }
 
 /// Whether the pull request is open now.
-fn outcome(ended: &Ended, made: Made) -> Outcome {
-    let Ok(Reply { decision, code, answer, .. }) = ended else { return Outcome::Not };
+fn outcome(ended: &Ended, made: Made) -> CreationOutcome {
+    let Ok(Reply { decision, code, answer, .. }) = ended else { return CreationOutcome::Not };
     match answer {
-        _ if *code == Some(Code::OutcomeUnknown) => Outcome::Unknown,
-        Answered::Tracker(response) if response.is_success() && *decision != Decision::Reject => Outcome::Made(made),
-        Answered::Tracker(_) | Answered::Refused(_) => Outcome::Not,
+        _ if *code == Some(Code::OutcomeUnknown) => CreationOutcome::Unknown,
+        Answered::Tracker(response) if response.is_success() && *decision != Decision::Reject => CreationOutcome::Made(made),
+        Answered::Tracker(_) | Answered::Refused(_) => CreationOutcome::Not,
     }
 }

@@ -1,6 +1,6 @@
 //! T3: how each item ended is durable before anybody is told (manual: protocol, steps 9 and 10).
 
-use super::super::authors::Way;
+use super::super::authors::EditOrigin;
 use super::super::{Answered, Reply, refusal};
 use super::exits::some_of;
 use super::outcome::{half_done, not_applied, outcome_code};
@@ -94,7 +94,7 @@ impl Walk {
         let Some(back) = back else { return };
         if is_session(&at.party.caller.actor) {
             let change = [&one.at.read.seen, &back.seen].map(|seen| self.rules.workflow.shown(seen));
-            self.gate.look_for_authors(one.at.attempt.as_str(), &back.seen, change, Way::Form);
+            self.gate.look_for_authors(one.at.attempt.as_str(), &back.seen, change, EditOrigin::Form);
         }
         if self.rules.workflow.put_back && !self.ask.operator && !self.is_form() && committed {
             let stray = record.stray.clone().map(|found| (back.address.clone(), found));

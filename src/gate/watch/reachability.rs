@@ -15,15 +15,15 @@ pub(in crate::gate) struct TrackerReachability(Mutex<Seen>);
 #[derive(Debug, Default)]
 struct Seen {
     /// What was told as refused.
-    told: HashSet<Scope>,
+    told: HashSet<FailureScope>,
     /// Refused, and answered, since the round began.
-    refused: HashSet<Scope>,
-    answered: HashSet<Scope>,
+    refused: HashSet<FailureScope>,
+    answered: HashSet<FailureScope>,
 }
 
 /// What one refusal is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Scope {
+enum FailureScope {
     /// Whatever is asked with the token.
     All,
     /// What is in a repository.
@@ -45,14 +45,14 @@ pub(super) enum ReadFailure {
 impl TrackerReachability {
     pub(super) fn read(&self, item: &Place) {
         let mut seen = self.lock();
-        seen.answered.insert(Scope::All);
-        seen.answered.insert(Scope::Of(item.known_project()));
+        seen.answered.insert(FailureScope::All);
+        seen.answered.insert(FailureScope::Of(item.known_project()));
     }
 
     pub(super) fn failed(&self, item: &Place, why: &ReadFailure) {
         let (scope, said) = match why {
-            ReadFailure::Everywhere(said) => (Scope::All, said),
-            ReadFailure::Here(said) | ReadFailure::Missing(said) => (Scope::Of(item.known_project()), said),
+            ReadFailure::Everywhere(said) => (FailureScope::All, said),
+            ReadFailure::Here(said) | ReadFailure::Missing(said) => (FailureScope::Of(item.known_project()), said),
         };
         let mut seen = self.lock();
         seen.refused.insert(scope.clone());
@@ -86,7 +86,7 @@ impl TrackerReachability {
     }
 }
 
-impl std::fmt::Display for Scope {
+impl std::fmt::Display for FailureScope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::All => f.write_str("all"),

@@ -82,10 +82,10 @@ async fn a_doubt_without_a_name_takes_nothing_from_the_name_that_went_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_project_that_a_name_has_is_nobodys_who_names_none() {
-    use claimgate::admission::{Member, Singleton};
+    use claimgate::admission::{MemberPattern, Singleton};
     use claimgate::model::Kind;
     let world = World::with(|setup| {
-        let agents = vec![Member::parse("bot/*").unwrap()];
+        let agents = vec![MemberPattern::parse("bot/*").unwrap()];
         let (name, idle) = ("managers".to_owned(), Duration::from_mins(10));
         setup.rules.singletons = vec![Singleton { name, mode: Mode::Enforce, agents, actions: vec![Kind::Move], idle }];
     });

@@ -2,7 +2,7 @@
 
 use crate::support::{Moment, REPO, Setup, Told, Trap, World};
 use claimgate::admission::once::AgentPattern;
-use claimgate::admission::{Member, Mode, Singleton, Whose};
+use claimgate::admission::{MemberPattern, Mode, Singleton, Whose};
 use claimgate::dialect::Shows;
 use claimgate::effect::Decision;
 use claimgate::gate::TenureError;
@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_mins(10);
 const APART: Duration = Duration::from_secs(13);
 
 fn managers(mode: Mode, actions: &[Kind]) -> Singleton {
-    let agents = vec![Member::parse("manager-*").unwrap()];
+    let agents = vec![MemberPattern::parse("manager-*").unwrap()];
     Singleton { name: "managers".to_owned(), mode, agents, actions: actions.to_vec(), idle: IDLE }
 }
 
@@ -61,7 +61,7 @@ async fn of_two_managers_who_picked_one_item_the_second_is_told_where_it_is() {
 #[tokio::test(start_paused = true)]
 async fn another_account_cannot_take_the_place_of_a_class_by_a_name() {
     let world = World::with(|setup| {
-        let agents = vec![Member::parse("bot/manager-*").unwrap()];
+        let agents = vec![MemberPattern::parse("bot/manager-*").unwrap()];
         setup.rules.singletons = vec![Singleton { agents, ..managers(Mode::Enforce, &[Kind::Move]) }];
     });
     promotes(&world, "dev-1@manager-x", 1).await.wins();
@@ -273,7 +273,7 @@ async fn observing_it_refuses_nobody_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn who_is_not_of_the_class_or_above_it_is_not_bound() {
     let world = World::with(|setup| {
-        let everyone = vec![Member::parse("*").unwrap()];
+        let everyone = vec![MemberPattern::parse("*").unwrap()];
         setup.rules.singletons = vec![Singleton { agents: everyone, ..managers(Mode::Enforce, &[Kind::Move]) }];
     });
     promotes(&world, "dev-1", 1).await.wins();
@@ -321,7 +321,7 @@ async fn whoever_is_refused_is_not_at_work() {
 async fn whoever_is_kept_out_by_one_class_keeps_nobody_out_by_another() {
     let world = World::with(|setup| {
         let all = Singleton { name: "all".to_owned(), ..managers(Mode::Enforce, &[Kind::Move, Kind::Create]) };
-        let agents = vec![Member::parse("manager-1").unwrap(), Member::parse("manager-2").unwrap()];
+        let agents = vec![MemberPattern::parse("manager-1").unwrap(), MemberPattern::parse("manager-2").unwrap()];
         let pair = Singleton { name: "pair".to_owned(), agents, ..all.clone() };
         let later = Singleton { name: "later".to_owned(), ..all };
         setup.rules.singletons = vec![pair, later];
@@ -340,7 +340,7 @@ async fn whoever_is_kept_out_by_one_class_keeps_nobody_out_by_another() {
 async fn what_is_watched_and_what_is_enforced_at_once() {
     let world = World::with(|setup| {
         let watched = managers(Mode::Observe, &[Kind::Move, Kind::Create]);
-        let agents = vec![Member::parse("manager-2").unwrap(), Member::parse("manager-3").unwrap()];
+        let agents = vec![MemberPattern::parse("manager-2").unwrap(), MemberPattern::parse("manager-3").unwrap()];
         let enforced = Singleton { name: "pair".to_owned(), mode: Mode::Enforce, agents, ..watched.clone() };
         setup.rules.singletons = vec![watched, enforced];
     });

@@ -1,7 +1,7 @@
 //! Whoever may not read an item or a project learns nothing about it, and takes nothing there.
 
 use crate::support::{REPO, Told, World};
-use claimgate::admission::{Limits, Member, Mode, Singleton};
+use claimgate::admission::{HoldingLimits, MemberPattern, Mode, Singleton};
 use claimgate::dialect::Shows;
 use claimgate::gate::TenureError;
 use claimgate::model::{Instance, ItemKind, Kind, Project};
@@ -39,7 +39,7 @@ async fn files(world: &World, who: &str, repo: &str) -> Told {
 }
 
 fn managers(world: &mut crate::support::Setup, actions: &[Kind]) {
-    let agents = ["manager-*", "guest"].map(|text| Member::parse(text).unwrap()).to_vec();
+    let agents = ["manager-*", "guest"].map(|text| MemberPattern::parse(text).unwrap()).to_vec();
     let (name, actions) = ("managers".to_owned(), actions.to_vec());
     world.rules.singletons = vec![Singleton { name, mode: Mode::Enforce, agents, actions, idle: IDLE }];
 }
@@ -131,7 +131,7 @@ fn what_an_answer_shows() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_names_items_to_their_own_agent_and_to_nobody_else() {
-    let world = World::with(|setup| setup.rules.limits = Limits { items: 2, ..Limits::none() });
+    let world = World::with(|setup| setup.rules.limits = HoldingLimits { items: 2, ..HoldingLimits::none() });
     with_secret(&world, 2);
     for n in 1..=2 {
         in_secret(&world, "dev-1", "PATCH", n, "", json!({ "assignees": ["dev-1"] })).await.wins();
@@ -153,7 +153,7 @@ async fn a_limit_names_items_to_their_own_agent_and_to_nobody_else() {
 /// A second token of the account, or the same one later, may see less than the one with which they were claimed.
 #[tokio::test(start_paused = true)]
 async fn a_limit_names_what_this_credential_may_still_see() {
-    let world = World::with(|setup| setup.rules.limits = Limits { items: 2, ..Limits::none() });
+    let world = World::with(|setup| setup.rules.limits = HoldingLimits { items: 2, ..HoldingLimits::none() });
     with_secret(&world, 1);
     in_secret(&world, "dev-1", "PATCH", 1, "", json!({ "assignees": ["dev-1"] })).await.wins();
     world.claim("dev-1", 1).await.wins();

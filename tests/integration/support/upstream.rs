@@ -4,7 +4,7 @@ use super::life::{Life, Moment};
 use bytes::Bytes;
 use claimgate::dialect::{WireRequest, WireResponse};
 use claimgate::effect::{BoxFuture, CallError, Carrier, Sending, Upstream};
-use claimgate::fake_forge::{Answer, Cut, FakeForge};
+use claimgate::fake_forge::{CollectedReply, Cut, FakeForge};
 use claimgate::upstream::{LONGEST_ANSWER, TruncatingBuffer};
 use http::{StatusCode, header};
 use std::collections::HashMap;
@@ -140,7 +140,7 @@ fn wire(request: WireRequest) -> http::Request<Bytes> {
 }
 
 /// As much of it as the real one keeps.
-fn gathered(answer: Answer, longest: usize) -> Result<WireResponse, CallError> {
+fn gathered(answer: CollectedReply, longest: usize) -> Result<WireResponse, CallError> {
     let kind = answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let mut body = TruncatingBuffer::new(longest, kind.is_some_and(|kind| kind.starts_with("application/json")));
     let read = answer.body.chunks(64 << 10).try_for_each(|data| body.push(data));
