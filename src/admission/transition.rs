@@ -4,7 +4,7 @@
 //! protocol is written once. A step that the record does not allow is refused
 //! and changes nothing; a final state is never left.
 
-use super::{Barred, OutsideEdit, Plan, Term};
+use super::{OutsideEdit, Plan, Refused, Term};
 use crate::model::{
     Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind, Loss,
     Masked, OpenState, Ownership, Settled, Shown, Status, Time,
@@ -292,14 +292,14 @@ fn carry_out(record: &mut ItemRecord, step: &Step, stamp: &Stamp, done: &mut App
         Step::Send { attempt, plan } => send(record, attempt, plan, stamp)?,
         Step::Settle { attempt, outcome, doubt_until } => {
             let attempt = take_live(record, attempt, &[AttemptState::Sending], stamp)?;
-            settle(record, attempt, outcome, *doubt_until, stamp, done);
+            settle(record, attempt, (outcome, *doubt_until), stamp, done);
         }
         Step::Edit { edit, fence } => edited(record, edit, *fence, stamp, done)?,
         Step::Resolve { doubts, verified } => resolve(record, doubts, verified, stamp, done)?,
         Step::Release { fence } => release(record, *fence, stamp, done)?,
         Step::Finish { fence, end } => finish(record, *fence, *end, stamp, done)?,
         Step::Renew { actor, at } => renew(record, actor, *at),
-        Step::Recover { gate, before, doubt_until } => recover(record, gate, *before, *doubt_until, stamp, done),
+        Step::Recover { gate, before, doubt_until } => recover(record, (gate, *before), *doubt_until, stamp, done),
         Step::Rebind { from, to } => rebind(record, from, to, done)?,
         Step::Require(_) => {}
         Step::Confirm { attempt, fence } => confirm(record, attempt, *fence, stamp)?,
@@ -347,8 +347,7 @@ fn send(record: &mut ItemRecord, id: &AttemptId, plan: &Plan, stamp: &Stamp) -> 
 fn settle(
     record: &mut ItemRecord,
     attempt: Attempt,
-    outcome: &Outcome,
-    doubt_until: Time,
+    (outcome, doubt_until): (&Outcome, Time),
     stamp: &Stamp,
     done: &mut Applied,
 ) {
@@ -704,8 +703,7 @@ fn renew(record: &mut ItemRecord, actor: &Actor, at: Time) {
 
 fn recover(
     record: &mut ItemRecord,
-    gate: &GateId,
-    before: Epoch,
+    (gate, before): (&GateId, Epoch),
     doubt_until: Time,
     stamp: &Stamp,
     done: &mut Applied,

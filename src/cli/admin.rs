@@ -80,18 +80,17 @@ impl Admin {
         path: &str,
         body: &Value,
     ) -> anyhow::Result<Value> {
-        let answer = self.ask_within(patience, then, &Method::POST, path, body.to_string().into())?;
+        let answer = self.ask_within((patience, then), &Method::POST, path, body.to_string().into())?;
         if answer.is_empty() { Ok(Value::Null) } else { read_json(&answer) }
     }
 
     fn ask(&self, method: &Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        self.ask_within(PATIENCE, "", method, path, body)
+        self.ask_within((PATIENCE, ""), method, path, body)
     }
 
     fn ask_within(
         &self,
-        patience: Duration,
-        then: &str,
+        (patience, then): (Duration, &str),
         method: &Method,
         path: &str,
         body: Bytes,
@@ -102,7 +101,7 @@ impl Admin {
             let answer = self.exchange(&way, method, path, body.clone()).await?;
             match elsewhere(answer.0, &answer.1).filter(|_| matches!(way, Way::Port(_))) {
                 None => Ok(answer),
-                Some(socket) => self.exchange_over(socket, method, path, body, answer).await,
+                Some(socket) => self.exchange_over(socket, (method, path, body), answer).await,
             }
         };
         let (status, body) = match runtime.block_on(async { tokio::time::timeout(patience, asking).await }) {
@@ -116,9 +115,7 @@ impl Admin {
     async fn exchange_over(
         &self,
         socket: PathBuf,
-        method: &Method,
-        path: &str,
-        body: Bytes,
+        (method, path, body): (&Method, &str, Bytes),
         refused: (StatusCode, Bytes),
     ) -> anyhow::Result<(StatusCode, Bytes)> {
         let shown = socket.display().to_string();

@@ -149,7 +149,7 @@ impl<'t> Merged<'t> {
             match defaults.get(key.get_ref().as_ref()) {
                 None => self.unknown_key(&here, &key, &known, renamed),
                 Some(default) => {
-                    if let Some(node) = self.known_node(&here, &key, node, default, renamed) {
+                    if let Some(node) = self.known_node(&here, (&key, node), default, renamed) {
                         kept.insert(key, node);
                     }
                 }
@@ -161,8 +161,7 @@ impl<'t> Merged<'t> {
     fn known_node(
         &mut self,
         path: &str,
-        key: &Key<'_>,
-        node: Node<'t>,
+        (key, node): (&Key<'_>, Node<'t>),
         default: &Node<'_>,
         renamed: &[Renamed],
     ) -> Option<Node<'t>> {

@@ -1,6 +1,6 @@
 //! Calls and forms whose effect is on issues that they do not name: branches, forks, dependencies, labels of the web.
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::Value;
 
 use super::body;

@@ -169,7 +169,7 @@ impl FakeForge {
 
     /// As many labels as somebody cares to make, with names that begin so, and with this description; on that issue, if one
     /// is named.
-    pub fn flood_labels(&self, repo: &str, number: Option<u64>, count: usize, name: &str, description: &str) {
+    pub fn flood_labels(&self, (repo, number): (&str, Option<u64>), count: usize, name: &str, description: &str) {
         let mut state = self.state();
         let repo = repo_id(&state, repo);
         let by = By { user: state.repos[&repo].owner, request: None };
@@ -190,15 +190,14 @@ impl FakeForge {
             let state = self.state();
             state.login(state.repos[&repo_id(&state, repo)].owner)
         };
-        self.add_issue_by(&owner, repo, title, labels, assignees)
+        self.add_issue_by(&owner, (repo, title), labels, assignees)
     }
 
-    /// An issue, filed by this user.
+    /// An issue, filed by this user in that repository and with that title.
     pub fn add_issue_by(
         &self,
         poster: &str,
-        repo: &str,
-        title: &str,
+        (repo, title): (&str, &str),
         labels: &[&str],
         assignees: &[&str],
     ) -> IssueHandle {

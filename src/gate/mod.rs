@@ -445,8 +445,14 @@ impl Gate {
         }
     }
 
-    /// An attempt as it is entered (T1).
-    fn attempt(&self, id: AttemptId, key: &ResourceKey, locator: &Place, caller: &Caller, change: &Change) -> Attempt {
+    /// An attempt on an item that stands there, as it is entered (T1).
+    fn attempt(
+        &self,
+        id: AttemptId,
+        (key, locator): (&ResourceKey, &Place),
+        caller: &Caller,
+        change: &Change,
+    ) -> Attempt {
         let (gate, epoch) = self.ports.ledger.identity();
         Attempt {
             id,

@@ -239,8 +239,7 @@ impl Gate {
     /// The agent says that it is done; overriders may say so for it. Once begun it is carried through on `runtime`.
     pub async fn end_tenure_as(
         self: &Arc<Self>,
-        rule: &str,
-        project: &Project,
+        (rule, project): (&str, &Project),
         credential: &Credential,
         instance: Option<Instance>,
         runtime: &Handle,

@@ -33,7 +33,7 @@ pub(super) async fn serve(
             gate.tenures_for(credential, instance).await.map(|tenures| list(&tenures))
         }
         (&Method::DELETE, Some((rule, project))) => {
-            let ended = gate.end_tenure_as(rule, &project, credential, instance, runtime).await;
+            let ended = gate.end_tenure_as((rule, &project), credential, instance, runtime).await;
             ended.map(|tenure| json!({ "message": ended_text(&tenure), "ended": tenure_json(&tenure) }))
         }
         (_, None) if !place.is_empty() => return say(StatusCode::NOT_FOUND, "a singleton is named NAME/OWNER/REPO"),

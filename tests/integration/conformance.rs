@@ -36,7 +36,7 @@ async fn answers_as_the_recorded_forge_did() {
     for (at, exchange) in exchanges.iter().enumerate() {
         let (status, headers, body) = send(&forge, &exchange["what"], &exchange["request"]).await;
         let place = format!("{at} ({})", exchange["what"].as_str().unwrap_or(""));
-        compare(&exchange["response"], status, &headers, &body, &place, &mut differences);
+        compare(&exchange["response"], (status, &headers, &body), &place, &mut differences);
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
@@ -105,9 +105,7 @@ fn text<'a>(value: &'a Value, member: &str) -> &'a str {
 
 fn compare(
     recorded: &Value,
-    status: u16,
-    headers: &[(String, String)],
-    body: &str,
+    (status, headers, body): (u16, &[(String, String)], &str),
     place: &str,
     differences: &mut Vec<String>,
 ) {

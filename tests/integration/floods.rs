@@ -196,10 +196,10 @@ async fn labels_without_end_close_neither_an_item_nor_the_queue() {
     let numbers: Vec<u64> = (0..50).map(|_| backlog_issue(&forge).number).collect();
     let text = "\u{1}".repeat(200);
     for number in &numbers {
-        forge.flood_labels(REPO, Some(*number), 130, "f", &text);
+        forge.flood_labels((REPO, Some(*number)), 130, "f", &text);
     }
     let (one, before) = (numbers[49], memory(&gate));
-    forge.flood_labels(REPO, Some(one), 7_000, &"g".repeat(240), &text);
+    forge.flood_labels((REPO, Some(one)), 7_000, &"g".repeat(240), &text);
     // Only names and numbers of it are short enough; the queue goes on.
     let next = r#"{"repository":"acme/app","set_labels":["in-progress"],"remove_labels":["backlog"]}"#;
     let claimed = gate.agent("agent-0").send(Method::POST, "/_claimgate/v1/claims/next", &JSON, next.into()).await;

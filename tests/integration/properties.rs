@@ -485,7 +485,7 @@ async fn carry_out(world: &World, setting: Setting, beliefs: &Beliefs, deed: &De
             Act::Form(action) => return human_assigns(world, action, account, n).await,
         };
         beliefs.note_refusal(world, n, since, &told);
-        beliefs.learn(world, setting, &who, n, deed, &told).await;
+        beliefs.learn(world, setting, (&who, n), (deed, &told)).await;
     };
     if tokio::time::timeout(patience.unwrap_or(Duration::MAX), write).await.is_err() && deed.act.is_about_its_own() {
         beliefs.drop(&who, n);
@@ -570,7 +570,7 @@ impl Beliefs {
         self.held.lock().unwrap().remove(&(n, who.to_owned()));
     }
 
-    async fn learn(&self, world: &World, setting: Setting, who: &str, n: u64, deed: &Deed, told: &Told) {
+    async fn learn(&self, world: &World, setting: Setting, (who, n): (&str, u64), (deed, told): (&Deed, &Told)) {
         let issue = match deed.act {
             // Which one, its answer says; else it is about none.
             Act::Api(Call::Next) | Act::Create => match told.body["number"].as_u64() {

@@ -5,15 +5,13 @@
 //! once. The sender is the session's cookie, and nothing else: the tracker ignores tokens on these paths.
 
 use super::super::json::{Member, fold_name, read_compared, shorten};
-use super::super::target::join;
-use super::super::{Address, Head, ParseError, Sender, Subject, Target, form, multipart};
+use super::super::{Head, ParseError, Sender, Subject, form, multipart};
 use super::encoding::{Encoding, encoding};
 use super::form_write::{FormWants, FormWrite, Rest, label_change};
-use super::location;
 use super::path_names::plain_number;
 use super::unknown::expect_no_guarded_name;
 use super::web_form::{FormRoute, WebAct, WebForm};
-use crate::model::{Change, OpenState, Project, ResourceKey, SetChange};
+use crate::model::{Change, OpenState, ResourceKey, SetChange};
 use http::header::{CONTENT_TYPE, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;

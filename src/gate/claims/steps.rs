@@ -84,7 +84,7 @@ impl ClaimOperation {
         let condition = if holds { EntryCondition::Held } else { EntryCondition::Always };
         // What was put back since, the answer does not show.
         let shown = Some(&response).filter(|_| reply.after.put_back.is_empty());
-        let relabelled = self.relabel_taken(address, labels, shown, &mut undo, &condition).await;
+        let relabelled = self.relabel_taken((address, shown), labels, &mut undo, &condition).await;
         let item = match relabelled {
             Ok(false) if shown.is_some() => Some(response.body.clone()),
             Ok(_) => self.look(address).await.ok().map(|read| read.response.body),
@@ -113,7 +113,7 @@ impl ClaimOperation {
                 Err(reply) if is_unseen(&reply) => return self.clear(address, first.stated, undo).await,
                 Err(reply) => return Err(OperationError::Told(reply)),
             };
-            if let Err(step) = self.relabel(address, &labels, &seen, &mut undo, &mut first).await {
+            if let Err(step) = self.relabel((address, &seen), &labels, &mut undo, &mut first).await {
                 return Err(self.undone(address, "its labels could not be changed", step, undo).await);
             }
         }
@@ -213,9 +213,8 @@ impl ClaimOperation {
     /// Whether anything had to be changed.
     async fn relabel_taken(
         &self,
-        address: &Address,
+        (address, claimed): (&Address, Option<&WireResponse>),
         labels: &Resolved,
-        claimed: Option<&WireResponse>,
         undo: &mut Undo,
         condition: &EntryCondition,
     ) -> OperationResult<bool> {
@@ -228,16 +227,15 @@ impl ClaimOperation {
             None => self.look(address).await.map_err(OperationError::Told)?.seen,
         };
         let mut first = FirstWrite { stated: Expectation::Implied, condition: condition.clone() };
-        self.relabel(address, labels, &seen, undo, &mut first).await
+        self.relabel((address, &seen), labels, undo, &mut first).await
     }
 
     /// Sets what is missing, then removes what is there: in between an item stands in two places and never in none. What
     /// is stated is for the first write alone, which changes what shows.
     async fn relabel(
         &self,
-        address: &Address,
+        (address, seen): (&Address, &Snapshot),
         labels: &Resolved,
-        seen: &Snapshot,
         undo: &mut Undo,
         first: &mut FirstWrite,
     ) -> OperationResult<bool> {

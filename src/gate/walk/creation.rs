@@ -83,7 +83,7 @@ impl Walk {
         let Some(seen) = seen else { return self.passed_on(caller, permit, Some(new), response) };
         self.learn(&address, &seen).await;
         let state = Some(StateTag::of(&self.rules.workflow.shown(&seen)));
-        let reply = match self.hold(caller, permit, &address, seen, &response).await {
+        let reply = match self.hold(caller, permit, &address, (seen, &response)).await {
             Some(id) => self.decided(permit.decision(), permit.observed, &id, Answered::Tracker(response)),
             None => self.passed_on(caller, permit, Some(new), response),
         };
@@ -97,8 +97,7 @@ impl Walk {
         caller: &Caller,
         permit: &CreationPermit,
         address: &Address,
-        seen: Snapshot,
-        response: &WireResponse,
+        (seen, response): (Snapshot, &WireResponse),
     ) -> Option<String> {
         if !is_own(caller, &seen) {
             return None;
@@ -107,7 +106,7 @@ impl Walk {
         let seen = self.still_own(caller, address, seen, &turn).await?;
         let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
         let change = self.request.change().cloned().unwrap_or_default();
-        let attempt = self.gate.attempt(id.clone(), &seen.key, &address.locator(), caller, &change);
+        let attempt = self.gate.attempt(id.clone(), (&seen.key, &address.locator()), caller, &change);
         let mut note = self.bare_note(permit.decision(), permit.observed);
         note.upstream_status = Some(response.code());
         let grant = Step::Grant {

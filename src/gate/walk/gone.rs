@@ -31,8 +31,7 @@ impl Walk {
         &self,
         at: &Entered<'_>,
         item: &Item<'_>,
-        attempt: &AttemptId,
-        record: &ItemRecord,
+        (attempt, record): (&AttemptId, &ItemRecord),
         denied: WireResponse,
     ) -> Result<Reply, Stop> {
         let shown = record.holding.as_ref().map_or_else(nothing, |held| held.shown.clone());
@@ -115,7 +114,7 @@ impl Walk {
         // Another gate may have written it since it was looked at.
         let own = opened.filter(|record| self.lets_go_of(record, caller, denied));
         let let_go = match own {
-            Some(record) => self.let_go(&at, &item, &id, &record, denied.clone()).await,
+            Some(record) => self.let_go(&at, &item, (&id, &record), denied.clone()).await,
             None => Err(Stop::Tracker(Box::new(denied.clone()))),
         };
         let reply = match let_go {

@@ -30,7 +30,7 @@ impl Walk {
                 Ok(read) => read,
                 Err(Stop::Tracker(response)) if self.lets_go_of(&record, &at.party.caller, &response) => {
                     return self
-                        .let_go(at, &item, &attempt, &record, *response)
+                        .let_go(at, &item, (&attempt, &record), *response)
                         .await
                         .map(|reply| Sight::LetGo(Box::new(reply)));
                 }

@@ -119,7 +119,7 @@ impl Walk {
             Some(read) => read.seen.locator.clone(),
             None => item.locator(),
         };
-        self.gate.attempt(id, &item.key, &locator, caller, &item.change)
+        self.gate.attempt(id, (&item.key, &locator), caller, &item.change)
     }
 
     /// What is known of an attempt as long as it is not settled.

@@ -65,7 +65,7 @@ impl Walk {
         let mut observed = None;
         for issue in &issues {
             for rule in &self.rules.once {
-                match self.ruled_out(rule, issue, caller, &open, taken).await? {
+                match self.ruled_out((rule, issue), caller, &open, taken).await? {
                     Some(rejection) if rule.enforces(caller) => return Ok(Some((rule, rejection))),
                     Some(rejection) => observed = observed.or(Some((rule, rejection))),
                     None => {}
@@ -77,8 +77,7 @@ impl Walk {
 
     async fn ruled_out(
         &self,
-        rule: &OnceRule,
-        issue: &Snapshot,
+        (rule, issue): (&OnceRule, &Snapshot),
         caller: &Caller,
         open: &[Existing],
         taken: &mut BTreeSet<OnceKey>,

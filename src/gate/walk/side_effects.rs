@@ -317,8 +317,8 @@ impl Walk<SideWrite> {
         if self.gate.fetch(page).await.is_err() {
             return Err(Stop::Gone);
         }
-        let (meaning, change) = ((Kind::Create, &Ownership::Keep), Change::default());
-        let terms = self.gate.terms(&self.rules, &party.caller, meaning, &change, project);
+        let meaning = (Kind::Create, &Ownership::Keep, &Change::default());
+        let terms = self.gate.terms(&self.rules, &party.caller, meaning, project);
         let mut leases = Vec::new();
         for term in terms {
             let Term::Alone(take) = term else { continue };

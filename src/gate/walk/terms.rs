@@ -67,10 +67,10 @@ impl Walk {
         at: &Entered<'_>,
         locator: &Place,
         change: &Change,
-        meaning: (Kind, &Ownership),
+        (kind, ownership): (Kind, &Ownership),
     ) -> Vec<Term> {
         let caller = &at.party.caller;
-        let mut terms = self.gate.terms(&self.rules, caller, meaning, change, &locator.known_project());
+        let mut terms = self.gate.terms(&self.rules, caller, (kind, ownership, change), &locator.known_project());
         terms.retain(|term| matches!(term, Term::Within(_)) || !is_session(&caller.actor));
         terms
     }
@@ -82,8 +82,7 @@ impl Gate {
         &self,
         rules: &Rules,
         caller: &Caller,
-        (kind, ownership): (Kind, &Ownership),
-        change: &Change,
+        (kind, ownership, change): (Kind, &Ownership, &Change),
         project: &Project,
     ) -> Vec<Term> {
         if caller.overrider {
@@ -264,7 +263,7 @@ impl Walk {
         let mut terms = match (self.request.subject(), self.request.change()) {
             (Subject::New(project), Some(change)) => {
                 let ownership = self.ownership_of_new(caller);
-                self.gate.terms(&self.rules, caller, (Kind::Create, &ownership), change, &project)
+                self.gate.terms(&self.rules, caller, (Kind::Create, &ownership, change), &project)
             }
             _ => Vec::new(),
         };

@@ -170,6 +170,10 @@ fn a_holder_without_a_reason() {
     check("a no-op for who does not hold", "bob is told that it holds it, and the holder is alice", |lines| {
         line(lines, "alice repeats")["agent"]["account"] = json!("bob");
     });
+}
+
+#[test]
+fn an_end_without_a_reason() {
     check("a release that leaves the holder", "alice released it, and alice still holds it", |lines| {
         let held = lines[at(lines, "alice moves")].clone();
         for name in ["holder", "parked", "holding_since"] {
@@ -316,6 +320,10 @@ fn a_result_that_cannot_be() {
     check("a holder since never", "holder, parked and holding_since go together", |lines| {
         line(lines, "alice claims")["holding_since"] = Value::Null;
     });
+}
+
+#[test]
+fn an_attempt_of_nobody() {
     check("an attempt without a name", "an attempt has an id and an agent", |lines| {
         line(lines, "alice claims")["id"] = json!("");
     });

@@ -259,7 +259,7 @@ async fn the_trackers_own_refusal_of_the_write_goes_back_unchanged() {
 async fn a_success_that_changed_nothing_is_not_applied() {
     let world = World::new();
     world.forge.add_user("eve", "eve");
-    let own = world.forge.add_issue_by("eve", REPO, "filed by a stranger", &[], &[]).number;
+    let own = world.forge.add_issue_by("eve", (REPO, "filed by a stranger"), &[], &[]).number;
     world.claim("eve", own).await.is(403, "not_applied");
     world.is_held_by_nobody(own).await;
     world.claim("dev-1", own).await.wins();

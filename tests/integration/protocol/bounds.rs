@@ -209,7 +209,7 @@ async fn who_is_done_says_so_and_nobody_else_may() {
         let instance = instance.map(claimgate::model::Instance::new);
         async move {
             let runtime = tokio::runtime::Handle::current();
-            gate.end_tenure_as("managers", &project(), &credential, instance, &runtime).await
+            gate.end_tenure_as(("managers", &project()), &credential, instance, &runtime).await
         }
     };
     assert!(matches!(end("bot", Some("manager-2")).await, Err(TenureError::NotYours(_))));

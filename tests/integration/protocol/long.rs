@@ -146,7 +146,7 @@ const KEPT: usize = 128 << 10;
 /// Labels that nobody reads, each as long as it may be.
 fn floods(world: &World, number: Option<u64>, count: usize, name: &str) {
     let name = format!("{name}{}", "f".repeat(240));
-    world.forge.flood_labels(REPO, number, count, &name, &"\u{1}".repeat(255));
+    world.forge.flood_labels((REPO, number), count, &name, &"\u{1}".repeat(255));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ async fn labels_without_end_take_no_work_from_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_status_behind_more_labels_than_are_looked_through_can_be_set() {
     let world = World::with(|setup| setup.forge = Options::forgejo_17());
-    world.forge.flood_labels(REPO, None, 2_100, "a", "");
+    world.forge.flood_labels((REPO, None), 2_100, "a", "");
     for n in [1, 2] {
         world.claim("dev-1", n).await.wins();
     }

@@ -28,8 +28,8 @@ fn with_secret(world: &World, issues: u64) {
     }
 }
 
-async fn in_secret(world: &World, who: &str, method: &str, n: u64, below: &str, body: Value) -> Told {
-    world.write(who, method, &format!("/api/v1/repos/{SECRET}/issues/{n}{below}"), body).await
+async fn in_secret(world: &World, who: &str, method: &str, n: u64, body: Value) -> Told {
+    world.write(who, method, &format!("/api/v1/repos/{SECRET}/issues/{n}"), body).await
 }
 
 async fn files(world: &World, who: &str, repo: &str) -> Told {
@@ -134,7 +134,7 @@ async fn a_limit_names_items_to_their_own_agent_and_to_nobody_else() {
     let world = World::with(|setup| setup.rules.limits = HoldingLimits { items: 2, ..HoldingLimits::none() });
     with_secret(&world, 2);
     for n in 1..=2 {
-        in_secret(&world, "dev-1", "PATCH", n, "", json!({ "assignees": ["dev-1"] })).await.wins();
+        in_secret(&world, "dev-1", "PATCH", n, json!({ "assignees": ["dev-1"] })).await.wins();
     }
     let told = world.claim("dev-1", 1).await.loses("limit_reached");
     assert!(told.body["message"].as_str().unwrap().contains("root/secret#1, root/secret#2"), "{told:?}");
@@ -155,7 +155,7 @@ async fn a_limit_names_items_to_their_own_agent_and_to_nobody_else() {
 async fn a_limit_names_what_this_credential_may_still_see() {
     let world = World::with(|setup| setup.rules.limits = HoldingLimits { items: 2, ..HoldingLimits::none() });
     with_secret(&world, 1);
-    in_secret(&world, "dev-1", "PATCH", 1, "", json!({ "assignees": ["dev-1"] })).await.wins();
+    in_secret(&world, "dev-1", "PATCH", 1, json!({ "assignees": ["dev-1"] })).await.wins();
     world.claim("dev-1", 1).await.wins();
     world.forge.outside_remove_collaborator("root", SECRET, "dev-1");
     world.wait(Duration::from_secs(5)).await;
@@ -176,11 +176,11 @@ async fn who_is_at_work_in_a_hidden_project_is_told_to_nobody_who_may_not_see_it
     let secret = Project::new("root/secret");
     let runtime = tokio::runtime::Handle::current();
     for (rule, project) in [("managers", &secret), ("managers", &Project::new("root/nowhere")), ("none", &secret)] {
-        let ended = gate.end_tenure_as(rule, project, &world.credential("dev-8"), None, &runtime).await;
+        let ended = gate.end_tenure_as((rule, project), &world.credential("dev-8"), None, &runtime).await;
         assert!(matches!(ended, Err(TenureError::Nobody)), "{ended:?}");
     }
     // Whoever may see it is told, and may not end it either.
-    let ended = gate.end_tenure_as("managers", &secret, &world.credential("dev-1"), None, &runtime).await;
+    let ended = gate.end_tenure_as(("managers", &secret), &world.credential("dev-1"), None, &runtime).await;
     assert!(matches!(ended, Err(TenureError::NotYours(_))), "{ended:?}");
     let told = files(&world, "dev-8@manager-9", SECRET).await;
     assert_eq!(told.status, 404, "{told:?}");
@@ -208,7 +208,7 @@ async fn the_list_follows_what_may_be_read_now() {
     with_secret(&world, 1);
     files(&world, "bot@manager-1", SECRET).await.wins();
     let gate = world.process().gate.clone();
-    in_secret(&world, "dev-1", "PATCH", 1, "", json!({ "assignees": ["dev-1"] })).await.wins();
+    in_secret(&world, "dev-1", "PATCH", 1, json!({ "assignees": ["dev-1"] })).await.wins();
     assert_eq!(gate.tenures_for(&world.credential("dev-1"), None).await.unwrap().len(), 1);
     world.forge.outside_remove_collaborator("root", SECRET, "dev-1");
     world.wait(Duration::from_secs(5)).await;

@@ -24,11 +24,11 @@ pub fn race(direct: SocketAddr, through: [SocketAddr; 2], accounts: &Accounts, p
     let mut races = Races::default();
     for pair in 0..pairs {
         let body = json!({ "issue": { "project_id": "demo", "subject": format!("race {pair}") } }).to_string();
-        let made = real::call(direct, accounts, "admin", "POST", "/issues.json", &body);
+        let made = real::call(direct, accounts, "admin", ("POST", "/issues.json"), &body);
         let made: Value = serde_json::from_str(&made.body).expect("what was made is JSON");
         let path = format!("/issues/{}.json", made["issue"]["id"]);
         let told = claim_at_once(through, accounts, &path);
-        let shown = real::call(direct, accounts, "admin", "GET", &path, "");
+        let shown = real::call(direct, accounts, "admin", ("GET", &path), "");
         let shown: Value = serde_json::from_str(&shown.body).expect("JSON");
         let assigned = shown["issue"]["assigned_to"]["id"].as_u64();
         match told.iter().filter(|told| **told).count() {
@@ -48,7 +48,7 @@ fn claim_at_once(through: [SocketAddr; 2], accounts: &Accounts, path: &str) -> [
     let claim = |addr: SocketAddr, who: &str| {
         let body = json!({ "issue": { "assigned_to_id": accounts[who].id, "status_id": 2 } }).to_string();
         barrier.wait();
-        real::call(addr, accounts, who, "PUT", path, &body).status == 204
+        real::call(addr, accounts, who, ("PUT", path), &body).status == 204
     };
     std::thread::scope(|scope| {
         let other = scope.spawn(|| claim(through[1], AGENTS[1]));

@@ -91,7 +91,7 @@ fn first_line(child: &mut Child) -> String {
 }
 
 /// One call of a Redmine's API, with JSON.
-pub fn call(addr: SocketAddr, accounts: &Accounts, who: &str, method: &str, path: &str, body: &str) -> Answer {
+pub fn call(addr: SocketAddr, accounts: &Accounts, who: &str, (method, path): (&str, &str), body: &str) -> Answer {
     let key = accounts[who].key.as_deref().expect("a key");
     let head = format!("{method} {path} HTTP/1.1\r\nX-Redmine-API-Key: {key}\r\nContent-Type: application/json\r\n");
     send(addr, &head, body.as_bytes())

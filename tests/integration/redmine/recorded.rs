@@ -48,7 +48,7 @@ impl<'a> Replay<'a> {
     }
 
     fn admin(&self, method: &str, id: u64, body: &str) -> Answer {
-        real::call(self.addr, self.accounts, "admin", method, &format!("/issues/{id}.json"), body)
+        real::call(self.addr, self.accounts, "admin", (method, &format!("/issues/{id}.json")), body)
     }
 
     fn send(&self, exchange: &Value) -> Answer {

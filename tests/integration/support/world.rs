@@ -483,23 +483,23 @@ impl World {
     }
 
     pub async fn patch(&self, who: &str, n: u64, body: Value) -> Told {
-        self.write(who, "PATCH", &path(n), body).await
+        self.write(who, ("PATCH", &path(n)), body).await
     }
 
     /// Sends a guarded write as the proxy would, and waits for the answer or for the gate's end.
     ///
     /// `who` is a token, which for a user's first is the login, or a whole `Bearer x`; `bot@one` is the instance `one` of `bot`.
     pub async fn write(&self, who: &str, method: &str, path: &str, body: Value) -> Told {
-        self.write_if(Expectation::Implied, who, method, path, body).await
+        self.write_if(Expectation::Implied, who, (method, path), body).await
     }
 
     /// The same of a client that states what must hold.
     pub async fn patch_if(&self, stated: Stated, who: &str, n: u64, body: Value) -> Told {
-        self.write_if(Expectation::Stated(Box::new(stated)), who, "PATCH", &path(n), body).await
+        self.write_if(Expectation::Stated(Box::new(stated)), who, ("PATCH", &path(n)), body).await
     }
 
     pub async fn create_if(&self, stated: Stated, who: &str, path: &str, body: Value) -> Told {
-        self.write_if(Expectation::Stated(Box::new(stated)), who, "POST", path, body).await
+        self.write_if(Expectation::Stated(Box::new(stated)), who, ("POST", path), body).await
     }
 
     /// A call of the claims API as the proxy would make it. Dropping the future is how its client hangs up.
@@ -530,11 +530,11 @@ impl World {
         self.ask_for(who, call).await.map_or_else(Told::nothing, |claimed| Told::claimed(claimed, &*self.dialect))
     }
 
-    async fn write_if(&self, stated: Expectation, who: &str, method: &str, path: &str, body: Value) -> Told {
+    async fn write_if(&self, stated: Expectation, who: &str, (method, path): (&str, &str), body: Value) -> Told {
         // Nothing happens at the same microsecond as anything else.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let process = self.process();
-        let Some((request, ask)) = self.ask(&process, who, method, path, &body, stated) else {
+        let Some((request, ask)) = self.ask(&process, who, (method, path, &body), stated) else {
             panic!("{method} {path} {body} is no guarded write");
         };
         let runtime = tokio::runtime::Handle::current();
@@ -620,9 +620,7 @@ impl World {
         &self,
         process: &Process,
         who: &str,
-        method: &str,
-        path: &str,
-        body: &Value,
+        (method, path, body): (&str, &str, &Value),
         expectation: Expectation,
     ) -> Option<(Guarded, Ask)> {
         let (token, instance) = who.split_once('@').map_or((who, None), |(token, name)| (token, Some(name)));
