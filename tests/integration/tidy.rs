@@ -12,6 +12,8 @@ use claimgate::effect::{Decision, Metrics};
 use clap::CommandFactory as _;
 use prometheus_client::registry::Registry;
 
+mod shape;
+
 /// Modules and the floor that each is on. A module imports only from floors below its own.
 const FLOORS: [(&str, u8); 15] = [
     ("model", 0),

@@ -82,7 +82,9 @@ fn outcome(ended: &Ended, made: Made) -> CreationOutcome {
     let Ok(Reply { decision, code, answer, .. }) = ended else { return CreationOutcome::Not };
     match answer {
         _ if *code == Some(Code::OutcomeUnknown) => CreationOutcome::Unknown,
-        Answered::Tracker(response) if response.is_success() && *decision != Decision::Reject => CreationOutcome::Made(made),
+        Answered::Tracker(response) if response.is_success() && *decision != Decision::Reject => {
+            CreationOutcome::Made(made)
+        }
         Answered::Tracker(_) | Answered::Refused(_) => CreationOutcome::Not,
     }
 }
