@@ -8,6 +8,7 @@
 //! The order of judgement is manual: protocol, step 5.
 
 mod authors;
+mod constraint;
 mod decide;
 mod echo;
 mod expectation;
@@ -21,11 +22,11 @@ mod permit;
 mod refused;
 mod rules;
 mod singleton;
-mod term;
 mod transition;
 mod verdict;
 
 pub use authors::authors;
+pub use constraint::{Constraint, ConstraintViolation, TenureStep};
 pub use decide::{DecisionInput, decide};
 pub use echo::{echoed_fields, without_echo};
 pub use expectation::{Expectation, StateTag, Stated, Tags};
@@ -37,6 +38,5 @@ pub use permit::{Permit, Plan};
 pub use refused::Refused;
 pub use rules::{Assignment, Editors, MoveRule, Outside, Part, Rules, Switched, Unnamed, Web, Workflow};
 pub use singleton::{Glob, Heard, MemberPattern, Singleton, Take, renew};
-pub use term::{Barred, TenureStep, Term};
 pub use transition::{Applied, Event, Finish, Outcome, Stamp, Step, Verified, apply};
 pub use verdict::{Answer, GrantWithoutSend, SentWrite, Verdict, judge, parks};

@@ -1,6 +1,6 @@
 //! Why a step was not carried out.
 
-use super::Barred;
+use super::ConstraintViolation;
 use std::time::Duration;
 
 /// Why a step was not carried out.
@@ -18,7 +18,7 @@ pub enum Refused {
     /// The record is no longer the one that the step was made for.
     #[error("the item's record has changed")]
     Stale,
-    /// A term of the step does not hold.
+    /// A constraint of the step does not hold.
     #[error("{0}")]
-    Barred(Box<Barred>),
+    Violated(Box<ConstraintViolation>),
 }

@@ -4,7 +4,7 @@
 //! protocol is written once. A step that the record does not allow is refused
 //! and changes nothing; a final state is never left.
 
-use super::{OutsideEdit, Plan, Refused, Term};
+use super::{Constraint, OutsideEdit, Plan, Refused};
 use crate::model::{
     Actor, Attempt, AttemptId, AttemptState, Code, Doubt, Epoch, Fence, GateId, Goal, Holding, ItemRecord, Kind, Loss,
     Masked, OpenState, Ownership, Settled, Shown, Status, Time,
@@ -100,9 +100,9 @@ pub enum Step {
         /// The same agent, named.
         to: Actor,
     },
-    /// The batch that this stands in goes on only if the term holds. It stands before the step that it is for; the
+    /// The batch that this stands in goes on only if the constraint holds. It stands before the step that it is for; the
     /// ledger judges it, since it rests on more than this item's record.
-    Require(Term),
+    Check(Constraint),
     /// The batch that this stands in goes on only if the item is as it was judged: this attempt is live, and nothing has
     /// ended or begun a holding since. It stands before the step that it is for.
     Confirm {
@@ -301,7 +301,7 @@ fn carry_out(record: &mut ItemRecord, step: &Step, stamp: &Stamp, done: &mut App
         Step::Renew { actor, at } => renew(record, actor, *at),
         Step::Recover { gate, before, doubt_until } => recover(record, (gate, *before), *doubt_until, stamp, done),
         Step::Rebind { from, to } => rebind(record, from, to, done)?,
-        Step::Require(_) => {}
+        Step::Check(_) => {}
         Step::Confirm { attempt, fence } => confirm(record, attempt, *fence, stamp)?,
     }
     Ok(())

@@ -32,7 +32,7 @@ pub struct TenureCommand {
 /// What one transaction is to do: all of it, or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Steps on items, and the terms that they rest on, in their order.
+    /// Steps on items, and the constraints that they rest on, in their order.
     pub items: Vec<Command>,
     /// Changes of who is at work.
     pub tenures: Vec<TenureCommand>,

@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+mod constraints;
 mod creation;
 mod decide;
 mod echo;
@@ -41,7 +42,6 @@ mod send;
 mod settle;
 mod side_effects;
 mod subjects;
-mod terms;
 mod turns;
 mod unread;
 

@@ -7,7 +7,7 @@
 
 use super::lines::{bare_line, line};
 use crate::admission::once::{self, OnceStep};
-use crate::admission::{self, Barred, Bound, Refused, Stamp, Step, Take, TenureStep, Term, renew};
+use crate::admission::{self, Bound, Constraint, ConstraintViolation, Refused, Stamp, Step, Take, TenureStep, renew};
 use crate::effect::{Batch, Command, Committed, LedgerError, Line, Note, OnceCommand};
 use crate::model::{
     Attempt, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, OnceEntry, OnceKey, Ownership, Principal, Project,
@@ -92,10 +92,10 @@ pub(super) fn needs(batch: &Batch) -> Needs {
     for command in &batch.items {
         needs.items.insert(command.key.clone());
         match &command.step {
-            Step::Require(Term::Within(bound)) if !needs.accounts.contains(&bound.actor.account) => {
+            Step::Check(Constraint::Within(bound)) if !needs.accounts.contains(&bound.actor.account) => {
                 needs.accounts.push(bound.actor.account.clone());
             }
-            Step::Require(Term::Alone(take)) => drop(needs.tenures.insert(name_of(take))),
+            Step::Check(Constraint::Alone(take)) => drop(needs.tenures.insert(name_of(take))),
             _ => {}
         }
     }
@@ -170,8 +170,8 @@ impl Working<'_> {
         let before = self.rows.items.get(&command.key).cloned();
         let new = || ItemRecord::new(command.key.clone(), command.locator.clone());
         let mut record = before.clone().unwrap_or_else(new);
-        if let Step::Require(term) = &command.step {
-            self.require(term, &record, command.now)?;
+        if let Step::Check(constraint) = &command.step {
+            self.check(constraint, &record, command.now)?;
             self.changes.committed.records.push(record);
             return Ok(());
         }
@@ -196,11 +196,11 @@ impl Working<'_> {
         Ok(())
     }
 
-    /// Goes on only if the term holds.
-    fn require(&mut self, term: &Term, item: &ItemRecord, now: Time) -> Result<(), LedgerError> {
-        match term {
-            Term::Alone(take) => self.take(take, now).map(drop),
-            Term::Within(bound) => self.judge(bound, item, now),
+    /// Goes on only if the constraint holds.
+    fn check(&mut self, constraint: &Constraint, item: &ItemRecord, now: Time) -> Result<(), LedgerError> {
+        match constraint {
+            Constraint::Alone(take) => self.take(take, now).map(drop),
+            Constraint::Within(bound) => self.judge(bound, item, now),
         }
     }
 
@@ -208,13 +208,13 @@ impl Working<'_> {
     fn judge(&self, bound: &Bound, item: &ItemRecord, now: Time) -> Result<(), LedgerError> {
         let stored = self.rows.of_accounts.iter().filter(|record| !self.rows.items.contains_key(&record.key));
         let excess = bound.judge(item, stored.chain(self.rows.items.values()), now);
-        excess.map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
+        excess.map_err(|excess| Refused::Violated(Box::new(ConstraintViolation::Limit(*excess))).into())
     }
 
     /// The project is the agent's, or it is told whose it is.
     fn take(&mut self, take: &Take, now: Time) -> Result<Tenure, LedgerError> {
         let taken = take.over(self.rows.tenures.get(&name_of(take)), now);
-        let tenure = taken.map_err(|tenure| Refused::Barred(Box::new(Barred::Singleton(*tenure))))?;
+        let tenure = taken.map_err(|tenure| Refused::Violated(Box::new(ConstraintViolation::Singleton(*tenure))))?;
         self.set(name_of(take), Some(tenure.clone()));
         Ok(tenure)
     }

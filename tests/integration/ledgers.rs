@@ -1,8 +1,8 @@
 //! One contract for every ledger: the same steps give the same records, the same refusals, the same history and the same
 //! audit, in memory and in a file; and what only a file can do.
 
+mod constraints;
 mod once;
-mod terms;
 
 use claimgate::admission::{Finish, Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
 use claimgate::effect::audit::GENESIS;
@@ -478,7 +478,7 @@ async fn what_was_under_way_in_an_older_file_is_recovered() {
     bench.commit(1, step(attempt_id(2), Next::Grant, 1, START), START).await.unwrap();
     let Bench::File(dir, ledger) = &mut bench else { unreachable!() };
     drop(ledger.take());
-    execute(dir.path(), terms::SIXTH);
+    execute(dir.path(), constraints::SIXTH);
     bench.reopen(START + Duration::from_mins(1));
     let record = item(&bench, 0).await.unwrap();
     assert_eq!((record.doubts.len(), record.doubts[0].attempt.clone()), (1, attempt_id(1)));

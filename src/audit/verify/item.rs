@@ -40,7 +40,7 @@ struct State {
 struct Version {
     fence: u64,
     gate: String,
-    holder: Option<Agent>,
+    holder: Option<AgentName>,
 }
 
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Item {
             return Vec::new();
         };
         if let Some(then) = self.judged_before(&after, line) {
-            let told = Agent::same_as(then.holder.as_ref(), after.holder.as_ref());
+            let told = AgentName::same_as(then.holder.as_ref(), after.holder.as_ref());
             let wrong = format!("the holder of version {} was another one", then.fence);
             return (!told).then_some(wrong).into_iter().collect();
         }
@@ -108,14 +108,14 @@ impl Item {
 
     /// The earlier version that a refusal was judged by. It may rest on what another turn of its gate has seen, and other
     /// gates may have written since; its own has not.
-    fn judged_before(&self, after: &State, line: &Line) -> Option<&Version> {
+    fn judged_before(&self, after: &State, line: &CheckedLine) -> Option<&Version> {
         let since = self.versions.iter().rev().take_while(|version| version.fence > after.fence);
-        let (mut since, is_refusal) = (since.peekable(), line.result == Some(Outcome::Rejected));
+        let (mut since, is_refusal) = (since.peekable(), line.result == Some(AttemptResult::Rejected));
         let only_others = since.peek().is_some() && since.all(|version| version.gate != line.gate);
         self.versions.iter().find(|version| is_refusal && only_others && version.fence == after.fence)
     }
 
-    fn remember(&mut self, after: &State, line: &Line) {
+    fn remember(&mut self, after: &State, line: &CheckedLine) {
         if self.versions.back().is_some_and(|version| version.fence == after.fence) {
             return;
         }

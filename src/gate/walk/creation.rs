@@ -4,7 +4,7 @@
 use super::super::cancellation::Cancellation;
 use super::super::lanes::KEPT;
 use super::super::{Answered, Reply, Turn};
-use super::terms::CreationPermit;
+use super::constraints::CreationPermit;
 use super::{Ended, Stop, Walk};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Guarded, Request as _, WireResponse};

@@ -1,11 +1,13 @@
 //! One decision for each item, by its fresh read and its record; and the two that need no send: a refusal and a grant.
 
 use super::super::{After, Answered, EntryCondition, Reply, refusal};
+use super::constraints::{Committed, ConstrainedStep};
 use super::exits::some_of;
 use super::party::is_session;
-use super::terms::{Committed, OnTerms};
 use super::{Decided, Ended, Entered, Observed, Stop, Walk};
-use crate::admission::{self, Barred, DecisionInput, GrantWithoutSend, Mode, Permit, Refused, StateTag, Step, Verdict};
+use crate::admission::{
+    self, ConstraintViolation, DecisionInput, GrantWithoutSend, Mode, Permit, Refused, StateTag, Step, Verdict,
+};
 use crate::dialect::{Request as _, WireResponse};
 use crate::effect::{Command, Decision, Durability, LedgerError, Note};
 use crate::gate::Gate;
@@ -140,16 +142,21 @@ impl Walk {
         Stop::Refuse(refusal::plain(Code::Busy, &locator, message))
     }
 
-    /// A term does not hold: nothing was sent.
-    pub(super) async fn barred(&self, at: &Entered<'_>, mut items: Vec<Observed<'_>>, barred: &Barred) -> Ended {
+    /// A constraint does not hold: nothing was sent.
+    pub(super) async fn violation(
+        &self,
+        at: &Entered<'_>,
+        mut items: Vec<Observed<'_>>,
+        violation: &ConstraintViolation,
+    ) -> Ended {
         match items.pop() {
             Some(one) if !self.is_form() => {
-                let mut rejection = self.refused_by(&at.party.caller, barred, &one.read.seen.locator).await;
+                let mut rejection = self.refused_by(&at.party.caller, violation, &one.read.seen.locator).await;
                 rejection.observed = Some(self.rules.workflow.shown(&one.read.seen));
                 Ok(self.reject(at, vec![(one, Some(rejection))]).await)
             }
             _ => {
-                let rejection = Gate::refused_by(barred, &self.request.locator(), &[]);
+                let rejection = Gate::refused_by(violation, &self.request.locator(), &[]);
                 let message = format!("none of the form's items was changed: {}", rejection.message);
                 Err(Stop::Refuse(Box::new(Rejection { message, ..rejection })))
             }
@@ -181,18 +188,18 @@ impl Walk {
         let steps = decided.iter().filter_map(|one| {
             let Verdict::Noop(noop) = &one.verdict else { return None };
             let (locator, change) = (&one.at.read.seen.locator, &one.at.change);
-            let terms = self.terms_of(at, locator, change, (noop.kind, &noop.ownership));
-            Some(OnTerms { terms, confirm: self.confirm(&one.at), command: self.grant_of(at, one)? })
+            let constraints = self.constraints_of(at, locator, change, (noop.kind, &noop.ownership));
+            Some(ConstrainedStep { constraints, confirm: self.confirm(&one.at), command: self.grant_of(at, one)? })
         });
         if self.is_form() {
             for one in &decided {
                 one.at.turn.forget();
             }
         }
-        match self.gate.commit_on_terms(&self.rules, steps.collect()).await {
+        match self.gate.commit_constrained(&self.rules, steps.collect()).await {
             Ok(granted) => Ok(self.granted(at, decided, granted, answer).await),
-            Err(LedgerError::Refused(Refused::Barred(barred))) => {
-                self.barred(at, decided.into_iter().map(|one| one.at).collect(), &barred).await
+            Err(LedgerError::Refused(Refused::Violated(violation))) => {
+                self.violation(at, decided.into_iter().map(|one| one.at).collect(), &violation).await
             }
             Err(LedgerError::Refused(Refused::Stale)) => Err(self.overtaken()),
             // Nothing was sent, but whether the grant was recorded is not known.

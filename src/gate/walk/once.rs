@@ -8,7 +8,7 @@
 use super::super::cancellation::Cancellation;
 use super::super::conversation::MOST_PAGES;
 use super::super::{Answered, LaneError, Turn, refusal};
-use super::terms::CreationPermit;
+use super::constraints::CreationPermit;
 use super::turns::sharer;
 use super::{Ended, ItemRead, Stop, Walk};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};

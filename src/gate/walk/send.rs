@@ -1,8 +1,8 @@
 //! T2, and the one send (manual: protocol, steps 7 and 8).
 
 use super::super::refusal;
+use super::constraints::ConstrainedStep;
 use super::settle::Ending;
-use super::terms::OnTerms;
 use super::{Decided, Ended, Entered, ItemRead, READS_AT_ONCE, Sent, Stop, Walk};
 use crate::admission::{self, Answer, Outcome, Permit, Refused, SentWrite, Step, Verdict};
 use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
@@ -22,8 +22,8 @@ impl Walk {
         let emit_by = self.emit_by();
         let (sending, lease) = match self.begin_sending(at, &mut sent, permits).await {
             Ok(begun) => begun,
-            Err(LedgerError::Refused(Refused::Barred(barred))) => {
-                return self.barred(at, sent.into_iter().map(|one| one.at).collect(), &barred).await;
+            Err(LedgerError::Refused(Refused::Violated(violation))) => {
+                return self.violation(at, sent.into_iter().map(|one| one.at).collect(), &violation).await;
             }
             Err(error) => return Err(self.not_sending(error)),
         };
@@ -88,9 +88,9 @@ impl Walk {
     ) -> Result<(Sending, LeaseUse), LedgerError> {
         let step = |one: &Sent<'_>| {
             let (attempt, plan, locator) = (one.at.attempt.clone(), one.plan.clone(), &one.at.read.seen.locator);
-            let terms = self.terms_of(at, locator, &one.at.change, (plan.kind, &plan.ownership));
+            let constraints = self.constraints_of(at, locator, &one.at.change, (plan.kind, &plan.ownership));
             let command = self.command(&one.at.key, locator, Step::Send { attempt, plan }, None);
-            OnTerms { terms, confirm: self.confirm(&one.at), command }
+            ConstrainedStep { constraints, confirm: self.confirm(&one.at), command }
         };
         let steps = sent.iter().map(step).collect();
         let (committed, sending) = self.gate.begin_sending(&self.rules, steps, permits).await?;

@@ -12,7 +12,7 @@ use super::super::leases::LeaseUse;
 use super::super::{Reply, refusal};
 use super::party::is_session;
 use super::{Party, Stop, Unread, Walk};
-use crate::admission::{self, By, Editors, Mode, OutsideEdit, Refused, TenureStep, Term, Web};
+use crate::admission::{self, By, Constraint, Editors, Mode, OutsideEdit, Refused, TenureStep, Web};
 use crate::dialect::{
     Address, AnswerClass, Credential, LabelEdit, LabelOwner, LabelState, PullBranches, Request as _, SideEffect,
     SideWrite,
@@ -318,10 +318,10 @@ impl Walk<SideWrite> {
             return Err(Stop::Gone);
         }
         let meaning = (Kind::Create, &Ownership::Keep, &Change::default());
-        let terms = self.gate.terms(&self.rules, &party.caller, meaning, project);
+        let constraints = self.gate.constraints(&self.rules, &party.caller, meaning, project);
         let mut leases = Vec::new();
-        for term in terms {
-            let Term::Alone(take) = term else { continue };
+        for constraint in constraints {
+            let Constraint::Alone(take) = constraint else { continue };
             let (lease, now) = (self.gate.leases.enter(std::iter::once(&take)), self.gate.ports.clock.now());
             let rejection = match self.gate.ports.ledger.change_tenure(TenureStep::Take(vec![take]), now).await {
                 Ok(tenures) => {
@@ -329,8 +329,8 @@ impl Walk<SideWrite> {
                     leases.push(lease);
                     continue;
                 }
-                Err(LedgerError::Refused(Refused::Barred(barred))) if Gate::enforces(&self.rules, &barred) => {
-                    Some(Box::new(Gate::refused_by(&barred, &self.request.locator(), &[])))
+                Err(LedgerError::Refused(Refused::Violated(violation))) if Gate::enforces(&self.rules, &violation) => {
+                    Some(Box::new(Gate::refused_by(&violation, &self.request.locator(), &[])))
                 }
                 Err(LedgerError::Refused(_)) => None,
                 Err(error) => Some(refusal::no_ledger(&self.request.locator(), &error.to_string())),

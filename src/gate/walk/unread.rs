@@ -63,7 +63,7 @@ impl Walk {
                 None => self.gate.reads.place(key).await.unwrap_or_else(|| self.request.locator()),
             };
             let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
-            attempts.push(self.gate.attempt(id, key, &place, caller, &unchanged));
+            attempts.push(self.gate.attempt(id, (key, &place), caller, &unchanged));
         }
         if attempts.is_empty() {
             return Ok(Vec::new());

@@ -1,6 +1,6 @@
 //! What may be created once: the same in every ledger, and after every restart.
 
-use super::{Bench, Q, START, actor, execute, locator, terms};
+use super::{Bench, Q, START, actor, constraints, execute, locator};
 use claimgate::admission::Refused;
 use claimgate::admission::once::OnceStep;
 use claimgate::effect::{LedgerError, Note, OnceCommand};
@@ -125,8 +125,8 @@ async fn a_file_from_before_has_room_for_them() {
     let mut bench = Bench::file();
     run(&bench, 1, put(&bench, 1, 1, None)).await.unwrap();
     let Bench::File(dir, _) = &bench else { unreachable!() };
-    execute(dir.path(), terms::SIXTH);
-    execute(dir.path(), terms::BEFORE);
+    execute(dir.path(), constraints::SIXTH);
+    execute(dir.path(), constraints::BEFORE);
     execute(dir.path(), "DROP TABLE once; ALTER TABLE item DROP COLUMN stray; PRAGMA user_version = 1");
     bench.reopen(START + Duration::from_secs(1));
     assert_eq!(standing(&bench, 1).await, None);

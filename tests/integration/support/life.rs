@@ -239,7 +239,7 @@ impl FaultyLedger {
 /// The moments before and after a step, where it has them.
 fn moments(commands: &[Command]) -> (Option<Moment>, Option<Moment>) {
     // What a step rests on stands before it.
-    let is_condition = |step: &&Step| matches!(step, Step::Require(_) | Step::Confirm { .. });
+    let is_condition = |step: &&Step| matches!(step, Step::Check(_) | Step::Confirm { .. });
     let step = commands.iter().map(|command| &command.step).find(|step| !is_condition(step));
     match step {
         Some(Step::Open(_)) => (Some(Moment::BeforeT1), Some(Moment::AfterT1)),

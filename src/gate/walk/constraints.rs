@@ -1,4 +1,4 @@
-//! The terms of a write beside its item: how many items its agent may hold, and who of a class is at work in the project.
+//! The constraints of a write beside its item: how many items its agent may hold, and who of a class is at work in the project.
 //!
 //! They are judged by the ledger, in the transaction of the step that they are for. A rule that only observes is left
 //! out when it would refuse, and the write goes on without it.
@@ -9,7 +9,9 @@ use super::super::reads::Proof;
 use super::super::{Gate, LaneError, Turn, refusal};
 use super::party::is_session;
 use super::{Entered, Stop, Walk};
-use crate::admission::{Barred, Bound, Excess, Mode, Permit, Refused, Rules, Step, Take, TenureStep, Term};
+use crate::admission::{
+    Bound, Constraint, ConstraintViolation, Excess, Mode, Permit, Refused, Rules, Step, Take, TenureStep,
+};
 use crate::dialect::{ReadOutcome, Request as _, Subject};
 use crate::effect::{Command, Decision, Durability, LedgerError, Sending};
 use crate::model::{
@@ -29,14 +31,14 @@ pub(super) struct CreationPermit {
 }
 
 /// A step, with what must hold for it.
-pub(in crate::gate) struct OnTerms {
-    pub(in crate::gate) terms: Vec<Term>,
+pub(in crate::gate) struct ConstrainedStep {
+    pub(in crate::gate) constraints: Vec<Constraint>,
     /// That the item is as it was judged.
     pub(in crate::gate) confirm: Command,
     pub(in crate::gate) command: Command,
 }
 
-/// Steps that were carried out under their terms.
+/// Steps that were carried out under their constraints.
 pub(in crate::gate) struct Committed {
     /// The records after each.
     pub(in crate::gate) records: Vec<ItemRecord>,
@@ -62,29 +64,30 @@ impl CreationPermit {
 
 impl Walk {
     /// What must hold beside the record of an item. A session that nobody knows is no agent of any class.
-    pub(super) fn terms_of(
+    pub(super) fn constraints_of(
         &self,
         at: &Entered<'_>,
         locator: &Place,
         change: &Change,
         (kind, ownership): (Kind, &Ownership),
-    ) -> Vec<Term> {
+    ) -> Vec<Constraint> {
         let caller = &at.party.caller;
-        let mut terms = self.gate.terms(&self.rules, caller, (kind, ownership, change), &locator.known_project());
-        terms.retain(|term| matches!(term, Term::Within(_)) || !is_session(&caller.actor));
-        terms
+        let mut constraints =
+            self.gate.constraints(&self.rules, caller, (kind, ownership, change), &locator.known_project());
+        constraints.retain(|constraint| matches!(constraint, Constraint::Within(_)) || !is_session(&caller.actor));
+        constraints
     }
 }
 
 impl Gate {
     /// What must hold beside the item's own record.
-    pub(in crate::gate) fn terms(
+    pub(in crate::gate) fn constraints(
         &self,
         rules: &Rules,
         caller: &Caller,
         (kind, ownership, change): (Kind, &Ownership, &Change),
         project: &Project,
-    ) -> Vec<Term> {
+    ) -> Vec<Constraint> {
         if caller.overrider {
             return Vec::new();
         }
@@ -93,43 +96,43 @@ impl Gate {
             Ownership::Becomes(_) | Ownership::Keep | Ownership::Ends => Vec::new(),
         };
         let alone = rules.singletons.iter().filter(|rule| rule.covers(&caller.actor) && rule.acts(kind, change));
-        let alone = alone.map(|rule| Term::Alone(self.take_by(rule, caller, project)));
-        bounds.into_iter().map(Term::Within).chain(alone).collect()
+        let alone = alone.map(|rule| Constraint::Alone(self.take_by(rule, caller, project)));
+        bounds.into_iter().map(Constraint::Within).chain(alone).collect()
     }
 
-    /// Carries out steps under their terms: all, or none.
-    pub(in crate::gate) async fn commit_on_terms(
+    /// Carries out steps under their constraints: all, or none.
+    pub(in crate::gate) async fn commit_constrained(
         &self,
         rules: &Rules,
-        steps: Vec<OnTerms>,
+        steps: Vec<ConstrainedStep>,
     ) -> Result<Committed, LedgerError> {
-        self.on_terms(rules, steps, None).await.map(|(committed, _)| committed)
+        self.constrained(rules, steps, None).await.map(|(committed, _)| committed)
     }
 
     /// T2: the same of writes that are sent then.
     pub(in crate::gate) async fn begin_sending(
         &self,
         rules: &Rules,
-        steps: Vec<OnTerms>,
+        steps: Vec<ConstrainedStep>,
         permits: Vec<Permit>,
     ) -> Result<(Committed, Sending), LedgerError> {
-        match self.on_terms(rules, steps, Some(permits)).await? {
+        match self.constrained(rules, steps, Some(permits)).await? {
             (committed, Some(sending)) => Ok((committed, sending)),
             (_, None) => unreachable!("permits make a sending"),
         }
     }
 
-    async fn on_terms(
+    async fn constrained(
         &self,
         rules: &Rules,
-        mut steps: Vec<OnTerms>,
+        mut steps: Vec<ConstrainedStep>,
         mut permits: Option<Vec<Permit>>,
     ) -> Result<(Committed, Option<Sending>), LedgerError> {
         let mut observed = None;
-        let takes = steps.iter().flat_map(|step| &step.terms).filter_map(Term::take);
+        let takes = steps.iter().flat_map(|step| &step.constraints).filter_map(Constraint::take);
         let lease = self.leases.enter(takes);
         loop {
-            let batch: Vec<Command> = steps.iter().flat_map(OnTerms::batch).collect();
+            let batch: Vec<Command> = steps.iter().flat_map(ConstrainedStep::batch).collect();
             let done = match permits.take() {
                 Some(given) => match Sending::begin(&*self.ports.ledger, batch, given).await {
                     Ok((records, sending)) => Ok((records, Some(sending))),
@@ -149,12 +152,12 @@ impl Gate {
                     let records = of_steps(&steps, records);
                     return Ok((Committed { records, observed, lease }, sending));
                 }
-                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(rules, &barred) == Mode::Observe => {
-                    let code = *observed.get_or_insert(code(&barred));
-                    for OnTerms { terms, command, .. } in &mut steps {
-                        let before = terms.len();
-                        terms.retain(|term| !term.is(&barred));
-                        if let (true, Some(note)) = (terms.len() < before, &mut command.note) {
+                Err(LedgerError::Refused(Refused::Violated(violation))) if mode(rules, &violation) == Mode::Observe => {
+                    let code = *observed.get_or_insert(code(&violation));
+                    for ConstrainedStep { constraints, command, .. } in &mut steps {
+                        let before = constraints.len();
+                        constraints.retain(|constraint| !constraint.is(&violation));
+                        if let (true, Some(note)) = (constraints.len() < before, &mut command.note) {
                             (note.decision, note.code) = (Decision::Observe, note.code.or(Some(code)));
                         }
                     }
@@ -168,16 +171,16 @@ impl Gate {
     }
 
     /// Whether the rule that is in the way refuses, or only observes.
-    pub(in crate::gate) fn enforces(rules: &Rules, barred: &Barred) -> bool {
-        mode(rules, barred) == Mode::Enforce
+    pub(in crate::gate) fn enforces(rules: &Rules, violation: &ConstraintViolation) -> bool {
+        mode(rules, violation) == Mode::Enforce
     }
 
-    /// What is said where a term does not hold, to somebody who may see the project. Of items it is told how many there
+    /// What is said where a constraint does not hold, to somebody who may see the project. Of items it is told how many there
     /// are, and which these are.
-    pub(in crate::gate) fn refused_by(barred: &Barred, locator: &Place, named: &[Place]) -> Rejection {
-        match barred {
-            Barred::Limit(excess) => limit_reached(excess, locator, named),
-            Barred::Singleton(tenure) => singleton_busy(tenure, locator),
+    pub(in crate::gate) fn refused_by(violation: &ConstraintViolation, locator: &Place, named: &[Place]) -> Rejection {
+        match violation {
+            ConstraintViolation::Limit(excess) => limit_reached(excess, locator, named),
+            ConstraintViolation::Singleton(tenure) => singleton_busy(tenure, locator),
         }
     }
 
@@ -191,33 +194,38 @@ impl Gate {
     }
 }
 
-impl OnTerms {
+impl ConstrainedStep {
     /// The step after what must hold for it.
     fn batch(&self) -> Vec<Command> {
-        let require = |term| Command { step: Step::Require(term), note: None, ..self.command.clone() };
-        let terms = self.terms.iter().cloned().map(require);
-        [self.confirm.clone()].into_iter().chain(terms).chain([self.command.clone()]).collect()
+        let require = |constraint| Command { step: Step::Check(constraint), note: None, ..self.command.clone() };
+        let constraints = self.constraints.iter().cloned().map(require);
+        [self.confirm.clone()].into_iter().chain(constraints).chain([self.command.clone()]).collect()
     }
 }
 
 /// The records after the steps themselves, of those after each command of their batch.
-fn of_steps(steps: &[OnTerms], records: Vec<ItemRecord>) -> Vec<ItemRecord> {
+fn of_steps(steps: &[ConstrainedStep], records: Vec<ItemRecord>) -> Vec<ItemRecord> {
     let mut records = records.into_iter();
-    steps.iter().filter_map(|step| records.nth(step.terms.len() + 1)).collect()
+    steps.iter().filter_map(|step| records.nth(step.constraints.len() + 1)).collect()
 }
 
 // === what a refusal may name ===
 
 impl Walk {
-    pub(super) async fn refused_by(&self, caller: &Caller, barred: &Barred, locator: &Place) -> Rejection {
-        let named = match barred {
-            Barred::Limit(excess) if excess.bound.actor.account == caller.actor.account => {
+    pub(super) async fn refused_by(
+        &self,
+        caller: &Caller,
+        violation: &ConstraintViolation,
+        locator: &Place,
+    ) -> Rejection {
+        let named = match violation {
+            ConstraintViolation::Limit(excess) if excess.bound.actor.account == caller.actor.account => {
                 self.shown_to_caller(&excess.held).await
             }
             // Another's items, perhaps private ones.
-            Barred::Limit(_) | Barred::Singleton(_) => Vec::new(),
+            ConstraintViolation::Limit(_) | ConstraintViolation::Singleton(_) => Vec::new(),
         };
-        Gate::refused_by(barred, locator, &named)
+        Gate::refused_by(violation, locator, &named)
     }
 
     /// The first of these items that the tracker shows to this credential: a second token of one account may see less.
@@ -260,26 +268,26 @@ impl Walk {
     ) -> Result<CreationPermit, Stop> {
         let locator = self.request.locator();
         let mut permit = CreationPermit { turn: None, observed: None, lease: None };
-        let mut terms = match (self.request.subject(), self.request.change()) {
+        let mut constraints = match (self.request.subject(), self.request.change()) {
             (Subject::New(project), Some(change)) => {
                 let ownership = self.ownership_of_new(caller);
-                self.gate.terms(&self.rules, caller, (Kind::Create, &ownership, change), &project)
+                self.gate.constraints(&self.rules, caller, (Kind::Create, &ownership, change), &project)
             }
             _ => Vec::new(),
         };
         let mut names = true;
-        if terms.iter().any(|term| term.take().is_some()) {
-            names = self.expect_project(&mut terms).await?;
+        if constraints.iter().any(|constraint| constraint.take().is_some()) {
+            names = self.expect_project(&mut constraints).await?;
         }
-        let bound = terms.iter().find_map(|term| match term {
-            Term::Within(bound) => Some(bound),
-            Term::Alone(_) => None,
+        let bound = constraints.iter().find_map(|constraint| match constraint {
+            Constraint::Within(bound) => Some(bound),
+            Constraint::Alone(_) => None,
         });
         if let Some(bound) = bound {
             permit.turn = Some(self.turn_to_create(bound, &locator).await?);
         }
         loop {
-            match self.hold_before(&terms).await {
+            match self.hold_before(&constraints).await {
                 Ok(taken) => {
                     permit.lease = taken;
                     if let Err(stop) = self.commit(cancellation) {
@@ -288,13 +296,19 @@ impl Walk {
                     }
                     return Ok(permit);
                 }
-                Err(LedgerError::Refused(Refused::Barred(barred))) if mode(&self.rules, &barred) == Mode::Observe => {
-                    permit.observed.get_or_insert(code(&barred));
-                    terms.retain(|term| !term.is(&barred));
+                Err(LedgerError::Refused(Refused::Violated(violation)))
+                    if mode(&self.rules, &violation) == Mode::Observe =>
+                {
+                    permit.observed.get_or_insert(code(&violation));
+                    constraints.retain(|constraint| !constraint.is(&violation));
                 }
-                Err(LedgerError::Refused(Refused::Barred(barred))) => {
-                    let rejection = self.refused_by(caller, &barred, &locator).await;
-                    return Err(Stop::Refuse(Box::new(if names { rejection } else { nameless(rejection, &barred) })));
+                Err(LedgerError::Refused(Refused::Violated(violation))) => {
+                    let rejection = self.refused_by(caller, &violation, &locator).await;
+                    return Err(Stop::Refuse(Box::new(if names {
+                        rejection
+                    } else {
+                        nameless(rejection, &violation)
+                    })));
                 }
                 Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
             }
@@ -304,7 +318,7 @@ impl Walk {
     /// Who is at work in a project is told to those who may see what is to be made there; and nobody else takes it.
     ///
     /// Whether it may be told: it is not where the tracker shows the project, and nothing of that kind in it.
-    async fn expect_project(&self, terms: &mut Vec<Term>) -> Result<bool, Stop> {
+    async fn expect_project(&self, constraints: &mut Vec<Constraint>) -> Result<bool, Stop> {
         let (at, kind, credential) = (self.request.locator(), self.request.kind_made(), &self.ask.credential);
         let Some(project) = at.project() else { return Ok(false) };
         match self.gate.prove_kind(project, kind, credential, self.ask.arrived).await {
@@ -313,7 +327,7 @@ impl Walk {
             Proof::Denied(response) => Err(self.tracker_denies(*response)),
             // The tracker redirects the creation too, and makes nothing here.
             Proof::Moved => {
-                terms.retain(|term| term.take().is_none());
+                constraints.retain(|constraint| constraint.take().is_none());
                 Ok(false)
             }
             Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.request.locator(), &why))),
@@ -327,14 +341,14 @@ impl Walk {
         }
     }
 
-    /// Whether the terms hold; if one does not, nobody is at work who was not before.
-    async fn hold_before(&self, terms: &[Term]) -> Result<Option<LeaseUse>, LedgerError> {
-        for term in terms {
-            if let Term::Within(bound) = term {
+    /// Whether the constraints hold; if one does not, nobody is at work who was not before.
+    async fn hold_before(&self, constraints: &[Constraint]) -> Result<Option<LeaseUse>, LedgerError> {
+        for constraint in constraints {
+            if let Constraint::Within(bound) = constraint {
                 self.is_within(bound).await?;
             }
         }
-        let takes: Vec<Take> = terms.iter().filter_map(Term::take).cloned().collect();
+        let takes: Vec<Take> = constraints.iter().filter_map(Constraint::take).cloned().collect();
         if takes.is_empty() {
             return Ok(None);
         }
@@ -380,25 +394,25 @@ impl Walk {
         let new = ItemRecord::new(ResourceKey::new("new"), self.request.locator());
         bound
             .judge(&new, &items, self.gate.ports.clock.now())
-            .map_err(|excess| Refused::Barred(Box::new(Barred::Limit(*excess))).into())
+            .map_err(|excess| Refused::Violated(Box::new(ConstraintViolation::Limit(*excess))).into())
     }
 }
 
 // === what is told ===
 
-fn mode(rules: &Rules, barred: &Barred) -> Mode {
-    match barred {
-        Barred::Limit(_) => rules.limits.mode,
-        Barred::Singleton(tenure) => {
+fn mode(rules: &Rules, violation: &ConstraintViolation) -> Mode {
+    match violation {
+        ConstraintViolation::Limit(_) => rules.limits.mode,
+        ConstraintViolation::Singleton(tenure) => {
             rules.singletons.iter().find(|rule| rule.name == tenure.rule).map_or(Mode::Enforce, |rule| rule.mode)
         }
     }
 }
 
-fn code(barred: &Barred) -> Code {
-    match barred {
-        Barred::Limit(_) => Code::LimitReached,
-        Barred::Singleton(_) => Code::SingletonBusy,
+fn code(violation: &ConstraintViolation) -> Code {
+    match violation {
+        ConstraintViolation::Limit(_) => Code::LimitReached,
+        ConstraintViolation::Singleton(_) => Code::SingletonBusy,
     }
 }
 
@@ -439,8 +453,8 @@ fn singleton_busy(tenure: &Tenure, locator: &Place) -> Rejection {
 }
 
 /// The same refusal to somebody who may not be told who it is.
-fn nameless(rejection: Rejection, barred: &Barred) -> Rejection {
-    let Barred::Singleton(tenure) = barred else { return rejection };
+fn nameless(rejection: Rejection, violation: &ConstraintViolation) -> Rejection {
+    let ConstraintViolation::Singleton(tenure) = violation else { return rejection };
     let locator = rejection.resource.as_ref().map_or_else(String::new, ToString::to_string);
     let message = format!("{locator}: another agent of singleton {} is at work there; try again later", tenure.rule);
     Rejection { message, holder: None, since: None, ..rejection }

@@ -1,21 +1,21 @@
 //! What must hold beside an item's own record for a write of it to go on.
 //!
-//! A term is a step of its own in the same batch as the step that it is for: all or nothing, in one transaction.
+//! A constraint is a step of its own in the same batch as the step that it is for: all or nothing, in one transaction.
 
 use super::{Bound, Excess, Heard, Take};
 use crate::model::{Project, Tenure, Time};
 use std::fmt;
 
-/// One term.
+/// One constraint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Term {
+pub enum Constraint {
     /// The agent may hold one item more.
     Within(Bound),
     /// The agent is the one of its class at work in the project; it is from now on.
     Alone(Take),
 }
 
-impl Term {
+impl Constraint {
     /// What it takes, if it takes something.
     pub fn take(&self) -> Option<&Take> {
         match self {
@@ -25,9 +25,9 @@ impl Term {
     }
 }
 
-/// A term that does not hold.
+/// A constraint that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Barred {
+pub enum ConstraintViolation {
     /// The agent holds as many items as it may.
     Limit(Excess),
     /// Another agent of the class is at work in the project.
@@ -65,18 +65,20 @@ pub enum TenureStep {
 
 // === impl Term ===
 
-impl Term {
-    /// Whether this is the term that does not hold.
-    pub fn is(&self, barred: &Barred) -> bool {
+impl Constraint {
+    /// Whether this is the constraint that does not hold.
+    pub fn is(&self, barred: &ConstraintViolation) -> bool {
         match (self, barred) {
-            (Self::Within(bound), Barred::Limit(excess)) => *bound == excess.bound,
-            (Self::Alone(take), Barred::Singleton(tenure)) => take.rule == tenure.rule,
-            (Self::Within(_), Barred::Singleton(_)) | (Self::Alone(_), Barred::Limit(_)) => false,
+            (Self::Within(bound), ConstraintViolation::Limit(excess)) => *bound == excess.bound,
+            (Self::Alone(take), ConstraintViolation::Singleton(tenure)) => take.rule == tenure.rule,
+            (Self::Within(_), ConstraintViolation::Singleton(_)) | (Self::Alone(_), ConstraintViolation::Limit(_)) => {
+                false
+            }
         }
     }
 }
 
-impl fmt::Display for Barred {
+impl fmt::Display for ConstraintViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limit(excess) => write!(f, "{} holds {} items already", excess.bound.actor, excess.held.len()),

@@ -1,8 +1,8 @@
-//! The terms of a write beside its item, in every ledger: limits count what is held, sent and in doubt; who is at work in
+//! The constraints of a write beside its item, in every ledger: limits count what is held, sent and in doubt; who is at work in
 //! a project is kept like any record.
 
 use super::*;
-use claimgate::admission::{Barred, Bound, Heard, Take, TenureStep, Term, Whose};
+use claimgate::admission::{Bound, Constraint, ConstraintViolation, Heard, Take, TenureStep, Whose};
 use claimgate::model::{Project, Tenure};
 
 const IDLE: Duration = Duration::from_mins(10);
@@ -19,12 +19,12 @@ fn benches() -> [Bench; 2] {
     [Bench::memory(), Bench::file()]
 }
 
-fn within(login: &str, most: usize) -> Term {
-    Term::Within(Bound { actor: agent(login), of: Whose::Agent, within: None, most })
+fn within(login: &str, most: usize) -> Constraint {
+    Constraint::Within(Bound { actor: agent(login), of: Whose::Agent, within: None, most })
 }
 
-fn alone(login: &str) -> Term {
-    Term::Alone(Take {
+fn alone(login: &str) -> Constraint {
+    Constraint::Alone(Take {
         rule: "managers".to_owned(),
         project: Project::new("root/work"),
         actor: agent(login),
@@ -59,10 +59,10 @@ impl Bench {
         self.ledger().commit(vec![command(n, Step::Open(attempt), now)], Durability::Awaited).await.expect("T1");
     }
 
-    /// T1 and T2 of a claim of item `n`, under this term.
-    async fn sends(&self, n: u8, login: &str, term: Term, now: Time) -> Result<ItemRecord, LedgerError> {
+    /// T1 and T2 of a claim of item `n`, under this constraint.
+    async fn sends(&self, n: u8, login: &str, constraint: Constraint, now: Time) -> Result<ItemRecord, LedgerError> {
         self.opens(n, login, now).await;
-        let batch = vec![command(n, Step::Require(term), now), command(n, sends(n, login), now)];
+        let batch = vec![command(n, Step::Check(constraint), now), command(n, sends(n, login), now)];
         let done = self.ledger().commit(batch, Durability::Awaited).await;
         done.map(|mut records| records.pop().expect("one record a command"))
     }
@@ -88,9 +88,9 @@ impl Bench {
     }
 }
 
-fn barred(error: LedgerError) -> Barred {
+fn violation(error: LedgerError) -> ConstraintViolation {
     match error {
-        LedgerError::Refused(Refused::Barred(barred)) => *barred,
+        LedgerError::Refused(Refused::Violated(violation)) => *violation,
         other => panic!("{other}"),
     }
 }
@@ -98,19 +98,19 @@ fn barred(error: LedgerError) -> Barred {
 /// The items that a reached limit names.
 #[track_caller]
 fn held(done: Result<ItemRecord, LedgerError>) -> Vec<u64> {
-    match barred(done.expect_err("the limit is reached")) {
-        Barred::Limit(excess) => {
+    match violation(done.expect_err("the limit is reached")) {
+        ConstraintViolation::Limit(excess) => {
             excess.held.iter().map(|place| place.as_str().rsplit('#').next().unwrap().parse().unwrap()).collect()
         }
-        other @ Barred::Singleton(_) => panic!("{other}"),
+        other @ ConstraintViolation::Singleton(_) => panic!("{other}"),
     }
 }
 
 #[track_caller]
 fn at_work(done: Result<ItemRecord, LedgerError>) -> Tenure {
-    match barred(done.expect_err("another is at work")) {
-        Barred::Singleton(tenure) => tenure,
-        other @ Barred::Limit(_) => panic!("{other}"),
+    match violation(done.expect_err("another is at work")) {
+        ConstraintViolation::Singleton(tenure) => tenure,
+        other @ ConstraintViolation::Limit(_) => panic!("{other}"),
     }
 }
 
@@ -163,9 +163,9 @@ async fn two_claims_of_one_batch_count_each_other() {
         bench.opens(2, "dev", START).await;
         let batch = [1, 2]
             .into_iter()
-            .flat_map(|n| [command(n, Step::Require(within("dev", 1)), START), command(n, sends(n, "dev"), START)]);
+            .flat_map(|n| [command(n, Step::Check(within("dev", 1)), START), command(n, sends(n, "dev"), START)]);
         let error = bench.ledger().commit(batch.collect(), Durability::Awaited).await.unwrap_err();
-        assert!(matches!(barred(error), Barred::Limit(excess) if excess.held == [locator(1)]));
+        assert!(matches!(violation(error), ConstraintViolation::Limit(excess) if excess.held == [locator(1)]));
         let live = item(&bench, 1).await.unwrap().live.unwrap();
         assert_eq!(live.state, AttemptState::Open, "all or nothing");
     }
@@ -182,7 +182,7 @@ async fn many_at_once_do_not_pass_a_limit_side_by_side() {
         tokio::spawn(async move {
             let open = vec![command(n, Step::Open(attempt), START)];
             ledger.commit(open, Durability::Awaited).await.expect("T1");
-            let send = vec![command(n, Step::Require(within("dev", 3)), START), command(n, sends(n, "dev"), START)];
+            let send = vec![command(n, Step::Check(within("dev", 3)), START), command(n, sends(n, "dev"), START)];
             ledger.commit(send, Durability::Awaited).await.is_ok()
         })
     });
@@ -228,7 +228,7 @@ async fn a_file_from_before_the_limits_counts_what_it_holds() {
     assert_eq!(held(bench.sends(3, "dev", within("dev", 1), START).await), [1]);
     bench.rejects(3, START).await;
     let bound = Bound { actor: opaque, of: Whose::Agent, within: None, most: 1 };
-    assert_eq!(held(bench.sends(3, "dev", Term::Within(bound), START).await), [2]);
+    assert_eq!(held(bench.sends(3, "dev", Constraint::Within(bound), START).await), [2]);
     bench.rejects(3, START).await;
     bench.sends(3, "dev", alone("dev"), START).await.unwrap();
     assert_eq!(bench.tenures().await.len(), 1);
@@ -258,12 +258,12 @@ async fn one_agent_is_at_work_until_it_idles_whatever_starts_in_between() {
 #[tokio::test]
 async fn another_project_and_another_rule_are_free() {
     for bench in benches() {
-        let Term::Alone(take) = alone("two") else { unreachable!() };
+        let Constraint::Alone(take) = alone("two") else { unreachable!() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
         let elsewhere = Take { project: Project::new("root/play"), ..take.clone() };
-        bench.sends(2, "two", Term::Alone(elsewhere), START).await.unwrap();
+        bench.sends(2, "two", Constraint::Alone(elsewhere), START).await.unwrap();
         let other_rule = Take { rule: "reviewers".to_owned(), ..take };
-        bench.sends(3, "two", Term::Alone(other_rule), START).await.unwrap();
+        bench.sends(3, "two", Constraint::Alone(other_rule), START).await.unwrap();
         assert_eq!(bench.tenures().await.len(), 3);
     }
 }
@@ -284,7 +284,7 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         };
         let end = |minute| end_unless(minute, None);
         assert_eq!(bench.change_tenure(heard("one", 0), at(0)).await, Ok(None), "nobody is at work");
-        let Term::Alone(take) = alone("one") else { unreachable!() };
+        let Constraint::Alone(take) = alone("one") else { unreachable!() };
         assert!(bench.change_tenure(TenureStep::Take(vec![take]), at(0)).await.unwrap().is_some());
         assert_eq!(bench.change_tenure(heard("two", 4), at(5)).await, Ok(None));
         assert_eq!(bench.change_tenure(heard("one", 4), at(5)).await.unwrap().map(|one| one.until), Some(at(14)));
@@ -320,7 +320,7 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
     execute(dir.path(), "CREATE TRIGGER full BEFORE INSERT ON singleton BEGIN SELECT RAISE(FAIL, 'disk full'); END");
     let failed = bench.sends(1, "one", alone("one"), START).await.unwrap_err();
     assert!(matches!(&failed, LedgerError::Unavailable(why) if why.contains("disk full")), "{failed}");
-    let Term::Alone(take) = alone("one") else { unreachable!() };
+    let Constraint::Alone(take) = alone("one") else { unreachable!() };
     let failed = bench.change_tenure(TenureStep::Take(vec![take]), START).await.unwrap_err();
     assert!(matches!(failed, LedgerError::Unavailable(_)), "{failed}");
     assert_eq!(bench.tenures().await, []);
@@ -331,12 +331,12 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
 #[tokio::test]
 async fn who_may_not_have_one_of_two_places_gets_neither() {
     for bench in benches() {
-        let Term::Alone(take) = alone("two") else { unreachable!() };
+        let Constraint::Alone(take) = alone("two") else { unreachable!() };
         let other = Take { rule: "reviewers".to_owned(), ..take.clone() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
         let both = vec![other.clone(), take];
         let refused = bench.change_tenure(TenureStep::Take(both), START).await.unwrap_err();
-        assert!(matches!(barred(refused), Barred::Singleton(tenure) if tenure.actor == agent("one")));
+        assert!(matches!(violation(refused), ConstraintViolation::Singleton(tenure) if tenure.actor == agent("one")));
         assert_eq!(bench.tenures().await.len(), 1);
         assert!(bench.change_tenure(TenureStep::Take(vec![other]), START).await.unwrap().is_some());
         assert_eq!(bench.tenures().await.len(), 2);
@@ -349,10 +349,10 @@ async fn of_two_terms_both_must_hold() {
     for bench in benches() {
         bench.sends(1, "one", within("one", 1), START).await.unwrap();
         bench.opens(2, "one", START).await;
-        let require = |term| command(2, Step::Require(term), START);
+        let require = |constraint| command(2, Step::Check(constraint), START);
         let batch = vec![require(alone("one")), require(within("one", 1)), command(2, sends(2, "one"), START)];
         let error = bench.ledger().commit(batch, Durability::Awaited).await.unwrap_err();
-        assert!(matches!(barred(error), Barred::Limit(_)));
+        assert!(matches!(violation(error), ConstraintViolation::Limit(_)));
         assert_eq!(bench.tenures().await, [], "nothing of the batch is left");
     }
 }
