@@ -2,8 +2,8 @@
 //!
 //! A constraint is a step of its own in the same batch as the step that it is for: all or nothing, in one transaction.
 
-use super::{Bound, Excess, Heard, Take};
-use crate::model::{Project, Tenure, Time};
+use super::{AcquireLease, Bound, Excess, Heard};
+use crate::model::{Project, ProjectLease, Time};
 use std::fmt;
 
 /// One constraint.
@@ -12,12 +12,12 @@ pub enum Constraint {
     /// The agent may hold one item more.
     Within(Bound),
     /// The agent is the one of its class at work in the project; it is from now on.
-    Alone(Take),
+    Alone(AcquireLease),
 }
 
 impl Constraint {
     /// What it takes, if it takes something.
-    pub fn take(&self) -> Option<&Take> {
+    pub fn take(&self) -> Option<&AcquireLease> {
         match self {
             Self::Alone(take) => Some(take),
             Self::Within(_) => None,
@@ -31,14 +31,14 @@ pub enum ConstraintViolation {
     /// The agent holds as many items as it may.
     Limit(Excess),
     /// Another agent of the class is at work in the project.
-    Singleton(Tenure),
+    Singleton(ProjectLease),
 }
 
 /// A change of who is at work that is no part of a write of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TenureStep {
+pub enum LeaseStep {
     /// Before a write that has no item yet: all of them, or none.
-    Take(Vec<Take>),
+    AcquireLease(Vec<AcquireLease>),
     /// The agents were heard of there.
     Heard {
         /// The rule's name.
@@ -63,14 +63,14 @@ pub enum TenureStep {
     },
 }
 
-// === impl Term ===
+// === impl Constraint ===
 
 impl Constraint {
     /// Whether this is the constraint that does not hold.
-    pub fn is(&self, barred: &ConstraintViolation) -> bool {
-        match (self, barred) {
+    pub fn is(&self, violation: &ConstraintViolation) -> bool {
+        match (self, violation) {
             (Self::Within(bound), ConstraintViolation::Limit(excess)) => *bound == excess.bound,
-            (Self::Alone(take), ConstraintViolation::Singleton(tenure)) => take.rule == tenure.rule,
+            (Self::Alone(take), ConstraintViolation::Singleton(lease)) => take.rule == lease.rule,
             (Self::Within(_), ConstraintViolation::Singleton(_)) | (Self::Alone(_), ConstraintViolation::Limit(_)) => {
                 false
             }
@@ -82,7 +82,7 @@ impl fmt::Display for ConstraintViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Limit(excess) => write!(f, "{} holds {} items already", excess.bound.actor, excess.held.len()),
-            Self::Singleton(tenure) => write!(f, "{} is at work in {}", tenure.actor, tenure.project),
+            Self::Singleton(lease) => write!(f, "{} is at work in {}", lease.actor, lease.project),
         }
     }
 }

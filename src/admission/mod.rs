@@ -26,7 +26,7 @@ mod transition;
 mod verdict;
 
 pub use authors::authors;
-pub use constraint::{Constraint, ConstraintViolation, TenureStep};
+pub use constraint::{Constraint, ConstraintViolation, LeaseStep};
 pub use decide::{DecisionInput, decide};
 pub use echo::{echoed_fields, without_echo};
 pub use expectation::{Expectation, StateTag, Stated, Tags};
@@ -37,6 +37,6 @@ pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use refused::Refused;
 pub use rules::{Assignment, Editors, MoveRule, Outside, Part, Rules, Switched, Unnamed, Web, Workflow};
-pub use singleton::{Glob, Heard, MemberPattern, Singleton, Take, renew};
+pub use singleton::{AcquireLease, Glob, Heard, MemberPattern, Singleton, renew};
 pub use transition::{Applied, Event, Finish, Outcome, Stamp, Step, Verified, apply};
 pub use verdict::{Answer, GrantWithoutSend, SentWrite, Verdict, judge, parks};

@@ -1,10 +1,10 @@
 //! One agent of a class at a time in a project.
 //!
-//! The rule is here, the record is the ledger's: it judges a [`Take`] inside the transaction that makes a write SENDING
+//! The rule is here, the record is the ledger's: it judges an [`AcquireLease`] inside the transaction that makes a write SENDING
 //! or grants it, so that of two agents of the class one comes first, whichever items they touch.
 
 use super::Mode;
-use crate::model::{Actor, Change, Fingerprint, Kind, Principal, Project, Tenure, Time};
+use crate::model::{Actor, Change, Fingerprint, Kind, Principal, Project, ProjectLease, Time};
 use std::time::Duration;
 
 /// One singleton rule.
@@ -42,7 +42,7 @@ pub struct Glob(Vec<char>);
 
 /// A write that only the agent at work may make, and that makes its agent that one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Take {
+pub struct AcquireLease {
     /// The rule's name.
     pub rule: String,
     /// Where.
@@ -169,32 +169,32 @@ impl Glob {
 
 // === impl Take ===
 
-impl Take {
+impl AcquireLease {
     /// Who is at work afterwards; or who is already, if that is another agent.
-    pub fn over(&self, current: Option<&Tenure>, now: Time) -> Result<Tenure, Box<Tenure>> {
-        let current = current.map(|tenure| self.with_heard(tenure));
-        let (since, before) = match current.filter(|tenure| tenure.lasts(now)) {
-            Some(tenure) if self.is_own(&tenure) => (tenure.since, tenure.actor.instance),
-            Some(tenure) => return Err(Box::new(tenure)),
+    pub fn over(&self, current: Option<&ProjectLease>, now: Time) -> Result<ProjectLease, Box<ProjectLease>> {
+        let current = current.map(|lease| self.with_heard(lease));
+        let (since, before) = match current.filter(|lease| lease.lasts(now)) {
+            Some(lease) if self.is_own(&lease) => (lease.since, lease.actor.instance),
+            Some(lease) => return Err(Box::new(lease)),
             None => (now, None),
         };
         let (rule, project) = (self.rule.clone(), self.project.clone());
         // An instance once named stays named.
         let actor = Actor { account: self.actor.account.clone(), instance: self.actor.instance.clone().or(before) };
-        Ok(Tenure { rule, project, actor, since, seen: now, until: now + self.idle })
+        Ok(ProjectLease { rule, project, actor, since, seen: now, until: now + self.idle })
     }
 
     /// What was heard of the agent at work counts, written down or not.
-    fn with_heard(&self, tenure: &Tenure) -> Tenure {
-        let mut tenure = tenure.clone();
+    fn with_heard(&self, lease: &ProjectLease) -> ProjectLease {
+        let mut lease = lease.clone();
         for heard in &self.heard {
-            renew(&mut tenure, heard, self.idle);
+            renew(&mut lease, heard, self.idle);
         }
-        tenure
+        lease
     }
 
-    fn is_own(&self, tenure: &Tenure) -> bool {
-        tenure.actor.goes_on_as(&self.actor) || tenure.actor.account == Principal::Opaque(self.credential.clone())
+    fn is_own(&self, lease: &ProjectLease) -> bool {
+        lease.actor.goes_on_as(&self.actor) || lease.actor.account == Principal::Opaque(self.credential.clone())
     }
 }
 
@@ -216,10 +216,10 @@ impl Heard {
 }
 
 /// The agent was heard of: if it is the one at work, it goes on from then. What had ended by idling stays ended.
-pub fn renew(tenure: &mut Tenure, heard: &Heard, idle: Duration) -> bool {
-    let renews = tenure.actor.goes_on_as(&heard.actor) && tenure.lasts(heard.from) && heard.to > tenure.seen;
+pub fn renew(lease: &mut ProjectLease, heard: &Heard, idle: Duration) -> bool {
+    let renews = lease.actor.goes_on_as(&heard.actor) && lease.lasts(heard.from) && heard.to > lease.seen;
     if renews {
-        (tenure.seen, tenure.until) = (heard.to, heard.to + idle);
+        (lease.seen, lease.until) = (heard.to, heard.to + idle);
     }
     renews
 }
@@ -240,8 +240,8 @@ mod tests {
         Time(0) + Duration::from_secs(minutes * 60)
     }
 
-    fn take(who: &str, heard: &[(&str, u64)]) -> Take {
-        Take {
+    fn take(who: &str, heard: &[(&str, u64)]) -> AcquireLease {
+        AcquireLease {
             rule: "managers".to_owned(),
             project: Project::new("a/b"),
             actor: agent(who),
@@ -352,7 +352,7 @@ mod tests {
         assert!(take("one", &[]).over(Some(&named), minute(16)).is_err(), "then no name is another agent");
         for (case, who, heard, at, expected) in cases {
             let after = take(who, heard).over(Some(&first), minute(at));
-            let told = after.map(|tenure| tenure.since).map_err(|tenure| tenure.until);
+            let told = after.map(|lease| lease.since).map_err(|lease| lease.until);
             assert_eq!(told, expected.map(minute).map_err(minute), "{case}");
         }
     }
@@ -364,18 +364,18 @@ mod tests {
         for (times, until) in [(&[8, 16, 24][..], 34), (&[8, 18], 10), (&[12], 10), (&[8, 17, 30], 10)] {
             let mut heard = Heard::once(agent("one"), minute(times[0]));
             times[1..].iter().for_each(|at| heard.again(minute(*at), IDLE));
-            let mut tenure = first.clone();
-            renew(&mut tenure, &heard, IDLE);
-            assert_eq!(tenure.until, minute(until), "{times:?}");
+            let mut lease = first.clone();
+            renew(&mut lease, &heard, IDLE);
+            assert_eq!(lease.until, minute(until), "{times:?}");
         }
     }
 
     #[test]
     fn a_credential_that_got_a_name_is_the_same_agent() {
         let opaque = Actor { account: Principal::Opaque(Fingerprint::new("feed")), instance: None };
-        let first = Take { actor: opaque, ..take("one", &[]) }.over(None, minute(0)).unwrap();
+        let first = AcquireLease { actor: opaque, ..take("one", &[]) }.over(None, minute(0)).unwrap();
         assert_eq!(take("one", &[]).over(Some(&first), minute(5)).unwrap().since, minute(0));
-        let stranger = Take { credential: Fingerprint::new("beef"), ..take("one", &[]) };
+        let stranger = AcquireLease { credential: Fingerprint::new("beef"), ..take("one", &[]) };
         assert!(stranger.over(Some(&first), minute(5)).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! The record of who holds, as a port (manual: protocol).
 
 use super::{BoxFuture, Creations, LedgerError, Membership, Note, OnceCommand};
-use crate::admission::{Step, TenureStep};
-use crate::model::{ItemRecord, Place, Principal, ResourceKey, Settled, Tenure, Time};
+use crate::admission::{LeaseStep, Step};
+use crate::model::{ItemRecord, Place, Principal, ProjectLease, ResourceKey, Settled, Time};
 use tokio::sync::watch;
 
 /// One step on one item, with what the audit is to say of it.
@@ -22,9 +22,9 @@ pub struct Command {
 
 /// A change of who is at work, apart from any item.
 #[derive(Clone, Debug)]
-pub struct TenureCommand {
+pub struct LeaseCommand {
     /// The step.
-    pub step: TenureStep,
+    pub step: LeaseStep,
     /// The time.
     pub now: Time,
 }
@@ -35,7 +35,7 @@ pub struct Batch {
     /// Steps on items, and the constraints that they rest on, in their order.
     pub items: Vec<Command>,
     /// Changes of who is at work.
-    pub tenures: Vec<TenureCommand>,
+    pub leases: Vec<LeaseCommand>,
     /// Steps on what may be created once.
     pub once: Vec<OnceCommand>,
 }
@@ -44,7 +44,7 @@ impl Batch {
     /// Whether it does nothing but enter attempts (T1).
     pub fn is_entry(&self) -> bool {
         let opens = |command: &Command| matches!(command.step, Step::Open(_));
-        self.items.iter().all(opens) && self.tenures.is_empty() && self.once.is_empty()
+        self.items.iter().all(opens) && self.leases.is_empty() && self.once.is_empty()
     }
 }
 
@@ -53,8 +53,8 @@ impl Batch {
 pub struct Committed {
     /// The items' records after it, one a command.
     pub records: Vec<ItemRecord>,
-    /// The tenures that changed apart from any item, as they are then or were at their end.
-    pub tenures: Vec<Tenure>,
+    /// The leases that changed apart from any item, as they are then or were at their end.
+    pub leases: Vec<ProjectLease>,
 }
 
 /// A held item, as a list of them goes on from it.
@@ -132,11 +132,11 @@ pub trait Ledger: Creations + Membership + Send + Sync + 'static {
         let done = self.transact(Batch { once: commands, ..Batch::default() }, Durability::Awaited);
         Box::pin(async move { done.await.map(drop) })
     }
-    /// Changes who is at work, apart from any item. Returns the tenures that changed, as they are then or were at their end.
-    fn change_tenure(&self, step: TenureStep, now: Time) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        let batch = Batch { tenures: vec![TenureCommand { step, now }], ..Batch::default() };
+    /// Changes who is at work, apart from any item. Returns the leases that changed, as they are then or were at their end.
+    fn change_lease(&self, step: LeaseStep, now: Time) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>> {
+        let batch = Batch { leases: vec![LeaseCommand { step, now }], ..Batch::default() };
         let done = self.transact(batch, Durability::Awaited);
-        Box::pin(async move { Ok(done.await?.tenures) })
+        Box::pin(async move { Ok(done.await?.leases) })
     }
     /// Records a decision that never became an attempt. Never waits.
     fn record(&self, note: Note, now: Time);
@@ -152,7 +152,7 @@ pub trait Ledger: Creations + Membership + Send + Sync + 'static {
     /// may be among them.
     fn of_account(&self, account: &Principal) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>>;
     /// Who is at work by the singleton rules, those included who have been idle for too long.
-    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>>;
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>>;
     /// The final attempts of an item, newest first.
     fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// The same of what stands at this place; for people, who can wait.

@@ -24,7 +24,7 @@ pub use body_budget::{BodyBudget, Reads, SHORT_ANSWER, Share};
 pub use clock::{Clock, Entropy};
 pub use health::{Condition, Health};
 pub use identify::{Identify, IdentifyError};
-pub use ledger::{Batch, Command, Committed, Durability, Held, Ledger, Pruned, TenureCommand};
+pub use ledger::{Batch, Command, Committed, Durability, Held, LeaseCommand, Ledger, Pruned};
 pub use ledger_error::LedgerError;
 pub use membership::{Membership, Rivals};
 pub use metrics::Metrics;

@@ -4,8 +4,8 @@
 //! the tracker refuses gives back the lease that it began, unless another write of the same agent rests on it by then:
 //! whoever may only read a project keeps nobody out of it.
 
-use crate::admission::{Take, TenureStep};
-use crate::model::{Actor, Project, Tenure, Time};
+use crate::admission::{AcquireLease, LeaseStep};
+use crate::model::{Actor, Project, ProjectLease, Time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,7 +39,7 @@ pub(super) struct LeaseUse {
 
 impl Leases {
     /// A write is about to take these.
-    pub(super) fn enter<'a>(&self, takes: impl Iterator<Item = &'a Take>) -> LeaseUse {
+    pub(super) fn enter<'a>(&self, takes: impl Iterator<Item = &'a AcquireLease>) -> LeaseUse {
         let of: Vec<Lease> = takes.map(|take| (take.rule.clone(), take.project.clone(), take.actor.clone())).collect();
         let mut uses = locked(&self.0);
         for lease in &of {
@@ -59,24 +59,26 @@ impl LeaseUse {
     }
 
     /// It has taken them at these times; those that began then, began with it.
-    pub(super) fn taken(&self, tenures: &[Tenure], at: &[Time]) {
+    pub(super) fn taken(&self, held_leases: &[ProjectLease], at: &[Time]) {
         let mut uses = locked(&self.leases);
         for (rule, project, actor) in &self.of {
-            let began = |tenure: &&Tenure| {
-                let of = tenure.rule == *rule && tenure.project == *project && tenure.actor.account == actor.account;
-                of && at.contains(&tenure.since)
+            let began = |held_lease: &&ProjectLease| {
+                let of = held_lease.rule == *rule
+                    && held_lease.project == *project
+                    && held_lease.actor.account == actor.account;
+                of && at.contains(&held_lease.since)
             };
             let lease = (rule.clone(), project.clone(), actor.clone());
             let Some(of) = uses.get_mut(&lease) else { continue };
             of.taken = of.taken.max(at.iter().max().copied());
-            if let Some(tenure) = tenures.iter().find(began) {
-                of.begun = Some(tenure.since);
+            if let Some(held_lease) = held_leases.iter().find(began) {
+                of.begun = Some(held_lease.since);
             }
         }
     }
 
     /// The tracker did not carry the write out. What ends the leases that nothing rests on any more.
-    pub(super) fn give_back(mut self) -> Vec<TenureStep> {
+    pub(super) fn give_back(mut self) -> Vec<LeaseStep> {
         let leases = Arc::clone(&self.leases);
         let mut uses = locked(&leases);
         let mut ends = Vec::new();
@@ -85,7 +87,7 @@ impl LeaseUse {
             if let (Some(since), false) = (of.begun, of.stands) {
                 let (rule, project, _) = lease;
                 // Another gate's write of the same agent may rest on it by now.
-                ends.push(TenureStep::End { rule, project, since, unheard_since: of.taken });
+                ends.push(LeaseStep::End { rule, project, since, unheard_since: of.taken });
             }
         }
         ends

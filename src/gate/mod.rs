@@ -34,7 +34,7 @@ pub use concurrency::ConcurrencyLimits;
 pub use entry_condition::EntryCondition;
 pub use health::LeadsHome;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
-pub use singleton::TenureError;
+pub use singleton::LeaseError;
 pub use walk::{Filing, Judged};
 pub use watch::{OperatorWord, ReleaseError, Released};
 

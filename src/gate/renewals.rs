@@ -129,7 +129,7 @@ impl Gate {
     }
 
     async fn write_down(&self, pause: Duration) {
-        self.flush_tenures().await;
+        self.flush_leases().await;
         let heard = self.renewals.heard().clone();
         if heard.entries == 0 {
             return;

@@ -5,10 +5,10 @@
 
 use super::reads::{Proof, ReadAccess};
 use super::{Gate, OperatorWord};
-use crate::admission::{Heard, Rules, Singleton, Take, TenureStep};
+use crate::admission::{AcquireLease, Heard, LeaseStep, Rules, Singleton};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note, Subject};
-use crate::model::{Actor, Boot, Caller, Instance, ItemKind, Principal, Project, Tenure, Time};
+use crate::model::{Actor, Boot, Caller, Instance, ItemKind, Principal, Project, ProjectLease, Time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,11 +16,11 @@ use tokio::runtime::Handle;
 
 /// Why it was not ended, or not listed.
 #[derive(Debug)]
-pub enum TenureError {
+pub enum LeaseError {
     /// Nobody is at work there by that rule.
     Nobody,
     /// Somebody else is; the caller may not end it.
-    NotYours(Box<Tenure>),
+    NotYours(Box<ProjectLease>),
     /// The tracker refuses the credential; its own answer goes back.
     Denied(Box<WireResponse>),
     /// The tracker could not be asked who that is.
@@ -127,8 +127,8 @@ impl Gate {
     }
 
     /// What a write by this rule takes.
-    pub(super) fn take_by(&self, rule: &Singleton, caller: &Caller, project: &Project) -> Take {
-        Take {
+    pub(super) fn take_by(&self, rule: &Singleton, caller: &Caller, project: &Project) -> AcquireLease {
+        AcquireLease {
             rule: rule.name.clone(),
             project: project.clone(),
             actor: caller.actor.clone(),
@@ -139,7 +139,7 @@ impl Gate {
     }
 
     /// Writes down who was heard of, and counts who is at work.
-    pub async fn flush_tenures(&self) {
+    pub async fn flush_leases(&self) {
         let rules = self.rules();
         if rules.singletons.is_empty() {
             return;
@@ -155,73 +155,69 @@ impl Gate {
     async fn write_heard(&self, rules: &Rules) -> Result<(), LedgerError> {
         // What is heard from now on comes too late for what is over by now.
         let now = self.ports.clock.now();
-        let (heard, tenures) = (self.heard.all(), self.ports.ledger.tenures().await?);
-        for tenure in tenures {
-            let rule = rules.singletons.iter().find(|rule| rule.name == tenure.rule);
-            let agents = heard.get(&(tenure.rule.clone(), tenure.project.clone())).filter(|_| rule.is_some());
+        let (heard, leases) = (self.heard.all(), self.ports.ledger.leases().await?);
+        for lease in leases {
+            let rule = rules.singletons.iter().find(|rule| rule.name == lease.rule);
+            let agents = heard.get(&(lease.rule.clone(), lease.project.clone())).filter(|_| rule.is_some());
             // Most who are heard of are not the one at work.
             let own = agents.into_iter().flat_map(HashMap::values);
-            let own = own.filter(|one| tenure.actor.goes_on_as(&one.actor) && one.to > tenure.seen);
+            let own = own.filter(|one| lease.actor.goes_on_as(&one.actor) && one.to > lease.seen);
             let own: Vec<Heard> = own.cloned().collect();
-            let (over, since, seen) = (!tenure.lasts(now), tenure.since, tenure.seen);
-            let (rule_name, project) = (tenure.rule, tenure.project);
+            let (over, since, seen) = (!lease.lasts(now), lease.since, lease.seen);
+            let (rule_name, project) = (lease.rule, lease.project);
             let mut lasts = !over;
             if let (Some(rule), false) = (rule, own.is_empty()) {
-                let step = TenureStep::Heard {
-                    rule: rule_name.clone(),
-                    project: project.clone(),
-                    heard: own,
-                    idle: rule.idle,
-                };
-                let renewed = self.ports.ledger.change_tenure(step, now).await?;
-                lasts |= renewed.iter().any(|tenure| tenure.lasts(now));
+                let step =
+                    LeaseStep::Heard { rule: rule_name.clone(), project: project.clone(), heard: own, idle: rule.idle };
+                let renewed = self.ports.ledger.change_lease(step, now).await?;
+                lasts |= renewed.iter().any(|lease| lease.lasts(now));
             }
             if !lasts {
-                let step = TenureStep::End { rule: rule_name, project, since, unheard_since: Some(seen) };
-                self.ports.ledger.change_tenure(step, now).await?;
+                let step = LeaseStep::End { rule: rule_name, project, since, unheard_since: Some(seen) };
+                self.ports.ledger.change_lease(step, now).await?;
             }
         }
         self.heard.forget(&heard);
         Ok(())
     }
 
-    async fn lasting(&self, rules: &Rules) -> Result<Vec<Tenure>, LedgerError> {
+    async fn lasting(&self, rules: &Rules) -> Result<Vec<ProjectLease>, LedgerError> {
         let now = self.ports.clock.now();
-        let in_force = |tenure: &Tenure| rules.singletons.iter().any(|rule| rule.name == tenure.rule);
-        let tenures = self.ports.ledger.tenures().await?;
-        Ok(tenures.into_iter().filter(|tenure| tenure.lasts(now) && in_force(tenure)).collect())
+        let in_force = |lease: &ProjectLease| rules.singletons.iter().any(|rule| rule.name == lease.rule);
+        let leases = self.ports.ledger.leases().await?;
+        Ok(leases.into_iter().filter(|lease| lease.lasts(now) && in_force(lease)).collect())
     }
 
     /// Who is at work, as of now.
-    pub async fn tenures(&self) -> Result<Vec<Tenure>, LedgerError> {
+    pub async fn leases(&self) -> Result<Vec<ProjectLease>, LedgerError> {
         let rules = self.rules();
         self.write_heard(&rules).await?;
         self.lasting(&rules).await
     }
 
     /// The same, as far as it is this caller's to know: its own, and where it has lately been seen to read.
-    pub async fn tenures_for(
+    pub async fn leases_for(
         &self,
         credential: &Credential,
         instance: Option<Instance>,
-    ) -> Result<Vec<Tenure>, TenureError> {
+    ) -> Result<Vec<ProjectLease>, LeaseError> {
         let (caller, arrived) = (self.known_caller(credential, instance).await?, self.ports.clock.boot());
         let mut told = Vec::new();
-        for tenure in self.tenures().await.map_err(TenureError::Ledger)? {
-            let own = caller.overrider || tenure.actor.goes_on_as(&caller.actor);
+        for lease in self.leases().await.map_err(LeaseError::Ledger)? {
+            let own = caller.overrider || lease.actor.goes_on_as(&caller.actor);
             // Asked of the tracker anew, but only where it has lately shown something: a list costs no stranger's reads.
             if own
-                || self.reads.has_seen_lately(&caller.credential, ReadAccess::Project(tenure.project.clone()))
-                    && self.is_reader(credential, &tenure.project, arrived).await?
+                || self.reads.has_seen_lately(&caller.credential, ReadAccess::Project(lease.project.clone()))
+                    && self.is_reader(credential, &lease.project, arrived).await?
             {
-                told.push(tenure);
+                told.push(lease);
             }
         }
         Ok(told)
     }
 
     /// Whether the tracker shows the credential anything of the project, as of now.
-    async fn is_reader(&self, credential: &Credential, project: &Project, arrived: Boot) -> Result<bool, TenureError> {
+    async fn is_reader(&self, credential: &Credential, project: &Project, arrived: Boot) -> Result<bool, LeaseError> {
         let print = self.ports.identify.fingerprint(credential);
         if self.reads.has_seen(&print, ReadAccess::Project(project.clone()), arrived) {
             return Ok(true);
@@ -230,64 +226,69 @@ impl Gate {
             match self.prove_kind(project, kind, credential, arrived).await {
                 Proof::Shown | Proof::Empty => return Ok(true),
                 Proof::Denied(_) | Proof::Moved => {}
-                Proof::Unreadable(why) => return Err(TenureError::Unreadable(why)),
+                Proof::Unreadable(why) => return Err(LeaseError::Unreadable(why)),
             }
         }
         Ok(false)
     }
 
     /// The agent says that it is done; overriders may say so for it. Once begun it is carried through on `runtime`.
-    pub async fn end_tenure_as(
+    pub async fn end_lease_as(
         self: &Arc<Self>,
         (rule, project): (&str, &Project),
         credential: &Credential,
         instance: Option<Instance>,
         runtime: &Handle,
-    ) -> Result<Tenure, TenureError> {
+    ) -> Result<ProjectLease, LeaseError> {
         let caller = self.known_caller(credential, instance).await?;
-        let found = self.tenure(rule, project).await;
-        let own = |tenure: &Tenure| caller.overrider || tenure.actor.goes_on_as(&caller.actor);
+        let found = self.lease(rule, project).await;
+        let own = |lease: &ProjectLease| caller.overrider || lease.actor.goes_on_as(&caller.actor);
         // Asked whether or not somebody is at work: to a stranger both look alike, and take as long.
         if !found.as_ref().is_ok_and(own) && !self.is_reader(credential, project, self.ports.clock.boot()).await? {
-            return Err(TenureError::Nobody);
+            return Err(LeaseError::Nobody);
         }
-        let tenure = found?;
-        if !own(&tenure) {
-            return Err(TenureError::NotYours(Box::new(tenure)));
+        let lease = found?;
+        if !own(&lease) {
+            return Err(LeaseError::NotYours(Box::new(lease)));
         }
-        let mut note = self.note_of_end(&tenure);
+        let mut note = self.note_of_end(&lease);
         note.agent = Some((caller.actor, caller.credential));
-        self.end(tenure, note, runtime).await
+        self.end(lease, note, runtime).await
     }
 
     /// The operator says so.
-    pub async fn end_tenure(
+    pub async fn end_lease(
         self: &Arc<Self>,
         rule: &str,
         project: &Project,
         word: impl Into<OperatorWord>,
-    ) -> Result<Tenure, TenureError> {
+    ) -> Result<ProjectLease, LeaseError> {
         let word = word.into();
-        let tenure = self.tenure(rule, project).await?;
-        let mut note = self.note_of_end(&tenure);
+        let lease = self.lease(rule, project).await?;
+        let mut note = self.note_of_end(&lease);
         (note.subject, note.reason, note.client) = (Subject::Operator, Some(word.reason), word.by);
-        self.end(tenure, note, &Handle::current()).await
+        self.end(lease, note, &Handle::current()).await
     }
 
-    async fn tenure(&self, rule: &str, project: &Project) -> Result<Tenure, TenureError> {
-        let tenures = self.tenures().await.map_err(TenureError::Ledger)?;
-        let found = tenures.into_iter().find(|tenure| tenure.rule == rule && tenure.project == *project);
-        found.ok_or(TenureError::Nobody)
+    async fn lease(&self, rule: &str, project: &Project) -> Result<ProjectLease, LeaseError> {
+        let leases = self.leases().await.map_err(LeaseError::Ledger)?;
+        let found = leases.into_iter().find(|lease| lease.rule == rule && lease.project == *project);
+        found.ok_or(LeaseError::Nobody)
     }
 
-    async fn end(self: &Arc<Self>, tenure: Tenure, note: Note, runtime: &Handle) -> Result<Tenure, TenureError> {
+    async fn end(
+        self: &Arc<Self>,
+        lease: ProjectLease,
+        note: Note,
+        runtime: &Handle,
+    ) -> Result<ProjectLease, LeaseError> {
         let gate = Arc::clone(self);
         let ending = async move {
             let now = gate.ports.clock.now();
-            let Tenure { rule, project, since, .. } = tenure;
-            let step = TenureStep::End { rule, project, since, unheard_since: None };
-            let ended = gate.ports.ledger.change_tenure(step, now).await.map_err(TenureError::Ledger)?;
-            let ended = ended.into_iter().next().ok_or(TenureError::Nobody)?;
+            let ProjectLease { rule, project, since, .. } = lease;
+            let step = LeaseStep::End { rule, project, since, unheard_since: None };
+            let ended = gate.ports.ledger.change_lease(step, now).await.map_err(LeaseError::Ledger)?;
+            let ended = ended.into_iter().next().ok_or(LeaseError::Nobody)?;
             gate.ports.ledger.record(note, now);
             gate.recorded().await;
             Ok(ended)
@@ -296,18 +297,18 @@ impl Gate {
         self.whole(ending, runtime).await
     }
 
-    fn note_of_end(&self, tenure: &Tenure) -> Note {
+    fn note_of_end(&self, lease: &ProjectLease) -> Note {
         let id = self.ports.entropy.attempt_id(self.ports.clock.now());
         let mut note = Note::of_gate(id.as_str().to_owned(), None);
         note.decision = Decision::Admit;
-        note.change = format!("end of singleton {} of {} in {}", tenure.rule, tenure.actor, tenure.project);
+        note.change = format!("end of singleton {} of {} in {}", lease.rule, lease.actor, lease.project);
         note
     }
 
-    async fn known_caller(&self, credential: &Credential, instance: Option<Instance>) -> Result<Caller, TenureError> {
+    async fn known_caller(&self, credential: &Credential, instance: Option<Instance>) -> Result<Caller, LeaseError> {
         let account = self.ports.identify.account(credential).await.map_err(|error| match error {
-            IdentifyError::Refused(response) => TenureError::Denied(response),
-            IdentifyError::Unreadable(why) => TenureError::Unreadable(why),
+            IdentifyError::Refused(response) => LeaseError::Denied(response),
+            IdentifyError::Unreadable(why) => LeaseError::Unreadable(why),
         })?;
         Ok(Self::caller(&self.rules(), account, instance, self.ports.identify.fingerprint(credential)))
     }

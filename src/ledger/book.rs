@@ -4,7 +4,7 @@
 //! says what there is to store. `undo` takes back everything since the last
 //! `keep`, for a store whose commit failed.
 
-use super::tenures::Tenures;
+use super::leases::LeaseTable;
 use super::transaction::{Author, Changes, Needs, Rows, Stepped, Way, concerns, needs, transact};
 use crate::effect::{Batch, LedgerError};
 use crate::model::{
@@ -22,7 +22,7 @@ pub(super) struct Book {
     opened: Vec<Attempt>,
     /// Items that may stand at another place than the store says: an OPEN attempt tells where, and is not stored.
     moved: HashSet<ResourceKey>,
-    pub(super) tenures: Tenures,
+    pub(super) leases: LeaseTable,
     pub(super) gate: GateId,
     pub(super) epoch: Epoch,
     zombie_period: Duration,
@@ -74,7 +74,7 @@ impl Book {
             before: Vec::new(),
             opened: Vec::new(),
             moved: HashSet::new(),
-            tenures: Tenures::default(),
+            leases: LeaseTable::default(),
             gate,
             epoch,
             zombie_period,
@@ -120,8 +120,8 @@ impl Book {
                 None => self.all().filter(|record| concerns(record, account)).cloned().collect(),
             });
         }
-        let known = |name| self.tenures.get(name).map(|tenure| (std::clone::Clone::clone(name), tenure.clone()));
-        rows.tenures = needs.tenures.iter().filter_map(known).collect();
+        let known = |name| self.leases.get(name).map(|lease| (std::clone::Clone::clone(name), lease.clone()));
+        rows.leases = needs.leases.iter().filter_map(known).collect();
         Ok(rows)
     }
 
@@ -139,8 +139,8 @@ impl Book {
             self.before.push((after.key.clone(), before));
             self.records.put(after.key.clone(), after);
         }
-        for (name, tenure) in &changes.tenures {
-            self.tenures.set(name.clone(), tenure.clone());
+        for (name, lease) in &changes.leases {
+            self.leases.set(name.clone(), lease.clone());
         }
         if !stored {
             // An OPEN attempt is nowhere but here: there is nothing to take back should a group fail.
@@ -181,14 +181,14 @@ impl Book {
     pub(super) fn keep(&mut self) {
         self.before.clear();
         self.opened.clear();
-        self.tenures.keep();
+        self.leases.keep();
     }
 
     /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, is OPEN
     /// again, whatever the group made of it: whoever opened it has yet to end it.
     pub(super) fn undo(&mut self) {
         self.take_back();
-        self.tenures.take_back();
+        self.leases.take_back();
         for attempt in std::mem::take(&mut self.opened) {
             let new = || ItemRecord::new(attempt.key.clone(), attempt.locator.clone());
             let record = self.records.by_key.remove(&attempt.key).unwrap_or_else(new);

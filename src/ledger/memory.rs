@@ -9,8 +9,8 @@ mod members;
 pub use members::Flaw;
 
 use super::book::{Book, Written};
+use super::leases::LeaseTable;
 use super::lines::{bare_line, marks};
-use super::tenures::Tenures;
 use super::transaction::{needs, recovery_once};
 use crate::admission::{Refused, Step};
 use crate::effect::audit::GENESIS;
@@ -18,8 +18,8 @@ use crate::effect::{
     Batch, BoxFuture, Clock, Command, Committed, Creations, Durability, Held, Ledger, LedgerError, Line, Note,
 };
 use crate::model::{
-    Attempt, AttemptId, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ResourceKey, Settled, Tenure,
-    Time,
+    Attempt, AttemptId, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ProjectLease, ResourceKey,
+    Settled, Time,
 };
 use members::Members;
 use std::collections::{BTreeMap, HashMap};
@@ -95,7 +95,7 @@ impl MemoryStore {
         inner.book.epoch = Epoch(inner.book.epoch.0 + 1);
         let (gate, epoch) = (inner.book.gate.clone(), inner.book.epoch);
         inner.recover((&gate, epoch), |_| true, doubt_until, now);
-        inner.book.tenures = Tenures::stored(inner.book.tenures.all(), now);
+        inner.book.leases = LeaseTable::stored(inner.book.leases.all(), now);
         self.told(&inner);
         MemoryLedger::new(self, gate, epoch)
     }
@@ -343,8 +343,8 @@ impl Ledger for MemoryLedger {
         Box::pin(async move { self.read(|inner| inner.book.all().cloned().collect()) })
     }
 
-    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        Box::pin(async move { self.read(|inner| inner.book.tenures.all()) })
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>> {
+        Box::pin(async move { self.read(|inner| inner.book.leases.all()) })
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {

@@ -6,10 +6,10 @@
 
 mod book;
 mod codec;
+mod leases;
 mod lines;
 mod memory;
 mod sqlite;
-mod tenures;
 mod transaction;
 
 #[doc(hidden)]

@@ -13,13 +13,13 @@ mod recent;
 mod store;
 
 use super::book::{Book, Written};
+use super::leases::LeaseTable;
 use super::lines::bare_line;
-use super::tenures::Tenures;
 use crate::admission::Step;
 use crate::effect::{
     Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, Membership, Note, Pruned, Said,
 };
-use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Place, Principal, ResourceKey, Settled, Tenure, Time};
+use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Place, Principal, ProjectLease, ResourceKey, Settled, Time};
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
 use prometheus_client::metrics::counter::Counter;
@@ -240,8 +240,8 @@ impl Ledger for SqliteLedger {
         Box::pin(self.query(move |store| store.of_account(&account)))
     }
 
-    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        Box::pin(self.at_desk(|desk| Ok(desk.book.tenures.all())))
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>> {
+        Box::pin(self.at_desk(|desk| Ok(desk.book.leases.all())))
     }
 
     fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
@@ -628,8 +628,8 @@ impl Writer {
     fn adopt(&mut self, mut store: Store) -> Result<(), OpenError> {
         let loader = Some(Store::open_to_read(&self.options)?);
         let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
-        let stored = store.tenures().map_err(|error| OpenError::Unavailable(error.to_string()))?;
-        book.tenures = Tenures::stored(stored, self.options.now);
+        let stored = store.leases().map_err(|error| OpenError::Unavailable(error.to_string()))?;
+        book.leases = LeaseTable::stored(stored, self.options.now);
         *self.shared.desk() = Desk { book, loader, keys: Keys::default() };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         self.shared.recovered.inc_by(store.recovered);

@@ -7,17 +7,19 @@
 
 use super::lines::{bare_line, line};
 use crate::admission::once::{self, OnceStep};
-use crate::admission::{self, Bound, Constraint, ConstraintViolation, Refused, Stamp, Step, Take, TenureStep, renew};
+use crate::admission::{
+    self, AcquireLease, Bound, Constraint, ConstraintViolation, LeaseStep, Refused, Stamp, Step, renew,
+};
 use crate::effect::{Batch, Command, Committed, LedgerError, Line, Note, OnceCommand};
 use crate::model::{
     Attempt, AttemptState, Epoch, Fingerprint, GateId, ItemRecord, OnceEntry, OnceKey, Ownership, Principal, Project,
-    ResourceKey, Settled, Standing, Tenure, Time,
+    ProjectLease, ResourceKey, Settled, Standing, Time,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-/// A singleton rule and a project: there is one tenure of them.
-pub(super) type TenureName = (String, Project);
+/// A singleton rule and a project: there is one lease of them.
+pub(super) type LeaseName = (String, Project);
 
 /// The rows that a batch reads.
 #[derive(Debug, Default)]
@@ -26,7 +28,7 @@ pub(super) struct Needs {
     pub(super) items: BTreeSet<ResourceKey>,
     /// All items that [`concern`](concerns) these accounts.
     pub(super) accounts: Vec<Principal>,
-    pub(super) tenures: BTreeSet<TenureName>,
+    pub(super) leases: BTreeSet<LeaseName>,
     pub(super) once: BTreeSet<OnceKey>,
 }
 
@@ -36,7 +38,7 @@ pub(super) struct Rows {
     pub(super) items: HashMap<ResourceKey, ItemRecord>,
     /// Of the accounts that are needed; others may be among them.
     pub(super) of_accounts: Vec<ItemRecord>,
-    pub(super) tenures: BTreeMap<TenureName, Tenure>,
+    pub(super) leases: BTreeMap<LeaseName, ProjectLease>,
     pub(super) once: BTreeMap<OnceKey, OnceEntry>,
 }
 
@@ -62,7 +64,7 @@ pub(super) struct Changes {
     /// Audit lines.
     pub(super) lines: Vec<Line>,
     /// Who is at work now; none: nobody is any longer.
-    pub(super) tenures: BTreeMap<TenureName, Option<Tenure>>,
+    pub(super) leases: BTreeMap<LeaseName, Option<ProjectLease>>,
     /// The entries of what may be created once; none: there is none any more.
     pub(super) once: BTreeMap<OnceKey, Option<OnceEntry>>,
 }
@@ -95,15 +97,15 @@ pub(super) fn needs(batch: &Batch) -> Needs {
             Step::Check(Constraint::Within(bound)) if !needs.accounts.contains(&bound.actor.account) => {
                 needs.accounts.push(bound.actor.account.clone());
             }
-            Step::Check(Constraint::Alone(take)) => drop(needs.tenures.insert(name_of(take))),
+            Step::Check(Constraint::Alone(take)) => drop(needs.leases.insert(name_of(take))),
             _ => {}
         }
     }
-    for command in &batch.tenures {
+    for command in &batch.leases {
         match &command.step {
-            TenureStep::Take(takes) => needs.tenures.extend(takes.iter().map(name_of)),
-            TenureStep::Heard { rule, project, .. } | TenureStep::End { rule, project, .. } => {
-                needs.tenures.insert((rule.clone(), project.clone()));
+            LeaseStep::Take(takes) => needs.leases.extend(takes.iter().map(name_of)),
+            LeaseStep::Heard { rule, project, .. } | LeaseStep::End { rule, project, .. } => {
+                needs.leases.insert((rule.clone(), project.clone()));
             }
         }
     }
@@ -117,9 +119,9 @@ pub(super) fn transact(batch: &Batch, rows: Rows, author: &Author) -> Result<Cha
     for command in &batch.items {
         working.item(command)?;
     }
-    for command in &batch.tenures {
-        let changed = working.tenure(&command.step, command.now)?;
-        working.changes.committed.tenures.extend(changed);
+    for command in &batch.leases {
+        let changed = working.lease(&command.step, command.now)?;
+        working.changes.committed.leases.extend(changed);
     }
     for command in &batch.once {
         working.once(command)?;
@@ -147,12 +149,12 @@ pub(super) fn recovery_once(
     keys.into_iter().map(|key| OnceCommand { key, step: step.clone(), note: note(), now }).collect()
 }
 
-/// Under which name a tenure is kept.
-pub(super) fn name(tenure: &Tenure) -> TenureName {
-    (tenure.rule.clone(), tenure.project.clone())
+/// Under which name a lease is kept.
+pub(super) fn name(lease: &ProjectLease) -> LeaseName {
+    (lease.rule.clone(), lease.project.clone())
 }
 
-fn name_of(take: &Take) -> TenureName {
+fn name_of(take: &AcquireLease) -> LeaseName {
     (take.rule.clone(), take.project.clone())
 }
 
@@ -212,32 +214,32 @@ impl Working<'_> {
     }
 
     /// The project is the agent's, or it is told whose it is.
-    fn take(&mut self, take: &Take, now: Time) -> Result<Tenure, LedgerError> {
-        let taken = take.over(self.rows.tenures.get(&name_of(take)), now);
-        let tenure = taken.map_err(|tenure| Refused::Violated(Box::new(ConstraintViolation::Singleton(*tenure))))?;
-        self.set(name_of(take), Some(tenure.clone()));
-        Ok(tenure)
+    fn take(&mut self, take: &AcquireLease, now: Time) -> Result<ProjectLease, LedgerError> {
+        let taken = take.over(self.rows.leases.get(&name_of(take)), now);
+        let lease = taken.map_err(|lease| Refused::Violated(Box::new(ConstraintViolation::Singleton(*lease))))?;
+        self.set(name_of(take), Some(lease.clone()));
+        Ok(lease)
     }
 
-    /// What the step changed, each with the tenure as it is after it, or was before it ended.
-    fn tenure(&mut self, step: &TenureStep, now: Time) -> Result<Vec<Tenure>, LedgerError> {
+    /// What the step changed, each with the lease as it is after it, or was before it ended.
+    fn lease(&mut self, step: &LeaseStep, now: Time) -> Result<Vec<ProjectLease>, LedgerError> {
         match step {
-            TenureStep::Take(takes) => takes.iter().map(|take| self.take(take, now)).collect(),
-            TenureStep::Heard { rule, project, heard, idle } => {
+            LeaseStep::Take(takes) => takes.iter().map(|take| self.take(take, now)).collect(),
+            LeaseStep::Heard { rule, project, heard, idle } => {
                 let name = (rule.clone(), project.clone());
-                let Some(mut tenure) = self.rows.tenures.get(&name).cloned() else { return Ok(Vec::new()) };
-                if heard.iter().filter(|heard| renew(&mut tenure, heard, *idle)).count() == 0 {
+                let Some(mut lease) = self.rows.leases.get(&name).cloned() else { return Ok(Vec::new()) };
+                if heard.iter().filter(|heard| renew(&mut lease, heard, *idle)).count() == 0 {
                     return Ok(Vec::new());
                 }
-                self.set(name, Some(tenure.clone()));
-                Ok(vec![tenure])
+                self.set(name, Some(lease.clone()));
+                Ok(vec![lease])
             }
-            TenureStep::End { rule, project, since, unheard_since } => {
+            LeaseStep::End { rule, project, since, unheard_since } => {
                 let name = (rule.clone(), project.clone());
-                let is_meant = |tenure: &&Tenure| {
-                    tenure.since == *since && unheard_since.is_none_or(|unheard| tenure.seen <= unheard)
+                let is_meant = |lease: &&ProjectLease| {
+                    lease.since == *since && unheard_since.is_none_or(|unheard| lease.seen <= unheard)
                 };
-                let ended = self.rows.tenures.get(&name).filter(is_meant).cloned();
+                let ended = self.rows.leases.get(&name).filter(is_meant).cloned();
                 if ended.is_some() {
                     self.set(name, None);
                 }
@@ -246,12 +248,12 @@ impl Working<'_> {
         }
     }
 
-    fn set(&mut self, name: TenureName, tenure: Option<Tenure>) {
-        match &tenure {
-            Some(tenure) => drop(self.rows.tenures.insert(name.clone(), tenure.clone())),
-            None => drop(self.rows.tenures.remove(&name)),
+    fn set(&mut self, name: LeaseName, lease: Option<ProjectLease>) {
+        match &lease {
+            Some(lease) => drop(self.rows.leases.insert(name.clone(), lease.clone())),
+            None => drop(self.rows.leases.remove(&name)),
         }
-        self.changes.tenures.insert(name, tenure);
+        self.changes.leases.insert(name, lease);
     }
 
     fn once(&mut self, command: &OnceCommand) -> Result<(), LedgerError> {
@@ -273,7 +275,7 @@ impl Changes {
     /// Whether anything but an OPEN attempt changed.
     pub(super) fn is_more_than_open(&self) -> bool {
         let steps = self.steps.iter().any(|step| step.way != Way::Opens);
-        steps || !self.tenures.is_empty() || !self.once.is_empty()
+        steps || !self.leases.is_empty() || !self.once.is_empty()
     }
 }
 

@@ -4,8 +4,8 @@
 use super::{Body, full};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::audit::{agent, rfc3339};
-use crate::gate::{Gate, TenureError};
-use crate::model::{Instance, Project, Tenure};
+use crate::gate::{Gate, LeaseError};
+use crate::model::{Instance, Project, ProjectLease};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -30,18 +30,18 @@ pub(super) async fn serve(
     let place = path.strip_prefix(ROOT).unwrap_or_default().trim_end_matches('/');
     let answer = match (method, named(place)) {
         (&Method::GET | &Method::HEAD, None) if place.is_empty() => {
-            gate.tenures_for(credential, instance).await.map(|tenures| list(&tenures))
+            gate.leases_for(credential, instance).await.map(|leases| list(&leases))
         }
         (&Method::DELETE, Some((rule, project))) => {
-            let ended = gate.end_tenure_as((rule, &project), credential, instance, runtime).await;
-            ended.map(|tenure| json!({ "message": ended_text(&tenure), "ended": tenure_json(&tenure) }))
+            let ended = gate.end_lease_as((rule, &project), credential, instance, runtime).await;
+            ended.map(|lease| json!({ "message": ended_text(&lease), "ended": lease_json(&lease) }))
         }
         (_, None) if !place.is_empty() => return say(StatusCode::NOT_FOUND, "a singleton is named NAME/OWNER/REPO"),
         _ => return say(StatusCode::METHOD_NOT_ALLOWED, "list them with GET, end one with DELETE …/NAME/OWNER/REPO"),
     };
     match answer {
         Ok(value) => as_json(StatusCode::OK, &value),
-        Err(TenureError::Denied(response)) => trackers(*response),
+        Err(LeaseError::Denied(response)) => trackers(*response),
         Err(error) => {
             let (status, message) = told(&error);
             say(status, &message)
@@ -57,39 +57,39 @@ pub fn named(place: &str) -> Option<(&str, Project)> {
 }
 
 /// `{"singletons": […]}`.
-pub fn list(tenures: &[Tenure]) -> Value {
-    json!({ "singletons": tenures.iter().map(tenure_json).collect::<Vec<_>>() })
+pub fn list(leases: &[ProjectLease]) -> Value {
+    json!({ "singletons": leases.iter().map(lease_json).collect::<Vec<_>>() })
 }
 
 /// One of them.
-pub fn tenure_json(tenure: &Tenure) -> Value {
+pub fn lease_json(lease: &ProjectLease) -> Value {
     json!({
-        "name": tenure.rule,
-        "project": tenure.project.as_str(),
-        "agent": agent(&tenure.actor, None),
-        "since": rfc3339(tenure.since),
-        "seen": rfc3339(tenure.seen),
-        "until": rfc3339(tenure.until),
+        "name": lease.rule,
+        "project": lease.project.as_str(),
+        "agent": agent(&lease.actor, None),
+        "since": rfc3339(lease.since),
+        "seen": rfc3339(lease.seen),
+        "until": rfc3339(lease.until),
     })
 }
 
 /// What the one who ended it is told.
-pub fn ended_text(tenure: &Tenure) -> String {
-    format!("{} is no longer at work in {} (singleton {})", tenure.actor, tenure.project, tenure.rule)
+pub fn ended_text(lease: &ProjectLease) -> String {
+    format!("{} is no longer at work in {} (singleton {})", lease.actor, lease.project, lease.rule)
 }
 
 /// Why not, for a caller.
-pub fn told(error: &TenureError) -> (StatusCode, String) {
+pub fn told(error: &LeaseError) -> (StatusCode, String) {
     match error {
-        TenureError::Nobody => (StatusCode::NOT_FOUND, "nobody is at work there by that singleton".to_owned()),
-        TenureError::NotYours(tenure) => {
+        LeaseError::Nobody => (StatusCode::NOT_FOUND, "nobody is at work there by that singleton".to_owned()),
+        LeaseError::NotYours(lease) => {
             let message =
-                format!("{} is at work in {}; only it, or an overrider, may end that", tenure.actor, tenure.project);
+                format!("{} is at work in {}; only it, or an overrider, may end that", lease.actor, lease.project);
             (StatusCode::CONFLICT, message)
         }
-        TenureError::Denied(response) => (response.status, "the tracker refuses the credential".to_owned()),
-        TenureError::Unreadable(why) => (StatusCode::BAD_GATEWAY, format!("the tracker could not be asked: {why}")),
-        TenureError::Ledger(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        LeaseError::Denied(response) => (response.status, "the tracker refuses the credential".to_owned()),
+        LeaseError::Unreadable(why) => (StatusCode::BAD_GATEWAY, format!("the tracker could not be asked: {why}")),
+        LeaseError::Ledger(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }
 }
 

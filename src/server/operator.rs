@@ -5,7 +5,7 @@ use crate::admission::{Mode, Part, Switched};
 use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, OperatorWord, ReleaseError};
 use crate::model::{ItemRecord, Place, Time};
-use crate::proxy::singletons::{ended_text, list, named, tenure_json, told};
+use crate::proxy::singletons::{ended_text, lease_json, list, named, told};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode, header};
@@ -106,7 +106,7 @@ impl Operator {
     }
 
     async fn singletons(&self) -> Answer {
-        Ok(list(&self.gate.tenures().await.map_err(|error| unavailable(&error))?))
+        Ok(list(&self.gate.leases().await.map_err(|error| unavailable(&error))?))
     }
 
     async fn end_singleton(&self, place: &str, query: Option<&str>, by: &str) -> Answer {
@@ -115,8 +115,8 @@ impl Operator {
         let reason = pairs.find(|(name, _)| name == "reason").map(|(_, value)| value.into_owned());
         let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| "no reason given".to_owned());
         let word = OperatorWord { reason, by: Some(by.to_owned()) };
-        let ended = self.gate.end_tenure(rule, &project, word).await.map_err(|error| told(&error))?;
-        Ok(json!({ "message": ended_text(&ended), "ended": tenure_json(&ended) }))
+        let ended = self.gate.end_lease(rule, &project, word).await.map_err(|error| told(&error))?;
+        Ok(json!({ "message": ended_text(&ended), "ended": lease_json(&ended) }))
     }
 
     /// The modes that are in force, and which of them are not the configuration's.

@@ -348,7 +348,7 @@ const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Chosen, Credential, GuardedRequest as _, Request as _};
+    use super::super::super::{Chosen, Credential, GuardedRequest as _, Request as _, Target};
     use super::super::call::Call;
     use super::super::form_write::changes;
     use super::super::routes::classify;

@@ -10,12 +10,13 @@ use super::super::{Gate, LaneError, Turn, refusal};
 use super::party::is_session;
 use super::{Entered, Stop, Walk};
 use crate::admission::{
-    Bound, Constraint, ConstraintViolation, Excess, Mode, Permit, Refused, Rules, Step, Take, TenureStep,
+    AcquireLease, Bound, Constraint, ConstraintViolation, Excess, LeaseStep, Mode, Permit, Refused, Rules, Step,
 };
 use crate::dialect::{ReadOutcome, Request as _, Subject};
 use crate::effect::{Command, Decision, Durability, LedgerError, Sending};
 use crate::model::{
-    Actor, Caller, Change, Code, ItemRecord, Kind, Ownership, Place, Project, Rejection, ResourceKey, Tenure, Time,
+    Actor, Caller, Change, Code, ItemRecord, Kind, Ownership, Place, Project, ProjectLease, Rejection, ResourceKey,
+    Time,
 };
 use futures_util::{StreamExt as _, stream};
 use std::time::Duration;
@@ -147,7 +148,7 @@ impl Gate {
                 Ok((records, sending)) => {
                     if !lease.is_empty() {
                         let times: Vec<Time> = steps.iter().map(|step| step.command.now).collect();
-                        lease.taken(&self.ports.ledger.tenures().await.unwrap_or_default(), &times);
+                        lease.taken(&self.ports.ledger.leases().await.unwrap_or_default(), &times);
                     }
                     let records = of_steps(&steps, records);
                     return Ok((Committed { records, observed, lease }, sending));
@@ -180,14 +181,14 @@ impl Gate {
     pub(in crate::gate) fn refused_by(violation: &ConstraintViolation, locator: &Place, named: &[Place]) -> Rejection {
         match violation {
             ConstraintViolation::Limit(excess) => limit_reached(excess, locator, named),
-            ConstraintViolation::Singleton(tenure) => singleton_busy(tenure, locator),
+            ConstraintViolation::Singleton(held_lease) => singleton_busy(held_lease, locator),
         }
     }
 
     /// The write did not come about: its agent is not at work by it.
     pub(in crate::gate) async fn give_back(&self, lease: LeaseUse) {
         for step in lease.give_back() {
-            if let Err(error) = self.ports.ledger.change_tenure(step, self.ports.clock.now()).await {
+            if let Err(error) = self.ports.ledger.change_lease(step, self.ports.clock.now()).await {
                 tracing::warn!(ledger.error = %error, "a project that a refused write had taken was not given back");
             }
         }
@@ -348,14 +349,14 @@ impl Walk {
                 self.is_within(bound).await?;
             }
         }
-        let takes: Vec<Take> = constraints.iter().filter_map(Constraint::take).cloned().collect();
+        let takes: Vec<AcquireLease> = constraints.iter().filter_map(Constraint::take).cloned().collect();
         if takes.is_empty() {
             return Ok(None);
         }
         let (lease, now) = (self.gate.leases.enter(takes.iter()), self.gate.ports.clock.now());
-        match self.gate.ports.ledger.change_tenure(TenureStep::Take(takes), now).await {
-            Ok(tenures) => {
-                lease.taken(&tenures, &[now]);
+        match self.gate.ports.ledger.change_lease(LeaseStep::Take(takes), now).await {
+            Ok(held_leases) => {
+                lease.taken(&held_leases, &[now]);
                 Ok(Some(lease))
             }
             Err(error) => {
@@ -403,8 +404,8 @@ impl Walk {
 fn mode(rules: &Rules, violation: &ConstraintViolation) -> Mode {
     match violation {
         ConstraintViolation::Limit(_) => rules.limits.mode,
-        ConstraintViolation::Singleton(tenure) => {
-            rules.singletons.iter().find(|rule| rule.name == tenure.rule).map_or(Mode::Enforce, |rule| rule.mode)
+        ConstraintViolation::Singleton(held_lease) => {
+            rules.singletons.iter().find(|rule| rule.name == held_lease.rule).map_or(Mode::Enforce, |rule| rule.mode)
         }
     }
 }
@@ -438,8 +439,8 @@ fn limit_reached(excess: &Excess, locator: &Place, told: &[Place]) -> Rejection 
     rejection
 }
 
-fn singleton_busy(tenure: &Tenure, locator: &Place) -> Rejection {
-    let Tenure { rule, project, actor, since, until, .. } = tenure;
+fn singleton_busy(held_lease: &ProjectLease, locator: &Place) -> Rejection {
+    let ProjectLease { rule, project, actor, since, until, .. } = held_lease;
     let message = format!(
         "{locator}: {actor} is at work in {project} since {} (singleton {rule}), and one agent of its class works there \
          at a time; unless it is heard of again, that ends at {}",
@@ -454,9 +455,10 @@ fn singleton_busy(tenure: &Tenure, locator: &Place) -> Rejection {
 
 /// The same refusal to somebody who may not be told who it is.
 fn nameless(rejection: Rejection, violation: &ConstraintViolation) -> Rejection {
-    let ConstraintViolation::Singleton(tenure) = violation else { return rejection };
+    let ConstraintViolation::Singleton(held_lease) = violation else { return rejection };
     let locator = rejection.resource.as_ref().map_or_else(String::new, ToString::to_string);
-    let message = format!("{locator}: another agent of singleton {} is at work there; try again later", tenure.rule);
+    let message =
+        format!("{locator}: another agent of singleton {} is at work there; try again later", held_lease.rule);
     Rejection { message, holder: None, since: None, ..rejection }
 }
 

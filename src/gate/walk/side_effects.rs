@@ -12,7 +12,7 @@ use super::super::leases::LeaseUse;
 use super::super::{Reply, refusal};
 use super::party::is_session;
 use super::{Party, Stop, Unread, Walk};
-use crate::admission::{self, By, Constraint, Editors, Mode, OutsideEdit, Refused, TenureStep, Web};
+use crate::admission::{self, By, Constraint, Editors, LeaseStep, Mode, OutsideEdit, Refused, Web};
 use crate::dialect::{
     Address, AnswerClass, Credential, LabelEdit, LabelOwner, LabelState, PullBranches, Request as _, SideEffect,
     SideWrite,
@@ -323,9 +323,9 @@ impl Walk<SideWrite> {
         for constraint in constraints {
             let Constraint::Alone(take) = constraint else { continue };
             let (lease, now) = (self.gate.leases.enter(std::iter::once(&take)), self.gate.ports.clock.now());
-            let rejection = match self.gate.ports.ledger.change_tenure(TenureStep::Take(vec![take]), now).await {
-                Ok(tenures) => {
-                    lease.taken(&tenures, &[now]);
+            let rejection = match self.gate.ports.ledger.change_lease(LeaseStep::Take(vec![take]), now).await {
+                Ok(held_leases) => {
+                    lease.taken(&held_leases, &[now]);
                     leases.push(lease);
                     continue;
                 }

@@ -25,8 +25,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+mod leases;
 mod once;
-mod tenures;
 
 /// Why a ledger was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ const MIGRATIONS: [&str; 8] = [
     "",
     once::SCHEMA,
     "ALTER TABLE item ADD COLUMN stray TEXT;",
-    tenures::SCHEMA,
+    leases::SCHEMA,
     // A start looks at every mask, and few items have one.
     "ALTER TABLE item ADD COLUMN reassigned INTEGER NOT NULL DEFAULT 0;
      CREATE INDEX item_masked ON item(key) WHERE masks <> '[]';",
@@ -423,7 +423,7 @@ impl Store {
             }
         }
         items.iter().try_for_each(|record| self.put_item(record))?;
-        self.put_tenures(&changes.tenures)?;
+        self.put_leases(&changes.leases)?;
         self.put_once(&changes.once)
     }
 

@@ -2,8 +2,8 @@
 //! a project is kept like any record.
 
 use super::*;
-use claimgate::admission::{Bound, Constraint, ConstraintViolation, Heard, Take, TenureStep, Whose};
-use claimgate::model::{Project, Tenure};
+use claimgate::admission::{AcquireLease, Bound, Constraint, ConstraintViolation, Heard, LeaseStep, Whose};
+use claimgate::model::{Project, ProjectLease};
 
 const IDLE: Duration = Duration::from_mins(10);
 
@@ -24,7 +24,7 @@ fn within(login: &str, most: usize) -> Constraint {
 }
 
 fn alone(login: &str) -> Constraint {
-    Constraint::Alone(Take {
+    Constraint::Alone(AcquireLease {
         rule: "managers".to_owned(),
         project: Project::new("root/work"),
         actor: agent(login),
@@ -78,13 +78,13 @@ impl Bench {
         self.ledger().commit(vec![reject], Durability::Awaited).await.expect("it is open still");
     }
 
-    async fn change_tenure(&self, step: TenureStep, now: Time) -> Result<Option<Tenure>, LedgerError> {
-        self.ledger().change_tenure(step, now).await.map(|mut changed| changed.pop())
+    async fn change_lease(&self, step: LeaseStep, now: Time) -> Result<Option<ProjectLease>, LedgerError> {
+        self.ledger().change_lease(step, now).await.map(|mut changed| changed.pop())
     }
 
-    async fn tenures(&self) -> Vec<(String, Time, Time, Time)> {
-        let tenures = self.ledger().tenures().await.unwrap();
-        tenures.into_iter().map(|one| (one.actor.to_string(), one.since, one.seen, one.until)).collect()
+    async fn leases(&self) -> Vec<(String, Time, Time, Time)> {
+        let leases = self.ledger().leases().await.unwrap();
+        leases.into_iter().map(|one| (one.actor.to_string(), one.since, one.seen, one.until)).collect()
     }
 }
 
@@ -107,9 +107,9 @@ fn held(done: Result<ItemRecord, LedgerError>) -> Vec<u64> {
 }
 
 #[track_caller]
-fn at_work(done: Result<ItemRecord, LedgerError>) -> Tenure {
+fn at_work(done: Result<ItemRecord, LedgerError>) -> ProjectLease {
     match violation(done.expect_err("another is at work")) {
-        ConstraintViolation::Singleton(tenure) => tenure,
+        ConstraintViolation::Singleton(lease) => lease,
         other @ ConstraintViolation::Limit(_) => panic!("{other}"),
     }
 }
@@ -231,7 +231,7 @@ async fn a_file_from_before_the_limits_counts_what_it_holds() {
     assert_eq!(held(bench.sends(3, "dev", Constraint::Within(bound), START).await), [2]);
     bench.rejects(3, START).await;
     bench.sends(3, "dev", alone("dev"), START).await.unwrap();
-    assert_eq!(bench.tenures().await.len(), 1);
+    assert_eq!(bench.leases().await.len(), 1);
 }
 
 // === who is at work ===
@@ -240,18 +240,18 @@ async fn a_file_from_before_the_limits_counts_what_it_holds() {
 async fn one_agent_is_at_work_until_it_idles_whatever_starts_in_between() {
     for mut bench in benches() {
         bench.sends(1, "one", alone("one"), at(0)).await.unwrap();
-        let tenure = at_work(bench.sends(2, "two", alone("two"), at(1)).await);
-        assert_eq!((tenure.actor, tenure.since, tenure.until), (agent("one"), at(0), at(10)));
+        let lease = at_work(bench.sends(2, "two", alone("two"), at(1)).await);
+        assert_eq!((lease.actor, lease.since, lease.until), (agent("one"), at(0), at(10)));
         assert_eq!(item(&bench, 2).await.unwrap().live.map(|live| live.state), Some(AttemptState::Open));
         bench.reopen(at(5));
         at_work(bench.sends(3, "two", alone("two"), at(5)).await);
         // Its own write goes on from then.
         bench.sends(4, "one", alone("one"), at(8)).await.unwrap();
-        assert_eq!(bench.tenures().await, [("one".to_owned(), at(0), at(8), at(18))]);
+        assert_eq!(bench.leases().await, [("one".to_owned(), at(0), at(8), at(18))]);
         bench.reopen(at(11));
         at_work(bench.sends(5, "two", alone("two"), at(17)).await);
         bench.sends(6, "two", alone("two"), at(18)).await.unwrap();
-        assert_eq!(bench.tenures().await, [("two".to_owned(), at(18), at(18), at(28))]);
+        assert_eq!(bench.leases().await, [("two".to_owned(), at(18), at(18), at(28))]);
     }
 }
 
@@ -260,11 +260,11 @@ async fn another_project_and_another_rule_are_free() {
     for bench in benches() {
         let Constraint::Alone(take) = alone("two") else { unreachable!() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
-        let elsewhere = Take { project: Project::new("root/play"), ..take.clone() };
+        let elsewhere = AcquireLease { project: Project::new("root/play"), ..take.clone() };
         bench.sends(2, "two", Constraint::Alone(elsewhere), START).await.unwrap();
-        let other_rule = Take { rule: "reviewers".to_owned(), ..take };
+        let other_rule = AcquireLease { rule: "reviewers".to_owned(), ..take };
         bench.sends(3, "two", Constraint::Alone(other_rule), START).await.unwrap();
-        assert_eq!(bench.tenures().await.len(), 3);
+        assert_eq!(bench.leases().await.len(), 3);
     }
 }
 
@@ -272,7 +272,7 @@ async fn another_project_and_another_rule_are_free() {
 async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
     let (rule, project) = ("managers".to_owned(), Project::new("root/work"));
     for mut bench in benches() {
-        let heard = |who: &str, minute| TenureStep::Heard {
+        let heard = |who: &str, minute| LeaseStep::Heard {
             rule: rule.clone(),
             project: project.clone(),
             heard: vec![Heard::once(agent(who), at(minute))],
@@ -280,24 +280,24 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         };
         let end_unless = |minute, heard: Option<u64>| {
             let unheard_since = heard.map(at);
-            TenureStep::End { rule: rule.clone(), project: project.clone(), since: at(minute), unheard_since }
+            LeaseStep::End { rule: rule.clone(), project: project.clone(), since: at(minute), unheard_since }
         };
         let end = |minute| end_unless(minute, None);
-        assert_eq!(bench.change_tenure(heard("one", 0), at(0)).await, Ok(None), "nobody is at work");
+        assert_eq!(bench.change_lease(heard("one", 0), at(0)).await, Ok(None), "nobody is at work");
         let Constraint::Alone(take) = alone("one") else { unreachable!() };
-        assert!(bench.change_tenure(TenureStep::Take(vec![take]), at(0)).await.unwrap().is_some());
-        assert_eq!(bench.change_tenure(heard("two", 4), at(5)).await, Ok(None));
-        assert_eq!(bench.change_tenure(heard("one", 4), at(5)).await.unwrap().map(|one| one.until), Some(at(14)));
+        assert!(bench.change_lease(LeaseStep::Take(vec![take]), at(0)).await.unwrap().is_some());
+        assert_eq!(bench.change_lease(heard("two", 4), at(5)).await, Ok(None));
+        assert_eq!(bench.change_lease(heard("one", 4), at(5)).await.unwrap().map(|one| one.until), Some(at(14)));
         bench.reopen(at(6));
-        assert_eq!(bench.tenures().await, [("one".to_owned(), at(0), at(4), at(14))]);
-        assert_eq!(bench.change_tenure(end(3), at(7)).await, Ok(None), "another one than was meant");
-        assert_eq!(bench.change_tenure(end_unless(0, Some(3)), at(7)).await, Ok(None), "it was heard of since");
+        assert_eq!(bench.leases().await, [("one".to_owned(), at(0), at(4), at(14))]);
+        assert_eq!(bench.change_lease(end(3), at(7)).await, Ok(None), "another one than was meant");
+        assert_eq!(bench.change_lease(end_unless(0, Some(3)), at(7)).await, Ok(None), "it was heard of since");
         assert_eq!(
-            bench.change_tenure(end_unless(0, Some(4)), at(7)).await.unwrap().map(|one| one.actor),
+            bench.change_lease(end_unless(0, Some(4)), at(7)).await.unwrap().map(|one| one.actor),
             Some(agent("one"))
         );
         bench.reopen(at(8));
-        assert_eq!(bench.tenures().await, []);
+        assert_eq!(bench.leases().await, []);
         bench.sends(1, "two", alone("two"), at(8)).await.unwrap();
     }
 }
@@ -321,9 +321,9 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
     let failed = bench.sends(1, "one", alone("one"), START).await.unwrap_err();
     assert!(matches!(&failed, LedgerError::Unavailable(why) if why.contains("disk full")), "{failed}");
     let Constraint::Alone(take) = alone("one") else { unreachable!() };
-    let failed = bench.change_tenure(TenureStep::Take(vec![take]), START).await.unwrap_err();
+    let failed = bench.change_lease(LeaseStep::Take(vec![take]), START).await.unwrap_err();
     assert!(matches!(failed, LedgerError::Unavailable(_)), "{failed}");
-    assert_eq!(bench.tenures().await, []);
+    assert_eq!(bench.leases().await, []);
     execute(dir.path(), "DROP TRIGGER full");
     bench.sends(2, "two", alone("two"), START).await.unwrap();
 }
@@ -332,14 +332,14 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
 async fn who_may_not_have_one_of_two_places_gets_neither() {
     for bench in benches() {
         let Constraint::Alone(take) = alone("two") else { unreachable!() };
-        let other = Take { rule: "reviewers".to_owned(), ..take.clone() };
+        let other = AcquireLease { rule: "reviewers".to_owned(), ..take.clone() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
         let both = vec![other.clone(), take];
-        let refused = bench.change_tenure(TenureStep::Take(both), START).await.unwrap_err();
-        assert!(matches!(violation(refused), ConstraintViolation::Singleton(tenure) if tenure.actor == agent("one")));
-        assert_eq!(bench.tenures().await.len(), 1);
-        assert!(bench.change_tenure(TenureStep::Take(vec![other]), START).await.unwrap().is_some());
-        assert_eq!(bench.tenures().await.len(), 2);
+        let refused = bench.change_lease(LeaseStep::Take(both), START).await.unwrap_err();
+        assert!(matches!(violation(refused), ConstraintViolation::Singleton(lease) if lease.actor == agent("one")));
+        assert_eq!(bench.leases().await.len(), 1);
+        assert!(bench.change_lease(LeaseStep::Take(vec![other]), START).await.unwrap().is_some());
+        assert_eq!(bench.leases().await.len(), 2);
     }
 }
 
@@ -353,6 +353,6 @@ async fn of_two_terms_both_must_hold() {
         let batch = vec![require(alone("one")), require(within("one", 1)), command(2, sends(2, "one"), START)];
         let error = bench.ledger().commit(batch, Durability::Awaited).await.unwrap_err();
         assert!(matches!(violation(error), ConstraintViolation::Limit(_)));
-        assert_eq!(bench.tenures().await, [], "nothing of the batch is left");
+        assert_eq!(bench.leases().await, [], "nothing of the batch is left");
     }
 }

@@ -5,7 +5,7 @@ use claimgate::admission::once::AgentPattern;
 use claimgate::admission::{MemberPattern, Mode, Singleton, Whose};
 use claimgate::dialect::Shows;
 use claimgate::effect::Decision;
-use claimgate::gate::TenureError;
+use claimgate::gate::LeaseError;
 use claimgate::model::{Instance, ItemKind, Kind, Project, What};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -33,8 +33,8 @@ async fn promotes(world: &World, who: &str, n: u64) -> Told {
 }
 
 async fn at_work(world: &World) -> Vec<String> {
-    let tenures = world.process().gate.tenures().await.unwrap();
-    tenures.iter().map(|tenure| tenure.actor.to_string()).collect()
+    let leases = world.process().gate.leases().await.unwrap();
+    leases.iter().map(|lease| lease.actor.to_string()).collect()
 }
 
 fn message(told: &Told) -> &str {
@@ -92,7 +92,7 @@ async fn invented_names_leave_the_one_at_work_its_voice() {
             reads(crier, &format!("manager-x{n}"));
         }
         reads("bot", "manager-1");
-        gate.flush_tenures().await;
+        gate.flush_leases().await;
         world.wait(IDLE * 9 / 10).await;
         promotes(&world, "bot@manager-2", 2).await.loses("singleton_busy");
     }
@@ -209,19 +209,19 @@ async fn who_is_done_says_so_and_nobody_else_may() {
         let instance = instance.map(claimgate::model::Instance::new);
         async move {
             let runtime = tokio::runtime::Handle::current();
-            gate.end_tenure_as(("managers", &project()), &credential, instance, &runtime).await
+            gate.end_lease_as(("managers", &project()), &credential, instance, &runtime).await
         }
     };
-    assert!(matches!(end("bot", Some("manager-2")).await, Err(TenureError::NotYours(_))));
-    assert!(matches!(end("dev-1", None).await, Err(TenureError::NotYours(_))));
-    assert!(matches!(end("nobody", None).await, Err(TenureError::Denied(_))));
+    assert!(matches!(end("bot", Some("manager-2")).await, Err(LeaseError::NotYours(_))));
+    assert!(matches!(end("dev-1", None).await, Err(LeaseError::NotYours(_))));
+    assert!(matches!(end("nobody", None).await, Err(LeaseError::Denied(_))));
     promotes(&world, "bot@manager-2", 2).await.loses("singleton_busy");
     assert_eq!(end("bot", Some("manager-1")).await.unwrap().actor.to_string(), "bot (manager-1)");
-    assert!(matches!(end("bot", Some("manager-1")).await, Err(TenureError::Nobody)));
+    assert!(matches!(end("bot", Some("manager-1")).await, Err(LeaseError::Nobody)));
     promotes(&world, "bot@manager-2", 2).await.wins();
     assert!(end("supervisor", None).await.is_ok(), "an overrider may");
     promotes(&world, "bot@manager-1", 3).await.wins();
-    assert!(gate.end_tenure("managers", &project(), "it hangs").await.is_ok(), "and the operator");
+    assert!(gate.end_lease("managers", &project(), "it hangs").await.is_ok(), "and the operator");
     let lines = world.lines().await;
     let ends: Vec<&Value> = lines
         .iter()
@@ -235,9 +235,9 @@ async fn who_is_done_says_so_and_nobody_else_may() {
 async fn who_ends_it_and_hangs_up_leaves_its_line() {
     let world = with_managers(Mode::Enforce);
     promotes(&world, "bot@manager-1", 1).await.wins();
-    world.trap(Moment::AfterTenure, Trap::Slow(Duration::from_secs(20)));
+    world.trap(Moment::AfterLease, Trap::Slow(Duration::from_secs(20)));
     let (gate, project) = (world.process().gate.clone(), project());
-    let hung_up = tokio::time::timeout(Duration::from_secs(10), gate.end_tenure("managers", &project, "done")).await;
+    let hung_up = tokio::time::timeout(Duration::from_secs(10), gate.end_lease("managers", &project, "done")).await;
     assert!(hung_up.is_err());
     gate.drained().await;
     let ends = world.lines().await.iter().filter(|line| line["kind"] == "operator").count();
@@ -251,7 +251,7 @@ async fn the_list_is_for_those_whom_it_concerns() {
     let process = world.process();
     let seen_by = |who: &str| {
         let (gate, credential) = (process.gate.clone(), world.credential(who));
-        async move { gate.tenures_for(&credential, None).await.unwrap().len() }
+        async move { gate.leases_for(&credential, None).await.unwrap().len() }
     };
     assert_eq!((seen_by("bot").await, seen_by("supervisor").await, seen_by("dev-1").await), (1, 1, 0));
     world.knows_readers(1).await;

@@ -3,7 +3,7 @@
 use crate::support::{REPO, Told, World};
 use claimgate::admission::{HoldingLimits, MemberPattern, Mode, Singleton};
 use claimgate::dialect::Shows;
-use claimgate::gate::TenureError;
+use claimgate::gate::LeaseError;
 use claimgate::model::{Instance, ItemKind, Kind, Project};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -176,12 +176,12 @@ async fn who_is_at_work_in_a_hidden_project_is_told_to_nobody_who_may_not_see_it
     let secret = Project::new("root/secret");
     let runtime = tokio::runtime::Handle::current();
     for (rule, project) in [("managers", &secret), ("managers", &Project::new("root/nowhere")), ("none", &secret)] {
-        let ended = gate.end_tenure_as((rule, project), &world.credential("dev-8"), None, &runtime).await;
-        assert!(matches!(ended, Err(TenureError::Nobody)), "{ended:?}");
+        let ended = gate.end_lease_as((rule, project), &world.credential("dev-8"), None, &runtime).await;
+        assert!(matches!(ended, Err(LeaseError::Nobody)), "{ended:?}");
     }
     // Whoever may see it is told, and may not end it either.
-    let ended = gate.end_tenure_as(("managers", &secret), &world.credential("dev-1"), None, &runtime).await;
-    assert!(matches!(ended, Err(TenureError::NotYours(_))), "{ended:?}");
+    let ended = gate.end_lease_as(("managers", &secret), &world.credential("dev-1"), None, &runtime).await;
+    assert!(matches!(ended, Err(LeaseError::NotYours(_))), "{ended:?}");
     let told = files(&world, "dev-8@manager-9", SECRET).await;
     assert_eq!(told.status, 404, "{told:?}");
     names_nobody(&told);
@@ -209,16 +209,16 @@ async fn the_list_follows_what_may_be_read_now() {
     files(&world, "bot@manager-1", SECRET).await.wins();
     let gate = world.process().gate.clone();
     in_secret(&world, "dev-1", "PATCH", 1, json!({ "assignees": ["dev-1"] })).await.wins();
-    assert_eq!(gate.tenures_for(&world.credential("dev-1"), None).await.unwrap().len(), 1);
+    assert_eq!(gate.leases_for(&world.credential("dev-1"), None).await.unwrap().len(), 1);
     world.forge.outside_remove_collaborator("root", SECRET, "dev-1");
     world.wait(Duration::from_secs(5)).await;
-    assert_eq!(gate.tenures_for(&world.credential("dev-1"), None).await.unwrap().len(), 0);
-    assert_eq!(gate.tenures_for(&world.credential("bot"), None).await.unwrap().len(), 1, "its own");
+    assert_eq!(gate.leases_for(&world.credential("dev-1"), None).await.unwrap().len(), 0);
+    assert_eq!(gate.leases_for(&world.credential("bot"), None).await.unwrap().len(), 1, "its own");
 }
 
 async fn at_work(world: &World) -> Vec<String> {
-    let tenures = world.process().gate.tenures().await.unwrap();
-    tenures.iter().map(|tenure| tenure.actor.to_string()).collect()
+    let held_leases = world.process().gate.leases().await.unwrap();
+    held_leases.iter().map(|held_lease| held_lease.actor.to_string()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,15 +313,15 @@ async fn what_is_over_leaves_no_row() {
         files(&world, "bot@manager-1", &format!("root/{name}")).await.wins();
     }
     let process = world.process();
-    let rows = || async { claimgate::effect::Ledger::tenures(&process.ledger).await.unwrap().len() };
+    let rows = || async { claimgate::effect::Ledger::leases(&process.ledger).await.unwrap().len() };
     assert_eq!(rows().await, 20);
     world.wait(IDLE / 2).await;
     files(&world, "bot@manager-1", "root/play-7").await.wins();
     world.wait(IDLE * 2 / 3).await;
-    process.gate.flush_tenures().await;
+    process.gate.flush_leases().await;
     assert_eq!(rows().await, 1, "the one that lasts");
     world.wait(IDLE).await;
-    process.gate.flush_tenures().await;
+    process.gate.flush_leases().await;
     assert_eq!(rows().await, 0);
 }
 
@@ -333,7 +333,7 @@ async fn names_from_everywhere_leave_the_one_at_work_its_voice() {
     world.claim("dev-1", 3).await.wins();
     let gate = world.process().gate.clone();
     world.wait(IDLE / 2).await;
-    gate.flush_tenures().await;
+    gate.flush_leases().await;
     for n in 0..12_000 {
         let elsewhere = Project::new(&format!("dev-1/r{n}"));
         let name = Some(Instance::new("manager-x"));
@@ -341,7 +341,7 @@ async fn names_from_everywhere_leave_the_one_at_work_its_voice() {
     }
     let name = Some(Instance::new("manager-1"));
     gate.saw_read(&world.credential("bot"), name, (Some(&project()), None), Shows::Items(ItemKind::Issue));
-    gate.flush_tenures().await;
+    gate.flush_leases().await;
     world.wait(IDLE * 9 / 10).await;
     world.set_labels("bot@manager-2", 2, &["todo"]).await.loses("singleton_busy");
 }

@@ -8,8 +8,8 @@ use claimgate::effect::{
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
-    AttemptId, Boot, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ResourceKey, Settled, Standing,
-    Tenure, Time,
+    AttemptId, Boot, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ProjectLease, ResourceKey,
+    Settled, Standing, Time,
 };
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ pub enum Moment {
     /// The resolver has read, and is about to settle.
     BeforeResolve,
     /// It is written who is at work by a singleton rule.
-    AfterTenure,
+    AfterLease,
 }
 
 /// What happens there, once.
@@ -265,9 +265,9 @@ fn once_moments(commands: &[OnceCommand]) -> (Option<Moment>, Option<Moment>) {
 }
 
 fn batch_moments(batch: &Batch) -> (Option<Moment>, Option<Moment>) {
-    match (&batch.items[..], &batch.tenures[..], &batch.once[..]) {
+    match (&batch.items[..], &batch.leases[..], &batch.once[..]) {
         ([], [], once) => once_moments(once),
-        ([], ..) => (None, Some(Moment::AfterTenure)),
+        ([], ..) => (None, Some(Moment::AfterLease)),
         (items, ..) => moments(items),
     }
 }
@@ -336,8 +336,8 @@ impl Ledger for FaultyLedger {
         self.inner.of_account(account)
     }
 
-    fn tenures(&self) -> BoxFuture<'_, Result<Vec<Tenure>, LedgerError>> {
-        self.inner.tenures()
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>> {
+        self.inner.leases()
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {

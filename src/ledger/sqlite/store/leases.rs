@@ -1,9 +1,9 @@
 //! What the rules over agents rest on: who is at work where, and which items an account has.
 
-use super::super::super::transaction::TenureName;
+use super::super::super::transaction::LeaseName;
 use super::{Store, codec, json, stored};
 use crate::effect::{Held, LedgerError};
-use crate::model::{ItemRecord, Principal, Project, ResourceKey, Tenure, Time};
+use crate::model::{ItemRecord, Principal, Project, ProjectLease, ResourceKey, Time};
 use rusqlite::{Row, params};
 use std::collections::BTreeMap;
 
@@ -42,24 +42,24 @@ impl Store {
         self.items(which, params![account, key, stored(limit as u64)])
     }
 
-    pub(in crate::ledger) fn tenures(&self) -> Result<Vec<Tenure>, LedgerError> {
-        self.rows("SELECT rule, project, actor, since, seen, until FROM singleton", [], read_tenure)
+    pub(in crate::ledger) fn leases(&self) -> Result<Vec<ProjectLease>, LedgerError> {
+        self.rows("SELECT rule, project, actor, since, seen, until FROM singleton", [], read_lease)
     }
 
-    pub(in crate::ledger) fn put_tenures(
+    pub(in crate::ledger) fn put_leases(
         &self,
-        rows: &BTreeMap<TenureName, Option<Tenure>>,
+        rows: &BTreeMap<LeaseName, Option<ProjectLease>>,
     ) -> Result<(), LedgerError> {
-        rows.iter().try_for_each(|((rule, project), tenure)| match tenure {
-            Some(tenure) => self.execute(
+        rows.iter().try_for_each(|((rule, project), lease)| match lease {
+            Some(lease) => self.execute(
                 "INSERT OR REPLACE INTO singleton VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
-                    tenure.rule,
-                    tenure.project.as_str(),
-                    codec::actor(&tenure.actor),
-                    tenure.since.0,
-                    tenure.seen.0,
-                    tenure.until.0,
+                    lease.rule,
+                    lease.project.as_str(),
+                    codec::actor(&lease.actor),
+                    lease.since.0,
+                    lease.seen.0,
+                    lease.until.0,
                 ],
             ),
             None => {
@@ -69,8 +69,8 @@ impl Store {
     }
 }
 
-fn read_tenure(row: &Row<'_>) -> rusqlite::Result<Tenure> {
-    Ok(Tenure {
+fn read_lease(row: &Row<'_>) -> rusqlite::Result<ProjectLease> {
+    Ok(ProjectLease {
         rule: row.get(0)?,
         project: Project::new(&row.get::<_, String>(1)?),
         actor: json(&row.get::<_, String>(2)?, codec::read_actor)?,

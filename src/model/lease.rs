@@ -4,7 +4,7 @@ use super::{Actor, Project, Time};
 
 /// One agent of a class at work in a project, by a singleton rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenure {
+pub struct ProjectLease {
     /// The rule's name.
     pub rule: String,
     /// The project.
@@ -19,9 +19,9 @@ pub struct Tenure {
     pub until: Time,
 }
 
-// === impl Tenure ===
+// === impl ProjectLease ===
 
-impl Tenure {
+impl ProjectLease {
     /// Whether it still keeps others out.
     pub fn lasts(&self, now: Time) -> bool {
         now < self.until
