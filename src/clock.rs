@@ -1,7 +1,7 @@
 //! The system's clocks and randomness behind their ports.
 
 use crate::effect::{Clock, Entropy};
-use crate::model::{AttemptId, Boot, Time};
+use crate::model::{AttemptId, BootTime, Time};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The machine's clocks. Wall-clock time is read once and then carried on by the boot clock, so that stepping the
@@ -33,8 +33,8 @@ impl Clock for SystemClock {
         Time(i64::try_from(boot_micros()).unwrap_or(i64::MAX).saturating_add(self.offset))
     }
 
-    fn boot(&self) -> Boot {
-        Boot(boot_micros())
+    fn boot(&self) -> BootTime {
+        BootTime(boot_micros())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A constraint is a step of its own in the same batch as the step that it is for: all or nothing, in one transaction.
 
-use super::{AcquireLease, Bound, Excess, Heard};
+use super::{AcquireLease, Bound, Excess, Heartbeat};
 use crate::model::{Project, ProjectLease, Time};
 use std::fmt;
 
@@ -40,13 +40,13 @@ pub enum LeaseStep {
     /// Before a write that has no item yet: all of them, or none.
     AcquireLease(Vec<AcquireLease>),
     /// The agents were heard of there.
-    Heard {
+    Renew {
         /// The rule's name.
         rule: String,
         /// Where.
         project: Project,
         /// Who, and when.
-        heard: Vec<Heard>,
+        heard: Vec<Heartbeat>,
         /// From the rule.
         idle: std::time::Duration,
     },

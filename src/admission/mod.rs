@@ -37,6 +37,6 @@ pub use outside::{OutsideEdit, outside_edit};
 pub use permit::{Permit, Plan};
 pub use refused::Refused;
 pub use rules::{Assignment, Editors, MoveRule, Outside, Part, Rules, Switched, Unnamed, Web, Workflow};
-pub use singleton::{AcquireLease, Glob, Heard, MemberPattern, Singleton, renew};
+pub use singleton::{AcquireLease, Glob, Heartbeat, MemberPattern, Singleton, renew};
 pub use transition::{Applied, Event, Finish, Outcome, Stamp, Step, Verified, apply};
 pub use verdict::{Answer, GrantWithoutSend, SentWrite, Verdict, judge, parks};

@@ -54,12 +54,12 @@ pub struct AcquireLease {
     /// From the rule.
     pub idle: Duration,
     /// Who of the class was heard of there since that was last written down.
-    pub heard: Vec<Heard>,
+    pub heard: Vec<Heartbeat>,
 }
 
 /// An agent was heard of, from then until then, never longer apart than the rule's `idle`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct Heartbeat {
     /// Who.
     pub actor: Actor,
     /// First.
@@ -84,7 +84,7 @@ impl Singleton {
     }
 }
 
-// === impl Member ===
+// === impl MemberPattern ===
 
 impl MemberPattern {
     /// From its text.
@@ -167,7 +167,7 @@ impl Glob {
     }
 }
 
-// === impl Take ===
+// === impl AcquireLease ===
 
 impl AcquireLease {
     /// Who is at work afterwards; or who is already, if that is another agent.
@@ -198,9 +198,9 @@ impl AcquireLease {
     }
 }
 
-// === impl Heard ===
+// === impl Heartbeat ===
 
-impl Heard {
+impl Heartbeat {
     /// Heard of once.
     pub fn once(actor: Actor, at: Time) -> Self {
         Self { actor, from: at, to: at }
@@ -216,7 +216,7 @@ impl Heard {
 }
 
 /// The agent was heard of: if it is the one at work, it goes on from then. What had ended by idling stays ended.
-pub fn renew(lease: &mut ProjectLease, heard: &Heard, idle: Duration) -> bool {
+pub fn renew(lease: &mut ProjectLease, heard: &Heartbeat, idle: Duration) -> bool {
     let renews = lease.actor.goes_on_as(&heard.actor) && lease.lasts(heard.from) && heard.to > lease.seen;
     if renews {
         (lease.seen, lease.until) = (heard.to, heard.to + idle);
@@ -247,7 +247,7 @@ mod tests {
             actor: agent(who),
             credential: Fingerprint::new("feed"),
             idle: IDLE,
-            heard: heard.iter().map(|(who, at)| Heard::once(agent(who), minute(*at))).collect(),
+            heard: heard.iter().map(|(who, at)| Heartbeat::once(agent(who), minute(*at))).collect(),
         }
     }
 
@@ -362,7 +362,7 @@ mod tests {
     fn a_silence_cannot_be_made_up_for() {
         let first = take("one", &[]).over(None, minute(0)).unwrap();
         for (times, until) in [(&[8, 16, 24][..], 34), (&[8, 18], 10), (&[12], 10), (&[8, 17, 30], 10)] {
-            let mut heard = Heard::once(agent("one"), minute(times[0]));
+            let mut heard = Heartbeat::once(agent("one"), minute(times[0]));
             times[1..].iter().for_each(|at| heard.again(minute(*at), IDLE));
             let mut lease = first.clone();
             renew(&mut lease, &heard, IDLE);

@@ -5,7 +5,7 @@
 //! follows what every sink has on disk, so that after a crash lines may come twice, and none is missing.
 
 use super::rotate::RotatingFile;
-use crate::effect::{Ledger, LedgerError, Said};
+use crate::effect::{Ledger, LedgerError, LogOnce};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
@@ -63,7 +63,7 @@ struct LedgerRef(Arc<dyn Ledger>);
 
 /// Why the ledger did not answer, where it did not.
 #[derive(Default)]
-struct Trouble(Said);
+struct Trouble(LogOnce);
 
 /// A sink that was opened.
 enum Output {

@@ -12,10 +12,10 @@ pub mod health;
 pub mod identify;
 pub mod ledger;
 pub mod ledger_error;
+pub mod log_once;
 pub mod membership;
 pub mod metrics;
 pub mod once;
-pub mod said;
 pub mod sending;
 pub mod upstream;
 
@@ -26,10 +26,10 @@ pub use health::{Condition, Health};
 pub use identify::{Identify, IdentifyError};
 pub use ledger::{Batch, Command, Committed, Durability, Held, LeaseCommand, Ledger, Pruned};
 pub use ledger_error::LedgerError;
+pub use log_once::LogOnce;
 pub use membership::{Membership, Rivals};
 pub use metrics::Metrics;
 pub use once::{Creations, OnceCommand};
-pub use said::Said;
 pub use sending::Sending;
 pub use upstream::{CallError, Carrier, Upstream};
 

@@ -44,7 +44,7 @@ pub(super) struct ForgeCall {
     pub(super) scope: WriteScope,
 }
 
-// === impl Call ===
+// === impl ForgeCall ===
 
 impl ForgeCall {
     pub(super) fn state(&self) -> MutexGuard<'_, ForgeState> {

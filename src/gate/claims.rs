@@ -20,7 +20,7 @@ use crate::admission::{Expectation, StateTag};
 use crate::dialect::{Address, AnswerClass, Credential, Filter, Guarded, WireResponse};
 use crate::effect::{Decision, IdentifyError};
 use crate::model::{
-    Account, Actor, Boot, Caller, Code, Fence, Instance, ItemRecord, Place, Principal, Rejection, Time,
+    Account, Actor, BootTime, Caller, Code, Fence, Instance, ItemRecord, Place, Principal, Rejection, Time,
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -79,7 +79,7 @@ pub struct Sender {
     /// The request's headers; the dialect keeps the allow-listed ones.
     pub headers: HeaderMap,
     /// When its head had been read.
-    pub arrived: Boot,
+    pub arrived: BootTime,
     /// For the audit.
     pub about: About,
     /// The source state that the client states for an item that it names, if it does.

@@ -6,7 +6,7 @@
 use super::Gate;
 use crate::dialect::{Address, AnswerClass, Credential, Listed, ReadOutcome, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier};
-use crate::model::{Boot, Existing, Project, Snapshot};
+use crate::model::{BootTime, Existing, Project, Snapshot};
 
 /// Pages of what exists that are read at most.
 pub(super) const MOST_PAGES: usize = 100;
@@ -14,7 +14,7 @@ pub(super) const MOST_PAGES: usize = 100;
 /// What one read of an item showed.
 pub(super) struct ItemRead {
     /// When the read began.
-    pub(super) began: Boot,
+    pub(super) began: BootTime,
     pub(super) seen: Snapshot,
     /// Where the item is, after a followed redirect.
     pub(super) address: Address,

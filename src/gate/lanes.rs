@@ -4,7 +4,7 @@
 //! next to come knows when the last turn ended and what was seen in it. The
 //! observation is never what an admission rests on (manual: walk).
 
-use crate::model::{Actor, Boot, ItemRecord, ResourceKey, Snapshot};
+use crate::model::{Actor, BootTime, ItemRecord, ResourceKey, Snapshot};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub struct Lanes {
 #[derive(Clone, Debug)]
 pub struct Observation {
     /// When the read began.
-    pub began: Boot,
+    pub began: BootTime,
     /// What it showed.
     pub seen: Snapshot,
     /// What the ledger held at the end of that turn.
@@ -44,8 +44,8 @@ pub struct Turn {
     lane: Arc<Lane>,
     _share: Option<AgentShare>,
     /// When the turn before this one ended; `None` if this lane is new.
-    pub last_ended: Option<Boot>,
-    ends: Arc<dyn Fn() -> Boot + Send + Sync>,
+    pub last_ended: Option<BootTime>,
+    ends: Arc<dyn Fn() -> BootTime + Send + Sync>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -78,9 +78,9 @@ struct AgentShare {
 
 #[derive(Debug, Default)]
 struct Past {
-    ended: Option<Boot>,
+    ended: Option<BootTime>,
     /// When something last was, or may have been, changed in a turn.
-    changed: Option<Boot>,
+    changed: Option<BootTime>,
     observation: Option<Arc<Observation>>,
 }
 
@@ -100,7 +100,11 @@ impl Lanes {
     }
 
     /// Waits for the item's turn, first come, first served.
-    pub async fn enter(&self, key: &ResourceKey, now: Arc<dyn Fn() -> Boot + Send + Sync>) -> Result<Turn, LaneError> {
+    pub async fn enter(
+        &self,
+        key: &ResourceKey,
+        now: Arc<dyn Fn() -> BootTime + Send + Sync>,
+    ) -> Result<Turn, LaneError> {
         self.enter_as(key, None, now).await
     }
 
@@ -109,7 +113,7 @@ impl Lanes {
         &self,
         key: &ResourceKey,
         agent: Option<&Actor>,
-        now: Arc<dyn Fn() -> Boot + Send + Sync>,
+        now: Arc<dyn Fn() -> BootTime + Send + Sync>,
     ) -> Result<Turn, LaneError> {
         let lane = self.lane(key, now());
         let place = QueuePosition::take(&lane, self.limits.capacity)?;
@@ -134,7 +138,7 @@ impl Lanes {
     pub async fn enter_together(
         &self,
         keys: &[ResourceKey],
-        now: Arc<dyn Fn() -> Boot + Send + Sync>,
+        now: Arc<dyn Fn() -> BootTime + Send + Sync>,
     ) -> Result<Vec<Turn>, LaneError> {
         let lanes: Vec<Arc<Lane>> = keys.iter().map(|key| self.lane(key, now())).collect();
         let places =
@@ -161,7 +165,7 @@ impl Lanes {
         &self,
         keys: &BTreeSet<ResourceKey>,
         agent: &Actor,
-        now: Arc<dyn Fn() -> Boot + Send + Sync>,
+        now: Arc<dyn Fn() -> BootTime + Send + Sync>,
     ) -> Result<Vec<Turn>, LaneError> {
         let all = async {
             let mut turns = Vec::with_capacity(keys.len());
@@ -173,7 +177,7 @@ impl Lanes {
         tokio::time::timeout(self.limits.timeout, all).await.map_err(|_| LaneError::Late)?
     }
 
-    fn lane(&self, key: &ResourceKey, now: Boot) -> Arc<Lane> {
+    fn lane(&self, key: &ResourceKey, now: BootTime) -> Arc<Lane> {
         let mut lanes = self.by_item.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get(key) {
             return Arc::clone(lane);
@@ -230,7 +234,7 @@ impl Lane {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn used_since(&self, now: Boot) -> bool {
+    fn used_since(&self, now: BootTime) -> bool {
         self.past().ended.is_some_and(|ended| ended + KEPT > now)
     }
 }
@@ -259,7 +263,7 @@ impl Drop for QueuePosition<'_> {
     }
 }
 
-// === impl Share ===
+// === impl AgentShare ===
 
 impl AgentShare {
     async fn take(lane: &Arc<Lane>, agent: &Actor) -> Result<Self, LaneError> {
@@ -304,7 +308,7 @@ impl Turn {
     }
 
     /// Whether nothing was changed in any turn since then. Nothing is known of turns that are too long ago.
-    pub fn is_quiet_since(&self, then: Boot) -> bool {
+    pub fn is_quiet_since(&self, then: BootTime) -> bool {
         let changed = self.lane.past().changed;
         changed.is_none_or(|at| at < then) && (self.ends)() < then + KEPT
     }
@@ -329,7 +333,7 @@ mod tests {
     async fn lanes_of_a_flood_of_items_are_forgotten() {
         let lanes = Lanes::new(LaneLimits { capacity: 1, timeout: KEPT });
         for number in 0..5 * SWEEP_EVERY as u64 {
-            let now = Boot(1) + KEPT * u32::try_from(number).unwrap();
+            let now = BootTime(1) + KEPT * u32::try_from(number).unwrap();
             drop(lanes.enter(&ResourceKey::new(&number.to_string()), Arc::new(move || now)).await.unwrap());
         }
         let kept = lanes.by_item.lock().unwrap().len();

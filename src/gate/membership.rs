@@ -2,7 +2,7 @@
 
 use super::Gate;
 use crate::effect::{Clock, Ledger, LedgerError};
-use crate::model::{Boot, Time};
+use crate::model::{BootTime, Time};
 use std::sync::Arc;
 
 /// Time as the ledger tells it: what one gate writes down another judges. The boot clock stays the gate's own.
@@ -22,7 +22,7 @@ impl Clock for LedgerClock {
         self.ledger.time(self.own.now())
     }
 
-    fn boot(&self) -> Boot {
+    fn boot(&self) -> BootTime {
         self.own.boot()
     }
 }

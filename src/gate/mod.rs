@@ -42,7 +42,7 @@ use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{ClosingSyntax, Credential, Dialect, Guarded, SideWrite, Subject, WireRequest, WireResponse};
 use crate::effect::{BodyBudget, Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
 use crate::model::{
-    Account, Attempt, AttemptId, AttemptState, Boot, Caller, Change, Code, Fingerprint, Instance, Ownership, Place,
+    Account, Attempt, AttemptId, AttemptState, BootTime, Caller, Change, Code, Fingerprint, Instance, Ownership, Place,
     Rejection, ResourceKey,
 };
 use arc_swap::ArcSwap;
@@ -51,7 +51,7 @@ use concurrency::{ConcurrencyLimiter, Overloaded, Slot};
 use futures_util::FutureExt as _;
 use hearing::Hearing;
 use reads::Reads;
-use renewals::Renewals;
+use renewals::PendingRenewals;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,9 +122,9 @@ pub struct Gate {
     labels: labels::Labels,
     /// Claims of agents without a name.
     nameless: nameless::Claims,
-    renewals: Renewals,
+    renewals: PendingRenewals,
     hearing: Hearing,
-    heard: singleton::Unwritten,
+    heard: singleton::PendingHeartbeats,
     leases: leases::Leases,
     creators: creators::Creators,
     hints: watch::Hints,
@@ -143,7 +143,7 @@ pub struct Ask {
     /// The request's headers; the dialect keeps the allow-listed ones.
     pub headers: http::HeaderMap,
     /// When its head had been read.
-    pub arrived: Boot,
+    pub arrived: BootTime,
     /// For the audit.
     pub about: About,
     /// The operator's own write: no rule refuses it.
@@ -235,9 +235,9 @@ impl Gate {
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
             nameless: nameless::Claims::default(),
-            renewals: Renewals::default(),
+            renewals: PendingRenewals::default(),
             hearing,
-            heard: singleton::Unwritten::default(),
+            heard: singleton::PendingHeartbeats::default(),
             leases: leases::Leases::default(),
             creators: creators::Creators::default(),
             hints: watch::Hints::default(),
@@ -471,7 +471,7 @@ impl Gate {
         }
     }
 
-    fn boot_clock(self: &Arc<Self>) -> Arc<dyn Fn() -> Boot + Send + Sync> {
+    fn boot_clock(self: &Arc<Self>) -> Arc<dyn Fn() -> BootTime + Send + Sync> {
         let clock = Arc::clone(&self.ports.clock);
         Arc::new(move || clock.boot())
     }

@@ -7,7 +7,7 @@
 
 use super::Gate;
 use crate::dialect::{AnswerClass, Credential, WireResponse};
-use crate::model::{Boot, Fingerprint, ItemKind, Place, Project, ResourceKey, Snapshot};
+use crate::model::{BootTime, Fingerprint, ItemKind, Place, Project, ResourceKey, Snapshot};
 use moka::future::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +96,7 @@ impl Reads {
     }
 
     /// The tracker has just shown this to the credential.
-    pub(super) fn learn_access(&self, credential: &Fingerprint, access: ReadAccess, now: Boot) {
+    pub(super) fn learn_access(&self, credential: &Fingerprint, access: ReadAccess, now: BootTime) {
         let project = match &access {
             ReadAccess::Item(at) => at.project(),
             ReadAccess::Kind(project, _) => Some(project),
@@ -111,7 +111,7 @@ impl Reads {
     }
 
     /// The tracker has just shown this item to the credential, and with it that it shows it items of that kind.
-    pub(super) fn learn_item(&self, credential: &Fingerprint, seen: &Snapshot, now: Boot) {
+    pub(super) fn learn_item(&self, credential: &Fingerprint, seen: &Snapshot, now: BootTime) {
         let access = match seen.locator.project() {
             Some(project) => ReadAccess::Kind(project.clone(), seen.kind),
             None => ReadAccess::Item(seen.locator.clone()),
@@ -120,7 +120,7 @@ impl Reads {
     }
 
     /// Whether the tracker showed the credential this since the request came, or just before.
-    pub(super) fn has_seen(&self, credential: &Fingerprint, access: ReadAccess, arrived: Boot) -> bool {
+    pub(super) fn has_seen(&self, credential: &Fingerprint, access: ReadAccess, arrived: BootTime) -> bool {
         self.shown.get(&(credential.clone(), access)).is_some_and(|at| is_just_now(&at, arrived))
     }
 
@@ -130,19 +130,19 @@ impl Reads {
     }
 
     /// The same of any item of this kind in the project of a place.
-    fn has_seen_kind(&self, credential: &Fingerprint, at: &Place, kind: ItemKind, arrived: Boot) -> bool {
+    fn has_seen_kind(&self, credential: &Fingerprint, at: &Place, kind: ItemKind, arrived: BootTime) -> bool {
         let access = at.project().map(|project| ReadAccess::Kind(project.clone(), kind));
         access.is_some_and(|access| self.has_seen(credential, access, arrived))
     }
 
     /// Whether the credential may be told of this item by what others have read of it.
-    pub(super) fn may_share(&self, credential: &Fingerprint, seen: &Snapshot, arrived: Boot) -> bool {
+    pub(super) fn may_share(&self, credential: &Fingerprint, seen: &Snapshot, arrived: BootTime) -> bool {
         self.has_seen_kind(credential, &seen.locator, seen.kind, arrived)
             || self.has_seen(credential, ReadAccess::Item(seen.locator.clone()), arrived)
     }
 
     /// The same of the item at a place, as far as it is known what kind of item that is.
-    pub(super) async fn may_share_at(&self, credential: &Fingerprint, locator: &Place, arrived: Boot) -> bool {
+    pub(super) async fn may_share_at(&self, credential: &Fingerprint, locator: &Place, arrived: BootTime) -> bool {
         let of_kind = match self.kind(locator).await {
             Some(kind) => self.has_seen_kind(credential, locator, kind, arrived),
             None => false,
@@ -151,8 +151,8 @@ impl Reads {
     }
 }
 
-fn is_just_now(at: &AtomicU64, arrived: Boot) -> bool {
-    Boot(at.load(Ordering::Relaxed)) + JUST_NOW >= arrived
+fn is_just_now(at: &AtomicU64, arrived: BootTime) -> bool {
+    BootTime(at.load(Ordering::Relaxed)) + JUST_NOW >= arrived
 }
 
 /// What a credential was found to be shown.
@@ -176,7 +176,7 @@ impl Gate {
         project: &Project,
         kind: ItemKind,
         credential: &Credential,
-        arrived: Boot,
+        arrived: BootTime,
     ) -> Proof {
         let print = self.ports.identify.fingerprint(credential);
         let access = ReadAccess::Kind(project.clone(), kind);

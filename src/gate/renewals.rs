@@ -14,11 +14,11 @@ use std::time::Duration;
 
 /// Who was heard of since it was last written down.
 #[derive(Debug, Default)]
-pub(super) struct Renewals(Mutex<Heard>);
+pub(super) struct PendingRenewals(Mutex<ItemHeartbeats>);
 
 /// Of each item all that were heard of about it: a holder is not forgotten because others read its item.
 #[derive(Clone, Debug, Default)]
-struct Heard {
+struct ItemHeartbeats {
     of: HashMap<Place, Vec<(Actor, Time)>>,
     entries: usize,
 }
@@ -27,9 +27,9 @@ const MOST_RENEWALS: usize = 100_000;
 /// Agents of one account about one item; an account invents them at will.
 const MOST_INSTANCES: usize = 16;
 
-// === impl Renewals ===
+// === impl PendingRenewals ===
 
-impl Renewals {
+impl PendingRenewals {
     pub(super) fn note(&self, item: Place, actor: Actor, at: Time) {
         // One that is being read is not waited for: the holder will be heard of again.
         if let Ok(mut heard) = self.0.try_lock() {
@@ -37,14 +37,14 @@ impl Renewals {
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    fn heard(&self) -> MutexGuard<'_, ItemHeartbeats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Heard ===
+// === impl ItemHeartbeats ===
 
-impl Heard {
+impl ItemHeartbeats {
     fn note(&mut self, item: Place, actor: Actor, at: Time) {
         if self.entries >= MOST_RENEWALS && !self.of.contains_key(&item) {
             return;
@@ -140,7 +140,7 @@ impl Gate {
         }
     }
 
-    async fn write_renewals(&self, heard: &Heard, pause: Duration) -> Result<(), LedgerError> {
+    async fn write_renewals(&self, heard: &ItemHeartbeats, pause: Duration) -> Result<(), LedgerError> {
         let renew = |record: ItemRecord| {
             let (actor, at) = heard.of_holder(&record)?;
             // Whoever has just claimed was heard of by that.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_newer_than_what_was_written_stays() {
-        let (item, mut heard) = (Place::from_stored("a/b#1"), Heard::default());
+        let (item, mut heard) = (Place::from_stored("a/b#1"), ItemHeartbeats::default());
         heard.note(item.clone(), actor("ann"), Time(1));
         heard.note(item.clone(), actor("bob"), Time(2));
         let written = heard.clone();

@@ -5,10 +5,10 @@
 
 use super::reads::{Proof, ReadAccess};
 use super::{Gate, OperatorWord};
-use crate::admission::{AcquireLease, Heard, LeaseStep, Rules, Singleton};
+use crate::admission::{AcquireLease, Heartbeat, LeaseStep, Rules, Singleton};
 use crate::dialect::{Credential, WireResponse};
 use crate::effect::{Decision, IdentifyError, LedgerError, Note, Subject};
-use crate::model::{Actor, Boot, Caller, Instance, ItemKind, Principal, Project, ProjectLease, Time};
+use crate::model::{Actor, BootTime, Caller, Instance, ItemKind, Principal, Project, ProjectLease, Time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub enum LeaseError {
 
 /// Who was heard of in a project of which rule, since it was last written down.
 #[derive(Debug, Default)]
-pub(super) struct Unwritten(Mutex<Noted>);
+pub(super) struct PendingHeartbeats(Mutex<Noted>);
 
 #[derive(Debug, Default)]
 struct Noted {
@@ -41,7 +41,7 @@ struct Noted {
 }
 
 type Place = (String, Project);
-type Places = HashMap<Place, HashMap<Actor, Heard>>;
+type Places = HashMap<Place, HashMap<Actor, Heartbeat>>;
 
 /// Rules times projects of which this is kept.
 const MOST_PLACES: usize = 10_000;
@@ -51,9 +51,9 @@ const MOST_OF_ACCOUNT: usize = 100;
 /// Agents of one account in all projects: one account does not fill all places.
 const MOST_NOTES_OF_ACCOUNT: usize = 1_000;
 
-// === impl Unwritten ===
+// === impl PendingHeartbeats ===
 
-impl Unwritten {
+impl PendingHeartbeats {
     fn note(&self, place: Place, actor: &Actor, at: Time, idle: Duration) {
         // One that is being emptied is not waited for: the agent will be heard of again.
         let Ok(mut noted) = self.0.try_lock() else { return };
@@ -68,12 +68,12 @@ impl Unwritten {
         let agents = places.entry(place).or_default();
         let before = agents.len();
         if has_room(agents, actor) {
-            agents.insert(actor.clone(), Heard::once(actor.clone(), at));
+            agents.insert(actor.clone(), Heartbeat::once(actor.clone(), at));
             *own += agents.len().saturating_sub(before);
         }
     }
 
-    fn of(&self, place: &Place) -> Vec<Heard> {
+    fn of(&self, place: &Place) -> Vec<Heartbeat> {
         self.lock().places.get(place).into_iter().flat_map(HashMap::values).cloned().collect()
     }
 
@@ -104,7 +104,7 @@ impl Unwritten {
 }
 
 /// Makes room for one more, where its account has as many as it may: the one that was silent for longest is forgotten.
-fn has_room(agents: &mut HashMap<Actor, Heard>, actor: &Actor) -> bool {
+fn has_room(agents: &mut HashMap<Actor, Heartbeat>, actor: &Actor) -> bool {
     let own = || agents.values().filter(|heard| heard.actor.account == actor.account);
     if own().count() < MOST_OF_ACCOUNT {
         return agents.len() < MOST_AGENTS;
@@ -117,7 +117,7 @@ fn has_room(agents: &mut HashMap<Actor, Heard>, actor: &Actor) -> bool {
 
 impl Gate {
     /// The agent was heard of in the project. Cheap: without a rule for it nothing is done, and no lock is waited for.
-    pub(super) fn hear(&self, actor: &Actor, project: Option<&Project>) {
+    pub(super) fn record_heartbeat(&self, actor: &Actor, project: Option<&Project>) {
         let Some(project) = project else { return };
         let rules = self.rules();
         for rule in rules.singletons.iter().filter(|rule| rule.covers(actor)) {
@@ -162,13 +162,13 @@ impl Gate {
             // Most who are heard of are not the one at work.
             let own = agents.into_iter().flat_map(HashMap::values);
             let own = own.filter(|one| lease.actor.goes_on_as(&one.actor) && one.to > lease.seen);
-            let own: Vec<Heard> = own.cloned().collect();
+            let own: Vec<Heartbeat> = own.cloned().collect();
             let (over, since, seen) = (!lease.lasts(now), lease.since, lease.seen);
             let (rule_name, project) = (lease.rule, lease.project);
             let mut lasts = !over;
             if let (Some(rule), false) = (rule, own.is_empty()) {
                 let step =
-                    LeaseStep::Heard { rule: rule_name.clone(), project: project.clone(), heard: own, idle: rule.idle };
+                    LeaseStep::Renew { rule: rule_name.clone(), project: project.clone(), heard: own, idle: rule.idle };
                 let renewed = self.ports.ledger.change_lease(step, now).await?;
                 lasts |= renewed.iter().any(|lease| lease.lasts(now));
             }
@@ -217,7 +217,12 @@ impl Gate {
     }
 
     /// Whether the tracker shows the credential anything of the project, as of now.
-    async fn is_reader(&self, credential: &Credential, project: &Project, arrived: Boot) -> Result<bool, LeaseError> {
+    async fn is_reader(
+        &self,
+        credential: &Credential,
+        project: &Project,
+        arrived: BootTime,
+    ) -> Result<bool, LeaseError> {
         let print = self.ports.identify.fingerprint(credential);
         if self.reads.has_seen(&print, ReadAccess::Project(project.clone()), arrived) {
             return Ok(true);

@@ -162,7 +162,7 @@ impl Gate {
         }
         let Some(account) = self.ports.identify.known(&print) else { return };
         let actor = Actor { account, instance };
-        self.hear(&actor, project);
+        self.record_heartbeat(&actor, project);
         if let Some(address) = address {
             self.hear_about(address, actor);
         }

@@ -17,7 +17,8 @@ use super::leases::LeaseTable;
 use super::lines::bare_line;
 use crate::admission::Step;
 use crate::effect::{
-    Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, Membership, Note, Pruned, Said,
+    Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, LogOnce, Membership, Note,
+    Pruned,
 };
 use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Place, Principal, ProjectLease, ResourceKey, Settled, Time};
 use arc_swap::ArcSwap;
@@ -395,7 +396,7 @@ struct Writer {
     /// Lines whose group failed: their decisions were answered, so they must be written yet.
     deferred: Vec<Line>,
     /// Why it could not be written, as it was said last.
-    told: Said,
+    told: LogOnce,
     /// The time of the newest line.
     now: Time,
 }
@@ -425,7 +426,7 @@ impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
         let existed = Store::is_written(&options);
         let now = options.now;
-        Self { options, shared, store: None, existed, deferred: Vec::new(), told: Said::default(), now }
+        Self { options, shared, store: None, existed, deferred: Vec::new(), told: LogOnce::default(), now }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -617,7 +618,7 @@ impl Writer {
         match opened.and_then(|store| self.adopt(store)) {
             Ok(()) => {
                 tracing::info!("ledger available again");
-                self.told = Said::default();
+                self.told = LogOnce::default();
             }
             // Said when it was opened first; the next reason may be one that the operator made by mending that.
             Err(error) => not_available(&self.options, &error.to_string(), &mut self.told),
@@ -764,7 +765,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn not_available(options: &SqliteOptions, why: &str, told: &mut Said) {
+fn not_available(options: &SqliteOptions, why: &str, told: &mut LogOnce) {
     if !told.is_news(why) {
         return;
     }

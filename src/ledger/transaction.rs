@@ -104,7 +104,7 @@ pub(super) fn needs(batch: &Batch) -> Needs {
     for command in &batch.leases {
         match &command.step {
             LeaseStep::Take(takes) => needs.leases.extend(takes.iter().map(name_of)),
-            LeaseStep::Heard { rule, project, .. } | LeaseStep::End { rule, project, .. } => {
+            LeaseStep::Renew { rule, project, .. } | LeaseStep::End { rule, project, .. } => {
                 needs.leases.insert((rule.clone(), project.clone()));
             }
         }
@@ -225,7 +225,7 @@ impl Working<'_> {
     fn lease(&mut self, step: &LeaseStep, now: Time) -> Result<Vec<ProjectLease>, LedgerError> {
         match step {
             LeaseStep::Take(takes) => takes.iter().map(|take| self.take(take, now)).collect(),
-            LeaseStep::Heard { rule, project, heard, idle } => {
+            LeaseStep::Renew { rule, project, heard, idle } => {
                 let name = (rule.clone(), project.clone());
                 let Some(mut lease) = self.rows.leases.get(&name).cloned() else { return Ok(Vec::new()) };
                 if heard.iter().filter(|heard| renew(&mut lease, heard, *idle)).count() == 0 {

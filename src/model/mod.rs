@@ -29,5 +29,5 @@ pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};
 pub use rejection::{Code, Rejection};
 pub use snapshot::{OpenState, Shown, Snapshot, Status};
 pub use tag::{Tag, TagId, TagRef};
-pub use time::{Boot, Time};
+pub use time::{BootTime, Time};
 pub use timeline::{Edit, EditsInWords, TimelineEntry};

@@ -10,7 +10,7 @@ pub struct Time(pub i64);
 
 /// Microseconds since boot, suspends included (`CLOCK_BOOTTIME`). For the emit-by check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Boot(pub u64);
+pub struct BootTime(pub u64);
 
 impl Time {
     /// How long after `earlier`; nothing if the clock stepped back.
@@ -37,7 +37,7 @@ impl Add<Duration> for Time {
     }
 }
 
-impl Add<Duration> for Boot {
+impl Add<Duration> for BootTime {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {

@@ -17,7 +17,7 @@ use crate::dialect::{
 };
 use crate::effect::Health;
 use crate::gate::{About, Answered, Ask, EntryCondition, Filing, Gate, Judged, Sender};
-use crate::model::{Boot, Code, Instance, Rejection};
+use crate::model::{BootTime, Code, Instance, Rejection};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -63,7 +63,7 @@ pub(super) struct Candidate {
     pub(super) head: Parts,
     pub(super) target: Target,
     peer: Peer,
-    arrived: Boot,
+    arrived: BootTime,
 }
 
 /// The header that names an instance.

@@ -379,7 +379,7 @@ impl Write {
     }
 }
 
-// === impl Agent ===
+// === impl AgentName ===
 
 impl AgentName {
     fn same_as(before: Option<&Self>, after: Option<&Self>) -> bool {

@@ -213,7 +213,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Op
     Option::deserialize(from)
 }
 
-// === impl Agent ===
+// === impl AgentName ===
 
 impl AgentName {
     /// Stands for an agent that a line does not name.
@@ -243,7 +243,7 @@ impl fmt::Display for AgentName {
     }
 }
 
-// === impl Line ===
+// === impl CheckedLine ===
 
 impl CheckedLine {
     /// Whether the tracker showed the item closed.

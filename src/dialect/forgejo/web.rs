@@ -37,8 +37,6 @@ pub fn parse(route: &FormRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<F
     Ok(Some(FormWrite { page, subject, wants, sender, form: form.clone(), rest: rest.into() }))
 }
 
-// === impl WebForm, WebAct ===
-
 // === what a form wants ===
 
 /// Which items, and what of them; `None` where nothing guarded is asked for.

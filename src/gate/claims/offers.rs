@@ -4,7 +4,7 @@
 //! holds an item: a list is a hint, and a reservation only keeps two callers of this process from the same claim.
 
 use crate::dialect::Filter;
-use crate::model::{Boot, ResourceKey, Snapshot, Time};
+use crate::model::{BootTime, ResourceKey, Snapshot, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) struct CandidateList {
 #[derive(Debug)]
 pub(super) struct List {
     /// When the look began.
-    pub(super) began: Boot,
+    pub(super) began: BootTime,
     /// The same on the wall.
     pub(super) asked: Time,
     pub(super) items: Vec<Snapshot>,
@@ -62,7 +62,7 @@ const MOST_LISTS: usize = 64;
 // === impl Offers ===
 
 impl Offers {
-    pub(super) fn candidate_list(&self, wanted: &Wanted, now: Boot) -> Arc<CandidateList> {
+    pub(super) fn candidate_list(&self, wanted: &Wanted, now: BootTime) -> Arc<CandidateList> {
         let mut lists = locked(&self.lists);
         if lists.len() >= MOST_LISTS && !lists.contains_key(wanted) {
             lists.retain(|_, candidate_list| {
@@ -93,12 +93,12 @@ impl Drop for Reserved<'_> {
 
 impl CandidateList {
     /// The newest list, while it is new enough to try one's luck by.
-    pub(super) fn recent(&self, now: Boot) -> Option<Arc<List>> {
+    pub(super) fn recent(&self, now: BootTime) -> Option<Arc<List>> {
         locked(&self.newest).clone().filter(|list| list.began + KEPT > now)
     }
 
     /// The newest list, if it began since then.
-    pub(super) fn since(&self, arrived: Boot) -> Option<Arc<List>> {
+    pub(super) fn since(&self, arrived: BootTime) -> Option<Arc<List>> {
         locked(&self.newest).clone().filter(|list| list.began >= arrived)
     }
 
@@ -111,7 +111,7 @@ impl CandidateList {
 }
 
 impl List {
-    pub(super) fn new(began: Boot, asked: Time, items: Vec<Snapshot>) -> Arc<Self> {
+    pub(super) fn new(began: BootTime, asked: Time, items: Vec<Snapshot>) -> Arc<Self> {
         Arc::new(Self { began, asked, items, gone: Mutex::default() })
     }
 

@@ -9,7 +9,7 @@ use super::{Ended, Stop, Walk};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Durability, Sending};
-use crate::model::{Boot, Caller, Code, Kind, Ownership, Place, Rejection, ResourceKey, Snapshot};
+use crate::model::{BootTime, Caller, Code, Kind, Ownership, Place, Rejection, ResourceKey, Snapshot};
 
 /// The item that an answer names. Its id is known once it was read.
 struct New {
@@ -29,7 +29,7 @@ impl Walk {
                 if response.class().is_refusal() {
                     self.give_back(&mut permit).await;
                 }
-                self.gate.hear(&caller.actor, self.request.locator().project());
+                self.gate.record_heartbeat(&caller.actor, self.request.locator().project());
                 Ok(self.finish(caller, &permit, response).await)
             }
             Err(error) => {
@@ -45,7 +45,7 @@ impl Walk {
         &self,
         sending: Sending,
         request: &Guarded,
-        emit_by: Boot,
+        emit_by: BootTime,
     ) -> Result<WireResponse, CallError> {
         let request = request.emit(&[], &self.ask.headers, &self.ask.credential);
         self.dispatch(sending, request, None, emit_by).await

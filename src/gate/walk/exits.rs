@@ -5,7 +5,7 @@ use crate::admission::{Outcome, Step};
 use crate::dialect::{Request, WireResponse};
 use crate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
 use crate::gate::{After, Answered, Observation, Reply, Turn, refusal};
-use crate::model::{Boot, Code, ItemRecord, Rejection, Snapshot};
+use crate::model::{BootTime, Code, ItemRecord, Rejection, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ impl Walk {
         None
     }
 
-    pub(super) fn publish(turn: &Turn, began: Boot, seen: Snapshot, record: ItemRecord) {
+    pub(super) fn publish(turn: &Turn, began: BootTime, seen: Snapshot, record: ItemRecord) {
         turn.publish(Observation { began, seen, record: ItemRecord { live: None, ..record } });
     }
 }

@@ -16,7 +16,7 @@ use crate::admission::{self, By, OutsideEdit, Refused};
 use crate::dialect::{Address, AnswerClass, Creation, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Decision, LedgerError, Note, OnceCommand, Sending, failpoint};
 use crate::model::{
-    Actor, AttemptId, Boot, Caller, Code, Existing, ItemKind, Made, OnceEntry, OnceKey, Place, Project, Rejection,
+    Actor, AttemptId, BootTime, Caller, Code, Existing, ItemKind, Made, OnceEntry, OnceKey, Place, Project, Rejection,
     ResourceKey, Standing, What,
 };
 use std::collections::BTreeSet;
@@ -165,7 +165,7 @@ impl Walk {
 
     /// Whether what was read before these turns, since then, stands for a read inside them: nothing was changed in them
     /// meanwhile, and there are no turns but those of this process.
-    fn all_stand(&self, turns: &[Turn], began: Boot) -> bool {
+    fn all_stand(&self, turns: &[Turn], began: BootTime) -> bool {
         self.gate.ports.ledger.admits_early_reads() && turns.iter().all(|turn| turn.is_quiet_since(began))
     }
 

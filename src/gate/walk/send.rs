@@ -9,7 +9,7 @@ use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Decision, Durability, LedgerError, Sending, failpoint};
 use crate::gate::Verify;
 use crate::gate::leases::LeaseUse;
-use crate::model::{Boot, Code};
+use crate::model::{BootTime, Code};
 use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +117,12 @@ impl Walk {
         }
     }
 
-    async fn emit(&self, sent: &mut [Sent<'_>], sending: Sending, emit_by: Boot) -> Result<WireResponse, CallError> {
+    async fn emit(
+        &self,
+        sent: &mut [Sent<'_>],
+        sending: Sending,
+        emit_by: BootTime,
+    ) -> Result<WireResponse, CallError> {
         let carrier = match &mut *sent {
             [one] => one.at.read.carrier.take(),
             _ => None,
@@ -133,7 +138,7 @@ impl Walk {
         sending: Sending,
         request: WireRequest,
         carrier: Option<Carrier>,
-        emit_by: Boot,
+        emit_by: BootTime,
     ) -> Result<WireResponse, CallError> {
         let clock = Arc::clone(&self.gate.ports.clock);
         let in_time = move || clock.boot() <= emit_by;
@@ -144,7 +149,7 @@ impl Walk {
     }
 
     /// Until when the first byte of what is durable by now must leave.
-    pub(super) fn emit_by(&self) -> Boot {
+    pub(super) fn emit_by(&self) -> BootTime {
         self.gate.ports.clock.boot() + self.gate.settings.emit_window
     }
 

@@ -28,7 +28,7 @@ impl Walk {
         let read = read.filter(|read| read.response.body.len() <= SHORT_ANSWER);
         // The tracker shows it the item: from here on it is one who may be told, and is heard of.
         let project = read.as_ref().and_then(|read| read.seen.locator.project()).or(address.project());
-        self.gate.hear(&caller.actor, project);
+        self.gate.record_heartbeat(&caller.actor, project);
         Ok(vec![Found { key, address: Some(address), read }])
     }
 

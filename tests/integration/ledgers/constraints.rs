@@ -2,7 +2,7 @@
 //! a project is kept like any record.
 
 use super::*;
-use claimgate::admission::{AcquireLease, Bound, Constraint, ConstraintViolation, Heard, LeaseStep, Whose};
+use claimgate::admission::{AcquireLease, Bound, Constraint, ConstraintViolation, Heartbeat, LeaseStep, Whose};
 use claimgate::model::{Project, ProjectLease};
 
 const IDLE: Duration = Duration::from_mins(10);
@@ -272,10 +272,10 @@ async fn another_project_and_another_rule_are_free() {
 async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
     let (rule, project) = ("managers".to_owned(), Project::new("root/work"));
     for mut bench in benches() {
-        let heard = |who: &str, minute| LeaseStep::Heard {
+        let heard = |who: &str, minute| LeaseStep::Renew {
             rule: rule.clone(),
             project: project.clone(),
-            heard: vec![Heard::once(agent(who), at(minute))],
+            heard: vec![Heartbeat::once(agent(who), at(minute))],
             idle: IDLE,
         };
         let end_unless = |minute, heard: Option<u64>| {

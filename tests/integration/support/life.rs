@@ -8,7 +8,7 @@ use claimgate::effect::{
 };
 use claimgate::ledger::{MemoryLedger, MemoryStore};
 use claimgate::model::{
-    AttemptId, Boot, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ProjectLease, ResourceKey,
+    AttemptId, BootTime, Epoch, GateId, ItemRecord, OnceEntry, OnceKey, Place, Principal, ProjectLease, ResourceKey,
     Settled, Standing, Time,
 };
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -195,9 +195,9 @@ impl SimClock {
         Arc::new(LifeClock { machine: Arc::clone(self), wall: self.wall.load(Ordering::Relaxed) })
     }
 
-    fn boot(&self) -> Boot {
+    fn boot(&self) -> BootTime {
         let up = self.up + self.started.elapsed();
-        Boot(micros(up) + self.suspended.load(Ordering::Relaxed))
+        BootTime(micros(up) + self.suspended.load(Ordering::Relaxed))
     }
 
     /// Steps the wall clock; a gate process does not notice before its next life.
@@ -211,7 +211,7 @@ impl Clock for LifeClock {
         Time(self.wall + i64::try_from(self.boot().0).unwrap())
     }
 
-    fn boot(&self) -> Boot {
+    fn boot(&self) -> BootTime {
         self.machine.boot()
     }
 }

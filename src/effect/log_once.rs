@@ -2,11 +2,11 @@
 
 /// A trouble that lasts: each reason is said when it comes, not each time that it is met.
 #[derive(Debug, Default)]
-pub struct Said(Option<String>);
+pub struct LogOnce(Option<String>);
 
-// === impl Said ===
+// === impl LogOnce ===
 
-impl Said {
+impl LogOnce {
     /// Whether this is not what was said last; it is from now on.
     pub fn is_news(&mut self, why: &str) -> bool {
         let news = self.0.as_deref() != Some(why);
