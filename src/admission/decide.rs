@@ -92,7 +92,7 @@ impl DecisionInput<'_> {
     fn release_own(&self, holding: &Holding) -> Verdict {
         let own_shown = match self.caller.actor.account.login() {
             Some(login) => self.seen.assignees.len() == 1 && self.seen.assignees.contains(login),
-            None => !self.seen.assignees.is_empty() && self.seen.assignees == holding.shown.assignees,
+            None => !self.seen.assignees.is_empty() && self.seen.assignees == holding.last_seen.assignees,
         };
         if self.calls_for_a_send(own_shown) {
             return self.admit(Kind::Release, Ownership::Ends);
@@ -281,9 +281,9 @@ impl DecisionInput<'_> {
     }
 
     fn permit(&self, (kind, ownership): OwnershipEffect) -> Permit {
-        let found = self.rules.workflow.statuses(&self.seen.labels);
+        let status_before = self.rules.workflow.statuses(&self.seen.labels);
         let silent = self.record.holding.as_ref().filter(|_| kind == Kind::TakeOver);
-        let (goal, heard) = (Goal { found, ..self.change.goal(self.seen) }, silent.map(|held| held.renewed));
+        let (goal, heard) = (Goal { status_before, ..self.change.goal(self.seen) }, silent.map(|held| held.renewed));
         Permit::new(Plan { kind, goal, ownership, heard })
     }
 

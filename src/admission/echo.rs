@@ -19,7 +19,7 @@ pub fn without_echo(change: &Change, caller: &Caller, record: &ItemRecord, seen:
     });
     let labels = change.labels.clone().filter(|wanted| {
         let only = Change { labels: Some(wanted.clone()), ..Change::default() };
-        !(matches!(wanted, SetChange::Replace(_)) && only.goal(seen).already)
+        !(matches!(wanted, SetChange::Replace(_)) && only.goal(seen).held_before)
     });
     let state = change.state.filter(|state| *state != seen.state);
     Change { assignees, labels, state, reviewers: change.reviewers.clone() }
@@ -103,8 +103,8 @@ mod tests {
             since: Time(0),
             attempt: AttemptId::new("a"),
             fence: Fence(1),
-            shown,
-            found: BTreeSet::new(),
+            last_seen: shown,
+            status_before_claim: BTreeSet::new(),
             parked: false,
             renewed: Time(0),
             closed: None,

@@ -145,8 +145,8 @@ mod tests {
             since: Time(since),
             attempt: AttemptId::new("a"),
             fence: Fence(1),
-            shown: rules().workflow.shown(&seen(&["in-progress"], &[by])),
-            found: BTreeSet::new(),
+            last_seen: rules().workflow.shown(&seen(&["in-progress"], &[by])),
+            status_before_claim: BTreeSet::new(),
             parked,
             renewed: Time(since),
             closed: None,
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_silent_holders_item_is_not_found_but_taken_over_by_name() {
         let mut held = held("ann", 0, false);
-        held.shown = rules().workflow.shown(&seen(&["backlog"], &[]));
+        held.last_seen = rules().workflow.shown(&seen(&["backlog"], &[]));
         assert_eq!(judge(&seen(&["backlog"], &[]), Some(held), &Aims::default()), Offer::Taken);
     }
 

@@ -34,13 +34,13 @@ pub enum OutsideEdit {
 pub fn outside_edit(record: &ItemRecord, read: &Snapshot, rules: &Rules, now: Time) -> Option<OutsideEdit> {
     let holding = record.holding.as_ref().filter(|_| record.doubts.is_empty())?;
     let shown = rules.workflow.shown(read);
-    if shown == holding.shown {
+    if shown == holding.last_seen {
         return None;
     }
     let taken = takes(holding, &shown, rules);
-    let finished = holding.shown.state == OpenState::Closed && shown.state == OpenState::Closed;
+    let finished = holding.last_seen.state == OpenState::Closed && shown.state == OpenState::Closed;
     let held = taken.is_some() && !finished && rules.assignment.outside == Outside::Hold;
-    if held || is_zombie(record, &holding.shown, read, rules, now) {
+    if held || is_zombie(record, &holding.last_seen, read, rules, now) {
         return (!record.contested).then_some(OutsideEdit::Contested { shown });
     }
     Some(match taken {
@@ -54,7 +54,7 @@ pub fn outside_edit(record: &ItemRecord, read: &Snapshot, rules: &Rules, now: Ti
 /// attempt names, and shows its target.
 pub(super) fn is_zombie(record: &ItemRecord, shown: &Shown, read: &Snapshot, rules: &Rules, now: Time) -> bool {
     let recent = |mask: &&Masked| now.since(mask.settled) < rules.assignment.zombie_period;
-    record.masks.iter().filter(recent).any(|mask| explains(mask, shown, read, rules))
+    record.late_writes.iter().filter(recent).any(|mask| explains(mask, shown, read, rules))
 }
 
 fn explains(mask: &Masked, shown: &Shown, read: &Snapshot, rules: &Rules) -> bool {
@@ -67,7 +67,7 @@ fn explains(mask: &Masked, shown: &Shown, read: &Snapshot, rules: &Rules) -> boo
 }
 
 fn takes(holding: &Holding, now: &Shown, rules: &Rules) -> Option<&'static str> {
-    let was = &holding.shown;
+    let was = &holding.last_seen;
     let own = |login| holding.actor.account.login() == Some(login);
     let lost = !was.assignees.is_empty() && !was.assignees.is_subset(&now.assignees);
     let joined = was.assignees.is_empty() && now.assignees.iter().any(|login| !own(login));

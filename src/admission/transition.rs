@@ -252,12 +252,12 @@ const MOST_MASKS: usize = 32;
 /// Carries a step out on a record, or refuses and leaves the record as it was.
 pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Applied, Refused> {
     let mut done = Applied::default();
-    let was_open = record.holding.as_ref().is_some_and(|held| held.shown.state == OpenState::Open);
+    let was_open = record.holding.as_ref().is_some_and(|held| held.last_seen.state == OpenState::Open);
     carry_out(record, step, stamp, &mut done)?;
     // INVARIANT: an edit that nobody accounts for contests a holding, never an item that nobody holds.
     record.contested &= record.holding.is_some();
     if let Some(holding) = &mut record.holding {
-        let closed = holding.shown.state == OpenState::Closed;
+        let closed = holding.last_seen.state == OpenState::Closed;
         // Whoever closes a held item ends the exclusive right of its holder.
         holding.parked |= closed && was_open;
         holding.closed = closed.then(|| holding.closed.unwrap_or(stamp.now));
@@ -357,7 +357,7 @@ fn settle(
             own(record, &attempt, shown, stamp, done);
             // Whoever relabels an item has seen to its labels.
             if attempt.goal.as_ref().is_some_and(|goal| goal.labels.is_some()) {
-                record.stray = None;
+                record.pending_restore = None;
             }
             if let (Some(parked), Some(holding)) = (parked, record.holding.as_mut()) {
                 holding.parked = *parked;
@@ -394,7 +394,7 @@ fn partial(
     }
     // `shown` stays what the last COMMITTED read back, unless there was no holding to show anything.
     let kept = record.holding.as_ref().filter(|held| Ownership::Becomes(held.actor.clone()) == attempt.ownership);
-    let shown = kept.map_or_else(|| shown.clone(), |held| held.shown.clone());
+    let shown = kept.map_or_else(|| shown.clone(), |held| held.last_seen.clone());
     own(record, attempt, &shown, stamp, done);
 }
 
@@ -475,7 +475,7 @@ fn keep(record: &mut ItemRecord, attempt: &Attempt, shown: &Shown, stamp: &Stamp
         return;
     }
     let Some(holding) = &mut record.holding else { return };
-    holding.shown = shown.clone();
+    holding.last_seen = shown.clone();
     if !holding.actor.goes_on_as(&attempt.actor) {
         return;
     }
@@ -496,8 +496,9 @@ fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, st
         since: before.map_or(stamp.now, |held| held.since),
         attempt: before.map_or_else(|| attempt.id.clone(), |held| held.attempt.clone()),
         fence: record.fence,
-        shown: shown.clone(),
-        found: before.map_or_else(|| found(record, attempt, shown), |held| held.found.clone()),
+        last_seen: shown.clone(),
+        status_before_claim: before
+            .map_or_else(|| found(record, attempt, shown), |held| held.status_before_claim.clone()),
         parked: false,
         renewed: stamp.now,
         closed: None,
@@ -507,9 +508,9 @@ fn hold(record: &ItemRecord, actor: &Actor, attempt: &Attempt, shown: &Shown, st
 /// Where the item stood before anybody took it up: before a holding that this one takes over or that ended half-way;
 /// else as the claim's own read showed it, or, where nothing was sent, as it shows.
 fn found(record: &ItemRecord, attempt: &Attempt, shown: &Shown) -> BTreeSet<Status> {
-    let taken_over = record.holding.as_ref().filter(|held| !held.parked).map(|held| &held.found);
-    let read = attempt.goal.as_ref().map_or(&shown.statuses, |goal| &goal.found);
-    record.stray.as_ref().or(taken_over).unwrap_or(read).clone()
+    let taken_over = record.holding.as_ref().filter(|held| !held.parked).map(|held| &held.status_before_claim);
+    let read = attempt.goal.as_ref().map_or(&shown.statuses, |goal| &goal.status_before);
+    record.pending_restore.as_ref().or(taken_over).unwrap_or(read).clone()
 }
 
 // === outside edits, doubt, recovery ===
@@ -528,26 +529,26 @@ fn edited(
         OutsideEdit::Takes { shown, cause } => {
             let held = record.holding.take().ok_or(Refused::Stale)?;
             // Closed is finished, not half-way.
-            let half_way = shown.state == OpenState::Open && shown.statuses != held.found;
-            record.stray = half_way.then_some(held.found);
+            let half_way = shown.state == OpenState::Open && shown.statuses != held.status_before_claim;
+            record.pending_restore = half_way.then_some(held.status_before_claim);
             let holder = held.actor;
             record.reassigned = shown.assignees.iter().any(|other| holder.account.login() != Some(other));
             record.fence.0 += 1;
             record.contested = false;
-            record.masks.clear();
+            record.late_writes.clear();
             record.lost = Some(Loss { actor: holder.clone(), at: stamp.now, cause: (*cause).to_owned() });
             done.events.push((Event::Revoked { holder, cause }, None));
         }
         OutsideEdit::Finishes { cause } => {
             let held = record.holding.take().ok_or(Refused::Stale)?;
             record.fence.0 += 1;
-            record.masks.clear();
+            record.late_writes.clear();
             done.events.push((Event::Finished { holder: held.actor, cause: (*cause).to_owned(), gone: false }, None));
         }
         OutsideEdit::Harmless { shown } => {
-            record.holding.as_mut().ok_or(Refused::Stale)?.shown = shown.clone();
+            record.holding.as_mut().ok_or(Refused::Stale)?.last_seen = shown.clone();
             record.contested = false;
-            record.masks.clear();
+            record.late_writes.clear();
         }
         OutsideEdit::Contested { .. } => {
             record.contested = true;
@@ -588,7 +589,7 @@ fn resolve(
         } else if state == AttemptState::Landed
             && let Some(holding) = &mut record.holding
         {
-            holding.shown = shown.clone();
+            holding.last_seen = shown.clone();
             // The same agent's claim again: it is back at work. Whom another has handed the item to, that does not move.
             holding.parked &= !holding.actor.goes_on_as(&attempt.actor);
         }
@@ -714,7 +715,7 @@ fn recover(
         record.doubt_until = Some(doubt_until);
     }
     // Nor does anything else that it wrote last longer than if it were written now.
-    for mask in &mut record.masks {
+    for mask in &mut record.late_writes {
         mask.settled = mask.settled.min(stamp.now);
     }
     if let Some(holding) = &mut record.holding {
@@ -783,16 +784,16 @@ fn is_own(attempt: &Attempt, id: &AttemptId, stamp: &Stamp) -> bool {
 fn mask(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) {
     let Some(goal) = attempt.goal.as_ref().filter(|goal| !goal.is_empty()).map(Goal::value) else { return };
     // One that is masked already is masked anew.
-    record.masks.retain(|mask| mask.goal.value() != goal);
+    record.late_writes.retain(|mask| mask.goal.value() != goal);
     // The newest stand last. Of too many the oldest goes, whose late landing is the least likely. Without its mask that
     // landing is an outside edit: at worst it takes the item from its holder, on the record.
-    let surplus = (record.masks.len() + 1).saturating_sub(MOST_MASKS);
-    record.masks.drain(..surplus);
-    record.masks.push(Masked { goal, settled: stamp.now });
+    let surplus = (record.late_writes.len() + 1).saturating_sub(MOST_MASKS);
+    record.late_writes.drain(..surplus);
+    record.late_writes.push(Masked { goal, settled: stamp.now });
 }
 
 fn prune(record: &mut ItemRecord, stamp: &Stamp) {
-    record.masks.retain(|mask| stamp.now.since(mask.settled) < stamp.zombie_period);
+    record.late_writes.retain(|mask| stamp.now.since(mask.settled) < stamp.zombie_period);
 }
 
 // === impl Applied ===

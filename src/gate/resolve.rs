@@ -76,7 +76,7 @@ impl Gate {
             let confirm = Command { step: confirm, note: None, ..command.clone() };
             record = self.ports.ledger.commit(vec![confirm, command], durability).await?.pop().unwrap_or(record);
             self.tell_edit(&edit, &before, seen, &id);
-            self.put_back_soon(&seen.locator, record.stray.as_ref());
+            self.put_back_soon(&seen.locator, record.pending_restore.as_ref());
         }
         Ok(self.renewed(record))
     }
@@ -88,7 +88,7 @@ impl Gate {
         if let Some(held) = &before.holding {
             let way =
                 if matches!(edit, OutsideEdit::Contested { .. }) { EditOrigin::Unknown } else { EditOrigin::Outside };
-            let change = [held.shown.clone(), self.rules().workflow.shown(seen)];
+            let change = [held.last_seen.clone(), self.rules().workflow.shown(seen)];
             self.look_for_authors(decision, seen, change, way);
         }
         let agent = before.holding.as_ref().map(|held| held.actor.to_string()).unwrap_or_default();
@@ -142,7 +142,7 @@ impl Gate {
 pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, read_at: Time) -> Option<Verified> {
     let doubt = record.doubts.first().filter(|_| record.live.is_none())?;
     let landed = doubt.goal.reach(seen) == Reach::Full;
-    let early = record.doubts.len() == 1 && landed && !doubt.goal.already && !holds_already(record, doubt);
+    let early = record.doubts.len() == 1 && landed && !doubt.goal.held_before && !holds_already(record, doubt);
     let due = record.doubt_until.is_none_or(|until| until <= read_at);
     let shown = rules.workflow.shown(seen);
     match (early || due, landed) {
@@ -156,11 +156,11 @@ pub(super) fn verified(record: &ItemRecord, seen: &Snapshot, rules: &Rules, read
 fn parks_by(record: &ItemRecord, doubt: &Doubt, shown: &Shown, rules: &Rules) -> Option<bool> {
     let becomes = doubt.ownership.makes_holder(&doubt.actor);
     match &record.holding {
-        Some(own) if own.actor.goes_on_as(&doubt.actor) => admission::parks(&own.shown, shown, &rules.workflow),
+        Some(own) if own.actor.goes_on_as(&doubt.actor) => admission::parks(&own.last_seen, shown, &rules.workflow),
         // The agent has named itself since, and goes on under that name.
         Some(own) if becomes && own.actor.may_be(&doubt.actor) => None,
         _ if becomes => {
-            let before = Shown { statuses: doubt.goal.found.clone(), ..shown.clone() };
+            let before = Shown { statuses: doubt.goal.status_before.clone(), ..shown.clone() };
             admission::parks(&before, shown, &rules.workflow)
         }
         _ => None,

@@ -34,7 +34,7 @@ impl Gate {
             Err(why) => Err(why),
         };
         let cleared = cleared.map_err(|why| format!("its assignee was not cleared: {why}"))?;
-        match self.restore_labels(&address, &left.found, &by).await {
+        match self.restore_labels(&address, &left.status_before_claim, &by).await {
             Ok(writes) if writes.is_empty() => Ok(cleared.to_owned()),
             Ok(_) => Ok(format!("{cleared}; its status labels are what the claim found")),
             Err(why) => Err(format!("{cleared}; its labels were not put back: {why}")),

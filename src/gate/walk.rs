@@ -66,7 +66,7 @@ pub(super) struct Walk<R = Guarded> {
     /// Attempts that are not settled yet.
     entered: Mutex<Vec<Entry>>,
     /// Where the item is, and where it stood before a holding that ended half-way: to be put right before the answer.
-    stray: Mutex<Option<(Address, BTreeSet<Status>)>>,
+    pending_restore: Mutex<Option<(Address, BTreeSet<Status>)>>,
 }
 
 /// An attempt that is not settled yet, with what the log must say of it whatever happens.
@@ -163,8 +163,8 @@ const READS_AT_ONCE: usize = 8;
 impl<R: Request> Walk<R> {
     pub(super) fn new(gate: Arc<Gate>, request: R, ask: Ask, slot: Option<Arc<Slot>>) -> Self {
         let (print, caller, echoed) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let (entered, stray) = (Mutex::default(), Mutex::default());
-        Self { rules: gate.rules(), gate, request, ask, print, caller, slot, echoed, entered, stray }
+        let (entered, pending_restore) = (Mutex::default(), Mutex::default());
+        Self { rules: gate.rules(), gate, request, ask, print, caller, slot, echoed, entered, pending_restore }
     }
 
     fn print(&self) -> &Fingerprint {
@@ -198,8 +198,8 @@ impl Walk {
 
     /// Labels of a claim that is over go before the next holder begins: its turn has ended, and its answer waits.
     async fn put_back(&self) -> Vec<Reply> {
-        let stray = self.stray.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((address, found)) = stray else { return Vec::new() };
+        let pending = self.pending_restore.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((address, found)) = pending else { return Vec::new() };
         let by = Writer { credential: self.ask.credential.clone(), instance: self.ask.instance.clone() };
         self.gate.put_back(&address, &found, &by).await
     }

@@ -527,8 +527,8 @@ impl Gate {
         match self.ports.ledger.commit(batch, Durability::Awaited).await {
             Ok(records) => {
                 self.tell_edit(&edit, &current, seen, &id);
-                let stray = records.last().and_then(|record| record.stray.as_ref());
-                self.put_back_soon(&seen.locator, stray);
+                let status = records.last().and_then(|record| record.pending_restore.as_ref());
+                self.put_back_soon(&seen.locator, status);
             }
             Err(error) => {
                 tracing::debug!(ledger.error = %error, resource = %record.locator, "an outside edit was not recorded");
@@ -566,19 +566,23 @@ pub(super) struct Remains {
     /// The same for people, as a sentence without its end.
     pub(super) told: String,
     /// Where the item stood before.
-    pub(super) found: BTreeSet<Status>,
+    pub(super) status_before_claim: BTreeSet<Status>,
 }
 
 impl Remains {
     fn of(record: &ItemRecord) -> Option<Self> {
         if let Some(held) = &record.holding {
-            let told = format!("the tracker still shows: {}", held.shown);
-            return Some(Self { assignees: held.shown.assignees.clone(), told, found: held.found.clone() });
+            let told = format!("the tracker still shows: {}", held.last_seen);
+            return Some(Self {
+                assignees: held.last_seen.assignees.clone(),
+                told,
+                status_before_claim: held.status_before_claim.clone(),
+            });
         }
         let goal = &record.doubts.first()?.goal;
         let assignees = goal.assignees.clone()?;
         let names: Vec<&str> = assignees.iter().map(Account::as_str).collect();
         let told = format!("the tracker may show: assigned to {}", names.join(", "));
-        Some(Self { told, assignees, found: goal.found.clone() })
+        Some(Self { told, assignees, status_before_claim: goal.status_before.clone() })
     }
 }

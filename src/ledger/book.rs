@@ -266,8 +266,8 @@ fn same_but_live(one: &ItemRecord, other: &ItemRecord) -> bool {
         && one.locator == other.locator
         && one.doubts == other.doubts
         && one.doubt_until == other.doubt_until
-        && one.masks == other.masks
-        && one.stray == other.stray
+        && one.late_writes == other.late_writes
+        && one.pending_restore == other.pending_restore
         && one.reassigned == other.reassigned
         && one.lost == other.lost
 }

@@ -181,8 +181,8 @@ pub(super) fn read_goal(value: &Value) -> Read<Goal> {
         labels: labels.transpose()?,
         state: read_state(&value["state"])?,
         // Written only where there is one.
-        found: some(&value["found"]).map(|members| read_statuses(&members)).transpose()?.unwrap_or_default(),
-        already: match &value["already"] {
+        status_before: some(&value["found"]).map(|members| read_statuses(&members)).transpose()?.unwrap_or_default(),
+        held_before: match &value["already"] {
             Value::Null => false,
             already => already.as_bool().ok_or(Unreadable("goal"))?,
         },
@@ -205,8 +205,8 @@ pub(super) fn read_holding(value: &Value) -> Read<Holding> {
         since: read_time(&value["since"])?,
         attempt: AttemptId::new(text(&value["attempt"])?),
         fence: Fence(value["fence"].as_u64().ok_or(Unreadable("version"))?),
-        shown: read_shown(&value["shown"])?,
-        found: read_statuses(&value["found"])?,
+        last_seen: read_shown(&value["shown"])?,
+        status_before_claim: read_statuses(&value["found"])?,
         parked: value["parked"].as_bool().ok_or(Unreadable("holding"))?,
         renewed: read_time(&value["renewed"])?,
         // Written only where it is.

@@ -47,9 +47,9 @@ pub struct Goal {
     /// Whether it is to be open.
     pub state: Option<OpenState>,
     /// The statuses that the item stood in before; never compared.
-    pub found: BTreeSet<Status>,
+    pub status_before: BTreeSet<Status>,
     /// Whether the item showed all of it before, so that a read which shows it proves nothing; never compared.
-    pub already: bool,
+    pub held_before: bool,
 }
 
 /// How far a read shows a goal to be reached.
@@ -108,7 +108,7 @@ impl Change {
             state: self.state,
             ..Goal::default()
         };
-        Goal { already: goal.reach(now) == Reach::Full, ..goal }
+        Goal { held_before: goal.reach(now) == Reach::Full, ..goal }
     }
 }
 
@@ -142,7 +142,7 @@ impl Goal {
     /// The value alone, without how it was come by.
     #[must_use]
     pub fn value(&self) -> Self {
-        Self { found: BTreeSet::new(), already: false, ..self.clone() }
+        Self { status_before: BTreeSet::new(), held_before: false, ..self.clone() }
     }
 
     /// How far this read shows the goal reached.

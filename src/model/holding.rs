@@ -23,9 +23,9 @@ pub struct Holding {
     /// At which version.
     pub fence: Fence,
     /// What its last COMMITTED or LANDED attempt, or a harmless outside edit, read back.
-    pub shown: Shown,
+    pub last_seen: Shown,
     /// The statuses that its claim found, so that they can be put back should the holding end half-way.
-    pub found: BTreeSet<Status>,
+    pub status_before_claim: BTreeSet<Status>,
     /// The holder itself moved the item out of work: its exclusive right has ended, its assignee stands.
     pub parked: bool,
     /// When the holder was last heard of about this item.
@@ -98,9 +98,9 @@ pub struct ItemRecord {
     /// When doubt ends.
     pub doubt_until: Option<Time>,
     /// Targets of REFUSED, `NOT_LANDED` and LANDED attempts newer than the last outside edit.
-    pub masks: Vec<Masked>,
+    pub late_writes: Vec<Masked>,
     /// A holding ended half-way: where its claim had found the item, until a write has put that right.
-    pub stray: Option<BTreeSet<Status>>,
+    pub pending_restore: Option<BTreeSet<Status>>,
     /// Somebody outside the gate gave the item to another than its holder, and nobody has held it since.
     pub reassigned: bool,
     /// Who lost the item last without giving it up, until that agent holds it again.
@@ -112,7 +112,7 @@ pub struct ItemRecord {
 impl Holding {
     /// Whether somebody is at work on it: it was neither parked nor closed.
     pub fn is_live(&self) -> bool {
-        !self.parked && self.shown.state == OpenState::Open
+        !self.parked && self.last_seen.state == OpenState::Open
     }
 }
 
@@ -130,8 +130,8 @@ impl ItemRecord {
             live: None,
             doubts: Vec::new(),
             doubt_until: None,
-            masks: Vec::new(),
-            stray: None,
+            late_writes: Vec::new(),
+            pending_restore: None,
             reassigned: false,
             lost: None,
         }

@@ -199,7 +199,7 @@ fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
         "state": state,
         "stale": silent,
         "fence": record.fence.0,
-        "shown": held.map(|held| shown(&held.shown)),
+        "shown": held.map(|held| shown(&held.last_seen)),
         "doubt_left_s": record.is_in_doubt(now).then(|| record.doubt_left(now).as_secs()),
     })
 }

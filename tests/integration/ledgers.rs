@@ -422,7 +422,7 @@ async fn compare(ops: &[Op]) {
         // Masks that are too old go whenever an item is next looked at.
         let lasting = |record: Option<ItemRecord>| {
             let lasts = |record: &ItemRecord| record.fence.0 > 0 || !record.doubts.is_empty();
-            record.filter(lasts).map(|record| ItemRecord { masks: Vec::new(), ..record })
+            record.filter(lasts).map(|record| ItemRecord { late_writes: Vec::new(), ..record })
         };
         assert_eq!(file.plain(&lasting(other)), memory.plain(&lasting(one)), "after a last start");
     }
@@ -520,7 +520,7 @@ async fn what_a_clock_that_was_ahead_has_written_lasts_no_longer_than_if_it_were
         }
         bench.reopen(START);
         let (masked, held) = (item(&bench, 0).await.unwrap(), item(&bench, 1).await.unwrap());
-        assert_eq!(masked.masks.iter().map(|mask| mask.settled).collect::<Vec<_>>(), [START]);
+        assert_eq!(masked.late_writes.iter().map(|mask| mask.settled).collect::<Vec<_>>(), [START]);
         assert_eq!(held.holding.map(|held| held.renewed), Some(START));
         let active = bench.ledger().active().await.unwrap();
         assert!(active.iter().all(|record| record.holding.as_ref().is_some_and(|held| held.renewed == START)));

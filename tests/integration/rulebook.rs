@@ -155,12 +155,12 @@ fn item(situation: &str) -> (Snapshot, ItemRecord) {
             since,
             attempt: AttemptId::new("a"),
             fence: Fence(1),
-            shown: Shown {
+            last_seen: Shown {
                 assignees: seen.assignees.clone(),
                 statuses: status.map(Status::new).into_iter().collect(),
                 state: OpenState::Open,
             },
-            found: [Status::new("backlog")].into(),
+            status_before_claim: [Status::new("backlog")].into(),
             parked: is("parked"),
             renewed: since,
             closed: None,

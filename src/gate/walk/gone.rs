@@ -18,7 +18,7 @@ impl Walk {
         let Some(held) = record.holding.as_ref().filter(|held| held.actor.goes_on_as(&caller.actor)) else {
             return false;
         };
-        is_unseen(denied) && record.doubts.is_empty() && self.clears(&held.shown.assignees)
+        is_unseen(denied) && record.doubts.is_empty() && self.clears(&held.last_seen.assignees)
     }
 
     fn clears(&self, assigned: &BTreeSet<Account>) -> bool {
@@ -34,7 +34,7 @@ impl Walk {
         (attempt, record): (&AttemptId, &ItemRecord),
         denied: WireResponse,
     ) -> Result<Reply, Stop> {
-        let shown = record.holding.as_ref().map_or_else(nothing, |held| held.shown.clone());
+        let shown = record.holding.as_ref().map_or_else(nothing, |held| held.last_seen.clone());
         let step = Step::Grant { attempt: attempt.clone(), kind: Kind::Release, ownership: Ownership::Ends, shown };
         let mut note = self.note(at, attempt, Decision::Noop, None);
         note.upstream_status = Some(denied.code());

@@ -97,8 +97,8 @@ impl Walk {
             self.gate.look_for_authors(one.at.attempt.as_str(), &back.seen, change, EditOrigin::Form);
         }
         if self.rules.workflow.put_back && !self.ask.operator && !self.is_form() && committed {
-            let stray = record.stray.clone().map(|found| (back.address.clone(), found));
-            *self.stray.lock().unwrap_or_else(PoisonError::into_inner) = stray;
+            let pending = record.pending_restore.clone().map(|status| (back.address.clone(), status));
+            *self.pending_restore.lock().unwrap_or_else(PoisonError::into_inner) = pending;
         }
         Self::publish(one.at.turn, back.began, back.seen, record);
     }

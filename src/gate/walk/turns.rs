@@ -135,7 +135,7 @@ fn is_left_by_token(held: &Holding, caller: &Caller, seen: &Snapshot) -> bool {
     let same_name = held.actor.instance == caller.actor.instance && (!caller.shared || caller.actor.instance.is_some());
     matches!(held.actor.account, Principal::Opaque(_))
         && same_name
-        && is_own(&held.shown.assignees)
+        && is_own(&held.last_seen.assignees)
         && is_own(&seen.assignees)
 }
 

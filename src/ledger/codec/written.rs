@@ -209,8 +209,8 @@ impl<'a> From<&'a Goal> for GoalJson<'a> {
             assignees: goal.assignees.as_ref().map(accounts),
             labels: goal.labels.as_ref().map(SetGoalJson::from),
             state: goal.state.map(OpenState::as_str),
-            found: statuses(&goal.found),
-            already: goal.already,
+            found: statuses(&goal.status_before),
+            already: goal.held_before,
         }
     }
 }
@@ -229,8 +229,8 @@ impl<'a> From<&'a Holding> for HoldingJson<'a> {
             since: holding.since.0,
             attempt: holding.attempt.as_str(),
             fence: holding.fence.0,
-            shown: (&holding.shown).into(),
-            found: statuses(&holding.found),
+            shown: (&holding.last_seen).into(),
+            found: statuses(&holding.status_before_claim),
             parked: holding.parked,
             renewed: holding.renewed.0,
             closed: holding.closed.map(|at| at.0),

@@ -415,7 +415,7 @@ async fn the_same_refusal_again_renews_its_mask() {
         }
         assert_eq!(world.claim(&format!("dev-{}", n % 2 + 1), 1).await.status, 500);
     }
-    assert_eq!(world.record(1).await.masks.len(), 2);
+    assert_eq!(world.record(1).await.late_writes.len(), 2);
     world.claim("dev-3", 1).await.wins();
     // The newest counts: more than a period after the oldest the claim of dev-2 may still land.
     world.wait(Q * 7).await;
@@ -433,7 +433,7 @@ async fn masks_are_bounded() {
         let name = format!("dev-{}", n + 100);
         assert_eq!(world.claim_for("supervisor", &name, 1).await.status, 500);
     }
-    let masks = world.record(1).await.masks;
+    let masks = world.record(1).await.late_writes;
     assert_eq!(masks.len(), 32);
     let newest = masks.last().and_then(|mask| mask.goal.assignees.clone()).expect("a claim");
     assert_eq!(newest, [claimgate::model::Account::new("dev-199")].into());

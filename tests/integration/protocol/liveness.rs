@@ -83,12 +83,13 @@ impl World {
     /// What makes it another state: versions and names of attempts do not.
     fn name(&self) -> String {
         let (record, mut name) = (&self.record, String::new());
-        let held = record.holding.as_ref().map(|held| (&held.actor, held.parked, &held.shown, &held.found));
-        write!(name, "{held:?} {} {:?} {:?}", record.contested, record.stray, record.reassigned).unwrap();
+        let held =
+            record.holding.as_ref().map(|held| (&held.actor, held.parked, &held.last_seen, &held.status_before_claim));
+        write!(name, "{held:?} {} {:?} {:?}", record.contested, record.pending_restore, record.reassigned).unwrap();
         for doubt in &record.doubts {
             write!(name, " {} {:?} {:?}", doubt.actor, doubt.change, doubt.ownership).unwrap();
         }
-        for mask in &record.masks {
+        for mask in &record.late_writes {
             write!(name, " {:?}", mask.goal.value()).unwrap();
         }
         write!(name, " {:?} {:?} {:?}", self.seen.assignees, self.seen.labels, self.seen.state).unwrap();

@@ -100,7 +100,7 @@ async fn a_harmless_edit_only_changes_what_was_shown() {
     world.claim("dev-2", 1).await.loses("already_assigned");
     let after = world.record(1).await;
     assert_eq!((after.fence, after.contested), (before.fence, false));
-    assert_eq!(after.holding.unwrap().shown.statuses.len(), 2);
+    assert_eq!(after.holding.unwrap().last_seen.statuses.len(), 2);
     assert!(world.causes().await.is_empty());
 }
 
