@@ -38,7 +38,7 @@ pub enum ConstraintViolation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseStep {
     /// Before a write that has no item yet: all of them, or none.
-    AcquireLease(Vec<AcquireLease>),
+    Acquire(Vec<AcquireLease>),
     /// The agents were heard of there.
     Renew {
         /// The rule's name.

@@ -225,7 +225,7 @@ async fn printed(ledger: &dyn Ledger, trouble: &mut Trouble) -> u64 {
                 trouble.over();
                 return seq;
             }
-            Err(error) => trouble.tell(&error),
+            Err(error) => trouble.log_once(&error),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -239,7 +239,7 @@ async fn lines(ledger: &dyn Ledger, after: u64, trouble: &mut Trouble) -> Vec<(u
             return lines;
         }
         Ok(_) => {}
-        Err(error) => trouble.tell(&error),
+        Err(error) => trouble.log_once(&error),
     }
     tokio::time::sleep(PAUSE).await;
     Vec::new()
@@ -261,7 +261,7 @@ async fn mark(ledger: Arc<dyn Ledger>, mut synced: watch::Receiver<Vec<u64>>) {
                     marked = seq;
                 }
                 Err(error) => {
-                    trouble.tell(&error);
+                    trouble.log_once(&error);
                     tokio::time::sleep(MARK_EACH).await;
                 }
             }
@@ -275,7 +275,7 @@ async fn mark(ledger: Arc<dyn Ledger>, mut synced: watch::Receiver<Vec<u64>>) {
 // === impl Trouble ===
 
 impl Trouble {
-    fn tell(&mut self, error: &LedgerError) {
+    fn log_once(&mut self, error: &LedgerError) {
         let why = error.to_string();
         if self.0.is_news(&why) {
             tracing::warn!(ledger.error = why, "the audit waits for the ledger");

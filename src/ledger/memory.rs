@@ -96,7 +96,7 @@ impl MemoryStore {
         let (gate, epoch) = (inner.book.gate.clone(), inner.book.epoch);
         inner.recover((&gate, epoch), |_| true, doubt_until, now);
         inner.book.leases = LeaseTable::stored(inner.book.leases.all(), now);
-        self.told(&inner);
+        self.announce(&inner);
         MemoryLedger::new(self, gate, epoch)
     }
 
@@ -109,7 +109,7 @@ impl MemoryStore {
         let before = inner.book.write_as((gate.clone(), epoch));
         inner.recover((&gate, epoch), |attempt| attempt.gate == gate, now + doubt_period, now);
         inner.book.write_as(before);
-        self.told(&inner);
+        self.announce(&inner);
         MemoryLedger::new(self, gate, epoch)
     }
 
@@ -132,7 +132,7 @@ impl MemoryStore {
         self.clock.as_ref().map_or(own, |clock| clock.now())
     }
 
-    fn told(&self, inner: &Inner) {
+    fn announce(&self, inner: &Inner) {
         self.newest.send_replace(inner.lines.len() as u64);
     }
 
@@ -262,7 +262,7 @@ impl MemoryLedger {
         }
         inner.book.write_as(before);
         let committed = inner.store(written?);
-        self.store.told(&inner);
+        self.store.announce(&inner);
         Ok(committed)
     }
 
@@ -294,7 +294,7 @@ impl Ledger for MemoryLedger {
         let mut inner = self.store.lock();
         let line = bare_line(note, now, &self.gate);
         inner.append(&line);
-        self.store.told(&inner);
+        self.store.announce(&inner);
     }
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {

@@ -149,7 +149,7 @@ impl SqliteLedger {
         let (reads, read_queue) = channel();
         let mut writer = Writer::new(options.clone(), Arc::clone(&shared));
         match Store::open(&options).and_then(|store| writer.adopt(store)) {
-            Err(OpenError::Unavailable(why)) => not_available(&options, &why, &mut writer.told),
+            Err(OpenError::Unavailable(why)) => not_available(&options, &why, &mut writer.logged),
             other => other?,
         }
         spawn("ledger-writer", move || writer.run(&job_queue));
@@ -396,7 +396,7 @@ struct Writer {
     /// Lines whose group failed: their decisions were answered, so they must be written yet.
     deferred: Vec<Line>,
     /// Why it could not be written, as it was said last.
-    told: LogOnce,
+    logged: LogOnce,
     /// The time of the newest line.
     now: Time,
 }
@@ -426,7 +426,7 @@ impl Writer {
     fn new(options: SqliteOptions, shared: Arc<Shared>) -> Self {
         let existed = Store::is_written(&options);
         let now = options.now;
-        Self { options, shared, store: None, existed, deferred: Vec::new(), told: LogOnce::default(), now }
+        Self { options, shared, store: None, existed, deferred: Vec::new(), logged: LogOnce::default(), now }
     }
 
     fn run(mut self, queue: &Receiver<Job>) {
@@ -546,7 +546,7 @@ impl Writer {
                 group.waiting.into_iter().for_each(|(reply, records)| drop(reply.send(Ok(records))));
                 group.marks.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 self.restart_log();
-                if self.told.is_over() {
+                if self.logged.is_over() {
                     tracing::info!("ledger written again");
                 }
             }
@@ -579,7 +579,7 @@ impl Writer {
     fn fail(&mut self, group: Group, lines: Vec<Staged>, error: &LedgerError) {
         if let Some(store) = &self.store {
             store.rollback();
-            self.tell(error);
+            self.log_once(error);
         }
         let mut desk = self.shared.desk();
         desk.book.undo();
@@ -597,9 +597,9 @@ impl Writer {
     }
 
     /// Once for each reason: every write would say the same.
-    fn tell(&mut self, error: &LedgerError) {
+    fn log_once(&mut self, error: &LedgerError) {
         let why = error.to_string();
-        if self.told.is_news(&why) {
+        if self.logged.is_news(&why) {
             tracing::error!(
                 ledger.error = why,
                 state_dir = %self.options.dir.display(),
@@ -618,10 +618,10 @@ impl Writer {
         match opened.and_then(|store| self.adopt(store)) {
             Ok(()) => {
                 tracing::info!("ledger available again");
-                self.told = LogOnce::default();
+                self.logged = LogOnce::default();
             }
             // Said when it was opened first; the next reason may be one that the operator made by mending that.
-            Err(error) => not_available(&self.options, &error.to_string(), &mut self.told),
+            Err(error) => not_available(&self.options, &error.to_string(), &mut self.logged),
         }
     }
 
@@ -765,8 +765,8 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn not_available(options: &SqliteOptions, why: &str, told: &mut LogOnce) {
-    if !told.is_news(why) {
+fn not_available(options: &SqliteOptions, why: &str, logged: &mut LogOnce) {
+    if !logged.is_news(why) {
         return;
     }
     tracing::error!(

@@ -103,7 +103,7 @@ pub(super) fn needs(batch: &Batch) -> Needs {
     }
     for command in &batch.leases {
         match &command.step {
-            LeaseStep::Take(takes) => needs.leases.extend(takes.iter().map(name_of)),
+            LeaseStep::Acquire(takes) => needs.leases.extend(takes.iter().map(name_of)),
             LeaseStep::Renew { rule, project, .. } | LeaseStep::End { rule, project, .. } => {
                 needs.leases.insert((rule.clone(), project.clone()));
             }
@@ -224,7 +224,7 @@ impl Working<'_> {
     /// What the step changed, each with the lease as it is after it, or was before it ended.
     fn lease(&mut self, step: &LeaseStep, now: Time) -> Result<Vec<ProjectLease>, LedgerError> {
         match step {
-            LeaseStep::Take(takes) => takes.iter().map(|take| self.take(take, now)).collect(),
+            LeaseStep::Acquire(takes) => takes.iter().map(|take| self.take(take, now)).collect(),
             LeaseStep::Renew { rule, project, heard, idle } => {
                 let name = (rule.clone(), project.clone());
                 let Some(mut lease) = self.rows.leases.get(&name).cloned() else { return Ok(Vec::new()) };

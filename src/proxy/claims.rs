@@ -122,12 +122,12 @@ pub(super) fn route(method: &Method, target: &Target) -> Result<Call, Box<Respon
         _ => None,
     };
     match call {
-        None => Err(Box::new(say(StatusCode::NOT_FOUND, "not_found", "claimgate has nothing at this path"))),
+        None => Err(Box::new(json_error(StatusCode::NOT_FOUND, "not_found", "claimgate has nothing at this path"))),
         Some((call, methods)) if methods.contains(method) => Ok(call),
         Some((_, methods)) => {
             let names = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
             let message = format!("{method} is not for this path: {names}");
-            let mut response = say(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+            let mut response = json_error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_str(&names).unwrap_or(POST));
             Err(Box::new(response))
         }
@@ -351,7 +351,7 @@ fn unread(message: &str) -> Box<Rejection> {
     Box::new(Rejection::of_request(Code::AmbiguousRequest, message))
 }
 
-fn say(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+fn json_error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let value: Value = json!({ "message": message, "claimgate": { "code": code } });
     as_json(status, value.to_string())
 }

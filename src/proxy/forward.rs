@@ -55,7 +55,7 @@ async fn forward(
             let (answer, download) = answered(worker, answer, back, &view);
             let note = Passed { head, peer, status: answer.status, headers: &answer.headers };
             worker.shared.guard.passed(note);
-            let (body, state) = told(worker, note, download).await;
+            let (body, state) = with_state_header(worker, note, download).await;
             let mut response = Response::from_parts(answer, body);
             if let Some(state) = state {
                 response.headers_mut().insert(STATE, state);
@@ -187,7 +187,7 @@ fn answered(
 }
 
 /// The body, and the state that it shows where it is a small one that shows one item; all others stream.
-async fn told(worker: &Worker, note: Passed<'_>, download: Download) -> (Body, Option<HeaderValue>) {
+async fn with_state_header(worker: &Worker, note: Passed<'_>, download: Download) -> (Body, Option<HeaderValue>) {
     let guard = &worker.shared.guard;
     if !guard.shows_state(note) {
         return (Body::stream(download), None);

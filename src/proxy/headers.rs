@@ -184,7 +184,7 @@ pub(super) fn for_upstream(head: &Parts, peer: &Peer, origin: &Origin, views: &V
     out.append(header::VIA, VIA_VALUE);
     match policy {
         Forwarded::Strip => {}
-        Forwarded::Set => tell(&mut out, head, peer, views.scheme_to_tell(head, peer)),
+        Forwarded::Set => set_forwarded(&mut out, head, peer, views.scheme_to_tell(head, peer)),
         Forwarded::Append => append(&mut out, head, peer, views.scheme_to_tell(head, peer)),
     }
     out
@@ -281,7 +281,7 @@ fn host_value(head: &Parts, origin: &Origin) -> HeaderValue {
     authority.unwrap_or_else(|| origin.authority().clone())
 }
 
-fn tell(out: &mut HeaderMap, head: &Parts, peer: &Peer, scheme: HeaderValue) {
+fn set_forwarded(out: &mut HeaderMap, head: &Parts, peer: &Peer, scheme: HeaderValue) {
     if let Some(address) = &peer.shown {
         out.insert(X_FORWARDED_FOR, address.clone());
         out.insert(X_REAL_IP, address.clone());

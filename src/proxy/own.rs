@@ -47,26 +47,26 @@ pub(super) async fn serve(
         Some(tracker) if tracker == gate.ports().dialect.name() && head.method == Method::POST => {
             webhook(gate, secret, head, body).await
         }
-        Some(_) if head.method != Method::POST => say(StatusCode::METHOD_NOT_ALLOWED, "a webhook is a POST"),
-        _ => say(StatusCode::NOT_FOUND, "claimgate has nothing at this path"),
+        Some(_) if head.method != Method::POST => json_error(StatusCode::METHOD_NOT_ALLOWED, "a webhook is a POST"),
+        _ => json_error(StatusCode::NOT_FOUND, "claimgate has nothing at this path"),
     }
 }
 
 /// A hint that something happened to an item: it leads to a read, and is never believed.
 async fn webhook(gate: &Gate, secret: Option<&SecretString>, head: &Parts, body: Incoming) -> Response<Body> {
     let Some(secret) = secret else {
-        return say(StatusCode::NOT_FOUND, "webhooks are off: set upstream.webhook_secret_file");
+        return json_error(StatusCode::NOT_FOUND, "webhooks are off: set upstream.webhook_secret_file");
     };
     let Ok(Ok(body)) = tokio::time::timeout(HOOK_TIMEOUT, collect_within(body, LONGEST_HOOK, &gate.ports().room)).await
     else {
-        return say(StatusCode::BAD_REQUEST, "the payload did not arrive whole, or is too large");
+        return json_error(StatusCode::BAD_REQUEST, "the payload did not arrive whole, or is too large");
     };
     let hook = gate.ports().dialect.webhook(&head.headers, &body);
     // Of a form only the payload in it is signed.
     let signed = hook.payload.as_deref().unwrap_or(&body);
     if !hook.signature.as_ref().is_some_and(|signature| is_signed(secret, signed, signature)) {
         tracing::warn!("a webhook without a valid signature was refused");
-        return say(StatusCode::UNAUTHORIZED, "the payload is not signed with upstream.webhook_secret_file");
+        return json_error(StatusCode::UNAUTHORIZED, "the payload is not signed with upstream.webhook_secret_file");
     }
     if let Some(item) = hook.item {
         gate.hint(item);
@@ -82,7 +82,7 @@ fn is_signed(secret: &SecretString, body: &[u8], signature: &[u8]) -> bool {
     mac.verify_slice(signature).is_ok()
 }
 
-fn say(status: StatusCode, message: &str) -> Response<Body> {
+fn json_error(status: StatusCode, message: &str) -> Response<Body> {
     let mut response = Response::new(full(json!({ "message": message }).to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -36,15 +36,22 @@ pub(super) async fn serve(
             let ended = gate.end_lease_as((rule, &project), credential, instance, runtime).await;
             ended.map(|lease| json!({ "message": ended_text(&lease), "ended": lease_json(&lease) }))
         }
-        (_, None) if !place.is_empty() => return say(StatusCode::NOT_FOUND, "a singleton is named NAME/OWNER/REPO"),
-        _ => return say(StatusCode::METHOD_NOT_ALLOWED, "list them with GET, end one with DELETE …/NAME/OWNER/REPO"),
+        (_, None) if !place.is_empty() => {
+            return json_error(StatusCode::NOT_FOUND, "a singleton is named NAME/OWNER/REPO");
+        }
+        _ => {
+            return json_error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "list them with GET, end one with DELETE …/NAME/OWNER/REPO",
+            );
+        }
     };
     match answer {
         Ok(value) => as_json(StatusCode::OK, &value),
         Err(LeaseError::Denied(response)) => trackers(*response),
         Err(error) => {
-            let (status, message) = told(&error);
-            say(status, &message)
+            let (status, message) = status_and_text(&error);
+            json_error(status, &message)
         }
     }
 }
@@ -79,7 +86,7 @@ pub fn ended_text(lease: &ProjectLease) -> String {
 }
 
 /// Why not, for a caller.
-pub fn told(error: &LeaseError) -> (StatusCode, String) {
+pub fn status_and_text(error: &LeaseError) -> (StatusCode, String) {
     match error {
         LeaseError::Nobody => (StatusCode::NOT_FOUND, "nobody is at work there by that singleton".to_owned()),
         LeaseError::NotYours(lease) => {
@@ -99,7 +106,7 @@ fn trackers(response: WireResponse) -> Response<Body> {
     answer
 }
 
-fn say(status: StatusCode, message: &str) -> Response<Body> {
+fn json_error(status: StatusCode, message: &str) -> Response<Body> {
     as_json(status, &json!({ "message": message }))
 }
 

@@ -5,7 +5,7 @@ use crate::admission::{Mode, Part, Switched};
 use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, OperatorWord, ReleaseError};
 use crate::model::{ItemRecord, Place, Time};
-use crate::proxy::singletons::{ended_text, lease_json, list, named, told};
+use crate::proxy::singletons::{ended_text, lease_json, list, named, status_and_text};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode, header};
@@ -115,7 +115,7 @@ impl Operator {
         let reason = pairs.find(|(name, _)| name == "reason").map(|(_, value)| value.into_owned());
         let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| "no reason given".to_owned());
         let word = OperatorWord { reason, by: Some(by.to_owned()) };
-        let ended = self.gate.end_lease(rule, &project, word).await.map_err(|error| told(&error))?;
+        let ended = self.gate.end_lease(rule, &project, word).await.map_err(|error| status_and_text(&error))?;
         Ok(json!({ "message": ended_text(&ended), "ended": lease_json(&ended) }))
     }
 

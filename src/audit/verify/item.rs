@@ -85,7 +85,7 @@ impl Item {
     /// Takes a line about the item, and says what is wrong with it.
     pub(super) fn take(&mut self, line: &CheckedLine, whole: bool) -> Vec<String> {
         let Some(after) = State::of(line) else {
-            self.tell(line);
+            self.take_refusal(line);
             return Vec::new();
         };
         if let Some(then) = self.judged_before(&after, line) {
@@ -100,7 +100,7 @@ impl Item {
         }
         wrong.extend(write.as_ref().and_then(|write| kept(&after, line, write)));
         self.believe(&after, line, write.as_ref());
-        self.tell(line);
+        self.take_refusal(line);
         self.remember(&after, line);
         self.state = Some(after);
         wrong
@@ -318,7 +318,7 @@ impl Item {
     }
 
     /// What a refusal tells the one who asked.
-    fn tell(&mut self, line: &CheckedLine) {
+    fn take_refusal(&mut self, line: &CheckedLine) {
         if matches!(line.code.as_deref(), Some("not_holder" | "already_assigned" | "contested"))
             && line.decision != Some(Decision::Observe)
         {

@@ -354,7 +354,7 @@ impl Walk {
             return Ok(None);
         }
         let (lease, now) = (self.gate.leases.enter(takes.iter()), self.gate.ports.clock.now());
-        match self.gate.ports.ledger.change_lease(LeaseStep::Take(takes), now).await {
+        match self.gate.ports.ledger.change_lease(LeaseStep::Acquire(takes), now).await {
             Ok(held_leases) => {
                 lease.taken(&held_leases, &[now]);
                 Ok(Some(lease))

@@ -382,7 +382,7 @@ impl Walk {
             if let Ruling::Exists { first, by, learns: Some(learns) } = &ruling {
                 self.learn_first(want, first, by, learns).await?;
             }
-            match Self::told(want, &ruling) {
+            match Self::answer_to(want, &ruling) {
                 None => {
                     let Ruling::Free { replaces } = ruling else { continue };
                     let (command, attempt) = self.enter_once(want, caller, replaces);
@@ -422,7 +422,7 @@ impl Walk {
     }
 
     /// What a rule makes of its ruling; nothing where it lets the creation go on.
-    fn told(want: &Want<'_>, ruling: &Ruling) -> Option<Told> {
+    fn answer_to(want: &Want<'_>, ruling: &Ruling) -> Option<Told> {
         if let Some(held) = &want.held {
             return Some(Told::Refused(held.clone()));
         }

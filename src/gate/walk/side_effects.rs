@@ -323,7 +323,7 @@ impl Walk<SideWrite> {
         for constraint in constraints {
             let Constraint::Alone(take) = constraint else { continue };
             let (lease, now) = (self.gate.leases.enter(std::iter::once(&take)), self.gate.ports.clock.now());
-            let rejection = match self.gate.ports.ledger.change_lease(LeaseStep::Take(vec![take]), now).await {
+            let rejection = match self.gate.ports.ledger.change_lease(LeaseStep::Acquire(vec![take]), now).await {
                 Ok(held_leases) => {
                     lease.taken(&held_leases, &[now]);
                     leases.push(lease);

@@ -147,7 +147,7 @@ impl MemoryLedger {
             inner.recover((&gate, Epoch(epoch.0 + 1)), of_it, now + doubt_period, now);
         }
         inner.book.write_as(before);
-        self.store.told(inner);
+        self.store.announce(inner);
     }
 }
 

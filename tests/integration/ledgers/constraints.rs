@@ -285,7 +285,7 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         let end = |minute| end_unless(minute, None);
         assert_eq!(bench.change_lease(heard("one", 0), at(0)).await, Ok(None), "nobody is at work");
         let Constraint::Alone(take) = alone("one") else { unreachable!() };
-        assert!(bench.change_lease(LeaseStep::Take(vec![take]), at(0)).await.unwrap().is_some());
+        assert!(bench.change_lease(LeaseStep::Acquire(vec![take]), at(0)).await.unwrap().is_some());
         assert_eq!(bench.change_lease(heard("two", 4), at(5)).await, Ok(None));
         assert_eq!(bench.change_lease(heard("one", 4), at(5)).await.unwrap().map(|one| one.until), Some(at(14)));
         bench.reopen(at(6));
@@ -321,7 +321,7 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
     let failed = bench.sends(1, "one", alone("one"), START).await.unwrap_err();
     assert!(matches!(&failed, LedgerError::Unavailable(why) if why.contains("disk full")), "{failed}");
     let Constraint::Alone(take) = alone("one") else { unreachable!() };
-    let failed = bench.change_lease(LeaseStep::Take(vec![take]), START).await.unwrap_err();
+    let failed = bench.change_lease(LeaseStep::Acquire(vec![take]), START).await.unwrap_err();
     assert!(matches!(failed, LedgerError::Unavailable(_)), "{failed}");
     assert_eq!(bench.leases().await, []);
     execute(dir.path(), "DROP TRIGGER full");
@@ -335,10 +335,10 @@ async fn who_may_not_have_one_of_two_places_gets_neither() {
         let other = AcquireLease { rule: "reviewers".to_owned(), ..take.clone() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
         let both = vec![other.clone(), take];
-        let refused = bench.change_lease(LeaseStep::Take(both), START).await.unwrap_err();
+        let refused = bench.change_lease(LeaseStep::Acquire(both), START).await.unwrap_err();
         assert!(matches!(violation(refused), ConstraintViolation::Singleton(lease) if lease.actor == agent("one")));
         assert_eq!(bench.leases().await.len(), 1);
-        assert!(bench.change_lease(LeaseStep::Take(vec![other]), START).await.unwrap().is_some());
+        assert!(bench.change_lease(LeaseStep::Acquire(vec![other]), START).await.unwrap().is_some());
         assert_eq!(bench.leases().await.len(), 2);
     }
 }
