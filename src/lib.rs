@@ -46,7 +46,7 @@
 //! | 2 canonicalize | `handle` and `check` for the head, `Front::take_off` and `Target::parse` for the path | `proxy/mod.rs`, `proxy/head.rs`, `proxy/front.rs`, `dialect/target.rs` |
 //! | 3 classify | `GateGuard::classify`, which asks the dialect's `classify` | `proxy/guarded.rs`, `dialect/forgejo/routes.rs` |
 //! | 4 pass | `stream`: nearly all traffic ends here | `proxy/forward.rs` |
-//! | 5 parse | `GateGuard::candidate` reads the body, the route's `understand` reads what it asks for | `proxy/guarded.rs`, `dialect/forgejo/call.rs`, `dialect/forgejo/parse.rs` |
+//! | 5 parse | `GateGuard::candidate` reads the body, the route's `understand` reads what it asks for | `proxy/guarded.rs`, `dialect/forgejo/guarded_routes.rs`, `dialect/forgejo/parse.rs` |
 //! | 6 identify | `GateGuard::whose` finds credential and instance, `Walk::party` the account | `proxy/guarded.rs`, `gate/walk/party.rs` |
 //! | 7 detach | `Gate::submit`: a task of its own, which the connection waits for | `gate/mod.rs` |
 //! | 8 enter | `Walk::find` finds the items' ids, `Walk::enter` their lanes, `Walk::open` the ledger (T1) | `gate/walk/subjects.rs`, `gate/walk/turns.rs`, `gate/walk/open.rs` |

@@ -16,7 +16,6 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 
-use super::held::Held;
 use super::tick_timer::Alarm;
 use crate::effect::{BodyBudget, Reads};
 use crate::upstream::{Lease, Pool, has_closed};
@@ -83,7 +82,6 @@ enum Kind {
     Full(Bytes),
     Stream(Download),
     Boxed(BoxBody<Bytes, BodyError>),
-    Held(Box<Held>),
     PassOn(Box<(Parts, Bytes)>),
 }
 
@@ -198,15 +196,16 @@ impl Body {
         Self(Kind::Stream(download))
     }
 
-    pub(super) fn held(held: Held) -> Self {
-        Self(Kind::Held(Box::new(held)))
+    /// One that is read before it goes on.
+    pub(super) fn held(held: impl HttpBody<Data = Bytes, Error = BodyError> + Send + Sync + 'static) -> Self {
+        Self(Kind::Boxed(held.boxed()))
     }
 
     /// The bytes of a body that is there as a whole.
     pub(super) fn whole(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Full(bytes) => Some(bytes),
-            Kind::Stream(_) | Kind::Boxed(_) | Kind::Held(_) | Kind::PassOn(_) => None,
+            Kind::Stream(_) | Kind::Boxed(_) | Kind::PassOn(_) => None,
         }
     }
 
@@ -231,7 +230,6 @@ impl HttpBody for Body {
             Kind::Stream(download) => download.poll(cx),
             Kind::Full(bytes) => Poll::Ready(take_once(bytes)),
             Kind::Boxed(body) => Pin::new(body).poll_frame(cx),
-            Kind::Held(held) => held.poll(cx),
             Kind::PassOn(_) => Poll::Ready(None),
         }
     }
@@ -241,7 +239,6 @@ impl HttpBody for Body {
             Kind::Stream(download) => download.is_end(),
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Boxed(body) => body.is_end_stream(),
-            Kind::Held(held) => held.is_end(),
             Kind::PassOn(_) => true,
         }
     }
@@ -251,7 +248,6 @@ impl HttpBody for Body {
             Kind::Stream(download) => download.left(),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Boxed(body) => body.size_hint(),
-            Kind::Held(held) => held.left(),
             Kind::PassOn(_) => SizeHint::with_exact(0),
         }
     }

@@ -4,7 +4,6 @@
 //! a filter that is half understood would hand out the wrong work. Refusals have the form that those of guarded writes
 //! have. Nothing is decided here.
 
-use super::guarded::{Candidate, no_room};
 use super::{Body, CollectError, collect_within, empty, full, preconditions, reply};
 use crate::admission::{Expectation, Workflow};
 use crate::dialect::{Address, Dialect, Filter, Order, Target};
@@ -158,20 +157,24 @@ pub(super) async fn body(body: Incoming, most: usize, within: Duration, room: &A
 }
 
 /// What the call wants.
-pub(super) fn understand(dialect: &dyn Dialect, call: Call, request: &Candidate, body: &[u8]) -> Read<Understood> {
-    let target = &request.target;
+pub(super) fn understand(
+    dialect: &dyn Dialect,
+    call: Call,
+    (target, headers): (&Target, &HeaderMap),
+    body: &[u8],
+) -> Read<Understood> {
     match call {
         Call::Next => {
             parameters(dialect, target, &[])?;
-            next(dialect, json_body(&request.head.headers, body)?)
+            next(dialect, json_body(headers, body)?)
         }
         Call::Take => {
             parameters(dialect, target, &[])?;
-            take(dialect, json_body(&request.head.headers, body)?)
+            take(dialect, json_body(headers, body)?)
         }
         Call::HandOver => {
             parameters(dialect, target, &[])?;
-            let wish: HandOverBody = json_body(&request.head.headers, body)?;
+            let wish: HandOverBody = json_body(headers, body)?;
             let call = ClaimCall::HandOver(item(dialect, target)?, login("to", &wish.to)?);
             Ok(Understood { call, named: None })
         }
@@ -349,6 +352,11 @@ fn parameters(dialect: &dyn Dialect, target: &Target, known: &[&str]) -> Read<Ve
 
 fn unread(message: &str) -> Box<Rejection> {
     Box::new(Rejection::of_request(Code::AmbiguousRequest, message))
+}
+
+pub(super) fn no_room() -> Rejection {
+    let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
+    Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }
 
 fn json_error(status: StatusCode, code: &str, message: &str) -> Response<Body> {

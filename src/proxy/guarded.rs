@@ -216,7 +216,7 @@ impl GateGuard {
         match tokio::time::timeout(self.config.body_timeout, collected).await {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(CollectError::TooLarge(_))) => Err(self.too_large()),
-            Ok(Err(CollectError::NoRoom)) => Err(no_room()),
+            Ok(Err(CollectError::NoRoom)) => Err(claims::no_room()),
             Ok(Err(CollectError::Body(_))) => Err(unread("the body did not arrive whole")),
             Err(_) => Err(unread("the body did not arrive in time")),
         }
@@ -269,7 +269,7 @@ impl GateGuard {
         body: Incoming,
     ) -> Result<Response<Body>, Box<Rejection>> {
         let body = claims::body(body, self.config.max_body, self.config.body_timeout, &self.gate.ports().room).await?;
-        let understood = claims::understand(self.dialect(), call, request, &body)?;
+        let understood = claims::understand(self.dialect(), call, (&request.target, &request.head.headers), &body)?;
         let (credential, instance) = self.whose(request, &body)?;
         let expectation = claims::stated(call, &request.head.headers, &self.gate.rules().workflow)?;
         let (headers, arrived, about) = (request.head.headers.clone(), request.arrived, request.about());
@@ -511,11 +511,6 @@ fn identity(message: &str) -> Box<Rejection> {
 
 fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
-}
-
-pub(super) fn no_room() -> Rejection {
-    let message = "too many long bodies are being read at once; nothing was sent; try again, or send less";
-    Rejection { retry_after: Some(Duration::from_secs(1)), ..Rejection::of_request(Code::LaneTimeout, message) }
 }
 
 /// Clients choose these texts; the audit keeps only so much of them.

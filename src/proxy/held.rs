@@ -5,17 +5,18 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::body::{Body, BodyError, Download, full};
 use super::tick_timer::Alarm;
 
 /// The beginning of a body, and what follows it.
-pub(super) struct Held {
+struct Held {
     frames: VecDeque<Bytes>,
     rest: Rest,
 }
@@ -78,8 +79,11 @@ fn joined(mut frames: VecDeque<Bytes>, length: usize) -> Bytes {
 
 // === impl Held ===
 
-impl Held {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(frame) = self.frames.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }
@@ -99,7 +103,7 @@ impl Held {
         }
     }
 
-    pub(super) fn is_end(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         let ended = match &self.rest {
             Rest::Goes(download) => download.is_end(),
             Rest::Breaks(_) | Rest::Broke(_) => false,
@@ -109,7 +113,7 @@ impl Held {
     }
 
     /// What is still to come, where that is known.
-    pub(super) fn left(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         let held: u64 = self.frames.iter().map(|frame| frame.len() as u64).sum();
         match &self.rest {
             Rest::Goes(download) => {
