@@ -4,7 +4,9 @@ use super::authors::EditOrigin;
 use super::{Gate, Turn};
 use crate::admission::{self, OutsideEdit, Rules, Step, Verified};
 use crate::effect::{Command, Durability, LedgerError, Note};
-use crate::model::{AttemptId, Boot, Doubt, ItemRecord, Kind, Ownership, Reach, ResourceKey, Shown, Snapshot, Time};
+use crate::model::{
+    AttemptId, BootTime, Doubt, ItemRecord, Kind, Ownership, Reach, ResourceKey, Shown, Snapshot, Time,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ impl Gate {
     pub(super) async fn resolve_by(
         &self,
         key: &ResourceKey,
-        (seen, began): (&Snapshot, Boot),
+        (seen, began): (&Snapshot, BootTime),
         turn: &Turn,
         rules: &Rules,
     ) {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use claimgate::admission::{
-    Assignment, By, DecisionInput, Limits, Mode, MoveRule, Outside, Rules, Verdict, Web, Workflow, decide,
+    Assignment, By, DecisionInput, HoldingLimits, Mode, MoveRule, Outside, Rules, Verdict, Web, Workflow, decide,
 };
 use claimgate::model::{
     Account, Actor, AttemptId, Caller, Change, Fence, Fingerprint, Holding, Instance, ItemKind, ItemRecord, Kind,
@@ -240,7 +240,7 @@ fn rules(situation: &str) -> Rules {
         },
         once: Vec::new(),
         singletons: Vec::new(),
-        limits: Limits::none(),
+        limits: HoldingLimits::none(),
         shared_accounts: BTreeSet::new(),
         unnamed: claimgate::admission::Unnamed::One,
         web: Web::Override,

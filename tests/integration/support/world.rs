@@ -4,7 +4,7 @@ use super::life::{FaultyLedger, Life, Moment, SimClock, SimEntropy, Trap};
 use super::upstream::{Link, SharedReads};
 use super::{SimUpstream, Told};
 use claimgate::admission::{
-    Assignment, By, Expectation, Limits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
+    Assignment, By, Expectation, HoldingLimits, Mode, MoveRule, Outside, Rules, Stated, Web, Workflow,
 };
 use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{
@@ -167,7 +167,7 @@ fn rules() -> Rules {
             dependencies_by: claimgate::admission::By::Anyone,
             moves: vec![starts, plans],
         },
-        limits: Limits::none(),
+        limits: HoldingLimits::none(),
         singletons: Vec::new(),
         once: Vec::new(),
         shared_accounts: BTreeSet::new(),
@@ -483,7 +483,7 @@ impl World {
     }
 
     pub async fn patch(&self, who: &str, n: u64, body: Value) -> Told {
-        self.write(who, ("PATCH", &path(n)), body).await
+        self.write(who, "PATCH", &path(n), body).await
     }
 
     /// Sends a guarded write as the proxy would, and waits for the answer or for the gate's end.

@@ -144,7 +144,7 @@ impl Imports {
         while let Some(way) = ways.pop() {
             for next in self.0.get(way.last()?).into_iter().flatten() {
                 if next == file {
-                    return Some([&way[1..], &[next.clone()]].concat());
+                    return Some([&way[1..], std::slice::from_ref(next)].concat());
                 }
                 if seen.insert(next.clone()) {
                     ways.push([way.clone(), vec![next.clone()]].concat());
