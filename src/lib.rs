@@ -100,7 +100,7 @@
 //! - **No adapter knows another**, `admission` and `dialect` do not know each other, and the gate sees ports only (tidy).
 //! - **No unsafe code**, and unwinding stays on: one panic must not put everything in flight in doubt.
 //! - **Nothing assumes one process above the ledger's port.** What only a process that has the ledger to itself may do,
-//!   it asks for by `Membership::admits_early_reads`, in four files of the gate (tidy).
+//!   it asks for by `Membership::admits_early_reads`, in five files of the gate (tidy).
 
 pub mod admission;
 pub mod audit;
