@@ -62,47 +62,72 @@ pub struct Listed<T> {
     pub total: Option<usize>,
 }
 
-/// The part of a dialect that is about creations.
+/// The part of a dialect that is about creations. What is not overridden, the tracker has none of.
 pub trait CreateOnce {
     /// A read of a repository.
-    fn observe_project(&self, project: &Project, credential: &Credential) -> WireRequest;
+    fn observe_project(&self, _project: &Project, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
 
     /// Whether that read says that the credential may write there.
-    fn may_write(&self, response: &WireResponse) -> bool;
+    fn may_write(&self, _response: &WireResponse) -> bool {
+        false
+    }
 
     /// A read of a pull request as such.
-    fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest;
+    fn observe_pull(&self, _pull: &Address, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
 
     /// Its immutable id, its head commit, and, while it is open, the pull request as something created.
     fn pull(
         &self,
-        pull: &Address,
-        response: &WireResponse,
-        closing: &ClosingSyntax,
-    ) -> Option<(String, String, Option<Existing>)>;
+        _pull: &Address,
+        _response: &WireResponse,
+        _closing: &ClosingSyntax,
+    ) -> Option<(String, String, Option<Existing>)> {
+        None
+    }
 
     /// A pull request that is closed, and the issues that it would close; none: it is open, or the answer cannot be used.
     fn closed_pull(
         &self,
-        pull: &Address,
-        response: &WireResponse,
-        closing: &ClosingSyntax,
-    ) -> Option<(Made, Vec<Address>)>;
+        _pull: &Address,
+        _response: &WireResponse,
+        _closing: &ClosingSyntax,
+    ) -> Option<(Made, Vec<Address>)> {
+        None
+    }
 
     /// A read of one page of a pull request's reviews; pages begin with 1.
-    fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest;
+    fn list_reviews(&self, _pull: &Address, _page: usize, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
 
     /// What that read showed; drafts are among them, dismissed ones are not.
-    fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed<Existing>>;
+    fn reviews(&self, _pull: &Address, _response: &WireResponse) -> Option<Listed<Existing>> {
+        None
+    }
 
     /// A read of one page of a repository's open pull requests.
-    fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest;
+    fn list_pulls(&self, _project: &Project, _page: usize, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
 
     /// What that read showed.
-    fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed<Existing>>;
+    fn pulls(
+        &self,
+        _project: &Project,
+        _response: &WireResponse,
+        _closing: &ClosingSyntax,
+    ) -> Option<Listed<Existing>> {
+        None
+    }
 
     /// Whether a read of an item shows a pull request: nothing closes one by naming it.
-    fn is_pull(&self, response: &WireResponse) -> bool;
+    fn is_pull(&self, _response: &WireResponse) -> bool {
+        false
+    }
 }
 
 // === impl ClosingSyntax, Site ===

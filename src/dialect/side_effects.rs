@@ -111,28 +111,42 @@ pub struct PullBranches {
     pub base: String,
 }
 
-/// The part of a dialect that is about side effects.
+/// The part of a dialect that is about side effects. What is not overridden, the tracker has none of.
 pub trait SideEffects {
     /// A read of a repository.
-    fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest;
+    fn read_project(&self, _project: &Project, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
 
     /// The repository of which the one that was read is a fork. `None`: the answer cannot be used.
-    fn parent(&self, response: &WireResponse) -> Option<Option<Project>>;
+    fn parent(&self, _response: &WireResponse) -> Option<Option<Project>> {
+        None
+    }
 
     /// The branches of a pull request that was read.
-    fn branches(&self, project: &Project, response: &WireResponse) -> Option<PullBranches>;
+    fn branches(&self, _project: &Project, _response: &WireResponse) -> Option<PullBranches> {
+        None
+    }
 
     /// What a page of a repository's open pull requests showed.
-    fn listed_branches(&self, project: &Project, response: &WireResponse) -> Option<Listed<PullBranches>>;
+    fn listed_branches(&self, _project: &Project, _response: &WireResponse) -> Option<Listed<PullBranches>> {
+        None
+    }
 
     /// A read of a label.
-    fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> WireRequest;
+    fn read_label(&self, _owner: &LabelOwner, _label: u64, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
 
     /// What that read showed.
-    fn label(&self, response: &WireResponse) -> Option<LabelState>;
+    fn label(&self, _response: &WireResponse) -> Option<LabelState> {
+        None
+    }
 
     /// The branch whose pushes may close the item that was read.
-    fn shown_ref(&self, response: &WireResponse) -> Option<String>;
+    fn shown_ref(&self, _response: &WireResponse) -> Option<String> {
+        None
+    }
 }
 
 // === impl SideWrite, SideEffect, LabelEdit ===

@@ -10,6 +10,8 @@ use crate::model::{BootTime, Existing, Project, Snapshot};
 
 /// Pages of what exists that are read at most.
 pub(super) const MOST_PAGES: usize = 100;
+/// Why nothing is read of what a tracker does not have: pull requests, reviews, labels of its projects.
+pub(super) const NOTHING_LIKE_IT: &str = "this tracker has nothing of the kind";
 
 /// What one read of an item showed.
 pub(super) struct ItemRead {
@@ -73,8 +75,9 @@ impl Gate {
         Some(ItemRead { began, seen, address, response, carrier: None })
     }
 
-    /// An answer of 200. The tracker's own failures are no answer.
-    pub(super) async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Unread> {
+    /// An answer of 200. The tracker's own failures are no answer. There is none to what the tracker cannot be asked.
+    pub(super) async fn fetch(&self, request: impl Into<Option<WireRequest>>) -> Result<WireResponse, Unread> {
+        let request = request.into().ok_or_else(|| Unread::Unreadable(NOTHING_LIKE_IT.to_owned()))?;
         found(self.ports.upstream.read(request).await)
     }
 
@@ -96,7 +99,7 @@ impl Gate {
         &self,
         most: usize,
         what: &str,
-        request: impl Fn(usize) -> WireRequest,
+        request: impl Fn(usize) -> Option<WireRequest>,
         read: impl Fn(&WireResponse) -> Option<Listed<T>>,
     ) -> Result<Vec<T>, Unread> {
         let unreadable = || Unread::Unreadable(format!("{what} could not be read"));

@@ -178,7 +178,7 @@ impl Gate {
             let Some(project) = seen.locator.project() else { continue };
             let owner = project.as_str().split_once('/').map_or("", |(owner, _)| owner);
             for of in [LabelOwner::Project(project.clone()), LabelOwner::Organisation(owner.to_owned())] {
-                let request = self.ports.dialect.read_label(&of, *id, credential);
+                let Some(request) = self.ports.dialect.read_label(&of, *id, credential) else { continue };
                 let answer = self.ports.upstream.read(request).await;
                 if let Some(label) = answer.ok().and_then(|(response, _)| self.ports.dialect.label(&response)) {
                     found.push(label.tag(*id));

@@ -21,9 +21,9 @@ const MOST_LOOKED_AT: usize = 1_000;
 const PAGE: usize = 50;
 
 impl CreateOnce for Forgejo {
-    fn observe_project(&self, project: &Project, credential: &Credential) -> WireRequest {
+    fn observe_project(&self, project: &Project, credential: &Credential) -> Option<WireRequest> {
         let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-        emit::get(join(&["api", "v1", "repos", owner, repo]), credential)
+        Some(emit::get(join(&["api", "v1", "repos", owner, repo]), credential))
     }
 
     fn may_write(&self, response: &WireResponse) -> bool {
@@ -31,8 +31,8 @@ impl CreateOnce for Forgejo {
         response.status.is_success() && push().unwrap_or(false)
     }
 
-    fn observe_pull(&self, pull: &Address, credential: &Credential) -> WireRequest {
-        emit::get(emit::item_path("pulls", pull, &[]), credential)
+    fn observe_pull(&self, pull: &Address, credential: &Credential) -> Option<WireRequest> {
+        Some(emit::get(emit::item_path("pulls", pull, &[]), credential))
     }
 
     fn pull(
@@ -61,19 +61,19 @@ impl CreateOnce for Forgejo {
         (text("state") == "closed").then(|| Some((pull_made(project, &row)?, closes)))?
     }
 
-    fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> WireRequest {
+    fn list_reviews(&self, pull: &Address, page: usize, credential: &Credential) -> Option<WireRequest> {
         let path = emit::item_path("pulls", pull, &["reviews"]);
-        emit::get(format!("{path}?limit={PAGE}&page={page}"), credential)
+        Some(emit::get(format!("{path}?limit={PAGE}&page={page}"), credential))
     }
 
     fn reviews(&self, pull: &Address, response: &WireResponse) -> Option<Listed<Existing>> {
         listed(response, |row| standing_review(pull, row))
     }
 
-    fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> WireRequest {
+    fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> Option<WireRequest> {
         let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
         let path = join(&["api", "v1", "repos", owner, repo, "pulls"]);
-        emit::get(format!("{path}?state=open&limit={PAGE}&page={page}"), credential)
+        Some(emit::get(format!("{path}?state=open&limit={PAGE}&page={page}"), credential))
     }
 
     fn pulls(&self, project: &Project, response: &WireResponse, closing: &ClosingSyntax) -> Option<Listed<Existing>> {

@@ -20,8 +20,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 impl SideEffects for Forgejo {
-    fn read_project(&self, project: &Project, credential: &Credential) -> WireRequest {
-        emit::get(project_path(project, &[]), credential)
+    fn read_project(&self, project: &Project, credential: &Credential) -> Option<WireRequest> {
+        Some(emit::get(project_path(project, &[]), credential))
     }
 
     fn parent(&self, response: &WireResponse) -> Option<Option<Project>> {
@@ -43,13 +43,13 @@ impl SideEffects for Forgejo {
         Some(Listed { found, rows: rows.len(), total })
     }
 
-    fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> WireRequest {
+    fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> Option<WireRequest> {
         let label = label.to_string();
         let path = match owner {
             LabelOwner::Project(project) => project_path(project, &["labels", &label]),
             LabelOwner::Organisation(name) => join(&["api", "v1", "orgs", name, "labels", &label]),
         };
-        emit::get(path, credential)
+        Some(emit::get(path, credential))
     }
 
     fn label(&self, response: &WireResponse) -> Option<LabelState> {

@@ -206,7 +206,8 @@ impl Walk {
     /// Whether the caller may write there, where the tracker lets it create anything at all; else the tracker's own answer.
     async fn may_write(&self, project: &Project) -> Result<bool, Stop> {
         let dialect = &self.gate.ports.dialect;
-        let answer = self.gate.ports.upstream.read(dialect.observe_project(project, &self.ask.credential)).await;
+        let Some(request) = dialect.observe_project(project, &self.ask.credential) else { return Ok(false) };
+        let answer = self.gate.ports.upstream.read(request).await;
         let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
         match response.class() {
             // A token may not ask: it counts as one that only reads.

@@ -85,7 +85,7 @@ impl Walk {
 
     /// An answer of 200 to a read with the caller's credential. What else the tracker says goes back as it is, but for its
     /// own failures.
-    pub(super) async fn fetch(&self, request: WireRequest) -> Result<WireResponse, Stop> {
+    pub(super) async fn fetch(&self, request: impl Into<Option<WireRequest>>) -> Result<WireResponse, Stop> {
         self.gate.fetch(request).await.map_err(|unread| self.not_read(unread))
     }
 

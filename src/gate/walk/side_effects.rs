@@ -247,8 +247,9 @@ impl Walk<SideWrite> {
         else {
             return Ok(Some(unknown()));
         };
-        let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.observe_pull(&address, reader)).await;
-        match answer {
+        // Where there are no pull requests, nothing has a branch.
+        let Some(request) = self.gate.ports.dialect.observe_pull(&address, reader) else { return Ok(None) };
+        match self.gate.ports.upstream.read(request).await {
             // An issue, which has no branch.
             Ok((response, _)) if response.class() == AnswerClass::Missing => Ok(None),
             Ok((response, _)) => match self.gate.ports.dialect.branches(project, &response) {
@@ -274,8 +275,8 @@ impl Walk<SideWrite> {
             return Ok(());
         }
         let Some(reader) = &party.reader else { return self.unread(party, "the label") };
-        let answer = self.gate.ports.upstream.read(self.gate.ports.dialect.read_label(owner, label, reader)).await;
-        let shown = match answer {
+        let Some(request) = self.gate.ports.dialect.read_label(owner, label, reader) else { return Err(Stop::Gone) };
+        let shown = match self.gate.ports.upstream.read(request).await {
             Ok((response, _)) if response.class().is_refusal() => return Err(Stop::Gone),
             Ok((response, _)) => self.gate.ports.dialect.label(&response),
             Err(_) => None,
@@ -311,7 +312,7 @@ impl Walk<SideWrite> {
     async fn files(&self, party: &Party, project: &Project) -> Result<Vec<LeaseUse>, Stop> {
         // Who may not see the repository takes no project, and is not told who works there.
         let session = self.request.sender().map(|sender| &sender.credential);
-        let page = session.map(|session| self.gate.ports.dialect.read_project(project, session));
+        let page = session.and_then(|session| self.gate.ports.dialect.read_project(project, session));
         let named = party.caller.actor.account.login().is_some() && !is_session(&party.caller.actor);
         let Some(page) = page.filter(|_| named) else { return Ok(Vec::new()) };
         if self.gate.fetch(page).await.is_err() {
