@@ -13,6 +13,7 @@ mod guarded;
 mod json;
 mod multipart;
 mod once;
+mod refusal;
 mod route;
 mod side_effects;
 mod target;

@@ -1,15 +1,15 @@
 //! Answers of the gate's own, in the tracker's shape (manual: forgejo, section 4).
 
 use super::super::WireResponse;
+use super::super::refusal::{details, headed};
 use super::api_write::ApiWrite;
 use super::read::object;
 use super::write::WriteForm;
-use crate::model::{Account, Actor, Rejection, Shown, Status, Time};
+use crate::model::Rejection;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// The success answer, from a read of the item. Clients compare exact status codes.
 pub fn accept(intent: &ApiWrite, read: &WireResponse) -> WireResponse {
@@ -45,8 +45,9 @@ pub fn answers_alone(intent: &ApiWrite, head_headers: &HeaderMap) -> bool {
 
 /// A refusal.
 pub fn reject(rejection: &Rejection, decision: &str) -> WireResponse {
-    let body = json!({ "message": rejection.message, "url": "/api/swagger", "claimgate": own(rejection, decision) });
-    refusal(rejection, decision, answer(StatusCode::CONFLICT, body.to_string().into()))
+    let body =
+        json!({ "message": rejection.message, "url": "/api/swagger", "claimgate": details(rejection, decision) });
+    headed(rejection, decision, answer(StatusCode::CONFLICT, body.to_string().into()))
 }
 
 /// A refusal of a form of the web interface. Its scripts show `errorMessage` or, in older versions, `error`; where the
@@ -56,42 +57,12 @@ pub fn reject_form(rejection: &Rejection, decision: &str, head_headers: &HeaderM
     if accept.starts_with(b"text/html") && !head_headers.contains_key(BY_SCRIPT) {
         let mut page = answer(StatusCode::CONFLICT, rejection.message.clone().into());
         page.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        return refusal(rejection, decision, page);
+        return headed(rejection, decision, page);
     }
     let text = &rejection.message;
-    let body = json!({ "error": text, "errorMessage": text, "message": text, "claimgate": own(rejection, decision) });
-    refusal(rejection, decision, answer(StatusCode::CONFLICT, body.to_string().into()))
-}
-
-fn own(rejection: &Rejection, decision: &str) -> Value {
-    json!({
-        "code": rejection.code.as_str(),
-        "resource": rejection.resource.as_ref().map(ToString::to_string),
-        "expected": Some(&rejection.expected).filter(|text| !text.is_empty()),
-        "observed": rejection.observed.as_ref().map(observed),
-        "holder": rejection.holder.as_ref().map(holder),
-        "since": rejection.since.map(rfc3339),
-        "decision": decision,
-        "retry_after_s": rejection.retry_after.map(whole_seconds),
-    })
-}
-
-/// With the status and the headers of a refusal.
-fn refusal(rejection: &Rejection, decision: &str, mut response: WireResponse) -> WireResponse {
-    response.status = StatusCode::from_u16(rejection.code.status()).unwrap_or(StatusCode::CONFLICT);
-    let verdict = format!("reject; code={}; id={decision}", rejection.code.as_str());
-    if let Ok(verdict) = HeaderValue::from_str(&verdict) {
-        response.headers.insert(DECISION, verdict);
-    }
-    if let Some(after) = rejection.retry_after {
-        response.headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
-    }
-    response
-}
-
-/// Never 0: that would invite a loop.
-fn whole_seconds(span: Duration) -> u64 {
-    u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
+    let body =
+        json!({ "error": text, "errorMessage": text, "message": text, "claimgate": details(rejection, decision) });
+    headed(rejection, decision, answer(StatusCode::CONFLICT, body.to_string().into()))
 }
 
 fn answer(status: StatusCode, body: Bytes) -> WireResponse {
@@ -100,34 +71,14 @@ fn answer(status: StatusCode, body: Bytes) -> WireResponse {
     WireResponse { status, headers, body }
 }
 
-fn observed(shown: &Shown) -> Value {
-    json!({
-        "assignees": shown.assignees.iter().map(Account::as_str).collect::<Vec<_>>(),
-        "status": shown.statuses.iter().map(Status::as_str).collect::<Vec<_>>(),
-        "state": shown.state.as_str(),
-    })
-}
-
-fn holder(actor: &Actor) -> Value {
-    json!({
-        "account": actor.account.id(),
-        "instance": actor.instance.as_ref().map(crate::model::Instance::as_str),
-    })
-}
-
-/// RFC 3339, UTC, microseconds.
-fn rfc3339(time: Time) -> Option<String> {
-    jiff::Timestamp::from_microsecond(time.0).ok().map(|time| format!("{time:.6}"))
-}
-
 const BY_SCRIPT: HeaderName = HeaderName::from_static("x-requested-with");
-const DECISION: HeaderName = HeaderName::from_static("claimgate-decision");
 
 #[cfg(test)]
 mod tests {
     use super::super::location;
     use super::*;
-    use crate::model::{Change, Code, Instance, OpenState, Place, Principal};
+    use crate::model::{Account, Actor, Change, Code, Instance, OpenState, Place, Principal, Shown, Status, Time};
+    use std::time::Duration;
 
     fn body(response: &WireResponse) -> Value {
         serde_json::from_slice(&response.body).unwrap()
@@ -172,13 +123,6 @@ mod tests {
                 },
             })
         );
-    }
-
-    #[test]
-    fn times_have_one_form() {
-        assert_eq!(rfc3339(Time(0)).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
-        assert_eq!(rfc3339(Time(1_500_000)).as_deref(), Some("1970-01-01T00:00:01.500000Z"));
-        assert_eq!(rfc3339(Time(i64::MAX)), None);
     }
 
     #[test]
