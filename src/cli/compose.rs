@@ -336,7 +336,7 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
 pub(super) fn service(config: &Config) -> anyhow::Result<Option<Credential>> {
     let Some(path) = &config.upstream.service_token_file else { return Ok(None) };
     let token = config::read_secret(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Some(Credential::service(token.expose_secret())))
+    Ok(Some(dialect(config)?.service(token.expose_secret())))
 }
 
 pub(super) fn secret(path: Option<&Path>) -> anyhow::Result<Option<SecretString>> {

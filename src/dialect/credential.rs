@@ -14,7 +14,10 @@ use std::fmt;
 #[derive(Clone, Default)]
 pub struct Credential {
     headers: Vec<(HeaderName, SecretSlice<u8>)>,
-    sudo: Option<String>,
+    /// Some header proves who sends.
+    is_proven: bool,
+    /// Whom it acts as, and the header that says so.
+    sudo: Option<(HeaderName, String)>,
     /// The page for which a browser speaks. It is no part of who the sender is.
     page: Option<HeaderValue>,
 }
@@ -31,7 +34,7 @@ impl Credential {
 
     /// No credential at all (an anonymous read), or one that only names whom to act as.
     pub fn is_anonymous(&self) -> bool {
-        !self.headers.iter().any(|(name, _)| *name == AUTHORIZATION || *name == COOKIE)
+        !self.is_proven
     }
 
     /// Canonical bytes for a keyed fingerprint: every header that is sent, and whom it acts as. In whatever form a token
@@ -50,9 +53,9 @@ impl Credential {
             push_framed(&mut bytes, name.as_str().as_bytes());
             push_framed(&mut bytes, proof.canonical().expose_secret());
         }
-        if let Some(sudo) = &self.sudo {
-            push_framed(&mut bytes, SUDO.as_str().as_bytes());
-            push_framed(&mut bytes, sudo.to_ascii_lowercase().as_bytes());
+        if let Some((name, login)) = &self.sudo {
+            push_framed(&mut bytes, name.as_str().as_bytes());
+            push_framed(&mut bytes, login.to_ascii_lowercase().as_bytes());
         }
         bytes
     }
@@ -100,8 +103,8 @@ impl Credential {
                 headers.insert(name, value);
             }
         }
-        if let Some(Ok(sudo)) = self.sudo.as_deref().map(HeaderValue::from_str) {
-            headers.insert(SUDO, sudo);
+        if let Some((name, Ok(login))) = self.sudo.as_ref().map(|(name, login)| (name, HeaderValue::from_str(login))) {
+            headers.insert(name, login);
         }
         if let Some(page) = &self.page {
             headers.insert(ORIGIN, page.clone());
@@ -115,11 +118,17 @@ impl Credential {
 
     /// Whom it acts as, where it is an administrator's.
     pub fn sudo(&self) -> Option<&str> {
-        self.sudo.as_deref()
+        self.sudo.as_ref().map(|(_, login)| login.as_str())
     }
 
-    /// Adds a header. The value must be one that a header can carry.
+    /// Adds a header that proves who sends. The value must be one that a header can carry.
     pub(in crate::dialect) fn add(&mut self, name: HeaderName, value: Vec<u8>) {
+        self.is_proven = true;
+        self.headers.push((name, value.into()));
+    }
+
+    /// Adds one that goes with a proof, and is none by itself: a second factor, a form's token, whom to act as.
+    pub(in crate::dialect) fn add_beside(&mut self, name: HeaderName, value: Vec<u8>) {
         self.headers.push((name, value.into()));
     }
 
@@ -128,15 +137,15 @@ impl Credential {
         self.page = Some(page.clone());
     }
 
-    /// Sets whom it acts as.
-    pub(in crate::dialect) fn act_as(&mut self, login: &str) {
-        self.sudo = Some(login.to_owned());
+    /// Sets whom it acts as, by this header. Trackers find a login in any case of letters.
+    pub(in crate::dialect) fn act_as(&mut self, header: HeaderName, login: &str) {
+        self.sudo = Some((header, login.to_owned()));
     }
 
     /// What kinds of proof there are, by name, for an operator.
     pub(in crate::dialect) fn kinds(&self) -> String {
         let mut kinds: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        kinds.extend(self.sudo.as_ref().map(|_| "sudo"));
+        kinds.extend(self.sudo.as_ref().map(|(name, _)| name.as_str()));
         if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
     }
 }
@@ -273,9 +282,9 @@ mod tests {
     fn material_tells_credentials_apart() {
         let service = |token| Credential::service(token);
         let mut acting = service("a");
-        acting.act_as("Bob");
+        acting.act_as(SUDO, "Bob");
         let mut same = service("a");
-        same.act_as("bob");
+        same.act_as(SUDO, "bob");
         let all = [Credential::default(), service("a"), service("b"), acting.clone()];
         for (i, one) in all.iter().enumerate() {
             for (j, other) in all.iter().enumerate() {
@@ -333,7 +342,7 @@ mod tests {
     #[test]
     fn applies_as_sensitive_headers_and_prints_nothing() {
         let mut credential = Credential::service("hush");
-        credential.act_as("bob");
+        credential.act_as(SUDO, "bob");
         let mut headers = HeaderMap::new();
         credential.apply(&mut headers);
         assert_eq!(headers["authorization"], "token hush");
@@ -342,7 +351,7 @@ mod tests {
         assert_eq!(format!("{credential:?}"), "Credential(authorization, sudo)");
         assert!(!credential.is_anonymous());
         let mut only_sudo = Credential::default();
-        only_sudo.act_as("bob");
+        only_sudo.act_as(SUDO, "bob");
         assert!(only_sudo.is_anonymous());
     }
 }

@@ -166,6 +166,9 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;
 
+    /// The gate's own account, by the token of `upstream.service_token_file`.
+    fn service(&self, token: &str) -> Credential;
+
     /// A read of the item.
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest;
 

@@ -27,11 +27,11 @@ pub fn read(head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
     }
     for name in ONE_TIME {
         if let Some(value) = single(head.headers, &name)? {
-            credential.add(name, value);
+            credential.add_beside(name, value);
         }
     }
     if let Some(login) = sudo(head.headers, &pairs)? {
-        credential.act_as(&login);
+        credential.act_as(SUDO, &login);
     }
     if let Some(page) = head.headers.get(ORIGIN) {
         credential.speak_for(page);
@@ -91,7 +91,7 @@ fn copy_headers(headers: &HeaderMap, credential: &mut Credential) -> Result<(), 
     if !cookies.is_empty() {
         credential.add(COOKIE, cookies.join(&b"; "[..]));
         if let Some(value) = single(headers, &CSRF)? {
-            credential.add(CSRF, value);
+            credential.add_beside(CSRF, value);
         }
     }
     Ok(())

@@ -68,6 +68,10 @@ impl Dialect for Forgejo {
         location::of_place(place)
     }
 
+    fn service(&self, token: &str) -> Credential {
+        Credential::service(token)
+    }
+
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest {
         emit::observe(address, credential)
     }

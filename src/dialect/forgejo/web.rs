@@ -308,9 +308,9 @@ pub(super) fn sender(headers: &HeaderMap, csrf: Option<String>) -> Result<Sender
     let mut given = headers.get_all(CSRF).iter();
     match (given.next(), given.next(), csrf) {
         (Some(_), Some(_), _) => return Err(refuse("the header `X-Csrf-Token` is given twice")),
-        (Some(token), None, _) => sender.credential.add(CSRF, token.as_bytes().to_vec()),
+        (Some(token), None, _) => sender.credential.add_beside(CSRF, token.as_bytes().to_vec()),
         (None, _, Some(token)) if token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            sender.credential.add(CSRF, token.into_bytes());
+            sender.credential.add_beside(CSRF, token.into_bytes());
         }
         (None, _, Some(_)) => return Err(refuse("`_csrf` holds what no token has")),
         (None, _, None) => {}
