@@ -59,11 +59,24 @@ pub(super) struct Merged<'t> {
 // === impl Merged ===
 
 impl<'t> Merged<'t> {
-    /// Begins with the built-in file.
-    pub(super) fn new() -> Self {
+    /// Begins with the built-in file and, perhaps, the built-in one of a tracker.
+    pub(super) fn new(of_tracker: Option<(&str, &'static str)>) -> Self {
         let mut sources = Sources::default();
         sources.add_file(DEFAULTS_NAME, DEFAULTS);
-        Self { tree: BUILT_IN.clone(), sources, problems: Vec::new(), warnings: Vec::new() }
+        let mut merged = Self { tree: BUILT_IN.clone(), sources, problems: Vec::new(), warnings: Vec::new() };
+        if let Some((name, text)) = of_tracker {
+            merged.add_file(&format!("{DEFAULTS_NAME} of {name}"), text, &[]);
+        }
+        merged.sources.end_built_in();
+        merged
+    }
+
+    /// The text at a path, if it is one.
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
+        match locate(&self.tree, path)?.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// Lays an operator's file over what is there.

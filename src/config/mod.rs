@@ -37,6 +37,9 @@ pub const NO_SHARED_ACCOUNT: &str = "no shared account is declared: two agents w
 /// The built-in file: every key, explained, with its default.
 pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
 
+/// What differs from it where a tracker needs other defaults: over it, and under everything of the operator's.
+const OF_TRACKERS: &[(&str, &str)] = &[];
+
 /// How many doubt periods the zombie period is, unless it is set (manual: protocol).
 const ZOMBIE_PERIODS: u32 = 10;
 /// How the built-in file is called in messages.
@@ -112,16 +115,12 @@ pub fn read(layers: &Layers) -> Result<Loaded, ConfigErrors> {
 
 fn read_with(layers: &Layers, renamed: &[Renamed], also: fn(&Config, &mut Merged<'_>)) -> Result<Loaded, ConfigErrors> {
     let file = file_of(layers).map(|path| (path.display().to_string(), std::fs::read_to_string(path)));
-    let mut merged = Merged::new();
-    match &file {
-        Some((name, Ok(text))) => merged.add_file(name, text, renamed),
-        Some((name, Err(error))) => {
-            merged.report("", None, format!("cannot read the configuration {name}: {error}"), None);
-        }
-        None => {}
+    let mut merged = merge(None, layers, file.as_ref(), renamed);
+    // Which tracker it is, is known once all of it was read.
+    let of_tracker = merged.text("upstream.tracker").and_then(|name| OF_TRACKERS.iter().find(|(of, _)| *of == name));
+    if let Some(of_tracker) = of_tracker {
+        merged = merge(Some(*of_tracker), layers, file.as_ref(), renamed);
     }
-    merged.add_environment(&layers.environment);
-    merged.add_flags(&layers.flags);
     let mut config = merged.read();
     if let Some(config) = &mut config {
         if merged.is_built_in("ledger.zombie_period") {
@@ -133,6 +132,26 @@ fn read_with(layers: &Layers, renamed: &[Renamed], also: fn(&Config, &mut Merged
     merged.finish(config)
 }
 
+/// All layers, one over the other; those built in are the file of defaults and, perhaps, a tracker's own.
+fn merge<'t>(
+    of_tracker: Option<(&str, &'static str)>,
+    layers: &'t Layers,
+    file: Option<&'t (String, std::io::Result<String>)>,
+    renamed: &[Renamed],
+) -> Merged<'t> {
+    let mut merged = Merged::new(of_tracker);
+    match file {
+        Some((name, Ok(text))) => merged.add_file(name, text, renamed),
+        Some((name, Err(error))) => {
+            merged.report("", None, format!("cannot read the configuration {name}: {error}"), None);
+        }
+        None => {}
+    }
+    merged.add_environment(&layers.environment);
+    merged.add_flags(&layers.flags);
+    merged
+}
+
 fn file_of(layers: &Layers) -> Option<PathBuf> {
     let named = layers.environment.iter().find(|(name, value)| name == layers::FILE_VARIABLE && !value.is_empty());
     layers.file.clone().or_else(|| named.map(|(_, value)| value.into()))
@@ -141,7 +160,7 @@ fn file_of(layers: &Layers) -> Option<PathBuf> {
 impl Config {
     /// The built-in defaults alone.
     pub fn defaults() -> Self {
-        Merged::new().read().expect("the built-in file is complete, as a test checks")
+        Merged::new(None).read().expect("the built-in file is complete, as a test checks")
     }
 }
 

@@ -12,9 +12,13 @@ use super::LoadWarning;
 /// Longest line that is shown; a longer one is cut, since only the place matters.
 const SHOWN: usize = 160;
 
-/// The texts, one behind the other. The first is the built-in file.
+/// The texts, one behind the other. The first are built in.
 #[derive(Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+pub(super) struct Sources {
+    texts: Vec<Source>,
+    /// How many are built in.
+    built_in: usize,
+}
 
 #[derive(Debug)]
 struct Source {
@@ -89,19 +93,24 @@ impl Sources {
     }
 
     fn add(&mut self, name: &str, text: &str, single: bool) -> usize {
-        let base = self.0.last().map_or(0, |last| last.base + last.text.len() + 1);
-        self.0.push(Source { name: name.to_owned(), text: text.to_owned(), base, single });
+        let base = self.texts.last().map_or(0, |last| last.base + last.text.len() + 1);
+        self.texts.push(Source { name: name.to_owned(), text: text.to_owned(), base, single });
         base
     }
 
-    /// Whether the place lies in the built-in file.
+    /// What was added so far is built in.
+    pub(super) fn end_built_in(&mut self) {
+        self.built_in = self.texts.len();
+    }
+
+    /// Whether the place lies in a built-in file.
     pub(super) fn is_built_in(&self, at: usize) -> bool {
-        self.0.get(1).is_none_or(|second| at < second.base)
+        self.texts.get(self.built_in).is_none_or(|first| at < first.base)
     }
 
     /// The place of a span.
     pub(super) fn place(&self, span: &Range<usize>) -> Option<SourceSpan> {
-        let source = self.0.iter().rev().find(|source| source.base <= span.start)?;
+        let source = self.texts.iter().rev().find(|source| source.base <= span.start)?;
         let start = floor(&source.text, span.start - source.base);
         let end = floor(&source.text, span.end.saturating_sub(source.base)).max(start);
         let line_start = source.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -227,6 +236,7 @@ mod tests {
     fn the_caret_is_under_the_mistake() {
         let mut sources = Sources::default();
         sources.add_file("built-in", "x = 1\n");
+        sources.end_built_in();
         let base = sources.add_file("gate.toml", "# \u{e4}\nname = \"\u{e4}\u{e4}\" \n");
         let place = sources.place(&(base + 12..base + 18)).unwrap();
         assert_eq!((place.line, place.column, place.width), (Some(2), 8, 4));

@@ -381,7 +381,7 @@ fn a_variable_sets_a_list() {
 #[test]
 fn an_old_key_names_its_successor() {
     let renamed = [Renamed { old: "ledger.quarantine", new: "ledger.doubt_period", help: "the unit was seconds" }];
-    let mut merged = Merged::new();
+    let mut merged = Merged::new(None);
     merged.add_file("old.toml", "[ledger]\nquarantine = 120\n", &renamed);
     let shown = merged.problems[0].to_string();
     assert!(shown.contains("`ledger.quarantine` is now called `ledger.doubt_period`"), "{shown}");
