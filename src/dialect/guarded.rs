@@ -4,7 +4,9 @@
 //! changes of them, how it is sent for those that were chosen, and what its answers look like.
 
 use super::{Address, ClosingSyntax, Creation, Credential, WireRequest, WireResponse};
-use crate::model::{Change, Existing, ItemKind, Made, Place, Project, Rejection, ResourceKey, Snapshot, Tag, TagRef};
+use crate::model::{
+    Change, Existing, ItemKind, Made, Place, Principal, Project, Rejection, ResourceKey, Snapshot, Tag, TagRef,
+};
 use http::HeaderMap;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -41,6 +43,11 @@ pub trait GuardedRequest: Request {
     /// Requests that all get a 2xx if the session is signed in and is shown the page.
     fn prove_reader(&self) -> Vec<WireRequest> {
         Vec::new()
+    }
+
+    /// The same request with its sender spelled out, where it names that by a word (`me`). An error says why it cannot be.
+    fn sent_by(&self, _caller: &Principal) -> Result<Option<Guarded>, String> {
+        Ok(None)
     }
 
     /// Something that must be read before the change can be spelled out: whose number this is, say.

@@ -53,7 +53,10 @@ pub(super) struct Walk<R = Guarded> {
     gate: Arc<Gate>,
     /// Those in force when it began: one request is judged by one set of rules.
     rules: Arc<Rules>,
-    request: R,
+    /// As it was understood.
+    asked: R,
+    /// With its sender spelled out, where it names that by a word.
+    spelled: OnceLock<R>,
     ask: Ask,
     /// Of the credential.
     print: OnceLock<Fingerprint>,
@@ -163,8 +166,13 @@ const READS_AT_ONCE: usize = 8;
 impl<R: Request> Walk<R> {
     pub(super) fn new(gate: Arc<Gate>, request: R, ask: Ask, slot: Option<Arc<Slot>>) -> Self {
         let (print, caller, echoed) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let (entered, pending_restore) = (Mutex::default(), Mutex::default());
-        Self { rules: gate.rules(), gate, request, ask, print, caller, slot, echoed, entered, pending_restore }
+        let (entered, pending_restore, spelled) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let (rules, asked) = (gate.rules(), request);
+        Self { gate, rules, asked, spelled, ask, print, caller, slot, echoed, entered, pending_restore }
+    }
+
+    fn request(&self) -> &R {
+        self.spelled.get().unwrap_or(&self.asked)
     }
 
     fn print(&self) -> &Fingerprint {
@@ -173,7 +181,7 @@ impl<R: Request> Walk<R> {
 
     /// Whether it is sent by a session of a web interface.
     fn is_form(&self) -> bool {
-        self.request.sender().is_some()
+        self.request().sender().is_some()
     }
 
     fn entered(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -210,11 +218,11 @@ impl Walk {
         // Nobody has more than its share of what all wait for.
         self.take_slot(&party.caller)?;
         // What some rule may allow only once.
-        if let Some(creation) = self.request.creation(&self.gate.settings.closing) {
+        if let Some(creation) = self.request().creation(&self.gate.settings.closing) {
             // Rare, and large: what most walks need not carry.
             return Box::pin(self.once(&creation, &party.caller, cancellation)).await;
         }
-        match self.request.subject() {
+        match self.request().subject() {
             Subject::New(_) if !self.is_form() => self.create(&party.caller, cancellation).await,
             Subject::At(address) if self.reopens() && self.rules.is_ruled(What::Pull) => {
                 Box::pin(self.reopen(&address, &party, cancellation)).await
@@ -248,7 +256,7 @@ impl Walk {
         if let Some(reply) = self.shared_refusal(&turns, &at) {
             return Ok(reply);
         }
-        if party.reader.is_none() || !self.request.wants().is_judged() {
+        if party.reader.is_none() || !self.request().wants().is_judged() {
             return self.unread(&at, &found, &turns, cancellation).await;
         }
         let mut items = self.under_turns(found, &turns);

@@ -267,9 +267,9 @@ impl Walk {
         caller: &Caller,
         cancellation: &Cancellation,
     ) -> Result<CreationPermit, Stop> {
-        let locator = self.request.locator();
+        let locator = self.request().locator();
         let mut permit = CreationPermit { turn: None, observed: None, lease: None };
-        let mut constraints = match (self.request.subject(), self.request.change()) {
+        let mut constraints = match (self.request().subject(), self.request().change()) {
             (Subject::New(project), Some(change)) => {
                 let ownership = self.ownership_of_new(caller);
                 self.gate.constraints(&self.rules, caller, (Kind::Create, &ownership, change), &project)
@@ -320,7 +320,7 @@ impl Walk {
     ///
     /// Whether it may be told: it is not where the tracker shows the project, and nothing of that kind in it.
     async fn expect_project(&self, constraints: &mut Vec<Constraint>) -> Result<bool, Stop> {
-        let (at, kind, credential) = (self.request.locator(), self.request.kind_made(), &self.ask.credential);
+        let (at, kind, credential) = (self.request().locator(), self.request().kind_made(), &self.ask.credential);
         let Some(project) = at.project() else { return Ok(false) };
         match self.gate.prove_kind(project, kind, credential, self.ask.arrived).await {
             Proof::Shown => Ok(true),
@@ -331,7 +331,7 @@ impl Walk {
                 constraints.retain(|constraint| constraint.take().is_none());
                 Ok(false)
             }
-            Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.request.locator(), &why))),
+            Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.request().locator(), &why))),
         }
     }
 
@@ -369,7 +369,7 @@ impl Walk {
     /// A new item is its creator's if it is the only assignee.
     fn ownership_of_new(&self, caller: &Caller) -> Ownership {
         let assignees =
-            self.request.change().and_then(|change| change.assignees.as_ref()).map(|change| change.apply(&[].into()));
+            self.request().change().and_then(|change| change.assignees.as_ref()).map(|change| change.apply(&[].into()));
         let own = caller.actor.account.login();
         match assignees {
             Some(names) if names.len() == 1 && names.first() == own => Ownership::Becomes(caller.actor.clone()),
@@ -392,7 +392,7 @@ impl Walk {
 
     async fn is_within(&self, bound: &Bound) -> Result<(), LedgerError> {
         let items = self.gate.ports.ledger.of_account(&bound.actor.account).await?;
-        let new = ItemRecord::new(ResourceKey::new("new"), self.request.locator());
+        let new = ItemRecord::new(ResourceKey::new("new"), self.request().locator());
         bound
             .judge(&new, &items, self.gate.ports.clock.now())
             .map_err(|excess| Refused::Violated(Box::new(ConstraintViolation::Limit(*excess))).into())

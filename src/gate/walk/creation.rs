@@ -20,16 +20,16 @@ struct New {
 impl Walk {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
     pub(super) async fn create(&self, caller: &Caller, cancellation: &Cancellation) -> Ended {
-        if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.request().locator()) {
             return Err(Stop::Refuse(rejection));
         }
         let mut permit = self.permit_to_create(caller, cancellation).await?;
-        match self.send_creation(Sending::creation(), &self.request, self.emit_by()).await {
+        match self.send_creation(Sending::creation(), self.request(), self.emit_by()).await {
             Ok(response) => {
                 if response.class().is_refusal() {
                     self.give_back(&mut permit).await;
                 }
-                self.gate.record_heartbeat(&caller.actor, self.request.locator().project());
+                self.gate.record_heartbeat(&caller.actor, self.request().locator().project());
                 Ok(self.finish(caller, &permit, response).await)
             }
             Err(error) => {
@@ -65,14 +65,14 @@ impl Walk {
     pub(super) fn unknown_creation(&self) -> Box<Rejection> {
         let message = format!(
             "the creation in {} was sent and its outcome is unknown; look before you repeat it",
-            self.request.locator().project_name()
+            self.request().locator().project_name()
         );
         Box::new(Rejection::of_request(Code::OutcomeUnknown, message))
     }
 
     /// Answers with what the tracker said, and remembers what that means.
     pub(super) async fn finish(&self, caller: &Caller, permit: &CreationPermit, response: WireResponse) -> Reply {
-        let Some((address, seen)) = self.request.created(&response) else {
+        let Some((address, seen)) = self.request().created(&response) else {
             return self.passed_on(caller, permit, None, response);
         };
         let seen = match seen {
@@ -105,7 +105,7 @@ impl Walk {
         let turn = self.enter_one(&seen.key, &address.locator(), caller).await.ok()?;
         let seen = self.still_own(caller, address, seen, &turn).await?;
         let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
-        let change = self.request.change().cloned().unwrap_or_default();
+        let change = self.request().change().cloned().unwrap_or_default();
         let attempt = self.gate.attempt(id.clone(), (&seen.key, &address.locator()), caller, &change);
         let mut note = self.bare_note(permit.decision(), permit.observed);
         note.upstream_status = Some(response.code());

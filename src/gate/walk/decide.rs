@@ -44,7 +44,7 @@ impl Walk {
             rules: &at.party.rules,
             caller,
             change: &change,
-            asks_more: self.request.asks_more(&self.ask.headers),
+            asks_more: self.request().asks_more(&self.ask.headers),
             record: &one.record,
             seen: &one.read.seen,
             labels: &labels,
@@ -137,7 +137,7 @@ impl Walk {
 
     /// The holding that it was decided by has ended: an operator's word needs no turn of this gate.
     pub(super) fn overtaken(&self) -> Stop {
-        let locator = self.request.locator();
+        let locator = self.request().locator();
         let message = format!("{locator} was released by an operator meanwhile; nothing was sent; try again");
         Stop::Refuse(refusal::plain(Code::Busy, &locator, message))
     }
@@ -156,7 +156,7 @@ impl Walk {
                 Ok(self.reject(at, vec![(one, Some(rejection))]).await)
             }
             _ => {
-                let rejection = Gate::refused_by(violation, &self.request.locator(), &[]);
+                let rejection = Gate::refused_by(violation, &self.request().locator(), &[]);
                 let message = format!("none of the form's items was changed: {}", rejection.message);
                 Err(Stop::Refuse(Box::new(Rejection { message, ..rejection })))
             }
@@ -169,7 +169,7 @@ impl Walk {
     pub(super) async fn own_success(&self, decided: &[Decided<'_>]) -> Result<Option<WireResponse>, Stop> {
         match decided {
             [one] => self.success(&one.at.read).await,
-            _ => Ok(self.request.accept(None)),
+            _ => Ok(self.request().accept(None)),
         }
     }
 

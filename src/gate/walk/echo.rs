@@ -12,7 +12,7 @@ use std::borrow::Cow;
 impl Walk {
     /// The answer of a request that changes nothing guarded; else what was read for it is kept.
     pub(super) async fn echo(&self, at: &Entered<'_>, items: &mut [Item<'_>]) -> Result<Option<Reply>, Stop> {
-        let ([item], true) = (items, self.request.edits_more()) else { return Ok(None) };
+        let ([item], true) = (items, self.request().edits_more()) else { return Ok(None) };
         let read = match item.read.take().filter(|read| self.still_stands(read, item.turn)) {
             Some(read) => read,
             None => self.read(&item.address, "observe").await?,
@@ -45,7 +45,7 @@ impl Walk {
         record: &ItemRecord,
         seen: &Snapshot,
     ) -> Cow<'c, Change> {
-        if !self.request.edits_more() {
+        if !self.request().edits_more() {
             return Cow::Borrowed(asked);
         }
         let shared = caller.shared || self.must_name_itself(caller);
@@ -76,7 +76,7 @@ impl Walk {
         note.observed = Some(shown.clone());
         note.reason = Some("it repeats what the item shows; the rest of it was passed on".to_owned());
         // The tracker's answer to the rest takes its place.
-        let answer = self.request.accept(Some(&read.response)).unwrap_or_else(|| read.response.clone());
+        let answer = self.request().accept(Some(&read.response)).unwrap_or_else(|| read.response.clone());
         let after = After { rest: Some(self.rest(&read.address)), ..After::default() };
         let state = Some(StateTag::of(&shown));
         Reply { state, after, ..self.recorded(note, Decision::Noop, None, Answered::Tracker(answer)) }
@@ -86,6 +86,6 @@ impl Walk {
     pub(super) fn rest(&self, address: &Address) -> Box<WireRequest> {
         let nothing = Change::default();
         let chosen = Chosen { address: Some(address), ..Chosen::unread(None, &nothing) };
-        Box::new(self.request.emit(&[chosen], &self.ask.headers, &self.ask.credential))
+        Box::new(self.request().emit(&[chosen], &self.ask.headers, &self.ask.credential))
     }
 }

@@ -35,7 +35,7 @@ impl<R: Request> Walk<R> {
             Stop::Gone => None,
             Stop::Moved => {
                 let why = "the path named another item each time it was read";
-                Some(self.refused(*refusal::unreadable(&self.request.locator(), why)))
+                Some(self.refused(*refusal::unreadable(&self.request().locator(), why)))
             }
         }
     }
@@ -78,7 +78,7 @@ impl<R: Request> Walk<R> {
     }
 
     pub(super) fn no_ledger(&self, error: &LedgerError) -> Stop {
-        Stop::Refuse(refusal::no_ledger(&self.request.locator(), &error.to_string()))
+        Stop::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string()))
     }
 }
 

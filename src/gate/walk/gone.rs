@@ -22,7 +22,7 @@ impl Walk {
     }
 
     fn clears(&self, assigned: &BTreeSet<Account>) -> bool {
-        let asked = self.request.change().and_then(|change| change.assignees.as_ref());
+        let asked = self.request().change().and_then(|change| change.assignees.as_ref());
         asked.is_some_and(|change| change.apply(assigned).is_empty())
     }
 
@@ -51,7 +51,7 @@ impl Walk {
 
     /// What the tracker did not let the caller read, the caller may give up all the same.
     pub(super) async fn or_let_go(&self, ended: Ended, party: &Party) -> Ended {
-        let Subject::At(address) = self.request.subject() else { return ended };
+        let Subject::At(address) = self.request().subject() else { return ended };
         if self.is_form() {
             return ended;
         }
@@ -85,7 +85,7 @@ impl Walk {
         party: &Party,
         denied: &WireResponse,
     ) -> Result<Option<Reply>, LedgerError> {
-        let asks = self.request.change().is_some_and(|change| change.assignees.is_some());
+        let asks = self.request().change().is_some_and(|change| change.assignees.is_some());
         if !is_unseen(denied) || !asks {
             return Ok(None);
         }
@@ -103,7 +103,7 @@ impl Walk {
         {
             return Ok(None);
         }
-        let change = self.request.change().cloned().unwrap_or_default();
+        let change = self.request().change().cloned().unwrap_or_default();
         let item = Item { key: known.key.clone(), address: address.clone(), turn: &turn, read: None, change };
         let at = Entered { party, waited: Duration::ZERO, until: tokio::time::Instant::now() };
         let attempt = self.attempt(&item, caller);

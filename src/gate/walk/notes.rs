@@ -31,11 +31,11 @@ impl<R: Request> Walk<R> {
         note.code = code;
         note.reason = self.echoed.get().cloned();
         note.took = self.took();
-        note.resource = (!self.is_form()).then(|| self.request.locator());
+        note.resource = (!self.is_form()).then(|| self.request().locator());
         note.agent = self.sender();
         // Of a body nothing is recorded before the tracker has accepted its credential.
         if note.agent.is_some() {
-            note.change = self.request.describe();
+            note.change = self.request().describe();
         }
         self.ask.about.fill(&mut note);
         note
@@ -97,13 +97,13 @@ impl Walk {
             )
         };
         let message = format!("{why}: use the base URL /as/<agent>/ or the header Claimgate-Agent");
-        refusal::plain(Code::IdentityRequired, &self.request.locator(), message)
+        refusal::plain(Code::IdentityRequired, &self.request().locator(), message)
     }
 
     /// 504: it was sent, and nobody knows what came of it.
     pub(super) fn unknown(&self, items: &[String]) -> Box<Rejection> {
         if !self.is_form() {
-            return refusal::unknown(&self.request.locator(), self.doubt_period());
+            return refusal::unknown(&self.request().locator(), self.doubt_period());
         }
         let message = if items.is_empty() {
             "the form was sent and its outcome is unknown: load the page again and look before you repeat it".to_owned()

@@ -87,7 +87,7 @@ impl Walk {
         if !self.rules.is_ruled(creation.what()) {
             return self.create(caller, cancellation).await;
         }
-        if let Some(rejection) = self.ask.expectation.on_nothing(&self.request.locator()) {
+        if let Some(rejection) = self.ask.expectation.on_nothing(&self.request().locator()) {
             return Err(Stop::Refuse(rejection));
         }
         let surveyed = match creation {
@@ -148,7 +148,7 @@ impl Walk {
         Ok(Survey {
             wants: self.rules.once.iter().filter_map(want).collect(),
             standing,
-            request: self.request.pinned(&commit).unwrap_or_else(|| Arc::clone(&self.request)),
+            request: self.request().pinned(&commit).unwrap_or_else(|| Arc::clone(self.request())),
             from: ListSource::Reviews(pull.clone()),
             turns: vec![turn],
             _place: None,
@@ -199,7 +199,7 @@ impl Walk {
             self.wants_of(caller, issue, turn, &mut wants).await?;
         }
         standing.extend(self.recorded_elsewhere(&wants, project).await?);
-        let (request, from) = (Arc::clone(&self.request), ListSource::Pulls(project.clone()));
+        let (request, from) = (Arc::clone(self.request()), ListSource::Pulls(project.clone()));
         Ok(Survey { wants, standing, request, from, turns, _place: place })
     }
 
@@ -214,14 +214,14 @@ impl Walk {
             AnswerClass::Success | AnswerClass::Redirect | AnswerClass::Forbidden => Ok(dialect.may_write(&response)),
             class if class.is_refusal() => Err(self.tracker_denies(response)),
             _ => Err(Stop::Refuse(refusal::unreadable(
-                &self.request.locator(),
+                &self.request().locator(),
                 &format!("the tracker answered {}", response.code()),
             ))),
         }
     }
 
     fn no_turn(&self, error: LaneError) -> Stop {
-        let at = self.request.locator();
+        let at = self.request().locator();
         let why = match error {
             LaneError::Full => "too many writes of an item that this names are waiting",
             LaneError::Late => "the turns of all items that this names did not come in time",
@@ -233,7 +233,7 @@ impl Walk {
     async fn place_to_create(&self, caller: &Caller, may_write: bool) -> Result<OwnedSemaphorePermit, Stop> {
         let place = self.gate.creators.enter(&sharer(caller), may_write, &self.gate.lanes).await;
         place.ok_or_else(|| {
-            let at = self.request.locator();
+            let at = self.request().locator();
             let message = format!("{}: other creations that name items took too long; try again", at.project_name());
             Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
         })
@@ -357,7 +357,7 @@ impl Walk {
             return Ok(Vec::new());
         }
         let keys = wants.iter().map(|want| want.key.clone()).collect();
-        self.gate.ports.ledger.once(keys).await.map_err(|error| Self::no_record(&self.request.locator(), &error))
+        self.gate.ports.ledger.once(keys).await.map_err(|error| Self::no_record(&self.request().locator(), &error))
     }
 
     /// Judges by every rule. Where it may go on, all of its keys are in the ledger when this returns.
@@ -407,7 +407,7 @@ impl Walk {
             Err(_) if lenient => Ok((Told::Sends(permit), Vec::new())),
             Err(error) => {
                 self.give_back(&mut permit).await;
-                Err(Self::no_record(&self.request.locator(), &error))
+                Err(Self::no_record(&self.request().locator(), &error))
             }
         }
     }

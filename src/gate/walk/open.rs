@@ -73,7 +73,7 @@ impl Walk {
     async fn rivals(&self, items: &[Item<'_>]) -> Result<Rivals, Stop> {
         let keys = items.iter().map(|item| item.key.clone()).collect();
         let rivals = self.gate.ports.ledger.look_at_rivals(keys, self.doubt_period()).await;
-        rivals.map_err(|error| Stop::Refuse(Self::not_entered(&self.request.locator(), &error)))
+        rivals.map_err(|error| Stop::Refuse(Self::not_entered(&self.request().locator(), &error)))
     }
 
     /// Waits until the items seem to be free, or the time for it is over.
@@ -91,7 +91,7 @@ impl Walk {
     }
 
     fn late(&self) -> Box<Rejection> {
-        let locator = self.request.locator();
+        let locator = self.request().locator();
         let message = format!("{locator}: a write by another gate took too long; nothing was sent; try again");
         let rejection = refusal::retry(Code::LaneTimeout, &locator, message, Duration::from_secs(1));
         Box::new(Rejection { of_item: !self.is_form(), ..*rejection })
@@ -132,7 +132,7 @@ impl Walk {
     async fn not_opened(&self, items: &[Item<'_>], error: &LedgerError) -> Box<Rejection> {
         match error {
             LedgerError::Refused(refused) if self.is_form() && *refused != Refused::Fenced => self.closed(items).await,
-            error => Self::not_entered(&self.request.locator(), error),
+            error => Self::not_entered(&self.request().locator(), error),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::admission::{Unnamed, Web};
 use crate::dialect::{Credential, Guarded, Request, Sender};
 use crate::effect::IdentifyError;
 use crate::gate::{Gate, Reply};
-use crate::model::{Account, Actor, Caller, Fingerprint, Instance, Principal};
+use crate::model::{Account, Actor, Caller, Code, Fingerprint, Instance, Principal, Rejection};
 use std::sync::Arc;
 
 /// Before the name of a session whose account is not known; no login has a colon.
@@ -24,7 +24,7 @@ impl<R: Request> Walk<R> {
         let identify = &self.gate.ports.identify;
         let account = identify.account(&self.ask.credential).await.map_err(|error| match error {
             IdentifyError::Refused(response) => Stop::Tracker(response),
-            IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.request.locator(), &why)),
+            IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.request().locator(), &why)),
         })?;
         let mut caller = Gate::caller(&self.rules, account, self.ask.instance.clone(), self.print().clone());
         caller.overrider |= self.ask.operator;
@@ -56,18 +56,18 @@ impl<R: Request> Walk<R> {
     pub(super) fn take_slot(&self, caller: &Caller) -> Result<(), Stop> {
         let Some(slot) = &self.slot else { return Ok(()) };
         slot.becomes(caller)
-            .map_err(|overloaded| Stop::Refuse(refusal::overloaded(&self.request.locator(), &overloaded)))
+            .map_err(|overloaded| Stop::Refuse(refusal::overloaded(&self.request().locator(), &overloaded)))
     }
 
     /// There is no slot for it: nothing of it is begun.
     pub(in crate::gate) fn refused_overloaded(&self, overloaded: &Overloaded) -> Reply {
-        self.refused(*refusal::overloaded(&self.request.locator(), overloaded))
+        self.refused(*refusal::overloaded(&self.request().locator(), overloaded))
     }
 }
 
 impl Walk {
     pub(super) async fn party(&self) -> Result<Party, Stop> {
-        if let Some(sender) = self.request.sender() {
+        if let Some(sender) = self.request().sender() {
             self.prove_reader(sender).await?;
             let (caller, reader) = self.by_session(sender).await;
             let mut party = self.known(Caller { shared: false, ..caller }, reader);
@@ -78,14 +78,27 @@ impl Walk {
             return Ok(party);
         }
         let caller = self.by_credential().await?;
-        if self.request.change().is_some_and(|change| change.assignees.is_some()) {
+        self.spell_sender(&caller)?;
+        if self.request().change().is_some_and(|change| change.assignees.is_some()) {
             self.gate.notice_address(&caller, &self.ask.about);
         }
         // Whoever only repeats what shows need not say which agent it is.
-        if !self.request.edits_more() {
+        if !self.request().edits_more() {
             self.is_named(&caller)?;
         }
         Ok(self.known(caller, Some(self.ask.credential.clone())))
+    }
+
+    /// From here on the request says whom it assigns.
+    fn spell_sender(&self, caller: &Caller) -> Result<(), Stop> {
+        let spelled = self
+            .asked
+            .sent_by(&caller.actor.account)
+            .map_err(|why| Stop::Refuse(Box::new(Rejection::of_request(Code::IdentityRequired, why))))?;
+        if let Some(spelled) = spelled {
+            self.spelled.get_or_init(|| spelled);
+        }
+        Ok(())
     }
 
     /// Whether the tracker shows the sender the page that the form is on, and knows it as signed in.
@@ -93,14 +106,14 @@ impl Walk {
         if self.is_reader() {
             return Ok(());
         }
-        for request in self.request.prove_reader() {
+        for request in self.request().prove_reader() {
             let answer = self.gate.ports.upstream.read(request).await;
             let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
             if !response.is_success() {
                 return Err(Stop::Tracker(Box::new(response)));
             }
         }
-        if let (false, Some(page)) = (sender.session.is_anonymous(), self.request.page()) {
+        if let (false, Some(page)) = (sender.session.is_anonymous(), self.request().page()) {
             let print = self.gate.ports.identify.fingerprint(&sender.session);
             self.gate.reads.learn_access(&print, ReadAccess::Page(page.clone()), self.gate.ports.clock.boot());
         }
@@ -109,7 +122,7 @@ impl Walk {
 
     /// Whether the tracker has lately shown the sender the page that the form is on.
     fn is_reader(&self) -> bool {
-        let (Some(sender), Some(page)) = (self.request.sender(), self.request.page()) else { return false };
+        let (Some(sender), Some(page)) = (self.request().sender(), self.request().page()) else { return false };
         let print = self.gate.ports.identify.fingerprint(&sender.session);
         let page = ReadAccess::Page(page.clone());
         !sender.session.is_anonymous() && self.gate.reads.has_seen(&print, page, self.ask.arrived)

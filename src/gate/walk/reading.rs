@@ -20,16 +20,16 @@ impl<R: Request> Walk<R> {
         match unread {
             Unread::Denied(response) => self.tracker_denies(*response),
             Unread::Unanswered(error) => self.not_answered(&error),
-            Unread::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.request.locator(), &why)),
+            Unread::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.request().locator(), &why)),
         }
     }
 
     pub(super) fn not_answered(&self, error: &CallError) -> Stop {
-        Stop::Refuse(refusal::unanswered(&self.request.locator(), error))
+        Stop::Refuse(refusal::unanswered(&self.request().locator(), error))
     }
 
     pub(super) fn cannot_read(&self, what: &str) -> Stop {
-        Stop::Refuse(refusal::unreadable(&self.request.locator(), &format!("{what} could not be read")))
+        Stop::Refuse(refusal::unreadable(&self.request().locator(), &format!("{what} could not be read")))
     }
 }
 
@@ -92,12 +92,12 @@ impl Walk {
     /// The success answer, as its route shows the item; by another read where what was read is not that. `None`: the request
     /// must be sent for its own sake.
     pub(super) async fn success(&self, read: &ItemRead) -> Result<Option<WireResponse>, Stop> {
-        match self.request.represent(&read.address, &self.ask.credential) {
-            None => Ok(self.request.accept(Some(&read.response))),
+        match self.request().represent(&read.address, &self.ask.credential) {
+            None => Ok(self.request().accept(Some(&read.response))),
             // The write may be done, and this is the answer to it.
             Some(request) => {
                 let shown = self.gate.fetch_back(request).await.map_err(|unread| self.not_read(unread))?;
-                Ok(self.request.accept(Some(&shown)))
+                Ok(self.request().accept(Some(&shown)))
             }
         }
     }
@@ -159,7 +159,7 @@ impl Walk {
     ) -> Option<Box<Rejection>> {
         let (address, seen) = read;
         let Outcome::Refused { shown } = outcome else { return None };
-        let wanted = self.request.label_in_path().filter(|_| response.is_some_and(WireResponse::is_success))?;
+        let wanted = self.request().label_in_path().filter(|_| response.is_some_and(WireResponse::is_success))?;
         let (gate, credential) = (&self.gate, &self.ask.credential);
         let mut known = gate.list_labels(&address.place, false, credential).await.unwrap_or_default();
         known.extend(gate.list_labels(&address.place, true, credential).await.unwrap_or_default());

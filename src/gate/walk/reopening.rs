@@ -15,7 +15,7 @@ use crate::model::{Code, Existing, Made, OpenState, Rejection, What};
 impl Walk {
     /// Whether the write opens an item.
     pub(super) fn reopens(&self) -> bool {
-        let opens = self.request.change().is_some_and(|change| change.state == Some(OpenState::Open));
+        let opens = self.request().change().is_some_and(|change| change.state == Some(OpenState::Open));
         opens && !self.ask.operator && !self.is_form()
     }
 
@@ -67,7 +67,7 @@ impl Walk {
 
     /// A representation of another pull request is no answer to an edit of this one.
     fn there_is_another(&self, first: &Existing) -> Rejection {
-        let at = self.request.locator();
+        let at = self.request().locator();
         let message = format!(
             "{at} closes an issue for which {} has an open pull request already: {}; work on that one",
             first.author, first.made.url

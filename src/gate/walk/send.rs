@@ -31,9 +31,9 @@ impl Walk {
         self.note_observed(&sent);
         // Sent at most once, on the connection that carried the read or on a new one.
         let (answer, response) = match self.emit(&mut sent, sending, emit_by).await {
-            Ok(response) => (Answer::Complete(self.request.status(&response)), Some(response)),
+            Ok(response) => (Answer::Complete(self.request().status(&response)), Some(response)),
             Err(CallError::Unknown(why) | CallError::TooLong(why)) => {
-                tracing::warn!(upstream.error = why, resource = %self.request.locator(), "no certain answer");
+                tracing::warn!(upstream.error = why, resource = %self.request().locator(), "no certain answer");
                 (Answer::Uncertain, None)
             }
             Err(error) => {
@@ -109,7 +109,7 @@ impl Walk {
     }
 
     fn not_sending(&self, error: LedgerError) -> Stop {
-        let locator = self.request.locator();
+        let locator = self.request().locator();
         match error {
             LedgerError::Refused(Refused::Stale) => self.overtaken(),
             LedgerError::Refused(_) => Stop::Refuse(refusal::fenced(&locator)),
@@ -128,7 +128,7 @@ impl Walk {
             _ => None,
         };
         let chosen: Vec<Chosen<'_>> = sent.iter().map(Sent::chosen).collect();
-        let request = self.request.emit(&chosen, &self.ask.headers, &self.ask.credential);
+        let request = self.request().emit(&chosen, &self.ask.headers, &self.ask.credential);
         self.dispatch(sending, request, carrier, emit_by).await
     }
 
@@ -155,7 +155,7 @@ impl Walk {
 
     /// No byte was handed over: the items are as they were.
     pub(super) fn not_sent(&self, error: &CallError) -> Stop {
-        let locator = self.request.locator();
+        let locator = self.request().locator();
         if matches!(error, CallError::Expired) {
             let message =
                 format!("{locator}: the gate was suspended before it could send; nothing was sent; try again");

@@ -135,7 +135,7 @@ impl Walk {
             (Outcome::Halfway { .. }, Some(response)) => match instead {
                 Some(rejection) if rejection.code == Code::Partial => {
                     // The tracker's own status, with a body that says what has become of the item.
-                    let told = self.request.reject(&rejection, one.at.attempt.as_str(), &self.ask.headers);
+                    let told = self.request().reject(&rejection, one.at.attempt.as_str(), &self.ask.headers);
                     Answered::Tracker(WireResponse { status: response.status, ..told })
                 }
                 Some(rejection) => Answered::Refused(rejection),
@@ -163,7 +163,7 @@ impl Walk {
                 }
                 // Written, whatever it said.
                 () if response.status.is_server_error() && unmoved.is_empty() => {
-                    (None, Answered::Tracker(self.request.accept(None).unwrap_or(response)))
+                    (None, Answered::Tracker(self.request().accept(None).unwrap_or(response)))
                 }
                 () => (None, Answered::Tracker(response)),
             },

@@ -117,7 +117,7 @@ impl Walk<SideWrite> {
     /// The leases that it takes, where it goes on.
     async fn judge_for(&self, party: &Party, runtime: &Handle) -> Result<Vec<LeaseUse>, Stop> {
         self.take_slot(&party.caller)?;
-        match &self.request.effect {
+        match &self.request().effect {
             SideEffect::DeleteBranch { .. } | SideEffect::CleanUp { .. } | SideEffect::DeleteRepository { .. } => {
                 self.closes(party, runtime).await?;
             }
@@ -130,7 +130,7 @@ impl Walk<SideWrite> {
     }
 
     async fn party(&self) -> Result<Party, Stop> {
-        let (mut caller, reader) = match self.request.sender() {
+        let (mut caller, reader) = match self.request().sender() {
             Some(sender) => self.by_session(sender).await,
             None => (self.by_credential().await?, Some(self.ask.credential.clone())),
         };
@@ -145,10 +145,10 @@ impl Walk<SideWrite> {
         let active = match active {
             Ok(active) => active,
             Err(_) if !self.enforces(party) => Vec::new(),
-            Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&self.request.locator(), &error.to_string()))),
+            Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string()))),
         };
         let closed = self.closed(party).await;
-        let own = match &self.request.effect {
+        let own = match &self.request().effect {
             SideEffect::DeleteRepository { project } => Some(project),
             _ => None,
         };
@@ -177,10 +177,10 @@ impl Walk<SideWrite> {
     /// The open pull requests from or into what is deleted, in its repository and in the one that it was forked from.
     async fn closed(&self, party: &Party) -> Closed {
         let Some(reader) = &party.reader else {
-            return Closed { places: self.request.effect.project().into_iter().collect(), ..Closed::default() };
+            return Closed { places: self.request().effect.project().into_iter().collect(), ..Closed::default() };
         };
-        let Some(mut project) = self.request.effect.project() else { return Closed::default() };
-        let (branch, but) = match &self.request.effect {
+        let Some(mut project) = self.request().effect.project() else { return Closed::default() };
+        let (branch, but) = match &self.request().effect {
             SideEffect::DeleteBranch { branch, .. } => (Some(branch.clone()), None),
             SideEffect::CleanUp { pull } => {
                 let dialect = &self.gate.ports.dialect;
@@ -240,7 +240,7 @@ impl Walk<SideWrite> {
     ) -> Result<Option<Rejection>, Stop> {
         let unknown = || {
             let why = "the open pull requests could not be looked through";
-            Rejection { resource: None, ..*refusal::unreadable(&self.request.locator(), why) }
+            Rejection { resource: None, ..*refusal::unreadable(&self.request().locator(), why) }
         };
         let (Some(deleted), Some(reader), Some(address), Some(project)) =
             (&closed.deleted, &party.reader, self.gate.address_of(&record.locator), record.locator.project())
@@ -311,7 +311,7 @@ impl Walk<SideWrite> {
     /// tracker refuses the form.
     async fn files(&self, party: &Party, project: &Project) -> Result<Vec<LeaseUse>, Stop> {
         // Who may not see the repository takes no project, and is not told who works there.
-        let session = self.request.sender().map(|sender| &sender.credential);
+        let session = self.request().sender().map(|sender| &sender.credential);
         let page = session.and_then(|session| self.gate.ports.dialect.read_project(project, session));
         let named = party.caller.actor.account.login().is_some() && !is_session(&party.caller.actor);
         let Some(page) = page.filter(|_| named) else { return Ok(Vec::new()) };
@@ -331,10 +331,10 @@ impl Walk<SideWrite> {
                     continue;
                 }
                 Err(LedgerError::Refused(Refused::Violated(violation))) if Gate::enforces(&self.rules, &violation) => {
-                    Some(Box::new(Gate::refused_by(&violation, &self.request.locator(), &[])))
+                    Some(Box::new(Gate::refused_by(&violation, &self.request().locator(), &[])))
                 }
                 Err(LedgerError::Refused(_)) => None,
-                Err(error) => Some(refusal::no_ledger(&self.request.locator(), &error.to_string())),
+                Err(error) => Some(refusal::no_ledger(&self.request().locator(), &error.to_string())),
             };
             self.gate.give_back(lease).await;
             if let Some(rejection) = rejection {
@@ -481,7 +481,7 @@ impl Walk<SideWrite> {
     }
 
     fn not_holder(&self, party: &Party, record: &ItemRecord, why: &str) -> Rejection {
-        let (at, effect) = (&record.locator, &self.request.effect);
+        let (at, effect) = (&record.locator, &self.request().effect);
         let held = record.holding.as_ref();
         if party.caller.shared && party.caller.actor.instance.is_none() {
             let message = format!(

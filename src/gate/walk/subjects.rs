@@ -15,7 +15,7 @@ const MOST_PAGES: usize = 200;
 
 impl Walk {
     pub(super) async fn find(&self, party: &Party) -> Result<Vec<Found>, Stop> {
-        match self.request.subject() {
+        match self.request().subject() {
             Subject::New(_) => Ok(Vec::new()),
             Subject::At(address) if !self.is_form() => self.find_named(address, &party.caller).await,
             subject => self.find_for_session(subject, party).await,
@@ -66,7 +66,7 @@ impl Walk {
     // === of a form ===
 
     async fn find_for_session(&self, subject: Subject, party: &Party) -> Result<Vec<Found>, Stop> {
-        let judged = self.request.wants().is_judged();
+        let judged = self.request().wants().is_judged();
         if judged && party.reader.is_none() && !party.caller.overrider {
             let message = "the rules are enforced for the web interface, and the gate has no service token with which \
                            to read the items: set upstream.service_token_file, or use the API";
@@ -149,7 +149,7 @@ impl Walk {
 
     /// The same words for what does not exist and for what is elsewhere.
     fn no_such(&self, ids: &[&str]) -> Stop {
-        let page = self.request.page().map(ToString::to_string).unwrap_or_default();
+        let page = self.request().page().map(ToString::to_string).unwrap_or_default();
         let message = format!("{page} has no item with the id {}; nothing was sent: load the page again", some_of(ids));
         Stop::Refuse(Box::new(Rejection::of_request(Code::AmbiguousRequest, message)))
     }
@@ -171,16 +171,16 @@ impl Walk {
     fn is_own(&self, at: &Place) -> bool {
         let project = at.project();
         let of = |owner: &str| project.and_then(|it| it.as_str().split_once('/')).is_some_and(|(of, _)| of == owner);
-        project.is_some() && project == self.request.page() || self.owner().is_some_and(of)
+        project.is_some() && project == self.request().page() || self.owner().is_some_and(of)
     }
 
     /// Whose page it is, where it is no repository's.
     fn owner(&self) -> Option<&str> {
-        self.request.page()?.as_str().strip_suffix("/-")
+        self.request().page()?.as_str().strip_suffix("/-")
     }
 
     async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, Stop> {
-        let (dialect, at) = (&self.gate.ports.dialect, self.request.locator());
+        let (dialect, at) = (&self.gate.ports.dialect, self.request().locator());
         let Some(project) = at.project() else { return Ok(Vec::new()) };
         let answer = self.gate.ports.upstream.read(dialect.list(Listing::AllItems(project), page, reader)).await;
         let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
@@ -194,7 +194,7 @@ impl Walk {
 
     /// Each item with its turn: both are in the order of the keys.
     pub(super) fn under_turns<'t>(&self, found: Vec<Found>, turns: &'t [Turn]) -> Vec<Item<'t>> {
-        let change = self.request.change().cloned().unwrap_or_default();
+        let change = self.request().change().cloned().unwrap_or_default();
         let item = |(Found { key, address, read }, turn)| {
             Some(Item { key, address: address?, turn, read, change: change.clone() })
         };
@@ -207,7 +207,7 @@ impl Walk {
         let each: Vec<_> =
             items.iter().map(|item| self.read_again(item.key.clone(), item.address.clone(), reader)).collect();
         let reads: Vec<ItemRead> = stream::iter(each).buffered(READS_AT_ONCE).try_collect().await?;
-        let found = match self.request.look_up(reader) {
+        let found = match self.request().look_up(reader) {
             Some(request) => {
                 let answer = self.gate.ports.upstream.read(request).await;
                 Some(answer.map_err(|error| self.not_answered(&error))?.0)
@@ -215,7 +215,7 @@ impl Walk {
             None => None,
         };
         let seen: Vec<_> = reads.iter().map(|read| &read.seen).collect();
-        let changes: Vec<Change> = self.request.spell_out(&seen, found.as_ref()).map_err(|why| {
+        let changes: Vec<Change> = self.request().spell_out(&seen, found.as_ref()).map_err(|why| {
             let message = format!("{why}; nothing was sent");
             Stop::Refuse(Box::new(Rejection::of_request(Code::UpstreamUnreadable, message)))
         })?;
@@ -242,7 +242,7 @@ impl Walk {
 
     /// The path of the request names another item than it did.
     pub(super) async fn forget_place(&self) {
-        if let Subject::At(address) = self.request.subject() {
+        if let Subject::At(address) = self.request().subject() {
             self.gate.reads.forget_key(&address.locator()).await;
         }
     }

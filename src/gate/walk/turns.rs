@@ -20,7 +20,7 @@ impl Walk {
     pub(super) async fn enter(&self, found: &[Found], caller: &Caller) -> Result<Vec<Turn>, Stop> {
         let lanes = &self.gate.lanes;
         if let ([one], false) = (found, self.is_form()) {
-            return Ok(vec![self.enter_one(&one.key, &self.request.locator(), caller).await?]);
+            return Ok(vec![self.enter_one(&one.key, &self.request().locator(), caller).await?]);
         }
         let keys: BTreeSet<ResourceKey> = found.iter().map(|item| item.key.clone()).collect();
         lanes.enter_all(&keys, &sharer(caller), self.gate.boot_clock()).await.map_err(|error| {
@@ -92,7 +92,7 @@ impl Walk {
             && !held.is_some_and(|held| is_own_under_another_name(held, caller, &seen.seen))
             && self.gate.reads.may_share(&caller.credential, &seen.seen, self.ask.arrived)
             && admission::outside_edit(&seen.record, &seen.seen, &self.rules, now).is_none();
-        let asked = self.request.change()?;
+        let asked = self.request().change()?;
         let change = &self.beyond_echo(asked, caller, &seen.record, &seen.seen);
         let labels = match &change.labels {
             Some(change) => self.gate.known_labels(change.members(), &seen.seen)?,
@@ -102,7 +102,7 @@ impl Walk {
             rules: &self.rules,
             caller,
             change,
-            asks_more: self.request.asks_more(&self.ask.headers),
+            asks_more: self.request().asks_more(&self.ask.headers),
             record: &seen.record,
             seen: &seen.seen,
             labels: &labels,

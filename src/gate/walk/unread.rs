@@ -60,7 +60,7 @@ impl Walk {
             let place = match known {
                 Some(record) if !record.doubts.is_empty() => continue,
                 Some(record) => record.locator.clone(),
-                None => self.gate.reads.place(key).await.unwrap_or_else(|| self.request.locator()),
+                None => self.gate.reads.place(key).await.unwrap_or_else(|| self.request().locator()),
             };
             let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
             attempts.push(self.gate.attempt(id, (key, &place), caller, &unchanged));
@@ -71,7 +71,7 @@ impl Walk {
         let step = |attempt: &Attempt, step| self.command(&attempt.key, &attempt.locator, step, None);
         let open = attempts.iter().map(|attempt| step(attempt, Step::Open(attempt.clone()))).collect();
         let opened = ledger.commit(open, Durability::Awaited).await;
-        opened.map_err(|error| Stop::Refuse(Self::not_entered(&self.request.locator(), &error)))?;
+        opened.map_err(|error| Stop::Refuse(Self::not_entered(&self.request().locator(), &error)))?;
         *self.entered() = attempts.iter().map(|attempt| self.entry(attempt, caller)).collect();
         Ok(attempts.iter().map(|attempt| step(attempt, Step::Withdraw(attempt.id.clone()))).collect())
     }
@@ -83,11 +83,11 @@ impl Walk {
         let id = lines.first().map_or_else(String::new, |line| line.id.clone());
         let recorded = Sending::recorded(&*self.gate.ports.ledger, lines, self.gate.ports.clock.now()).await;
         let sending = recorded.map_err(|error| self.no_ledger(&error))?;
-        let change = self.request.change().cloned().unwrap_or_default();
+        let change = self.request().change().cloned().unwrap_or_default();
         let chosen: Vec<Chosen<'_>> = found.iter().map(|item| Chosen::unread(Some(&item.key), &change)).collect();
         // Named by its place alone, which is what the form is sent to.
         let chosen = if chosen.is_empty() { vec![Chosen::unread(None, &change)] } else { chosen };
-        let request = self.request.emit(&chosen, &self.ask.headers, &self.ask.credential);
+        let request = self.request().emit(&chosen, &self.ask.headers, &self.ask.credential);
         let answer = self.dispatch(sending, request, None, self.emit_by()).await;
         match answer {
             Ok(response) => Ok(self.decided(admitted(observed), observed, &id, Answered::Tracker(response))),
@@ -140,10 +140,10 @@ impl Walk {
     /// Where a refusal says that the item is: on the form's page, if it is not known to be in the repository of that,
     /// which is all that the sender has shown to see.
     fn told_of(&self, record: &ItemRecord) -> Place {
-        if self.request.page().is_some_and(|page| record.locator.is_in(page)) {
+        if self.request().page().is_some_and(|page| record.locator.is_in(page)) {
             record.locator.clone()
         } else {
-            self.request.locator()
+            self.request().locator()
         }
     }
 
@@ -157,7 +157,7 @@ impl Walk {
                 "somebody holds an item of this form; nothing was sent: use its repository's pages, or the API";
             return Some(refusal::plain(Code::NotHolder, locator, message.to_owned()));
         }
-        let message = match self.request.wants() {
+        let message = match self.request().wants() {
             Wants::Beside { moves: true } if !caller.overrider => {
                 format!("{locator} is held by {held}; only the holder may move it")
             }
@@ -174,7 +174,7 @@ impl Walk {
 
     /// Whether it was the workflow's refusal, and that only observes. What a toggle would do no mode can tell.
     fn is_observing(&self) -> bool {
-        matches!(self.request.wants(), Wants::Beside { .. }) && self.rules.workflow.mode == Mode::Observe
+        matches!(self.request().wants(), Wants::Beside { .. }) && self.rules.workflow.mode == Mode::Observe
     }
 
     /// One line an item, durable before anything is sent.
@@ -195,7 +195,7 @@ impl Walk {
             about.push((Some(key.clone()), place));
         }
         if about.is_empty() {
-            let place = matches!(self.request.subject(), Subject::At(_)).then(|| self.request.locator());
+            let place = matches!(self.request().subject(), Subject::At(_)).then(|| self.request().locator());
             about.push((None, place));
         }
         let mut lines: Vec<Note> = Vec::new();
