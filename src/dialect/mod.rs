@@ -162,6 +162,12 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// item. What [`read`](Dialect::read) makes of such an answer has the right guarded fields, but perhaps another key.
     fn item_of(&self, head: &Head<'_>) -> Option<Address>;
 
+    /// Whether the tracker may show an account some items of a project and not others: then nobody is told of one by what it
+    /// was shown of another.
+    fn shows_item_by_item(&self) -> bool {
+        false
+    }
+
     /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;

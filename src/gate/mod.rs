@@ -224,6 +224,7 @@ impl Gate {
         let (lanes, limiter) = (Lanes::new(settings.lanes), ConcurrencyLimiter::new(settings.concurrency));
         count_modes(&ports.metrics, &rules);
         let hearing = Hearing::begin(ports.clock.now());
+        let reads = Reads::new(ports.dialect.shows_item_by_item());
         Arc::new(Self {
             ports,
             settings,
@@ -231,7 +232,7 @@ impl Gate {
             switched: Mutex::default(),
             lanes,
             limiter,
-            reads: Reads::default(),
+            reads,
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
             nameless: nameless::Claims::default(),

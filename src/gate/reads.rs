@@ -21,6 +21,8 @@ pub(super) struct Reads {
     places: Cache<ResourceKey, Place>,
     /// What each credential was last shown, and when, microseconds since boot.
     shown: moka::sync::Cache<(Fingerprint, ReadAccess), Arc<AtomicU64>>,
+    /// Who is shown one item may not be shown the others of its kind.
+    item_by_item: bool,
 }
 
 /// What the tracker showed to a credential, by a 2xx answer to a read.
@@ -44,17 +46,17 @@ const JUST_NOW: Duration = Duration::from_secs(2);
 
 // === impl Reads ===
 
-impl Default for Reads {
-    fn default() -> Self {
+impl Reads {
+    /// Of a tracker that shows items one by one, or all of a kind to whom it shows one.
+    pub(super) fn new(item_by_item: bool) -> Self {
         Self {
+            item_by_item,
             keys: Cache::new(MOST_KEYS),
             places: Cache::new(MOST_KEYS),
             shown: moka::sync::Cache::builder().max_capacity(MOST_ACCESSES).time_to_idle(ACCESS_KEPT).build(),
         }
     }
-}
 
-impl Reads {
     /// The item at a path.
     pub(super) async fn key(&self, locator: &Place) -> Option<ResourceKey> {
         self.keys.get(locator).await.map(|(key, _)| key)
@@ -113,8 +115,8 @@ impl Reads {
     /// The tracker has just shown this item to the credential, and with it that it shows it items of that kind.
     pub(super) fn learn_item(&self, credential: &Fingerprint, seen: &Snapshot, now: BootTime) {
         let access = match seen.locator.project() {
-            Some(project) => ReadAccess::Kind(project.clone(), seen.kind),
-            None => ReadAccess::Item(seen.locator.clone()),
+            Some(project) if !self.item_by_item => ReadAccess::Kind(project.clone(), seen.kind),
+            _ => ReadAccess::Item(seen.locator.clone()),
         };
         self.learn_access(credential, access, now);
     }
@@ -131,7 +133,7 @@ impl Reads {
 
     /// The same of any item of this kind in the project of a place.
     fn has_seen_kind(&self, credential: &Fingerprint, at: &Place, kind: ItemKind, arrived: BootTime) -> bool {
-        let access = at.project().map(|project| ReadAccess::Kind(project.clone(), kind));
+        let access = at.project().filter(|_| !self.item_by_item).map(|project| ReadAccess::Kind(project.clone(), kind));
         access.is_some_and(|access| self.has_seen(credential, access, arrived))
     }
 
