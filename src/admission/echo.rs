@@ -83,8 +83,12 @@ mod tests {
     }
 
     fn seen(assignees: &[&str], labels: &[(u64, &str)], state: OpenState) -> Snapshot {
-        let label =
-            |(id, name): &(u64, &str)| Tag { id: Some(TagId::Number(*id)), name: (*name).to_owned(), group: None };
+        let label = |(id, name): &(u64, &str)| Tag {
+            id: Some(TagId::Number(*id)),
+            name: (*name).to_owned(),
+            group: None,
+            state: None,
+        };
         Snapshot {
             key: ResourceKey::new("7"),
             locator: Place::from_stored("o/r#7"),

@@ -78,6 +78,8 @@ impl DecisionInput<'_> {
             let named = workflow.statuses(self.meant(change.members()));
             let after = self.labels_after(change);
             moved.about_others = moved.whole && !after.iter().copied().eq(&self.seen.labels);
+            let implied = after.iter().find_map(|label| label.state).filter(|state| *state != self.seen.state);
+            moved.state = moved.state.or(implied);
             moved.after = workflow.statuses(after);
             match change {
                 SetChange::Remove(_) => moved.removed = named,

@@ -127,6 +127,7 @@ mod tests {
             id: Some(TagId::Number(id)),
             name: (*name).to_owned(),
             group: None,
+            state: None,
         });
         Snapshot {
             key: ResourceKey::new("7"),

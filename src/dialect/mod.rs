@@ -212,7 +212,8 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn clear_assignees(&self, address: &Address) -> Guarded;
 
     /// A write that adds or removes labels; removals one at a time, by id.
-    fn relabel(&self, address: &Address, change: SetChange<TagRef>) -> Guarded;
+    /// `None`: an item has one at all times, and another takes its place.
+    fn relabel(&self, address: &Address, change: SetChange<TagRef>) -> Option<Guarded>;
 
     /// The same removal for a tracker that took the first for something else: nothing in it can be another label's name.
     fn relabel_otherwise(&self, address: &Address, change: &SetChange<TagRef>) -> Option<Guarded>;

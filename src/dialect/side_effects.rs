@@ -190,7 +190,7 @@ impl LabelState {
     pub fn tag(self, id: u64) -> Tag {
         let scope = self.name.rsplit_once('/').filter(|(scope, name)| !scope.is_empty() && !name.is_empty());
         let group = scope.filter(|_| self.exclusive).map(|(scope, _)| scope.into());
-        Tag { id: Some(TagId::Number(id)), name: self.name, group }
+        Tag { id: Some(TagId::Number(id)), name: self.name, group, state: None }
     }
 }
 

@@ -222,8 +222,10 @@ impl Gate {
             }
             let labels = self.ports.dialect.labels(&response);
             let labels = labels.ok_or_else(|| unreadable("the list of labels could not be read"))?;
-            all.whole = labels.is_empty();
-            all.labels.extend(labels);
+            // A tracker that has no pages shows the same ones again.
+            let new: Vec<Tag> = labels.into_iter().filter(|label| !all.labels.contains(label)).collect();
+            all.whole = new.is_empty();
+            all.labels.extend(new);
             if all.whole {
                 break;
             }
@@ -278,7 +280,7 @@ fn taken_at_word<'a>(
         match wanted {
             TagRef::Name(name) if !name.is_ascii() || alike() => return Err(wanted),
             TagRef::Name(_) if whole && !removes => return Err(wanted),
-            TagRef::Name(name) => labels.push(Tag { id: None, name: name.clone(), group: None }),
+            TagRef::Name(name) => labels.push(Tag { id: None, name: name.clone(), group: None, state: None }),
             TagRef::Id(_) if removes => {}
             TagRef::Id(_) => return Err(wanted),
         }

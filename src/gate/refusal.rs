@@ -5,6 +5,9 @@ use crate::effect::CallError;
 use crate::model::{Code, Place, Rejection};
 use std::time::Duration;
 
+/// Why a tag is not taken away.
+pub(super) const NEVER_NONE: &str = "this tracker's items have exactly one status: set another";
+
 /// A refusal that asks the client to come again.
 pub(super) fn retry(code: Code, resource: &Place, message: String, after: Duration) -> Box<Rejection> {
     Box::new(Rejection { retry_after: Some(after), ..*plain(code, resource, message) })

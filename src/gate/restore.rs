@@ -4,6 +4,7 @@
 //! name of whoever comes next.
 
 use super::cancellation::Cancellation;
+use super::refusal;
 use super::walk::Walk;
 use super::watch::Remains;
 use super::writer::Writer;
@@ -49,7 +50,7 @@ impl Gate {
         by: &Writer,
     ) -> Result<Vec<Reply>, String> {
         let seen = self.look_up(address, &by.credential).await?;
-        let rules = self.rules();
+        let (rules, dialect) = (self.rules(), &self.ports.dialect);
         let brought = |label: &&Tag| {
             let status = Status::new(&label.name);
             rules.workflow.working.contains(&status) && !found.contains(&status)
@@ -61,6 +62,9 @@ impl Gate {
         let statuses = rules.workflow.statuses(&seen.labels);
         let taken: BTreeSet<Status> = found.difference(&statuses).cloned().collect();
         let taken = self.label_ids(address, &taken, &by.credential).await?;
+        // Where an item has exactly one status, that of before pushes out the one that was brought.
+        let is_removed = |label: &TagRef| dialect.relabel(address, SetChange::Remove([label.clone()].into())).is_some();
+        let brought: Vec<TagRef> = brought.into_iter().filter(is_removed).collect();
         let removals = brought.into_iter().map(|label| SetChange::Remove(BTreeSet::from([label])));
         let addition = (!taken.is_empty()).then_some(SetChange::Add(taken));
         let changes: Vec<SetChange<TagRef>> = addition.into_iter().chain(removals).collect();
@@ -147,7 +151,8 @@ impl Gate {
         by: &Writer,
     ) -> Result<Reply, String> {
         let dialect = &self.ports.dialect;
-        let reply = self.submit_own(dialect.relabel(address, change.clone()), Expectation::Implied, by).await;
+        let first = dialect.relabel(address, change.clone()).ok_or(refusal::NEVER_NONE)?;
+        let reply = self.submit_own(first, Expectation::Implied, by).await;
         let otherwise = reply.as_ref().filter(|reply| reply.was_not_applied());
         match otherwise.and_then(|_| dialect.relabel_otherwise(address, change)) {
             Some(intent) => self.write(intent, Expectation::Implied, by).await,

@@ -27,7 +27,7 @@ pub use item::{ItemKind, LONGEST_NAME, Place, Project, ResourceKey, is_short_nam
 pub use lease::ProjectLease;
 pub use once::{Existing, Made, OnceEntry, OnceKey, Standing, What};
 pub use rejection::{Code, Rejection};
-pub use snapshot::{OpenState, Shown, Snapshot, Status};
-pub use tag::{Tag, TagId, TagRef};
+pub use snapshot::{Shown, Snapshot, Status};
+pub use tag::{OpenState, Tag, TagId, TagRef};
 pub use time::{BootTime, Time};
 pub use timeline::{Edit, EditsInWords, TimelineEntry};

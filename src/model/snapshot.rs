@@ -1,6 +1,6 @@
 //! The guarded fields as one read of the tracker showed them.
 
-use super::{Account, ItemKind, Place, ResourceKey, Tag};
+use super::{Account, ItemKind, OpenState, Place, ResourceKey, Tag};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +8,6 @@ use std::sync::Arc;
 /// The name of a status, lower-case: a label that the workflow lists.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Status(Arc<str>);
-
-/// Open or closed: states of their own beside the status labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum OpenState {
-    /// Open.
-    Open,
-    /// Closed.
-    Closed,
-}
 
 /// One read of one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,18 +37,6 @@ pub struct Shown {
     pub statuses: BTreeSet<Status>,
     /// Open or closed.
     pub state: OpenState,
-}
-
-// === impl OpenState ===
-
-impl OpenState {
-    /// `open` or `closed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-        }
-    }
 }
 
 // === impl Status ===

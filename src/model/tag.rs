@@ -3,6 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Open or closed: states of their own beside the status labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OpenState {
+    /// Open.
+    Open,
+    /// Closed.
+    Closed,
+}
+
 /// How a tracker names a tag: by a number or a text that is always the same tag's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TagId {
@@ -23,6 +32,8 @@ pub struct Tag {
     /// Of this group an item carries one at most: the scope of an exclusive label, or all statuses of a tracker that has a
     /// field for them.
     pub group: Option<Arc<str>>,
+    /// Whether an item is open that carries it, where that follows.
+    pub state: Option<OpenState>,
 }
 
 /// A tag as a request names it.
@@ -32,6 +43,18 @@ pub enum TagRef {
     Id(TagId),
     /// By name, compared without regard to case.
     Name(String),
+}
+
+// === impl OpenState ===
+
+impl OpenState {
+    /// `open` or `closed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 // === impl Tag ===

@@ -124,7 +124,7 @@ const NAMES: [&str; 7] = ["backlog", "todo", "in-progress", "blocked", "done", "
 
 fn label(name: &str) -> Tag {
     let id = NAMES.iter().position(|known| *known == name).expect("a known label") + 1;
-    Tag { id: Some(TagId::Number(id as u64)), name: name.to_owned(), group: None }
+    Tag { id: Some(TagId::Number(id as u64)), name: name.to_owned(), group: None, state: None }
 }
 
 fn labels() -> Vec<Tag> {

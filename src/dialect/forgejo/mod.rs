@@ -114,8 +114,8 @@ impl Dialect for Forgejo {
         Arc::new(emit::clear_assignees(address))
     }
 
-    fn relabel(&self, address: &Address, change: SetChange<TagRef>) -> Guarded {
-        Arc::new(emit::relabel(address, change))
+    fn relabel(&self, address: &Address, change: SetChange<TagRef>) -> Option<Guarded> {
+        Some(Arc::new(emit::relabel(address, change)))
     }
 
     fn relabel_otherwise(&self, address: &Address, change: &SetChange<TagRef>) -> Option<Guarded> {

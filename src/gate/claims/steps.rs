@@ -205,6 +205,10 @@ impl ClaimOperation {
         })
     }
 
+    fn never_none(&self) -> OperationError {
+        self.refuse(Rejection::of_request(Code::AmbiguousRequest, format!("{}; nothing was sent", refusal::NEVER_NONE)))
+    }
+
     fn no_label(&self, at: &Place, name: &str) -> OperationError {
         let message = format!("{} has no label `{name}`; nothing was sent", at.project_name());
         self.refuse(Rejection::of_request(Code::AmbiguousRequest, message))
@@ -250,6 +254,12 @@ impl ClaimOperation {
             let (reply, response) =
                 self.relabel_once(address, change, std::mem::take(&mut first.stated), first.condition.clone()).await?;
             undo.did(&reply);
+            let back = SetChange::Remove(missing.clone());
+            if self.gate.ports.dialect.relabel(address, back).is_none() {
+                // An item has exactly one of these: the one before comes back, and what was to be removed is gone.
+                undo.labels.push(SetChange::Add(carried));
+                return Ok(true);
+            }
             undo.labels.extend(missing.into_iter().map(|label| SetChange::Remove([label].into())));
             // A label that is exclusive in its scope pushes others out.
             if let Some(now) = self.gate.ports.dialect.labels(&response) {
@@ -278,7 +288,7 @@ impl ClaimOperation {
         condition: EntryCondition,
     ) -> OperationResult<(Reply, WireResponse)> {
         let dialect = &self.gate.ports.dialect;
-        let first = dialect.relabel(address, change.clone());
+        let first = dialect.relabel(address, change.clone()).ok_or_else(|| self.never_none())?;
         let mut reply = self.submit(first, stated.clone(), condition.clone()).await?;
         // A tracker that took a removal for another label's is told once more, in a way that it cannot.
         if reply.was_not_applied()

@@ -36,6 +36,7 @@ fn labels() -> [Tag; 3] {
         id: Some(TagId::Number(id)),
         name: name.into(),
         group: None,
+        state: None,
     })
 }
 
