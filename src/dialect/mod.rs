@@ -199,6 +199,11 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// How a request finds the item that was last seen at this place; `None` for what is no item.
     fn address(&self, place: &Place) -> Option<Address>;
 
+    /// The same of an item by its id, where that alone says it.
+    fn address_of_key(&self, _key: &ResourceKey) -> Option<Address> {
+        None
+    }
+
     /// A refusal, in the tracker's own error shape. `decision` names it in the log.
     fn reject(&self, rejection: &Rejection, decision: &str) -> WireResponse;
 

@@ -112,7 +112,9 @@ impl Walk {
     ) -> Result<BTreeMap<ResourceKey, Address>, Stop> {
         let mut places = BTreeMap::new();
         for key in keys {
-            if let Some(address) = self.remembered(key).await? {
+            let known = self.gate.ports.dialect.address_of_key(key);
+            let known = if known.is_some() { known } else { self.remembered(key).await? };
+            if let Some(address) = known {
                 places.insert(key.clone(), address);
             }
         }
@@ -169,6 +171,10 @@ impl Walk {
 
     /// Whether the item stands in the repository of the form's page, or in some of the owner's where the page is that.
     fn is_own(&self, at: &Place) -> bool {
+        // Where the form is on no project's page, its sender has shown that it may see each of its items.
+        if self.request().page().is_none() {
+            return true;
+        }
         let project = at.project();
         let of = |owner: &str| project.and_then(|it| it.as_str().split_once('/')).is_some_and(|(of, _)| of == owner);
         project.is_some() && project == self.request().page() || self.owner().is_some_and(of)
