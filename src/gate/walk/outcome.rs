@@ -50,7 +50,7 @@ pub(super) fn not_applied(locator: &Place, status: u16, goal: &Goal, outcome: &O
     let fields = if goal.assignees.is_some() { "assignees" } else { "the guarded fields" };
     let message = format!(
         "the tracker answered {status} and left {fields} of {locator} as they were: the account may lack write access, \
-         or the name is not assignable"
+         the name may not be assignable, or the tracker's own workflow may not allow the move"
     );
     let mut rejection = refusal::plain(Code::NotApplied, locator, message);
     rejection.observed = outcome.shown().cloned();
