@@ -36,13 +36,17 @@ pub fn read_fields(boundary: &str, body: &[u8]) -> Result<Vec<(String, String)>,
         if fields.len() == MOST_PAIRS {
             return Err(refuse("it has more than 1000 fields"));
         }
-        fields.push(field(part)?);
+        fields.extend(field(part)?);
         rest = after;
     }
 }
 
-fn field(part: &str) -> Result<(String, String), ParseError> {
+/// `None`: a file that was not chosen, which browsers send all the same.
+fn field(part: &str) -> Result<Option<(String, String)>, ParseError> {
     let (head, value) = part.split_once("\r\n\r\n").ok_or_else(|| refuse("a part has no head"))?;
+    if value.is_empty() && head.contains("; filename=\"\"") {
+        return Ok(None);
+    }
     let name = head
         .strip_prefix("Content-Disposition: form-data; name=\"")
         .or_else(|| head.strip_prefix("content-disposition: form-data; name=\""))
@@ -56,7 +60,7 @@ fn field(part: &str) -> Result<(String, String), ParseError> {
     if value.contains('\0') {
         return Err(refuse("a field has a NUL"));
     }
-    Ok((name.to_owned(), value.to_owned()))
+    Ok(Some((name.to_owned(), value.to_owned())))
 }
 
 fn refuse(why: &str) -> ParseError {
@@ -96,6 +100,9 @@ mod tests {
         );
         check("--X|Content-Disposition: form-data; name=\"a\"; filename=\"f\"||1|--X--", Err("plain field"));
         check("--X|Content-Disposition: form-data; name=\"a\"|Content-Type: text/plain||1|--X--", Err("plain field"));
+        let no_file =
+            "|Content-Disposition: form-data; name=\"f\"; filename=\"\"|Content-Type: application/octet-stream||";
+        check(&format!("--X{A}1|--X{no_file}|--X--"), Ok(&[("a", "1")]));
         check("--X|Content-Disposition: form-data; name=\"a%22b\"||1|--X--", Err("two ways"));
         check("--X|Content-Disposition: form-data; name=a||1|--X--", Err("plain field"));
     }
