@@ -2,7 +2,7 @@
 
 use super::super::refusal;
 use crate::admission::{Outcome, Plan};
-use crate::model::{Account, Caller, Code, Goal, Place, Rejection, Snapshot};
+use crate::model::{Account, Caller, Code, Goal, Place, Rejection, Shown, Snapshot};
 
 /// What a write has left that the tracker gave up in its midst.
 pub(super) fn half_done(
@@ -54,5 +54,16 @@ pub(super) fn not_applied(locator: &Place, status: u16, goal: &Goal, outcome: &O
     );
     let mut rejection = refusal::plain(Code::NotApplied, locator, message);
     rejection.observed = outcome.shown().cloned();
+    rejection
+}
+
+/// The assignee was written and another field was not, of which the tracker said nothing.
+pub(super) fn partial(locator: &Place, shown: &Shown) -> Box<Rejection> {
+    let message = format!(
+        "{locator} was assigned as you asked, and the rest was not applied: it is {shown}; the tracker's own workflow may not \
+         allow the move"
+    );
+    let mut rejection = refusal::plain(Code::Partial, locator, message);
+    rejection.observed = Some(shown.clone());
     rejection
 }

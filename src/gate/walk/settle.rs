@@ -3,7 +3,7 @@
 use super::super::authors::EditOrigin;
 use super::super::{Answered, Reply, refusal};
 use super::exits::some_of;
-use super::outcome::{half_done, not_applied, outcome_code};
+use super::outcome::{half_done, not_applied, outcome_code, partial};
 use super::party::is_session;
 use super::{Decided, Entered, ItemRead, Sent, Walk};
 use crate::admission::{Outcome, StateTag, Step};
@@ -131,6 +131,12 @@ impl Walk {
                 let mut rejection = refusal::plain(Code::Contested, locator, message);
                 rejection.observed = Some(shown.clone());
                 Answered::Refused(rejection)
+            }
+            // An answer that shows nothing does not show what is missing either.
+            (Outcome::Partial { holds: true, shown }, Some(response))
+                if response.is_success() && response.body.is_empty() =>
+            {
+                Answered::Refused(partial(locator, shown))
             }
             (Outcome::Halfway { .. }, Some(response)) => match instead {
                 Some(rejection) if rejection.code == Code::Partial => {
