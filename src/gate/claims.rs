@@ -247,7 +247,12 @@ impl ClaimOperation {
         let reply = self.submit(intent, stated, EntryCondition::Awaited).await?;
         let (reply, response) =
             succeeded(reply).map_err(|reply| OperationError::Told(not_assigned(address, to, reply)))?;
-        let grant = self.grant(address, reply, Some(response.body)).await;
+        let item = match response.body {
+            // Not every tracker shows the item in its answer.
+            empty if empty.is_empty() => self.look(address).await.ok().map(|read| read.response.body),
+            body => Some(body),
+        };
+        let grant = self.grant(address, reply, item).await;
         Ok(Claimed::Granted(Box::new(grant)))
     }
 

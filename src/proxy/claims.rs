@@ -116,8 +116,10 @@ pub(super) fn route(method: &Method, target: &Target) -> Result<Call, Box<Respon
         [_, _, "openapi.json"] => Some((Call::Describe, &[Method::GET, Method::HEAD][..])),
         [_, _, "claims"] => Some((Call::Take, &[Method::POST][..])),
         [_, _, "claims", "next"] => Some((Call::Next, &[Method::POST][..])),
-        [_, _, "claims", _, _, _] => Some((Call::Release, &[Method::DELETE][..])),
-        [_, _, "claims", _, _, _, "handover"] => Some((Call::HandOver, &[Method::POST][..])),
+        [_, _, "claims", _] | [_, _, "claims", _, _, _] => Some((Call::Release, &[Method::DELETE][..])),
+        [_, _, "claims", _, "handover"] | [_, _, "claims", _, _, _, "handover"] => {
+            Some((Call::HandOver, &[Method::POST][..]))
+        }
         _ => None,
     };
     match call {
@@ -328,6 +330,8 @@ fn login(member: &str, name: &str) -> Read<Account> {
 
 fn item(dialect: &dyn Dialect, target: &Target) -> Read<Address> {
     match target.segments() {
+        // Where an item's number is one of the whole tracker.
+        [_, _, _, item] | [_, _, _, item, _] => dialect.item(item).map_err(|error| Box::new(error.rejection())),
         [_, _, _, owner, repo, number, ..] => {
             dialect.item(&format!("{owner}/{repo}#{number}")).map_err(|error| Box::new(error.rejection()))
         }

@@ -86,7 +86,7 @@ impl ClaimOperation {
         let shown = Some(&response).filter(|_| reply.after.put_back.is_empty());
         let relabelled = self.relabel_taken((address, shown), labels, &mut undo, &condition).await;
         let item = match relabelled {
-            Ok(false) if shown.is_some() => Some(response.body.clone()),
+            Ok(false) if shown.is_some() && !response.body.is_empty() => Some(response.body.clone()),
             Ok(_) => self.look(address).await.ok().map(|read| read.response.body),
             Err(step) if step.is_unknown() || !self.is_taken_away(address, holds).await => {
                 let end = self.undone(address, "its labels could not be changed", step, undo).await;
@@ -300,7 +300,7 @@ impl ClaimOperation {
     }
 
     /// One read of the item, with the caller's credential; mostly of what was done before.
-    async fn look(&self, address: &Address) -> Result<ItemRead, Box<Reply>> {
+    pub(super) async fn look(&self, address: &Address) -> Result<ItemRead, Box<Reply>> {
         let read = self.gate.read_item(address, &self.sender.credential, "look_up", true).await;
         read.map_err(|unread| {
             let at = address.locator();
