@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::layers::Merged;
-use super::{Config, Mode, WebMode, Workflow, show_duration};
+use super::{Config, Mode, Tracker, WebMode, Workflow, show_duration};
 
 mod once;
 mod singletons;
@@ -37,6 +37,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     outputs(config, out);
     web(config, out);
     webhooks(config, out);
+    redmine(config, out);
     first_day(config, out);
     unreachable::check(config, out);
 }
@@ -80,6 +81,22 @@ fn webhooks(config: &Config, out: &mut Merged<'_>) {
             "upstream.webhook_secret_file without upstream.service_token_file: webhooks will be taken and change \
              nothing, since each only leads to a read, for which there is no token"
                 .to_owned(),
+        );
+    }
+}
+
+/// What is about things that Redmine does not have would never apply.
+fn redmine(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.tracker != Tracker::Redmine {
+        return;
+    }
+    if !config.once.is_empty() {
+        let message = "[[once]] is about reviews and pull requests, and Redmine has neither".to_owned();
+        out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
+    }
+    if config.upstream.webhook_secret_file.is_some() {
+        out.warn(
+            "upstream.webhook_secret_file: Redmine's webhooks are not read, so that it means nothing here".to_owned(),
         );
     }
 }

@@ -590,6 +590,8 @@ choice! {
     Tracker {
         /// Forgejo, and Gitea.
         Forgejo = "forgejo",
+        /// Redmine from 5.0.
+        Redmine = "redmine",
     }
 }
 

@@ -379,6 +379,24 @@ fn a_variable_sets_a_list() {
 }
 
 #[test]
+fn a_tracker_has_defaults_of_its_own() {
+    let states = |file: &str, variables: &[(&str, &str)]| {
+        let loaded = read_text(file, variables, &[]).unwrap();
+        (loaded.config.workflow.states.join(","), loaded.origins.iter().any(|(key, _)| key.starts_with("workflow")))
+    };
+    let redmine = "New,In Progress,Resolved,Feedback";
+    let file = "[upstream]\ntracker = \"redmine\"\n";
+    assert_eq!(states(file, &[]), (redmine.to_owned(), false));
+    assert_eq!(states("", &[("CLAIMGATE_UPSTREAM_TRACKER", "redmine")]), (redmine.to_owned(), false));
+    assert_eq!(states("", &[]), ("backlog,todo,in-progress,blocked,done".to_owned(), false));
+    let own = "[workflow]\nstates = [\"Doing\"]\nworking = [\"Doing\"]\nmove = []\n";
+    assert_eq!(states(&format!("{file}{own}"), &[]), ("Doing".to_owned(), true));
+    check_refused(&format!("{file}[workflow]\nworking = [\"Doing\"]"), &[], &["`Doing` is not among"]);
+    let once = "[[once]]\nname = \"review\"\nwhat = \"review\"\nkey = \"{pull} {commit}\"\n";
+    check_refused(&format!("{file}{once}"), &[], &["Redmine has neither"]);
+}
+
+#[test]
 fn an_old_key_names_its_successor() {
     let renamed = [Renamed { old: "ledger.quarantine", new: "ledger.doubt_period", help: "the unit was seconds" }];
     let mut merged = Merged::new(None);

@@ -13,6 +13,7 @@ mod guarded;
 mod json;
 mod multipart;
 mod once;
+mod redmine;
 mod refusal;
 mod route;
 mod side_effects;
@@ -267,6 +268,7 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
 pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
     match name {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
+        "redmine" => Some(Arc::new(redmine::Redmine)),
         _ => None,
     }
 }
@@ -321,7 +323,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// Every dialect that [`by_name`] knows.
-pub const NAMES: &[&str] = &["forgejo"];
+pub const NAMES: &[&str] = &["forgejo", "redmine"];
 
 #[cfg(test)]
 mod tests {
