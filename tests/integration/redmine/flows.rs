@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::conformance;
 use super::real::{self, Accounts};
 
-const RECORDED: &str = include_str!("../../recordings/redmine/flows.jsonl");
+pub const RECORDED: &str = include_str!("../../recordings/redmine/flows.jsonl");
 
 /// A Python with the library of `tests/redmine/requirements.txt`; none, loudly, where it cannot be had.
 static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {

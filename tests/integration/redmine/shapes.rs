@@ -130,9 +130,9 @@ const ASSIGNEES: &[&str] =
 const STATUSES: &[&str] =
     &["2", "\"2\"", "\"2abc\"", "\" 2\"", "\"02\"", "\"+2\"", "\"2.9\"", "\"none\"", "\"\"", "null", "5"];
 
-fn chosen() -> (usize, u64) {
+pub fn chosen(usual: usize) -> (usize, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let count = number("CLAIMGATE_TEST_REDMINE_SHAPES").and_then(|count| usize::try_from(count).ok()).unwrap_or(60);
+    let count = number("CLAIMGATE_TEST_REDMINE_SHAPES").and_then(|count| usize::try_from(count).ok()).unwrap_or(usual);
     (count, number("CLAIMGATE_TEST_SEED").unwrap_or(20_260))
 }
 
@@ -144,7 +144,7 @@ fn replayed(addr: std::net::SocketAddr, accounts: &Accounts, shapes: &[Value]) -
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_one_reads_odd_shapes_as_the_real_one_does() {
     let Some(real) = real::real() else { return };
-    let (count, seed) = chosen();
+    let (count, seed) = chosen(60);
     let shapes = drawn(count, seed);
     let (redmine, accounts) = conformance::seeded().await;
     let addr = redmine.addr();
