@@ -83,6 +83,10 @@
 //!   commit fails the answer is 504, never 2xx.
 //! - **From T1 on nothing cancels a walk.** It runs in a task of its own, every way out settles its attempts, and a panic
 //!   leaves a doubt behind, not a gap.
+//! - **A head is looked at once.** What the guard found in it goes with the request (`Note`); a read that is repeated is known by
+//!   what its worker remembers of it (`proxy/read_memo.rs`), and touches no table of the gate (`gate/read_mark.rs`). Nothing is
+//!   decided by either. A worker drives its connections to the tracker in the tasks of its clients (`upstream/pool.rs`), and
+//!   waits for no lock that another worker takes.
 //! - **No wildcard pass.** In the table of guarded routes, whatever is not named below a repository's issues or pulls is
 //!   refused; on the web's pages of one item it passes where neither path nor body names a guarded form. And a path that
 //!   can be read in two ways passes only if every reading does.

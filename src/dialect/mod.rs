@@ -32,7 +32,7 @@ pub use wire::{AnswerClass, WireRequest, WireResponse};
 use crate::model::{
     Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry,
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +56,17 @@ pub struct Address {
     pub kind: ItemKind,
     /// How the dialect writes a request about it: its own affair, such as the caller's spelling of a path.
     pub route: Arc<str>,
+}
+
+/// What the path of a GET says at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// [`Route::Pass`].
+    Pass,
+    /// [`Route::Read`], or [`Route::Pass`].
+    Read,
+    /// Anything.
+    Unsure,
 }
 
 /// Why a request is not sent at all.
@@ -159,9 +170,16 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What the head alone says.
     fn classify(&self, head: &Head<'_>) -> Route;
 
-    /// The item whose own representation a read of this head answers with; none for a list and for what lies below an
-    /// item. What [`read`](Dialect::read) makes of such an answer has the right guarded fields, but perhaps another key.
-    fn item_of(&self, head: &Head<'_>) -> Option<Address>;
+    /// What the path of a GET says at a glance, before [`classify`](Dialect::classify) is asked. [`Glance::Unsure`] is always
+    /// right.
+    fn glance(&self, _path: &str) -> Glance {
+        Glance::Unsure
+    }
+
+    /// Whether [`credential`](Dialect::credential) may look at this header of a GET. `true` too often rather than too seldom.
+    fn may_identify(&self, _header: &HeaderName) -> bool {
+        true
+    }
 
     /// Whether the tracker may show an account some items of a project and not others: then nobody is told of one by what it
     /// was shown of another.
@@ -179,7 +197,7 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// A read of the item.
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest;
 
-    /// What that read showed.
+    /// What that read showed. Of an answer to a client's own read of the item the guarded fields are right, but perhaps not the key.
     fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome;
 
     /// A read of what the tracker remembers of the item's edits.

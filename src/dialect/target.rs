@@ -4,17 +4,37 @@
 //! a router somewhere may follow any of them, so a matcher must look at each (manual: forgejo, section 8).
 //! What is sent for a guarded write is rebuilt from typed values; the raw form never is.
 
+use http::Uri;
+use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A request target in origin form (`/path?query`), with every way in which its path can be read.
+///
+/// Nearly all targets are plain: their pieces are their only reading, and nothing is copied to know that.
 #[derive(Clone)]
 pub struct Target {
-    raw: String,
+    raw: Raw,
     path_len: usize,
+    is_plain: bool,
+    ambiguity: Option<&'static str>,
+    /// Decoded when somebody asks.
+    decoded: OnceLock<Decoded>,
+}
+
+/// The text of a target.
+#[derive(Clone)]
+enum Raw {
+    Text(String),
+    /// Shared with the request that it came with.
+    Shared(PathAndQuery),
+}
+
+#[derive(Clone)]
+struct Decoded {
     segments: Vec<String>,
     readings: Vec<Vec<String>>,
-    ambiguity: Option<&'static str>,
 }
 
 // === impl Target ===
@@ -23,26 +43,46 @@ impl Target {
     /// Reads the origin-form path and query as received, an agent prefix already removed. Never fails: what is wrong
     /// with the path is told by [`Self::ambiguity`].
     pub fn parse(raw: &str) -> Self {
-        let path_len = raw.find('?').unwrap_or(raw.len());
-        let path = &raw[..path_len];
-        let segments: Vec<String> = pieces(path).map(decode).collect();
-        let ambiguity = doubt(path);
-        Self { raw: raw.to_owned(), path_len, readings: readings(path, &segments, ambiguity), segments, ambiguity }
+        Self::read(Raw::Text(raw.to_owned()))
+    }
+
+    /// The same of a request's URI, whose text is shared.
+    pub fn of(uri: &Uri) -> Self {
+        match (uri.path_and_query(), uri.query()) {
+            (Some(whole), _) if whole.as_str().starts_with(uri.path()) => Self::read(Raw::Shared(whole.clone())),
+            // An absolute form without a path.
+            (_, Some(query)) => Self::parse(&format!("{}?{query}", uri.path())),
+            (_, None) => Self::parse(uri.path()),
+        }
+    }
+
+    fn read(raw: Raw) -> Self {
+        let text = raw.as_str();
+        let path_len = text.find('?').unwrap_or(text.len());
+        let is_plain = is_plain(&text[..path_len]);
+        let ambiguity = if is_plain { None } else { doubt(&text[..path_len]) };
+        Self { raw, path_len, is_plain, ambiguity, decoded: OnceLock::new() }
     }
 
     /// As received.
     pub fn raw(&self) -> &str {
-        &self.raw
+        self.raw.as_str()
     }
 
     /// The path as received.
     pub fn path(&self) -> &str {
-        &self.raw[..self.path_len]
+        &self.raw()[..self.path_len]
     }
 
     /// The query as received, without its question mark.
     pub fn query(&self) -> Option<&str> {
-        self.raw.get(self.path_len + 1..)
+        self.raw().get(self.path_len + 1..)
+    }
+
+    /// The pieces of a path that nobody can read in another way, case kept, empty ones dropped. The same as
+    /// [`segments`](Self::segments), and `None` only where that has to be decoded.
+    pub fn plain_pieces(&self) -> Option<impl Iterator<Item = &str>> {
+        self.is_plain.then(|| pieces(self.path()))
     }
 
     /// The query's pairs, in order; what two readers could take differently is refused.
@@ -52,17 +92,25 @@ impl Target {
 
     /// Decoded once, case kept, empty ones dropped: what a canonical path is rebuilt from.
     pub fn segments(&self) -> &[String] {
-        &self.segments
+        &self.decoded().segments
     }
 
     /// Decoded once (`%2F` separates too), slashes collapsed, folded as the tracker folds names.
     pub fn shadow_segments(&self) -> &[String] {
-        &self.readings[0]
+        &self.decoded().readings[0]
     }
 
     /// The shadow and, where the path is ambiguous, every other reading of it, all folded.
     pub fn readings(&self) -> impl Iterator<Item = &[String]> {
-        self.readings.iter().map(Vec::as_slice)
+        self.decoded().readings.iter().map(Vec::as_slice)
+    }
+
+    fn decoded(&self) -> &Decoded {
+        self.decoded.get_or_init(|| {
+            let segments: Vec<String> = pieces(self.path()).map(decode).collect();
+            let readings = readings(self.path(), &segments, self.ambiguity);
+            Decoded { segments, readings }
+        })
     }
 
     /// Why the path can be read two ways, if it can. Doubled and trailing slashes are plain: Forgejo from 7 on and Gitea from
@@ -88,7 +136,16 @@ impl Target {
 
     /// The one spelling of this path: its segments, encoded where they must be.
     pub fn canonical(&self) -> String {
-        join(&self.segments)
+        join(self.segments())
+    }
+}
+
+impl Raw {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Shared(whole) => whole.as_str(),
+        }
     }
 }
 
@@ -125,7 +182,7 @@ fn fold(segment: &str) -> String {
     segment.chars().flat_map(|letter| fold_letter(letter).to_lowercase()).collect()
 }
 
-fn pieces(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn pieces(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|piece| !piece.is_empty())
 }
 
@@ -166,6 +223,38 @@ fn without_dots(segments: &[String]) -> Vec<String> {
     }
     kept
 }
+
+/// Whether a path has one reading without being decoded: letters, digits and the other characters that stand for
+/// themselves, and no dot segments. What this says of a path, [`doubt`] says too.
+pub(super) fn is_plain(path: &str) -> bool {
+    let mut before = 0;
+    let mut has_dots = false;
+    for byte in path.bytes() {
+        if !STANDS_FOR_ITSELF[usize::from(byte)] {
+            return false;
+        }
+        has_dots |= before == b'/' && byte == b'.';
+        before = byte;
+    }
+    path.starts_with('/') && !(has_dots && pieces(path).any(|piece| matches!(piece, "." | "..")))
+}
+
+/// A slash and all that RFC 3986, section 3.3, lets stand in a path, but for the semicolon.
+const STANDS_FOR_ITSELF: [bool; 256] = {
+    let mut stands = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        stands[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"/-._~!$&'()*+,=:@";
+    let mut at = 0;
+    while at < others.len() {
+        stands[others[at] as usize] = true;
+        at += 1;
+    }
+    stands
+};
 
 /// The first reason for which two routers might disagree about this path.
 fn doubt(path: &str) -> Option<&'static str> {
@@ -283,6 +372,20 @@ mod tests {
     }
 
     #[test]
+    fn shares_the_text_of_a_uri() {
+        for (text, path, query) in [
+            ("/a/b?c=d", "/a/b", Some("c=d")),
+            ("http://h:1/a?b", "/a", Some("b")),
+            ("http://h", "/", None),
+            ("http://h?b", "/", Some("b")),
+            ("*", "*", None),
+        ] {
+            let target = Target::of(&text.parse().unwrap());
+            assert_eq!((target.path(), target.query()), (path, query), "{text}");
+        }
+    }
+
+    #[test]
     fn splits_the_query() {
         for (raw, path, query) in [
             ("/a?b=c", "/a", Some("b=c")),
@@ -298,6 +401,19 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_plain_path_has_one_reading(raw in "/([a-zA-Z0-9./;%:@ ]|//|%2[fFeE5]){0,24}") {
+            let target = Target::parse(&raw);
+            if let Some(pieces) = target.plain_pieces() {
+                let pieces: Vec<&str> = pieces.collect();
+                prop_assert_eq!(target.segments(), &pieces[..]);
+                prop_assert_eq!(doubt(target.path()), None);
+                prop_assert_eq!(target.readings().count(), 1);
+                let folded: Vec<String> = pieces.iter().map(|piece| piece.to_ascii_lowercase()).collect();
+                prop_assert_eq!(target.shadow_segments(), &folded[..]);
+            }
+        }
+
         #[test]
         fn canonicalisation_is_idempotent(raw in "/([a-zA-Z0-9./;%\u{212A}\u{130}ſ ]|%2[fFeE5]|%[0-9a-f]{2}){0,24}") {
             let once = Target::parse(&raw);

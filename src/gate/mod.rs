@@ -19,6 +19,7 @@ mod lanes;
 mod leases;
 mod membership;
 mod nameless;
+mod read_mark;
 mod reads;
 mod refusal;
 mod renewals;
@@ -34,6 +35,7 @@ pub use concurrency::ConcurrencyLimits;
 pub use entry_condition::EntryCondition;
 pub use health::LeadsHome;
 pub use lanes::{LaneError, LaneLimits, Lanes, Observation, Turn};
+pub use read_mark::ReadMark;
 pub use singleton::LeaseError;
 pub use walk::{Filing, Judged};
 pub use watch::{OperatorWord, ReleaseError, Released};
@@ -54,7 +56,7 @@ use reads::Reads;
 use renewals::PendingRenewals;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -113,6 +115,8 @@ pub struct Gate {
     ports: Ports,
     settings: Settings,
     rules: ArcSwap<Rules>,
+    /// See [`Gate::rules_version`].
+    rules_version: AtomicU64,
     /// Locked by whoever replaces the rules, so that none of two is lost.
     switched: Mutex<Switched>,
     lanes: Lanes,
@@ -229,6 +233,7 @@ impl Gate {
             ports,
             settings,
             rules: ArcSwap::from_pointee(rules),
+            rules_version: AtomicU64::new(0),
             switched: Mutex::default(),
             lanes,
             limiter,
@@ -365,6 +370,11 @@ impl Gate {
         self.rules.load_full()
     }
 
+    /// Changes when other rules are in force. Whoever remembers what followed from them asks this before it asks for them.
+    pub fn rules_version(&self) -> u64 {
+        self.rules_version.load(Ordering::Acquire)
+    }
+
     /// Puts other rules in force, all in one step; writes under way go on by the old ones. The modes that the operator
     /// switched stay, and are returned.
     pub fn set_rules(&self, mut rules: Rules) -> Switched {
@@ -386,6 +396,8 @@ impl Gate {
     fn put(&self, rules: Rules) {
         count_modes(&self.ports.metrics, &rules);
         self.rules.store(Arc::new(rules));
+        // After them: whoever knows this version has not seen older ones.
+        self.rules_version.fetch_add(1, Ordering::Release);
     }
 
     /// What the operator has switched since the start.

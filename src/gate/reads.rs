@@ -105,11 +105,18 @@ impl Reads {
             ReadAccess::Project(_) | ReadAccess::Page(_) => None,
         };
         if let Some(project) = project.cloned() {
-            self.learn_access(credential, ReadAccess::Project(project), now);
+            self.access(credential, ReadAccess::Project(project), now);
         }
+        self.access(credential, access, now);
+    }
+
+    /// When the tracker last showed this to the credential, which is now: whoever keeps this can say so again without a look
+    /// at the table, for as long as the table keeps it ([`ACCESS_KEPT`] from the last look).
+    pub(super) fn access(&self, credential: &Fingerprint, access: ReadAccess, now: BootTime) -> Arc<AtomicU64> {
         // An entry is made once; a write to the cache costs more than all else about it.
         let at = self.shown.get_with((credential.clone(), access), || Arc::new(AtomicU64::new(now.0)));
         at.fetch_max(now.0, Ordering::Relaxed);
+        at
     }
 
     /// The tracker has just shown this item to the credential, and with it that it shows it items of that kind.

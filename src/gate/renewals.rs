@@ -1,7 +1,8 @@
 //! Who was heard of about which item: what keeps a silent holder from being one.
 //!
 //! Noted by every request that passes, so nothing is waited for and nobody is asked; written down now and then. What is
-//! not written yet counts as much as what is.
+//! not written yet counts as much as what is. Whoever reads an item again and again keeps its [`LastBeat`], and says so
+//! there without a look at the table.
 
 use super::Gate;
 use super::watch::{BETWEEN_PAGES, PAGE};
@@ -9,7 +10,8 @@ use crate::admission::Step;
 use crate::effect::{Command, Durability, Held, LedgerError};
 use crate::model::{Actor, ItemRecord, Place, Time};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Who was heard of since it was last written down.
@@ -17,11 +19,22 @@ use std::time::Duration;
 pub(super) struct PendingRenewals(Mutex<ItemHeartbeats>);
 
 /// Of each item all that were heard of about it: a holder is not forgotten because others read its item.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct ItemHeartbeats {
-    of: HashMap<Place, Vec<(Actor, Time)>>,
+    of: HashMap<Place, Vec<(Actor, Arc<LastBeat>)>>,
     entries: usize,
 }
+
+/// When one agent was last heard of about one item.
+#[derive(Debug)]
+pub(super) struct LastBeat {
+    at: AtomicI64,
+    /// Up to when that is written down.
+    written: AtomicI64,
+}
+
+/// Who was heard of, as of one moment.
+type Unwritten = HashMap<Place, Vec<(Actor, Time)>>;
 
 const MOST_RENEWALS: usize = 100_000;
 /// Agents of one account about one item; an account invents them at will.
@@ -37,46 +50,95 @@ impl PendingRenewals {
         }
     }
 
+    /// The agent was heard of about the item, and will be again. `None` while others are looked up, or where there are too
+    /// many.
+    pub(super) fn last_beat(&self, item: Place, actor: Actor, at: Time) -> Option<Arc<LastBeat>> {
+        self.0.try_lock().ok()?.note(item, actor, at)
+    }
+
     fn heard(&self) -> MutexGuard<'_, ItemHeartbeats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl LastBeat ===
+
+impl LastBeat {
+    /// The agent was heard of.
+    pub(super) fn beat(&self, at: Time) {
+        self.at.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    fn at(&self) -> Time {
+        Time(self.at.load(Ordering::Relaxed))
+    }
+
+    fn is_written(&self) -> bool {
+        self.at() <= Time(self.written.load(Ordering::Relaxed))
     }
 }
 
 // === impl ItemHeartbeats ===
 
 impl ItemHeartbeats {
-    fn note(&mut self, item: Place, actor: Actor, at: Time) {
+    fn note(&mut self, item: Place, actor: Actor, at: Time) -> Option<Arc<LastBeat>> {
         if self.entries >= MOST_RENEWALS && !self.of.contains_key(&item) {
-            return;
+            return None;
         }
         let of_item = self.of.entry(item).or_default();
-        if let Some((_, last)) = of_item.iter_mut().find(|(known, _)| *known == actor) {
-            *last = at;
-        } else if of_item.iter().filter(|(known, _)| known.account == actor.account).count() < MOST_INSTANCES {
-            of_item.push((actor, at));
-            self.entries += 1;
+        if let Some((_, heartbeat)) = of_item.iter().find(|(known, _)| *known == actor) {
+            heartbeat.beat(at);
+            return Some(Arc::clone(heartbeat));
         }
+        if of_item.iter().filter(|(known, _)| known.account == actor.account).count() >= MOST_INSTANCES {
+            return None;
+        }
+        let heartbeat = Arc::new(LastBeat { at: AtomicI64::new(at.0), written: AtomicI64::new(i64::MIN) });
+        of_item.push((actor, Arc::clone(&heartbeat)));
+        self.entries += 1;
+        Some(heartbeat)
     }
 
     /// When the holder was last heard of about its item.
-    fn of_holder(&self, record: &ItemRecord) -> Option<(Actor, Time)> {
+    fn of_holder(&self, record: &ItemRecord) -> Option<Time> {
         let holder = &record.holding.as_ref()?.actor;
         let of_item = self.of.get(&record.locator)?;
-        of_item.iter().filter(|(actor, _)| holder.goes_on_as(actor)).max_by_key(|(_, at)| *at).cloned()
+        of_item.iter().filter(|(actor, _)| holder.goes_on_as(actor)).map(|(_, heartbeat)| heartbeat.at()).max()
     }
 
-    /// Forgets what has been written: all that is no newer.
-    fn forget(&mut self, written: &Self) {
-        for (item, of_item) in &written.of {
-            let Some(left) = self.of.get_mut(item) else { continue };
-            let before = left.len();
-            left.retain(|(actor, at)| !of_item.iter().any(|(known, until)| known == actor && at <= until));
-            self.entries -= before - left.len();
-            if left.is_empty() {
-                self.of.remove(item);
+    fn unwritten(&self) -> Unwritten {
+        let news = |of_item: &Vec<(Actor, Arc<LastBeat>)>| -> Vec<(Actor, Time)> {
+            let news = of_item.iter().filter(|(_, heartbeat)| !heartbeat.is_written());
+            news.map(|(actor, heartbeat)| (actor.clone(), heartbeat.at())).collect()
+        };
+        let of = self.of.iter().map(|(item, of_item)| (item.clone(), news(of_item)));
+        of.filter(|(_, news)| !news.is_empty()).collect()
+    }
+
+    /// Notes what has been written, and forgets what is no newer, unless somebody is about to be heard of there again.
+    fn forget(&mut self, written: &Unwritten) {
+        for (item, news) in written {
+            for (actor, until) in news {
+                let of_item = self.of.get(item).into_iter().flatten();
+                for (_, heartbeat) in of_item.filter(|(known, _)| known == actor) {
+                    heartbeat.written.fetch_max(until.0, Ordering::Relaxed);
+                }
             }
         }
+        self.of.retain(|_, of_item| {
+            // Nobody who has one of them gives it to others, and new ones are given out under this lock.
+            of_item.retain(|(_, heartbeat)| !heartbeat.is_written() || Arc::strong_count(heartbeat) > 1);
+            !of_item.is_empty()
+        });
+        self.entries = self.of.values().map(Vec::len).sum();
     }
+}
+
+/// When the holder was last heard of, and as whom.
+fn news_of_holder(unwritten: &Unwritten, record: &ItemRecord) -> Option<(Actor, Time)> {
+    let holder = &record.holding.as_ref()?.actor;
+    let of_item = unwritten.get(&record.locator)?;
+    of_item.iter().filter(|(actor, _)| holder.goes_on_as(actor)).max_by_key(|(_, at)| *at).cloned()
 }
 
 // === impl Gate ===
@@ -109,7 +171,7 @@ impl Gate {
     /// The record with what was heard of its holder and is not written yet.
     pub(super) fn heard(&self, mut record: ItemRecord) -> ItemRecord {
         let heard = self.renewals.heard().of_holder(&record);
-        if let (Some(holding), Some((_, at))) = (&mut record.holding, heard) {
+        if let (Some(holding), Some(at)) = (&mut record.holding, heard) {
             holding.renewed = holding.renewed.max(at);
         }
         record
@@ -130,19 +192,19 @@ impl Gate {
 
     async fn write_down(&self, pause: Duration) {
         self.flush_leases().await;
-        let heard = self.renewals.heard().clone();
-        if heard.entries == 0 {
-            return;
-        }
-        match self.write_renewals(&heard, pause).await {
-            Ok(()) => self.renewals.heard().forget(&heard),
+        let unwritten = self.renewals.heard().unwritten();
+        match self.write_renewals(&unwritten, pause).await {
+            Ok(()) => self.renewals.heard().forget(&unwritten),
             Err(error) => tracing::warn!(ledger.error = %error, "renewals not written"),
         }
     }
 
-    async fn write_renewals(&self, heard: &ItemHeartbeats, pause: Duration) -> Result<(), LedgerError> {
+    async fn write_renewals(&self, unwritten: &Unwritten, pause: Duration) -> Result<(), LedgerError> {
+        if unwritten.is_empty() {
+            return Ok(());
+        }
         let renew = |record: ItemRecord| {
-            let (actor, at) = heard.of_holder(&record)?;
+            let (actor, at) = news_of_holder(unwritten, &record)?;
             // Whoever has just claimed was heard of by that.
             record.holding.as_ref().filter(|held| held.renewed < at)?;
             let (step, now) = (Step::Renew { actor, at }, self.ports.clock.now());
@@ -178,11 +240,25 @@ mod tests {
         let (item, mut heard) = (Place::from_stored("a/b#1"), ItemHeartbeats::default());
         heard.note(item.clone(), actor("ann"), Time(1));
         heard.note(item.clone(), actor("bob"), Time(2));
-        let written = heard.clone();
+        let written = heard.unwritten();
         heard.note(item.clone(), actor("bob"), Time(3));
         heard.forget(&written);
-        assert_eq!((heard.of[&item].as_slice(), heard.entries), ([(actor("bob"), Time(3))].as_slice(), 1));
-        heard.forget(&heard.clone());
+        assert_eq!((heard.unwritten(), heard.entries), ([(item, vec![(actor("bob"), Time(3))])].into(), 1));
+        heard.forget(&heard.unwritten());
         assert!(heard.of.is_empty() && heard.entries == 0);
+    }
+
+    /// Who keeps a heartbeat is heard of by it alone, also after it was written down.
+    #[test]
+    fn what_somebody_keeps_stays() {
+        let (item, mut heard) = (Place::from_stored("a/b#1"), ItemHeartbeats::default());
+        let kept = heard.note(item.clone(), actor("ann"), Time(1)).unwrap();
+        heard.forget(&heard.unwritten());
+        assert_eq!((heard.unwritten(), heard.entries), ([].into(), 1), "written once is enough");
+        kept.beat(Time(2));
+        assert_eq!(heard.unwritten(), [(item, vec![(actor("ann"), Time(2))])].into());
+        drop(kept);
+        heard.forget(&heard.unwritten());
+        assert!(heard.of.is_empty());
     }
 }

@@ -119,8 +119,7 @@ impl Gate {
     /// The agent was heard of in the project. Cheap: without a rule for it nothing is done, and no lock is waited for.
     pub(super) fn record_heartbeat(&self, actor: &Actor, project: Option<&Project>) {
         let Some(project) = project else { return };
-        let rules = self.rules();
-        for rule in rules.singletons.iter().filter(|rule| rule.covers(actor)) {
+        for rule in self.rules.load().singletons.iter().filter(|rule| rule.covers(actor)) {
             let place = (rule.name.clone(), project.clone());
             self.heard.note(place, actor, self.ports.clock.now(), rule.idle);
         }

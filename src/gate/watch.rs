@@ -4,12 +4,11 @@ mod entry;
 mod reachability;
 
 use super::conversation::{ItemRead, Unread};
-use super::reads::ReadAccess;
 use super::{Gate, LaneError, Turn};
 use crate::admission::{self, Finish, Refused, Step};
-use crate::dialect::{Address, AnswerClass, Credential, Shows};
+use crate::dialect::{Address, AnswerClass, Credential};
 use crate::effect::{Command, Durability, Held, LedgerError, Note, Subject};
-use crate::model::{Account, Actor, AttemptId, Instance, ItemRecord, Place, Project, ResourceKey, Status, Time};
+use crate::model::{Account, Actor, AttemptId, ItemRecord, Place, ResourceKey, Status, Time};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -142,41 +141,6 @@ const FEWEST_MISSES: u32 = 3;
 // === impl Gate ===
 
 impl Gate {
-    /// A request about the items of this project passed and got a 2xx: its credential has just been shown what the answer
-    /// shows, and if it is a holder's, the holder is alive. Cheap: no lock is waited for, nobody is asked.
-    pub fn saw_read(
-        &self,
-        credential: &Credential,
-        instance: Option<Instance>,
-        (project, address): (Option<&Project>, Option<&Address>),
-        shows: Shows,
-    ) {
-        let print = self.ports.identify.fingerprint(credential);
-        let access = match (shows, address) {
-            (Shows::Items(kind), _) => project.map(|project| ReadAccess::Kind(project.clone(), kind)),
-            (Shows::Item, Some(address)) => Some(ReadAccess::Item(address.locator())),
-            (Shows::Item, None) | (Shows::Beside, _) => project.cloned().map(ReadAccess::Project),
-        };
-        if let Some(access) = access {
-            self.reads.learn_access(&print, access, self.ports.clock.boot());
-        }
-        let Some(account) = self.ports.identify.known(&print) else { return };
-        let actor = Actor { account, instance };
-        self.record_heartbeat(&actor, project);
-        if let Some(address) = address {
-            self.hear_about(address, actor);
-        }
-    }
-
-    /// A call of this client's was not answered by the tracker. It is alive all the same, if it was known before.
-    pub fn missed_read(&self, credential: &Credential, instance: Option<Instance>, address: Option<&Address>) {
-        self.hearing.failed(self.ports.clock.now());
-        let print = self.ports.identify.fingerprint(credential);
-        if let (Some(account), Some(address)) = (self.ports.identify.known(&print), address) {
-            self.hear_about(address, Actor { account, instance });
-        }
-    }
-
     /// What the tracker said to a call, or that it said nothing: while it does not answer, nobody can be heard.
     pub fn notice_answer(&self, answer: Option<AnswerClass>) {
         match answer {

@@ -304,7 +304,12 @@ impl Download {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(next) = poll_data(&mut self.incoming, cx) else {
+        let incoming = &mut self.incoming;
+        let next = match &mut self.back {
+            Some(back) => back.lease.poll_with(cx, |cx| poll_data(incoming, cx)),
+            None => poll_data(incoming, cx),
+        };
+        let Poll::Ready(next) = next else {
             return self.alarm.poll(cx).map(|()| {
                 self.back = None;
                 Some(Err(BodyError::Idle))
@@ -327,7 +332,7 @@ impl Download {
     }
 
     fn give_back(&mut self) {
-        if let Some(back) = self.back.take()
+        if let Some(mut back) = self.back.take()
             && (!back.sent_body || back.lease.is_ready())
         {
             back.pool.put(back.lease);
@@ -349,12 +354,12 @@ impl Upload {
     }
 
     /// A body as it comes from the client, and where its progress can be seen.
-    pub(super) fn stream(incoming: Incoming, alarm: Alarm) -> (Self, Option<Progress>) {
+    pub(super) fn stream(incoming: Incoming, alarm: impl FnOnce() -> Alarm) -> (Self, Option<Progress>) {
         if incoming.is_end_stream() {
             return (Self::none(), None);
         }
         let progress = Progress::default();
-        (Self(Source::Stream { incoming, alarm, progress: progress.clone() }), Some(progress))
+        (Self(Source::Stream { incoming, alarm: alarm(), progress: progress.clone() }), Some(progress))
     }
 
     /// Whether there is nothing to send.

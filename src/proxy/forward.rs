@@ -21,24 +21,30 @@ use hyper::body::Incoming;
 use super::body::{Body, BodyError, Download, GoesBack, Progress, Upload};
 use super::fault::Fault;
 use super::headers::{self, ClientView};
-use super::{Passed, Peer, STATE, Worker, held};
+use super::{Note, Passed, Peer, STATE, Worker, held};
 use crate::upstream::{Lease, SendError};
 
 /// Forwards a request as it comes.
-pub(super) async fn stream(worker: &Worker, peer: &Peer, head: Parts, body: Incoming) -> Response<Body> {
-    let (upload, progress) = Upload::stream(body, worker.clock.alarm(worker.shared.pass.body_idle_timeout));
-    forward(worker, peer, &head, upload, progress).await
+pub(super) async fn stream(
+    worker: &Worker,
+    peer: &Peer,
+    (head, body): (Parts, Incoming),
+    note: Note,
+) -> Response<Body> {
+    let (upload, progress) = Upload::stream(body, || worker.clock.alarm_in(worker.idle_ticks));
+    forward(worker, peer, (&head, &note), upload, progress).await
 }
 
 /// Forwards a request whose body was read before.
 pub(super) async fn collected(worker: &Worker, peer: &Peer, head: Parts, body: Bytes) -> Response<Body> {
-    forward(worker, peer, &head, Upload::full(body), None).await
+    let note = worker.shared.guard.note_of(&head);
+    forward(worker, peer, (&head, &note), Upload::full(body), None).await
 }
 
 async fn forward(
     worker: &Worker,
     peer: &Peer,
-    head: &Parts,
+    (head, note): (&Parts, &Note),
     upload: Upload,
     progress: Option<Progress>,
 ) -> Response<Body> {
@@ -53,9 +59,10 @@ async fn forward(
                 [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|it| answer.headers().contains_key(it));
             let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body, is_framed };
             let (answer, download) = answered(worker, answer, back, &view);
-            let note = Passed { head, peer, status: answer.status, headers: &answer.headers };
-            worker.shared.guard.passed(note);
-            let (body, state) = with_state_header(worker, note, download).await;
+            let passed =
+                Passed { head, note, memo: &worker.memo, peer, status: answer.status, headers: &answer.headers };
+            worker.shared.guard.passed(passed);
+            let (body, state) = with_state_header(worker, passed, download).await;
             let mut response = Response::from_parts(answer, body);
             if let Some(state) = state {
                 response.headers_mut().insert(STATE, state);
@@ -66,7 +73,8 @@ async fn forward(
             log(worker, &fault);
             if matches!(fault.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
                 let nothing = HeaderMap::new();
-                worker.shared.guard.passed(Passed { head, peer, status: fault.status(), headers: &nothing });
+                let (memo, status) = (&worker.memo, fault.status());
+                worker.shared.guard.passed(Passed { head, note, memo, peer, status, headers: &nothing });
             }
             fault.into_response(&view)
         }
@@ -105,8 +113,12 @@ pub(super) async fn exchange(
             Err(failure) => return Err(failure.into_fault()),
         },
     };
-    let lease = worker.pool.open().await.map_err(|e| Fault::Unreachable(e.to_string()))?;
-    attempt(worker, lease, request, progress.as_ref()).await.map_err(Failure::into_fault)
+    // On the heap: nearly every request finds a connection, and need not carry what opening one takes.
+    Box::pin(async {
+        let lease = worker.pool.open().await.map_err(|e| Fault::Unreachable(e.to_string()))?;
+        attempt(worker, lease, request, progress.as_ref()).await.map_err(Failure::into_fault)
+    })
+    .await
 }
 
 enum Failure {
@@ -124,10 +136,13 @@ async fn attempt(
     request: Request<Upload>,
     progress: Option<&Progress>,
 ) -> Result<(Response<Incoming>, Lease<Upload>), Failure> {
+    if progress.is_some() {
+        lease.detach();
+    }
     let mut answer = pin!(lease.send(request));
-    let mut alarm = worker.clock.alarm(worker.shared.pass.head_timeout);
+    let mut alarm = worker.clock.alarm_in(worker.head_ticks);
     let answer = poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+        if let Poll::Ready(answer) = lease.poll_with(cx, |cx| answer.as_mut().poll(cx)) {
             return Poll::Ready(Some(answer));
         }
         if let Some(progress) = progress {
@@ -182,7 +197,7 @@ fn answered(
     (out.status, out.headers) = (head.status, head.headers);
     headers::for_client(out.status, &mut out.headers);
     worker.shared.rewriter.answer(&mut out.headers, view);
-    let alarm = worker.clock.alarm(worker.shared.pass.body_idle_timeout);
+    let alarm = worker.clock.alarm_in(worker.idle_ticks);
     (out, Download::new(body, alarm, back))
 }
 

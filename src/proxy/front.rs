@@ -79,7 +79,7 @@ impl Front {
         }
         let path = match rest {
             "" => Cow::Borrowed("/"),
-            rest if rest.contains("//") && has_one_meaning(rest) => Cow::Owned(collapsed(rest)),
+            rest if has_doubled_slash(rest) && has_one_meaning(rest) => Cow::Owned(collapsed(rest)),
             rest => Cow::Borrowed(rest),
         };
         Located { agent, is_based, path }
@@ -138,6 +138,10 @@ fn pieces(path: &str) -> impl Iterator<Item = &str> {
 /// Paths of the tracker's API and of the gate: no version has another meaning for a doubled slash in them.
 pub(super) fn has_one_meaning(path: &str) -> bool {
     matches!(pieces(path).next(), Some("api" | "_claimgate"))
+}
+
+fn has_doubled_slash(path: &str) -> bool {
+    path.as_bytes().windows(2).any(|two| two == b"//")
 }
 
 fn collapsed(path: &str) -> String {

@@ -8,20 +8,21 @@ use super::body::OnAnswer;
 use super::fault::MadeHere;
 use super::front::has_one_meaning;
 use super::headers::host_of;
-use super::{Body, Came, CollectError, Guard, Passed, Peer, Route, collect_within, pass_on};
+use super::read_memo::{KnownRead, ReadKey, ReadMemo, Remembered};
+use super::{Body, Came, CollectError, Guard, Note, Passed, Peer, Route, collect_within, pass_on};
 use super::{claims, own, preconditions, reply, singletons};
 use crate::admission::{By, Expectation, StateTag, Unnamed};
 use crate::dialect::{
-    self, Address, AnswerClass, Credential, Dialect, Guarded, GuardedRoute, Head, ParseError, ReadOutcome, Scrutiny,
-    Shows, SideWrite, Target, WireResponse,
+    self, Address, AnswerClass, Credential, Dialect, Glance, Guarded, GuardedRoute, Head, ParseError, ReadOutcome,
+    Scrutiny, Shows, SideWrite, Target, WireResponse,
 };
 use crate::effect::Health;
-use crate::gate::{About, Answered, Ask, EntryCondition, Filing, Gate, Judged, Sender};
-use crate::model::{BootTime, Code, Instance, Rejection};
+use crate::gate::{About, Answered, Ask, EntryCondition, Filing, Gate, Judged, ReadMark, Sender};
+use crate::model::{BootTime, Code, Instance, Project, Rejection};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -66,6 +67,20 @@ pub(super) struct Candidate {
     arrived: BootTime,
 }
 
+/// What was found in the head of a request; it goes with the request.
+#[derive(Default)]
+pub(super) enum Found {
+    /// Nothing that its answer could say more about.
+    #[default]
+    Nothing,
+    /// A read about items.
+    Read(Arc<KnownRead>),
+    /// What passes beside them: a comment, say.
+    Beside(Box<Target>),
+    /// What may change what is guarded, or is refused.
+    Guarded(Box<(Target, dialect::Route)>),
+}
+
 /// The header that names an instance.
 pub const AGENT_HEADER: &str = "claimgate-agent";
 
@@ -88,7 +103,7 @@ impl GateGuard {
         }
     }
 
-    async fn guarded(&self, request: Candidate, body: Incoming) -> Response<Body> {
+    async fn guarded(&self, request: Candidate, route: Option<dialect::Route>, body: Incoming) -> Response<Body> {
         if self.is_misnamed(&request.head) {
             return self.refuse(&request, &misnamed()).await;
         }
@@ -103,11 +118,11 @@ impl GateGuard {
             let secret = self.config.webhook_secret.as_ref();
             return own::serve(&self.gate, secret, path, &request.head, body).await;
         }
-        match self.dialect().classify(&request.head()) {
-            dialect::Route::Guarded(route) => self.candidate(request, &*route, body).await,
-            dialect::Route::Refuse(error) => self.refuse(&request, &error.rejection()).await,
-            // `classify` said otherwise on the same head: never reached, and never let through.
-            dialect::Route::Pass | dialect::Route::Read { .. } => {
+        match route {
+            Some(dialect::Route::Guarded(route)) => self.candidate(request, &*route, body).await,
+            Some(dialect::Route::Refuse(error)) => self.refuse(&request, &error.rejection()).await,
+            // `classify` finds one of the two in all that is guarded: never reached, and never let through.
+            None | Some(dialect::Route::Pass | dialect::Route::Read { .. }) => {
                 let error = ParseError::Ambiguous("the request was read in two ways".to_owned());
                 self.refuse(&request, &error.rejection()).await
             }
@@ -319,16 +334,63 @@ impl GateGuard {
         Rejection::of_request(Code::BodyTooLarge, message)
     }
 
-    /// The item that a passed answer shows, if it shows one as it is: in full, as JSON, and not compressed.
-    fn shown_item(&self, note: Passed<'_>) -> Option<Address> {
+    /// Whether a passed answer shows an item as it is: in full, as JSON, and not compressed.
+    fn shows_item(note: &Passed<'_>) -> bool {
         let is = |name, value: &[u8]| note.headers.get(name).is_some_and(|it| it.as_bytes().starts_with(value));
-        let plain = !note.headers.contains_key(header::CONTENT_ENCODING) || is(header::CONTENT_ENCODING, b"identity");
-        let json = is(header::CONTENT_TYPE, b"application/json");
-        if note.head.method != Method::GET || note.status != StatusCode::OK || !plain || !json {
-            return None;
+        let plain =
+            || !note.headers.contains_key(header::CONTENT_ENCODING) || is(header::CONTENT_ENCODING, b"identity");
+        note.status == StatusCode::OK && is(header::CONTENT_TYPE, b"application/json") && plain()
+    }
+
+    /// The item whose representation a passed answer is.
+    fn shown_item<'a>(note: &Passed<'a>) -> Option<&'a (Address, ReadKey)> {
+        match &note.note.0 {
+            Found::Read(read) => read.item().filter(|_| Self::shows_item(note)),
+            Found::Nothing | Found::Beside(_) | Found::Guarded(_) => None,
         }
-        let target = target_of(note.head);
-        self.dialect().item_of(&Head { method: &note.head.method, target: &target, headers: &note.head.headers })
+    }
+
+    /// Whether this header may say who sends a request.
+    fn may_identify(&self, name: &HeaderName) -> bool {
+        self.dialect().may_identify(name) || name == AGENT_HEADER
+    }
+
+    /// A request that is not guarded, and what its answer is about.
+    fn passes(&self, head: &Parts, target: Target) -> Note {
+        if head.method == Method::GET {
+            return Note::default();
+        }
+        self.notice_labels(&Head { method: &head.method, target: &target, headers: &head.headers });
+        Note(Found::Beside(Box::new(target)))
+    }
+
+    /// Who is alive by what is about these items, as far as anybody can say who sends it.
+    fn mark(
+        &self,
+        head: &Head<'_>,
+        (project, address, shows): (Option<&Project>, Option<&Address>, Shows),
+        (parts, peer): (&Parts, &Peer),
+    ) -> Option<ReadMark> {
+        let credential = self.dialect().credential(head, &[]).ok()?;
+        let instance = self.instance(parts, peer).ok().flatten();
+        Some(self.gate.read_mark(&credential, instance, (project, address), shows))
+    }
+
+    /// What passed beside the items is about what a read of the same place would be about.
+    fn saw_beside(&self, note: &Passed<'_>, target: &Target, answered: bool) {
+        let head = Head { method: &note.head.method, target, headers: &note.head.headers };
+        if answered {
+            self.notice_labels(&head);
+        }
+        let place = Head { method: &Method::GET, ..head };
+        let dialect::Route::Read { project, address, .. } = self.dialect().classify(&place) else { return };
+        let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
+        let instance = self.instance(note.head, note.peer).ok().flatten();
+        if answered {
+            self.gate.saw_read(&credential, instance, (project.as_ref(), address.as_ref()), Shows::Beside);
+        } else {
+            self.gate.missed_read(&credential, instance, address.as_ref());
+        }
     }
 
     /// Whether the path names an agent by a name that no agent may have.
@@ -356,31 +418,59 @@ impl GateGuard {
 }
 
 impl Guard for GateGuard {
-    fn classify(&self, head: &Parts, peer: &Peer) -> Route {
+    fn classify(&self, head: &Parts, peer: &Peer, memo: &ReadMemo) -> Route {
         let path = head.uri.path();
         if own::is_own(path) || (self.is_misnamed(head) && behind_misnamed(path).is_some_and(own::is_own)) {
-            return Route::Guarded;
+            return Route::Guarded(Note::default());
         }
-        let target = target_of(head);
-        let view = Head { method: &head.method, target: &target, headers: &head.headers };
-        let is_guarded = match self.dialect().classify(&view) {
-            dialect::Route::Pass | dialect::Route::Read { .. } => {
-                self.notice_labels(&view);
-                false
-            }
-            dialect::Route::Guarded(route) => !self.scrutinized(|scrutiny| route.passes(scrutiny)),
-            dialect::Route::Refuse(_) => true,
+        let glance = if head.method == Method::GET { self.dialect().glance(path) } else { Glance::Unsure };
+        let key = match glance {
+            Glance::Pass => return Route::Pass(Note::default()),
+            Glance::Read => Some(memo.key(head, peer, self.gate.rules_version(), |name| self.may_identify(name))),
+            Glance::Unsure => None,
         };
-        if !is_guarded {
-            return Route::Pass;
+        if let Some(read) = key.and_then(|key| memo.get(key, path)) {
+            return Route::Pass(Note(Found::Read(read)));
         }
+        let target = Target::of(&head.uri);
+        let view = Head { method: &head.method, target: &target, headers: &head.headers };
+        let route = match self.dialect().classify(&view) {
+            dialect::Route::Pass => return Route::Pass(self.passes(head, target)),
+            dialect::Route::Read { project, address, shows } => {
+                let mark = self.mark(&view, (project.as_ref(), address.as_ref(), shows), (head, peer));
+                let item = address.filter(|_| shows != Shows::Beside);
+                let read = Arc::new(memo.read(path, mark, item));
+                if let Some(key) = key {
+                    memo.put(key, Arc::clone(&read));
+                }
+                return Route::Pass(Note(Found::Read(read)));
+            }
+            dialect::Route::Guarded(route) if self.scrutinized(|scrutiny| route.passes(scrutiny)) => {
+                return Route::Pass(self.passes(head, target));
+            }
+            route @ (dialect::Route::Guarded(_) | dialect::Route::Refuse(_)) => route,
+        };
         tracing::trace!(client = ?peer.addr, "guarded");
-        Route::Guarded
+        Route::Guarded(Note(Found::Guarded(Box::new((target, route)))))
     }
 
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>> {
-        let request = Candidate { target: target_of(&head), arrived: self.gate.ports().clock.boot(), head, peer };
-        Box::pin(async move { self.guarded(request, body).await })
+    fn serve(
+        self: Arc<Self>,
+        head: Parts,
+        body: Incoming,
+        peer: Peer,
+        note: Note,
+    ) -> BoxFuture<'static, Response<Body>> {
+        let (target, route) = match note.0 {
+            Found::Guarded(found) => (found.0, Some(found.1)),
+            Found::Nothing | Found::Read(_) | Found::Beside(_) => (Target::of(&head.uri), None),
+        };
+        let request = Candidate { target, arrived: self.gate.ports().clock.boot(), head, peer };
+        Box::pin(async move { self.guarded(request, route, body).await })
+    }
+
+    fn note_of(&self, head: &Parts) -> Note {
+        Note(Found::Beside(Box::new(Target::of(&head.uri))))
     }
 
     /// A read of an item got a 2xx: its credential may read there, and its holder is alive. So is a holder whose call the
@@ -393,21 +483,11 @@ impl Guard for GateGuard {
         if answered && !note.status.is_success() {
             return;
         }
-        let target = target_of(note.head);
-        let head = Head { method: &note.head.method, target: &target, headers: &note.head.headers };
-        if answered {
-            self.notice_labels(&head);
-        }
-        // A comment and the like are about what a read of the same place would be about.
-        let place = Head { method: &Method::GET, ..head };
-        let dialect::Route::Read { project, address, shows } = self.dialect().classify(&place) else { return };
-        let shows = if note.head.method == Method::GET { shows } else { Shows::Beside };
-        let Ok(credential) = self.dialect().credential(&head, &[]) else { return };
-        let instance = self.instance(note.head, note.peer).ok().flatten();
-        if answered {
-            self.gate.saw_read(&credential, instance, (project.as_ref(), address.as_ref()), shows);
-        } else {
-            self.gate.missed_read(&credential, instance, address.as_ref());
+        match &note.note.0 {
+            Found::Nothing | Found::Guarded(_) => {}
+            Found::Read(read) if answered => note.memo.note(read, |mark| self.gate.touch(mark)),
+            Found::Read(read) => read.with_mark(|mark| self.gate.miss(mark)),
+            Found::Beside(target) => self.saw_beside(&note, target, answered),
         }
     }
 
@@ -416,16 +496,25 @@ impl Guard for GateGuard {
     }
 
     fn shows_state(&self, note: Passed<'_>) -> bool {
-        self.shown_item(note).is_some()
+        Self::shown_item(&note).is_some()
     }
 
     fn state_of(&self, note: Passed<'_>, body: &Bytes) -> Option<HeaderValue> {
-        let address = self.shown_item(note)?;
-        let answer = WireResponse { status: note.status, headers: note.headers.clone(), body: body.clone() };
-        match self.dialect().read(&address, &answer) {
-            ReadOutcome::Item(seen) => reply::state(&StateTag::of(&self.gate.rules().workflow.shown(&seen))),
-            ReadOutcome::Denied | ReadOutcome::Moved(_) | ReadOutcome::Unreadable(_) => None,
+        let item = Self::shown_item(&note)?;
+        let answer = (note.headers.get(header::CONTENT_TYPE)?.as_bytes(), &body[..]);
+        // Before the rules: see there.
+        let version = self.gate.rules_version();
+        if let Remembered::State(known) = note.memo.state(item, answer, version) {
+            return known;
         }
+        let rules = self.gate.rules();
+        let response = WireResponse { status: note.status, headers: note.headers.clone(), body: body.clone() };
+        let state = match self.dialect().read(&item.0, &response) {
+            ReadOutcome::Item(seen) => reply::state(&StateTag::of(&rules.workflow.shown(&seen))),
+            ReadOutcome::Denied | ReadOutcome::Moved(_) | ReadOutcome::Unreadable(_) => None,
+        };
+        note.memo.learn_state(item, answer, state.as_ref(), version);
+        state
     }
 }
 
@@ -466,14 +555,6 @@ impl Candidate {
 /// How the clients of this call show a refusal.
 fn refuser<'a>(route: &'a dyn GuardedRoute, headers: &'a HeaderMap) -> impl Fn(&Rejection, &str) -> WireResponse + 'a {
     move |rejection, id| route.reject(rejection, id, headers)
-}
-
-fn target_of(head: &Parts) -> Target {
-    let path = head.uri.path();
-    match head.uri.query() {
-        Some(query) => Target::parse(&format!("{path}?{query}")),
-        None => Target::parse(path),
-    }
 }
 
 fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<String>, Box<Rejection>> {

@@ -2,7 +2,7 @@
 //!
 //! hyper has done the syntax (RFC 9112); these are the rules between fields, and those that hyper leaves to the service.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Version};
@@ -36,8 +36,7 @@ fn target(head: &Parts) -> Result<(), Fault> {
 }
 
 fn host(head: &Parts) -> Result<(), Fault> {
-    at_most_one(&head.headers, &header::HOST, "more than one Host")?;
-    let host = match head.headers.get(header::HOST) {
+    let host = match only(&head.headers, &header::HOST, "more than one Host")? {
         Some(host) => Some(plain_authority(host.as_bytes())?),
         None => None,
     };
@@ -45,32 +44,47 @@ fn host(head: &Parts) -> Result<(), Fault> {
         let needed = head.version >= Version::HTTP_11;
         return if host.is_none() && needed { Err(Fault::BadRequest("no Host")) } else { Ok(()) };
     };
-    plain_authority(target.as_str().as_bytes())?;
+    let target = plain_authority(target.as_str().as_bytes())?;
     let scheme = head.uri.scheme_str().unwrap_or("http");
-    if host.is_some_and(|host| !same_host(host.as_str(), target.as_str(), scheme)) {
+    if host.is_some_and(|host| !same_host(host, target, scheme)) {
         return Err(Fault::BadRequest("Host and target differ: name the same host in both"));
     }
     Ok(())
 }
 
-fn plain_authority(bytes: &[u8]) -> Result<Authority, Fault> {
-    let wrong = Fault::BadRequest("malformed Host: send a name or an address, and perhaps its port");
+fn plain_authority(bytes: &[u8]) -> Result<&str, Fault> {
+    let wrong = || Fault::BadRequest("malformed Host: send a name or an address, and perhaps its port");
     // A host by name or address. The other characters of a reg-name are in no name, and a comma is what two hosts become
     // where somebody joins them.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(byte);
-    if bytes.is_empty() || !bytes.iter().all(plain) {
-        return Err(wrong);
-    }
     // A port may be left out, colon and all (RFC 3986, 3.2.3).
-    let authority = Authority::try_from(bytes.strip_suffix(b":").unwrap_or(bytes)).map_err(|_| wrong.clone())?;
-    let good_port = authority.as_str().ends_with(authority.host()) || authority.port_u16().is_some();
-    if authority.host().is_empty() || !good_port { Err(wrong) } else { Ok(authority) }
+    let text = std::str::from_utf8(bytes.strip_suffix(b":").unwrap_or(bytes)).map_err(|_| wrong())?;
+    if is_name_and_port(text) {
+        return Ok(text);
+    }
+    if bytes.is_empty() || !bytes.iter().all(plain) {
+        return Err(wrong());
+    }
+    let authority = Authority::try_from(text).map_err(|_| wrong())?;
+    let good_port = text.ends_with(authority.host()) || authority.port_u16().is_some();
+    if authority.host().is_empty() || !good_port { Err(wrong()) } else { Ok(text) }
+}
+
+/// What nearly every client sends: a name or an IPv4 address, and a port. Of all else a library says whether it is good.
+fn is_name_and_port(text: &str) -> bool {
+    let name = text.bytes().take_while(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.')).count();
+    let port = match text.as_bytes().get(name) {
+        Some(b':') => &text[name + 1..],
+        Some(_) => return false,
+        None => "80",
+    };
+    let is_number = (1..=5).contains(&port.len()) && port.bytes().all(|it| it.is_ascii_digit());
+    name > 0 && is_number && (port.len() < 5 || port <= "65535")
 }
 
 /// hyper takes `gzip, chunked` and the like; whoever reads that differently would see another end of the body.
 fn framing(headers: &HeaderMap) -> Result<(), Fault> {
-    at_most_one(headers, &header::TRANSFER_ENCODING, "more than one Transfer-Encoding")?;
-    match headers.get(header::TRANSFER_ENCODING) {
+    match only(headers, &header::TRANSFER_ENCODING, "more than one Transfer-Encoding")? {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             Err(Fault::BadRequest("a Transfer-Encoding other than chunked"))
         }
@@ -86,12 +100,17 @@ fn names(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 fn expectation(headers: &HeaderMap) -> Result<(), Fault> {
-    let known = |it: &http::HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let known = |it: &HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if headers.get_all(header::EXPECT).iter().all(known) { Ok(()) } else { Err(Fault::Expectation) }
 }
 
-fn at_most_one(headers: &HeaderMap, name: &HeaderName, why: &'static str) -> Result<(), Fault> {
-    if headers.get_all(name).iter().nth(1).is_some() { Err(Fault::BadRequest(why)) } else { Ok(()) }
+/// The one field of that name.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, why: &'static str) -> Result<Option<&'a HeaderValue>, Fault> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (_, Some(_)) => Err(Fault::BadRequest(why)),
+        (one, None) => Ok(one),
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +127,19 @@ mod tests {
         let head = request.body(()).unwrap().into_parts().0;
         let got = check(&head).map_or_else(|fault| fault.status().as_u16(), |()| 200);
         assert_eq!(got, status, "{method} {target} {headers:?}");
+    }
+
+    /// What is taken without the library is what the library takes.
+    #[test]
+    fn names_and_ports() {
+        for text in ["gate", "gate:8480", "10.0.0.1:80", "a:65535", "a:00080", "a.:1", "-", "a-b.c", ".", "a:0"] {
+            assert!(is_name_and_port(text), "{text}");
+            let authority = Authority::try_from(text).unwrap();
+            assert!(text.ends_with(authority.host()) || authority.port_u16().is_some(), "{text}");
+        }
+        for text in ["", ":80", "a:b", "a:99999", "a:65536", "a:", "a:1:2", "[::1]", "a_b", "a%20", "u@a"] {
+            assert!(!is_name_and_port(text), "{text}");
+        }
     }
 
     #[test]

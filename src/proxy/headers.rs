@@ -94,10 +94,10 @@ impl Views {
     /// The scheme that the tracker is told: that of the public address, or of the connection. What a client says of it
     /// counts only where a proxy in front is trusted.
     fn scheme_to_tell(&self, head: &Parts, peer: &Peer) -> HeaderValue {
-        let public = self.public_at(host_of(&head.uri, &head.headers).into_iter());
-        let told = Told::read(&head.headers).scheme.filter(|_| self.policy == Forwarded::Append);
+        let public = self.public_at(std::iter::once_with(|| host_of(&head.uri, &head.headers)).flatten());
+        let told = || if self.policy == Forwarded::Append { Told::read(&head.headers).scheme } else { None };
         let connection = if peer.tls { "https" } else { "http" };
-        HeaderValue::from_static(public.map(|(scheme, _)| scheme).or(told).unwrap_or(connection))
+        HeaderValue::from_static(public.map(|(scheme, _)| scheme).or_else(told).unwrap_or(connection))
     }
 }
 
@@ -105,6 +105,10 @@ impl Views {
 
 impl<'a> Told<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
+        let tells = |name: &HeaderName| matches!(name.as_str(), "forwarded" | "x-forwarded-host" | "x-forwarded-proto");
+        if !headers.keys().any(tells) {
+            return Self::default();
+        }
         let first = |name: &str| {
             headers.get(name).and_then(|it| it.to_str().ok()).and_then(|list| list.split(',').next()).map(str::trim)
         };
@@ -193,7 +197,9 @@ pub(super) fn for_upstream(head: &Parts, peer: &Peer, origin: &Origin, views: &V
 /// Removes from an answer what belongs to the hop before.
 pub(super) fn for_client(status: StatusCode, headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = named_by_connection(headers).filter_map(|it| it.parse().ok()).collect();
+        // What nearly every field names is taken away below.
+        let rest = named_by_connection(headers).filter(|it| !it.eq_ignore_ascii_case("keep-alive"));
+        let named: Vec<HeaderName> = rest.filter_map(|it| it.parse().ok()).collect();
         for name in named.iter().filter(|name| !END_TO_END.contains(name)) {
             headers.remove(name);
         }
@@ -202,7 +208,8 @@ pub(super) fn for_client(status: StatusCode, headers: &mut HeaderMap) {
     if headers.remove(header::TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
         headers.remove(header::CONTENT_LENGTH);
     }
-    for name in HOP_BY_HOP_ANSWER {
+    // Most answers have none or one of them, and looking for each would cost more than looking at all once.
+    while let Some(name) = headers.keys().find_map(|name| HOP_BY_HOP_ANSWER.iter().find(|it| *it == name)) {
         headers.remove(name);
     }
     headers.append(header::VIA, VIA_VALUE);
@@ -233,7 +240,7 @@ fn crosses(name: &HeaderName, policy: Forwarded) -> bool {
 /// Headers by which one proxy tells the next who the user is, or which resource is meant. No client may say that.
 fn claims_identity(name: &str) -> bool {
     let prefixes = ["x-webauth-", "x-forwarded-", "x-remote-", "x-auth-request-", "x-original-", "x-http-method"];
-    name.contains('_')
+    has_underscore(name)
         || matches!(name, "remote-user" | "x-rewrite-url" | "x-method-override" | "x-client-ip" | "true-client-ip")
         || (name.starts_with("x-") && prefixes.iter().any(|it| name.starts_with(it)))
         || name.starts_with("claimgate-")
@@ -242,11 +249,15 @@ fn claims_identity(name: &str) -> bool {
 /// Whether a header's name has a `_` where one of those that frame a message or say who sends it has a `-`. Servers that
 /// make variables of headers (CGI, WSGI) cannot tell the two apart.
 pub(super) fn masquerades(name: &str) -> bool {
-    if !name.contains('_') {
+    if !has_underscore(name) {
         return false;
     }
     let folded = name.replace('_', "-");
     FRAMES_OR_IDENTIFIES.contains(&folded.as_str()) || claims_identity(&folded)
+}
+
+fn has_underscore(name: &str) -> bool {
+    memchr::memchr(b'_', name.as_bytes()).is_some()
 }
 
 fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -356,7 +367,7 @@ const END_TO_END: [HeaderName; 6] = [
     header::HOST,
 ];
 
-const HOP_BY_HOP_ANSWER: [HeaderName; 7] = [
+static HOP_BY_HOP_ANSWER: [HeaderName; 7] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::TRAILER,

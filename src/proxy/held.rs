@@ -46,6 +46,9 @@ pub(super) async fn hold(mut download: Download, mut patience: Alarm) -> Body {
         match next(&mut download, &mut patience).await {
             Some(Some(Ok(frame))) => {
                 let data = frame.into_data().unwrap_or_default();
+                if frames.is_empty() && data.len() <= LONGEST && download.is_end() {
+                    return full(data);
+                }
                 length += data.len();
                 frames.push_back(data);
             }

@@ -17,6 +17,7 @@ mod headers;
 mod held;
 mod own;
 mod preconditions;
+mod read_memo;
 mod reply;
 mod rewrite;
 pub mod singletons;
@@ -44,6 +45,7 @@ pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
 pub use self::headers::Forwarded;
 use self::headers::{ClientView, Views};
 pub use self::own::own_path;
+pub use self::read_memo::ReadMemo;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
 pub use self::tick_timer::{Alarm, TickTimer};
@@ -52,11 +54,22 @@ use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
 /// What decides whether a request passes; the gate plugs in here.
 pub trait Guard: Send + Sync + 'static {
-    /// From the head alone.
-    fn classify(&self, head: &Parts, peer: &Peer) -> Route;
+    /// From the head alone. It is looked at once: what was found goes on with the request.
+    fn classify(&self, head: &Parts, peer: &Peer, memo: &ReadMemo) -> Route;
 
     /// A request that does not simply pass. It owns the body. [`pass_on`] makes an answer that means: forward this after all.
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>>;
+    fn serve(
+        self: Arc<Self>,
+        head: Parts,
+        body: Incoming,
+        peer: Peer,
+        note: Note,
+    ) -> BoxFuture<'static, Response<Body>>;
+
+    /// What there is to know of a head that is passed on after all.
+    fn note_of(&self, _: &Parts) -> Note {
+        Note::default()
+    }
 
     /// Called with the head and status of each passed exchange (passive learning), must be cheap.
     fn passed(&self, note: Passed<'_>);
@@ -79,13 +92,16 @@ pub trait Guard: Send + Sync + 'static {
 }
 
 /// What becomes of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// It streams through.
-    Pass,
+    Pass(Note),
     /// The guard serves it.
-    Guarded,
+    Guarded(Note),
 }
+
+/// What the guard found in the head of a request. Only it can read that; whoever else makes one found nothing.
+#[derive(Default)]
+pub struct Note(guarded::Found);
 
 /// Who is at the other end of a client connection.
 #[derive(Debug, Clone)]
@@ -105,6 +121,10 @@ pub struct Peer {
 pub struct Passed<'a> {
     /// The head as the client sent it; what stood in front of its path is in [`Came`].
     pub head: &'a Parts,
+    /// What was found in it.
+    pub note: &'a Note,
+    /// What the worker remembers.
+    pub memo: &'a ReadMemo,
     /// The client's connection.
     pub peer: &'a Peer,
     /// The upstream's status.
@@ -149,6 +169,10 @@ pub struct Worker {
     pool: Arc<Pool<Upload>>,
     clock: Arc<TickTimer>,
     cors: Cors,
+    memo: ReadMemo,
+    /// How long an answer's head may take, and a body stand still, in ticks.
+    head_ticks: u64,
+    idle_ticks: u64,
 }
 
 /// A guard that lets everything pass.
@@ -160,16 +184,18 @@ pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) ->
     let fault = head::check(&head).err();
     worker.shared.views.front.take_off(&mut head);
     // Where the host cannot be read, nobody knows which page is from elsewhere.
-    let asked = if head::names_one_host(&head) { asked(worker, peer, &head) } else { None };
+    let is_page = head.headers.contains_key(header::ORIGIN) && head::names_one_host(&head);
+    let asked = if is_page { asked(worker, peer, &head) } else { None };
     let mut answer = match fault {
         Some(fault) => bad_head(worker, peer, &head, fault),
-        None => match worker.shared.guard.classify(&head, peer) {
-            Route::Pass => forward::stream(worker, peer, head, body).await,
-            Route::Guarded => guarded(worker, peer, head, body, asked.clone()).await,
+        None => match worker.shared.guard.classify(&head, peer, &worker.memo) {
+            Route::Pass(note) => forward::stream(worker, peer, (head, body), note).await,
+            // On the heap: what passes need not carry its size.
+            Route::Guarded(note) => Box::pin(guarded(worker, peer, (head, body), note, asked.clone())).await,
         },
     };
     if let Some(asked) = asked {
-        cors::complete_fault(worker, peer, asked, &mut answer).await;
+        Box::pin(cors::complete_fault(worker, peer, asked, &mut answer)).await;
     }
     answer
 }
@@ -205,13 +231,19 @@ pub fn refuse(fault: Fault) -> Response<Body> {
     fault.into_last_response(&ClientView::unknown())
 }
 
-async fn guarded(worker: &Worker, peer: &Peer, head: Parts, body: Incoming, asked: Option<Asked>) -> Response<Body> {
+async fn guarded(
+    worker: &Worker,
+    peer: &Peer,
+    (head, body): (Parts, Incoming),
+    note: Note,
+    asked: Option<Asked>,
+) -> Response<Body> {
     let guard = Arc::clone(&worker.shared.guard);
     let seen = (head.uri.clone(), head.headers.clone(), head.extensions.get::<Came>().cloned());
     let is_preflight = asked.as_ref().is_some_and(|asked| asked.is_own_preflight(&head));
     let mut answer = match asked.clone() {
         Some(asked) if is_preflight => cors::preflight(worker, peer, asked).await,
-        _ => guard.serve(head, body, peer.clone()).await,
+        _ => guard.serve(head, body, peer.clone(), note).await,
     };
     if let Some((head, body)) = answer.body_mut().take_passed_on() {
         let mut passed = forward::collected(worker, peer, head, body).await;
@@ -267,10 +299,13 @@ impl Shared {
 impl Worker {
     /// Must be called on the runtime that will serve.
     pub fn start(shared: Arc<Shared>) -> Self {
-        let pool = Pool::new(Arc::clone(&shared.dialer), shared.upstream.pool);
+        let pool = Pool::of_leases(Arc::clone(&shared.dialer), shared.upstream.pool);
         pool.sweep_in_background();
         let clock = TickTimer::start(shared.pass.tick);
-        Self { shared, pool, clock, cors: Cors::default() }
+        let memo = ReadMemo::new(Arc::clone(&clock));
+        let (head_ticks, idle_ticks) =
+            (clock.ticks(shared.pass.head_timeout), clock.ticks(shared.pass.body_idle_timeout));
+        Self { shared, pool, clock, cors: Cors::default(), memo, head_ticks, idle_ticks }
     }
 
     /// This worker's coarse clock.
@@ -287,11 +322,11 @@ impl Worker {
 // === impl PassAll ===
 
 impl Guard for PassAll {
-    fn classify(&self, _: &Parts, _: &Peer) -> Route {
-        Route::Pass
+    fn classify(&self, _: &Parts, _: &Peer, _: &ReadMemo) -> Route {
+        Route::Pass(Note::default())
     }
 
-    fn serve(self: Arc<Self>, _: Parts, _: Incoming, _: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn serve(self: Arc<Self>, _: Parts, _: Incoming, _: Peer, _: Note) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async { Response::new(empty()) })
     }
 

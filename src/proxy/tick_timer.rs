@@ -62,7 +62,11 @@ impl TickTimer {
 
     /// A time-out that is due that long from now.
     pub fn alarm(self: &Arc<Self>, after: Duration) -> Alarm {
-        let after = self.ticks(after);
+        self.alarm_in(self.ticks(after))
+    }
+
+    /// The same in ticks, for whoever arms many.
+    pub fn alarm_in(self: &Arc<Self>, after: u64) -> Alarm {
         Alarm { due: self.now().saturating_add(after), clock: Arc::clone(self), after, slot: None }
     }
 

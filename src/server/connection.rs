@@ -53,8 +53,13 @@ pub(super) async fn serve(
     let service = service_fn(move |request| Arc::clone(&here).answer(request));
     let outcome = if is_h2 {
         watch.head_since.store(NEVER, Relaxed);
-        let io = TokioIo::new(io);
-        drive(pin!(h2(limits).serve_connection(io, service)), &watch, &clock, alarm, drain).await
+        let (watch, clock) = (&watch, &clock);
+        let serving = async move {
+            let connection = pin!(h2(limits).serve_connection(TokioIo::new(io), service));
+            drive(connection, watch, clock, alarm, drain).await
+        };
+        // On the heap: those that speak HTTP/1 need not carry its size.
+        Box::pin(serving).await
     } else {
         let io =
             TokioIo::new(SniffIo::new(io, limits, Arc::clone(&clock), refusal, Arc::clone(&watch) as Arc<dyn Owed>));
@@ -154,11 +159,15 @@ async fn drive<C: Closes>(
     drain: Drain,
 ) -> hyper::Result<()> {
     let mut draining = pin!(drain.started());
-    let mut told = false;
+    let (mut told, mut is_listening) = (false, false);
     std::future::poll_fn(|cx| {
-        if !told && draining.as_mut().poll(cx).is_ready() {
-            told = true;
-            connection.as_mut().close_after_current();
+        // Once polled it wakes this task, which stays the same; until then a look at a flag is enough.
+        if !told && (!is_listening || drain.is_draining()) {
+            is_listening = true;
+            if draining.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().close_after_current();
+            }
         }
         if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
             return Poll::Ready(outcome);
@@ -425,3 +434,30 @@ const MOST_UNSENT: usize = 64 << 10;
 const WAITS: u64 = 0;
 /// HTTP/2 has no head that could arrive slowly: frames are bounded, and pings would look like one.
 const NEVER: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::{PassAll, PassConfig, Shared};
+    use crate::server::limits::Gauge;
+    use crate::upstream::UpstreamConfig;
+
+    fn size_of<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// Thousands of connections are idle at once, and each keeps room for a request.
+    #[tokio::test]
+    async fn a_connection_takes_little() {
+        let upstream = UpstreamConfig::new("http://127.0.0.1:1".parse().unwrap());
+        let handle = tokio::runtime::Handle::current();
+        let shared = Shared::new(Arc::new(PassAll), handle, upstream, PassConfig::default()).unwrap();
+        let (io, _other) = tokio::net::UnixStream::pair().unwrap();
+        let gauge = Gauge::new(Limits::default());
+        let place = gauge.admit(None, gauge.one_of_all().await).unwrap();
+        let worker = Arc::new(Worker::start(shared));
+        let task = serve(Io::Unix(io), (Peer::new(None, false, None), place), worker, &gauge.limits, Drain::new());
+        let sizes = (std::mem::size_of_val(&task), size_of(Here::answer));
+        assert!(sizes.0 <= 3 << 10 && sizes.1 <= 3 << 10, "{sizes:?}");
+    }
+}

@@ -208,7 +208,7 @@ impl Sniffer {
 impl Search {
     /// Where the head ends: after an empty line that is not the first. Each line must end in CRLF (RFC 9112, 2.2).
     fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        while let Some(found) = bytes[self.searched..].iter().position(|byte| *byte == b'\n') {
+        while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let feed = self.searched + found;
             if feed == 0 || bytes[feed - 1] != b'\r' {
                 return Err(Fault::BadRequest("a line of the head ends in LF without CR"));
@@ -293,11 +293,11 @@ fn next(request: &httparse::Request<'_, '_>) -> Result<Next, Fault> {
 /// The head with each character of its target encoded that a URI may not have, where hyper would not take it as it is. Go's
 /// server takes them all, and reads an encoded one as the plain one.
 fn encode_target(head: &[u8]) -> Option<Vec<u8>> {
-    let blank = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b' ');
+    let blank = |bytes: &[u8]| memchr::memchr(b' ', bytes);
     let begin = blank(head)? + 1;
     let end = begin + blank(&head[begin..])?;
     let target = &head[begin..end];
-    let is_odd = |byte: &u8| !byte.is_ascii() || b"\"<>\\^`{|}".contains(byte);
+    let is_odd = |byte: &u8| ODD[usize::from(*byte)];
     if !target.iter().any(is_odd) || std::str::from_utf8(target).is_ok_and(|text| text.parse::<Uri>().is_ok()) {
         return None;
     }
@@ -321,8 +321,7 @@ fn target(text: &str) -> Result<(), Fault> {
         return Err(Fault::BadRequest("a `#` in the target: send it as %23"));
     }
     // Nearly all are plain, and then hyper can read them.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%?=&+:@,;!$'()*".contains(&byte);
-    if text.starts_with('/') && text.bytes().all(plain) {
+    if text.starts_with('/') && text.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return Ok(());
     }
     text.parse::<Uri>().map(drop).map_err(|_| Fault::BadRequest("malformed target"))
@@ -374,8 +373,10 @@ impl<T> SniffIo<T> {
 
     fn hear(&mut self, bytes: &[u8]) {
         self.heard = Instant::now();
-        let all = [&self.tail[..], &bytes[bytes.len().saturating_sub(4)..]].concat();
-        self.tail.copy_from_slice(&all[all.len() - 4..]);
+        let last = &bytes[bytes.len().saturating_sub(self.tail.len())..];
+        self.tail.rotate_left(last.len());
+        let from = self.tail.len() - last.len();
+        self.tail[from..].copy_from_slice(last);
     }
 
     fn is_refused(&self) -> bool {
@@ -558,6 +559,38 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SniffIo<T> {
 /// What hyper reads in the place of a refused head: nothing of the client's is in it.
 const IN_PLACE: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
 const IN_PLACE_OF_A_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nconnection: close\r\n\r\n";
+
+/// Characters that a URI may not have, and that Go's server takes.
+const ODD: [bool; 256] = {
+    let mut odd = bytes_of(b"\"<>\\^`{|}");
+    let mut byte = 128;
+    while byte < 256 {
+        odd[byte] = true;
+        byte += 1;
+    }
+    odd
+};
+
+/// Those of which a target has nothing that would have to be looked at again.
+const PLAIN: [bool; 256] = {
+    let mut plain = bytes_of(b"/-._~%?=&+:@,;!$'()*");
+    let mut byte = 0u8;
+    while byte < 128 {
+        plain[byte as usize] |= byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    plain
+};
+
+const fn bytes_of(members: &[u8]) -> [bool; 256] {
+    let mut all = [false; 256];
+    let mut at = 0;
+    while at < members.len() {
+        all[members[at] as usize] = true;
+        at += 1;
+    }
+    all
+}
 
 /// As many headers are read without an allocation.
 const ON_STACK: usize = 128;

@@ -55,12 +55,18 @@ impl AsyncRead for EarlyAnswers {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // hyper's buffer grows with what a read brings, up to the longest head; a client that does not take its answer would keep
         // several as long.
-        let most = buf.remaining().min(AT_ONCE);
         let this = self.get_mut();
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-        let done = Pin::new(&mut this.io).poll_read(cx, &mut part);
-        let length = part.filled().len();
-        buf.advance(length);
+        let before = buf.filled().len();
+        let done = if buf.remaining() <= AT_ONCE {
+            Pin::new(&mut this.io).poll_read(cx, buf)
+        } else {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(AT_ONCE));
+            let done = Pin::new(&mut this.io).poll_read(cx, &mut part);
+            let length = part.filled().len();
+            buf.advance(length);
+            done
+        };
+        let length = buf.filled().len() - before;
         match done {
             // Bytes of ours that the peer did not read made a reset of its end. An answer with a length that is not whole is
             // still known for that.

@@ -58,7 +58,7 @@ enum Attempt {
 impl HttpUpstream {
     /// Must be called on the runtime that will use it.
     pub fn new(config: &UpstreamConfig) -> Result<Self, DialError> {
-        let pool = Pool::new(Arc::new(Dialer::new(config)?), config.pool);
+        let pool = Pool::of_tasks(Arc::new(Dialer::new(config)?), config.pool);
         pool.sweep_in_background();
         Ok(Self {
             pool,

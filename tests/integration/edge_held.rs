@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use claimgate::proxy::{Body, Guard, Passed, Peer, Route, empty};
+use claimgate::proxy::{Body, Guard, Note, Passed, Peer, ReadMemo, Route, empty};
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderValue, Response};
@@ -18,11 +18,11 @@ use crate::edge_support::{Gate, Plan, channel, forge, get, raw_forge, read_head,
 struct Measure;
 
 impl Guard for Measure {
-    fn classify(&self, _: &Parts, _: &Peer) -> Route {
-        Route::Pass
+    fn classify(&self, _: &Parts, _: &Peer, _: &ReadMemo) -> Route {
+        Route::Pass(Note::default())
     }
 
-    fn serve(self: Arc<Self>, _: Parts, _: Incoming, _: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn serve(self: Arc<Self>, _: Parts, _: Incoming, _: Peer, _: Note) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async { Response::new(empty()) })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use claimgate::proxy::{Body, Came, Guard, Passed, Peer, Route, collect_capped, full, pass_on};
+use claimgate::proxy::{Body, Came, Guard, Note, Passed, Peer, ReadMemo, Route, collect_capped, full, pass_on};
 use claimgate::server::{Bind, Drained, ListenerConfig};
 use futures_util::future::BoxFuture;
 use http::Response;
@@ -130,11 +130,12 @@ async fn connections_are_limited_over_all_and_by_address() {
 struct Picky;
 
 impl Guard for Picky {
-    fn classify(&self, head: &Parts, _: &Peer) -> Route {
-        if head.method == "PATCH" { Route::Guarded } else { Route::Pass }
+    fn classify(&self, head: &Parts, _: &Peer, _: &ReadMemo) -> Route {
+        let route = if head.method == "PATCH" { Route::Guarded } else { Route::Pass };
+        route(Note::default())
     }
 
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer, _: Note) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
             let Ok(body) = collect_capped(body, 16).await else {
                 return Response::builder().status(413).body(full("too large")).unwrap();

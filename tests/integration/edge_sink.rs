@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use claimgate::proxy::{Body, Guard, PassAll, Passed, Peer, Route, full};
+use claimgate::proxy::{Body, Guard, Note, PassAll, Passed, Peer, ReadMemo, Route, full};
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response};
@@ -261,13 +261,13 @@ fn line(head: &Parts) -> String {
 }
 
 impl Guard for Noting {
-    fn classify(&self, head: &Parts, peer: &Peer) -> Route {
+    fn classify(&self, head: &Parts, peer: &Peer, memo: &ReadMemo) -> Route {
         self.passing.lock().unwrap().push(line(head));
-        PassAll.classify(head, peer)
+        PassAll.classify(head, peer, memo)
     }
 
-    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer) -> BoxFuture<'static, Response<Body>> {
-        Arc::new(PassAll).serve(head, body, peer)
+    fn serve(self: Arc<Self>, head: Parts, body: Incoming, peer: Peer, _: Note) -> BoxFuture<'static, Response<Body>> {
+        Arc::new(PassAll).serve(head, body, peer, Note::default())
     }
 
     fn passed(&self, note: Passed<'_>) {

@@ -39,6 +39,13 @@ pub fn read(head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
     Ok(credential)
 }
 
+/// Whether [`read`] looks at this header of a request without a body.
+pub fn may_identify(header: &HeaderName) -> bool {
+    [AUTHORIZATION, COOKIE, ORIGIN, SUDO, CSRF].contains(header)
+        || ONE_TIME.contains(header)
+        || SIGNATURES.contains(header)
+}
+
 /// Names that decide who sends, in query and form.
 pub fn is_parameter(name: &str) -> bool {
     matches!(name, "token" | "access_token" | "sudo")
@@ -176,6 +183,46 @@ mod tests {
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{request}: {error}"),
             (read, expected) => panic!("{request} {headers:?} {body}: {read:?}, expected {expected:?}"),
         }
+    }
+
+    /// Whoever remembers a credential by the headers that may identify has all that it is read from.
+    #[test]
+    fn no_other_header_identifies() {
+        use proptest::prelude::*;
+        let values = ["token a", "Basic YW5uOnNlY3JldA==", "i_like_gitea=s", "bob", "1", "", "https://page.example"];
+        let names = prop::sample::select(vec![
+            "authorization",
+            "cookie",
+            "origin",
+            "sudo",
+            "x-csrf-token",
+            "x-gitea-otp",
+            "x-forgejo-otp",
+            "signature",
+            "x-ssh-certificate",
+            "content-type",
+            "accept",
+            "private-token",
+            "x-forwarded-user",
+            "proxy-authorization",
+        ]);
+        let headers = prop::collection::vec((names, prop::sample::select(values.to_vec())), 0..6);
+        proptest!(|(headers in headers, query in prop::sample::select(vec!["", "?token=b", "?sudo=eve"]))| {
+            let (mut all, mut identifying) = (HeaderMap::new(), HeaderMap::new());
+            for (name, value) in headers {
+                let (name, value) = (HeaderName::from_static(name), http::HeaderValue::from_static(value));
+                if may_identify(&name) {
+                    identifying.append(name.clone(), value.clone());
+                }
+                all.append(name, value);
+            }
+            let target = Target::parse(&format!("/x{query}"));
+            let read = |headers| read(&Head { method: &Method::GET, target: &target, headers }, b"");
+            match (read(&all), read(&identifying)) {
+                (Ok(one), Ok(other)) => prop_assert!(one.material() == other.material() && one.kinds() == other.kinds()),
+                (one, other) => prop_assert_eq!(one.err(), other.err()),
+            }
+        });
     }
 
     #[test]

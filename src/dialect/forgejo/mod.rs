@@ -35,11 +35,11 @@ mod webhook;
 mod write;
 
 use super::{
-    Address, Assignable, Credential, Dialect, Guarded, Head, ListedProject, Listing, ParseError, ReadOutcome, Route,
-    Webhook, Whoami, WireRequest, WireResponse,
+    Address, Assignable, Credential, Dialect, Glance, Guarded, Head, ListedProject, Listing, ParseError, ReadOutcome,
+    Route, Webhook, Whoami, WireRequest, WireResponse,
 };
 use crate::model::{Account, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 
 /// The dialect. It has no state.
@@ -56,8 +56,12 @@ impl Dialect for Forgejo {
         routes::classify(head).into_route()
     }
 
-    fn item_of(&self, head: &Head<'_>) -> Option<Address> {
-        routes::item_of(head)
+    fn glance(&self, path: &str) -> Glance {
+        routes::glance(path)
+    }
+
+    fn may_identify(&self, header: &HeaderName) -> bool {
+        credential::may_identify(header)
     }
 
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {

@@ -4,7 +4,8 @@
 //! of them. A path with two readings passes only if every reading does. Source: manual: forgejo, sections 1.2
 //! to 1.8 and 8, and the routers of Gitea 1.15 and Forgejo 7 to 17.
 
-use super::super::{Address, Head, ParseError, Shows, Target};
+use super::super::target::{is_plain, pieces};
+use super::super::{Address, Glance, Head, ParseError, Shows, Target};
 use super::call::Call;
 use super::path_names::{bent, names, plain_number};
 use super::side_route::{SideForm, SideRoute};
@@ -17,7 +18,7 @@ use http::Method;
 /// What the head of this request says.
 pub fn classify(head: &Head<'_>) -> Call {
     let target = head.target;
-    if target.readings().any(|reading| tails(reading).any(|tail| starts_with(tail, &["api", "internal"]))) {
+    if is_internal(target) {
         return Call::Refuse(ParseError::UnknownRoute("/api/internal is not served through the gate".into()));
     }
     match *head.method {
@@ -33,7 +34,7 @@ pub fn classify(head: &Head<'_>) -> Call {
 /// The item that a read of exactly `R/issues/{n}` or `R/pulls/{n}` answers with.
 pub fn item_of(head: &Head<'_>) -> Option<Address> {
     match classify(head) {
-        Call::Read { address, .. } if head.target.segments().len() == ITEM_SEGMENTS => address,
+        Call::Read { address, shows: Shows::Item | Shows::Items(_), .. } => address,
         _ => None,
     }
 }
@@ -60,15 +61,63 @@ enum Act {
 /// Methods (`|` between them, `*` for every one), pattern, act.
 struct Row(&'static str, &'static str, Act);
 
+/// Whether it leads to what the forge's own hooks call. Nearly every path is plain, and is not decoded for this.
+fn is_internal(target: &Target) -> bool {
+    match target.plain_pieces() {
+        Some(pieces) => {
+            let mut before = "";
+            pieces.take(LONGEST_SUB_PATH + 2).any(|piece| {
+                let is = before.eq_ignore_ascii_case("api") && piece.eq_ignore_ascii_case("internal");
+                before = piece;
+                is
+            })
+        }
+        None => target.readings().any(|reading| tails(reading).any(|tail| starts_with(tail, &["api", "internal"]))),
+    }
+}
+
+/// What the path of a GET says at a glance: a plain one that begins neither as an item's nor as what is refused passes.
+pub fn glance(path: &str) -> Glance {
+    if !is_plain(path) {
+        return Glance::Unsure;
+    }
+    let mut pieces = pieces(path);
+    let first: [&str; LONGEST_SUB_PATH + 2] = std::array::from_fn(|_| pieces.next().unwrap_or_default());
+    match first {
+        ["api", "v1", "repos", _] => Glance::Read,
+        _ if first.iter().any(|piece| piece.eq_ignore_ascii_case("internal")) => Glance::Unsure,
+        _ => Glance::Pass,
+    }
+}
+
 fn read(target: &Target) -> Call {
-    let [api, v1, repos, owner, repo, kind, rest @ ..] = target.segments() else { return Call::Pass };
-    let known = [api, v1, repos] == ["api", "v1", "repos"] && (kind == "issues" || kind == "pulls");
-    let (true, None, Ok((owner, repo))) = (known, target.ambiguity(), names(owner, repo)) else { return Call::Pass };
-    let project = location::project(&owner, &repo);
+    if target.ambiguity().is_some() {
+        return Call::Pass;
+    }
+    match target.plain_pieces() {
+        Some(pieces) => {
+            let (mut first, mut count) = ([""; MOST_PIECES], 0);
+            for piece in pieces.take(MOST_PIECES) {
+                first[count] = piece;
+                count += 1;
+            }
+            read_of(&first[..count])
+        }
+        None => read_of(&target.segments().iter().map(String::as_str).collect::<Vec<_>>()),
+    }
+}
+
+/// Of a path with one reading; only its first pieces count.
+fn read_of(segments: &[&str]) -> Call {
+    let ["api", "v1", "repos", owner, repo, kind @ ("issues" | "pulls"), rest @ ..] = segments else {
+        return Call::Pass;
+    };
+    let Ok((owner, repo)) = names(owner, repo) else { return Call::Pass };
+    let (kind, project) = (*kind, location::project(&owner, &repo));
     match rest.first().map(|number| plain_number(number)) {
         None => Call::Read { project, address: None, shows: listed(kind) },
         Some(Some(number)) => {
-            let shows = match (rest.len(), kind.as_str()) {
+            let shows = match (rest.len(), kind) {
                 (1, "pulls") => Shows::Items(ItemKind::Pull),
                 (1, _) => Shows::Item,
                 // Comments and the like are shown by rules of their own.
@@ -258,6 +307,9 @@ fn part_matches(part: &str, segment: &str) -> bool {
 fn spelled(pattern: &str, segments: &[String]) -> bool {
     parts(pattern).zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
 }
+
+/// As many pieces of a path are looked at to tell what a read is about: one more than an item's has.
+const MOST_PIECES: usize = ITEM_SEGMENTS + 1;
 
 /// Segments of a sub-path that the gate looks behind.
 const LONGEST_SUB_PATH: usize = 2;
@@ -491,6 +543,41 @@ mod tests {
             Call::Refuse(other) => format!("{other:?}"),
         };
         assert_eq!(shown, expected, "{request}");
+    }
+
+    /// What is known at a glance is what a whole look finds.
+    #[test]
+    fn a_glance_is_right() {
+        for path in [
+            "/",
+            "/api/v1/version",
+            "/api/v1/repos/o/r/issues/7",
+            "//api//v1/repos/o/r/pulls",
+            "/api/v1/repos",
+            "/o/r/issues/7",
+            "/api/internal/x",
+            "/sub/API/Internal",
+            "/a/b/api/internal",
+            "/a/b/c/api/internal",
+            "/api/v1/repos/internal/r",
+            "/API/v1/repos/o/r/issues/7",
+            "/api/v1/repos/o/r/issues%2F7",
+            "/api/./internal",
+            "/api;x/internal",
+            "*",
+            "",
+        ] {
+            let call = route(&format!("GET {path}"));
+            let is_right = match glance(path) {
+                Glance::Pass => matches!(call, Call::Pass),
+                Glance::Read => matches!(call, Call::Read { .. } | Call::Pass),
+                Glance::Unsure => true,
+            };
+            assert!(is_right, "{path}: {:?}, but {call:?}", glance(path));
+        }
+        assert_eq!(glance("/api/v1/version"), Glance::Pass);
+        assert_eq!(glance("/o/r/src/branch/main/x.rs"), Glance::Pass);
+        assert_eq!(glance("/api/v1/repos/o/r/issues/7"), Glance::Read);
     }
 
     #[test]
