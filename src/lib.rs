@@ -32,7 +32,7 @@
 //! | F5 | [`proxy`] | the HTTP edge: checks heads, streams, reads guarded bodies, turns decisions into responses. Below `/_claimgate/` it answers by itself, and takes the tracker's webhooks as hints |
 //! | F6 | [`config`] | one file is schema, defaults and their explanation; a wrong key is an error with its place |
 //! | F6 | [`telemetry`] | the operational log |
-//! | F6 | [`server`] | listeners, TLS, limits, drain, the admin listener and what an operator can ask of it |
+//! | F6 | [`server`] | listeners, TLS, interception, limits, drain, the admin listener and what an operator can ask of it |
 //! | F7 | [`cli`] | the composition root: arguments to configuration to parts (`compose.rs`), one file a subcommand |
 //! | none | [`manual`] | no code: the promise, the protocol, the rules, and the facts about trackers that comments refer to |
 //! | none | [`fake_forge`] | a forge in memory for tests and for the demo. It imports nothing of this crate, so that a mistake cannot hide on both sides of a test |

@@ -14,8 +14,8 @@ use serde_json::json;
 use self::online::Look;
 use super::{ConfigArgs, output, refuse, warn};
 use crate::config::{
-    self, Assignment, By, Config, Limits, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server, Singleton,
-    Unnamed, Verify, WebMode, Whose, Workflow, show_duration, show_size,
+    self, Assignment, By, Config, Limits, ListenAddress, Loaded, Mode, Once, OnceAnswer, OnceWhat, Outside, Server,
+    Singleton, Unnamed, Verify, WebMode, Whose, Workflow, show_duration, show_size,
 };
 
 /// `claimgate check`
@@ -87,17 +87,22 @@ fn as_text(loaded: &Loaded) -> Result<String, fmt::Error> {
 
 fn listeners(out: &mut String, config: &Config) -> fmt::Result {
     let Server { listen, admin, tls, listener, .. } = &config.server;
-    let scheme = |tls: bool| if tls { "https" } else { "http" };
-    writeln!(
-        out,
-        "claimgate listens on {}://{listen} and speaks to {} at {}",
-        scheme(tls.certificate.is_some()),
-        config.upstream.tracker,
-        config.upstream.url
-    )?;
+    let shown = |address: &ListenAddress, tls: bool| match address {
+        ListenAddress::Tcp(address) if tls => format!("https://{address}"),
+        ListenAddress::Tcp(address) => format!("http://{address}"),
+        ListenAddress::Unix(_) => address.to_string(),
+    };
+    let first = shown(listen, tls.certificate.is_some());
+    let (tracker, url) = (config.upstream.tracker, &config.upstream.url);
+    writeln!(out, "claimgate listens on {first} and speaks to {tracker} at {url}")?;
     for more in listener {
         let stands = more.instance.as_ref().map_or_else(String::new, |name| format!(", for the agent `{name}`"));
-        writeln!(out, "  and on {}://{}{stands}", scheme(more.tls), more.address)?;
+        if more.intercept {
+            let hosts = config.intercept.hosts.join(", ");
+            writeln!(out, "  and on {} as {hosts}, by name and as HTTPS_PROXY{stands}", more.address)?;
+        } else {
+            writeln!(out, "  and on {}{stands}", shown(&more.address, more.tls))?;
+        }
     }
     match admin {
         Some(admin) => {

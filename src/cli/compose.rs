@@ -1,5 +1,6 @@
 //! From configuration to parts: the only place that knows both.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,16 +10,20 @@ use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
 use crate::admission::{self, MemberPattern, Rules};
 use crate::clock::SystemEntropy;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
 use crate::effect::{BodyBudget, Clock, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{ConcurrencyLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
 use crate::model::{Account, Kind, Status, Time};
-use crate::proxy::{Forwarded, Front, GateGuard, GuardConfig, InstanceSource, PassConfig, Shared};
-use crate::server::{Bind, Inherited, Limits, ListenerConfig, Server, ServerConfig, TlsFiles};
-use crate::upstream::{HttpUpstream, Origin, PoolConfig, UpstreamConfig, WatchedUpstream};
+use crate::proxy::{
+    Forwarded, Front, GateGuard, GuardConfig, HostSent, InstanceSource, InterceptedHost, PassConfig, Shared,
+};
+use crate::server::{
+    Bind, Inherited, InterceptConfig, Interceptor, Limits, ListenerConfig, Server, ServerConfig, SocketFile, TlsFiles,
+};
+use crate::upstream::{Endpoint, HttpUpstream, Origin, PoolConfig, UpstreamConfig, WatchedUpstream};
 
 /// The gate over this clock and ledger. Needs the runtime on which guarded sections will run.
 pub(super) fn gate(
@@ -54,14 +59,58 @@ pub(super) fn gate(
 }
 
 /// The edge in front of a gate, its sockets open. Guarded sections run on the runtime that this is called on.
-pub(super) fn edge(config: &Config, gate: &Arc<Gate>, inherited: Inherited) -> anyhow::Result<Server> {
+pub(super) fn edge(
+    config: &Config,
+    gate: &Arc<Gate>,
+    inherited: Inherited,
+    interceptor: Option<&Arc<Interceptor>>,
+) -> anyhow::Result<Server> {
     let handle = tokio::runtime::Handle::current();
     let guard = GateGuard::new(Arc::clone(gate), handle.clone(), guard_config(config)?);
-    let shared = Shared::new(guard, handle, upstream(config)?, pass(config)?)?;
-    let mut listening = server(config, inherited.count());
+    let metrics = &gate.ports().metrics;
+    let rewritten = Some(metrics.unrewritten.clone()).filter(|_| rewrites_urls(config));
+    let pass = PassConfig { rewritten, ..pass(config)? };
+    let shared = Shared::new(guard, handle, upstream(config)?, pass)?;
+    let mut listening = server(config, inherited.count(), interceptor);
     listening.limits.open = gate.ports().metrics.connections.clone();
     listening.limits.turned_away = gate.ports().metrics.turned_away.clone();
     Ok(Server::bind(listening, inherited, shared)?)
+}
+
+/// What stands behind the listeners that intercept, if there are any. Its certificates are renewed on the runtime that this
+/// is called on.
+pub(super) fn interceptor(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<Arc<Interceptor>>> {
+    if !config.server.listener.iter().any(|listener| listener.intercept) {
+        return Ok(None);
+    }
+    let from = &config.intercept;
+    let settings = InterceptConfig {
+        hosts: intercepted(config)?,
+        tunnels_others: from.others == config::OtherHosts::Tunnel,
+        authority: from.authority(&config.server.state_dir),
+        leaf_lifetime: from.leaf_lifetime,
+        distrusted: metrics.distrusted.clone(),
+    };
+    let interceptor = Interceptor::start(settings, Arc::clone(clock)).context("[intercept]")?;
+    tokio::spawn(Arc::clone(&interceptor).keep_fresh());
+    Ok(Some(interceptor))
+}
+
+/// The hosts of `[intercept]`.
+pub(super) fn intercepted(config: &Config) -> anyhow::Result<Vec<InterceptedHost>> {
+    let hosts = config.intercept.hosts.iter().map(|host| host.parse());
+    hosts.collect::<Result<_, _>>().context("intercept.hosts")
+}
+
+fn rewrites_urls(config: &Config) -> bool {
+    match (config.server.rewrite_urls, config.upstream.tracker) {
+        (config::RewriteUrls::On, _) => true,
+        (config::RewriteUrls::Off, _) | (config::RewriteUrls::Auto, config::Tracker::Forgejo) => false,
+    }
 }
 
 pub(super) fn dialect(config: &Config) -> anyhow::Result<Arc<dyn Dialect>> {
@@ -246,8 +295,12 @@ pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
     let from = &config.upstream;
     let origin: Origin = from.url.parse().with_context(|| format!("upstream.url = \"{}\"", from.url))?;
     let public = from.public_url.as_deref().map(str::parse).transpose().context("upstream.public_url")?;
+    let resolve = from.resolve.as_deref().map(|address| resolved(address, &origin)).transpose()?;
+    let listeners = config.server.listener.iter().map(|listener| &listener.address);
     Ok(UpstreamConfig {
         public,
+        resolve,
+        own: listeners.chain([&config.server.listen]).filter_map(ListenAddress::tcp).collect(),
         ca_file: from.ca_file.clone(),
         connect_timeout: from.connect_timeout,
         read_timeout: from.read_timeout,
@@ -261,6 +314,18 @@ pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {
         },
         ..UpstreamConfig::new(origin)
     })
+}
+
+/// An address with a port, or with the origin's.
+fn resolved(address: &str, origin: &Origin) -> anyhow::Result<SocketAddr> {
+    if let Ok(whole) = address.parse() {
+        return Ok(whole);
+    }
+    let ip: IpAddr = address.parse().with_context(|| format!("upstream.resolve = \"{address}\""))?;
+    match origin.place() {
+        Endpoint::Tcp { port, .. } | Endpoint::Tls { port, .. } => Ok(SocketAddr::new(ip, *port)),
+        Endpoint::Unix(_) => anyhow::bail!("upstream.resolve: upstream.url is a unix socket"),
+    }
 }
 
 /// How clients address the gate.
@@ -287,6 +352,10 @@ fn pass(config: &Config) -> anyhow::Result<PassConfig> {
             config::Forwarded::Append => Forwarded::Append,
             config::Forwarded::Strip => Forwarded::Strip,
         },
+        host: match config.upstream.host_header {
+            config::HostHeader::Client => HostSent::Clients,
+            config::HostHeader::Upstream => HostSent::Upstreams,
+        },
         agents: config.identity.sources.contains(&config::InstanceSource::Path),
         head_timeout: config.upstream.pass_timeout,
         body_idle_timeout: config.server.body_idle_timeout,
@@ -295,11 +364,11 @@ fn pass(config: &Config) -> anyhow::Result<PassConfig> {
 }
 
 /// The listeners and limits; sockets that the service manager passed on stand in for `server.listen`.
-fn server(config: &Config, inherited: usize) -> ServerConfig {
+fn server(config: &Config, inherited: usize, interceptor: Option<&Arc<Interceptor>>) -> ServerConfig {
     let from = &config.server;
     let files = from.tls.certificate.clone().zip(from.tls.key.clone());
     let tls = files.map(|(cert, key)| TlsFiles { cert, key });
-    let main = ListenerConfig { tls: tls.clone(), ..ListenerConfig::tcp(from.listen) };
+    let main = ListenerConfig { tls: tls.clone(), ..ListenerConfig::at(bind(&from.listen)) };
     let mut listeners: Vec<ListenerConfig> = match inherited {
         0 => vec![main],
         sockets => (0..sockets).map(|index| ListenerConfig { bind: Bind::Inherited(index), ..main.clone() }).collect(),
@@ -307,7 +376,8 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
     listeners.extend(from.listener.iter().map(|listener| ListenerConfig {
         tls: tls.clone().filter(|_| listener.tls),
         instance: listener.instance.as_deref().map(Into::into),
-        ..ListenerConfig::tcp(listener.address)
+        interceptor: interceptor.cloned().filter(|_| listener.intercept),
+        ..ListenerConfig::at(further(listener))
     }));
     let or_none = |limit: usize| if limit == 0 { usize::MAX } else { limit };
     ServerConfig {
@@ -330,6 +400,19 @@ fn server(config: &Config, inherited: usize) -> ServerConfig {
         },
         drain_timeout: from.drain_timeout,
     }
+}
+
+fn bind(address: &ListenAddress) -> Bind {
+    match address {
+        ListenAddress::Tcp(address) => Bind::Tcp(*address),
+        ListenAddress::Unix(path) => Bind::Unix(SocketFile::at(path.clone())),
+    }
+}
+
+fn further(listener: &config::Listener) -> Bind {
+    let Bind::Unix(file) = bind(&listener.address) else { return bind(&listener.address) };
+    let mode = listener.mode.unwrap_or(file.mode);
+    Bind::Unix(SocketFile { mode, owner: listener.owner.clone(), group: listener.group.clone(), ..file })
 }
 
 /// The operator's own credential, from its file.

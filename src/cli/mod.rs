@@ -4,6 +4,7 @@
 
 mod admin;
 pub mod audit;
+pub mod ca;
 pub mod check;
 pub mod claims;
 mod compose;
@@ -85,6 +86,9 @@ pub enum Command {
     /// Let the running gate enforce its rules, or only observe
     #[command(after_help = EXITS)]
     Mode(mode::ModeArgs),
+    /// Make the private authority for clients that come under the tracker's own name, or say where it is
+    #[command(after_help = EXITS)]
+    Ca(ca::CaArgs),
     /// Ask the running gate whether it is well; for the health check of a container
     #[command(after_help = EXITS_OF_HEALTH)]
     Health(health::HealthArgs),
@@ -140,6 +144,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(args),
         Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
         Command::Scan(args) => with_config(&args.config, |loaded| scan::run(args, loaded)),
+        Command::Ca(args) => with_settings(&args.config, |loaded| ca::run(args, loaded)),
         // These need no secret of the gate's, and are needed most where one is missing.
         Command::Explain(args) => with_settings(&args.config, |loaded| explain::run(args, loaded)),
         Command::Claims(args) => with_settings(&args.config, |loaded| claims::run(args, loaded)),

@@ -21,7 +21,7 @@ use crate::gate::Gate;
 use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
 use crate::server::admin::{Admin, AdminConfig};
-use crate::server::{Bind, BindError, Certificates, Drained, Inherited, Operator, Server, socket_path};
+use crate::server::{Bind, BindError, Certificates, Drained, Inherited, Interceptor, Operator, Server, socket_path};
 use crate::telemetry;
 
 /// `claimgate serve`
@@ -38,6 +38,7 @@ struct Reload {
     /// The configuration as it is in force.
     running: Config,
     certificates: Vec<Arc<Certificates>>,
+    interceptor: Option<Arc<Interceptor>>,
     gate: Arc<Gate>,
     log: telemetry::Handle,
 }
@@ -86,7 +87,9 @@ async fn serve(
     metrics.recovered = ledger.recovered();
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let gate = compose::gate(config, &clock, &ledger, &metrics, &fingerprint_key(config)?)?;
-    let server = compose::edge(config, &gate, inherited).map_err(|error| at_its_key(config, error))?;
+    let interceptor = compose::interceptor(config, &clock, &metrics)?;
+    let server =
+        compose::edge(config, &gate, inherited, interceptor.as_ref()).map_err(|error| at_its_key(config, error))?;
     let admin = admin(config, &server, &gate, &metrics)?;
     let projector = Projector::start(
         Arc::clone(&ledger),
@@ -104,6 +107,7 @@ async fn serve(
         args: args.config.clone(),
         running: config.clone(),
         certificates: server.certificates(),
+        interceptor,
         gate: Arc::clone(&gate),
         log: log.clone(),
     };
@@ -198,15 +202,15 @@ fn at_its_key(config: &Config, error: anyhow::Error) -> anyhow::Error {
     let Some(BindError::Listen { bind, .. }) = error.downcast_ref() else { return error };
     let key = match bind {
         Bind::Inherited(_) => "LISTEN_FDS",
-        Bind::Tcp(address) if *address == config.server.listen => "server.listen",
-        Bind::Tcp(_) | Bind::Unix { .. } => "[[server.listener]]",
+        bind if bind.to_string() == config.server.listen.to_string() => "server.listen",
+        Bind::Tcp(_) | Bind::Unix(_) => "[[server.listener]]",
     };
     error.context(key)
 }
 
 fn announce(config: &Config, server: &Server, admin: &Admin) {
-    for address in server.addresses().into_iter().flatten() {
-        tracing::info!(listen = %address, upstream = config.upstream.url, "listening");
+    for place in server.places() {
+        tracing::info!(listen = place, upstream = config.upstream.url, "listening");
     }
     if let Some(address) = admin.address() {
         tracing::info!(admin = %address, "admin listening");
@@ -269,6 +273,9 @@ impl Reload {
                 if let Err(error) = certificate.reload() {
                     tracing::error!(%error, "certificate not reloaded; the old one stays");
                 }
+            }
+            if let Some(Err(error)) = self.interceptor.as_ref().map(|interceptor| interceptor.renew()) {
+                tracing::error!(%error, "the private authority was not reloaded; the old certificates stay");
             }
             match config::load(&self.args.layers()) {
                 Err(errors) => {

@@ -3,11 +3,12 @@
 //! Pure: a typed configuration in, sentences out, each put at the key that the operator wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::layers::Merged;
-use super::{Config, Mode, Tracker, WebMode, Workflow, show_duration};
+use super::{Config, ListenAddress, Mode, Server, Tracker, Upstream, WebMode, Workflow, show_duration};
 
+mod intercept;
 mod once;
 mod singletons;
 mod unreachable;
@@ -25,6 +26,7 @@ type Named<'a> = Vec<(String, &'a String)>;
 pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     listeners(config, out);
     tls(config, out);
+    intercept::check(config, out);
     limits(config, out);
     urls(config, out);
     periods(config, out);
@@ -103,17 +105,20 @@ fn redmine(config: &Config, out: &mut Merged<'_>) {
 
 fn listeners(config: &Config, out: &mut Merged<'_>) {
     let server = &config.server;
-    let further =
-        server.listener.iter().enumerate().map(|(index, l)| (format!("server.listener.{index}.address"), l.address));
-    let mut all = vec![("server.listen".to_owned(), server.listen)];
-    all.extend(server.admin.map(|admin| ("server.admin".to_owned(), admin)));
+    let further = server.listener.iter().enumerate();
+    let further = further.map(|(index, l)| (format!("server.listener.{index}.address"), l.address.clone()));
+    let mut all = vec![("server.listen".to_owned(), server.listen.clone())];
+    all.extend(server.admin.map(|admin| ("server.admin".to_owned(), ListenAddress::Tcp(admin))));
     all.extend(further);
     for (index, (path, address)) in all.iter().enumerate() {
-        if let Some((other, _)) = all[..index].iter().find(|(_, other)| collide(*address, *other)) {
+        if let Some((other, _)) = all[..index].iter().find(|(_, other)| collide(address, other)) {
             let message = format!("`{path}` and `{other}` are the same address {address}");
-            out.report_at(&[path, other], message, Some("give each listener a port of its own".to_owned()));
+            let help =
+                if address.tcp().is_some() { "give each listener a port of its own" } else { "give each its own" };
+            out.report_at(&[path, other], message, Some(help.to_owned()));
         }
     }
+    socket_files(server, out);
     let exposed = server.admin.filter(|admin| !admin.ip().is_loopback());
     if let (Some(admin), None) = (exposed, &server.admin_token_file) {
         let message = format!("the admin listener {admin} can be reached from outside and asks for no token");
@@ -131,9 +136,33 @@ fn listeners(config: &Config, out: &mut Merged<'_>) {
 }
 
 /// Whether two addresses cannot both be bound. Port 0 is a new port each time.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+fn collide(one: &ListenAddress, other: &ListenAddress) -> bool {
+    let (Some(one), Some(other)) = (one.tcp(), other.tcp()) else { return one == other };
     let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && same_ip
+}
+
+/// What only a socket in the file system has, and what it has not.
+fn socket_files(server: &Server, out: &mut Merged<'_>) {
+    for (index, listener) in server.listener.iter().enumerate() {
+        let at = |key: &str| format!("server.listener.{index}.{key}");
+        if listener.address.tcp().is_none() {
+            if listener.tls {
+                let message = "a unix socket does not speak TLS: nobody is between its two ends".to_owned();
+                out.report_at(&[&at("tls")], message, Some("remove tls".to_owned()));
+            }
+            continue;
+        }
+        let given = [
+            ("mode", listener.mode.is_some()),
+            ("owner", listener.owner.is_some()),
+            ("group", listener.group.is_some()),
+        ];
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
+            let message = format!("`{key}` is for unix sockets, and this listener has a port");
+            out.report_at(&[&at(key)], message, None);
+        }
+    }
 }
 
 fn tls(config: &Config, out: &mut Merged<'_>) {
@@ -143,7 +172,8 @@ fn tls(config: &Config, out: &mut Merged<'_>) {
         let message = format!("`server.tls.{there}` without `server.tls.{missing}`");
         out.report_at(&[&format!("server.tls.{there}")], message, Some("TLS needs both".to_owned()));
     }
-    for (index, _) in config.server.listener.iter().enumerate().filter(|(_, l)| l.tls && tls.certificate.is_none()) {
+    let with_tls = config.server.listener.iter().enumerate().filter(|(_, l)| l.tls && l.address.tcp().is_some());
+    for (index, _) in with_tls.filter(|(_, l)| !l.intercept && tls.certificate.is_none()) {
         let message = "this listener speaks TLS, and there is no certificate".to_owned();
         let help = "set server.tls.certificate and server.tls.key".to_owned();
         out.report_at(&[&format!("server.listener.{index}.tls")], message, Some(help));
@@ -192,10 +222,11 @@ fn urls(config: &Config, out: &mut Merged<'_>) {
         }
     }
     let authority = upstream.url.parse::<http::Uri>().ok().and_then(|uri| uri.authority()?.as_str().parse().ok());
-    if authority.is_some_and(|address: SocketAddr| address.port() != 0 && address == config.server.listen) {
+    if authority.is_some_and(|address: SocketAddr| address.port() != 0 && Some(address) == config.server.listen.tcp()) {
         let message = "`upstream.url` is the gate's own listener: each request would come back for ever".to_owned();
         out.report_at(&["upstream.url", "server.listen"], message, None);
     }
+    resolve(upstream, out);
     for word in &upstream.closing_keywords {
         if word.is_empty() || !word.chars().all(char::is_alphabetic) {
             let message = format!("`upstream.closing_keywords`: `{word}` is not one word of letters alone");
@@ -205,6 +236,22 @@ fn urls(config: &Config, out: &mut Merged<'_>) {
     if upstream.ca_file.is_some() && !upstream.url.starts_with("https:") {
         let message = "`upstream.ca_file` has no use: `upstream.url` is not https".to_owned();
         out.report_at(&["upstream.ca_file", "upstream.url"], message, None);
+    }
+}
+
+fn resolve(upstream: &Upstream, out: &mut Merged<'_>) {
+    let Some(text) = &upstream.resolve else { return };
+    let is_address = text.parse::<SocketAddr>().is_ok() || text.parse::<IpAddr>().is_ok();
+    if !is_address {
+        let message = format!("`upstream.resolve`: `{text}` is not an address with an optional port");
+        out.report_at(
+            &["upstream.resolve"],
+            message,
+            Some("write it as \"192.0.2.7\" or \"192.0.2.7:443\"".to_owned()),
+        );
+    } else if upstream.url.starts_with("unix:") {
+        let message = "`upstream.resolve` has no use: `upstream.url` is a unix socket".to_owned();
+        out.report_at(&["upstream.resolve", "upstream.url"], message, None);
     }
 }
 

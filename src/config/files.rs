@@ -8,8 +8,11 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::layers::Merged;
-use super::{Config, Tls};
-use crate::server::{TlsFiles, check_certificate};
+use super::{Config, Server, Tls};
+use crate::clock::SystemClock;
+use crate::effect::Clock as _;
+use crate::proxy::InterceptedHost;
+use crate::server::{PrivateAuthority, TlsFiles, check_certificate, check_owner};
 use crate::upstream::check_roots;
 
 /// Reports every named file that is missing, and every secret one that others can read or write.
@@ -29,6 +32,20 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
             out.report_at(&[key], format!("`{key}`: {message}"), help);
         }
     }
+    owners(server, out);
+}
+
+/// Reports every user and group of a unix socket that the system does not know.
+fn owners(server: &Server, out: &mut Merged<'_>) {
+    for (index, listener) in server.listener.iter().enumerate() {
+        for (key, owner, group) in
+            [("owner", listener.owner.as_deref(), None), ("group", None, listener.group.as_deref())]
+        {
+            if let Err(error) = check_owner(owner, group) {
+                out.report_at(&[&format!("server.listener.{index}.{key}")], error.to_string(), None);
+            }
+        }
+    }
 }
 
 /// The same, and whether each file holds what a start reads from it.
@@ -46,6 +63,7 @@ pub(super) fn check_contents(config: &Config, out: &mut Merged<'_>) {
         }
     }
     certificate(&server.tls, out);
+    authority(config, out);
     let roots = upstream.ca_file.as_deref().filter(|_| upstream.url.starts_with("https:"));
     if let Some(Err(error)) = readable(roots, false).map(check_roots) {
         out.report_at(&["upstream.ca_file"], format!("`upstream.ca_file`: {error}"), None);
@@ -53,6 +71,20 @@ pub(super) fn check_contents(config: &Config, out: &mut Merged<'_>) {
     // No start fails for it, and no line is lost.
     if let Some(Err(message)) = config.audit.file.as_deref().map(can_be_made) {
         out.warn(format!("`audit.file`: {message}: until it can be written, the audit waits in the ledger"));
+    }
+}
+
+/// Whether the listeners that intercept could have their certificates.
+fn authority(config: &Config, out: &mut Merged<'_>) {
+    if !config.server.listener.iter().any(|listener| listener.intercept) {
+        return;
+    }
+    let hosts: Vec<InterceptedHost> = config.intercept.hosts.iter().filter_map(|host| host.parse().ok()).collect();
+    let now = SystemClock::start().now();
+    let made = PrivateAuthority::load(&config.intercept.authority(&config.server.state_dir))
+        .and_then(|authority| hosts.iter().try_for_each(|host| authority.check(host.name(), now)));
+    if let Err(error) = made {
+        out.report_at(&["intercept.ca_dir", "intercept.hosts"], format!("`intercept`: {error}"), None);
     }
 }
 

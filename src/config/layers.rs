@@ -38,7 +38,7 @@ pub(super) const FILE_VARIABLE: &str = "CLAIMGATE_CONFIG";
 
 /// The keys of the tables in an array, which the built-in file cannot show when the array is empty.
 const ELEMENT_KEYS: [(&str, &[&str]); 4] = [
-    ("server.listener", &["address", "instance", "tls"]),
+    ("server.listener", &["address", "instance", "tls", "intercept", "mode", "owner", "group"]),
     ("workflow.move", &["from", "to", "by"]),
     ("singleton", &["name", "agents", "per", "actions", "idle", "mode"]),
     ("once", &["name", "what", "agents", "events", "key", "by", "answer", "mode"]),

@@ -21,12 +21,13 @@ use std::path::PathBuf;
 pub use files::read_secret;
 pub use layers::environment_names;
 pub use sections::{
-    Action, Assignment, Audit, By, Config, Editors, Forwarded, Identity, InstanceSource, JOBS, Ledger, LedgerUrl,
-    Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Once, OnceAnswer, OnceWhat, Outside, Per, Server, Singleton,
-    Tls, Tracker, Unnamed, Upstream, Verify, Web, WebMode, Whose, Workflow,
+    Action, Assignment, Audit, By, Config, Editors, Forwarded, HostHeader, Identity, InstanceSource, Intercept, JOBS,
+    Ledger, LedgerUrl, Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Once, OnceAnswer, OnceWhat, OtherHosts,
+    Outside, Per, RewriteUrls, Server, Singleton, Tls, Tracker, Unnamed, Upstream, Verify, Web, WebMode, Whose,
+    Workflow,
 };
 pub use source::{ConfigErrors, Problem, SourceSpan};
-pub use values::{parse_duration, parse_size, show_duration, show_size};
+pub use values::{ListenAddress, parse_duration, parse_size, show_duration, show_size};
 
 use layers::Merged;
 

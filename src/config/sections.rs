@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{address, choice, duration, optional_path, optional_text, or_off, size};
+use super::values::{ListenAddress, choice, duration, file_mode, optional_path, optional_text, or_off, size};
 use crate::admission::once::EVENTS;
 use crate::model::What;
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub web: Web,
     /// How many items one agent may hold.
     pub limits: Limits,
+    /// Clients that come under the tracker's own name.
+    pub intercept: Intercept,
     /// Where decisions are recorded.
     pub audit: Audit,
     /// The operational log.
@@ -50,8 +52,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// The main listener.
-    #[serde(with = "address")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// The admin listener, if any.
     #[serde(with = "or_off")]
     pub admin: Option<SocketAddr>,
@@ -105,6 +106,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// The forwarded headers towards the tracker.
     pub forwarded: Forwarded,
+    /// Whether URLs in JSON answers lead back to the gate.
+    pub rewrite_urls: RewriteUrls,
     /// The admin listener's token.
     #[serde(with = "optional_path")]
     pub admin_token_file: Option<PathBuf>,
@@ -129,14 +132,25 @@ pub struct Tls {
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Where.
-    #[serde(with = "address")]
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// The instance for which it stands; empty: for none.
     #[serde(default, with = "optional_text")]
     pub instance: Option<String>,
     /// Whether it speaks TLS.
     #[serde(default)]
     pub tls: bool,
+    /// Whether it takes clients that believe to speak to the tracker itself.
+    #[serde(default)]
+    pub intercept: bool,
+    /// Of a unix socket: its permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "file_mode")]
+    pub mode: Option<u32>,
+    /// Of a unix socket: the user that it belongs to, by name or number; empty: the gate's own.
+    #[serde(default, with = "optional_text")]
+    pub owner: Option<String>,
+    /// Of a unix socket: the group that it belongs to, by name or number; empty: the gate's own.
+    #[serde(default, with = "optional_text")]
+    pub group: Option<String>,
 }
 
 /// `[upstream]`
@@ -150,6 +164,11 @@ pub struct Upstream {
     /// The gate's URL as clients know it.
     #[serde(with = "optional_text")]
     pub public_url: Option<String>,
+    /// The address to connect to. Checked.
+    #[serde(with = "optional_text")]
+    pub resolve: Option<String>,
+    /// The `Host` that the tracker gets with what passes.
+    pub host_header: HostHeader,
     /// Words by which a text closes an issue. Checked.
     pub closing_keywords: Vec<String>,
     /// Authorities instead of the system's.
@@ -183,6 +202,29 @@ pub struct Upstream {
     pub pool_idle_timeout: Duration,
     /// Unused connections a worker.
     pub pool_max_idle: usize,
+}
+
+/// `[intercept]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intercept {
+    /// The names under which clients ask for the tracker. Checked.
+    pub hosts: Vec<String>,
+    /// What becomes of connections to other hosts.
+    pub others: OtherHosts,
+    /// Where the private authority is; none: in the state directory.
+    #[serde(with = "optional_path")]
+    pub ca_dir: Option<PathBuf>,
+    /// Of a host's certificate.
+    #[serde(with = "duration")]
+    pub leaf_lifetime: Duration,
+}
+
+impl Intercept {
+    /// The directory of the private authority.
+    pub fn authority(&self, state_dir: &std::path::Path) -> PathBuf {
+        self.ca_dir.clone().unwrap_or_else(|| state_dir.join("ca"))
+    }
 }
 
 /// `[ledger]`
@@ -582,6 +624,38 @@ choice! {
         Append = "append",
         /// Removed.
         Strip = "strip",
+    }
+}
+
+choice! {
+    /// Whether URLs in JSON answers are rewritten.
+    RewriteUrls {
+        /// Unless the tracker can be told the gate's address.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// The `Host` that the tracker gets.
+    HostHeader {
+        /// The one that the client asked for.
+        Client = "client",
+        /// That of `upstream.url`.
+        Upstream = "upstream",
+    }
+}
+
+choice! {
+    /// What becomes of a CONNECT to a host that is not intercepted.
+    OtherHosts {
+        /// 403.
+        Refuse = "refuse",
+        /// Handed through untouched.
+        Tunnel = "tunnel",
     }
 }
 

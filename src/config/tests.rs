@@ -94,7 +94,7 @@ fn layers_beat_one_another_in_order() {
     let flags = [("--listen", "server.listen", "127.0.0.1:111")];
     let loaded = read_text(file, &environment, &flags).unwrap();
     let server = &loaded.config.server;
-    assert_eq!((server.listen.port(), server.admin, server.workers), (111, None, 4));
+    assert_eq!((server.listen.tcp().unwrap().port(), server.admin, server.workers), (111, None, 4));
     assert_eq!(server.max_headers, Config::defaults().server.max_headers);
     let origins: BTreeMap<_, _> = loaded.origins.into_iter().collect();
     assert_eq!(origins["server.listen"], "command line");
@@ -264,6 +264,35 @@ fn keys_that_do_not_fit_together() {
         ("[[once]]\nname = \"r\"\nwhat = \"review\"\nkey = \"{pull}\"\nby = \"holder\"", "has no holder"),
         ("[[once]]\nname = \"r\"\nwhat = \"pull\"\nkye = \"x\"\nkey = \"{issue}\"", "did you mean `key`?"),
         ("[upstream]\nservice_token_file = \"/nowhere/token\"", "/nowhere/token"),
+    ];
+    for (text, fragment) in cases {
+        check_refused(text, &[], &[fragment]);
+    }
+}
+
+#[test]
+fn ways_in_that_do_not_fit_together() {
+    let cases: &[(&str, &str)] = &[
+        ("[[server.listener]]\naddress = \"unix:agent.sock\"", "is not the path of a unix socket"),
+        ("[server]\nlisten = \"unix:/a\"\n[[server.listener]]\naddress = \"unix:/a\"", "are the same address unix:/a"),
+        ("[[server.listener]]\naddress = \"unix:/a\"\nmode = \"rw\"", "is not the mode of a file"),
+        ("[[server.listener]]\naddress = \"unix:/a\"\nmode = \"1777\"", "is not the mode of a file"),
+        ("[[server.listener]]\naddress = \"unix:/a\"\ntls = true", "does not speak TLS"),
+        ("[[server.listener]]\naddress = \"127.0.0.1:1\"\nowner = \"root\"", "`owner` is for unix sockets"),
+        ("[[server.listener]]\naddress = \"127.0.0.1:1\"\nintercept = true", "`intercept.hosts` is empty"),
+        (
+            "[intercept]\nhosts = [\"a.test\"]\n[[server.listener]]\naddress = \"unix:/a\"\nintercept = true",
+            "cannot be intercepted: no client looks",
+        ),
+        (
+            "[intercept]\nhosts = [\"a.test\"]\n[[server.listener]]\naddress = \"127.0.0.1:1\"\nintercept = true\ntls = true",
+            "has certificates of its own",
+        ),
+        ("[intercept]\nhosts = [\"https://a.test\"]", "is not a host name with an optional port"),
+        ("[intercept]\nhosts = [\"*.a.test\"]", "is not a host name with an optional port"),
+        ("[intercept]\nhosts = [\"127.0.0.1\"]", "only names can be intercepted"),
+        ("[upstream]\nresolve = \"forge\"", "is not an address with an optional port"),
+        ("[upstream]\nresolve = \"127.0.0.1\"\nurl = \"unix:/run/forge.sock\"", "has no use"),
     ];
     for (text, fragment) in cases {
         check_refused(text, &[], &[fragment]);
@@ -522,4 +551,16 @@ fn what_can_never_apply_is_warned_of() {
             None => assert!(said.is_empty(), "{text}\n{said:?}"),
         }
     }
+}
+
+#[test]
+fn listeners_under_other_names_are_warned_of_where_they_lead_nowhere_or_everywhere() {
+    let warned = |text: &str| read_text(text, &[], &[]).unwrap_or_else(|errors| panic!("{text}\n{errors}")).warnings;
+    let hosts = "[intercept]\nhosts = [\"a.test\"]\n";
+    let listener = |address: &str| format!("[[server.listener]]\naddress = \"{address}\"\nintercept = true\n");
+    assert!(warned(hosts)[0].0.contains("nothing is intercepted"));
+    assert_eq!(warned(&format!("{hosts}others = \"tunnel\"\n{}", listener("127.0.0.1:1"))), []);
+    let open = warned(&format!("{hosts}others = \"tunnel\"\n{}", listener("0.0.0.0:1")));
+    assert!(open[0].0.contains("whoever reaches 0.0.0.0:1"), "{open:?}");
+    assert_eq!(warned(&format!("{hosts}{}", listener("0.0.0.0:1"))), []);
 }

@@ -176,20 +176,82 @@ pub fn parse_address(text: &str) -> Result<std::net::SocketAddr, String> {
     })
 }
 
-/// `"127.0.0.1:8480"`, for `#[serde(with = "...")]`.
-pub mod address {
+/// Where clients connect: `"127.0.0.1:8480"`, or `"unix:/run/claimgate/alice.sock"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address and a port.
+    Tcp(std::net::SocketAddr),
+    /// The absolute path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// The address and port, if it is no unix socket.
+    pub fn tcp(&self) -> Option<std::net::SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl std::str::FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            return parse_address(text).map(Self::Tcp);
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if !path.starts_with('/') || path.ends_with('/') {
+            return Err(format!(
+                "`{text}` is not the path of a unix socket: write it as \"unix:/run/claimgate/alice.sock\""
+            ));
+        }
+        Ok(Self::Unix(PathBuf::from(path)))
+    }
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(out),
+            Self::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl serde::Serialize for ListenAddress {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// The permission bits of a file, `"0660"`, for `#[serde(with = "...")]`.
+pub mod file_mode {
     use super::{Deserialize, Deserializer, Serializer};
     use serde::de::Error as _;
-    use std::net::SocketAddr;
 
-    /// Reads an address and a port.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
-        super::parse_address(&String::deserialize(from)?).map_err(D::Error::custom)
+    /// Reads permission bits.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+        let text = String::deserialize(from)?;
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
+        let wrong = || D::Error::custom(format!("`{text}` is not the mode of a file: write it as \"0660\""));
+        mode.map(Some).ok_or_else(wrong)
     }
 
-    /// Writes an address and a port.
-    pub fn serialize<S: Serializer>(value: &SocketAddr, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
+    /// Writes permission bits.
+    pub fn serialize<S: Serializer>(value: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(mode) => to.collect_str(&format_args!("{mode:04o}")),
+            None => to.serialize_none(),
+        }
     }
 }
 

@@ -69,6 +69,10 @@ pub struct Metrics {
     pub unnamed_instances: Counter,
     /// Calls of the web interface that are not known and passed, since they name no guarded form.
     pub unknown_web_calls: Counter,
+    /// JSON answers whose URLs could not be rewritten.
+    pub unrewritten: Counter,
+    /// Clients that do not trust the gate's private authority.
+    pub distrusted: Counter,
     /// What the gate needs, and whether it is there.
     pub health: Health,
     /// When the rules were read last, seconds since 1970, and whether that read was taken.
@@ -103,6 +107,8 @@ impl Default for Metrics {
             recovered: Counter::default(),
             unnamed_instances: Counter::default(),
             unknown_web_calls: Counter::default(),
+            unrewritten: Counter::default(),
+            distrusted: Counter::default(),
             health: Health::default(),
             reloaded_at: Gauge::default(),
             reload_taken: Gauge::default(),
@@ -146,6 +152,16 @@ impl Metrics {
             "unknown_web_calls",
             "Calls below an item's page that are not known and passed, since they name no guarded form",
             self.unknown_web_calls.clone(),
+        );
+        registry.register(
+            "unrewritten",
+            "JSON answers whose URLs could not be rewritten (server.rewrite_urls)",
+            self.unrewritten.clone(),
+        );
+        registry.register(
+            "distrusted",
+            "TLS handshakes that ended because the client does not trust the private authority",
+            self.distrusted.clone(),
         );
     }
 

@@ -23,5 +23,7 @@ pub mod redmine {}
 pub mod rules {}
 #[doc = include_str!("walk.md")]
 pub mod walk {}
+#[doc = include_str!("ways.md")]
+pub mod ways {}
 #[doc = include_str!("words.md")]
 pub mod words {}

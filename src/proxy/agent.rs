@@ -1,5 +1,8 @@
 //! The path prefix `/as/<agent>`, by which an agent's base URL alone says which instance it is.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 /// Splits a well-formed agent off a path: `/as/bot-1/api/v1` is `("bot-1", "/api/v1")`. Slashes may be doubled. Whether that
 /// is meant, [`super::Front`] knows: an owner may be called `as`.
 pub(super) fn agent_of(path: &str) -> Option<(&str, &str)> {
@@ -20,6 +23,21 @@ pub(super) fn behind_misnamed(path: &str) -> Option<&str> {
 pub(super) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@');
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// The agent that a client names as its user at a proxy (`Proxy-Authorization`, RFC 7617); what it gives for a password means
+/// nothing. `None` where that is empty, an error's text where it is no name.
+pub fn proxy_user(value: &str) -> Result<Option<String>, &'static str> {
+    let encoded =
+        value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic")).map(|(_, rest)| rest);
+    let decoded = encoded.and_then(|rest| BASE64_STANDARD.decode(rest.trim()).ok());
+    let user = decoded.and_then(|bytes| Some(String::from_utf8(bytes).ok()?.split_once(':')?.0.to_owned()));
+    match user {
+        Some(user) if user.is_empty() => Ok(None),
+        Some(user) if is_name(&user) => Ok(Some(user)),
+        Some(_) => Err("an agent's name, as the user of the proxy, has 1 to 64 letters, digits or any of - _ . : @"),
+        None => Err("Proxy-Authorization is to be Basic, with the agent's name as the user"),
+    }
 }
 
 fn behind_as(path: &str) -> Option<(&str, &str)> {

@@ -24,6 +24,18 @@ pub enum Fault {
     /// An expectation other than `100-continue`.
     #[error("this expectation cannot be met")]
     Expectation,
+    /// A connection to one host, and a request that names another.
+    #[error("this connection was made to another host than the one that the request names")]
+    Misdirected,
+    /// A plain request to a host that is not one of `intercept.hosts`.
+    #[error("this listener is no general proxy: it takes requests for the hosts of intercept.hosts alone")]
+    NotIntercepted,
+    /// The tracker's address leads back to the gate.
+    #[error(
+        "this request has come through a claimgate several times: the tracker's address leads back to the gate \
+         (upstream.url, upstream.resolve)"
+    )]
+    Loop,
     /// One request more than may be under way.
     #[error("too many requests are under way; try again")]
     Busy,
@@ -60,6 +72,9 @@ impl Fault {
             Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Fault::Method => StatusCode::METHOD_NOT_ALLOWED,
             Fault::Expectation => StatusCode::EXPECTATION_FAILED,
+            Fault::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Fault::NotIntercepted => StatusCode::FORBIDDEN,
+            Fault::Loop => StatusCode::LOOP_DETECTED,
             Fault::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Fault::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Fault::Unreachable(_) | Fault::BadAnswer(_) => StatusCode::BAD_GATEWAY,

@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use super::body::{Body, BodyError, Download, GoesBack, Progress, Upload};
 use super::fault::Fault;
 use super::headers::{self, ClientView};
-use super::{Note, Passed, Peer, STATE, Worker, held};
+use super::{HostSent, Note, Passed, Peer, STATE, Worker, held};
 use crate::upstream::{Lease, SendError};
 
 /// Forwards a request as it comes.
@@ -58,11 +58,14 @@ async fn forward(
             let is_framed =
                 [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|it| answer.headers().contains_key(it));
             let back = GoesBack { lease, pool: Arc::clone(&worker.pool), sent_body, is_framed };
-            let (answer, download) = answered(worker, answer, back, &view);
+            let (mut answer, download) = answered(worker, answer, back, &view);
             let passed =
                 Passed { head, note, memo: &worker.memo, peer, status: answer.status, headers: &answer.headers };
             worker.shared.guard.passed(passed);
-            let (body, state) = with_state_header(worker, passed, download).await;
+            let (mut body, state) = with_state_header(worker, passed, download).await;
+            if worker.shared.leads_back(peer, &view) {
+                body = worker.shared.rewriter.body(answer.status, &mut answer.headers, body, &view);
+            }
             let mut response = Response::from_parts(answer, body);
             if let Some(state) = state {
                 response.headers_mut().insert(STATE, state);
@@ -216,6 +219,14 @@ async fn with_state_header(worker: &Worker, note: Passed<'_>, download: Download
 fn outbound(worker: &Worker, peer: &Peer, head: &Parts, upload: Upload) -> Result<Request<Upload>, Fault> {
     let origin = worker.pool.dialer().origin();
     let mut headers = headers::for_upstream(head, peer, origin, &worker.shared.views);
+    let shared = &worker.shared;
+    if shared.pass.host == HostSent::Upstreams {
+        headers.insert(header::HOST, origin.authority().clone());
+    }
+    // What is compressed cannot be rewritten.
+    if shared.rewriter.rewrites_bodies() && shared.leads_back(peer, &shared.views.of(head, peer)) {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     // Without this hyper would drop the body of a GET whose length nobody knows.
     if !upload.is_end_stream() && upload.size_hint().exact().is_none() {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

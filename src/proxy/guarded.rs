@@ -3,7 +3,7 @@
 //! Steps 2 to 7 of the walk. What is not understood is refused here, with an audit line; what turns out to touch
 //! no guarded field goes back to the pass path as it came. Nothing is decided here.
 
-use super::agent::{behind_misnamed, is_name};
+use super::agent::{behind_misnamed, is_name, proxy_user};
 use super::body::OnAnswer;
 use super::fault::MadeHere;
 use super::front::has_one_meaning;
@@ -406,7 +406,7 @@ impl GateGuard {
         for name in named {
             let name = name?;
             if found.as_ref().is_some_and(|before| *before != name) {
-                return Err(identity("the request names two different agents; name one"));
+                return Err(identity(TWO_NAMES));
             }
             found = Some(name);
         }
@@ -559,7 +559,7 @@ fn refuser<'a>(route: &'a dyn GuardedRoute, headers: &'a HeaderMap) -> impl Fn(&
 
 fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<String>, Box<Rejection>> {
     let name = match source {
-        InstanceSource::Listener => peer.instance.as_deref().map(str::to_owned),
+        InstanceSource::Listener => by_entrance(head, peer)?,
         InstanceSource::Path => head.extensions.get::<Came>().and_then(|came| came.agent.clone()),
         InstanceSource::Header => {
             let mut values = head.headers.get_all(AGENT_HEADER).iter();
@@ -570,6 +570,17 @@ fn named_by(source: InstanceSource, head: &Parts, peer: &Peer) -> Result<Option<
         }
     };
     name.map(checked).transpose()
+}
+
+/// The agent that the listener stands for, or that the user of the proxy is. In a tunnel the CONNECT has said that already.
+fn by_entrance(head: &Parts, peer: &Peer) -> Result<Option<String>, Box<Rejection>> {
+    let stands = peer.instance.as_deref().map(str::to_owned);
+    let is_proxied = peer.hosts.is_some() && !peer.tls;
+    let Some(value) = head.headers.get(header::PROXY_AUTHORIZATION).filter(|_| is_proxied) else { return Ok(stands) };
+    match proxy_user(value.to_str().unwrap_or_default()).map_err(identity)? {
+        Some(named) if stands.as_ref().is_some_and(|stands| *stands != named) => Err(identity(TWO_NAMES)),
+        named => Ok(named.or(stands)),
+    }
 }
 
 fn checked(name: String) -> Result<String, Box<Rejection>> {
@@ -593,6 +604,8 @@ fn identity(message: &str) -> Box<Rejection> {
 fn unread(message: &str) -> Rejection {
     Rejection::of_request(Code::AmbiguousRequest, message)
 }
+
+const TWO_NAMES: &str = "the request names two different agents; name one";
 
 /// Clients choose these texts; the audit keeps only so much of them.
 fn capped(text: &str) -> String {

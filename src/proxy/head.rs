@@ -16,6 +16,7 @@ pub fn check(head: &Parts) -> Result<(), Fault> {
     host(head)?;
     framing(&head.headers)?;
     names(&head.headers)?;
+    hops(&head.headers)?;
     expectation(&head.headers)
 }
 
@@ -99,6 +100,13 @@ fn names(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
+/// A request that came through so many gates goes in a circle (RFC 9110, 7.6.3).
+fn hops(headers: &HeaderMap) -> Result<(), Fault> {
+    let values = headers.get_all(header::VIA).iter().filter_map(|value| value.to_str().ok());
+    let hops = values.flat_map(|value| value.split(',')).filter_map(|hop| hop.split_whitespace().nth(1));
+    if hops.filter(|by| *by == OWN_NAME).count() > MOST_GATES { Err(Fault::Loop) } else { Ok(()) }
+}
+
 fn expectation(headers: &HeaderMap) -> Result<(), Fault> {
     let known = |it: &HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if headers.get_all(header::EXPECT).iter().all(known) { Ok(()) } else { Err(Fault::Expectation) }
@@ -112,6 +120,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName, why: &'static str) -> Res
         (one, None) => Ok(one),
     }
 }
+
+/// How the gate calls itself in `Via`.
+const OWN_NAME: &str = "claimgate";
+/// Nobody has a good reason for more gates one behind the other.
+const MOST_GATES: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +190,9 @@ mod tests {
         check_head("POST", "/x", &[host, ("transfer_encoding", "chunked")], 400);
         check_head("POST", "/x", &[host, ("content_length", "1")], 400);
         check_head("GET", "/x", &[host, ("my_header", "1")], 200);
+        let gate = ("via", "1.1 claimgate");
+        check_head("GET", "/x", &[host, gate, gate, ("via", "1.0 fred, 1.1 claimgate (x)")], 200);
+        check_head("GET", "/x", &[host, gate, gate, ("via", "1.0 fred, 1.1 claimgate, 2 claimgate")], 508);
         check_head("POST", "/x", &[host, ("expect", "100-Continue")], 200);
         check_head("POST", "/x", &[host, ("expect", "a-miracle")], 417);
     }

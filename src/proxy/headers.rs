@@ -32,11 +32,21 @@ pub(super) struct ClientView<'a> {
     pub(super) prefix: &'a str,
 }
 
+/// The same for longer than its request.
+pub(super) struct OwnedView {
+    scheme: String,
+    host: Option<String>,
+    asked: Option<String>,
+    prefix: String,
+}
+
 /// What is needed to know how a client sees the gate.
 pub(super) struct Views {
     pub(super) front: Front,
     /// The public address, where it is known.
     pub(super) public: Option<Origin>,
+    /// The tracker's own address: clients on a socket, or whose connection was intercepted, ask for that name.
+    pub(super) upstream: Origin,
     pub(super) policy: Forwarded,
 }
 
@@ -71,7 +81,8 @@ impl Views {
         let (asked, told) = (host_of(uri, headers), Told::read(headers));
         let is_trusted = self.policy == Forwarded::Append;
         let prefix = came.map_or(self.front.prefix(), |came| &came.prefix);
-        if let Some((scheme, public)) = self.public_at(asked.into_iter().chain(told.host)) {
+        let known = self.public_at(asked.into_iter().chain(told.host)).or_else(|| self.own_at(asked));
+        if let Some((scheme, public)) = known {
             let host = if asked.is_some_and(|host| same_host(host, public, scheme)) { asked } else { Some(public) };
             return ClientView { scheme, host, asked, prefix };
         }
@@ -86,19 +97,34 @@ impl Views {
 
     /// The public address, if one of these hosts is its.
     fn public_at<'a>(&self, mut hosts: impl Iterator<Item = &'a str>) -> Option<(&'static str, &str)> {
-        let public = self.public.as_ref()?;
-        let (scheme, authority) = (public.scheme()?, public.authority().to_str().ok()?);
+        let (scheme, authority) = address_of(self.public.as_ref()?)?;
         hosts.any(|host| same_host(host, authority, scheme)).then_some((scheme, authority))
+    }
+
+    /// The tracker's own address, if that is what was asked for.
+    fn own_at(&self, asked: Option<&str>) -> Option<(&'static str, &str)> {
+        let (scheme, authority) = address_of(&self.upstream)?;
+        same_host(asked?, authority, scheme).then_some((scheme, authority))
+    }
+
+    /// Whether the client asks for the tracker by the tracker's own name: then the links in answers are right as they are.
+    pub(super) fn is_by_own_name(&self, view: &ClientView<'_>) -> bool {
+        view.prefix.is_empty() && self.own_at(view.asked).is_some()
     }
 
     /// The scheme that the tracker is told: that of the public address, or of the connection. What a client says of it
     /// counts only where a proxy in front is trusted.
     fn scheme_to_tell(&self, head: &Parts, peer: &Peer) -> HeaderValue {
-        let public = self.public_at(std::iter::once_with(|| host_of(&head.uri, &head.headers)).flatten());
+        let asked = || host_of(&head.uri, &head.headers);
+        let public = self.public_at(std::iter::once_with(asked).flatten()).or_else(|| self.own_at(asked()));
         let told = || if self.policy == Forwarded::Append { Told::read(&head.headers).scheme } else { None };
         let connection = if peer.tls { "https" } else { "http" };
         HeaderValue::from_static(public.map(|(scheme, _)| scheme).or_else(told).unwrap_or(connection))
     }
+}
+
+fn address_of(origin: &Origin) -> Option<(&'static str, &str)> {
+    origin.scheme().zip(origin.authority().to_str().ok())
 }
 
 // === impl Told ===
@@ -131,6 +157,15 @@ impl<'a> Told<'a> {
 // === impl ClientView ===
 
 impl ClientView<'_> {
+    pub(super) fn owned(&self) -> OwnedView {
+        OwnedView {
+            scheme: self.scheme.to_owned(),
+            host: self.host.map(str::to_owned),
+            asked: self.asked.map(str::to_owned),
+            prefix: self.prefix.to_owned(),
+        }
+    }
+
     /// Where nothing is known of the request.
     pub(super) fn unknown() -> Self {
         Self { scheme: "http", host: None, asked: None, prefix: "" }
@@ -145,6 +180,15 @@ impl ClientView<'_> {
     }
 }
 
+// === impl OwnedView ===
+
+impl OwnedView {
+    pub(super) fn view(&self) -> ClientView<'_> {
+        let (host, asked) = (self.host.as_deref(), self.asked.as_deref());
+        ClientView { scheme: &self.scheme, host, asked, prefix: &self.prefix }
+    }
+}
+
 /// Whether a text is nothing but a host with perhaps a port.
 fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte))
@@ -156,7 +200,7 @@ pub(super) fn same_host(one: &str, other: &str, scheme: &str) -> bool {
     one.0.eq_ignore_ascii_case(other.0) && one.1 == other.1
 }
 
-fn host_and_port<'a>(authority: &'a str, scheme: &str) -> (&'a str, &'a str) {
+pub(super) fn host_and_port<'a>(authority: &'a str, scheme: &str) -> (&'a str, &'a str) {
     let usual = if scheme == "https" { "443" } else { "80" };
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
@@ -367,7 +411,9 @@ const END_TO_END: [HeaderName; 6] = [
     header::HOST,
 ];
 
-static HOP_BY_HOP_ANSWER: [HeaderName; 7] = [
+/// And what leads elsewhere: another address of the tracker is no other address of the gate (RFC 7838).
+static HOP_BY_HOP_ANSWER: [HeaderName; 8] = [
+    header::ALT_SVC,
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::TRAILER,
@@ -389,7 +435,7 @@ mod tests {
         }
         let head = request.body(()).unwrap().into_parts().0;
         let peer = Peer::new(Some("10.0.0.9:5".parse().unwrap()), false, None);
-        let views = Views { front: Front::default(), public: None, policy };
+        let views = Views { front: Front::default(), public: None, upstream: "http://f".parse().unwrap(), policy };
         for_upstream(&head, &peer, &"http://forge:3000".parse().unwrap(), &views)
     }
 

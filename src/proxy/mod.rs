@@ -15,6 +15,8 @@ mod guarded;
 mod head;
 mod headers;
 mod held;
+mod hosts;
+mod json_urls;
 mod own;
 mod preconditions;
 mod read_memo;
@@ -33,7 +35,9 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 
+pub use self::agent::proxy_user;
 use self::body::OnAnswer;
 pub use self::body::{
     Body, BodyError, CollectError, Upload, boxed, collect_capped, collect_within, empty, full, pass_on,
@@ -44,6 +48,7 @@ pub use self::front::{Came, Front};
 pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
 pub use self::headers::Forwarded;
 use self::headers::{ClientView, Views};
+pub use self::hosts::{Hosts, InterceptedHost, WrongHost};
 pub use self::own::own_path;
 pub use self::read_memo::ReadMemo;
 pub use self::reply::{DECISION, STATE};
@@ -112,6 +117,8 @@ pub struct Peer {
     pub tls: bool,
     /// The instance that the listener stands for.
     pub instance: Option<Arc<str>>,
+    /// Whom the client may ask for, where its connection was intercepted; all else is refused.
+    pub hosts: Option<Arc<Hosts>>,
     /// The address as a header has it, made once a connection.
     pub(crate) shown: Option<HeaderValue>,
 }
@@ -142,12 +149,26 @@ pub struct PassConfig {
     pub forwarded: Forwarded,
     /// Whether a path prefix `/as/<agent>` names an agent.
     pub agents: bool,
+    /// Counts the JSON answers whose URLs could not be rewritten; none where they are left alone.
+    pub rewritten: Option<Counter>,
+    /// The `Host` that the tracker gets.
+    pub host: HostSent,
     /// How long the upstream may take to begin its answer, counted from the end of the upload.
     pub head_timeout: Duration,
     /// How long a body may stand still, in either direction. A forge's event stream pings each 30 s.
     pub body_idle_timeout: Duration,
     /// The grain of these time-outs.
     pub tick: Duration,
+}
+
+/// The `Host` of a passed request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostSent {
+    /// The one that the client asked for.
+    #[default]
+    Clients,
+    /// The tracker's own.
+    Upstreams,
 }
 
 /// What all workers share.
@@ -159,7 +180,7 @@ pub struct Shared {
     pass: PassConfig,
     upstream: UpstreamConfig,
     dialer: Arc<Dialer>,
-    rewriter: Rewriter,
+    rewriter: Arc<Rewriter>,
     views: Views,
 }
 
@@ -181,7 +202,7 @@ pub struct PassAll;
 /// One request, from its head to the head of its answer.
 pub async fn handle(worker: &Worker, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let (mut head, body) = request.into_parts();
-    let fault = head::check(&head).err();
+    let fault = head::check(&head).and_then(|()| hosts::check(&head, peer)).err();
     worker.shared.views.front.take_off(&mut head);
     // Where the host cannot be read, nobody knows which page is from elsewhere.
     let is_page = head.headers.contains_key(header::ORIGIN) && head::names_one_host(&head);
@@ -220,6 +241,9 @@ fn asked(worker: &Worker, peer: &Peer, head: &Parts) -> Option<Asked> {
 }
 
 fn bad_head(worker: &Worker, peer: &Peer, head: &Parts, fault: Fault) -> Response<Body> {
+    if fault == Fault::Loop {
+        tracing::error!(path = head.uri.path(), "a request goes in a circle: {fault}");
+    }
     tracing::debug!(%fault, "request refused at the edge");
     let view = worker.shared.views.of(head, peer);
     // HTTP/2 has its own framing, and no header of this name.
@@ -260,10 +284,21 @@ async fn guarded(
     let status = answer.status();
     headers::for_client(status, answer.headers_mut());
     worker.shared.rewriter.answer(answer.headers_mut(), &view);
+    let mut answer = leading_back(worker, peer, answer, &view);
     if let Some(asked) = asked.filter(|_| !is_preflight) {
         cors::complete(worker, peer, asked, &mut answer).await;
     }
     answer
+}
+
+/// The answer with the URLs of its body leading back to the gate, where they are to.
+fn leading_back(worker: &Worker, peer: &Peer, answer: Response<Body>, view: &ClientView<'_>) -> Response<Body> {
+    if !worker.shared.leads_back(peer, view) {
+        return answer;
+    }
+    let (mut head, body) = answer.into_parts();
+    let body = worker.shared.rewriter.body(head.status, &mut head.headers, body, view);
+    Response::from_parts(head, body)
 }
 
 // === impl Peer ===
@@ -272,7 +307,7 @@ impl Peer {
     /// A connection's other end.
     pub fn new(addr: Option<SocketAddr>, tls: bool, instance: Option<Arc<str>>) -> Self {
         let shown = addr.and_then(|it| HeaderValue::try_from(it.ip().to_canonical().to_string()).ok());
-        Self { addr, tls, instance, shown }
+        Self { addr, tls, instance, hosts: None, shown }
     }
 }
 
@@ -288,9 +323,18 @@ impl Shared {
     ) -> Result<Arc<Self>, DialError> {
         let dialer = Arc::new(Dialer::new(&upstream)?);
         let front = Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents);
-        let rewriter = Rewriter::new(upstream.origin.clone(), pass.public_url.clone(), front.base());
-        let views = Views { front, public: pass.public_url.clone(), policy: pass.forwarded };
+        let (origin, public) = (upstream.origin.clone(), pass.public_url.clone());
+        let rewriter = Arc::new(Rewriter::new(origin.clone(), public.clone(), front.base(), pass.rewritten.clone()));
+        let views = Views { front, public, upstream: origin, policy: pass.forwarded };
         Ok(Arc::new(Self { guard, gate, pass, upstream, dialer, rewriter, views }))
+    }
+}
+
+impl Shared {
+    /// Whether the URLs in bodies of answers are rewritten for this client: not for one that knows the tracker by its own
+    /// name, and comes to the gate by another way.
+    fn leads_back(&self, peer: &Peer, view: &ClientView<'_>) -> bool {
+        self.rewriter.rewrites_bodies() && peer.hosts.is_none() && !self.views.is_by_own_name(view)
     }
 }
 
@@ -339,6 +383,8 @@ impl Default for PassConfig {
             public_url: None,
             forwarded: Forwarded::Set,
             agents: true,
+            rewritten: None,
+            host: HostSent::Clients,
             head_timeout: Duration::from_mins(2),
             body_idle_timeout: Duration::from_mins(2),
             tick: Duration::from_millis(250),

@@ -1,11 +1,19 @@
-//! Addresses in an answer's head: those that point at the forge itself would lead a client round the gate.
+//! Addresses in an answer: those that point at the tracker itself would lead a client round the gate.
 //!
 //! `Location` and `Link` are rewritten to the gate as the client sees it, whether they name the upstream's own address
-//! or the public one that the forge announces. Only the front of a URL is replaced; what follows stays as it is.
+//! or the public one that the tracker announces. Only the front of a URL is replaced; what follows stays as it is. The same
+//! becomes of URLs in JSON answers (`json_urls.rs`) where `server.rewrite_urls` says so.
 
+use std::sync::Arc;
+
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body::Body as _;
+use prometheus_client::metrics::counter::Counter;
 
+use super::body::{Body, full};
 use super::headers::{ClientView, same_host};
+use super::json_urls::{JsonUrls, Rewritten};
 use crate::upstream::Origin;
 
 /// The addresses under which the forge may speak of itself.
@@ -14,12 +22,52 @@ pub struct Rewriter {
     public: Option<Origin>,
     /// The path below which it is served, for whom it does not serve below it by itself.
     base: String,
+    /// Counts the JSON answers whose URLs could not be rewritten; none where those of bodies are left alone.
+    bodies: Option<Counter>,
 }
 
 impl Rewriter {
-    /// `public` is the `ROOT_URL` that the forge announces, `base` the path below which clients find it.
-    pub fn new(upstream: Origin, public: Option<Origin>, base: &str) -> Self {
-        Self { upstream, public, base: base.to_owned() }
+    /// `public` is the `ROOT_URL` that the forge announces, `base` the path below which clients find it, `bodies` counts
+    /// the JSON answers that could not be rewritten, where they are to be.
+    pub fn new(upstream: Origin, public: Option<Origin>, base: &str, bodies: Option<Counter>) -> Self {
+        Self { upstream, public, base: base.to_owned(), bodies }
+    }
+
+    /// Whether URLs in bodies are rewritten at all.
+    pub(super) fn rewrites_bodies(&self) -> bool {
+        self.bodies.is_some()
+    }
+
+    /// The body of an answer whose URLs are to lead back. What is no JSON stays as it is, and so does what is compressed, or
+    /// a part of something.
+    pub(super) fn body(
+        self: &Arc<Self>,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        body: Body,
+        view: &ClientView<'_>,
+    ) -> Body {
+        // The answer to a HEAD is told of as the tracker tells of it.
+        let concerns = view.host.is_some() && is_json(headers) && !body.is_end_stream();
+        let Some(unrewritten) = self.bodies.clone().filter(|_| concerns) else {
+            return body;
+        };
+        let is_plain = headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding == "identity");
+        if !is_plain || status == StatusCode::PARTIAL_CONTENT {
+            unrewritten.inc();
+            return body;
+        }
+        headers.remove(header::CONTENT_LENGTH);
+        let (rewriter, view) = (Arc::clone(self), view.owned());
+        let urls = JsonUrls::new(Box::new(move |url| rewriter.absolute(url, &view.view())));
+        let Some(whole) = body.whole() else {
+            return Body::held(Rewritten::new(body, urls, unrewritten));
+        };
+        let (bytes, followed) = urls.whole(whole);
+        if !followed {
+            unrewritten.inc();
+        }
+        full(bytes)
     }
 
     pub(super) fn answer(&self, headers: &mut HeaderMap, view: &ClientView<'_>) {
@@ -33,9 +81,12 @@ impl Rewriter {
 
     /// The same resource through the gate; `None` where nothing is to change.
     fn url(&self, text: &str, view: &ClientView<'_>) -> Option<String> {
-        let Some((scheme, authority, path)) = split_absolute(text) else {
-            return self.relative(text, view);
-        };
+        if split_absolute(text).is_some() { self.absolute(text, view) } else { self.relative(text, view) }
+    }
+
+    /// The same for a URL that names a host.
+    fn absolute(&self, text: &str, view: &ClientView<'_>) -> Option<String> {
+        let (scheme, authority, path) = split_absolute(text)?;
         let host = view.host?;
         let at = |origin: &&Origin| origin.is_at(scheme, authority) && below(path, origin.base()).is_some();
         let is_own = |host: &str| same_host(authority, host, scheme.unwrap_or(view.scheme));
@@ -82,6 +133,13 @@ impl Rewriter {
     fn known(&self) -> impl Iterator<Item = &Origin> {
         self.public.iter().chain([&self.upstream])
     }
+}
+
+/// `application/json`, and what is made of it: `application/hal+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    kind == b"application/json" || kind.ends_with(b"+json")
 }
 
 fn replace(headers: &mut HeaderMap, name: &HeaderName, new: impl Fn(&str) -> Option<String>) {
@@ -132,7 +190,7 @@ mod tests {
         let (upstream, public): (Origin, Option<Origin>) =
             (upstream.parse().unwrap(), public.map(|it| it.parse().unwrap()));
         let base = public.as_ref().unwrap_or(&upstream).base().to_owned();
-        Rewriter::new(upstream, public, &base)
+        Rewriter::new(upstream, public, &base, None)
     }
 
     #[test]

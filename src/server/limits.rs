@@ -56,7 +56,16 @@ pub(super) struct Gauge {
     pub(super) limits: Limits,
     all: Arc<Semaphore>,
     requests: AtomicUsize,
-    clients: Mutex<HashMap<IpAddr, Arc<Client>>>,
+    clients: Mutex<HashMap<ClientName, Arc<Client>>>,
+}
+
+/// Who counts as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ClientName {
+    /// Whoever comes from an address, or from its network.
+    Address(IpAddr),
+    /// Whoever may open a unix socket; this is the listener's number.
+    Socket(usize),
 }
 
 /// What one client has open.
@@ -71,8 +80,7 @@ struct Client {
 /// One connection's place, given back when it is dropped.
 pub(super) struct ConnectionSlot {
     gauge: Arc<Gauge>,
-    /// None for a unix socket, behind which is whoever may open it.
-    client: Option<(IpAddr, Arc<Client>)>,
+    client: (ClientName, Arc<Client>),
     _one_of_all: OwnedSemaphorePermit,
 }
 
@@ -96,21 +104,20 @@ impl Gauge {
         }
     }
 
-    /// A place for a connection from this address, unless its client has too many.
+    /// A place for a connection from this address to the listener with this number, unless its client has too many.
     pub(super) fn admit(
         self: &Arc<Self>,
         address: Option<IpAddr>,
+        listener: usize,
         permit: OwnedSemaphorePermit,
     ) -> Option<ConnectionSlot> {
-        let client = match address.map(client_of) {
-            None => None,
-            Some(name) => Some((name, self.connected(name)?)),
-        };
+        let name = address.map_or(ClientName::Socket(listener), |address| ClientName::Address(client_of(address)));
+        let client = (name, self.connected(name)?);
         self.limits.open.inc();
         Some(ConnectionSlot { gauge: Arc::clone(self), client, _one_of_all: permit })
     }
 
-    fn connected(&self, name: IpAddr) -> Option<Arc<Client>> {
+    fn connected(&self, name: ClientName) -> Option<Arc<Client>> {
         let mut clients = self.clients();
         let client = clients.entry(name).or_default();
         if client.connections.load(Relaxed) < self.limits.max_connections_per_client {
@@ -125,8 +132,17 @@ impl Gauge {
         None
     }
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Client>>> {
+    fn clients(&self) -> MutexGuard<'_, HashMap<ClientName, Arc<Client>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Display for ClientName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Socket(listener) => write!(f, "unix socket, listener {listener}"),
+        }
     }
 }
 
@@ -145,8 +161,7 @@ impl ConnectionSlot {
     pub(super) fn begin(&self) -> bool {
         let limits = &self.gauge.limits;
         let fits = one_more(&self.gauge.requests, limits.max_requests);
-        let client = self.client.as_ref().map(|(_, client)| &client.requests);
-        if fits && client.is_none_or(|requests| one_more(requests, limits.max_requests_per_client)) {
+        if fits && one_more(&self.client.1.requests, limits.max_requests_per_client) {
             return true;
         }
         if fits {
@@ -159,9 +174,7 @@ impl ConnectionSlot {
     /// One request less.
     pub(super) fn end(&self) {
         self.gauge.requests.fetch_sub(1, Relaxed);
-        if let Some((_, client)) = &self.client {
-            client.requests.fetch_sub(1, Relaxed);
-        }
+        self.client.1.requests.fetch_sub(1, Relaxed);
     }
 }
 
@@ -176,7 +189,7 @@ fn one_more(count: &AtomicUsize, most: usize) -> bool {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.gauge.limits.open.dec();
-        let Some((name, client)) = &self.client else { return };
+        let (name, client) = &self.client;
         let mut clients = self.gauge.clients();
         if client.connections.fetch_sub(1, Relaxed) == 1 {
             clients.remove(name);
@@ -231,7 +244,7 @@ mod tests {
     async fn what_ends_makes_room() {
         let gauge =
             Gauge::new(Limits { max_requests: 3, max_requests_per_client: 2, max_connections: 9, ..Limits::default() });
-        let place = async |address: &str| gauge.admit(address.parse().ok(), gauge.one_of_all().await).unwrap();
+        let place = async |address: &str| gauge.admit(address.parse().ok(), 0, gauge.one_of_all().await).unwrap();
         let (one, same, other, socket) =
             (place("::1").await, place("::2").await, place("1.1.1.1").await, place("").await);
         assert!(one.begin() && same.begin() && !one.begin(), "two of one client");
@@ -243,9 +256,13 @@ mod tests {
         for ended in [&one, &one, &other] {
             ended.end();
         }
+        assert!(socket.begin() && socket.begin() && !socket.begin(), "a socket is a client, too");
+        for ended in [&socket, &socket] {
+            ended.end();
+        }
         drop((one, same, other, socket));
         assert!(gauge.clients().is_empty());
         assert_eq!(gauge.requests.load(Relaxed), 0);
-        assert_eq!(gauge.limits.turned_away.get(), 5);
+        assert_eq!(gauge.limits.turned_away.get(), 6);
     }
 }

@@ -2,19 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::connection;
+use super::intercept::{self, Arrival, Interceptor};
 use super::limits::{ConnectionSlot, Gauge};
+use super::socket_file::{OwnFile, SocketFile};
+use super::tls::{explain_tls, first_byte};
 use super::{BindError, Certificates, Drain, Limits, TlsFiles};
 use crate::proxy::{Peer, Worker};
 use crate::upstream::Io;
@@ -24,13 +23,8 @@ use crate::upstream::Io;
 pub enum Bind {
     /// A TCP address; port 0 picks a free one.
     Tcp(SocketAddr),
-    /// A unix socket, with its permission bits.
-    Unix {
-        /// Where.
-        path: PathBuf,
-        /// For instance `0o660`.
-        mode: u32,
-    },
+    /// A unix socket.
+    Unix(SocketFile),
     /// The socket with this number of those that the service manager passed on (`LISTEN_FDS`).
     Inherited(usize),
 }
@@ -44,6 +38,8 @@ pub struct ListenerConfig {
     pub tls: Option<TlsFiles>,
     /// The agent instance that comes in by it, if it belongs to one.
     pub instance: Option<Arc<str>>,
+    /// What takes its connections, if clients come to it under the tracker's own name.
+    pub interceptor: Option<Arc<Interceptor>>,
 }
 
 /// The sockets that the service manager passed on (`LISTEN_FDS`), each to be opened once.
@@ -51,17 +47,22 @@ pub struct Inherited(ListenFd);
 
 /// An open listener.
 pub(super) struct Bound {
+    number: usize,
+    bind: Bind,
     socket: Socket,
-    owned_path: Option<PathBuf>,
+    own_file: Option<OwnFile>,
     certificates: Option<Arc<Certificates>>,
     instance: Option<Arc<str>>,
+    interceptor: Option<Arc<Interceptor>>,
 }
 
 /// One worker's handle of a listener.
 pub(super) struct Acceptor {
+    number: usize,
     socket: Socket,
     certificates: Option<Arc<Certificates>>,
     instance: Option<Arc<str>>,
+    interceptor: Option<Arc<Interceptor>>,
 }
 
 enum Socket {
@@ -80,7 +81,8 @@ pub(super) fn bind_all(
     mut inherited: Inherited,
     limits: &Limits,
 ) -> Result<Vec<Bound>, BindError> {
-    configs.into_iter().map(|config| Bound::open(config, &mut inherited.0, limits)).collect()
+    let numbered = configs.into_iter().enumerate();
+    numbered.map(|(number, config)| Bound::open((number, config), &mut inherited.0, limits)).collect()
 }
 
 // === impl ListenerConfig ===
@@ -88,7 +90,12 @@ pub(super) fn bind_all(
 impl ListenerConfig {
     /// A plain TCP listener.
     pub fn tcp(address: SocketAddr) -> Self {
-        Self { bind: Bind::Tcp(address), tls: None, instance: None }
+        Self::at(Bind::Tcp(address))
+    }
+
+    /// A plain listener that stands for nobody.
+    pub fn at(bind: Bind) -> Self {
+        Self { bind, tls: None, instance: None, interceptor: None }
     }
 }
 
@@ -96,7 +103,7 @@ impl std::fmt::Display for Bind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Bind::Tcp(address) => address.fmt(f),
-            Bind::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Bind::Unix(file) => write!(f, "unix:{}", file.path.display()),
             Bind::Inherited(index) => write!(f, "inherited socket {index}"),
         }
     }
@@ -125,17 +132,18 @@ impl Inherited {
 // === impl Bound ===
 
 impl Bound {
-    fn open(config: ListenerConfig, inherited: &mut ListenFd, limits: &Limits) -> Result<Self, BindError> {
+    fn open(
+        (number, config): (usize, ListenerConfig),
+        inherited: &mut ListenFd,
+        limits: &Limits,
+    ) -> Result<Self, BindError> {
         let certificates = config.tls.map(|files| Certificates::load(files, limits.http2)).transpose()?;
         let wrong = |source| BindError::Listen { bind: config.bind.clone(), source };
-        let socket = open(&config.bind, inherited).map_err(wrong)?;
+        let (socket, own_file) = open(&config.bind, inherited).map_err(wrong)?;
         socket.set_nonblocking().map_err(wrong)?;
         socket.set_send_buffer(limits.send_buffer).map_err(wrong)?;
-        let owned_path = match config.bind {
-            Bind::Unix { path, .. } => Some(path),
-            Bind::Tcp(_) | Bind::Inherited(_) => None,
-        };
-        Ok(Self { socket, owned_path, certificates, instance: config.instance })
+        let ListenerConfig { bind, instance, interceptor, .. } = config;
+        Ok(Self { number, bind, socket, own_file, certificates, instance, interceptor })
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
@@ -149,15 +157,21 @@ impl Bound {
         self.certificates.clone()
     }
 
+    /// Where clients find it.
+    pub(super) fn place(&self) -> String {
+        self.address().map_or_else(|| self.bind.to_string(), |address| address.to_string())
+    }
+
     /// The socket file to remove at the end.
-    pub(super) fn socket_path(&self) -> Option<PathBuf> {
-        self.owned_path.clone()
+    pub(super) fn own_file(&self) -> Option<OwnFile> {
+        self.own_file.clone()
     }
 
     /// Another handle of the same socket.
     pub(super) fn share(&self) -> io::Result<Acceptor> {
         let socket = self.socket.try_clone()?;
-        Ok(Acceptor { socket, certificates: self.certificates.clone(), instance: self.instance.clone() })
+        let (certificates, instance) = (self.certificates.clone(), self.instance.clone());
+        Ok(Acceptor { number: self.number, socket, certificates, instance, interceptor: self.interceptor.clone() })
     }
 }
 
@@ -185,15 +199,15 @@ impl Socket {
     }
 }
 
-fn open(bind: &Bind, inherited: &mut ListenFd) -> io::Result<Socket> {
+fn open(bind: &Bind, inherited: &mut ListenFd) -> io::Result<(Socket, Option<OwnFile>)> {
     match bind {
         Bind::Tcp(address) => {
             let listener = std::net::TcpListener::bind(address)?;
             rustix::net::listen(&listener, BACKLOG)?;
-            Ok(Socket::Tcp(listener))
+            Ok((Socket::Tcp(listener), None))
         }
-        Bind::Unix { path, mode } => unix(path, *mode).map(Socket::Unix),
-        Bind::Inherited(index) => take(inherited, *index),
+        Bind::Unix(file) => file.bind(BACKLOG).map(|(listener, own)| (Socket::Unix(listener), Some(own))),
+        Bind::Inherited(index) => take(inherited, *index).map(|socket| (socket, None)),
     }
 }
 
@@ -208,18 +222,6 @@ fn take(inherited: &mut ListenFd, index: usize) -> io::Result<Socket> {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "what was passed is neither a TCP nor a unix socket"))
         }
     }
-}
-
-/// Takes the place of a socket file that nobody listens on any more.
-fn unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
 }
 
 // === impl Acceptor ===
@@ -254,7 +256,7 @@ impl Acceptor {
                     continue;
                 }
             };
-            let Some(place) = gauge.admit(address.map(|it| it.ip()), permit) else {
+            let Some(place) = gauge.admit(address.map(|it| it.ip()), self.number, permit) else {
                 continue;
             };
             let peer = Peer::new(address, self.certificates.is_some(), self.instance.clone());
@@ -263,6 +265,7 @@ impl Acceptor {
                 gauge: Arc::clone(&gauge),
                 drain: drain.clone(),
                 certificates: self.certificates.clone(),
+                interceptor: self.interceptor.clone(),
             };
             let open = open.clone();
             tokio::spawn(async move {
@@ -278,16 +281,27 @@ struct Client {
     gauge: Arc<Gauge>,
     drain: Drain,
     certificates: Option<Arc<Certificates>>,
+    interceptor: Option<Arc<Interceptor>>,
 }
 
 impl Client {
-    async fn serve(self, io: Io, peer: Peer, place: ConnectionSlot) {
+    async fn serve(self, io: Io, mut peer: Peer, place: ConnectionSlot) {
         let limits = &self.gauge.limits;
-        let secured = tokio::time::timeout(limits.tls_handshake_timeout, secure(io, self.certificates.as_deref()));
-        match secured.await {
-            Ok(Ok(io)) => connection::serve(io, (peer, place), self.worker, limits, self.drain).await,
+        match tokio::time::timeout(limits.tls_handshake_timeout, self.enter(io, &mut peer)).await {
+            Ok(Ok(Arrival::Http(io))) => connection::serve(io, (peer, place), self.worker, limits, self.drain).await,
+            Ok(Ok(Arrival::Tunnel(client, other))) => {
+                intercept::tunnel(client, other, limits.write_stall_timeout, self.drain).await;
+            }
+            Ok(Ok(Arrival::Answered)) => {}
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
+        }
+    }
+
+    async fn enter(&self, io: Io, peer: &mut Peer) -> io::Result<Arrival> {
+        match (&self.interceptor, io) {
+            (Some(interceptor), Io::Tcp(stream)) => interceptor.enter(stream, peer, &self.gauge.limits).await,
+            (_, io) => secure(io, self.certificates.as_deref()).await.map(Arrival::Http),
         }
     }
 }
@@ -295,7 +309,7 @@ impl Client {
 async fn secure(io: Io, certificates: Option<&Certificates>) -> io::Result<Io> {
     match (io, certificates) {
         (Io::Tcp(stream), Some(certificates)) => {
-            if speaks_plainly(&stream).await? {
+            if first_byte(&stream).await?.is_ascii_alphabetic() {
                 return Err(explain_tls(stream).await);
             }
             let stream = certificates.acceptor().accept(stream).await?;
@@ -304,24 +318,6 @@ async fn secure(io: Io, certificates: Option<&Certificates>) -> io::Result<Io> {
         (io, None) => Ok(io),
         (_, Some(_)) => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is served on TCP only")),
     }
-}
-
-/// Whether the client began with the method of a request, and not with a TLS record.
-async fn speaks_plainly(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0];
-    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic())
-}
-
-/// Tells a client that speaks plain HTTP what to do, and lets it read that: a socket closed over unread bytes is reset.
-async fn explain_tls(mut stream: TcpStream) -> io::Error {
-    let told = async {
-        stream.write_all(SPEAK_TLS).await?;
-        stream.shutdown().await?;
-        tokio::io::copy(&mut (&mut stream).take(MOST_PLAIN), &mut tokio::io::sink()).await
-    };
-    // It is told or not: nothing else is done for it.
-    let _ = tokio::time::timeout(WHILE_PLAIN, told).await;
-    io::Error::new(io::ErrorKind::InvalidData, "a client spoke plain HTTP on a TLS listener, and was told so")
 }
 
 impl Live {
@@ -347,9 +343,4 @@ impl Live {
 /// Connections that wait to be accepted; the system has a limit of its own. With the 128 of the standard library a crowd that
 /// comes at once, or the whole of the clients after a restart, waits for TCP to try again, a second and more.
 const BACKLOG: i32 = 4096;
-const SPEAK_TLS: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 84\r\n\
-    connection: close\r\n\r\nThis port speaks HTTPS, and the request came over plain HTTP: use https:// instead.\n";
-const MOST_PLAIN: u64 = 1 << 20;
-const WHILE_PLAIN: Duration = Duration::from_secs(2);
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);

@@ -4,21 +4,23 @@
 //! changes threads on the pass path. Guarded sections run on the gate's own runtime (`proxy::Shared::gate`).
 //! `limits` bounds what a client may take, `connection` drives one client, `sniff` looks at its heads, `tls` holds
 //! certificates that can be replaced while serving, `admin` is the operator's
-//! listener, and `socket` the way to it that is not open to every local user.
+//! listener, and `socket` the way to it that is not open to every local user. `socket_file` makes the unix sockets of clients, and
+//! `intercept` takes clients that come under the tracker's own name.
 
 pub mod admin;
 mod connection;
 mod drain;
+mod intercept;
 mod limits;
 mod listen;
 mod operator;
 mod sniff;
 mod socket;
+mod socket_file;
 mod tls;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::drain::Drain;
+pub use self::intercept::{AuthorityError, InterceptConfig, Interceptor, PrivateAuthority};
 use self::limits::Gauge;
 pub use self::limits::Limits;
 use self::listen::{Acceptor, Bound};
@@ -34,6 +37,7 @@ pub use self::operator::Operator;
 #[doc(hidden)]
 pub use self::sniff::sniff;
 pub use self::socket::{connect as connect_to_socket, socket_path};
+pub use self::socket_file::{SocketFile, check_owner};
 pub use self::tls::{Certificates, TlsError, TlsFiles, check_certificate};
 use crate::proxy::{Shared, Worker};
 
@@ -115,6 +119,11 @@ impl Server {
         self.bound.iter().map(Bound::address).collect()
     }
 
+    /// Where clients find the listeners, in order, as the configuration has it.
+    pub fn places(&self) -> Vec<String> {
+        self.bound.iter().map(Bound::place).collect()
+    }
+
     /// The certificates of the listeners that have any, to be reloaded.
     pub fn certificates(&self) -> Vec<Arc<Certificates>> {
         self.bound.iter().filter_map(Bound::certificates).collect()
@@ -129,7 +138,7 @@ impl Server {
     /// bounded time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Drained, BindError> {
         let drain = self.drain.clone();
-        let sockets: Vec<PathBuf> = self.bound.iter().filter_map(Bound::socket_path).collect();
+        let files: Vec<_> = self.bound.iter().filter_map(Bound::own_file).collect();
         let (ended, mut ends) = mpsc::channel(self.workers);
         for index in 0..self.workers {
             // Those that have started already must not go on alone.
@@ -147,8 +156,8 @@ impl Server {
                 all = Drained::Cut;
             }
         }
-        for path in sockets {
-            let _ = std::fs::remove_file(path);
+        for file in files {
+            file.remove();
         }
         Ok(all)
     }

@@ -2,12 +2,16 @@
 //!
 //! New connections take what is current; open ones keep what they began with. Files that cannot be used change nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// Where certificate chain and key are, both PEM.
@@ -110,6 +114,15 @@ pub fn check_certificate(files: &TlsFiles) -> Result<(), TlsError> {
 fn read(files: &TlsFiles, http2: bool) -> Result<rustls::ServerConfig, TlsError> {
     let chain = read_chain(&files.cert).map_err(|why| TlsError::of(&files.cert, "certificate", why))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|why| TlsError::of(&files.key, "private key", why))?;
+    Ok(server_config(chain, key, http2)?)
+}
+
+/// What a listener needs that has this certificate.
+pub(super) fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    http2: bool,
+) -> Result<rustls::ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -124,3 +137,35 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
     if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
 }
+
+/// What the client begins with, a letter of a method or a TLS record; it stays to be read.
+pub(super) async fn first_byte(stream: &TcpStream) -> io::Result<u8> {
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first[0]),
+    }
+}
+
+/// Says the last words on a connection, and lets the client read them: a socket closed over unread bytes is reset.
+pub(super) async fn close_with(mut stream: TcpStream, answer: &[u8]) {
+    let closing = async {
+        stream.write_all(answer).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(MOST_PLAIN), &mut tokio::io::sink()).await
+    };
+    // It is told or not: nothing else is done for it.
+    let _ = tokio::time::timeout(WHILE_PLAIN, closing).await;
+}
+
+/// Tells a client that speaks plain HTTP what to do.
+pub(super) async fn explain_tls(stream: TcpStream) -> io::Error {
+    close_with(stream, SPEAK_TLS).await;
+    io::Error::new(io::ErrorKind::InvalidData, "a client spoke plain HTTP on a TLS listener, and was told so")
+}
+
+const SPEAK_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 84\r\n\
+    connection: close\r\n\r\nThis port speaks HTTPS, and the request came over plain HTTP: use https:// instead.\n";
+const MOST_PLAIN: u64 = 1 << 20;
+const WHILE_PLAIN: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@
 //! switch to turn that off.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use super::{Endpoint, Io, Origin, UpstreamConfig};
 pub struct Dialer {
     origin: Origin,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    resolve: Option<SocketAddr>,
+    own: Vec<SocketAddr>,
     timeout: Duration,
 }
 
@@ -58,7 +61,8 @@ impl Dialer {
             Endpoint::Tls { host, .. } => Some((connector(config.ca_file.as_deref())?, server_name(host)?)),
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
-        Ok(Self { origin: config.origin.clone(), tls, timeout: config.connect_timeout })
+        let (resolve, own) = (config.resolve, config.own.clone());
+        Ok(Self { origin: config.origin.clone(), tls, resolve, own, timeout: config.connect_timeout })
     }
 
     /// The origin that it dials.
@@ -78,7 +82,13 @@ impl Dialer {
         match self.origin.place() {
             Endpoint::Unix(path) => Ok(Io::Unix(UnixStream::connect(path).await?)),
             Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let stream = match self.resolve {
+                    Some(address) => TcpStream::connect(address).await?,
+                    None => TcpStream::connect((host.as_str(), *port)).await?,
+                };
+                if self.own.iter().any(|own| is_at(*own, &stream)) {
+                    return Err(io::Error::other(LEADS_BACK));
+                }
                 stream.set_nodelay(true)?;
                 self.secure(stream).await
             }
@@ -93,6 +103,16 @@ impl Dialer {
         Ok(Io::Tls(Box::new(stream.into())))
     }
 }
+
+/// Whether a connection leads to this listener of the same machine.
+fn is_at(own: SocketAddr, stream: &TcpStream) -> bool {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return false };
+    let is_here = peer.ip().is_loopback() || peer.ip() == local.ip();
+    own.port() == peer.port() && (own.ip() == peer.ip() || (own.ip().is_unspecified() && is_here))
+}
+
+const LEADS_BACK: &str = "the tracker's name resolves to a listener of this gate: set upstream.resolve to the tracker's own \
+                          address";
 
 fn server_name(host: &str) -> Result<ServerName<'static>, DialError> {
     ServerName::try_from(host.to_owned()).map_err(|_| DialError::Name(host.to_owned()))

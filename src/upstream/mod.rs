@@ -13,6 +13,7 @@ mod truncating_buffer;
 mod watched;
 
 use crate::effect::BodyBudget;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,10 @@ pub struct UpstreamConfig {
     pub origin: Origin,
     /// Where it says that it is, if that is known: its redirects may lead there.
     pub public: Option<Origin>,
+    /// The address to connect to, instead of what the origin's host resolves to.
+    pub resolve: Option<SocketAddr>,
+    /// Where the gate itself listens: a tracker that is found there is a circle.
+    pub own: Vec<SocketAddr>,
     /// Certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Limit on name lookup, connect and TLS handshake together.
@@ -55,6 +60,8 @@ impl UpstreamConfig {
         Self {
             origin,
             public: None,
+            resolve: None,
+            own: Vec::new(),
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),

@@ -153,7 +153,7 @@ fn the_pods_configuration_is_accepted() {
     let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.warnings, [], "a first day refuses nothing");
     let config = loaded.config;
-    assert_eq!(config.server.listen.port(), 8480);
+    assert_eq!(config.server.listen.tcp().unwrap().port(), 8480);
     assert!(config.server.admin.unwrap().ip().is_loopback());
 }
 

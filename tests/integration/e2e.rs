@@ -159,6 +159,11 @@ impl Setup {
         }
     }
 
+    /// The configuration, in TOML.
+    pub fn toml(&self) -> &str {
+        &self.config
+    }
+
     /// A directory for the files of a configuration.
     pub fn dir(&self) -> &Path {
         self.keep.path()
@@ -368,6 +373,8 @@ pub struct Client {
     pub login: String,
     /// Before each path, such as `/as/one`.
     pub prefix: String,
+    /// The host that it asks for, where that is not the address.
+    pub host: Option<String>,
     pub authorization: Option<String>,
     pub headers: Vec<(&'static str, String)>,
     /// A unix socket to be asked instead of the address.
@@ -390,7 +397,8 @@ impl Client {
         let authorization = Some(format!("token {}", token(login)));
         let (login, prefix) = (login.to_owned(), String::new());
         let (source, socket) = (None, None);
-        Self { address, login, prefix, authorization, headers: Vec::new(), source, socket, connection: None }
+        let host = None;
+        Self { address, login, prefix, host, authorization, headers: Vec::new(), source, socket, connection: None }
     }
 
     /// With one more header.
@@ -402,6 +410,18 @@ impl Client {
     /// From another address of this machine.
     pub fn from(mut self, source: &'static str) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// Over a unix socket.
+    pub fn over(mut self, socket: &Path) -> Self {
+        self.socket = Some(socket.to_owned());
+        self
+    }
+
+    /// For a host of this name.
+    pub fn asking_for(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
         self
     }
 
@@ -456,7 +476,7 @@ impl Client {
         body: Bytes,
     ) -> Result<Answer, hyper::Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.prefix));
-        request = request.header("host", self.address.to_string());
+        request = request.header("host", self.host.clone().unwrap_or_else(|| self.address.to_string()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

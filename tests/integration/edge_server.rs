@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claimgate::proxy::{Body, Came, Guard, Note, Passed, Peer, ReadMemo, Route, collect_capped, full, pass_on};
-use claimgate::server::{Bind, Drained, ListenerConfig};
+use claimgate::server::{Bind, Drained, ListenerConfig, SocketFile};
 use futures_util::future::BoxFuture;
 use http::Response;
 use http::request::Parts;
@@ -70,8 +70,7 @@ async fn unix_sockets_on_both_sides() {
         }
     });
     let mut plan = Plan::to(&format!("unix:{}", up.display()));
-    plan.server.listeners =
-        vec![ListenerConfig { bind: Bind::Unix { path: down.clone(), mode: 0o600 }, tls: None, instance: None }];
+    plan.server.listeners = vec![ListenerConfig::at(Bind::Unix(SocketFile::at(down.clone())))];
     let mut gate = plan.start();
     let mut stream = UnixStream::connect(&down).await.unwrap();
     stream.write_all(b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();

@@ -12,7 +12,7 @@ use crate::e2e::{self, REPO, Setup, backlog_issue, forge};
 #[test]
 fn both_listeners_are_on_loopback_by_default_and_no_credential_is_built_in() {
     let config = Config::defaults();
-    assert!(config.server.listen.ip().is_loopback());
+    assert!(config.server.listen.tcp().unwrap().ip().is_loopback());
     assert!(config.server.admin.unwrap().ip().is_loopback());
     let secrets = [&config.server.admin_token_file, &config.upstream.service_token_file];
     assert_eq!(secrets, [&None, &None]);

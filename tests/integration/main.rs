@@ -49,4 +49,5 @@ mod subpath;
 mod support;
 mod tidy;
 mod watching;
+mod ways;
 mod witness;

@@ -149,7 +149,7 @@ impl Gate {
         let ledger: Arc<dyn Ledger> = Arc::new(store.open(now, now + config.ledger.doubt_period));
         let key = SecretSlice::from(identity::random_key()?);
         let gate = compose::gate(&config, &clock, &ledger, &Metrics::default(), &key)?;
-        let server = compose::edge(&config, &gate, Inherited::none())?;
+        let server = compose::edge(&config, &gate, Inherited::none(), None)?;
         let address = server.addresses().into_iter().flatten().next().context("the gate listens nowhere")?;
         let drain = server.drain();
         tokio::spawn(server.run(std::future::pending()));
