@@ -253,17 +253,30 @@ const MOST_MASKS: usize = 32;
 pub fn apply(record: &mut ItemRecord, step: &Step, stamp: &Stamp) -> Result<Applied, Refused> {
     let mut done = Applied::default();
     let was_open = record.holding.as_ref().is_some_and(|held| held.last_seen.state == OpenState::Open);
+    let claims = claims_as_it_shows(record, step);
     carry_out(record, step, stamp, &mut done)?;
     // INVARIANT: an edit that nobody accounts for contests a holding, never an item that nobody holds.
     record.contested &= record.holding.is_some();
     if let Some(holding) = &mut record.holding {
         let closed = holding.last_seen.state == OpenState::Closed;
-        // Whoever closes a held item ends the exclusive right of its holder.
-        holding.parked |= closed && was_open;
+        // Whoever closes a held item ends the exclusive right of its holder; unless that is just told that it holds it.
+        holding.parked |= closed && was_open && !claims;
         holding.closed = closed.then(|| holding.closed.unwrap_or(stamp.now));
     }
     prune(record, stamp);
     Ok(done)
+}
+
+/// Whether the step tells its agent that it holds the item as it shows, and not that it has closed it.
+fn claims_as_it_shows(record: &ItemRecord, step: &Step) -> bool {
+    let is_claim = |kind| matches!(kind, Kind::Claim | Kind::Adopt | Kind::TakeOver);
+    let kind = match step {
+        Step::Grant { kind, .. } => Some(*kind),
+        Step::Settle { outcome: Outcome::Committed { .. }, .. } => record.live.as_ref().and_then(|live| live.kind),
+        _ => None,
+    };
+    let closes = record.live.as_ref().is_some_and(|live| live.change.state == Some(OpenState::Closed));
+    kind.is_some_and(is_claim) && !closes
 }
 
 fn carry_out(record: &mut ItemRecord, step: &Step, stamp: &Stamp, done: &mut Applied) -> Result<(), Refused> {

@@ -1,8 +1,8 @@
 //! What follows a write of unknown outcome, and the sentences of the protocol that searches found to be needed.
 
-use crate::support::{Moment, Q, Trap, World};
+use crate::support::{Moment, Q, REPO, Trap, World};
 use claimgate::fake_forge::{Fault, Matcher};
-use claimgate::model::{AttemptState, Status};
+use claimgate::model::{AttemptState, Place, Status};
 use serde_json::json;
 use std::time::Duration;
 
@@ -532,4 +532,20 @@ async fn what_was_handed_over_closed_stays_parked() {
         assert!(record.doubts.is_empty() && record.holding.is_some_and(|held| held.parked));
         world.log_is_sound().await;
     }
+}
+
+/// A close that lands late, of somebody whose doubt the operator has ended.
+#[tokio::test(start_paused = true)]
+async fn a_late_close_leaves_the_item_with_whoever_is_told_that_it_holds_it() {
+    let world = World::new();
+    world.next_write(1, Fault::Zombie(Duration::from_secs(4)));
+    world.close("dev-1", 1).await.is(504, "outcome_unknown");
+    world.process().gate.release(&Place::from_stored("root/work#1"), "stuck").await.expect("it is in doubt");
+    world.claim("dev-3", 1).await.wins();
+    world.wait(Duration::from_secs(5)).await;
+    assert_eq!(world.forge.issue(REPO, 1).state, "closed");
+    world.claim("dev-3", 1).await.needs_no_write();
+    world.release("dev-1", 1).await.loses("not_holder");
+    world.is_held_by(1, "dev-3").await;
+    world.log_is_sound().await;
 }
