@@ -109,7 +109,9 @@ pub(super) fn intercepted(config: &Config) -> anyhow::Result<Vec<InterceptedHost
 fn rewrites_urls(config: &Config) -> bool {
     match (config.server.rewrite_urls, config.upstream.tracker) {
         (config::RewriteUrls::On, _) => true,
-        (config::RewriteUrls::Off, _) | (config::RewriteUrls::Auto, config::Tracker::Forgejo) => false,
+        // Neither writes by the addresses of its answers: what is theirs is for people.
+        (config::RewriteUrls::Off, _)
+        | (config::RewriteUrls::Auto, config::Tracker::Forgejo | config::Tracker::Redmine) => false,
     }
 }
 

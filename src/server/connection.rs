@@ -454,7 +454,7 @@ mod tests {
         let shared = Shared::new(Arc::new(PassAll), handle, upstream, PassConfig::default()).unwrap();
         let (io, _other) = tokio::net::UnixStream::pair().unwrap();
         let gauge = Gauge::new(Limits::default());
-        let place = gauge.admit(None, gauge.one_of_all().await).unwrap();
+        let place = gauge.admit(None, 0, gauge.one_of_all().await).unwrap();
         let worker = Arc::new(Worker::start(shared));
         let task = serve(Io::Unix(io), (Peer::new(None, false, None), place), worker, &gauge.limits, Drain::new());
         let sizes = (std::mem::size_of_val(&task), size_of(Here::answer));

@@ -64,13 +64,6 @@ impl Dialect for Redmine {
         }
     }
 
-    fn item_of(&self, head: &Head<'_>) -> Option<Address> {
-        match routes::classify(head) {
-            routes::RouteMatch::Read { issue, is_json: true } => Some(address(issue)),
-            _ => None,
-        }
-    }
-
     fn address(&self, place: &Place) -> Option<Address> {
         number_of(place).map(address)
     }
