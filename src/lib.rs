@@ -96,7 +96,7 @@
 //!   as strictly as a guarded write, judged in `gate/walk/side_effects.rs`, and then forwarded as they came, without a turn or an
 //!   attempt. What they do is seen as an outside edit.
 //! - **No direct clock.** Wall-clock and boot time come by the `Clock` port, waiting by tokio's, which a test can pause;
-//!   `clippy.toml` bans the rest; `clock.rs` and the demo's stopwatch are the only exceptions (tidy).
+//!   `clippy.toml` bans the rest; `clock.rs` and the stopwatch of `race` and `demo` are the only exceptions (tidy).
 //! - **No credential is kept.** In the ledger, the audit, the log and the metrics there are keyed fingerprints only.
 //! - **Standard output is the audit's** while the gate serves; only `cli` and `audit` can write there (tidy). The audit
 //!   passes through no filter.

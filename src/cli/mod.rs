@@ -14,6 +14,7 @@ pub mod health;
 pub mod history;
 pub mod mode;
 mod output;
+pub mod race;
 pub mod release;
 pub mod report;
 pub mod scan;
@@ -32,6 +33,8 @@ const EXITS_OF_CHECK: &str = "Exit codes: 0 the configuration is accepted; 1 wit
     2 wrong usage, or the configuration is refused";
 const EXITS_OF_DEMO: &str =
     "Exit codes: 0 each issue had one winner through the gate; 1 not so, or failed; 2 wrong usage";
+const EXITS_OF_RACE: &str = "Exit codes: 0 each issue had one winner through the gate; 1 not so, or failed, or issues \
+    could not be closed; 2 wrong usage";
 const EXITS_OF_RELEASE: &str = "Exit codes: 0 done; 1 failed, or the tracker refused a part of what was to be put back; \
     2 wrong usage or configuration";
 const EXITS_OF_AUDIT: &str =
@@ -65,6 +68,9 @@ pub enum Command {
     /// Let agents race for the issues of a forge in memory, without and with the gate
     #[command(after_help = EXITS_OF_DEMO)]
     Demo(demo::DemoArgs),
+    /// Let agents race for scratch issues of your own tracker, directly and through the gate
+    #[command(after_help = EXITS_OF_RACE)]
+    Race(race::RaceArgs),
     /// List who holds what, as the running gate has it
     #[command(after_help = EXITS)]
     Claims(claims::ClaimsArgs),
@@ -141,6 +147,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Race(args) => race::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
         Command::Scan(args) => with_config(&args.config, |loaded| scan::run(args, loaded)),

@@ -40,6 +40,7 @@ mod operating;
 mod operators;
 mod properties;
 mod protocol;
+mod race;
 mod readers;
 mod redmine;
 mod restart;

@@ -3,17 +3,16 @@
 //! Both runs are the same agents with the same protocol and the same haste on the same kind of forge; only the base URL
 //! differs. Nothing here judges: an agent has won when it believes so, and the table counts beliefs.
 
-mod agent;
-mod race;
+mod track;
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::race::{Plan, Tally};
+use self::track::Plan;
 use super::output;
+use super::race::tally::{Tally, table};
 
 /// `claimgate demo`
 #[derive(Debug, Args)]
@@ -32,8 +31,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     output::print_line(introduction(plan))?;
     let (without, through) = runtime.block_on(both(plan))?;
-    output::print_line(table(&[("without the gate", &without), ("through the gate", &through)]))?;
-    if through.is_clean(plan) {
+    output::print_line(table(&[("without the gate".to_owned(), &without), ("through the gate".to_owned(), &through)]))?;
+    if through.is_clean(plan.issues) {
         output::print_line(what_next(&without))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -46,9 +45,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 async fn both(plan: Plan) -> anyhow::Result<(Tally, Tally)> {
     let progress = progress(plan);
     progress.set_message("without the gate");
-    let without = race::without_gate(plan, &progress).await?;
+    let without = track::without_gate(plan, &progress).await?;
     progress.set_message("through the gate");
-    let through = race::through_gate(plan, &progress).await?;
+    let through = track::through_gate(plan, &progress).await?;
     progress.finish_and_clear();
     Ok((without, through))
 }
@@ -68,19 +67,6 @@ fn introduction(plan: Plan) -> String {
     )
 }
 
-fn table(rows: &[(&str, &Tally)]) -> String {
-    let mut text = format!(
-        "{:18}{:>12}{:>15}{:>8}{:>24}{:>10}\n",
-        "", "one winner", "two or more", "none", "requests at the forge", "time"
-    );
-    for (name, tally) in rows {
-        let time = format!("{:.1} s", tally.took.as_secs_f64());
-        let Tally { single, several, none, requests, .. } = tally;
-        let _ = writeln!(text, "{name:18}{single:>12}{several:>15}{none:>8}{requests:>24}{time:>10}");
-    }
-    text
-}
-
 fn what_next(without: &Tally) -> String {
     let seen = match without.several + without.none {
         0 => "This time the forge got through it alone; with more agents (--agents) it does not.",
@@ -89,37 +75,4 @@ fn what_next(without: &Tally) -> String {
     format!(
         "{seen}\nNext: claimgate serve --upstream http://your-forge:3000, and give your agents http://127.0.0.1:8480 instead."
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn tally(single: usize, several: usize, none: usize) -> Tally {
-        Tally { single, several, none, disagree: 0, requests: 7, took: Duration::from_millis(1250) }
-    }
-
-    #[test]
-    fn the_columns_stand_below_their_headings() {
-        let text = table(&[("without the gate", &tally(24, 1, 5)), ("through the gate", &tally(30, 0, 0))]);
-        let lengths: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
-        assert_eq!(lengths, [lengths[0]; 3]);
-        assert!(text.lines().nth(1).is_some_and(|line| line.contains("24") && line.contains("1.2 s")), "{text}");
-    }
-
-    #[test]
-    fn clean_is_one_winner_each_and_a_forge_that_agrees() {
-        let plan = Plan { agents: 8, issues: 30 };
-        for (tally, clean) in [
-            (tally(30, 0, 0), true),
-            (tally(29, 1, 0), false),
-            (tally(29, 0, 1), false),
-            (tally(29, 0, 0), false),
-            (Tally { disagree: 1, ..tally(30, 0, 0) }, false),
-        ] {
-            assert_eq!(tally.is_clean(plan), clean, "{tally:?}");
-        }
-    }
 }

@@ -164,7 +164,7 @@ fn as_named(project: &Project) -> ListedProject {
     ListedProject { project: project.clone(), archived: false, issues: true, writable: None }
 }
 
-fn parse_repo(text: &str) -> Result<Project, String> {
+pub(super) fn parse_repo(text: &str) -> Result<Project, String> {
     let parts =
         text.split_once('/').filter(|(owner, name)| !owner.is_empty() && !name.is_empty() && !name.contains('/'));
     let (owner, name) = parts

@@ -1,16 +1,16 @@
-//! One race: a fresh forge, the agents, and the count of what they believe afterwards.
+//! What the demo's agents race on: a fresh forge in memory, and a gate before it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use futures_util::future::try_join_all;
 use indicatif::ProgressBar;
 use secrecy::SecretSlice;
 
-use super::agent::{self, Agent, Prize};
-use crate::cli::compose;
+use super::super::compose;
+use super::super::race::agent::{Agent, Identity, Way, WorkLabels};
+use super::super::race::tally::{Course, Tally, race};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Flag, Layers};
 use crate::effect::{Clock, Ledger, Metrics};
@@ -26,27 +26,10 @@ pub(super) struct Plan {
     pub(super) issues: usize,
 }
 
-/// What came of a race.
-#[derive(Debug)]
-pub(super) struct Tally {
-    /// Issues that exactly one agent believes to have won.
-    pub(super) single: usize,
-    /// Issues that two or more do.
-    pub(super) several: usize,
-    /// Issues that nobody does.
-    pub(super) none: usize,
-    /// Issues with one winner where the forge shows something else than that winner alone.
-    pub(super) disagree: usize,
-    /// Requests that the forge saw.
-    pub(super) requests: usize,
-    pub(super) took: Duration,
-}
-
 /// A forge with the issues to race for.
 struct Track {
     forge: FakeForge,
-    in_progress: u64,
-    backlog: u64,
+    labels: WorkLabels,
     issues: Vec<u64>,
 }
 
@@ -62,55 +45,23 @@ const WRITE_DELAY: Duration = Duration::from_millis(4);
 
 pub(super) async fn without_gate(plan: Plan, progress: &ProgressBar) -> anyhow::Result<Tally> {
     let track = Track::new(plan).await?;
-    race(plan, &track, track.forge.addr(), progress).await
+    track.race(plan, &track.forge.base_url(), progress).await
 }
 
 pub(super) async fn through_gate(plan: Plan, progress: &ProgressBar) -> anyhow::Result<Tally> {
     let track = Track::new(plan).await?;
     let gate = Gate::start(&track.forge.base_url())?;
-    race(plan, &track, gate.address, progress).await
+    track.race(plan, &format!("http://{}", gate.address), progress).await
 }
 
-async fn race(plan: Plan, track: &Track, at: SocketAddr, progress: &ProgressBar) -> anyhow::Result<Tally> {
-    let mut agents = try_join_all((0..plan.agents).map(|number| Agent::connect(number, at))).await?;
-    let mut tally = Tally { single: 0, several: 0, none: 0, disagree: 0, requests: 0, took: Duration::ZERO };
-    let started = now();
-    for number in &track.issues {
-        let prize = track.prize(*number);
-        let believes = try_join_all(agents.iter_mut().map(|agent| agent.claim(prize))).await?;
-        tally.count(track, *number, &believes);
-        progress.inc(1);
-    }
-    tally.took = started.elapsed();
-    tally.requests = track.forge.requests().len();
-    Ok(tally)
+/// An agent's account.
+fn login(number: usize) -> String {
+    format!("agent-{number}")
 }
 
-#[allow(clippy::disallowed_methods, reason = "the demo measures real time, in no simulation")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-// === impl Tally ===
-
-impl Tally {
-    /// Whether each issue went to exactly one agent, and the forge agrees.
-    pub(super) fn is_clean(&self, plan: Plan) -> bool {
-        self.single == plan.issues && self.several == 0 && self.none == 0 && self.disagree == 0
-    }
-
-    fn count(&mut self, track: &Track, number: u64, believes: &[bool]) {
-        let winners: Vec<String> =
-            believes.iter().enumerate().filter(|(_, won)| **won).map(|(number, _)| agent::login(number)).collect();
-        match winners.len() {
-            0 => self.none += 1,
-            1 => self.single += 1,
-            _ => self.several += 1,
-        }
-        if winners.len() == 1 && track.forge.issue(REPO, number).assignees != winners {
-            self.disagree += 1;
-        }
-    }
+/// An agent's token.
+fn token(number: usize) -> String {
+    format!("token-{number}")
 }
 
 // === impl Track ===
@@ -121,19 +72,25 @@ impl Track {
         forge.add_user("demo", "token-of-the-owner");
         forge.add_repo("demo", "work");
         for number in 0..plan.agents {
-            forge.add_user(&agent::login(number), &agent::token(number));
-            forge.grant_write(&agent::login(number), REPO);
+            forge.add_user(&login(number), &token(number));
+            forge.grant_write(&login(number), REPO);
         }
         let backlog = forge.add_label(REPO, "backlog");
         let in_progress = forge.add_label(REPO, "in-progress");
         let issues = (1..=plan.issues).map(|n| forge.add_issue(REPO, &format!("piece {n}"), &["backlog"], &[]).number);
         let issues = issues.collect();
         forge.set_vices(Vices { write_delay: WRITE_DELAY, ..Vices::default() });
-        Ok(Self { forge, in_progress, backlog, issues })
+        Ok(Self { forge, labels: WorkLabels { in_progress, backlog }, issues })
     }
 
-    fn prize(&self, number: u64) -> Prize<'_> {
-        Prize { repo: REPO, number, in_progress: self.in_progress, backlog: self.backlog }
+    async fn race(&self, plan: Plan, url: &str, progress: &ProgressBar) -> anyhow::Result<Tally> {
+        let way = Way::to(url)?;
+        let identity = |number| Identity { login: login(number), token: token(number).into(), name: None, number };
+        let mut agents: Vec<Agent> = (0..plan.agents).map(|number| Agent::new(identity(number), way.clone())).collect();
+        let course = Course { repo: REPO, labels: Some(self.labels), issues: &self.issues };
+        let end = async |number| Ok(self.forge.issue(REPO, number).assignees);
+        let tally = race(&course, &mut agents, end, progress).await?;
+        Ok(Tally { requests: Some(self.forge.requests().len()), ..tally })
     }
 }
 
