@@ -73,7 +73,8 @@ pub enum KeyError {
 
 /// An agent that only reads is told by what its last write found out, for as long as it goes on reading.
 const LAST_KNOWN_FOR: Duration = Duration::from_hours(24);
-const KEY_FILE: &str = "fingerprint.key";
+/// The file of the key in the state directory.
+pub const KEY_FILE: &str = "fingerprint.key";
 const KEY_BYTES: usize = 32;
 /// How long a credential may wait until the tracker is asked about it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

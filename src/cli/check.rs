@@ -3,7 +3,7 @@
 //! What it prints is what an operator wants to know before a start: what is guarded, by which rules, and which of the
 //! settings are not the built-in ones.
 
-mod online;
+pub(super) mod online;
 
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
@@ -106,7 +106,11 @@ fn listeners(out: &mut String, config: &Config) -> fmt::Result {
     }
     match admin {
         Some(admin) => {
-            writeln!(out, "  admin listener on {admin}: /healthz /readyz /metrics /claims /history /mode /singletons")
+            writeln!(
+                out,
+                "  admin listener on {admin}: the live page at /, /healthz /readyz /metrics /status /claims /refusals /history \
+                 /mode /singletons"
+            )
         }
         None => writeln!(out, "  no admin listener"),
     }

@@ -66,7 +66,7 @@ fn heading(item: &str, lines: usize, cut: bool) -> String {
 }
 
 /// Tells with each edit who made it, where the tracker remembered: its authors have lines of their own, with its id.
-fn name_authors(lines: &mut Vec<Value>) {
+pub(super) fn name_authors(lines: &mut Vec<Value>) {
     let is_author = |line: &Value| line["kind"] == "author";
     let told = |line: &Value| !is_author(line) && line["id"].as_str().is_some_and(|id| !id.is_empty());
     let known: BTreeSet<String> =
@@ -95,7 +95,7 @@ fn name_authors(lines: &mut Vec<Value>) {
 }
 
 /// A change as the audit has it, with its labels in words: a label is called by its name, where that is known.
-fn change_in_words(change: &str, names: &Value) -> String {
+pub(super) fn change_in_words(change: &str, names: &Value) -> String {
     let change = change.trim_end();
     let told = || {
         let (before, rest) =
@@ -153,7 +153,7 @@ fn in_words(mut answer: Value) -> Value {
     answer
 }
 
-fn name(agent: &Value) -> String {
+pub(super) fn name(agent: &Value) -> String {
     let account = agent["account"].as_str().unwrap_or_default();
     agent["instance"].as_str().map_or_else(|| account.to_owned(), |instance| format!("{account} ({instance})"))
 }

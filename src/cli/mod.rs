@@ -4,21 +4,27 @@
 
 mod admin;
 pub mod audit;
+pub mod backup;
 pub mod ca;
 pub mod check;
 pub mod claims;
 mod compose;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod health;
 pub mod history;
+pub mod incident;
+pub mod manual;
 pub mod mode;
 mod output;
 pub mod race;
+pub mod refusals;
 pub mod release;
 pub mod report;
 pub mod scan;
 pub mod serve;
+pub mod status;
 mod table;
 
 use std::path::PathBuf;
@@ -31,12 +37,15 @@ use crate::config::{self, Flag, Layers, Loaded};
 const EXITS: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration";
 const EXITS_OF_CHECK: &str = "Exit codes: 0 the configuration is accepted; 1 with --online, something is wrong; \
     2 wrong usage, or the configuration is refused";
+const EXITS_OF_DOCTOR: &str = "Exit codes: 0 nothing is wrong, though there may be warnings; 1 something is wrong; \
+    2 wrong usage, or the configuration is refused";
 const EXITS_OF_DEMO: &str =
     "Exit codes: 0 each issue had one winner through the gate; 1 not so, or failed; 2 wrong usage";
 const EXITS_OF_RACE: &str = "Exit codes: 0 each issue had one winner through the gate; 1 not so, or failed, or issues \
     could not be closed; 2 wrong usage";
-const EXITS_OF_RELEASE: &str = "Exit codes: 0 done; 1 failed, or the tracker refused a part of what was to be put back; \
-    2 wrong usage or configuration";
+const EXITS_OF_RELEASE: &str = "Exit codes: 0 done; 1 failed, or nothing was to be released, or the tracker refused a part \
+    of what was to be put back; 2 wrong usage or configuration";
+const EXITS_OF_STATUS: &str = "Exit codes: 0 all is well; 1 something is wrong with the gate, or it does not answer; 2 wrong usage or configuration";
 const EXITS_OF_AUDIT: &str =
     "Exit codes: 0 nothing is wrong; 1 something is wrong; 2 wrong usage, or the audit cannot be read";
 const EXITS_OF_SCAN: &str = "Exit codes: 0 nothing to fail on (see --fail-on); 1 failed; 2 wrong usage or configuration; \
@@ -46,7 +55,7 @@ const EXITS_OF_HEALTH: &str =
 
 /// A gate in front of a forge: one piece of work goes to one agent.
 #[derive(Debug, Parser)]
-#[command(name = "claimgate", version, about, max_term_width = 100, after_help = EXITS)]
+#[command(name = "claimgate", version = version(), about, max_term_width = 100, after_help = EXITS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -62,6 +71,9 @@ pub enum Command {
     /// Print the rules in force and what is guarded, or what is wrong with the configuration
     #[command(after_help = EXITS_OF_CHECK)]
     Check(check::CheckArgs),
+    /// Look for what is wrong with the set-up, and say what cures it
+    #[command(after_help = EXITS_OF_DOCTOR)]
+    Doctor(doctor::DoctorArgs),
     /// Say what the gate would make of one request
     #[command(after_help = EXITS)]
     Explain(explain::ExplainArgs),
@@ -71,13 +83,22 @@ pub enum Command {
     /// Let agents race for scratch issues of your own tracker, directly and through the gate
     #[command(after_help = EXITS_OF_RACE)]
     Race(race::RaceArgs),
+    /// Show the running gate on one screen: mode, rules, tracker, ledger, who holds how much, what was refused
+    #[command(after_help = EXITS_OF_STATUS)]
+    Status(status::StatusArgs),
     /// List who holds what, as the running gate has it
     #[command(after_help = EXITS)]
     Claims(claims::ClaimsArgs),
+    /// Print what was refused, with the full text
+    #[command(after_help = EXITS)]
+    Refusals(refusals::RefusalsArgs),
     /// Print what the running gate decided about one item
     #[command(after_help = EXITS)]
     History(history::HistoryArgs),
-    /// End a holding by hand
+    /// Tell what happened to one item: who held it one after another, what ended that, what each agent was told
+    #[command(after_help = EXITS)]
+    Incident(incident::IncidentArgs),
+    /// End a holding by hand, or all of a dead agent
     #[command(after_help = EXITS_OF_RELEASE)]
     Release(release::ReleaseArgs),
     /// Work on audit files
@@ -98,6 +119,23 @@ pub enum Command {
     /// Ask the running gate whether it is well; for the health check of a container
     #[command(after_help = EXITS_OF_HEALTH)]
     Health(health::HealthArgs),
+    /// Copy the ledger and the fingerprint key of a gate that may be running
+    #[command(after_help = EXITS)]
+    Backup(backup::BackupArgs),
+    /// Print the script by which a shell completes claimgate's commands
+    #[command(after_help = EXITS)]
+    Completions(manual::CompletionsArgs),
+    /// Write man pages
+    #[command(after_help = EXITS)]
+    Man(manual::ManArgs),
+    /// Print the JSON schema of the configuration, for editors
+    #[command(after_help = EXITS)]
+    Schema(manual::SchemaArgs),
+}
+
+/// Version, commit and build.
+pub(crate) fn version() -> &'static str {
+    env!("CLAIMGATE_BUILD")
 }
 
 /// Where the configuration comes from, and the flags that override it.
@@ -146,16 +184,24 @@ fn in_full(error: &anyhow::Error) -> String {
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Race(args) => race::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::pages(args),
+        Command::Schema(args) => manual::schema_of_config(args),
         Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
         Command::Scan(args) => with_config(&args.config, |loaded| scan::run(args, loaded)),
         Command::Ca(args) => with_settings(&args.config, |loaded| ca::run(args, loaded)),
         // These need no secret of the gate's, and are needed most where one is missing.
         Command::Explain(args) => with_settings(&args.config, |loaded| explain::run(args, loaded)),
+        Command::Status(args) => with_settings(&args.config, |loaded| status::run(args, loaded)),
+        Command::Refusals(args) => with_settings(&args.config, |loaded| refusals::run(args, loaded)),
         Command::Claims(args) => with_settings(&args.config, |loaded| claims::run(args, loaded)),
         Command::History(args) => with_settings(&args.config, |loaded| history::run(args, loaded)),
+        Command::Incident(args) => with_settings(&args.config, |loaded| incident::run(args, loaded)),
+        Command::Backup(args) => with_settings(&args.config, |loaded| backup::run(args, loaded)),
         Command::Release(args) => with_settings(&args.config, |loaded| release::run(args, loaded)),
         Command::Report(args) => with_settings(&args.config, |loaded| report::run(args, loaded)),
         Command::Mode(args) => with_settings(&args.config, |loaded| mode::run(args, loaded)),

@@ -20,8 +20,11 @@ use crate::effect::{Clock, Ledger, Metrics};
 use crate::gate::Gate;
 use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
+use crate::model::Time;
 use crate::server::admin::{Admin, AdminConfig};
-use crate::server::{Bind, BindError, Certificates, Drained, Inherited, Interceptor, Operator, Server, socket_path};
+use crate::server::{
+    Bind, BindError, Certificates, Drained, Facts, Inherited, Interceptor, Operator, Server, socket_path,
+};
 use crate::telemetry;
 
 /// `claimgate serve`
@@ -90,7 +93,8 @@ async fn serve(
     let interceptor = compose::interceptor(config, &clock, &metrics)?;
     let server =
         compose::edge(config, &gate, inherited, interceptor.as_ref()).map_err(|error| at_its_key(config, error))?;
-    let admin = admin(config, &server, &gate, &metrics)?;
+    let operator = Arc::new(Operator::new(Arc::clone(&gate), facts(config, clock.now()), &config.server.state_dir));
+    let admin = admin(config, &server, &operator, &metrics)?;
     let projector = Projector::start(
         Arc::clone(&ledger),
         Sinks {
@@ -101,6 +105,7 @@ async fn serve(
         },
     );
     let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
+    let showing = tokio::spawn(operator.run());
     let leads_home = compose::leads_home(config)?;
     let minding = tokio::spawn(Arc::clone(&gate).watch_health(leads_home));
     let reload = Reload {
@@ -130,6 +135,7 @@ async fn serve(
     watching.abort();
     minding.abort();
     reloading.abort();
+    showing.abort();
     projector.drain(LAST_LINES).await;
     drop(stop_admin);
     admin.await??;
@@ -156,7 +162,7 @@ fn fingerprint_key(config: &Config) -> anyhow::Result<SecretSlice<u8>> {
 }
 
 /// The admin listener's port, if there is one, and the operator's socket.
-fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) -> anyhow::Result<Admin> {
+fn admin(config: &Config, server: &Server, operator: &Arc<Operator>, metrics: &Metrics) -> anyhow::Result<Admin> {
     let mut registry = Registry::default();
     if config.metrics.enabled {
         metrics.register(&mut registry);
@@ -172,10 +178,23 @@ fn admin(config: &Config, server: &Server, gate: &Arc<Gate>, metrics: &Metrics) 
         token,
         health: metrics.health.clone(),
     };
-    let operator = Arc::new(Operator::new(Arc::clone(gate), state_dir));
+    let operator = Arc::clone(operator);
     let port = bind.map_or_else(|| "off".to_owned(), |bind| bind.to_string());
     Admin::bind(settings, Arc::new(Mutex::new(registry)), server.drain(), operator)
         .with_context(|| format!("cannot listen on server.admin = {port}"))
+}
+
+/// What the admin listener says of the gate.
+fn facts(config: &Config, started: Time) -> Facts {
+    Facts {
+        version: super::version(),
+        tracker: config.upstream.tracker.to_string(),
+        upstream: config.upstream.url.clone(),
+        public_url: config.upstream.public_url.clone(),
+        service_token: config.upstream.service_token_file.is_some(),
+        webhooks: config.upstream.webhook_secret_file.is_some(),
+        started,
+    }
 }
 
 /// Which modes are in force, and what an operator had switched that a restart has undone.

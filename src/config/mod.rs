@@ -12,6 +12,7 @@ mod checks;
 mod files;
 mod layers;
 mod reload;
+mod schema;
 mod sections;
 mod source;
 mod values;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 pub use files::read_secret;
 pub use layers::environment_names;
+pub use schema::schema;
 pub use sections::{
     Action, Assignment, Audit, By, Config, Editors, Forwarded, HostHeader, Identity, InstanceSource, Intercept, JOBS,
     Ledger, LedgerUrl, Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Once, OnceAnswer, OnceWhat, OtherHosts,

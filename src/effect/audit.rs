@@ -87,7 +87,7 @@ pub struct Note {
     pub client: Option<String>,
     /// The client's `X-Request-Id`, if any.
     pub request_id: Option<String>,
-    /// A word for people: the operator's reason, the cause of a revocation.
+    /// A word for people: what a refused client is told, the operator's reason, the cause of a revocation.
     pub reason: Option<String>,
 }
 
@@ -196,6 +196,14 @@ impl Note {
             request_id: None,
             reason,
         }
+    }
+
+    /// Adds what the client is told, before what was known already.
+    pub fn say(&mut self, message: &str) {
+        self.reason = Some(match self.reason.take() {
+            None => message.to_owned(),
+            Some(known) => format!("{message} ({known})"),
+        });
     }
 }
 

@@ -79,6 +79,9 @@ pub struct Metrics {
     pub reloaded_at: Gauge,
     /// Whether the last read of the configuration was taken.
     pub reload_taken: Gauge,
+    /// How long a write without a certain answer keeps its item closed, seconds (Q).
+    pub doubt_period: Gauge<f64, AtomicU64>,
+    longest_send_seconds: Gauge<f64, AtomicU64>,
     longest_send: std::sync::Arc<AtomicU64>,
 }
 
@@ -112,6 +115,8 @@ impl Default for Metrics {
             health: Health::default(),
             reloaded_at: Gauge::default(),
             reload_taken: Gauge::default(),
+            doubt_period: Gauge::default(),
+            longest_send_seconds: Gauge::default(),
             longest_send: std::sync::Arc::default(),
         }
     }
@@ -131,6 +136,18 @@ impl Metrics {
         registry.register("doubt", "Items whose last write has an unknown outcome", self.doubt.clone());
         registry.register("stale", "Holdings whose holder is silent for too long", self.stale.clone());
         registry.register_with_unit("ledger", "Disk that the ledger takes", Unit::Bytes, self.ledger_bytes.clone());
+        registry.register_with_unit(
+            "longest_send",
+            "The longest guarded write since the start",
+            Unit::Seconds,
+            self.longest_send_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "doubt_period",
+            "How long a write without an answer keeps its item closed",
+            Unit::Seconds,
+            self.doubt_period.clone(),
+        );
         registry.register("singletons", "Agents at work by a singleton rule", self.singletons.clone());
         registry.register(
             "contested",
@@ -221,7 +238,11 @@ impl Metrics {
     /// Remembers the longest send; true if this one is the longest so far.
     pub fn is_longest_send(&self, span: Duration) -> bool {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        self.longest_send.fetch_max(micros, Ordering::Relaxed) < micros
+        let is_longest = self.longest_send.fetch_max(micros, Ordering::Relaxed) < micros;
+        if is_longest {
+            self.longest_send_seconds.set(span.as_secs_f64());
+        }
+        is_longest
     }
 }
 

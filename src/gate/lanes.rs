@@ -152,6 +152,21 @@ impl Lanes {
         Ok(lanes.into_iter().zip(permits?).map(turn).collect())
     }
 
+    /// Where somebody waits for a turn: how many, and which agents are there, as far as they are known.
+    pub fn waiting(&self) -> Vec<(ResourceKey, usize, Vec<Actor>)> {
+        let lanes = self.by_item.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = lanes.iter().map(|(key, lane)| (key, lane.waiting.load(Ordering::Acquire), lane));
+        let mut waiting: Vec<_> = waits
+            .filter(|(_, count, _)| *count > 0)
+            .map(|(key, count, lane)| {
+                let shares = lane.shares.lock().unwrap_or_else(PoisonError::into_inner);
+                (key.clone(), count, shares.keys().cloned().collect())
+            })
+            .collect();
+        waiting.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        waiting
+    }
+
     /// How long somebody may wait.
     pub fn timeout(&self) -> Duration {
         self.limits.timeout

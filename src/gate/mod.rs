@@ -6,6 +6,7 @@
 //! and the record is the ledger's.
 
 mod authors;
+mod board;
 mod cancellation;
 mod claims;
 mod concurrency;
@@ -30,6 +31,7 @@ mod walk;
 mod watch;
 mod writer;
 
+pub use board::{BoardView, Refusal, Standing, Waiting};
 pub use claims::{ClaimCall, Claimed, Grant, Relabelling, Search, Sender};
 pub use concurrency::ConcurrencyLimits;
 pub use entry_condition::EntryCondition;
@@ -134,6 +136,8 @@ pub struct Gate {
     hints: watch::Hints,
     sight: watch::TrackerReachability,
     authors: authors::Authors,
+    board: board::Board,
+    webhooks: board::Webhooks,
     under_way: AtomicUsize,
     quiet: Notify,
 }
@@ -227,6 +231,7 @@ impl Gate {
         ports.clock = membership::LedgerClock::over(ports.clock, &ports.ledger);
         let (lanes, limiter) = (Lanes::new(settings.lanes), ConcurrencyLimiter::new(settings.concurrency));
         count_modes(&ports.metrics, &rules);
+        ports.metrics.doubt_period.set(settings.doubt_period.as_secs_f64());
         let hearing = Hearing::begin(ports.clock.now());
         let reads = Reads::new(ports.dialect.shows_item_by_item());
         Arc::new(Self {
@@ -249,6 +254,8 @@ impl Gate {
             hints: watch::Hints::default(),
             sight: watch::TrackerReachability::default(),
             authors: authors::Authors::default(),
+            board: board::Board::default(),
+            webhooks: board::Webhooks::default(),
             under_way: AtomicUsize::new(0),
             quiet: Notify::new(),
         })
@@ -436,6 +443,7 @@ impl Gate {
         note.code = Some(rejection.code);
         note.resource.clone_from(&rejection.resource);
         note.expected.clone_from(&rejection.expected);
+        note.reason = Some(rejection.message.clone());
         note.took = took;
         about.fill(&mut note);
         self.ports.metrics.decided(Decision::Reject, Some(rejection.code));

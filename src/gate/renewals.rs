@@ -216,7 +216,8 @@ impl Gate {
             last = Held::after(&page, PAGE);
             let commands: Vec<Command> = page.into_iter().filter_map(renew).collect();
             if !commands.is_empty() {
-                self.ports.ledger.commit(commands, Durability::NextGroup).await?;
+                let written = self.ports.ledger.commit(commands, Durability::NextGroup).await?;
+                self.board.renew(&written);
             }
             if last.is_none() {
                 return Ok(());

@@ -66,8 +66,10 @@ async fn webhook(gate: &Gate, secret: Option<&SecretString>, head: &Parts, body:
     let signed = hook.payload.as_deref().unwrap_or(&body);
     if !hook.signature.as_ref().is_some_and(|signature| is_signed(secret, signed, signature)) {
         tracing::warn!("a webhook without a valid signature was refused");
+        gate.saw_webhook(false);
         return json_error(StatusCode::UNAUTHORIZED, "the payload is not signed with upstream.webhook_secret_file");
     }
+    gate.saw_webhook(true);
     if let Some(item) = hook.item {
         gate.hint(item);
     }

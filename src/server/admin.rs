@@ -6,6 +6,7 @@
 //! gate's own account can open, or with the admin token; a port alone is open to every local user.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,13 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -38,8 +42,11 @@ use crate::proxy::collect_capped;
 /// What the gate adds to the admin listener.
 pub trait AdminRoutes: Send + Sync + 'static {
     /// Answers, or `None` where the path is not its. Called with GET, POST and DELETE only; GET must change nothing.
-    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>>;
+    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<AdminBody>>>;
 }
+
+/// The body of an answer: whole, or events without end.
+pub type AdminBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// What an operator asks.
 pub struct AdminRequest<'a> {
@@ -208,7 +215,7 @@ impl Desk {
                 is_busy.store(true, Ordering::Relaxed);
                 let answer = desk.answer(request, asker).await;
                 is_busy.store(false, Ordering::Relaxed);
-                Ok::<_, std::convert::Infallible>(answer)
+                Ok::<_, Infallible>(answer)
             }
         });
         let served = http1::Builder::new()
@@ -221,7 +228,7 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, asker: Asker) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, asker: Asker) -> Response<AdminBody> {
         let (head, body) = request.into_parts();
         if let Err(status) = self.check(&head) {
             return plain(status, status.canonical_reason().unwrap_or_default());
@@ -261,7 +268,7 @@ impl Desk {
         }
         let open = matches!(head.uri.path(), "/healthz" | "/readyz");
         match &self.config.token {
-            Some(token) if open || is_given(token, &head.headers) => Ok(()),
+            Some(token) if open || is_given(token, head) => Ok(()),
             Some(_) => Err((StatusCode::UNAUTHORIZED, "the admin token (server.admin_token_file) is asked for")),
             None if head.method.is_safe() => Ok(()),
             None => Err((StatusCode::FORBIDDEN, NOT_HERE)),
@@ -269,12 +276,16 @@ impl Desk {
     }
 
     /// A refusal that says where the gate's own user may ask.
-    fn elsewhere(&self, status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    fn elsewhere(&self, status: StatusCode, message: &str) -> Response<AdminBody> {
         let socket = self.config.socket.as_ref().map(|path| path.display().to_string());
         let body = serde_json::json!({ "message": message, "socket": socket });
-        let mut response = Response::new(Full::from(body.to_string()));
+        let mut response = Response::new(whole(body.to_string()));
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Basic realm=\"claimgate: any name, and the admin token\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         response
     }
 
@@ -293,7 +304,7 @@ impl Desk {
     }
 
     /// Whether guarded writes can be served; else why not.
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self) -> Response<AdminBody> {
         let Health { ledger, tracker, .. } = &self.config.health;
         let trouble = [("the ledger", ledger), ("the tracker", tracker)]
             .into_iter()
@@ -305,19 +316,19 @@ impl Desk {
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Response<AdminBody> {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
             return plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written");
         }
-        let mut response = Response::new(Full::from(text));
+        let mut response = Response::new(whole(text));
         let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
     }
 
-    async fn routed(&self, head: &Parts, body: Incoming, asker: Asker) -> Response<Full<Bytes>> {
+    async fn routed(&self, head: &Parts, body: Incoming, asker: Asker) -> Response<AdminBody> {
         let collecting = tokio::time::timeout(Duration::from_secs(10), collect_capped(body, MAX_BODY));
         let Ok(Ok(body)) = collecting.await else {
             return plain(StatusCode::BAD_REQUEST, "the body could not be read, or is too long");
@@ -330,16 +341,23 @@ impl Desk {
 }
 
 impl AdminRoutes for NoRoutes {
-    fn handle<'a>(&'a self, _: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+    fn handle<'a>(&'a self, _: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<AdminBody>>> {
         Box::pin(async { None })
     }
 }
 
-fn is_given(token: &SecretString, headers: &HeaderMap) -> bool {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+/// As `Bearer`, or, of who only looks, as the password of `Basic`: that is how a browser gives one.
+fn is_given(token: &SecretString, head: &Parts) -> bool {
+    let mut given = head.headers.get_all(header::AUTHORIZATION).iter();
     let (Some(one), None) = (given.next(), given.next()) else { return false };
-    let secret = one.as_bytes().strip_prefix(b"Bearer ").unwrap_or_default();
-    bool::from(secret.ct_eq(token.expose_secret().as_bytes()))
+    let is = |secret: &[u8]| bool::from(secret.ct_eq(token.expose_secret().as_bytes()));
+    if let Some(secret) = one.as_bytes().strip_prefix(b"Bearer ") {
+        return is(secret);
+    }
+    let pair = one.as_bytes().strip_prefix(b"Basic ").filter(|_| head.method.is_safe());
+    let pair = pair.and_then(|pair| BASE64_STANDARD.decode(pair).ok()).unwrap_or_default();
+    let colon = pair.iter().position(|byte| *byte == b':');
+    colon.is_some_and(|colon| is(&pair[colon + 1..]))
 }
 
 fn host(headers: &HeaderMap) -> Option<Authority> {
@@ -362,8 +380,13 @@ fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
         })
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{text}\n")));
+/// A body that is there as a whole.
+pub fn whole(body: impl Into<Bytes>) -> AdminBody {
+    Full::new(body.into()).boxed_unsync()
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<AdminBody> {
+    let mut response = Response::new(whole(format!("{text}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
@@ -372,5 +395,6 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 const NOT_HERE: &str = "every local user reaches this port, so nothing is changed here without server.admin_token_file: use \
                         the command line as the gate's own user, which asks over the gate's socket";
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-const MAX_CONNECTIONS: usize = 64;
+/// Open pages are among them.
+const MAX_CONNECTIONS: usize = 512;
 const MAX_BODY: usize = 64 << 10;

@@ -4,8 +4,9 @@
 //! changes threads on the pass path. Guarded sections run on the gate's own runtime (`proxy::Shared::gate`).
 //! `limits` bounds what a client may take, `connection` drives one client, `sniff` looks at its heads, `tls` holds
 //! certificates that can be replaced while serving, `admin` is the operator's
-//! listener, and `socket` the way to it that is not open to every local user. `socket_file` makes the unix sockets of clients, and
-//! `intercept` takes clients that come under the tracker's own name.
+//! listener, with the live page (`page`) and what the gate says of itself (`status`), and `socket` the way to it that is
+//! not open to every local user. `socket_file` makes the unix sockets of clients, and `intercept` takes clients that come
+//! under the tracker's own name.
 
 pub mod admin;
 mod connection;
@@ -14,9 +15,11 @@ mod intercept;
 mod limits;
 mod listen;
 mod operator;
+mod page;
 mod sniff;
 mod socket;
 mod socket_file;
+mod status;
 mod tls;
 
 use std::io;
@@ -38,7 +41,9 @@ pub use self::operator::Operator;
 pub use self::sniff::sniff;
 pub use self::socket::{connect as connect_to_socket, socket_path};
 pub use self::socket_file::{SocketFile, check_owner};
-pub use self::tls::{Certificates, TlsError, TlsFiles, check_certificate};
+pub use self::status::Facts;
+pub(crate) use self::status::since;
+pub use self::tls::{Certificates, TlsError, TlsFiles, certificate_end, check_certificate};
 use crate::proxy::{Shared, Worker};
 
 /// How to serve.

@@ -1,15 +1,14 @@
-//! What the admin listener adds for the operator: claims, history, release, mode, singletons.
+//! What the admin listener adds for the operator: the live page, status, claims, refusals, history, release, mode, singletons.
 
-use super::admin::{AdminRequest, AdminRoutes};
+use super::admin::{AdminBody, AdminRequest, AdminRoutes, whole};
+use super::page::Page;
+use super::status::{Facts, claim, refusals, status};
 use crate::admission::{Mode, Part, Switched};
-use crate::effect::audit::{agent, rfc3339, shown};
 use crate::gate::{Gate, OperatorWord, ReleaseError};
-use crate::model::{ItemRecord, Place, Time};
+use crate::model::Place;
 use crate::proxy::singletons::{ended_text, lease_json, list, named, status_and_text};
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode, header};
-use http_body_util::Full;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +16,8 @@ use std::sync::Arc;
 /// The operator's routes.
 pub struct Operator {
     gate: Arc<Gate>,
+    facts: Facts,
+    page: Page,
     /// Where it is kept what was switched, so that the next start can say that it is gone.
     switched: PathBuf,
 }
@@ -25,6 +26,8 @@ type Answer = Result<Value, (StatusCode, String)>;
 
 /// Audit lines that `history` shows at most.
 const MOST_HISTORY: usize = 1000;
+/// Refusals that are told at once.
+const MOST_REFUSALS: usize = 200;
 const LONG_HISTORY: usize = 3 << 20;
 /// The file of the modes that were switched.
 const SWITCHED: &str = "switched-modes";
@@ -37,8 +40,14 @@ const NO_PART: &str = "rule must be \"assignment\", \"workflow\", \"limits\", \"
 
 impl Operator {
     /// Over this gate, with its state directory.
-    pub fn new(gate: Arc<Gate>, state_dir: &Path) -> Self {
-        Self { gate, switched: state_dir.join(SWITCHED) }
+    pub fn new(gate: Arc<Gate>, facts: Facts, state_dir: &Path) -> Self {
+        let page = Page::new(Arc::clone(&gate), facts.clone());
+        Self { gate, facts, page, switched: state_dir.join(SWITCHED) }
+    }
+
+    /// Keeps the board, and sends it to all who look at the live page. Runs until it is aborted.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(Arc::clone(&self.gate).keep_board(), self.page.run());
     }
 
     /// What the operator had switched in the gate's life before this one, and nothing keeps up: told once.
@@ -51,9 +60,22 @@ impl Operator {
 
     async fn claims(&self) -> Answer {
         let now = self.gate.ports().clock.now();
-        let active = self.gate.active().await.map_err(|error| unavailable(&error))?;
-        let claims = active.iter().map(|record| claim(record, self.gate.is_stale(record), now));
+        let board = self.gate.board().await.map_err(|error| unavailable(&error))?;
+        let claims = board.items.iter().map(|(record, standing)| claim(record, *standing, now));
         Ok(json!({ "claims": claims.collect::<Vec<_>>() }))
+    }
+
+    async fn refusals(&self, query: Option<&str>) -> Answer {
+        let (mut after, mut limit) = (None, MOST_REFUSALS);
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let number: u64 = value.parse().map_err(|_| bad(&format!("{name} is not a number")))?;
+            match &*name {
+                "after" => after = Some(number),
+                "limit" => limit = usize::try_from(number).unwrap_or(limit).min(limit),
+                _ => return Err(bad("refusals are asked for with after=NUMBER and limit=NUMBER")),
+            }
+        }
+        refusals(&self.gate, after, limit).await.map_err(|error| unavailable(&error))
     }
 
     async fn history(&self, query: Option<&str>) -> Answer {
@@ -93,10 +115,11 @@ impl Operator {
         };
         let ended: Vec<String> = holding.into_iter().chain(doubts).collect();
         let (Ok(tracker) | Err(tracker)) = &released.tracker;
+        let now = self.gate.ports().clock.now();
         Ok(json!({
             "message": format!("{item}: {}. {tracker}", ended.join("; ")),
             "left_undone": released.tracker.is_err(),
-            "claim": claim(&released.record, false, self.gate.ports().clock.now()),
+            "claim": claim(&released.record, self.gate.standing(&released.record, now), now),
         }))
     }
 
@@ -148,11 +171,13 @@ impl Operator {
 }
 
 impl AdminRoutes for Operator {
-    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<AdminBody>>> {
         Box::pin(async move {
             let AdminRequest { method, path, query, body, by } = request;
             let answer = match (method, path) {
                 (&Method::GET, "/claims") => self.claims().await,
+                (&Method::GET, "/refusals") => self.refusals(query).await,
+                (&Method::GET, "/status") => status(&self.gate, &self.facts).await.map_err(|error| unavailable(&error)),
                 (&Method::GET, "/history") => self.history(query).await,
                 (&Method::POST, "/release") => self.release(&body, by).await,
                 (&Method::GET, "/mode") => Ok(self.modes()),
@@ -161,9 +186,10 @@ impl AdminRoutes for Operator {
                 (&Method::DELETE, _) if path.starts_with(SINGLETON) => {
                     self.end_singleton(&path[SINGLETON.len() - 1..], query, by).await
                 }
-                (_, "/claims" | "/history" | "/release" | "/mode" | "/singletons") => {
+                (_, "/claims" | "/refusals" | "/status" | "/history" | "/release" | "/mode" | "/singletons") => {
                     Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} is not for {method}")))
                 }
+                (&Method::GET, _) => return self.page.answer(path, query).await,
                 _ => return None,
             };
             Some(response(answer))
@@ -178,30 +204,6 @@ fn switched_text(rule: &str, mode: Mode) -> String {
     };
     let (mode, opposite) = (mode.as_str(), opposite.as_str());
     format!("{rule}: {mode}, {does}, until the next start or `mode {opposite}`; SIGHUP leaves it so")
-}
-
-fn claim(record: &ItemRecord, silent: bool, now: Time) -> Value {
-    let held = record.holding.as_ref();
-    let state = match held {
-        _ if record.contested => "contested",
-        _ if record.is_in_doubt(now) => "doubt",
-        Some(held) if held.parked => "parked",
-        _ if silent => "stale",
-        Some(_) => "active",
-        None => "free",
-    };
-    json!({
-        "resource": record.locator.to_string(),
-        "resource_id": record.key.as_str(),
-        "agent": held.map(|held| agent(&held.actor, None)),
-        "since": held.map(|held| rfc3339(held.since)),
-        "seen": held.map(|held| rfc3339(held.renewed)),
-        "state": state,
-        "stale": silent,
-        "fence": record.fence.0,
-        "shown": held.map(|held| shown(&held.last_seen)),
-        "doubt_left_s": record.is_in_doubt(now).then(|| record.doubt_left(now).as_secs()),
-    })
 }
 
 /// The ids by which a change of the audit names labels: `#41`.
@@ -223,12 +225,12 @@ fn unavailable(error: &crate::effect::LedgerError) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }
 
-fn response(answer: Answer) -> Response<Full<Bytes>> {
+fn response(answer: Answer) -> Response<AdminBody> {
     let (status, value) = match answer {
         Ok(value) => (StatusCode::OK, value),
         Err((status, message)) => (status, json!({ "message": message })),
     };
-    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    let mut response = Response::new(whole(value.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response

@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::model::Time;
+
 /// Where certificate chain and key are, both PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -111,6 +113,52 @@ pub fn check_certificate(files: &TlsFiles) -> Result<(), TlsError> {
     read(files, true).map(drop)
 }
 
+/// When the certificate in a file ends: the first in it, which is the listener's own. `None`: that cannot be read.
+pub fn certificate_end(path: &Path) -> Option<Time> {
+    not_after(read_chain(path).ok()?.first()?)
+}
+
+/// `notAfter` of an X.509 certificate (RFC 5280, 4.1). The signed part holds, in this order: `version` (tagged 0),
+/// `serialNumber`, `signature`, `issuer`, `validity` (of `notBefore` and `notAfter`), and more.
+fn not_after(certificate: &[u8]) -> Option<Time> {
+    let (_, certificate, _) = element(certificate)?;
+    let (_, mut rest, _) = element(certificate)?;
+    // The version may be left out, and then is that of 1988.
+    if element(rest)?.0 == 0xa0 {
+        rest = element(rest)?.2;
+    }
+    for _ in ["serialNumber", "signature", "issuer"] {
+        rest = element(rest)?.2;
+    }
+    let (_, validity, _) = element(rest)?;
+    let (_, _, rest) = element(validity)?;
+    let (tag, text, _) = element(rest)?;
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    // UTCTime has two digits of a year, of this century below 50 (RFC 5280, 4.1.2.5.1); GeneralizedTime has four.
+    let text = match tag {
+        0x17 if text.get(..2)? < "50" => format!("20{text}"),
+        0x17 => format!("19{text}"),
+        _ => text.to_owned(),
+    };
+    let at = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", text).ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(Time(at.timestamp().as_microsecond()))
+}
+
+/// The first element of DER: its tag, what is in it, and what follows it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, length, rest) = (*der.first()?, *der.get(1)?, der.get(2..)?);
+    let (length, rest) = match length {
+        short if short < 0x80 => (usize::from(short), rest),
+        long => {
+            let (bytes, rest) =
+                rest.split_at_checked(usize::from(long & 0x7f)).filter(|(bytes, _)| bytes.len() <= 4)?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+    };
+    let (inside, after) = rest.split_at_checked(length)?;
+    Some((tag, inside, after))
+}
+
 fn read(files: &TlsFiles, http2: bool) -> Result<rustls::ServerConfig, TlsError> {
     let chain = read_chain(&files.cert).map_err(|why| TlsError::of(&files.cert, "certificate", why))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|why| TlsError::of(&files.key, "private key", why))?;
@@ -169,3 +217,21 @@ const SPEAK_TLS: &[u8] =
     connection: close\r\n\r\nThis port speaks HTTPS, and the request came over plain HTTP: use https:// instead.\n";
 const MOST_PLAIN: u64 = 1 << 20;
 const WHILE_PLAIN: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_read() {
+        for (year, micros) in [(2031, 1_925_078_400_000_000), (2099, 4_070_995_200_000_000)] {
+            let mut params = rcgen::CertificateParams::new(vec!["gate.example".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 2);
+            let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(not_after(certificate.der()), Some(Time(micros)), "{year}");
+            for length in 0..certificate.der().len().min(150) {
+                assert_eq!(not_after(&certificate.der()[..length]), None, "cut at {length}");
+            }
+        }
+    }
+}

@@ -253,7 +253,7 @@ fn without_a_gate_the_clients_say_so() {
 fn what_the_gate_answers_is_printed() {
     let claims = r#"{"claims":[{"resource":"o/r#7","agent":{"account":"bot","instance":"a1"},"since":"2026-11-21T09:00:00Z","state":"active"}]}"#;
     let cases: [(&[&str], u16, &str, &str, i32); 7] = [
-        (&["claims"], 200, claims, "o/r#7  bot      a1        2026-11-21T09:00:00Z  -          active", 0),
+        (&["claims"], 200, claims, "o/r#7  bot      a1        2026-11-21T09:00:00Z  -    -          -       active", 0),
         (&["claims", "--json"], 200, claims, "\"account\": \"bot\"", 0),
         (&["release", "o/r#7", "--reason", "stuck"], 200, "", "released", 0),
         (&["release", "o/r#7"], 404, r#"{"message":"nobody holds o/r#7"}"#, "404 Not Found: nobody holds o/r#7", 1),

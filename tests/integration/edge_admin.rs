@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use claimgate::server::Drain;
-use claimgate::server::admin::{Admin, AdminConfig, AdminRequest, AdminRoutes};
+use claimgate::server::admin::{Admin, AdminBody, AdminConfig, AdminRequest, AdminRoutes, whole};
 use futures_util::future::BoxFuture;
 use http::Response;
-use http_body_util::Full;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
@@ -17,11 +15,11 @@ use crate::edge_support::{status, talk};
 struct Claims;
 
 impl AdminRoutes for Claims {
-    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<Full<Bytes>>>> {
+    fn handle<'a>(&'a self, request: AdminRequest<'a>) -> BoxFuture<'a, Option<Response<AdminBody>>> {
         Box::pin(async move {
             let AdminRequest { method, path, query, body, .. } = request;
             let text = format!("{method} {query:?} {}", body.len());
-            (path == "/claims").then(|| Response::new(Full::from(text)))
+            (path == "/claims").then(|| Response::new(whole(text)))
         })
     }
 }
@@ -97,7 +95,7 @@ async fn a_write_of_a_page_from_elsewhere_is_refused() {
 async fn idle_connections_do_not_silence_the_health() {
     let (at, _drain) = start(None);
     let mut idle = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..600 {
         idle.push(tokio::net::TcpStream::connect(at).await.unwrap());
     }
     let asked = tokio::time::timeout(std::time::Duration::from_secs(1), ask(at, "GET /healthz", "host: localhost\r\n"));
@@ -112,6 +110,22 @@ async fn the_token_opens_all_but_health() {
     assert_eq!(status(&ask(at, "GET /metrics", &with("")).await), 401);
     assert_eq!(status(&ask(at, "GET /metrics", &with("authorization: Bearer wrong\r\n")).await), 401);
     assert_eq!(status(&ask(at, "GET /metrics", &with("authorization: Bearer s3cret\r\n")).await), 200);
+    // A browser gives it as a password, and looks with it.
+    let basic = |secret: &str| {
+        use base64::Engine as _;
+        let pair = base64::prelude::BASE64_STANDARD.encode(format!("anybody:{secret}"));
+        format!("authorization: Basic {pair}\r\n")
+    };
+    let told = ask(at, "GET /claims", &with("")).await;
+    assert!(status(&told) == 401 && told.contains("www-authenticate: Basic "), "{told}");
+    assert_eq!(status(&ask(at, "GET /claims", &with(&basic("s3cret"))).await), 200);
+    assert_eq!(status(&ask(at, "GET /claims", &with(&basic("wrong"))).await), 401);
+    let forged = with(&format!("content-length: 0\r\n{}", basic("s3cret")));
+    assert_eq!(
+        status(&ask(at, "POST /claims", &forged).await),
+        401,
+        "nothing changes by what a browser sends by itself"
+    );
     // Without a token the port changes nothing.
     let post = |more: &str| with(&format!("content-length: 0\r\n{more}"));
     assert_eq!(status(&ask(at, "POST /claims", &post("")).await), 401);

@@ -16,9 +16,11 @@ use crate::model::Status;
 
 /// One thing that was looked at.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(crate) struct Look {
     grade: Grade,
     what: String,
+    /// What mends it.
+    cure: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ enum Grade {
     Bad,
 }
 
+const SERVICE_TOKEN: &str = "make a token of an account of the gate's own with the scopes write:issue, read:repository, \
+    read:organization and read:user, and name its file in upstream.service_token_file";
 /// Requests a second at most.
 const RATE: u32 = 50;
 /// Repositories whose labels are looked at.
@@ -36,19 +40,23 @@ const MOST_REPOSITORIES: usize = 50;
 const MOST_NAMES: usize = 5;
 
 /// Looks at everything.
-pub(super) async fn look(config: &Config) -> anyhow::Result<Vec<Look>> {
+pub(crate) async fn look(config: &Config) -> anyhow::Result<Vec<Look>> {
     let service = compose::service(config)?;
     let has_token = service.is_some();
     let mut tracker = Tracker::new(config, service.unwrap_or_else(Credential::default), RATE)?;
     let mut looks = vec![ledger(&config.server.state_dir)];
     let url = &config.upstream.url;
     let Some(answer) = tracker.ask(|dialect, _| dialect.ask_version()).await else {
-        looks.push(Look::bad(format!("the tracker at {url} cannot be reached")));
+        looks.push(
+            Look::bad(format!("the tracker at {url} cannot be reached"))
+                .cure("start the tracker, or correct upstream.url; a firewall may stand between it and this machine"),
+        );
         return Ok(looks);
     };
     looks.push(match tracker.dialect().version(&answer) {
         Some(version) => Look::good(format!("the tracker at {url} is {} {version}", config.upstream.tracker)),
-        None => Look::doubtful(format!("the tracker at {url} does not say its version: it answered {}", answer.status)),
+        None => Look::doubtful(format!("the tracker at {url} does not say its version: it answered {}", answer.status))
+            .cure("make sure that upstream.url is the tracker's own address, and upstream.tracker its kind"),
     });
     looks.push(links(config, &mut tracker).await?);
     if has_token {
@@ -58,7 +66,8 @@ pub(super) async fn look(config: &Config) -> anyhow::Result<Vec<Look>> {
             "upstream.service_token_file is not set: edits past the gate are noticed late, and only what everybody may \
              read was looked at"
                 .to_owned(),
-        ));
+        )
+        .cure(SERVICE_TOKEN));
     }
     for (key, names) in [
         ("identity.shared_accounts", &config.identity.shared_accounts),
@@ -79,7 +88,8 @@ fn ledger(dir: &Path) -> Look {
         Err(error) => Look::bad(format!(
             "the state directory {} cannot be written ({error}): guarded writes would be refused",
             dir.display()
-        )),
+        ))
+        .cure("make it a directory that the gate's user may write to (server.state_dir), with room on its disk"),
     }
 }
 
@@ -96,10 +106,12 @@ async fn links(config: &Config, tracker: &mut Tracker) -> anyhow::Result<Look> {
             Look::doubtful("the tracker shows no link from which its public URL could be read".to_owned())
         }
         Links::Home(link) => Look::good(format!("the tracker's links lead to upstream.public_url ({link})")),
-        Links::Elsewhere(link, public) => Look::bad(elsewhere(&link, &public)),
+        Links::Elsewhere(link, public) => Look::bad(elsewhere(&link, &public))
+            .cure(&format!("set ROOT_URL in [server] of the tracker's app.ini to {public} and restart it")),
         Links::Unsaid(link) => Look::doubtful(format!(
             "the tracker's links lead to {link}, and upstream.public_url is not set: make sure that this is the gate"
-        )),
+        ))
+        .cure("set upstream.public_url to what people and agents type, and the tracker's ROOT_URL to the same"),
     })
 }
 
@@ -112,6 +124,7 @@ async fn token(tracker: &mut Tracker) -> Vec<Look> {
         }
         Whoami::Refused => {
             Look::bad(format!("the tracker does not know the service token: it answered {}", answer.status.as_u16()))
+                .cure(SERVICE_TOKEN)
         }
         Whoami::Unreadable(why) => Look::doubtful(format!("nobody can tell whose the service token is: {why}")),
     }]
@@ -125,7 +138,8 @@ async fn accounts(tracker: &mut Tracker, key: &str, names: &[String]) -> Vec<Loo
             Some(200) => Look::good(format!("{key}: there is an account {name}")),
             // The built-in list names those of several trackers, and not each of them shows its own.
             Some(404) if JOBS.contains(&name.as_str()) => continue,
-            Some(404) => Look::bad(format!("{key}: there is no account {name}")),
+            Some(404) => Look::bad(format!("{key}: there is no account {name}"))
+                .cure("correct the name, or make the account; a rule about nobody protects nobody"),
             status => {
                 let why = status.map_or_else(|| "no answer".to_owned(), |status| format!("it answered {status}"));
                 Look::doubtful(format!("{key}: the tracker does not say whether there is an account {name} ({why})"))
@@ -140,22 +154,30 @@ async fn repositories(config: &Config, tracker: &mut Tracker, has_token: bool) -
     let mut incomplete = Vec::new();
     let listed = match tracker.repositories(&mut incomplete).await {
         Ok(listed) => listed,
-        Err(error) => return vec![Look::bad(format!("the token needs the scope read:repository: {error:#}"))],
+        Err(error) => {
+            return vec![
+                Look::bad(format!("the token needs the scope read:repository: {error:#}")).cure(SERVICE_TOKEN),
+            ];
+        }
     };
     let live: Vec<&ListedProject> = listed.iter().filter(|one| !one.archived).collect();
     let mut looks = vec![match live.len() as u64 {
         0 => Look::bad(
             "no repository can be seen: give the account access, and the token the scope read:repository".to_owned(),
-        ),
+        )
+        .cure(SERVICE_TOKEN),
         seen => Look::good(format!("{} can be seen", counted(seen, "repository"))),
     }];
     let closed: Vec<String> =
         live.iter().filter(|one| has_token && one.writable == Some(false)).map(|one| one.project.to_string()).collect();
     if !closed.is_empty() {
         let names = some_of(&closed);
-        looks.push(Look::doubtful(format!(
-            "the service account may not write to {names}: `claimgate release` cannot put items back there"
-        )));
+        looks.push(
+            Look::doubtful(format!(
+                "the service account may not write to {names}: `claimgate release` cannot put items back there"
+            ))
+            .cure("make it a collaborator with write access"),
+        );
     }
     let (mut lacking, mut unread) = (Vec::new(), BTreeSet::new());
     for one in live.iter().filter(|one| one.issues).take(MOST_REPOSITORIES) {
@@ -180,11 +202,12 @@ async fn repositories(config: &Config, tracker: &mut Tracker, has_token: bool) -
             unread.insert("issues cannot be read: the token needs read:issue");
         }
     }
-    looks.extend(unread.into_iter().map(|why| Look::bad(why.to_owned())));
+    looks.extend(unread.into_iter().map(|why| Look::bad(why.to_owned()).cure(SERVICE_TOKEN)));
     looks.push(if lacking.is_empty() {
         Look::good("the labels that are statuses exist".to_owned())
     } else {
         Look::doubtful(format!("labels that are statuses are missing: {}", some_of(&lacking)))
+            .cure("make the labels there, or leave out of workflow.states what you do not use")
     });
     looks
 }
@@ -198,20 +221,34 @@ fn some_of(names: &[String]) -> String {
 // === impl Look ===
 
 impl Look {
-    fn good(what: String) -> Self {
-        Self { grade: Grade::Good, what }
+    pub(crate) fn good(what: String) -> Self {
+        Self { grade: Grade::Good, what, cure: None }
     }
 
-    fn doubtful(what: String) -> Self {
-        Self { grade: Grade::Doubtful, what }
+    pub(crate) fn doubtful(what: String) -> Self {
+        Self { grade: Grade::Doubtful, what, cure: None }
     }
 
-    fn bad(what: String) -> Self {
-        Self { grade: Grade::Bad, what }
+    pub(crate) fn bad(what: String) -> Self {
+        Self { grade: Grade::Bad, what, cure: None }
     }
 
-    pub(super) fn is_bad(&self) -> bool {
+    /// With what mends it.
+    pub(crate) fn cure(self, how: &str) -> Self {
+        Self { cure: Some(how.to_owned()), ..self }
+    }
+
+    /// What mends it, where there is something to mend.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        self.cure.as_deref()
+    }
+
+    pub(crate) fn is_bad(&self) -> bool {
         self.grade == Grade::Bad
+    }
+
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.grade == Grade::Doubtful
     }
 
     fn word(&self) -> &'static str {
@@ -222,8 +259,8 @@ impl Look {
         }
     }
 
-    pub(super) fn to_json(&self) -> Value {
-        json!({ "result": self.word(), "what": self.what })
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "result": self.word(), "what": self.what, "cure": self.cure })
     }
 }
 

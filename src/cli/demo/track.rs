@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use secrecy::SecretSlice;
 
 use super::super::compose;
-use super::super::race::agent::{Agent, Identity, Way, WorkLabels};
+use super::super::race::agent::{Agent, Entrance, Identity, WorkLabels};
 use super::super::race::tally::{Course, Tally, race};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Flag, Layers};
@@ -84,7 +84,7 @@ impl Track {
     }
 
     async fn race(&self, plan: Plan, url: &str, progress: &ProgressBar) -> anyhow::Result<Tally> {
-        let way = Way::to(url)?;
+        let way = Entrance::to(url)?;
         let identity = |number| Identity { login: login(number), token: token(number).into(), name: None, number };
         let mut agents: Vec<Agent> = (0..plan.agents).map(|number| Agent::new(identity(number), way.clone())).collect();
         let course = Course { repo: REPO, labels: Some(self.labels), issues: &self.issues };

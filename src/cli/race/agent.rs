@@ -16,7 +16,7 @@ use crate::upstream::{Dialer, Origin, UpstreamConfig};
 
 /// A way to the tracker: its own address, or a gate's.
 #[derive(Clone)]
-pub(crate) struct Way {
+pub(crate) struct Entrance {
     url: String,
     dialer: Arc<Dialer>,
 }
@@ -37,15 +37,15 @@ pub(crate) struct Identity {
 /// An agent with one connection.
 pub(crate) struct Agent {
     pub(crate) identity: Identity,
-    pub(crate) way: Way,
+    pub(crate) way: Entrance,
     connection: Option<SendRequest<Full<Bytes>>>,
     /// What the answers to its claims said of a gate.
-    pub(crate) seen: Seen,
+    pub(crate) seen: AnswerSigns,
 }
 
 /// What the answers to claims said.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct AnswerSigns {
     /// Answers without a word of a gate.
     pub(crate) without_a_gate: usize,
     /// Answers of a gate that refuses nothing.
@@ -80,9 +80,9 @@ const HASTE_MS: usize = 16;
 /// A call that takes longer has no answer.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-// === impl Way ===
+// === impl Entrance ===
 
-impl Way {
+impl Entrance {
     /// To this URL.
     pub(crate) fn to(url: &str) -> anyhow::Result<Self> {
         let origin: Origin = url.parse().with_context(|| format!("`{url}`"))?;
@@ -99,8 +99,8 @@ impl Way {
 // === impl Agent ===
 
 impl Agent {
-    pub(crate) fn new(identity: Identity, way: Way) -> Self {
-        Self { identity, way, connection: None, seen: Seen::default() }
+    pub(crate) fn new(identity: Identity, way: Entrance) -> Self {
+        Self { identity, way, connection: None, seen: AnswerSigns::default() }
     }
 
     /// The claim: look, take, look again, relabel. Returns whether the agent believes that it won.

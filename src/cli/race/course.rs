@@ -10,12 +10,12 @@ use tokio::sync::Mutex;
 
 use super::super::table::plain;
 use super::RaceArgs;
-use super::agent::{Agent, Identity, Way, WorkLabels, assignees, issue};
+use super::agent::{Agent, Entrance, Identity, WorkLabels, assignees, issue};
 use crate::config::{Config, Layers, read, read_secret};
 
 /// The accounts, and the issues that were made with them.
 pub(super) struct Scratch {
-    pub(super) forge: Way,
+    pub(super) forge: Entrance,
     pub(super) labels: Option<WorkLabels>,
     repo: String,
     identities: Vec<Identity>,
@@ -34,7 +34,7 @@ pub(super) enum Issues {
 struct Made {
     number: u64,
     /// Who believes to have won it, and by which way each goes: whoever holds it by a gate gives it back there.
-    winners: Vec<(usize, Way)>,
+    winners: Vec<(usize, Entrance)>,
 }
 
 /// Reads issues past every gate.
@@ -51,7 +51,7 @@ impl Scratch {
     /// Asks whose the tokens are, and whether each may write to the repository. Changes nothing.
     pub(super) async fn prepare(args: &RaceArgs) -> anyhow::Result<Self> {
         let tokens = tokens(&args.tokens)?;
-        let forge = Way::to(&args.forge)?;
+        let forge = Entrance::to(&args.forge)?;
         let agents = args.agents.map_or(tokens.len(), usize::from);
         if agents < 2 {
             bail!(
@@ -75,7 +75,7 @@ impl Scratch {
                     other != number && accounts[other % accounts.len()].login.eq_ignore_ascii_case(&account.login)
                 });
                 let name = shared.then(|| format!("race-{}", number + 1));
-                Identity { number, name, ..account.clone() }
+                Identity { name, number, ..account.clone() }
             })
             .collect();
         let mut scratch = Self { forge, labels: None, repo, identities, accounts: accounts.len(), made: Vec::new() };
@@ -101,7 +101,7 @@ impl Scratch {
     }
 
     /// An agent for each identity, spread over these ways.
-    pub(super) fn agents(&self, ways: &[Way]) -> Vec<Agent> {
+    pub(super) fn agents(&self, ways: &[Entrance]) -> Vec<Agent> {
         let identities = self.identities.iter().enumerate();
         identities.map(|(at, identity)| Agent::new(identity.clone(), ways[at % ways.len()].clone())).collect()
     }
@@ -138,7 +138,7 @@ impl Scratch {
     }
 
     /// Notes who believes to have won which issue.
-    pub(super) fn won(&mut self, winners: &[(u64, Vec<usize>)], ways: &[Way]) {
+    pub(super) fn won(&mut self, winners: &[(u64, Vec<usize>)], ways: &[Entrance]) {
         for (number, agents) in winners {
             if let Some(made) = self.made.iter_mut().find(|made| made.number == *number) {
                 made.winners = agents.iter().map(|at| (*at, ways[at % ways.len()].clone())).collect();

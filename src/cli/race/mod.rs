@@ -15,7 +15,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use self::agent::{Agent, Seen, Way};
+use self::agent::{Agent, AnswerSigns, Entrance};
 use self::course::{Issues, Scratch};
 use self::tally::{Course, Tally, race, table};
 use super::output;
@@ -26,7 +26,7 @@ use crate::model::Project;
 /// `claimgate race`
 #[derive(Debug, Args)]
 pub struct RaceArgs {
-    /// The tracker's own address, past every gate
+    /// The address of your Forgejo or Gitea itself, past every gate
     #[arg(long, value_name = "URL")]
     pub forge: String,
     /// A gate's address, or whatever your agents call; again for several gates, over which the agents are spread
@@ -58,7 +58,7 @@ struct Races {
     direct: Tally,
     through: Tally,
     /// What the gate side's answers said, by the way that they came.
-    seen: Vec<(String, Seen)>,
+    seen: Vec<(String, AnswerSigns)>,
 }
 
 /// Runs both races and prints the table. Fails unless each issue had one winner through the gate.
@@ -87,14 +87,14 @@ async fn both(args: &RaceArgs) -> anyhow::Result<(Races, Vec<String>)> {
         output::print_line(scratch.introduction(args))?;
     }
     let progress = progress(args);
-    let raced = tokio::select! {
-        raced = run_both(args, &mut scratch, &progress) => raced,
+    let ended = tokio::select! {
+        ended = run_both(args, &mut scratch, &progress) => ended,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     progress.set_message("closing the issues");
     let left = scratch.clear(args.delete).await;
     progress.finish_and_clear();
-    let races = raced.inspect_err(|_| {
+    let races = ended.inspect_err(|_| {
         if !left.is_empty() {
             output::say(format_args!("these issues could not be closed; close them by hand: {}", left.join(", ")));
         }
@@ -103,17 +103,17 @@ async fn both(args: &RaceArgs) -> anyhow::Result<(Races, Vec<String>)> {
 }
 
 async fn run_both(args: &RaceArgs, scratch: &mut Scratch, progress: &ProgressBar) -> anyhow::Result<Races> {
-    let gates: Vec<Way> = args.through.iter().map(|url| Way::to(url)).collect::<Result<_, _>>()?;
+    let gates: Vec<Entrance> = args.through.iter().map(|url| Entrance::to(url)).collect::<Result<_, _>>()?;
     let forge = [scratch.forge.clone()];
     progress.set_message("directly");
     let (direct, _) = run_one(args, scratch, (&forge, Issues::Direct), progress).await?;
     progress.set_message("through the gate");
     let (through, agents) = run_one(args, scratch, (&gates, Issues::Through), progress).await?;
-    let mut seen: Vec<(String, Seen)> = Vec::new();
+    let mut seen: Vec<(String, AnswerSigns)> = Vec::new();
     for agent in agents {
         let url = agent.way.url();
         let at = seen.iter().position(|(known, _)| known == url).unwrap_or_else(|| {
-            seen.push((url.to_owned(), Seen::default()));
+            seen.push((url.to_owned(), AnswerSigns::default()));
             seen.len() - 1
         });
         let of_way = &mut seen[at].1;
@@ -128,7 +128,7 @@ async fn run_both(args: &RaceArgs, scratch: &mut Scratch, progress: &ProgressBar
 async fn run_one(
     args: &RaceArgs,
     scratch: &mut Scratch,
-    (ways, which): (&[Way], Issues),
+    (ways, which): (&[Entrance], Issues),
     progress: &ProgressBar,
 ) -> anyhow::Result<(Tally, Vec<Agent>)> {
     let issues = scratch.make(args.issues.into(), which).await?;

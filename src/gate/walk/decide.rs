@@ -107,6 +107,7 @@ impl Walk {
                 Some(rejection) => {
                     note.expected.clone_from(&rejection.expected);
                     note.observed.clone_from(&rejection.observed);
+                    note.say(&rejection.message);
                     refused.push(rejection);
                     Step::Reject(one.attempt.clone())
                 }

@@ -50,6 +50,7 @@ impl<R: Request> Walk<R> {
         note.resource.clone_from(&rejection.resource);
         note.expected.clone_from(&rejection.expected);
         note.observed.clone_from(&rejection.observed);
+        note.reason = Some(rejection.message.clone());
         note
     }
 
@@ -119,6 +120,9 @@ impl Walk {
         let abort = |entry: &Entry| {
             let mut note = self.note(at, &entry.attempt, Decision::Reject, Some(code));
             note.upstream_status = upstream_status;
+            if let Stop::Refuse(rejection) = &stop {
+                note.say(&rejection.message);
+            }
             self.command(&entry.key, &entry.locator, Step::Abort(entry.attempt.clone()), Some(note))
         };
         self.close(entries.iter().map(abort).collect(), durability).await;

@@ -36,6 +36,7 @@ impl Walk {
     /// One item's turn.
     pub(super) async fn enter_one(&self, key: &ResourceKey, locator: &Place, caller: &Caller) -> Result<Turn, Stop> {
         let sharer = sharer(caller);
+        self.gate.board.name(key, locator);
         self.gate.lanes.enter_as(key, Some(&sharer), self.gate.boot_clock()).await.map_err(|error| {
             let message = match error {
                 LaneError::Full => format!("{locator}: too many writes of this item are waiting; try again"),

@@ -31,6 +31,12 @@ impl LedgerFile {
         self.store.active()
     }
 
+    /// Writes the ledger, as one moment has it, into another directory, which becomes a state directory. Whoever writes to it
+    /// meanwhile is not held up. Only its owner may read the copy.
+    pub fn copy_to(&self, dir: &Path) -> Result<(), LedgerError> {
+        self.store.copy_to(&dir.join(super::store::FILE))
+    }
+
     /// What is in the audit only.
     pub fn pruned(&self) -> Result<Pruned, LedgerError> {
         self.store.pruned()

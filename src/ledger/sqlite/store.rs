@@ -104,7 +104,7 @@ struct Tail {
 
 /// The most of the audit's lines that are read at once, bytes.
 const MOST_READ: usize = 4 << 20;
-const FILE: &str = "ledger.sqlite";
+pub(super) const FILE: &str = "ledger.sqlite";
 const LOCK: &str = "claimgate.lock";
 
 /// Every schema version's step from the one before. Never edited, only appended to.
@@ -208,6 +208,13 @@ impl Store {
         let flags = OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE;
         let db = Connection::open_with_flags(path, flags).map_err(unavailable)?;
         Self::over(configure(db)?, None)
+    }
+
+    /// Writes all of it into a new file, as this moment has it.
+    pub(super) fn copy_to(&self, file: &Path) -> Result<(), LedgerError> {
+        self.db.execute("VACUUM INTO ?1", [file.display().to_string()]).map_err(ledger_error)?;
+        let owners = std::fs::set_permissions(file, Permissions::from_mode(0o600));
+        owners.map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 
     fn over(db: Connection, lock: Option<File>) -> Result<Self, OpenError> {
