@@ -33,7 +33,8 @@ impl Walk {
             _ => self.tell_form(&endings, response),
         };
         let commands = self.commands(at, &endings, &granted, (status, code));
-        let now = self.gate.ports.clock.now();
+        // What a step took from a silent holder is known by the step's own time.
+        let times: Vec<Time> = commands.iter().map(|command| command.now).collect();
         failpoint::reach("t3.before");
         for turn in endings.iter().map(|ending| ending.one.at.turn).chain(granted.iter().map(|one| one.at.turn)) {
             turn.forget();
@@ -49,7 +50,7 @@ impl Walk {
         failpoint::reach("t3.after");
         let mut reply = self.decided(decision, observed.or(code), &id, answer);
         let single = endings.len() == 1 && !self.is_form();
-        for (ending, record) in endings.into_iter().zip(records) {
+        for ((ending, record), now) in endings.into_iter().zip(records).zip(times) {
             if single {
                 reply.after = ending.one.at.after(at, &record);
                 reply.state = ending.outcome.shown().map(StateTag::of);
