@@ -5,6 +5,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the pages name routes, fields and products in tables")]
 
+#[doc = include_str!("agents.md")]
+pub mod agents {}
 #[doc = include_str!("answers.md")]
 pub mod answers {}
 #[doc = include_str!("doors.md")]
@@ -13,6 +15,8 @@ pub mod doors {}
 pub mod flows {}
 #[doc = include_str!("forgejo.md")]
 pub mod forgejo {}
+#[doc = include_str!("operating.md")]
+pub mod operating {}
 #[doc = include_str!("promise.md")]
 pub mod promise {}
 #[doc = include_str!("protocol.md")]

@@ -1,4 +1,4 @@
-//! Calls that the README and the configuration show, carried out.
+//! Calls that the README, the manual and the configuration show, carried out.
 
 use std::path::Path;
 
@@ -40,14 +40,14 @@ async fn the_operator_ends_a_singleton_as_the_configuration_says() {
     e2e::eventually(told, std::time::Duration::from_secs(8)).await.expect("the reason is recorded");
 }
 
-/// As the call before it in the README has taken it.
+/// As the call before it in the manual has taken it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_item_is_given_back_as_the_readme_says() {
-    let calls = shown("README.md", "DELETE", "/_claimgate/v1/claims/");
+async fn an_item_is_given_back_as_the_manual_says() {
+    let calls = shown("src/manual/agents.md", "DELETE", "/_claimgate/v1/claims/");
     let [call] = &calls[..] else { panic!("{calls:?}") };
-    let readme = text("README.md");
-    let taken = readme.split("claims/next").skip(1).find_map(|rest| rest.split_once("-d '")?.1.split('\'').next());
-    let taken = taken.expect("the README takes an item").replace("alice/shop", REPO);
+    let page = text("src/manual/agents.md");
+    let taken = page.split("claims/next").skip(1).find_map(|rest| rest.split_once("-d '")?.1.split('\'').next());
+    let taken = taken.expect("the manual takes an item").replace("alice/shop", REPO);
     let forge = forge().await;
     let number = backlog_issue(&forge).number;
     let gate = e2e::gate(&forge).await;

@@ -287,11 +287,12 @@ async fn a_rule_that_only_observes_refuses_nothing() {
     e2e::stop_and_verify(gate, 6).await;
 }
 
-/// The README's own rule, for agents behind one account: the pattern is met by the name that they give themselves.
+/// The manual's own rule, for agents behind one account: the pattern is met by the name that they give themselves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_binds_agents_by_the_name_that_they_give_themselves() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
-    let rule = readme.split("[[once]]").find(|part| part.contains("what = \"review\"")).expect("the README has one");
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/manual/operating.md")).expect("it is there");
+    let rule = readme.split("[[once]]").find(|part| part.contains("what = \"review\"")).expect("the manual has one");
     let forge = forge().await;
     let config = format!("[identity]\nshared_accounts = [\"gardener\"]\n[[once]]{rule}");
     let gate = Setup::before(&forge.base_url()).config(&config).start().await;
