@@ -13,6 +13,7 @@ mod config;
 mod conformance;
 mod corpus;
 mod crash;
+mod dayone;
 mod deploy;
 mod documented;
 mod e2e;
