@@ -25,7 +25,7 @@
 //! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters; the points at which a crash test kills the process |
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
-//! | F3 | [`ledger`] | the record, in one SQLite file or in memory; both run `admission::apply` inside their transaction |
+//! | F3 | [`ledger`] | the record, in one SQLite file, in a PostgreSQL that several gates share, or in memory; all run one pure transaction over the rows that they load |
 //! | F3 | [`audit`] | prints the ledger's audit lines, verifies the promise from them alone, and sums them up |
 //! | F3 | [`clock`] | the system's clocks and randomness |
 //! | F4 | [`gate`] | the guarded section: lanes, the one walk of every guarded request, doubt, reconciling, the operator's release; the claims API, which only puts such requests in a row |

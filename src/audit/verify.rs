@@ -10,7 +10,10 @@
 mod chain;
 mod item;
 mod line;
+mod merge;
 mod shape;
+
+pub use merge::Input;
 
 use self::chain::{Chain, Novelty};
 use self::item::Item;
@@ -20,13 +23,19 @@ use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
 /// Checks lines, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Verifier {
-    chain: Chain,
+    /// One a gate.
+    chains: Vec<Chain>,
+    /// The one whose line is looked at.
+    at: usize,
+    /// Some gate's first line is not here.
+    is_partial: bool,
     items: HashMap<String, Item>,
     summary: Summary,
     holders: HashSet<String>,
-    latest: Option<jiff::Timestamp>,
+    /// Of each chain.
+    latest: Vec<Option<jiff::Timestamp>>,
 }
 
 /// Something about one line.
@@ -62,8 +71,10 @@ pub struct Summary {
     pub lines: u64,
     /// Lines that were there before.
     pub repeated: u64,
-    /// The numbers of the first and the last line.
+    /// The numbers of the first and the last line, of one gate's audit.
     pub ends: Option<(u64, u64)>,
+    /// Gates whose audits were read.
+    pub gates: usize,
     /// Items.
     pub items: usize,
     /// Agents that held one.
@@ -91,7 +102,33 @@ const TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
 impl Verifier {
     /// A verifier that has seen nothing.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            chains: vec![Chain::default()],
+            at: 0,
+            is_partial: false,
+            items: HashMap::new(),
+            summary: Summary::default(),
+            holders: HashSet::new(),
+            latest: vec![None],
+        }
+    }
+
+    /// Reads the audits of one gate or of several that share a ledger, each to its end. Of one gate's audit the oldest input
+    /// comes first; the lines of several are judged in the order in which they changed items.
+    pub fn read_all(&mut self, inputs: Vec<Input>, report: &mut dyn FnMut(&Finding)) -> io::Result<()> {
+        let mut streams = merge::streams(inputs)?;
+        self.chains.resize_with(streams.len().max(1), Chain::default);
+        self.latest.resize(self.chains.len(), None);
+        let begins = |stream: &merge::Stream| stream.head.as_ref().is_none_or(|head| head.seq == Some(1));
+        self.is_partial = streams.len() > 1 && !streams.iter().all(begins);
+        while let Some(at) = merge::next(&streams) {
+            self.at = at;
+            if let Some(head) = streams[at].head.take() {
+                self.judge_line(&head.input, head.number, &head.bytes, report);
+            }
+            streams[at].advance()?;
+        }
+        Ok(())
     }
 
     /// Reads one input to its end; several go on from each other. An error is one of reading, not of the log.
@@ -102,25 +139,30 @@ impl Verifier {
             if input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes)? == 0 {
                 break;
             }
-            let (seq, found) = self.line(&bytes);
-            let wrong = found.iter().any(|(gravity, _)| *gravity == Gravity::Wrong);
-            self.summary.wrong += u64::from(wrong);
-            for (gravity, what) in found {
-                report(&Finding { input: name.to_owned(), line: number, seq, gravity, what });
-            }
+            self.judge_line(name, number, &bytes, report);
         }
         Ok(())
+    }
+
+    fn judge_line(&mut self, name: &str, number: u64, bytes: &[u8], report: &mut dyn FnMut(&Finding)) {
+        let (seq, found) = self.line(bytes);
+        let wrong = found.iter().any(|(gravity, _)| *gravity == Gravity::Wrong);
+        self.summary.wrong += u64::from(wrong);
+        for (gravity, what) in found {
+            report(&Finding { input: name.to_owned(), line: number, seq, gravity, what });
+        }
     }
 
     /// What was read so far.
     pub fn summary(&self) -> Summary {
         let (items, holders) = (self.items.len(), self.holders.len());
-        Summary { items, holders, ends: self.chain.ends(), ..self.summary.clone() }
+        let ends = self.chains.first().filter(|_| self.chains.len() == 1).and_then(Chain::ends);
+        Summary { items, holders, ends, gates: self.chains.len(), ..self.summary.clone() }
     }
 
     /// What the end of the log shows to be wrong: that it is not the end, or that the files came in the wrong order.
     pub fn finish(&mut self, pin: Option<&Pin>) -> Vec<String> {
-        let unproven = self.chain.is_unproven().then(|| {
+        let unproven = self.chains.iter().any(Chain::is_unproven).then(|| {
             "lines from before the first one do not lead up to it; are the files named oldest first?".to_owned()
         });
         let wrong: Vec<String> = unproven.into_iter().chain(pin.and_then(|pin| self.is_cut(pin))).collect();
@@ -129,8 +171,10 @@ impl Verifier {
     }
 
     fn is_cut(&self, pin: &Pin) -> Option<String> {
-        match self.chain.last() {
-            Some((seq, hash)) if seq == pin.seq && hash == pin.hash => None,
+        if self.chains.iter().any(|chain| chain.last() == Some((pin.seq, pin.hash.as_str()))) {
+            return None;
+        }
+        match self.chains[0].last() {
             Some((seq, _)) if seq == pin.seq => {
                 Some(format!("the last line, seq {seq}, has another hash than expected"))
             }
@@ -146,7 +190,7 @@ impl Verifier {
         let line = match whole.and_then(|bytes| line::parse(bytes).map(|line| (line, bytes))) {
             Ok((line, bytes)) => (line::check_hash(bytes, &line), line),
             Err(what) => {
-                self.chain.lose();
+                self.chains[self.at].lose();
                 return (None, vec![(Gravity::Wrong, what)]);
             }
         };
@@ -158,7 +202,7 @@ impl Verifier {
     }
 
     fn judge(&mut self, line: &CheckedLine) -> Vec<String> {
-        let (place, misplaced) = self.chain.place(line);
+        let (place, misplaced) = self.chains[self.at].place(line);
         let mut wrong: Vec<String> = misplaced.into_iter().collect();
         if place == Novelty::Repeated {
             self.summary.repeated += 1;
@@ -167,7 +211,7 @@ impl Verifier {
         self.count(line);
         wrong.extend(shape::check(line));
         let Some(id) = &line.resource_id else { return wrong };
-        let whole = self.chain.is_whole();
+        let whole = !self.is_partial && self.chains[self.at].is_whole();
         if !self.items.contains_key(id) {
             self.items.insert(id.clone(), if whole { Item::fresh() } else { Item::default() });
         }
@@ -190,14 +234,20 @@ impl Verifier {
 
     /// Clocks are set back at times; the chain is the order that counts.
     fn time(&mut self, line: &CheckedLine) -> Option<String> {
-        let latest = *self.latest.get_or_insert(line.time);
+        let latest = *self.latest[self.at].get_or_insert(line.time);
         let back = latest.duration_since(line.time);
-        if self.chain.last().is_some_and(|(seq, _)| seq == line.seq) {
-            self.latest = Some(line.time);
+        if self.chains[self.at].last().is_some_and(|(seq, _)| seq == line.seq) {
+            self.latest[self.at] = Some(line.time);
             return (back > TOLERANCE)
                 .then(|| format!("its time is {} s before that of the line before", back.as_secs()));
         }
         None
+    }
+}
+
+impl Default for Verifier {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -241,6 +291,9 @@ impl fmt::Display for Summary {
         write!(f, "{} line{}", self.lines, if self.lines == 1 { "" } else { "s" })?;
         if let Some((first, last)) = self.ends {
             write!(f, " (seq {first} to {last}, {} repeated)", self.repeated)?;
+        }
+        if self.gates > 1 {
+            write!(f, " of {} gates ({} repeated)", self.gates, self.repeated)?;
         }
         let (items, holders) = (self.items, self.holders);
         write!(f, ", {items} item{}, {holders} holder{}", plural(items), plural(holders))?;

@@ -29,7 +29,7 @@ pub enum AuditCommand {
 /// `claimgate audit verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The audit, oldest file first, or - for standard input
+    /// The audit, oldest file first, or - for standard input; of gates that share a ledger the files of all of them
     #[arg(value_name = "FILE|-", required = true)]
     pub files: Vec<PathBuf>,
     /// The line that it must end with, so that a cut tail is noticed
@@ -48,17 +48,21 @@ pub fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let mut verifier = Verifier::new();
     let mut shown = Ok(());
-    for path in &args.files {
-        let mut report = |finding: &Finding| {
-            if shown.is_ok() {
-                shown = output::print_line(finding);
-            }
-        };
-        let read = open(path).and_then(|input| verifier.read(&path.display().to_string(), input, &mut report));
-        if let Err(error) = read {
-            output::say(format_args!("error: cannot read {}: {error}", path.display()));
-            return Ok(ExitCode::from(2));
+    let mut report = |finding: &Finding| {
+        if shown.is_ok() {
+            shown = output::print_line(finding);
         }
+    };
+    let mut inputs = Vec::new();
+    for path in &args.files {
+        match open(path) {
+            Ok(input) => inputs.push((path.display().to_string(), input)),
+            Err(error) => return Ok(unreadable(&path.display().to_string(), &error)),
+        }
+    }
+    let names: Vec<String> = inputs.iter().map(|(name, _)| name.clone()).collect();
+    if let Err(error) = verifier.read_all(inputs, &mut report) {
+        return Ok(unreadable(&names.join(", "), &error));
     }
     for wrong in verifier.finish(args.expect_last.as_ref()) {
         shown = shown.and_then(|()| output::print_line(&wrong));
@@ -66,6 +70,11 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let summary = verifier.summary();
     shown.and_then(|()| output::print_line(&summary))?;
     Ok(if summary.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn unreadable(name: &str, error: &io::Error) -> ExitCode {
+    output::say(format_args!("error: cannot read {name}: {error}"));
+    ExitCode::from(2)
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {

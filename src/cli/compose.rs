@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+#[cfg(feature = "postgres")]
+use sha2::{Digest as _, Sha256};
 
 use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
 use crate::admission::{self, MemberPattern, Rules};
@@ -291,6 +293,53 @@ pub(super) fn sqlite_options(config: &Config, now: Time) -> SqliteOptions {
         keep: Retention { history: config.ledger.keep_history, refusals: config.ledger.keep_refusals },
         now,
     }
+}
+
+/// What a shared ledger's database must keep.
+#[cfg(feature = "postgres")]
+pub(super) fn demands(config: &Config) -> crate::ledger::Demands {
+    use crate::ledger::RequiredDurability;
+    let durability = match config.ledger.durability {
+        config::RequiredDurability::AsFound => RequiredDurability::AsFound,
+        config::RequiredDurability::Disk => RequiredDurability::Disk,
+        config::RequiredDurability::Standby => RequiredDurability::Standby,
+    };
+    crate::ledger::Demands { durability, accept_loss: config.ledger.accept_loss }
+}
+
+/// The ledger that several gates share, as this gate sees it.
+#[cfg(feature = "postgres")]
+pub(super) fn postgres_options(
+    config: &Config,
+    url: &str,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<crate::ledger::PostgresOptions> {
+    use crate::ledger::{GateName, PostgresOptions};
+    let (from, upstream) = (&config.ledger, &config.upstream);
+    let gate = GateName::in_dir(&config.server.state_dir, from.gate.as_deref())?;
+    let rules = format!("{:?}", rules(config));
+    Ok(PostgresOptions {
+        url: url.to_owned(),
+        password: secret(from.password_file.as_deref())?,
+        ca_file: from.ca_file.clone(),
+        demands: demands(config),
+        gate,
+        host: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+        agreed: format!(
+            "upstream.url {}, upstream.tracker {}, ledger.doubt_period {}, ledger.zombie_period {}",
+            upstream.url,
+            upstream.tracker.as_str(),
+            config::show_duration(from.doubt_period),
+            config::show_duration(from.zombie_period),
+        ),
+        rules: crate::model::hex(&Sha256::digest(rules.as_bytes()))[..8].to_owned(),
+        fingerprint_key: crate::identity::random_key()?,
+        zombie_period: from.zombie_period,
+        doubt_period: from.doubt_period,
+        keep: Retention { history: from.keep_history, refusals: from.keep_refusals },
+        clock: Arc::clone(clock),
+        now: None,
+    })
 }
 
 pub(super) fn upstream(config: &Config) -> anyhow::Result<UpstreamConfig> {

@@ -12,9 +12,13 @@ mod compose;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+#[cfg(feature = "postgres")]
+pub mod gates;
 pub mod health;
 pub mod history;
 pub mod incident;
+#[cfg(feature = "postgres")]
+pub mod ledger;
 pub mod manual;
 pub mod mode;
 mod output;
@@ -24,6 +28,8 @@ pub mod release;
 pub mod report;
 pub mod scan;
 pub mod serve;
+#[cfg(feature = "postgres")]
+mod shared;
 pub mod status;
 mod table;
 
@@ -101,6 +107,14 @@ pub enum Command {
     /// End a holding by hand, or all of a dead agent
     #[command(after_help = EXITS_OF_RELEASE)]
     Release(release::ReleaseArgs),
+    /// List the gates that share the ledger
+    #[cfg(feature = "postgres")]
+    #[command(after_help = EXITS)]
+    Gates(gates::GatesArgs),
+    /// Work on a ledger that several gates share
+    #[cfg(feature = "postgres")]
+    #[command(after_help = EXITS)]
+    Ledger(ledger::LedgerArgs),
     /// Work on audit files
     #[command(after_help = EXITS_OF_AUDIT)]
     Audit(audit::AuditArgs),
@@ -194,6 +208,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => with_config(&args.config, |loaded| serve::run(args, loaded)),
         Command::Scan(args) => with_config(&args.config, |loaded| scan::run(args, loaded)),
         Command::Ca(args) => with_settings(&args.config, |loaded| ca::run(args, loaded)),
+        #[cfg(feature = "postgres")]
+        Command::Gates(args) => with_config(&args.config, |loaded| gates::run(args, loaded)),
+        #[cfg(feature = "postgres")]
+        Command::Ledger(args) => with_config(args.config(), |loaded| ledger::run(args, loaded)),
         // These need no secret of the gate's, and are needed most where one is missing.
         Command::Explain(args) => with_settings(&args.config, |loaded| explain::run(args, loaded)),
         Command::Status(args) => with_settings(&args.config, |loaded| status::run(args, loaded)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::disable_transparent_huge_pages;
@@ -15,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{ConfigArgs, compose};
 use crate::audit::{Projector, Sinks};
 use crate::clock::SystemClock;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, LedgerUrl, Loaded};
 use crate::effect::{Clock, Ledger, Metrics};
 use crate::gate::Gate;
 use crate::identity::{self, KeyError};
@@ -81,15 +82,10 @@ async fn serve(
     take_small_pages();
     give_memory_back();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let ledger = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
-        Ok(ledger) => ledger,
-        Err(error @ OpenError::Unavailable(_)) => return Err(error).context("cannot open the ledger"),
-        Err(error) => anyhow::bail!("{error}"),
-    };
+    let OpenedLedger { ledger, recovered, fingerprint_key } = open_ledger(config, &clock).await?;
     let mut metrics = Metrics::default();
-    metrics.recovered = ledger.recovered();
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    let gate = compose::gate(config, &clock, &ledger, &metrics, &fingerprint_key(config)?)?;
+    metrics.recovered = recovered;
+    let gate = compose::gate(config, &clock, &ledger, &metrics, &fingerprint_key)?;
     let interceptor = compose::interceptor(config, &clock, &metrics)?;
     let server =
         compose::edge(config, &gate, inherited, interceptor.as_ref()).map_err(|error| at_its_key(config, error))?;
@@ -137,10 +133,47 @@ async fn serve(
     reloading.abort();
     showing.abort();
     projector.drain(LAST_LINES).await;
+    if let Err(error) = ledger.leave().await {
+        tracing::warn!(ledger.error = %error, "the other gates were not told that this one has stopped");
+    }
     drop(stop_admin);
     admin.await??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A ledger, and what comes with it.
+struct OpenedLedger {
+    ledger: Arc<dyn Ledger>,
+    /// Writes that ended processes left.
+    recovered: Counter,
+    /// Of credentials' fingerprints: the ledger's own where several gates share it.
+    fingerprint_key: SecretSlice<u8>,
+}
+
+async fn open_ledger(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<OpenedLedger> {
+    match &config.ledger.url {
+        LedgerUrl::Sqlite => {
+            let ledger = match SqliteLedger::open(compose::sqlite_options(config, clock.now())) {
+                Ok(ledger) => ledger,
+                Err(error @ OpenError::Unavailable(_)) => return Err(error).context("cannot open the ledger"),
+                Err(error) => anyhow::bail!("{error}"),
+            };
+            let (recovered, fingerprint_key) = (ledger.recovered(), fingerprint_key(config)?);
+            Ok(OpenedLedger { ledger: Arc::new(ledger), recovered, fingerprint_key })
+        }
+        #[cfg(feature = "postgres")]
+        LedgerUrl::Postgres(url) => {
+            let options = compose::postgres_options(config, url, clock)?;
+            let gate = options.gate.as_str().to_owned();
+            let ledger = crate::ledger::PostgresLedger::open(options).await.context("cannot open the ledger")?;
+            tracing::info!(gate, "joined the gates that share the ledger");
+            let (recovered, fingerprint_key) = (ledger.recovered(), ledger.fingerprint_key());
+            Ok(OpenedLedger { ledger: Arc::new(ledger), recovered, fingerprint_key })
+        }
+        #[cfg(not(feature = "postgres"))]
+        LedgerUrl::Postgres(_) => anyhow::bail!("this claimgate was built without PostgreSQL"),
+    }
 }
 
 /// The key of the state directory; where that cannot be written, one for this life of the process, so that all but

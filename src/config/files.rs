@@ -23,8 +23,13 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
         ("server.tls.key", &server.tls.key),
         ("upstream.service_token_file", &upstream.service_token_file),
         ("upstream.webhook_secret_file", &upstream.webhook_secret_file),
+        ("ledger.password_file", &config.ledger.password_file),
     ];
-    let open = [("server.tls.certificate", &server.tls.certificate), ("upstream.ca_file", &upstream.ca_file)];
+    let open = [
+        ("server.tls.certificate", &server.tls.certificate),
+        ("upstream.ca_file", &upstream.ca_file),
+        ("ledger.ca_file", &config.ledger.ca_file),
+    ];
     let all = secret.iter().map(|file| (file, true)).chain(open.iter().map(|file| (file, false)));
     for ((key, path), secret) in all {
         let problem = path.as_deref().and_then(|path| problem(path, secret));
@@ -56,6 +61,7 @@ pub(super) fn check_contents(config: &Config, out: &mut Merged<'_>) {
         ("server.admin_token_file", &server.admin_token_file),
         ("upstream.service_token_file", &upstream.service_token_file),
         ("upstream.webhook_secret_file", &upstream.webhook_secret_file),
+        ("ledger.password_file", &config.ledger.password_file),
     ];
     for (key, path) in tokens.into_iter().filter_map(|(key, path)| Some((key, readable(path.as_deref(), true)?))) {
         if let Err(error) = read_secret(path) {

@@ -25,8 +25,8 @@ pub use schema::schema;
 pub use sections::{
     Action, Assignment, Audit, By, Config, Editors, Forwarded, HostHeader, Identity, InstanceSource, Intercept, JOBS,
     Ledger, LedgerUrl, Limits, Listener, Log, LogFormat, Metrics, Mode, Move, Once, OnceAnswer, OnceWhat, OtherHosts,
-    Outside, Per, RewriteUrls, Server, Singleton, Tls, Tracker, Unnamed, Upstream, Verify, Web, WebMode, Whose,
-    Workflow,
+    Outside, Per, RequiredDurability, RewriteUrls, Server, Singleton, Tls, Tracker, Unnamed, Upstream, Verify, Web,
+    WebMode, Whose, Workflow,
 };
 pub use source::{ConfigErrors, Problem, SourceSpan};
 pub use values::{ListenAddress, parse_duration, parse_size, show_duration, show_size};

@@ -231,8 +231,21 @@ impl Intercept {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
-    /// Which implementation.
+    /// Which implementation, and where.
     pub url: LedgerUrl,
+    /// The password of the role in a shared ledger's URL.
+    #[serde(with = "optional_path")]
+    pub password_file: Option<PathBuf>,
+    /// Authorities instead of the system's, for a shared ledger.
+    #[serde(with = "optional_path")]
+    pub ca_file: Option<PathBuf>,
+    /// This gate's name among those that share the ledger.
+    #[serde(with = "optional_text")]
+    pub gate: Option<String>,
+    /// Where a commit must be before it counts.
+    pub durability: RequiredDurability,
+    /// Whether acknowledged claims may be lost with the database.
+    pub accept_loss: bool,
     /// Q.
     #[serde(with = "duration")]
     pub doubt_period: Duration,
@@ -253,10 +266,12 @@ pub struct Ledger {
 }
 
 /// Where the ledger is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerUrl {
     /// One file in the state directory.
     Sqlite,
+    /// A PostgreSQL that several gates share. Checked.
+    Postgres(String),
 }
 
 /// `[identity]`
@@ -594,6 +609,18 @@ choice! {
 }
 
 choice! {
+    /// Where a commit to a shared ledger must be before it counts.
+    RequiredDurability {
+        /// On the server's disk; where there are standbys, on each.
+        AsFound = "as-found",
+        /// On the server's disk, whatever standbys there are.
+        Disk = "disk",
+        /// On one synchronous standby at least.
+        Standby = "standby",
+    }
+}
+
+choice! {
     /// How a guarded write is verified.
     Verify {
         /// By a read of its own.
@@ -729,24 +756,38 @@ impl OnceWhat {
 impl<'de> Deserialize<'de> for LedgerUrl {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let wants_postgres = ["postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme));
+        let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
         match text.as_str() {
             "sqlite" => Ok(Self::Sqlite),
-            _ if wants_postgres => Err(serde::de::Error::custom(
-                "PostgreSQL is not supported by this version: write \"sqlite\" and run one gate for one tracker; \
-                 several gates on one ledger are not safe with SQLite",
+            _ if is_postgres && !cfg!(feature = "postgres") => Err(serde::de::Error::custom(
+                "this claimgate was built without PostgreSQL: write \"sqlite\", or build it with the feature `postgres`",
             )),
+            _ if is_postgres && holds_password(&text) => Err(serde::de::Error::custom(
+                "the URL holds a password, and would show it to everybody who reads the configuration: put it into the file \
+                 that ledger.password_file names",
+            )),
+            _ if is_postgres => Ok(Self::Postgres(text)),
             _ => Err(serde::de::Error::custom(
-                "no such ledger: write \"sqlite\" (the file is put into server.state_dir)",
+                "no such ledger: write \"sqlite\" (the file is put into server.state_dir), or \
+                 \"postgresql://user@host/database\" for several gates",
             )),
         }
     }
+}
+
+/// `user:password@`, or a parameter of that name.
+fn holds_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (authority, parameters) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || parameters.split(['?', '&']).any(|parameter| parameter.starts_with("password="))
 }
 
 impl Serialize for LedgerUrl {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Sqlite => to.serialize_str("sqlite"),
+            Self::Postgres(url) => to.serialize_str(url),
         }
     }
 }

@@ -44,6 +44,12 @@ pub trait Membership: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// Leaves those that share the ledger, once nothing of this gate is under way: nobody waits for it to be silent for long
+    /// enough.
+    fn leave(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether the items can be entered now. What a fallen gate left under way on them is closed, as by
     /// [`recover_fallen`](Self::recover_fallen).
     fn look_at_rivals(

@@ -12,6 +12,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use written::{ActorJson, ChangeJson, DoubtJson, GoalJson, HoldingJson, LossJson, MaskJson, OwnershipJson, ShownJson};
 
+#[cfg(feature = "postgres")]
+pub(super) mod record;
 mod written;
 
 /// A stored value that does not read.

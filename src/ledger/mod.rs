@@ -1,18 +1,26 @@
-//! The ledgers: in memory, and one SQLite file.
+//! The ledgers: in memory, one SQLite file, and a PostgreSQL that several gates share.
 //!
-//! Both run the same pure transaction over the rows that a batch needs
-//! (`transaction.rs`); they differ only in what keeps the result. A shared
-//! PostgreSQL ledger will be a third file here and pass the same contract suite.
+//! All run the same pure transaction over the rows that a batch needs
+//! (`transaction.rs`); they differ only in what keeps the result. All pass one
+//! contract suite.
 
 mod book;
 mod codec;
 mod leases;
 mod lines;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod recent;
 mod sqlite;
 mod transaction;
 
 #[doc(hidden)]
 pub use codec::reread as reread_stored;
 pub use memory::{Flaw, MemoryLedger, MemoryStore};
+#[cfg(feature = "postgres")]
+pub use postgres::{
+    Demands, GateMember, GateName, ImportError, Imported, OpenError as PostgresOpenError, PostgresLedger,
+    PostgresOptions, RequiredDurability, SharedLedger, Unfit, UrlError,
+};
 pub use sqlite::{LedgerFile, OpenError, Retention, SqliteLedger, SqliteOptions};

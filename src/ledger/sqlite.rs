@@ -9,12 +9,12 @@
 mod beside;
 mod keys;
 mod prune;
-mod recent;
 mod store;
 
 use super::book::{Book, Written};
 use super::leases::LeaseTable;
 use super::lines::bare_line;
+use super::recent::Recent;
 use crate::admission::Step;
 use crate::effect::{
     Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, LogOnce, Membership, Note,
@@ -24,7 +24,6 @@ use crate::model::{AttemptId, Epoch, GateId, ItemRecord, Place, Principal, Proje
 use arc_swap::ArcSwap;
 use keys::{Keys, MOST_KEYS};
 use prometheus_client::metrics::counter::Counter;
-use recent::Recent;
 use rustix::process::setpriority_process;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +35,8 @@ use tokio::sync::{oneshot, watch};
 
 pub use beside::LedgerFile;
 pub use store::OpenError;
+#[cfg(feature = "postgres")]
+pub(super) use store::lock as lock_state_dir;
 
 /// Where the ledger is, and how it judges time.
 #[derive(Clone, Debug)]

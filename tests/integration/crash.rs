@@ -32,16 +32,16 @@ emit_window = \"500ms\"
 
 /// What agents believe, and every moment at which two believed the same.
 #[derive(Default)]
-struct Beliefs {
+pub struct Beliefs {
     holders: BTreeMap<u64, BTreeSet<String>>,
-    broken: Vec<String>,
-    grants: usize,
+    pub broken: Vec<String>,
+    pub grants: usize,
 }
 
-type Shared = Arc<Mutex<Beliefs>>;
+pub type Shared = Arc<Mutex<Beliefs>>;
 
 impl Beliefs {
-    fn granted(&mut self, item: u64, agent: &str) {
+    pub fn granted(&mut self, item: u64, agent: &str) {
         let holders = self.holders.entry(item).or_default();
         holders.insert(agent.to_owned());
         self.grants += 1;
@@ -50,11 +50,11 @@ impl Beliefs {
         }
     }
 
-    fn uncertain(&mut self, item: u64, agent: &str) {
+    pub fn uncertain(&mut self, item: u64, agent: &str) {
         self.holders.entry(item).or_default().remove(agent);
     }
 
-    fn holds(&self, item: u64, agent: &str) -> bool {
+    pub fn holds(&self, item: u64, agent: &str) -> bool {
         self.holders.get(&item).is_some_and(|holders| holders.contains(agent))
     }
 }
@@ -142,7 +142,7 @@ impl Scene {
 }
 
 /// A killed process may leave half a line; the next one prints it again.
-fn whole_lines(text: &str) -> String {
+pub fn whole_lines(text: &str) -> String {
     let whole = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
     text.lines().filter(whole).flat_map(|line| [line, "\n"]).collect()
 }
@@ -165,10 +165,14 @@ async fn work(mut client: Client, items: Vec<u64>, beliefs: Shared, seed: usize)
 }
 
 /// A small generator with a printed seed; nothing here needs a good one.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn throw(&mut self, sides: usize) -> usize {
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn throw(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }

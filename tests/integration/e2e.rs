@@ -212,7 +212,7 @@ impl Setup {
 
     /// Starts one that is expected not to run; what it says on standard error.
     pub async fn refused_to_start(&self) -> (ExitStatus, String) {
-        let output = tokio::time::timeout(Duration::from_secs(10), self.command().output());
+        let output = tokio::time::timeout(Duration::from_secs(40), self.command().output());
         let output = output.await.expect("it ends by itself").expect("it starts");
         (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
     }

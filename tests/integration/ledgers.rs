@@ -3,11 +3,15 @@
 
 mod constraints;
 mod once;
+mod shared;
 
+use crate::support::postgres;
 use claimgate::admission::{Finish, Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};
 use claimgate::effect::audit::GENESIS;
 use claimgate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
-use claimgate::ledger::{LedgerFile, MemoryLedger, MemoryStore, OpenError, Retention, SqliteLedger, SqliteOptions};
+use claimgate::ledger::{
+    LedgerFile, MemoryLedger, MemoryStore, OpenError, PostgresLedger, Retention, SqliteLedger, SqliteOptions,
+};
 use claimgate::model::{
     Account, Actor, Attempt, AttemptId, AttemptState, Change, Epoch, Fence, Fingerprint, GateId, Goal, Instance,
     ItemRecord, Kind, OpenState, Ownership, Place, Principal, ResourceKey, SetChange, SetGoal, Settled, Shown, Status,
@@ -130,6 +134,8 @@ fn edit(n: u8) -> OutsideEdit {
 enum Bench {
     Memory(Arc<MemoryStore>, MemoryLedger),
     File(TempDir, Option<SqliteLedger>),
+    /// By the URL of its database.
+    Shared(String, PostgresLedger),
 }
 
 fn options(dir: &Path, now: Time) -> SqliteOptions {
@@ -160,6 +166,18 @@ impl Bench {
         Self::File(dir, Some(ledger))
     }
 
+    /// One in a database of its own; none where there is no server.
+    async fn shared() -> Option<Self> {
+        let url = postgres::cluster()?.database();
+        let ledger = postgres::open(&url, "the-gate", Some(START)).await;
+        Some(Self::Shared(url, ledger))
+    }
+
+    /// Every kind of ledger that can be had here.
+    async fn all() -> Vec<Self> {
+        [Self::memory(), Self::file()].into_iter().chain(Self::shared().await).collect()
+    }
+
     /// The directory of one with a file.
     fn dir(&self) -> &Path {
         let Self::File(dir, _) = self else { panic!("it is in memory") };
@@ -170,16 +188,18 @@ impl Bench {
         match self {
             Self::Memory(_, ledger) => ledger,
             Self::File(_, ledger) => ledger.as_ref().expect("it is open"),
+            Self::Shared(_, ledger) => ledger,
         }
     }
 
-    fn reopen(&mut self, now: Time) {
+    async fn reopen(&mut self, now: Time) {
         match self {
             Self::Memory(store, ledger) => *ledger = store.open(now, now + Q),
             Self::File(dir, ledger) => {
                 drop(ledger.take());
                 *ledger = Some(open_file(dir.path(), now));
             }
+            Self::Shared(url, ledger) => *ledger = postgres::open(url, "the-gate", Some(now)).await,
         }
     }
 
@@ -339,7 +359,7 @@ async fn carry_out(bench: &mut Bench, op: &Op, at: u64, now: Time) -> String {
         Op::Renew(n, with) => bench.commit(*n, Step::Renew { actor: actor(*with), at: now }, now).await,
         Op::Rebind(n) => bench.commit(*n, Step::Rebind { from: actor(0), to: actor(1) }, now).await,
         Op::Reopen => {
-            bench.reopen(now);
+            bench.reopen(now).await;
             return String::new();
         }
         Op::Record => {
@@ -380,13 +400,24 @@ proptest! {
 
     #[test]
     fn a_file_and_a_memory_tell_the_same_story(ops in prop::collection::vec(op(), 1..80)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(compare(&ops));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(compare(&ops, Bench::file()));
+    }
+
+    #[test]
+    fn a_database_and_a_memory_tell_the_same_story(ops in prop::collection::vec(op(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            if let Some(shared) = Bench::shared().await {
+                compare(&ops, shared).await;
+            }
+        });
     }
 }
 
-async fn compare(ops: &[Op]) {
-    let (mut memory, mut file) = (Bench::memory(), Bench::file());
+/// The same in memory and in something that lasts.
+async fn compare(ops: &[Op], mut file: Bench) {
+    let mut memory = Bench::memory();
     for (at, op) in (1..).zip(ops) {
         let now = START + Duration::from_secs(at * 17);
         let expected = carry_out(&mut memory, op, at, now).await;
@@ -415,8 +446,8 @@ async fn compare(ops: &[Op]) {
     is_chained(&file).await;
     // A file that is opened again says the same of every item.
     let end = START + Duration::from_hours(9);
-    memory.reopen(end);
-    file.reopen(end);
+    memory.reopen(end).await;
+    file.reopen(end).await;
     for n in 0..2 {
         let (one, other) = (item(&memory, n).await, item(&file, n).await);
         // Masks that are too old go whenever an item is next looked at.
@@ -479,7 +510,7 @@ async fn what_was_under_way_in_an_older_file_is_recovered() {
     let Bench::File(dir, ledger) = &mut bench else { unreachable!() };
     drop(ledger.take());
     execute(dir.path(), constraints::SIXTH);
-    bench.reopen(START + Duration::from_mins(1));
+    bench.reopen(START + Duration::from_mins(1)).await;
     let record = item(&bench, 0).await.unwrap();
     assert_eq!((record.doubts.len(), record.doubts[0].attempt.clone()), (1, attempt_id(1)));
     let resolve = Step::Resolve { doubts: vec![attempt_id(1)], verified: Verified::NotLanded(shown(0)) };
@@ -492,16 +523,16 @@ async fn what_was_under_way_in_an_older_file_is_recovered() {
 
 #[tokio::test]
 async fn what_an_ended_process_left_is_recovered() {
-    for mut bench in [Bench::memory(), Bench::file()] {
+    for mut bench in Bench::all().await {
         bench.commit(0, Step::Open(bench.attempt(1, 0, START)), START).await.unwrap();
         sending(&bench, 2, 1, START).await;
         let later = START + Duration::from_mins(10);
-        bench.reopen(later);
+        bench.reopen(later).await;
         assert!(item(&bench, 0).await.is_none_or(|record| record.live.is_none()), "the OPEN one is gone");
         let record = item(&bench, 1).await.unwrap();
         assert_eq!((record.live, record.doubts.len(), record.doubt_until), (None, 1, Some(later + Q)));
         // Again, before it is resolved: the doubt lasts from then.
-        bench.reopen(later + Q / 2);
+        bench.reopen(later + Q / 2).await;
         assert_eq!(item(&bench, 1).await.unwrap().doubt_until, Some(later + Q / 2 + Q));
         is_chained(&bench).await;
     }
@@ -510,7 +541,7 @@ async fn what_an_ended_process_left_is_recovered() {
 /// The clock was a day ahead, and is right again.
 #[tokio::test]
 async fn what_a_clock_that_was_ahead_has_written_lasts_no_longer_than_if_it_were_written_now() {
-    for mut bench in [Bench::memory(), Bench::file()] {
+    for mut bench in Bench::all().await {
         let ahead = START + Duration::from_hours(24);
         // Item 0 has a mask, item 1 a holder.
         for (n, with) in [(0, 2), (1, 0)] {
@@ -518,7 +549,7 @@ async fn what_a_clock_that_was_ahead_has_written_lasts_no_longer_than_if_it_were
             let id = attempt_id(u64::from(n) + 1);
             bench.commit(n, step(id, Next::Settle, with, ahead), ahead).await.unwrap();
         }
-        bench.reopen(START);
+        bench.reopen(START).await;
         let (masked, held) = (item(&bench, 0).await.unwrap(), item(&bench, 1).await.unwrap());
         assert_eq!(masked.late_writes.iter().map(|mask| mask.settled).collect::<Vec<_>>(), [START]);
         assert_eq!(held.holding.map(|held| held.renewed), Some(START));
@@ -531,14 +562,14 @@ async fn what_a_clock_that_was_ahead_has_written_lasts_no_longer_than_if_it_were
 #[tokio::test]
 async fn where_an_item_has_moved_is_stored_with_whatever_ends_the_attempt_that_found_it() {
     for next in [Next::Reject, Next::Abort, Next::Send] {
-        for mut bench in [Bench::memory(), Bench::file()] {
+        for mut bench in Bench::all().await {
             sending(&bench, 1, 0, START).await;
             bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
             let renamed = Place::from_stored("root/renamed#7");
             let attempt = Attempt { locator: renamed.clone(), ..bench.attempt(2, 0, START) };
             bench.commit(0, Step::Open(attempt), START).await.unwrap();
             bench.commit(0, step(attempt_id(2), next, 0, START), START).await.unwrap();
-            bench.reopen(START);
+            bench.reopen(START).await;
             assert_eq!(item(&bench, 0).await.unwrap().locator, renamed, "{next:?}");
         }
     }
@@ -547,7 +578,7 @@ async fn where_an_item_has_moved_is_stored_with_whatever_ends_the_attempt_that_f
 /// The gate that has read the item asked its own clock; the ledger asks its own.
 #[tokio::test]
 async fn before_its_time_a_doubt_ends_only_by_what_has_landed() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         let start = START;
         sending(&bench, 1, 0, start).await;
         let doubt = Step::Settle { attempt: attempt_id(1), outcome: Outcome::Doubt, doubt_until: start + Q };
@@ -563,7 +594,7 @@ async fn before_its_time_a_doubt_ends_only_by_what_has_landed() {
 /// What was judged must be there still: the attempt, and the version.
 #[tokio::test]
 async fn a_step_stands_or_falls_with_what_it_was_judged_by() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         let now = START;
         bench.commit(0, Step::Open(bench.attempt(1, 0, now)), now).await.unwrap();
         let fence = bench.commit(0, step(attempt_id(1), Next::Grant, 0, now), now).await.unwrap().fence;
@@ -584,7 +615,7 @@ async fn a_step_stands_or_falls_with_what_it_was_judged_by() {
 /// Another gate may have opened it again since this one saw it closed.
 #[tokio::test]
 async fn what_is_open_is_not_finished_for_having_been_closed() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         let now = START;
         bench.commit(0, Step::Open(bench.attempt(1, 0, now)), now).await.unwrap();
         let open = Shown { state: OpenState::Open, ..shown(0) };
@@ -602,7 +633,7 @@ async fn what_is_open_is_not_finished_for_having_been_closed() {
 /// A look that decided nothing.
 #[tokio::test]
 async fn what_is_withdrawn_leaves_no_line_and_no_attempt() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         let now = START;
         let before = bench.lines().await.len();
         bench.commit(0, Step::Open(bench.attempt(1, 0, now)), now).await.unwrap();
@@ -647,7 +678,7 @@ fn a_row_of_another_epoch_or_gate_is_not_this_process_s_to_complete() {
 
 #[tokio::test]
 async fn a_batch_is_all_or_nothing() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         let command = |n: u8, step| Command { key: key(n), locator: locator(n), step, note: None, now: START };
         let good = command(0, Step::Open(bench.attempt(1, 0, START)));
         let bad = command(1, Step::Reject(attempt_id(9)));
@@ -663,14 +694,14 @@ async fn a_batch_is_all_or_nothing() {
 
 #[tokio::test]
 async fn the_newest_line_and_how_far_was_printed_are_remembered() {
-    for mut bench in [Bench::memory(), Bench::file()] {
+    for mut bench in Bench::all().await {
         sending(&bench, 1, 0, START).await;
         bench.commit(0, step(attempt_id(1), Next::Settle, 0, START), START).await.unwrap();
         assert_eq!(*bench.ledger().newest_line().borrow(), 1);
         assert_eq!(bench.ledger().printed().await.unwrap(), 0);
         bench.ledger().mark_printed(1).await.unwrap();
         assert_eq!(bench.ledger().printed().await.unwrap(), 1);
-        bench.reopen(START);
+        bench.reopen(START).await;
         assert_eq!((*bench.ledger().newest_line().borrow(), bench.ledger().printed().await.unwrap()), (1, 1));
     }
 }
@@ -860,7 +891,7 @@ async fn whatever_is_stored_reads_back_the_same() {
         }
     }
     let later = START + Duration::from_mins(1);
-    bench.reopen(later);
+    bench.reopen(later).await;
     for (key, mut record) in expected {
         record.doubt_until = record.doubt_until.map(|_| later + Q);
         assert_eq!(bench.ledger().item(&key).await.unwrap(), Some(record));

@@ -46,6 +46,7 @@ mod readers;
 mod redmine;
 mod restart;
 mod rulebook;
+mod several_gates;
 mod shapes;
 mod subpath;
 mod support;

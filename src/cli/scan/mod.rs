@@ -16,11 +16,11 @@ use self::tracker::{Links, Listed, Tracker};
 use super::table::{Column, counted, plain, render};
 use super::{ConfigArgs, compose, output};
 use crate::clock::SystemClock;
-use crate::config::{Config, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::dialect::{Credential, ListedProject};
 use crate::effect::Clock as _;
 use crate::ledger::LedgerFile;
-use crate::model::{Account, Project, Tag};
+use crate::model::{Account, ItemRecord, Project, Tag};
 
 /// `claimgate scan`
 #[derive(Debug, Args)]
@@ -88,6 +88,16 @@ pub fn run(args: &ScanArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     Ok(if fails { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
 }
 
+/// What the ledger says is held, where there is one.
+async fn held(config: &Config) -> anyhow::Result<Vec<ItemRecord>> {
+    #[cfg(feature = "postgres")]
+    if matches!(config.ledger.url, config::LedgerUrl::Postgres(_)) {
+        return Ok(super::shared::connect(config).await?.active().await?);
+    }
+    let file = LedgerFile::open(&config.server.state_dir)?;
+    Ok(file.map(|ledger| ledger.active()).transpose()?.unwrap_or_default())
+}
+
 async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
     let service = compose::service(config)?;
     if service.is_none() {
@@ -98,11 +108,10 @@ async fn scan(args: &ScanArgs, config: &Config) -> anyhow::Result<Scan> {
     if is_known {
         tracker.check_token().await?;
     }
-    let held = LedgerFile::open(&config.server.state_dir)?.map(|ledger| ledger.active()).transpose()?;
+    let held = held(config).await?;
     let rules = compose::rules(config);
     let shared = config.identity.shared_accounts.iter().map(|name| Account::new(name)).collect();
-    let judge =
-        Judge { rules: &rules, shared: &shared, held: held.unwrap_or_default(), now: SystemClock::start().now() };
+    let judge = Judge { rules: &rules, shared: &shared, held, now: SystemClock::start().now() };
     let named = !args.repos.is_empty();
     let mut scan = Scan::default();
     if let Links::Elsewhere(link, public) = tracker.links(config).await? {

@@ -3,13 +3,16 @@
 use super::store::Store;
 use super::{LedgerError, SqliteOptions};
 use crate::effect::Pruned;
-use crate::model::ItemRecord;
+use crate::model::{ItemRecord, OnceEntry, ProjectLease};
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 /// A ledger file that is only read. Takes no lock and begins no epoch.
 pub struct LedgerFile {
     store: Store,
+    /// Keeps every gate from opening it meanwhile.
+    _lock: Option<File>,
 }
 
 // === impl LedgerFile ===
@@ -23,7 +26,31 @@ impl LedgerFile {
             return Ok(None);
         }
         let store = Store::open_to_read(&options)?;
-        Ok(Some(Self { store }))
+        Ok(Some(Self { store, _lock: None }))
+    }
+
+    /// The same while no gate has it; until this is dropped none can.
+    pub fn open_alone(dir: &Path) -> Result<Option<Self>, LedgerError> {
+        if !Store::exists(&SqliteOptions::in_dir(dir)) {
+            return Ok(None);
+        }
+        let lock = super::store::lock(dir)?;
+        Ok(Self::open(dir)?.map(|file| Self { _lock: Some(lock), ..file }))
+    }
+
+    /// Every item, with what is under way on it.
+    pub fn items(&self) -> Result<Vec<ItemRecord>, LedgerError> {
+        self.store.all_items()
+    }
+
+    /// Who is at work by the singleton rules.
+    pub fn leases(&self) -> Result<Vec<ProjectLease>, LedgerError> {
+        self.store.leases()
+    }
+
+    /// What was created once, or may have been.
+    pub fn once(&self) -> Result<Vec<OnceEntry>, LedgerError> {
+        self.store.all_once()
     }
 
     /// Every item that is held or in doubt.

@@ -293,7 +293,8 @@ fn tell_recovered(lines: &[Line]) -> u64 {
     left.len() as u64
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
+/// Takes the state directory for this process: one gate at a time may have it.
+pub(in crate::ledger) fn lock(dir: &Path) -> Result<File, OpenError> {
     let failed = |error: std::io::Error| OpenError::Unavailable(format!("{}: {error}", dir.display()));
     std::fs::create_dir_all(dir).map_err(failed)?;
     let mut file = private().open(dir.join(LOCK)).map_err(failed)?;
@@ -558,6 +559,13 @@ impl Store {
         let live = self.rows(sql, [key.as_str()], read_attempt)?.pop().map(|settled| settled.attempt);
         let new = || live.as_ref().map(|live| ItemRecord::new(key.clone(), live.locator.clone()));
         Ok(record.or_else(new).map(|record| ItemRecord { live, ..record }))
+    }
+
+    /// Every item, with what is under way on it.
+    pub(super) fn all_items(&self) -> Result<Vec<ItemRecord>, LedgerError> {
+        let sql = "SELECT key FROM item UNION SELECT key FROM live";
+        let keys = self.rows(sql, [], |row| Ok(ResourceKey::new(&row.get::<_, String>(0)?)))?;
+        keys.iter().filter_map(|key| self.item(key).transpose()).collect()
     }
 
     /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was

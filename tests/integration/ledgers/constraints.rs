@@ -7,7 +7,7 @@ use claimgate::model::{Project, ProjectLease};
 
 const IDLE: Duration = Duration::from_mins(10);
 
-fn agent(login: &str) -> Actor {
+pub(super) fn agent(login: &str) -> Actor {
     Actor { account: Principal::Named(Account::new(login)), instance: None }
 }
 
@@ -15,15 +15,11 @@ fn at(minutes: u64) -> Time {
     START + Duration::from_secs(minutes * 60)
 }
 
-fn benches() -> [Bench; 2] {
-    [Bench::memory(), Bench::file()]
-}
-
-fn within(login: &str, most: usize) -> Constraint {
+pub(super) fn within(login: &str, most: usize) -> Constraint {
     Constraint::Within(Bound { actor: agent(login), of: Whose::Agent, within: None, most })
 }
 
-fn alone(login: &str) -> Constraint {
+pub(super) fn alone(login: &str) -> Constraint {
     Constraint::Alone(AcquireLease {
         rule: "managers".to_owned(),
         project: Project::new("root/work"),
@@ -42,7 +38,7 @@ fn command(n: u8, step: Step, now: Time) -> Command {
     Command { key: key(n), locator: locator(n), step, note: None, now }
 }
 
-fn sends(n: u8, login: &str) -> Step {
+pub(super) fn sends(n: u8, login: &str) -> Step {
     let (kind, goal, ownership) = (Kind::Claim, goal(0), Ownership::Becomes(agent(login)));
     Step::Send { attempt: attempt_id(u64::from(n)), plan: Plan { kind, goal, ownership, heard: None } }
 }
@@ -118,7 +114,7 @@ fn at_work(done: Result<ItemRecord, LedgerError>) -> ProjectLease {
 
 #[tokio::test]
 async fn what_is_held_sent_and_in_doubt_counts_also_after_a_start() {
-    for mut bench in benches() {
+    for mut bench in Bench::all().await {
         let committed = |parked| Outcome::Committed { shown: claimed(), parked };
         bench.sends(1, "dev", within("dev", 3), START).await.unwrap();
         bench.settles(1, committed(None), START).await;
@@ -131,7 +127,7 @@ async fn what_is_held_sent_and_in_doubt_counts_also_after_a_start() {
         bench.rejects(4, START).await;
         bench.sends(4, "eve", within("eve", 1), START).await.unwrap();
         bench.settles(4, Outcome::Refused { shown: claimed() }, START).await;
-        bench.reopen(at(1));
+        bench.reopen(at(1)).await;
         assert_eq!(held(bench.sends(5, "dev", within("dev", 3), at(1)).await), [1, 2, 3]);
         bench.rejects(5, at(1)).await;
         let fence = item(&bench, 1).await.unwrap().fence;
@@ -145,7 +141,7 @@ async fn what_is_held_sent_and_in_doubt_counts_also_after_a_start() {
 
 #[tokio::test]
 async fn an_item_that_is_its_own_already_is_not_counted_again() {
-    for bench in benches() {
+    for bench in Bench::all().await {
         for n in [1, 2] {
             bench.sends(n, "dev", within("dev", 2), START).await.unwrap();
             bench.settles(n, Outcome::Committed { shown: claimed(), parked: None }, START).await;
@@ -158,7 +154,7 @@ async fn an_item_that_is_its_own_already_is_not_counted_again() {
 
 #[tokio::test]
 async fn two_claims_of_one_batch_count_each_other() {
-    for bench in benches() {
+    for bench in Bench::all().await {
         bench.opens(1, "dev", START).await;
         bench.opens(2, "dev", START).await;
         let batch = [1, 2]
@@ -238,17 +234,17 @@ async fn a_file_from_before_the_limits_counts_what_it_holds() {
 
 #[tokio::test]
 async fn one_agent_is_at_work_until_it_idles_whatever_starts_in_between() {
-    for mut bench in benches() {
+    for mut bench in Bench::all().await {
         bench.sends(1, "one", alone("one"), at(0)).await.unwrap();
         let lease = at_work(bench.sends(2, "two", alone("two"), at(1)).await);
         assert_eq!((lease.actor, lease.since, lease.until), (agent("one"), at(0), at(10)));
         assert_eq!(item(&bench, 2).await.unwrap().live.map(|live| live.state), Some(AttemptState::Open));
-        bench.reopen(at(5));
+        bench.reopen(at(5)).await;
         at_work(bench.sends(3, "two", alone("two"), at(5)).await);
         // Its own write goes on from then.
         bench.sends(4, "one", alone("one"), at(8)).await.unwrap();
         assert_eq!(bench.leases().await, [("one".to_owned(), at(0), at(8), at(18))]);
-        bench.reopen(at(11));
+        bench.reopen(at(11)).await;
         at_work(bench.sends(5, "two", alone("two"), at(17)).await);
         bench.sends(6, "two", alone("two"), at(18)).await.unwrap();
         assert_eq!(bench.leases().await, [("two".to_owned(), at(18), at(18), at(28))]);
@@ -257,7 +253,7 @@ async fn one_agent_is_at_work_until_it_idles_whatever_starts_in_between() {
 
 #[tokio::test]
 async fn another_project_and_another_rule_are_free() {
-    for bench in benches() {
+    for bench in Bench::all().await {
         let Constraint::Alone(take) = alone("two") else { unreachable!() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
         let elsewhere = AcquireLease { project: Project::new("root/play"), ..take.clone() };
@@ -271,7 +267,7 @@ async fn another_project_and_another_rule_are_free() {
 #[tokio::test]
 async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
     let (rule, project) = ("managers".to_owned(), Project::new("root/work"));
-    for mut bench in benches() {
+    for mut bench in Bench::all().await {
         let heard = |who: &str, minute| LeaseStep::Renew {
             rule: rule.clone(),
             project: project.clone(),
@@ -288,7 +284,7 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
         assert!(bench.change_lease(LeaseStep::Acquire(vec![take]), at(0)).await.unwrap().is_some());
         assert_eq!(bench.change_lease(heard("two", 4), at(5)).await, Ok(None));
         assert_eq!(bench.change_lease(heard("one", 4), at(5)).await.unwrap().map(|one| one.until), Some(at(14)));
-        bench.reopen(at(6));
+        bench.reopen(at(6)).await;
         assert_eq!(bench.leases().await, [("one".to_owned(), at(0), at(4), at(14))]);
         assert_eq!(bench.change_lease(end(3), at(7)).await, Ok(None), "another one than was meant");
         assert_eq!(bench.change_lease(end_unless(0, Some(3)), at(7)).await, Ok(None), "it was heard of since");
@@ -296,7 +292,7 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
             bench.change_lease(end_unless(0, Some(4)), at(7)).await.unwrap().map(|one| one.actor),
             Some(agent("one"))
         );
-        bench.reopen(at(8));
+        bench.reopen(at(8)).await;
         assert_eq!(bench.leases().await, []);
         bench.sends(1, "two", alone("two"), at(8)).await.unwrap();
     }
@@ -304,9 +300,9 @@ async fn who_is_heard_of_goes_on_and_who_ends_is_gone() {
 
 #[tokio::test]
 async fn a_clock_that_was_ahead_closes_no_project_for_long() {
-    for mut bench in benches() {
+    for mut bench in Bench::all().await {
         bench.sends(1, "one", alone("one"), at(600)).await.unwrap();
-        bench.reopen(at(0));
+        bench.reopen(at(0)).await;
         assert_eq!(at_work(bench.sends(2, "two", alone("two"), at(1)).await).until, at(10));
         bench.rejects(2, at(1)).await;
         bench.sends(2, "two", alone("two"), at(10)).await.unwrap();
@@ -330,7 +326,7 @@ async fn a_group_that_was_not_written_leaves_nobody_at_work() {
 
 #[tokio::test]
 async fn who_may_not_have_one_of_two_places_gets_neither() {
-    for bench in benches() {
+    for bench in Bench::all().await {
         let Constraint::Alone(take) = alone("two") else { unreachable!() };
         let other = AcquireLease { rule: "reviewers".to_owned(), ..take.clone() };
         bench.sends(1, "one", alone("one"), START).await.unwrap();
@@ -346,7 +342,7 @@ async fn who_may_not_have_one_of_two_places_gets_neither() {
 /// A limit that refuses takes no project, and a project that is taken counts no item.
 #[tokio::test]
 async fn of_two_terms_both_must_hold() {
-    for bench in benches() {
+    for bench in Bench::all().await {
         bench.sends(1, "one", within("one", 1), START).await.unwrap();
         bench.opens(2, "one", START).await;
         let require = |constraint| command(2, Step::Check(constraint), START);

@@ -61,7 +61,7 @@ async fn lines(bench: &Bench) -> Vec<String> {
 
 #[tokio::test]
 async fn a_key_has_one_entry_and_its_end_is_kept() {
-    for mut bench in [Bench::memory(), Bench::file()] {
+    for mut bench in Bench::all().await {
         assert_eq!(bench.ledger().once(vec![key(1), key(2)]).await.unwrap(), [None, None]);
         run(&bench, 1, put(&bench, 1, 1, None)).await.unwrap();
         assert_eq!(run(&bench, 1, put(&bench, 1, 2, None)).await, refused(Refused::Busy), "one entry a key");
@@ -73,7 +73,7 @@ async fn a_key_has_one_entry_and_its_end_is_kept() {
         let expected = OnceEntry { standing: Standing::Made(made()), ..sent(&bench, 1, 1) };
         let found = bench.ledger().once(vec![key(2), key(1)]).await.unwrap();
         assert_eq!(found, [None, Some(expected.clone())], "in the order asked");
-        bench.reopen(START);
+        bench.reopen(START).await;
         assert_eq!(bench.ledger().once(vec![key(1)]).await.unwrap(), [Some(expected)]);
         // Dismissed since: in its place, and in no other's.
         assert_eq!(run(&bench, 1, put(&bench, 1, 4, None)).await, refused(Refused::Busy));
@@ -87,7 +87,7 @@ async fn a_key_has_one_entry_and_its_end_is_kept() {
 
 #[tokio::test]
 async fn several_keys_are_entered_together_or_not_at_all() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         run(&bench, 2, put(&bench, 2, 1, None)).await.unwrap();
         let both = vec![command(1, put(&bench, 1, 2, None)), command(2, put(&bench, 2, 2, None))];
         assert_eq!(bench.ledger().commit_once(both.clone()).await, refused(Refused::Busy));
@@ -102,13 +102,13 @@ async fn several_keys_are_entered_together_or_not_at_all() {
 
 #[tokio::test]
 async fn what_an_ended_process_left_is_in_doubt_from_the_start() {
-    for mut bench in [Bench::memory(), Bench::file()] {
+    for mut bench in Bench::all().await {
         run(&bench, 1, put(&bench, 1, 1, None)).await.unwrap();
         let doubt = OnceStep::Doubted { attempt: attempt(2), until: START + Q * 9 };
         run(&bench, 2, put(&bench, 2, 2, None)).await.unwrap();
         run(&bench, 2, doubt).await.unwrap();
         let later = Time(START.0 + 60_000_000);
-        bench.reopen(later);
+        bench.reopen(later).await;
         for n in [1, 2] {
             assert_eq!(standing(&bench, n).await, Some(Standing::Sent { until: later + Q }), "{n}");
         }
@@ -128,7 +128,7 @@ async fn a_file_from_before_has_room_for_them() {
     execute(dir.path(), constraints::SIXTH);
     execute(dir.path(), constraints::BEFORE);
     execute(dir.path(), "DROP TABLE once; ALTER TABLE item DROP COLUMN stray; PRAGMA user_version = 1");
-    bench.reopen(START + Duration::from_secs(1));
+    bench.reopen(START + Duration::from_secs(1)).await;
     assert_eq!(standing(&bench, 1).await, None);
     run(&bench, 1, put(&bench, 1, 1, None)).await.unwrap();
     assert!(standing(&bench, 1).await.is_some());
@@ -137,7 +137,7 @@ async fn a_file_from_before_has_room_for_them() {
 /// The entry was made out while the file could not be opened yet: no ledger had said who it is.
 #[tokio::test]
 async fn an_entry_is_settled_by_whoever_entered_it() {
-    for bench in [Bench::memory(), Bench::file()] {
+    for bench in Bench::all().await {
         let entry = OnceEntry { gate: GateId::new(""), epoch: Epoch(0), ..sent(&bench, 1, 1) };
         run(&bench, 1, OnceStep::Put { entry, replaces: None }).await.unwrap();
         run(&bench, 1, OnceStep::Made { attempt: attempt(1), made: made() }).await.unwrap();

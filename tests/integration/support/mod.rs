@@ -5,6 +5,7 @@
 //! at the forge, at the ledger, and at what each client was told.
 
 mod life;
+pub mod postgres;
 mod told;
 mod upstream;
 mod world;

@@ -23,6 +23,10 @@ impl Store {
         Ok(self.rows("SELECT * FROM once WHERE key = ?1", [key.as_str()], read_entry)?.pop())
     }
 
+    pub(in crate::ledger) fn all_once(&self) -> Result<Vec<OnceEntry>, LedgerError> {
+        self.rows("SELECT * FROM once", [], read_entry)
+    }
+
     pub(super) fn put_once(&self, entries: &BTreeMap<OnceKey, Option<OnceEntry>>) -> Result<(), LedgerError> {
         entries.iter().try_for_each(|(key, entry)| match entry {
             Some(entry) => self.put_entry(entry),

@@ -1,0 +1,235 @@
+//! Two gates on one database: what one has under way keeps the other out, limits hold over both, and whoever has fallen
+//! commits nothing. And a database that is not the one that it was.
+
+use super::constraints::{agent, sends, within};
+use super::*;
+use claimgate::effect::{Membership as _, Rivals};
+use claimgate::ledger::{Demands, SharedLedger};
+
+/// Two gates, and the database's URL.
+struct Pair {
+    url: String,
+    one: PostgresLedger,
+    two: PostgresLedger,
+}
+
+impl Pair {
+    async fn open() -> Option<Self> {
+        let url = postgres::cluster()?.database();
+        let (one, two) = (postgres::open(&url, "one", None).await, postgres::open(&url, "two", None).await);
+        Some(Self { url, one, two })
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        let database = self.url.trim_start_matches("postgresql:///").split('?').next().unwrap_or_default();
+        postgres::cluster().expect("there is one").sql(database, sql)
+    }
+
+    /// Every connection of the gates ends, as when a server goes down.
+    fn cut(&self) {
+        self.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                  WHERE application_name = 'claimgate' AND datname = current_database()",
+        );
+    }
+}
+
+fn attempt_of(ledger: &PostgresLedger, n: u8, login: &str) -> Attempt {
+    let (gate, epoch) = ledger.identity();
+    Attempt {
+        id: attempt_id(u64::from(n)),
+        key: key(n),
+        locator: locator(n),
+        actor: agent(login),
+        credential: Fingerprint::new("beef"),
+        change: change(0),
+        goal: None,
+        kind: None,
+        ownership: Ownership::Keep,
+        state: AttemptState::Open,
+        gate,
+        epoch,
+        opened: START,
+    }
+}
+
+async fn run(ledger: &PostgresLedger, n: u8, steps: Vec<Step>) -> Result<ItemRecord, LedgerError> {
+    let now = ledger.time(START);
+    let command = |step| Command { key: key(n), locator: locator(n), step, note: None, now };
+    let done = ledger.commit(steps.into_iter().map(command).collect(), Durability::Awaited).await;
+    done.map(|mut records| records.pop().expect("one record a command"))
+}
+
+async fn opens(ledger: &PostgresLedger, n: u8, login: &str) -> Result<ItemRecord, LedgerError> {
+    run(ledger, n, vec![Step::Open(attempt_of(ledger, n, login))]).await
+}
+
+fn settles(n: u8) -> Step {
+    let shown = Shown { assignees: [login(1)].into(), statuses: [].into(), state: OpenState::Open };
+    let outcome = Outcome::Committed { shown, parked: None };
+    Step::Settle { attempt: attempt_id(u64::from(n)), outcome, doubt_until: START + Q }
+}
+
+/// Heartbeats that all come in time, after which a gate may judge others.
+async fn in_touch(ledger: &PostgresLedger) {
+    for _ in 0..5 {
+        ledger.beat().await.expect("it is heard");
+    }
+}
+
+fn is_fenced(done: &Result<ItemRecord, LedgerError>) -> bool {
+    matches!(done, Err(LedgerError::Refused(Refused::Fenced)))
+}
+
+#[tokio::test]
+async fn what_one_gate_has_under_way_keeps_the_other_out() {
+    let Some(Pair { one, two, .. }) = Pair::open().await else { return };
+    opens(&one, 1, "dev").await.unwrap();
+    assert_eq!(opens(&two, 1, "eve").await.unwrap_err(), LedgerError::Refused(Refused::Busy));
+    assert_eq!(two.look_at_rivals(vec![key(1)], Q).await.unwrap(), Rivals::Elsewhere);
+    assert_eq!(one.look_at_rivals(vec![key(1)], Q).await.unwrap(), Rivals::Own);
+    run(&one, 1, vec![sends(1, "dev")]).await.unwrap();
+    assert!(is_fenced(&run(&two, 1, vec![settles(1)]).await), "it is the other's to complete");
+    run(&one, 1, vec![settles(1)]).await.unwrap();
+    assert_eq!(two.look_at_rivals(vec![key(1)], Q).await.unwrap(), Rivals::Gone);
+    assert_eq!(opens(&two, 1, "eve").await.unwrap().holding.map(|held| held.actor), Some(agent("dev")));
+}
+
+#[tokio::test]
+async fn claims_at_two_gates_at_once_do_not_pass_a_limit_side_by_side() {
+    let Some(Pair { one, two, .. }) = Pair::open().await else { return };
+    let (most, all) = (3, 24);
+    let claims = (0..all).map(|n| {
+        let gate = if n % 2 == 0 { &one } else { &two };
+        async move {
+            opens(gate, n, "dev").await.unwrap();
+            run(gate, n, vec![Step::Check(within("dev", most)), sends(n, "dev")]).await.is_ok()
+        }
+    });
+    let sent = futures_util::future::join_all(claims).await.into_iter().filter(|sent| *sent).count();
+    assert_eq!(sent, most);
+}
+
+#[tokio::test]
+async fn of_two_gates_agents_one_is_at_work_in_a_project() {
+    let Some(Pair { one, two, .. }) = Pair::open().await else { return };
+    let take = |login: &str| {
+        let claimgate::admission::Constraint::Alone(take) = super::constraints::alone(login) else { unreachable!() };
+        claimgate::admission::LeaseStep::Acquire(vec![take])
+    };
+    let now = one.time(START);
+    let (first, second) = tokio::join!(one.change_lease(take("dev"), now), two.change_lease(take("eve"), now));
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    assert_eq!(one.leases().await.unwrap(), two.leases().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_gate_that_was_declared_fallen_commits_nothing_and_joins_again() {
+    let Some(pair) = Pair::open().await else { return };
+    let Pair { one, two, .. } = &pair;
+    opens(one, 1, "dev").await.unwrap();
+    run(one, 1, vec![sends(1, "dev")]).await.unwrap();
+    opens(one, 2, "dev").await.unwrap();
+    pair.sql("UPDATE claimgate.gate SET beat = clock_timestamp() - interval '1 min' WHERE name = 'one'");
+    two.recover_fallen(Q).await.unwrap();
+    assert!(two.item(&key(1)).await.unwrap().unwrap().live.is_some(), "who is not in touch itself judges nobody");
+    in_touch(two).await;
+    two.recover_fallen(Q).await.unwrap();
+    let (sent, open) = (two.item(&key(1)).await.unwrap().unwrap(), two.item(&key(2)).await.unwrap().unwrap());
+    assert!(sent.live.is_none() && sent.doubts.len() == 1, "what was sent is in doubt: {sent:?}");
+    assert!(open.live.is_none() && open.doubts.is_empty(), "what was not is aborted: {open:?}");
+    let before = one.identity().1;
+    assert!(is_fenced(&run(one, 1, vec![settles(1)]).await));
+    one.beat().await.unwrap();
+    assert!(one.identity().1 > before, "it has joined again");
+    assert!(is_fenced(&run(one, 1, vec![settles(1)]).await), "and what it had begun is over");
+    opens(one, 3, "dev").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_process_of_the_same_directory_is_the_gate_from_then_on() {
+    let Some(pair) = Pair::open().await else { return };
+    opens(&pair.one, 1, "dev").await.unwrap();
+    let again = postgres::open(&pair.url, "one", None).await;
+    assert!(again.item(&key(1)).await.unwrap().unwrap().live.is_none(), "what its last life had begun is closed");
+    assert!(is_fenced(&opens(&pair.one, 2, "dev").await));
+    assert!(is_fenced(&run(&pair.one, 1, vec![settles(1)]).await));
+    assert!(pair.one.beat().await.is_err(), "it takes the name back from nobody");
+    opens(&again, 2, "dev").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_gate_leaves_is_nobody_s_to_wait_for() {
+    let Some(Pair { one, two, .. }) = Pair::open().await else { return };
+    opens(&one, 1, "dev").await.unwrap();
+    one.leave().await.unwrap();
+    assert_eq!(two.look_at_rivals(vec![key(1)], Q).await.unwrap(), Rivals::Gone);
+    opens(&two, 1, "eve").await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_end_are_made_again_and_each_gate_has_a_chain_of_its_own() {
+    let Some(pair) = Pair::open().await else { return };
+    for (n, gate) in [(1, &pair.one), (2, &pair.two), (3, &pair.one)] {
+        opens(gate, n, "dev").await.unwrap();
+        pair.cut();
+        run(gate, n, vec![sends(n, "dev")]).await.unwrap();
+        pair.cut();
+        run(gate, n, vec![settles(n)]).await.unwrap();
+    }
+    for (gate, lines) in [(&pair.one, 2), (&pair.two, 1)] {
+        let all = gate.lines(0, 100).await.unwrap();
+        assert!(all.iter().map(|(seq, _)| *seq).eq(1..=lines), "{all:?}");
+        assert!(all[0].1.contains(GENESIS));
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_has_lost_what_it_acknowledged_is_closed_until_that_is_accepted() {
+    let Some(pair) = Pair::open().await else { return };
+    opens(&pair.one, 1, "dev").await.unwrap();
+    run(&pair.one, 1, vec![sends(1, "dev")]).await.unwrap();
+    pair.sql("UPDATE claimgate.gate SET tick = tick - 1 WHERE name = 'one'");
+    pair.cut();
+    let told = run(&pair.one, 1, vec![settles(1)]).await.unwrap_err().to_string();
+    assert!(told.contains("lost what it had acknowledged to the gate one"), "{told}");
+    assert!(opens(&pair.two, 2, "dev").await.is_err(), "it is closed for all gates");
+    let operator = SharedLedger::connect(&pair.url, None, None, Demands::default()).await.unwrap();
+    assert!(operator.accept(Duration::ZERO).await.unwrap().is_some());
+    for gate in [&pair.one, &pair.two] {
+        let heard = || async { gate.beat().await.ok() };
+        crate::e2e::eventually(heard, Duration::from_secs(10)).await.expect("it goes on");
+        in_touch(gate).await;
+        gate.recover_fallen(Q).await.unwrap();
+    }
+    run(&pair.one, 1, vec![settles(1)]).await.unwrap();
+    opens(&pair.two, 2, "dev").await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_change_of_servers_every_gate_shows_first_that_all_is_there() {
+    let Some(pair) = Pair::open().await else { return };
+    opens(&pair.one, 1, "dev").await.unwrap();
+    // The server's timeline is newer than the one that the ledger knows, as after a promotion.
+    pair.sql("UPDATE claimgate.meta SET timeline = '00000000'");
+    pair.cut();
+    pair.one.beat().await.unwrap();
+    let told = run(&pair.one, 1, vec![sends(1, "dev")]).await.unwrap_err().to_string();
+    assert!(told.contains("not every gate has shown yet"), "{told}");
+    pair.two.beat().await.unwrap();
+    run(&pair.one, 1, vec![sends(1, "dev")]).await.unwrap();
+    // And an older one is an old primary.
+    pair.sql("UPDATE claimgate.meta SET timeline = 'FFFFFFFF'");
+    pair.cut();
+    let told = run(&pair.one, 1, vec![settles(1)]).await.unwrap_err().to_string();
+    assert!(told.contains("old primary"), "{told}");
+}
+
+#[tokio::test]
+async fn gates_that_do_not_agree_do_not_share_a_ledger() {
+    let Some(pair) = Pair::open().await else { return };
+    let options = postgres::options(&pair.url, "three", Some(START));
+    let options = claimgate::ledger::PostgresOptions { agreed: "doubt_period 60s".to_owned(), ..options };
+    let refused = PostgresLedger::open(options).await.unwrap_err().to_string();
+    assert!(refused.contains("doubt_period 120s there, doubt_period 60s here"), "{refused}");
+}
