@@ -17,6 +17,8 @@ pub mod flows {}
 pub mod forgejo {}
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+#[doc = include_str!("gates.md")]
+pub mod gates {}
 #[doc = include_str!("promise.md")]
 pub mod promise {}
 #[doc = include_str!("protocol.md")]

@@ -76,6 +76,68 @@ fn the_compose_file_is_understood_by_the_gate() {
     assert!(seconds(gate["stop_grace_period"].as_str().unwrap()) > drain_timeout());
 }
 
+/// Two gates, one record: each with a name and a state of its own, and no way round them.
+#[test]
+fn two_gates_share_a_database_and_nothing_else() {
+    let compose = &documents("compose-gates.yaml")[0];
+    let services = &compose["services"];
+    assert!(services["forgejo"]["ports"].is_null() && services["ledger"]["ports"].is_null());
+    let mut names = Vec::new();
+    for gate in ["gate-1", "gate-2"] {
+        let merged = merged(&services[gate]);
+        check_command(&words(&merged["command"]));
+        let variables = merged["environment"].as_mapping().unwrap().iter();
+        let plain =
+            variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), default_of(value.as_str().unwrap())));
+        let plain: Vec<(String, String)> = plain.collect();
+        check_environment(&plain);
+        let of = |name: &str| plain.iter().find(|(one, _)| one == name).unwrap().1.clone();
+        assert!(of("CLAIMGATE_LEDGER_URL").starts_with("postgresql://"));
+        names.push((of("CLAIMGATE_LEDGER_GATE"), words(&merged["volumes"])[0].clone()));
+        assert_eq!(merged["read_only"].as_bool(), Some(true));
+        assert!(seconds(merged["stop_grace_period"].as_str().unwrap()) > drain_timeout());
+    }
+    assert!(names[0].0 != names[1].0 && names[0].1 != names[1].1, "{names:?}");
+}
+
+/// A mapping with what its `<<` brings in, as compose reads it.
+fn merged(value: &Value) -> Value {
+    let mut value = value.clone();
+    value.apply_merge().unwrap();
+    let environment = value["environment"].clone();
+    if let Some(mapping) = value.as_mapping_mut() {
+        let mut environment = environment;
+        environment.apply_merge().unwrap();
+        mapping.insert("environment".into(), environment);
+    }
+    value
+}
+
+#[test]
+fn the_set_of_gates_is_hardened_and_understood() {
+    let all = documents("kubernetes-gates.yaml");
+    let set = all.iter().find(|one| one["kind"] == "StatefulSet").unwrap();
+    assert!(set["spec"]["replicas"].as_u64() > Some(1));
+    let pod = &set["spec"]["template"]["spec"];
+    let gate = &pod["containers"][0];
+    assert_eq!(gate["securityContext"]["readOnlyRootFilesystem"].as_bool(), Some(true));
+    assert_eq!(words(&gate["securityContext"]["capabilities"]["drop"]), ["ALL"]);
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > drain_timeout());
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let command = words(&gate[probe]["exec"]["command"]);
+        assert_eq!(command[0], BINARY);
+        check_command(&command[1..]);
+    }
+    check_command(&words(&gate["args"]));
+    assert!(environment_names().contains_key("CLAIMGATE_LEDGER_GATE"));
+    let map = all.iter().find(|one| one["kind"] == "ConfigMap").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), map["data"]["claimgate.toml"].as_str().unwrap()).unwrap();
+    let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
+    read(&layers).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(all.iter().any(|one| one["kind"] == "NetworkPolicy"));
+}
+
 /// `${NAME:-default}` as compose would fill it in.
 fn default_of(value: &str) -> String {
     let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
