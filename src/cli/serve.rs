@@ -24,7 +24,7 @@ use crate::ledger::{OpenError, SqliteLedger};
 use crate::model::Time;
 use crate::server::admin::{Admin, AdminConfig};
 use crate::server::{
-    Bind, BindError, Certificates, Drained, Facts, Inherited, Interceptor, Operator, Server, socket_path,
+    Bind, BindError, Certificates, Drained, GateFacts, Inherited, Interceptor, Operator, Server, socket_path,
 };
 use crate::telemetry;
 
@@ -91,15 +91,7 @@ async fn serve(
         compose::edge(config, &gate, inherited, interceptor.as_ref()).map_err(|error| at_its_key(config, error))?;
     let operator = Arc::new(Operator::new(Arc::clone(&gate), facts(config, clock.now()), &config.server.state_dir));
     let admin = admin(config, &server, &operator, &metrics)?;
-    let projector = Projector::start(
-        Arc::clone(&ledger),
-        Sinks {
-            stdout: config.audit.stdout,
-            file: config.audit.file.clone(),
-            rotate_size: config.audit.rotate_size,
-            keep: config.audit.keep,
-        },
-    );
+    let projector = Projector::start(Arc::clone(&ledger), sinks(&config.audit));
     let watching = tokio::spawn(Arc::clone(&gate).watch(config.ledger.renew_interval));
     let showing = tokio::spawn(operator.run());
     let leads_home = compose::leads_home(config)?;
@@ -140,6 +132,11 @@ async fn serve(
     admin.await??;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the audit goes.
+fn sinks(audit: &config::Audit) -> Sinks {
+    Sinks { stdout: audit.stdout, file: audit.file.clone(), rotate_size: audit.rotate_size, keep: audit.keep }
 }
 
 /// A ledger, and what comes with it.
@@ -218,8 +215,8 @@ fn admin(config: &Config, server: &Server, operator: &Arc<Operator>, metrics: &M
 }
 
 /// What the admin listener says of the gate.
-fn facts(config: &Config, started: Time) -> Facts {
-    Facts {
+fn facts(config: &Config, started: Time) -> GateFacts {
+    GateFacts {
         version: super::version(),
         tracker: config.upstream.tracker.to_string(),
         upstream: config.upstream.url.clone(),

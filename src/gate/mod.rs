@@ -443,7 +443,7 @@ impl Gate {
         note.code = Some(rejection.code);
         note.resource.clone_from(&rejection.resource);
         note.expected.clone_from(&rejection.expected);
-        note.reason = Some(rejection.message.clone());
+        // No word of it: nobody has vouched for the request, and the message may repeat what it says.
         note.took = took;
         about.fill(&mut note);
         self.ports.metrics.decided(Decision::Reject, Some(rejection.code));

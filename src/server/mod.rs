@@ -41,7 +41,7 @@ pub use self::operator::Operator;
 pub use self::sniff::sniff;
 pub use self::socket::{connect as connect_to_socket, socket_path};
 pub use self::socket_file::{SocketFile, check_owner};
-pub use self::status::Facts;
+pub use self::status::GateFacts;
 pub(crate) use self::status::since;
 pub use self::tls::{Certificates, TlsError, TlsFiles, certificate_end, check_certificate};
 use crate::proxy::{Shared, Worker};

@@ -2,7 +2,7 @@
 
 use super::admin::{AdminBody, AdminRequest, AdminRoutes, whole};
 use super::page::Page;
-use super::status::{Facts, claim, refusals, status};
+use super::status::{GateFacts, claim, refusals, status};
 use crate::admission::{Mode, Part, Switched};
 use crate::gate::{Gate, OperatorWord, ReleaseError};
 use crate::model::Place;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The operator's routes.
 pub struct Operator {
     gate: Arc<Gate>,
-    facts: Facts,
+    facts: GateFacts,
     page: Page,
     /// Where it is kept what was switched, so that the next start can say that it is gone.
     switched: PathBuf,
@@ -40,7 +40,7 @@ const NO_PART: &str = "rule must be \"assignment\", \"workflow\", \"limits\", \"
 
 impl Operator {
     /// Over this gate, with its state directory.
-    pub fn new(gate: Arc<Gate>, facts: Facts, state_dir: &Path) -> Self {
+    pub fn new(gate: Arc<Gate>, facts: GateFacts, state_dir: &Path) -> Self {
         let page = Page::new(Arc::clone(&gate), facts.clone());
         Self { gate, facts, page, switched: state_dir.join(SWITCHED) }
     }

@@ -4,7 +4,7 @@
 //! for all who look. Nothing on it changes anything, and nothing is loaded from elsewhere.
 
 use super::admin::{AdminBody, whole};
-use super::status::{Facts, since};
+use super::status::{GateFacts, since};
 use crate::effect::audit::rfc3339;
 use crate::gate::{BoardView, Gate, Refusal, Standing, Waiting};
 use crate::model::{Actor, ItemRecord, Time};
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 /// The page, and what those who look at it are sent.
 pub(super) struct Page {
     gate: Arc<Gate>,
-    facts: Facts,
+    facts: GateFacts,
     events: watch::Sender<Bytes>,
 }
 
@@ -55,7 +55,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 // === impl Page ===
 
 impl Page {
-    pub(super) fn new(gate: Arc<Gate>, facts: Facts) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, facts: GateFacts) -> Self {
         Self { gate, facts, events: watch::Sender::new(Bytes::new()) }
     }
 

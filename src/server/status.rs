@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What does not change while the gate runs.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct GateFacts {
     /// The gate's version and build.
     pub version: &'static str,
     /// What kind of tracker it stands before.
@@ -33,9 +33,9 @@ const FEW_REFUSALS: usize = 5;
 /// What counts as lately.
 const LATELY: Duration = Duration::from_hours(1);
 
-// === impl Facts ===
+// === impl GateFacts ===
 
-impl Facts {
+impl GateFacts {
     /// What is wrong just now, a sentence each.
     pub(super) fn troubles(&self, gate: &Gate) -> Vec<String> {
         let health = &gate.ports().metrics.health;
@@ -56,7 +56,7 @@ impl Facts {
 }
 
 /// One screen about the gate.
-pub(super) async fn status(gate: &Gate, facts: &Facts) -> Result<Value, LedgerError> {
+pub(super) async fn status(gate: &Gate, facts: &GateFacts) -> Result<Value, LedgerError> {
     let (metrics, now) = (&gate.ports().metrics, gate.ports().clock.now());
     let board = gate.board().await?;
     let mut agents: BTreeMap<String, usize> = BTreeMap::new();

@@ -41,7 +41,9 @@ async fn watching_gate(forge: &FakeForge, config: &str) -> (Setup, Gate) {
     let (token, secret) = (setup.dir().join("token"), setup.dir().join("secret"));
     e2e::write_private(&token, &e2e::token("acme"));
     e2e::write_private(&secret, "hook");
-    let upstream = format!("[upstream]\nservice_token_file = {token:?}\nwebhook_secret_file = {secret:?}\n{config}");
+    let (token, secret) = (token.display(), secret.display());
+    let upstream =
+        format!("[upstream]\nservice_token_file = \"{token}\"\nwebhook_secret_file = \"{secret}\"\n{config}");
     let setup = setup.config(&upstream);
     let gate = setup.start().await;
     (setup, gate)

@@ -1,6 +1,6 @@
 //! Connections to the database: where it is, TLS, and what each of them sets for itself.
 
-use super::durability::{self, Demands, Facts, Standbys};
+use super::durability::{self, Demands, ServerFacts, Standbys};
 use super::tls::Tls;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ pub(super) struct Link {
     /// The server has said that a commit may be on its own disk only.
     warned: Arc<AtomicBool>,
     /// The server's own timeline and system identifier.
-    pub(super) facts: Facts,
+    pub(super) facts: ServerFacts,
 }
 
 /// What a connection is for.
@@ -204,7 +204,7 @@ where
     });
 }
 
-async fn facts(client: &Client) -> Result<Facts, Error> {
+async fn facts(client: &Client) -> Result<ServerFacts, Error> {
     let sql = "SELECT pg_is_in_recovery(), current_setting('fsync'), current_setting('full_page_writes'),
         current_setting('server_version_num')::int, current_setting('server_encoding'),
         (SELECT system_identifier::text FROM pg_control_system())";
@@ -220,7 +220,7 @@ async fn facts(client: &Client) -> Result<Facts, Error> {
     let sql = "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')),
         count(*) FILTER (WHERE sync_state IS NULL) FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'";
     let standbys = client.query_one(sql, &[]).await?;
-    Ok(Facts {
+    Ok(ServerFacts {
         in_recovery,
         fsync: row.get::<_, String>(1) == "on",
         full_page_writes: row.get::<_, String>(2) == "on",

@@ -23,7 +23,7 @@ pub enum Durability {
 
 /// What a server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct ServerFacts {
     pub(super) in_recovery: bool,
     pub(super) fsync: bool,
     pub(super) full_page_writes: bool,
@@ -69,7 +69,7 @@ pub enum Unfit {
 
 impl Demands {
     /// Whether this server will do. What is accepted in writing is told as a warning by who calls this.
-    pub(super) fn judge(self, facts: &Facts) -> Result<(), Unfit> {
+    pub(super) fn judge(self, facts: &ServerFacts) -> Result<(), Unfit> {
         if facts.in_recovery {
             return Err(Unfit::Standby);
         }
@@ -86,7 +86,7 @@ impl Demands {
     }
 
     /// By what acknowledged commits may be lost, accepted or not.
-    pub(super) fn loss(self, facts: &Facts) -> Option<Unfit> {
+    pub(super) fn loss(self, facts: &ServerFacts) -> Option<Unfit> {
         let loses = |what: &str, cure| Some(Unfit::Loses(what.to_owned(), cure));
         if !facts.fsync {
             return loses("the server has fsync = off", "switch it on");
@@ -115,8 +115,8 @@ impl Demands {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
+    fn facts() -> ServerFacts {
+        ServerFacts {
             in_recovery: false,
             fsync: true,
             full_page_writes: true,
@@ -128,8 +128,8 @@ mod tests {
         }
     }
 
-    fn with(all: i64, synchronous: i64, unknown: i64) -> Facts {
-        Facts { standbys: Standbys { all, synchronous, unknown }, ..facts() }
+    fn with(all: i64, synchronous: i64, unknown: i64) -> ServerFacts {
+        ServerFacts { standbys: Standbys { all, synchronous, unknown }, ..facts() }
     }
 
     #[test]
@@ -137,8 +137,8 @@ mod tests {
         use Durability::{AsFound, Disk, Standby};
         for (case, facts, durability, fit) in [
             ("one disk", facts(), AsFound, true),
-            ("fsync off", Facts { fsync: false, ..facts() }, Disk, false),
-            ("full_page_writes off", Facts { full_page_writes: false, ..facts() }, Disk, false),
+            ("fsync off", ServerFacts { fsync: false, ..facts() }, Disk, false),
+            ("full_page_writes off", ServerFacts { full_page_writes: false, ..facts() }, Disk, false),
             ("a synchronous standby", with(1, 1, 0), AsFound, true),
             ("an asynchronous one", with(1, 0, 0), AsFound, false),
             ("one of each", with(2, 1, 0), AsFound, false),
@@ -157,9 +157,9 @@ mod tests {
     fn what_cannot_be_a_ledger_is_refused_whatever_is_accepted() {
         let demands = Demands { durability: Durability::Disk, accept_loss: true };
         for unfit in [
-            Facts { in_recovery: true, ..facts() },
-            Facts { version: 130_011, ..facts() },
-            Facts { encoding: "LATIN1".to_owned(), ..facts() },
+            ServerFacts { in_recovery: true, ..facts() },
+            ServerFacts { version: 130_011, ..facts() },
+            ServerFacts { encoding: "LATIN1".to_owned(), ..facts() },
         ] {
             assert!(demands.judge(&unfit).is_err(), "{unfit:?}");
         }

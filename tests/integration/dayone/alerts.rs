@@ -80,8 +80,8 @@ async fn firing(before: &Samples, after: &Samples) -> BTreeSet<String> {
     // Soon after the trouble began, and a while after: some rules wait, and others see only what is new.
     for at in ["63m", "72m"] {
         let mut test = format!(
-            "rule_files: [{:?}]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n{series}    promql_expr_test:\n",
-            rules_file()
+            "rule_files: [\"{}\"]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n{series}    promql_expr_test:\n",
+            rules_file().display()
         );
         for name in names() {
             let _ = write!(
