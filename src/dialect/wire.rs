@@ -31,21 +31,27 @@ pub struct WireResponse {
 /// What an answer amounts to (RFC 9110, section 15). Whoever acts on an answer goes by this; the status itself is for the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerClass {
-    /// 2xx
+    /// 200: what was asked for.
+    Ok,
+    /// Any other 2xx.
     Success,
-    /// 1xx and 3xx: it is elsewhere, or to be asked for otherwise.
+    /// 3xx: it is elsewhere, or to be asked for otherwise.
     Redirect,
     /// 401: nobody knows the credential.
     Unauthorized,
     /// 403
     Forbidden,
-    /// 404 and 410: there is none, or none for who asks.
+    /// 404: there is none, or none for who asks.
     Missing,
+    /// 410: there is none any more.
+    Gone,
+    /// 429: too much was asked.
+    Limited,
     /// Any other 4xx.
     Refused,
     /// 502 to 504: the tracker itself may not have answered.
     Unavailable,
-    /// Any other 5xx.
+    /// Any other 5xx, and what no whole answer has.
     Failed,
 }
 
@@ -53,25 +59,42 @@ impl AnswerClass {
     /// Of a status.
     pub fn of(status: StatusCode) -> Self {
         match status.as_u16() {
-            200..=299 => Self::Success,
-            ..=399 => Self::Redirect,
+            200 => Self::Ok,
+            201..=299 => Self::Success,
+            300..=399 => Self::Redirect,
             401 => Self::Unauthorized,
             403 => Self::Forbidden,
-            404 | 410 => Self::Missing,
+            404 => Self::Missing,
+            410 => Self::Gone,
+            429 => Self::Limited,
             400..=499 => Self::Refused,
             502..=504 => Self::Unavailable,
             _ => Self::Failed,
         }
     }
 
-    /// Whether the tracker shows nothing to who asks. An unknown credential says nothing of the item.
-    pub fn is_unseen(self) -> bool {
+    /// Whether the tracker shows nothing to who asks, or hides it: 403 and 404.
+    pub fn is_hidden(self) -> bool {
         matches!(self, Self::Forbidden | Self::Missing)
+    }
+
+    /// Whether the tracker shows nothing to who asks, whatever the reason. An unknown credential says nothing of the item.
+    pub fn is_unseen(self) -> bool {
+        self.is_hidden() || self == Self::Gone
     }
 
     /// Whether the tracker answered that it did nothing: 3xx and 4xx.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::Redirect | Self::Unauthorized | Self::Forbidden | Self::Missing | Self::Refused)
+        match self {
+            Self::Redirect
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::Missing
+            | Self::Gone
+            | Self::Limited
+            | Self::Refused => true,
+            Self::Ok | Self::Success | Self::Unavailable | Self::Failed => false,
+        }
     }
 }
 
@@ -83,7 +106,7 @@ impl WireResponse {
 
     /// Whether it is a success.
     pub fn is_success(&self) -> bool {
-        self.class() == AnswerClass::Success
+        self.status.is_success()
     }
 
     /// The same answer under the status that a read has.

@@ -119,16 +119,18 @@ impl Gate {
 fn found(answer: Result<(WireResponse, Option<Carrier>), CallError>) -> Result<WireResponse, Unread> {
     let (response, _) = answer.map_err(Unread::Unanswered)?;
     match response.class() {
-        AnswerClass::Success => Ok(response),
-        class if class.is_refusal() => Err(Unread::Denied(Box::new(response))),
-        _ => Err(Unread::Unreadable(format!("the tracker answered {}", response.code()))),
+        AnswerClass::Ok => Ok(response),
+        AnswerClass::Unavailable | AnswerClass::Failed => {
+            Err(Unread::Unreadable(format!("the tracker answered {}", response.code())))
+        }
+        _ => Err(Unread::Denied(Box::new(response))),
     }
 }
 
 impl Unread {
     /// The tracker's answer, if it was none for these eyes: 403 or 404.
     pub(super) fn is_hidden(&self) -> bool {
-        matches!(self, Self::Denied(response) if response.class().is_unseen())
+        matches!(self, Self::Denied(response) if response.class().is_hidden())
     }
 }
 

@@ -217,7 +217,9 @@ impl Gate {
                     all.whole = true;
                     break;
                 }
-                class if class.is_refusal() => return Err(Stop::Tracker(Box::new(response))),
+                AnswerClass::Unauthorized | AnswerClass::Forbidden | AnswerClass::Missing | AnswerClass::Limited => {
+                    return Err(Stop::Tracker(Box::new(response)));
+                }
                 _ => {}
             }
             let labels = self.ports.dialect.labels(&response);

@@ -200,11 +200,11 @@ impl Gate {
             Err(error) => return Proof::Unreadable(error.to_string()),
         };
         match response.class() {
-            AnswerClass::Success if self.ports.dialect.is_shown(kind, &response) => {
+            AnswerClass::Ok if self.ports.dialect.is_shown(kind, &response) => {
                 self.reads.learn_access(&print, access, self.ports.clock.boot());
                 Proof::Shown
             }
-            AnswerClass::Success => {
+            AnswerClass::Ok => {
                 self.reads.learn_access(&print, ReadAccess::Project(project.clone()), self.ports.clock.boot());
                 Proof::Empty
             }

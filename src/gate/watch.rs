@@ -507,7 +507,7 @@ impl Gate {
             Unread::Unreadable(why) => ReadFailure::Here(why),
             Unread::Denied(response) => match response.class() {
                 AnswerClass::Unauthorized => ReadFailure::Everywhere(response.status.to_string()),
-                AnswerClass::Missing => ReadFailure::Missing(response.status.to_string()),
+                AnswerClass::Missing | AnswerClass::Gone => ReadFailure::Missing(response.status.to_string()),
                 _ => ReadFailure::Here(response.status.to_string()),
             },
         })

@@ -211,7 +211,7 @@ impl Walk {
         let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
         match response.class() {
             // A token may not ask: it counts as one that only reads.
-            AnswerClass::Success | AnswerClass::Redirect | AnswerClass::Forbidden => Ok(dialect.may_write(&response)),
+            AnswerClass::Ok | AnswerClass::Redirect | AnswerClass::Forbidden => Ok(dialect.may_write(&response)),
             class if class.is_refusal() => Err(self.tracker_denies(response)),
             _ => Err(Stop::Refuse(refusal::unreadable(
                 &self.request().locator(),
@@ -250,7 +250,7 @@ impl Walk {
         match self.read(address, "resolve").await {
             Ok(read) if read.seen.kind == ItemKind::Pull => Ok(None),
             Ok(read) => Ok(Some(Closed { address: address.clone(), read })),
-            Err(Stop::Tracker(response)) if response.class().is_unseen() => Ok(None),
+            Err(Stop::Tracker(response)) if response.class().is_hidden() => Ok(None),
             Err(stop) => Err(stop),
         }
     }
@@ -343,7 +343,7 @@ impl Walk {
                     found.extend(shown.ok_or_else(|| self.cannot_read("a pull request"))?.2);
                 }
                 // Gone, or not for this caller's eyes: nothing may be in the way that nobody can see.
-                Err(Stop::Tracker(response)) if response.class().is_unseen() => {}
+                Err(Stop::Tracker(response)) if response.class().is_hidden() => {}
                 Err(stop) => return Err(stop),
             }
         }
