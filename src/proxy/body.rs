@@ -66,6 +66,8 @@ pub(super) struct Download {
     /// Its end is that of the connection, and the request had a body: a tracker that does not take all of that resets what it
     /// closes, after its whole answer.
     may_end_in_reset: bool,
+    /// It broke off. That is told with the next look, so that what came before it goes out first.
+    broken: Option<BodyError>,
 }
 
 /// A connection that returns to its pool when its answer was read to the end.
@@ -287,7 +289,7 @@ impl BodyError {
 impl Download {
     pub(super) fn new(incoming: Incoming, alarm: Alarm, back: GoesBack) -> Self {
         let may_end_in_reset = back.sent_body && !back.is_framed;
-        let mut download = Self { incoming, alarm, back: Some(back), may_end_in_reset };
+        let mut download = Self { incoming, alarm, back: Some(back), may_end_in_reset, broken: None };
         if download.incoming.is_end_stream() {
             download.give_back();
         }
@@ -304,6 +306,9 @@ impl Download {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let incoming = &mut self.incoming;
         let next = match &mut self.back {
             Some(back) => back.lease.poll_with(cx, |cx| poll_data(incoming, cx)),
@@ -323,10 +328,14 @@ impl Download {
             }
             next => next,
         };
-        match &next {
+        match next {
+            Some(Err(error)) => {
+                (self.back, self.broken) = (None, Some(error));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Some(Ok(_)) if !self.incoming.is_end_stream() => {}
             Some(Ok(_)) | None => self.give_back(),
-            Some(Err(_)) => self.back = None,
         }
         Poll::Ready(next)
     }
