@@ -483,20 +483,28 @@ mod tests {
     async fn what_was_closed_in_the_pool_is_never_written_to() {
         let (pool, listener) = pool().await;
         let server = tokio::spawn(async move {
+            let mut streams = Vec::new();
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 head_of(&mut stream).await;
                 stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                streams.push(stream);
             }
+            streams
         });
         let leases = [pool.open().await.unwrap(), pool.open().await.unwrap()];
         for mut lease in leases {
             assert_eq!(ask(&mut lease).await.unwrap().status(), 204);
             pool.put(lease);
         }
-        server.await.unwrap();
+        // Both are closed only now.
+        drop(server.await.unwrap());
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(pool.take().is_none(), "both are closed, and whoever looks sees it");
+        let mut lease = pool.take().unwrap();
+        assert!(matches!(ask(&mut lease).await, Err(SendError::Unsent(..))));
+        assert!(lease.is_closed());
+        assert_eq!(pool.idle(), 1, "nobody has looked at the other");
+        pool.sweep();
         assert_eq!(pool.idle(), 0);
     }
 
