@@ -248,7 +248,7 @@ async fn a_flood_of_long_bodies_takes_no_more_than_its_memory_and_gives_it_back(
     assert!(grown < 96 << 20, "{} MiB more at its worst", grown >> 20);
     let back = || async {
         let left = memory(&gate).saturating_sub(before);
-        (left < 32 << 20).then_some(left)
+        (left < 24 << 20).then_some(left)
     };
     let left = eventually(back, Duration::from_secs(10)).await;
     println!("left {:?} MiB", left.map(|left| left >> 20));
