@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 const AGENTS: usize = 12;
 const ITEMS: usize = 6;
 /// Q.
-const DOUBT: Duration = Duration::from_secs(3);
-const CONFIG: &str = "
+pub const DOUBT: Duration = Duration::from_secs(3);
+pub const CONFIG: &str = "
 [upstream]
 connect_timeout = \"500ms\"
 read_timeout = \"1s\"

@@ -1,7 +1,7 @@
 //! Several real gates on one real PostgreSQL before one forge: agents go from gate to gate, gates are killed, the database
 //! is restarted, and nobody is told what another believes. `CLAIMGATE_TEST_GATES_SECONDS` says for how long.
 
-use crate::crash::{Dice, Shared, whole_lines};
+use crate::crash::{CONFIG, DOUBT, Dice, Shared, whole_lines};
 use crate::e2e::{Client, Gate, REPO, Setup, agents, backlog_issue, eventually, forge, issue, write_private};
 use crate::support::postgres::{self, Cluster};
 use claimgate::fake_forge::{FakeForge, Vices};
@@ -18,20 +18,8 @@ use tokio::task::JoinSet;
 const GATES: usize = 3;
 const AGENTS: usize = 16;
 const ITEMS: usize = 10;
-/// Q.
-const DOUBT: Duration = Duration::from_secs(3);
 /// A gate that is silent for so long has fallen, and a little more.
 const FALLEN: Duration = Duration::from_secs(20);
-const CONFIG: &str = "
-[upstream]
-connect_timeout = \"500ms\"
-read_timeout = \"1s\"
-write_timeout = \"1s\"
-[ledger]
-doubt_period = \"3s\"
-zombie_period = \"6s\"
-emit_window = \"500ms\"
-";
 
 /// Where each gate is now, if it runs.
 type Addresses = Arc<Mutex<Vec<Option<SocketAddr>>>>;
