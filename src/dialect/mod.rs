@@ -7,6 +7,7 @@
 
 mod claims;
 mod credential;
+mod explain;
 mod forgejo;
 mod form;
 mod guarded;

@@ -13,7 +13,7 @@ use super::call::Call;
 use super::path_names::plain_number;
 use super::routes;
 use super::write::WriteForm;
-use super::{Forgejo, credential, emit, list, location, read};
+use super::{Forgejo, credential, emit, location, read};
 use crate::model::{Account, Change, ItemKind, Project, SetChange, Snapshot};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -54,7 +54,7 @@ impl FindWork for Forgejo {
             ItemKind::Issue => ("issues", "type=issues&state=all&limit=1"),
             ItemKind::Pull => ("pulls", "state=all&limit=1"),
         };
-        emit::get(format!("{}?{query}", list::below(project, list)), credential)
+        emit::get(format!("{}?{query}", location::below(project, &[list])), credential)
     }
 
     fn is_shown(&self, kind: ItemKind, response: &WireResponse) -> bool {
@@ -64,7 +64,7 @@ impl FindWork for Forgejo {
     }
 
     fn list_open(&self, filter: &Filter, page: Page, credential: &Credential) -> WireRequest {
-        let path = list::below(&filter.project, "issues");
+        let path = location::below(&filter.project, &["issues"]);
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("state", "open").append_pair("type", "issues").append_pair("sort", sort(filter.order));
         // A comma separates names, so one that has a comma cannot be asked for.
@@ -121,7 +121,7 @@ fn page(filter: &Filter, response: &WireResponse) -> Result<OpenItems, String> {
 /// When it was changed last, and the issue.
 fn listed(filter: &Filter, row: &Map<String, Value>) -> Option<(String, Snapshot)> {
     let number = read::number(row, "number").ok()?;
-    let (owner, repo) = filter.project.as_str().split_once('/')?;
+    let (owner, repo) = location::halves(&filter.project)?;
     let address = location::issue(owner, repo, number);
     let item = read::snapshot(&address, row).ok().filter(|_| !read::is_pull(row))?;
     let updated = row.get("updated_at").and_then(Value::as_str).unwrap_or_default().to_owned();

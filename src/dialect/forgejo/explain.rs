@@ -1,5 +1,6 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
+use super::super::explain::line;
 use super::super::{Head, Request as _, Subject};
 use super::api_write::ApiWrite;
 use super::call::Call;
@@ -8,7 +9,7 @@ use super::side_route::SideRoute;
 use super::web_form::FormRoute;
 use super::{credential, emit, parse, side_effects, web};
 use crate::model::{Account, Change, SetChange, TagRef};
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
 /// Route, sender, guarded fields and the canonical request, or the refusal.
 pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
@@ -133,11 +134,6 @@ fn set<'a, T: Ord, S: Display>(change: &'a SetChange<T>, show: impl Fn(&'a T) ->
     };
     let names: Vec<String> = set.iter().map(|member| show(member).to_string()).collect();
     format!("{verb} [{}]", names.join(", "))
-}
-
-fn line(text: &mut String, name: &str, value: impl Display) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{name}: {value}");
 }
 
 #[cfg(test)]

@@ -13,10 +13,12 @@ use serde_json::{Map, Value};
 pub fn request(listing: Listing<'_>, page: usize, credential: &Credential) -> WireRequest {
     let (path, filter): (String, &[(&str, &str)]) = match listing {
         Listing::Repositories => (join(&["api", "v1", "repos", "search"]), &[("sort", "id"), ("order", "asc")]),
-        Listing::AllItems(project) => (below(project, "issues"), &[("state", "all")]),
+        Listing::AllItems(project) => (location::below(project, &["issues"]), &[("state", "all")]),
         // Without a type these are issues and pull requests alike.
-        Listing::OpenItems(project) => (below(project, "issues"), &[("state", "open")]),
-        Listing::ClosedItems(project, label) => (below(project, "issues"), &[("state", "closed"), ("labels", label)]),
+        Listing::OpenItems(project) => (location::below(project, &["issues"]), &[("state", "open")]),
+        Listing::ClosedItems(project, label) => {
+            (location::below(project, &["issues"]), &[("state", "closed"), ("labels", label)])
+        }
         Listing::Labels(project) => (join(&["api", "v1", "repos", owner(project), name(project), "labels"]), &[]),
         Listing::SharedLabels(project) => (join(&["api", "v1", "orgs", owner(project), "labels"]), &[]),
     };
@@ -47,7 +49,7 @@ pub fn items(project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>
 }
 
 fn item(project: &Project, issue: &Map<String, Value>) -> Option<Snapshot> {
-    let (owner, repo) = project.as_str().split_once('/')?;
+    let (owner, repo) = location::halves(project)?;
     let number = issue.get("number")?.as_u64()?;
     let address = location::issue(owner, repo, number);
     snapshot(&address, issue).ok()
@@ -64,12 +66,6 @@ fn owner(project: Option<&Project>) -> &str {
 
 fn name(project: Option<&Project>) -> &str {
     project.and_then(location::halves).map_or("", |(_, name)| name)
-}
-
-/// The path of what lies below a repository.
-pub(super) fn below(project: &Project, what: &str) -> String {
-    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-    join(&["api", "v1", "repos", owner, repo, what])
 }
 
 /// The most that the tracker gives by default.

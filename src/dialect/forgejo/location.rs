@@ -1,6 +1,7 @@
 //! Where the forge has an item: the owner, the repository, and the number there.
 
 use super::super::Address;
+use super::super::target::join;
 use crate::model::{ItemKind, Place, Project};
 
 /// The parts of an address, in the caller's spelling but for letters that the forge itself folds away.
@@ -22,6 +23,12 @@ pub(super) fn project(owner: &str, repo: &str) -> Project {
 /// The owner and the name of a repository.
 pub(super) fn halves(project: &Project) -> Option<(&str, &str)> {
     project.as_str().split_once('/')
+}
+
+/// The path of the API's calls below a repository.
+pub(super) fn below(project: &Project, tail: &[&str]) -> String {
+    let (owner, repo) = halves(project).unwrap_or((project.as_str(), ""));
+    join(&[&["api", "v1", "repos", owner, repo], tail].concat())
 }
 
 /// The address of an item.

@@ -1,14 +1,13 @@
 //! Reviews and pull requests as things that may be created once (manual: forgejo, sections 1.5 and 1.7).
 
 use super::super::json::{Member, shorten};
-use super::super::target::join;
 use super::super::{
     Address, ClosingSyntax, CreateOnce, Creation, Credential, Head, Listed, ParseError, WireRequest, WireResponse,
 };
 use super::api_write::ApiWrite;
 use super::closing::closed_by;
 use super::write::{Scope, Write, WriteForm};
-use super::{Forgejo, emit, parse, read, reply};
+use super::{Forgejo, emit, location, parse, read, reply};
 use crate::model::{Account, Actor, Existing, Made, Place, Principal, Project, Time};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
@@ -22,8 +21,7 @@ const PAGE: usize = 50;
 
 impl CreateOnce for Forgejo {
     fn observe_project(&self, project: &Project, credential: &Credential) -> Option<WireRequest> {
-        let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-        Some(emit::get(join(&["api", "v1", "repos", owner, repo]), credential))
+        Some(emit::get(location::below(project, &[]), credential))
     }
 
     fn may_write(&self, response: &WireResponse) -> bool {
@@ -71,8 +69,7 @@ impl CreateOnce for Forgejo {
     }
 
     fn list_pulls(&self, project: &Project, page: usize, credential: &Credential) -> Option<WireRequest> {
-        let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-        let path = join(&["api", "v1", "repos", owner, repo, "pulls"]);
+        let path = location::below(project, &["pulls"]);
         Some(emit::get(format!("{path}?state=open&limit={PAGE}&page={page}"), credential))
     }
 

@@ -1,11 +1,11 @@
 //! The tracker's answers to the gate's own requests. Typed strictly: what is missing or odd is unreadable, never empty.
 
-use super::super::{Address, Head, LabelState, ReadOutcome, Target, Whoami, WireResponse};
+use super::super::{Address, GuardedRequest as _, Head, LabelState, ReadOutcome, Target, Whoami, WireResponse};
 use super::api_write::ApiWrite;
 use super::location;
 use super::location::Location;
 use super::routes::item_of;
-use super::write::{Scope, WriteForm};
+use super::write::Scope;
 use crate::model::{Account, ItemKind, OpenState, Project, ResourceKey, Snapshot, Tag, is_short_name};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method};
@@ -36,8 +36,8 @@ pub fn created(intent: &ApiWrite, response: &WireResponse) -> Option<(Address, O
     let Scope::Create(project) = &intent.scope else { return None };
     let answer = response.status.is_success().then(|| lean_object(response).ok()).flatten()?;
     let number = answer.get("number")?.as_u64()?;
-    let (owner, repo) = project.as_str().split_once('/')?;
-    let kind = if intent.form == WriteForm::CreatePull { ItemKind::Pull } else { ItemKind::Issue };
+    let (owner, repo) = location::halves(project)?;
+    let kind = intent.kind_made();
     let address = location::address(owner, repo, number, kind);
     if kind == ItemKind::Pull {
         // Its `id` is the pull request's, of another number space than the items' keys.
@@ -79,7 +79,7 @@ pub fn labels(response: &WireResponse) -> Option<Vec<Tag>> {
 /// One page of items: their keys, and where they are.
 pub fn addresses(project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {
     let answer = response.status.is_success().then(|| lean(response).ok()).flatten()?;
-    let (owner, repo) = project.as_str().split_once('/')?;
+    let (owner, repo) = location::halves(project)?;
     let place = |issue: &Value| {
         let issue = issue.as_object()?;
         let kind = if is_pull(issue) { ItemKind::Pull } else { ItemKind::Issue };
@@ -325,7 +325,7 @@ fn odd(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::write::Write;
+    use super::super::write::{Write, WriteForm};
     use super::*;
     use http::{HeaderValue, StatusCode};
     use serde_json::json;

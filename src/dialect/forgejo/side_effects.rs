@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 impl SideEffects for Forgejo {
     fn read_project(&self, project: &Project, credential: &Credential) -> Option<WireRequest> {
-        Some(emit::get(project_path(project, &[]), credential))
+        Some(emit::get(location::below(project, &[]), credential))
     }
 
     fn parent(&self, response: &WireResponse) -> Option<Option<Project>> {
@@ -46,7 +46,7 @@ impl SideEffects for Forgejo {
     fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> Option<WireRequest> {
         let label = label.to_string();
         let path = match owner {
-            LabelOwner::Project(project) => project_path(project, &["labels", &label]),
+            LabelOwner::Project(project) => location::below(project, &["labels", &label]),
             LabelOwner::Organisation(name) => join(&["api", "v1", "orgs", name, "labels", &label]),
         };
         Some(emit::get(path, credential))
@@ -257,13 +257,6 @@ impl Form {
 }
 
 // === what is read ===
-
-fn project_path(project: &Project, tail: &[&str]) -> String {
-    let (owner, repo) = project.as_str().split_once('/').unwrap_or((project.as_str(), ""));
-    let mut segments = vec!["api", "v1", "repos", owner, repo];
-    segments.extend(tail);
-    join(&segments)
-}
 
 fn full_name(repository: &Map<String, Value>) -> Option<Project> {
     let (owner, repo) = repository.get("full_name")?.as_str()?.split_once('/')?;

@@ -1,12 +1,12 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
+use super::super::explain::line;
 use super::super::{Chosen, Credential, GuardedRequest as _, Head, Request as _, Subject, Wants};
 use super::call::{CallMeaning, IssueCall};
 use super::routes::{RouteMatch, classify};
 use super::write::IssueWrite;
 use super::{address, credential};
 use http::HeaderMap;
-use std::fmt::{Display, Write as _};
 
 /// Route, sender, guarded fields and the canonical request, or the refusal.
 pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
@@ -62,11 +62,6 @@ fn guarded(text: &mut String, head: &Head<'_>, body: &[u8], write: &IssueWrite) 
     line(text, "sends", format_args!("{} {}", request.method, request.target));
     let body = if request.body.is_empty() { "none".into() } else { String::from_utf8_lossy(&request.body) };
     line(text, "body", body);
-}
-
-fn line(text: &mut String, name: &str, value: impl Display) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{name}: {value}");
 }
 
 #[cfg(test)]
