@@ -5,7 +5,7 @@
 
 use super::Gate;
 use super::refusal;
-use super::walk::Stop;
+use super::walk::EarlyExit;
 use crate::dialect::{AnswerClass, Credential, LabelOwner, Listing};
 use crate::model::{Code, Place, Project, Rejection, SetChange, Snapshot, Tag, TagId, TagRef};
 use moka::sync::Cache;
@@ -97,7 +97,7 @@ impl Gate {
         seen: &Snapshot,
         at: &Place,
         credential: &Credential,
-    ) -> Result<Vec<Tag>, Stop> {
+    ) -> Result<Vec<Tag>, EarlyExit> {
         let refs = change.members();
         let labels = match self.known_labels(refs, seen) {
             Some(labels) => labels,
@@ -106,7 +106,7 @@ impl Gate {
         match change {
             SetChange::Remove(_) => Ok(labels),
             SetChange::Add(_) | SetChange::Replace(_) => match rivals(refs, seen, &labels) {
-                Some(pair) => Err(Stop::Refuse(exclusive(pair, &seen.locator))),
+                Some(pair) => Err(EarlyExit::Refuse(exclusive(pair, &seen.locator))),
                 None => Ok(labels),
             },
         }
@@ -118,7 +118,7 @@ impl Gate {
         seen: &Snapshot,
         at: &Place,
         credential: &Credential,
-    ) -> Result<Vec<Tag>, Stop> {
+    ) -> Result<Vec<Tag>, EarlyExit> {
         let refs = change.members();
         let version = self.labels.version.load(Ordering::Acquire);
         let lately = self.labels.known.get(&seen.locator.project().cloned()).filter(|known| !known.whole);
@@ -133,7 +133,7 @@ impl Gate {
         let labels = match named(refs, seen, &all.labels) {
             Some(labels) => labels,
             None => taken_at_word(change, seen, &all.labels, open && all.whole)
-                .map_err(|wanted| Stop::Refuse(no_such_label(wanted, seen)))?,
+                .map_err(|wanted| EarlyExit::Refuse(no_such_label(wanted, seen)))?,
         };
         if self.labels.version.load(Ordering::Acquire) == version {
             self.labels.known.insert(seen.locator.project().cloned(), all.into());
@@ -148,7 +148,7 @@ impl Gate {
         seen: &Snapshot,
         at: &Place,
         credential: &Credential,
-    ) -> Result<(Known, bool), Stop> {
+    ) -> Result<(Known, bool), EarlyExit> {
         let mut all = self.labels_of(at, false, credential).await?.unwrap_or_default();
         // The organisation's labels may be closed to the caller, and open to the service token.
         let mut open = false;
@@ -195,13 +195,13 @@ impl Gate {
         at: &Place,
         of_owner: bool,
         credential: &Credential,
-    ) -> Result<Vec<Tag>, Stop> {
+    ) -> Result<Vec<Tag>, EarlyExit> {
         Ok(self.labels_of(at, of_owner, credential).await?.unwrap_or_default().labels)
     }
 
     /// The same; of an owner that is a person there are none. `None`: the caller may not see the organisation's.
-    async fn labels_of(&self, at: &Place, of_owner: bool, credential: &Credential) -> Result<Option<Known>, Stop> {
-        let unreadable = |why: &str| Stop::Refuse(refusal::unreadable(at, why));
+    async fn labels_of(&self, at: &Place, of_owner: bool, credential: &Credential) -> Result<Option<Known>, EarlyExit> {
+        let unreadable = |why: &str| EarlyExit::Refuse(refusal::unreadable(at, why));
         let project = at.project();
         let listing = if of_owner { Listing::SharedLabels(project) } else { Listing::Labels(project) };
         let mut all = Known::default();
@@ -218,7 +218,7 @@ impl Gate {
                     break;
                 }
                 AnswerClass::Unauthorized | AnswerClass::Forbidden | AnswerClass::Missing | AnswerClass::Limited => {
-                    return Err(Stop::Tracker(Box::new(response)));
+                    return Err(EarlyExit::Tracker(Box::new(response)));
                 }
                 _ => {}
             }

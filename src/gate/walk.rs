@@ -45,7 +45,7 @@ mod subjects;
 mod turns;
 mod unread;
 
-pub(super) use exits::{Stop, first_allowed};
+pub(super) use exits::{EarlyExit, first_allowed};
 pub use side_effects::{Filing, Judged};
 
 /// One request under way: of guarded fields, or (with [`SideWrite`]) of what changes them without naming them.
@@ -67,14 +67,14 @@ pub(super) struct Walk<R = Guarded> {
     /// The guarded fields that were left out, since the item shows them as they were asked for.
     echoed: OnceLock<String>,
     /// Attempts that are not settled yet.
-    entered: Mutex<Vec<Entry>>,
+    entered: Mutex<Vec<OpenAttempt>>,
     /// Where the item is, and where it stood before a holding that ended half-way: to be put right before the answer.
     pending_restore: Mutex<Option<(Address, BTreeSet<Status>)>>,
 }
 
 /// An attempt that is not settled yet, with what the log must say of it whatever happens.
 #[derive(Clone)]
-struct Entry {
+struct OpenAttempt {
     key: ResourceKey,
     locator: Place,
     attempt: AttemptId,
@@ -92,7 +92,7 @@ struct Party {
 }
 
 /// The caller, once its turn has come.
-struct Entered<'a> {
+struct TurnContext<'a> {
     party: &'a Party,
     waited: Duration,
     /// How long it may wait for other gates.
@@ -158,7 +158,7 @@ struct Sent<'t> {
     by_holder: bool,
 }
 
-type Ended = Result<Reply, Stop>;
+type SectionResult = Result<Reply, EarlyExit>;
 
 /// Reads under way at once.
 const READS_AT_ONCE: usize = 8;
@@ -184,7 +184,7 @@ impl<R: Request> Walk<R> {
         self.request().sender().is_some()
     }
 
-    fn entered(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn entered(&self) -> MutexGuard<'_, Vec<OpenAttempt>> {
         self.entered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -212,7 +212,7 @@ impl Walk {
         self.gate.put_back(&address, &found, &by).await
     }
 
-    async fn walk(&self, cancellation: &Cancellation) -> Ended {
+    async fn walk(&self, cancellation: &Cancellation) -> SectionResult {
         // Who asks, as the tracker sees it. A stranger takes no turns, and is not told who works on what.
         let party = self.party().await?;
         // Nobody has more than its share of what all wait for.
@@ -231,18 +231,18 @@ impl Walk {
         }
     }
 
-    async fn items_wherever(&self, party: &Party, cancellation: &Cancellation) -> Ended {
+    async fn items_wherever(&self, party: &Party, cancellation: &Cancellation) -> SectionResult {
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
             match self.items(party, cancellation).await {
-                Err(Stop::Moved) => self.forget_place().await,
+                Err(EarlyExit::Moved) => self.forget_place().await,
                 ended => return self.or_let_go(ended, party).await,
             }
         }
-        Err(Stop::Moved)
+        Err(EarlyExit::Moved)
     }
 
-    async fn items(&self, party: &Party, cancellation: &Cancellation) -> Ended {
+    async fn items(&self, party: &Party, cancellation: &Cancellation) -> SectionResult {
         // Which items: by their immutable ids, never by their paths.
         let found = self.find(party).await?;
         // Their turns, first come, first served.
@@ -251,7 +251,7 @@ impl Walk {
         // A refusal may rest on what somebody else has just seen.
         self.gather(&turns, &party.caller).await;
         let until = queued + self.gate.lanes.timeout();
-        let at = Entered { party, waited: queued.elapsed(), until };
+        let at = TurnContext { party, waited: queued.elapsed(), until };
         self.gate.ports.metrics.waited(at.waited);
         if let Some(reply) = self.shared_refusal(&turns, &at) {
             return Ok(reply);
@@ -279,7 +279,7 @@ impl Walk {
     }
 
     /// Under the turns, with an attempt OPEN for each item. An error ends the attempts, of which nothing was sent.
-    async fn carry_out(&self, at: &Entered<'_>, opened: Vec<Opened<'_>>) -> Ended {
+    async fn carry_out(&self, at: &TurnContext<'_>, opened: Vec<Opened<'_>>) -> SectionResult {
         // Whatever comes of it: its holder is alive.
         self.hear_holder(at, &opened);
         let observed = match self.observe(at, opened).await? {
@@ -299,14 +299,14 @@ impl Walk {
     }
 
     /// From here on nothing cancels it; unless there is nobody any more who would be told.
-    fn commit(&self, cancellation: &Cancellation) -> Result<(), Stop> {
+    fn commit(&self, cancellation: &Cancellation) -> Result<(), EarlyExit> {
         let committed = match self.ask.condition {
             EntryCondition::Awaited => cancellation.commit_awaited(),
             EntryCondition::Always | EntryCondition::Held | EntryCondition::UnconfirmedSince { .. } => {
                 cancellation.commit()
             }
         };
-        committed.then_some(()).ok_or(Stop::Gone)
+        committed.then_some(()).ok_or(EarlyExit::Gone)
     }
 }
 

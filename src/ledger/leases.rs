@@ -1,6 +1,6 @@
-//! Who is at work by the singleton rules: the few rows that a book keeps beside the items.
+//! Who is at work by the singleton rules: the few rows that a cache keeps beside the items.
 //!
-//! All of them are in memory; `take_back` undoes what was done since the last `keep`, for a group that failed.
+//! All of them are in memory; `take_back` undoes what was done since the last `confirm`, for a group that failed.
 
 use super::transaction::{LeaseName, name};
 use crate::model::{ProjectLease, Time};
@@ -43,7 +43,7 @@ impl LeaseTable {
         self.before.push((name, before));
     }
 
-    pub(super) fn keep(&mut self) {
+    pub(super) fn confirm(&mut self) {
         self.before.clear();
     }
 

@@ -8,9 +8,9 @@ mod members;
 
 pub use members::Flaw;
 
-use super::book::{Book, Written};
 use super::leases::LeaseTable;
 use super::lines::{bare_line, marks};
+use super::record_cache::{RecordCache, Written};
 use super::transaction::{needs, recovery_once};
 use crate::admission::{Refused, Step};
 use crate::effect::audit::GENESIS;
@@ -38,7 +38,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Inner {
-    book: Book,
+    cache: RecordCache,
     members: Members,
     /// Attempts that were sent and are not final.
     unsettled: HashMap<AttemptId, Attempt>,
@@ -75,7 +75,7 @@ impl MemoryStore {
 
     fn of(gate: &str, zombie_period: Duration, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
         let inner = Inner {
-            book: Book::new(GateId::new(gate), Epoch(0), zombie_period),
+            cache: RecordCache::new(GateId::new(gate), Epoch(0), zombie_period),
             members: Members::default(),
             unsettled: HashMap::new(),
             settled: Vec::new(),
@@ -92,10 +92,10 @@ impl MemoryStore {
     /// Opens it as a new epoch and recovers what the last one left; doubt ends at `doubt_until`.
     pub fn open(self: &Arc<Self>, now: Time, doubt_until: Time) -> MemoryLedger {
         let mut inner = self.lock();
-        inner.book.epoch = Epoch(inner.book.epoch.0 + 1);
-        let (gate, epoch) = (inner.book.gate.clone(), inner.book.epoch);
+        inner.cache.epoch = Epoch(inner.cache.epoch.0 + 1);
+        let (gate, epoch) = (inner.cache.gate.clone(), inner.cache.epoch);
         inner.recover((&gate, epoch), |_| true, doubt_until, now);
-        inner.book.leases = LeaseTable::stored(inner.book.leases.all(), now);
+        inner.cache.leases = LeaseTable::stored(inner.cache.leases.all(), now);
         self.announce(&inner);
         MemoryLedger::new(self, gate, epoch)
     }
@@ -106,9 +106,9 @@ impl MemoryStore {
         let (mut inner, gate) = (self.lock(), GateId::new(gate));
         let now = self.now(Time(0));
         let epoch = inner.members.join(&gate, now);
-        let before = inner.book.write_as((gate.clone(), epoch));
+        let before = inner.cache.write_as((gate.clone(), epoch));
         inner.recover((&gate, epoch), |attempt| attempt.gate == gate, now + doubt_period, now);
-        inner.book.write_as(before);
+        inner.cache.write_as(before);
         self.announce(&inner);
         MemoryLedger::new(self, gate, epoch)
     }
@@ -169,7 +169,7 @@ impl Inner {
             now,
         };
         let left = |record: &&ItemRecord| !shared || record.live.as_ref().is_some_and(&those);
-        let mut commands: Vec<Command> = self.book.all().filter(left).map(command).collect();
+        let mut commands: Vec<Command> = self.cache.all().filter(left).map(command).collect();
         // In one order always, so that a simulation repeats.
         commands.sort_by(|one, other| one.key.cmp(&other.key));
         let once = recovery_once(self.once.keys().cloned(), (gate, before), doubt_until, now);
@@ -181,14 +181,14 @@ impl Inner {
 
     fn run(&mut self, batch: &Batch) -> Result<Written, LedgerError> {
         let needs = needs(batch);
-        let mut rows = self.book.rows(&needs, None)?;
+        let mut rows = self.cache.rows(&needs, None)?;
         let entries = needs.once.iter().filter_map(|key| Some((key.clone(), self.once.get(key)?.clone())));
         rows.once = entries.collect();
-        self.book.run_over(batch, rows)
+        self.cache.run_over(batch, rows)
     }
 
     fn store(&mut self, Written { changes, .. }: Written) -> Committed {
-        self.book.keep();
+        self.cache.confirm();
         self.settled.extend(changes.settled.iter().map(|settled| whole(&self.unsettled, settled)));
         for settled in &changes.settled {
             self.unsettled.remove(&settled.attempt.id);
@@ -254,13 +254,13 @@ impl MemoryLedger {
         }
         // A process that was replaced writes as what it was, and its rows no longer match.
         let own = (self.gate.clone(), self.epoch());
-        let before = inner.book.write_as(own);
+        let before = inner.cache.write_as(own);
         let mut written = inner.run(&batch);
         if inner.flaw == Some(Flaw::SettlesTwice) && matches!(written, Err(LedgerError::Refused(Refused::Fenced))) {
             inner.revive(&batch.items, self);
             written = inner.run(&batch);
         }
-        inner.book.write_as(before);
+        inner.cache.write_as(before);
         let committed = inner.store(written?);
         self.store.announce(&inner);
         Ok(committed)
@@ -299,24 +299,24 @@ impl Ledger for MemoryLedger {
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
         let key = key.clone();
-        Box::pin(async move { self.read(|inner| inner.book.all().find(|record| record.key == key).cloned()) })
+        Box::pin(async move { self.read(|inner| inner.cache.all().find(|record| record.key == key).cloned()) })
     }
 
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         let active = |record: &&ItemRecord| record.holding.is_some() || !record.doubts.is_empty();
-        Box::pin(async move { self.read(|inner| inner.book.all().filter(active).cloned().collect()) })
+        Box::pin(async move { self.read(|inner| inner.cache.all().filter(active).cloned().collect()) })
     }
 
     fn doubtful(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         let doubtful = |record: &&ItemRecord| !record.doubts.is_empty();
-        Box::pin(async move { self.read(|inner| inner.book.all().filter(doubtful).cloned().collect()) })
+        Box::pin(async move { self.read(|inner| inner.cache.all().filter(doubtful).cloned().collect()) })
     }
 
     fn held_after(&self, last: Option<Held>, limit: usize) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
         Box::pin(async move {
             let after = |record: &&ItemRecord| Held::of(record).is_some_and(|held| last < Some(held));
             let mut held: Vec<ItemRecord> =
-                self.read(|inner| inner.book.all().filter(after).cloned().collect::<Vec<_>>())?;
+                self.read(|inner| inner.cache.all().filter(after).cloned().collect::<Vec<_>>())?;
             held.sort_by_cached_key(Held::of);
             held.truncate(limit);
             Ok(held)
@@ -333,18 +333,18 @@ impl Ledger for MemoryLedger {
         Box::pin(async move {
             self.read(|inner| {
                 let here =
-                    |key: &ResourceKey| inner.book.all().any(|record| record.key == *key && record.locator == locator);
+                    |key: &ResourceKey| inner.cache.all().any(|record| record.key == *key && record.locator == locator);
                 inner.ended(limit, here)
             })
         })
     }
 
     fn of_account(&self, _account: &Principal) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
-        Box::pin(async move { self.read(|inner| inner.book.all().cloned().collect()) })
+        Box::pin(async move { self.read(|inner| inner.cache.all().cloned().collect()) })
     }
 
     fn leases(&self) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>> {
-        Box::pin(async move { self.read(|inner| inner.book.leases.all()) })
+        Box::pin(async move { self.read(|inner| inner.cache.leases.all()) })
     }
 
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>> {
@@ -358,7 +358,7 @@ impl Ledger for MemoryLedger {
         let locator = locator.clone();
         Box::pin(async move {
             self.read(|inner| {
-                let key = inner.book.all().find(|record| record.locator == locator).map(|record| record.key.clone());
+                let key = inner.cache.all().find(|record| record.locator == locator).map(|record| record.key.clone());
                 let marks = marks(&locator, key.as_ref());
                 let about = |line: &&String| marks.iter().any(|mark| line.contains(mark));
                 inner.lines.iter().rev().filter(about).take(limit).cloned().collect()

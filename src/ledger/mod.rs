@@ -4,7 +4,6 @@
 //! (`transaction.rs`); they differ only in what keeps the result. All pass one
 //! contract suite.
 
-mod book;
 mod codec;
 mod leases;
 mod lines;
@@ -12,6 +11,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod recent;
+mod record_cache;
 mod sqlite;
 mod transaction;
 

@@ -35,7 +35,7 @@ use crate::effect::{
 use crate::model::{BootTime, Epoch, GateId, ResourceKey, Time};
 use arc_swap::ArcSwap;
 use connect::{Database, Link, Role, in_full};
-use members::{Ended, HEARTBEAT, Joined};
+use members::{HEARTBEAT, Joined, Unusable};
 use prometheus_client::metrics::counter::Counter;
 use secrecy::{SecretSlice, SecretString};
 use std::path::PathBuf;
@@ -265,7 +265,7 @@ async fn try_enter(database: &Database, options: &PostgresOptions) -> Result<(Li
     })?;
     schema::migrate(&link, &options.fingerprint_key).await?;
     members::look_at(&link).await.map_err(|ended| match ended {
-        Ended::Replaced(why) | Ended::NotYet(why) => unavailable(why),
+        Unusable::Replaced(why) | Unusable::NotYet(why) => unavailable(why),
     })?;
     members::agree(&link, options).await?;
     match members::join(&link, options).await {

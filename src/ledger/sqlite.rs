@@ -11,10 +11,10 @@ mod keys;
 mod prune;
 mod store;
 
-use super::book::{Book, Written};
 use super::leases::LeaseTable;
 use super::lines::bare_line;
 use super::recent::Recent;
+use super::record_cache::{RecordCache, Written};
 use crate::admission::Step;
 use crate::effect::{
     Batch, BoxFuture, Command, Committed, Durability, Held, Ledger, LedgerError, Line, LogOnce, Membership, Note,
@@ -86,11 +86,11 @@ struct Shared {
     recovered: Counter,
     recent: Mutex<Recent>,
     /// The records as every durable and every staged step left them, and a connection that loads those not in it.
-    desk: Mutex<Desk>,
+    state: Mutex<WriterState>,
 }
 
-struct Desk {
-    book: Book,
+struct WriterState {
+    cache: RecordCache,
     loader: Option<Store>,
     keys: Keys,
 }
@@ -171,8 +171,11 @@ impl SqliteLedger {
         answer.await.map_err(|_| gone())?
     }
 
-    /// At the desk, if the file is whole. One that could not be opened is tried again first.
-    async fn at_desk<T>(&self, of: impl FnOnce(&mut Desk) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    /// At the state, if the file is whole. One that could not be opened is tried again first.
+    async fn with_state<T>(
+        &self,
+        of: impl FnOnce(&mut WriterState) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
         if self.shared.damaged.load(Ordering::Acquire) {
             return Err(LedgerError::Unavailable("the file is damaged; restore a copy and start again".to_owned()));
         }
@@ -180,7 +183,7 @@ impl SqliteLedger {
         if !self.shared.is_open() {
             self.ask(Job::Reopen).await?;
         }
-        of(&mut self.shared.desk())
+        of(&mut self.shared.state())
     }
 
     /// On a connection and a thread of its own: it takes a while, and the printing of the audit goes on.
@@ -208,7 +211,7 @@ impl Ledger for SqliteLedger {
     fn transact(&self, batch: Batch, durability: Durability) -> BoxFuture<'_, Result<Committed, LedgerError>> {
         if batch.is_entry() {
             // T1 alone stays in memory: it needs neither the writer nor the disk.
-            return Box::pin(self.at_desk(move |desk| desk.open(&batch)));
+            return Box::pin(self.with_state(move |state| state.open(&batch)));
         }
         Box::pin(self.ask(move |reply| Job::Transact { batch, durability, reply }))
     }
@@ -222,7 +225,7 @@ impl Ledger for SqliteLedger {
 
     fn item(&self, key: &ResourceKey) -> BoxFuture<'_, Result<Option<ItemRecord>, LedgerError>> {
         let key = key.clone();
-        Box::pin(self.at_desk(move |desk| desk.item(&key)))
+        Box::pin(self.with_state(move |state| state.item(&key)))
     }
 
     fn active(&self) -> BoxFuture<'_, Result<Vec<ItemRecord>, LedgerError>> {
@@ -243,7 +246,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn leases(&self) -> BoxFuture<'_, Result<Vec<ProjectLease>, LedgerError>> {
-        Box::pin(self.at_desk(|desk| Ok(desk.book.leases.all())))
+        Box::pin(self.with_state(|state| Ok(state.cache.leases.all())))
     }
 
     fn ended(&self, key: &ResourceKey, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>> {
@@ -301,7 +304,7 @@ impl Ledger for SqliteLedger {
 
     fn probe(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
         Box::pin(async {
-            self.at_desk(|_| Ok(())).await?;
+            self.with_state(|_| Ok(())).await?;
             self.ask(Job::Probe).await
         })
     }
@@ -318,7 +321,7 @@ impl Membership for SqliteLedger {
     }
 }
 
-// === impl Shared, Desk ===
+// === impl Shared, WriterState ===
 
 impl Shared {
     /// Before the file is open.
@@ -333,7 +336,11 @@ impl Shared {
             newest: watch::channel(0).0,
             recovered: Counter::default(),
             recent: Mutex::default(),
-            desk: Mutex::new(Desk { book: Book::new(gate, epoch, zombie_period), loader: None, keys: Keys::default() }),
+            state: Mutex::new(WriterState {
+                cache: RecordCache::new(gate, epoch, zombie_period),
+                loader: None,
+                keys: Keys::default(),
+            }),
         }
     }
 
@@ -343,11 +350,11 @@ impl Shared {
     }
 
     fn is_open(&self) -> bool {
-        self.desk().loader.is_some()
+        self.state().loader.is_some()
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, WriterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -361,27 +368,27 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-impl Desk {
+impl WriterState {
     fn open(&mut self, batch: &Batch) -> Result<Committed, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        Ok(self.book.run(batch, Some(&Recovered { store: loader, keys: &self.keys }))?.changes.committed)
+        Ok(self.cache.run(batch, Some(&Recovered { store: loader, keys: &self.keys }))?.changes.committed)
     }
 
     fn item(&mut self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         let loader = self.loader.as_ref().ok_or_else(not_open)?;
-        self.book.get(key, Some(&Recovered { store: loader, keys: &self.keys }))
+        self.cache.get(key, Some(&Recovered { store: loader, keys: &self.keys }))
     }
 
     /// Runs what is to be written next to what `store` holds.
     fn stage(&mut self, batch: &Batch, store: &Store) -> Result<Written, LedgerError> {
-        let written = self.book.run(batch, Some(&Recovered { store, keys: &self.keys }))?;
+        let written = self.cache.run(batch, Some(&Recovered { store, keys: &self.keys }))?;
         written.items.iter().for_each(|record| self.keys.add(&record.key));
         Ok(written)
     }
 
     fn settled(&mut self) {
-        self.book.keep();
-        self.book.shrink();
+        self.cache.confirm();
+        self.cache.shrink();
     }
 }
 
@@ -496,7 +503,7 @@ impl Writer {
         group: &mut Group,
     ) -> Result<(Committed, bool), LedgerError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
-        let written = self.shared.desk().stage(batch, store)?;
+        let written = self.shared.state().stage(batch, store)?;
         if written.stored {
             let staged = self.begin(group).and_then(|store| store.put(&written));
             if let Err(error) = staged {
@@ -524,7 +531,7 @@ impl Writer {
 
     fn finish(&mut self, mut group: Group) {
         if !group.dirty && group.failed.is_none() && self.deferred.is_empty() {
-            return self.shared.desk().book.keep();
+            return self.shared.state().cache.confirm();
         }
         let deferred = self.deferred.drain(..).map(|line| Staged { line, answered: true });
         let lines: Vec<Staged> = deferred.chain(group.lines.drain(..)).collect();
@@ -539,7 +546,7 @@ impl Writer {
         };
         match committed {
             Ok(lines) => {
-                self.shared.desk().settled();
+                self.shared.state().settled();
                 if let Some(newest) = lines.last().map(|(seq, _)| *seq) {
                     self.shared.recent().add(lines);
                     self.shared.newest.send_replace(newest);
@@ -582,10 +589,10 @@ impl Writer {
             store.rollback();
             self.log_once(error);
         }
-        let mut desk = self.shared.desk();
-        desk.book.undo();
-        group.closed.iter().for_each(|(key, attempt)| desk.book.close(key, attempt));
-        drop(desk);
+        let mut state = self.shared.state();
+        state.cache.rollback();
+        group.closed.iter().for_each(|(key, attempt)| state.cache.close(key, attempt));
+        drop(state);
         let answered = lines.into_iter().filter(|staged| staged.answered).map(|staged| staged.line);
         let mut room = MOST_DEFERRED;
         self.deferred.extend(answered.take_while(|line| {
@@ -629,10 +636,10 @@ impl Writer {
     /// Takes a file that has been opened into use: all of it, or nothing, so that it is tried again.
     fn adopt(&mut self, mut store: Store) -> Result<(), OpenError> {
         let loader = Some(Store::open_to_read(&self.options)?);
-        let mut book = Book::new(store.gate.clone(), store.epoch, self.options.zombie_period);
+        let mut cache = RecordCache::new(store.gate.clone(), store.epoch, self.options.zombie_period);
         let stored = store.leases().map_err(|error| OpenError::Unavailable(error.to_string()))?;
-        book.leases = LeaseTable::stored(stored, self.options.now);
-        *self.shared.desk() = Desk { book, loader, keys: Keys::default() };
+        cache.leases = LeaseTable::stored(stored, self.options.now);
+        *self.shared.state() = WriterState { cache, loader, keys: Keys::default() };
         self.shared.identity.store(Arc::new((store.gate.clone(), store.epoch)));
         self.shared.recovered.inc_by(store.recovered);
         let (options, shared) = (self.options.clone(), Arc::clone(&self.shared));
@@ -650,10 +657,10 @@ impl Writer {
 
 /// Reads the whole file once, beside the traffic: which items it has, and whether it holds together.
 fn read_whole(options: &SqliteOptions, shared: &Shared) {
-    let hasher = shared.desk().keys.hasher();
+    let hasher = shared.state().keys.hasher();
     let read = Store::open_to_read(options).and_then(|store| {
         match store.hashes(&hasher, MOST_KEYS + 1).map(Keys::with_room) {
-            Ok(rows) => shared.desk().keys.complete(rows),
+            Ok(rows) => shared.state().keys.complete(rows),
             Err(error) => tracing::debug!(ledger.error = %error, "each item is looked for in the ledger's file"),
         }
         store.check_whole()
@@ -803,7 +810,7 @@ mod tests {
                 other => break other.unwrap(),
             }
         };
-        while ledger.shared.desk().keys.may_have(&ResourceKey::new("never")) {
+        while ledger.shared.state().keys.may_have(&ResourceKey::new("never")) {
             tokio::task::yield_now().await;
         }
         ledger
@@ -821,7 +828,7 @@ mod tests {
         ledger.commit(vec![command], Durability::Awaited).await.unwrap();
         for last in [false, true] {
             let (gate, epoch) = ledger.identity();
-            ledger.shared.desk().book = Book::new(gate, epoch, Duration::ZERO);
+            ledger.shared.state().cache = RecordCache::new(gate, epoch, Duration::ZERO);
             assert!(ledger.item(&key).await.unwrap().is_some());
             assert!(ledger.item(&ResourceKey::new("2")).await.unwrap().is_none());
             if !last {

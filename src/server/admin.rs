@@ -81,10 +81,10 @@ pub struct AdminConfig {
 pub struct Admin {
     listener: Option<std::net::TcpListener>,
     socket: Option<std::os::unix::net::UnixListener>,
-    desk: Arc<Desk>,
+    state: Arc<AdminState>,
 }
 
-struct Desk {
+struct AdminState {
     config: AdminConfig,
     registry: Arc<Mutex<Registry>>,
     drain: Drain,
@@ -114,7 +114,7 @@ impl Admin {
             let failed = |error| tracing::warn!(%error, socket = %path.display(), "{why}");
             super::socket::bind(path).map_err(failed).ok()
         });
-        Ok(Self { listener, socket, desk: Arc::new(Desk { config, registry, drain, routes }) })
+        Ok(Self { listener, socket, state: Arc::new(AdminState { config, registry, drain, routes }) })
     }
 
     /// Where its port is.
@@ -126,37 +126,37 @@ impl Admin {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let (port, socket) = (self.listener.map(TcpListener::from_std), self.socket.map(UnixListener::from_std));
         let (port, socket) = (port.transpose()?, socket.transpose()?);
-        let serving = async { tokio::join!(serve_port(port, &self.desk), serve_socket(socket, &self.desk)) };
+        let serving = async { tokio::join!(serve_port(port, &self.state), serve_socket(socket, &self.state)) };
         tokio::select! {
             _ = serving => {}
             () = shutdown => {}
         }
-        if let Some(path) = &self.desk.config.socket {
+        if let Some(path) = &self.state.config.socket {
             drop(std::fs::remove_file(path));
         }
         Ok(())
     }
 }
 
-async fn serve_port(listener: Option<TcpListener>, desk: &Arc<Desk>) {
+async fn serve_port(listener: Option<TcpListener>, state: &Arc<AdminState>) {
     let Some(listener) = listener else { return std::future::pending().await };
     let mut open = Open::default();
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => open.serve(desk, stream, Asker::Port(peer)),
+            Ok((stream, peer)) => open.serve(state, stream, Asker::Port(peer)),
             Err(error) => not_accepted(&error).await,
         }
     }
 }
 
-async fn serve_socket(listener: Option<UnixListener>, desk: &Arc<Desk>) {
+async fn serve_socket(listener: Option<UnixListener>, state: &Arc<AdminState>) {
     let Some(listener) = listener else { return std::future::pending().await };
     let mut open = Open::default();
     loop {
         match listener.accept().await.and_then(|(stream, _)| Ok((stream.peer_cred()?, stream))) {
             Ok((peer, stream)) => {
                 let asker = Asker::Socket { user: peer.uid(), process: peer.pid() };
-                open.serve(desk, stream, asker);
+                open.serve(state, stream, asker);
             }
             Err(error) => not_accepted(&error).await,
         }
@@ -188,7 +188,7 @@ impl std::fmt::Display for Asker {
 impl Open {
     /// Serves one more connection. Where there are too many, the longest idle one gives way: whoever asks for the health of the
     /// gate must be heard. Where all are busy, the new one is closed.
-    fn serve<S>(&mut self, desk: &Arc<Desk>, stream: S, asker: Asker)
+    fn serve<S>(&mut self, state: &Arc<AdminState>, stream: S, asker: Asker)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -199,21 +199,21 @@ impl Open {
             served.abort();
         }
         let is_busy = Arc::new(AtomicBool::new(false));
-        let served = tokio::spawn(Arc::clone(desk).serve(stream, asker, Arc::clone(&is_busy)));
+        let served = tokio::spawn(Arc::clone(state).serve(stream, asker, Arc::clone(&is_busy)));
         self.0.push_back((is_busy, served.abort_handle()));
     }
 }
 
-impl Desk {
+impl AdminState {
     async fn serve<S>(self: Arc<Self>, stream: S, asker: Asker, is_busy: Arc<AtomicBool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = service_fn(move |request| {
-            let (desk, is_busy) = (Arc::clone(&self), Arc::clone(&is_busy));
+            let (state, is_busy) = (Arc::clone(&self), Arc::clone(&is_busy));
             async move {
                 is_busy.store(true, Ordering::Relaxed);
-                let answer = desk.answer(request, asker).await;
+                let answer = state.answer(request, asker).await;
                 is_busy.store(false, Ordering::Relaxed);
                 Ok::<_, Infallible>(answer)
             }

@@ -12,7 +12,7 @@ use crate::dialect::{Address, AnswerClass, WireResponse};
 use crate::effect::Decision;
 use crate::gate::conversation::{ItemRead, Unread};
 use crate::gate::reads::ReadAccess;
-use crate::gate::walk::Stop;
+use crate::gate::walk::EarlyExit;
 use crate::gate::{Answered, EntryCondition, Reply};
 use crate::model::{
     Account, AttemptId, Code, ItemKind, OpenState, Place, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef,
@@ -199,9 +199,9 @@ impl ClaimOperation {
             }
         };
         read.map_err(|stop| match stop {
-            Stop::Refuse(rejection) => self.refuse(*rejection),
-            Stop::Tracker(response) => self.denied(*response),
-            Stop::Gone | Stop::Moved => OperationError::Gone,
+            EarlyExit::Refuse(rejection) => self.refuse(*rejection),
+            EarlyExit::Tracker(response) => self.denied(*response),
+            EarlyExit::Gone | EarlyExit::Moved => OperationError::Gone,
         })
     }
 

@@ -8,7 +8,7 @@ use super::super::leases::LeaseUse;
 use super::super::reads::Proof;
 use super::super::{Gate, LaneError, Turn, refusal};
 use super::party::is_session;
-use super::{Entered, Stop, Walk};
+use super::{EarlyExit, TurnContext, Walk};
 use crate::admission::{
     AcquireLease, Bound, Constraint, ConstraintViolation, Excess, LeaseStep, Mode, Permit, Refused, Rules, Step,
 };
@@ -67,7 +67,7 @@ impl Walk {
     /// What must hold beside the record of an item. A session that nobody knows is no agent of any class.
     pub(super) fn constraints_of(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         locator: &Place,
         change: &Change,
         (kind, ownership): (Kind, &Ownership),
@@ -266,7 +266,7 @@ impl Walk {
         &self,
         caller: &Caller,
         cancellation: &Cancellation,
-    ) -> Result<CreationPermit, Stop> {
+    ) -> Result<CreationPermit, EarlyExit> {
         let locator = self.request().locator();
         let mut permit = CreationPermit { turn: None, observed: None, lease: None };
         let mut constraints = match (self.request().subject(), self.request().change()) {
@@ -305,13 +305,13 @@ impl Walk {
                 }
                 Err(LedgerError::Refused(Refused::Violated(violation))) => {
                     let rejection = self.refused_by(caller, &violation, &locator).await;
-                    return Err(Stop::Refuse(Box::new(if names {
+                    return Err(EarlyExit::Refuse(Box::new(if names {
                         rejection
                     } else {
                         nameless(rejection, &violation)
                     })));
                 }
-                Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
+                Err(error) => return Err(EarlyExit::Refuse(refusal::no_ledger(&locator, &error.to_string()))),
             }
         }
     }
@@ -319,7 +319,7 @@ impl Walk {
     /// Who is at work in a project is told to those who may see what is to be made there; and nobody else takes it.
     ///
     /// Whether it may be told: it is not where the tracker shows the project, and nothing of that kind in it.
-    async fn expect_project(&self, constraints: &mut Vec<Constraint>) -> Result<bool, Stop> {
+    async fn expect_project(&self, constraints: &mut Vec<Constraint>) -> Result<bool, EarlyExit> {
         let (at, kind, credential) = (self.request().locator(), self.request().kind_made(), &self.ask.credential);
         let Some(project) = at.project() else { return Ok(false) };
         match self.gate.prove_kind(project, kind, credential, self.ask.arrived).await {
@@ -331,7 +331,7 @@ impl Walk {
                 constraints.retain(|constraint| constraint.take().is_none());
                 Ok(false)
             }
-            Proof::Unreadable(why) => Err(Stop::Refuse(refusal::unreadable(&self.request().locator(), &why))),
+            Proof::Unreadable(why) => Err(EarlyExit::Refuse(refusal::unreadable(&self.request().locator(), &why))),
         }
     }
 
@@ -377,7 +377,7 @@ impl Walk {
         }
     }
 
-    async fn turn_to_create(&self, bound: &Bound, locator: &Place) -> Result<Turn, Stop> {
+    async fn turn_to_create(&self, bound: &Bound, locator: &Place) -> Result<Turn, EarlyExit> {
         // No tracker's id of an item looks like this.
         let key = ResourceKey::new(&format!("creations of {}", bound.actor.account).to_lowercase());
         self.gate.lanes.enter(&key, self.gate.boot_clock()).await.map_err(|error| {
@@ -386,7 +386,7 @@ impl Walk {
                 LaneError::Late => "other creations of the same agent took too long; try again",
             };
             let message = format!("{}: {message}", locator.project_name());
-            Stop::Refuse(refusal::retry(Code::LaneTimeout, locator, message, Duration::from_secs(1)))
+            EarlyExit::Refuse(refusal::retry(Code::LaneTimeout, locator, message, Duration::from_secs(1)))
         })
     }
 

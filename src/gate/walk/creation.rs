@@ -5,7 +5,7 @@ use super::super::cancellation::Cancellation;
 use super::super::lanes::KEPT;
 use super::super::{Answered, Reply, Turn};
 use super::constraints::CreationPermit;
-use super::{Ended, Stop, Walk};
+use super::{EarlyExit, SectionResult, Walk};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Durability, Sending};
@@ -19,9 +19,9 @@ struct New {
 
 impl Walk {
     /// A new item cannot be raced for: it is sent once, and leaves a holding if a 2xx shows exactly the creator.
-    pub(super) async fn create(&self, caller: &Caller, cancellation: &Cancellation) -> Ended {
+    pub(super) async fn create(&self, caller: &Caller, cancellation: &Cancellation) -> SectionResult {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.request().locator()) {
-            return Err(Stop::Refuse(rejection));
+            return Err(EarlyExit::Refuse(rejection));
         }
         let mut permit = self.permit_to_create(caller, cancellation).await?;
         match self.send_creation(Sending::creation(), self.request(), self.emit_by()).await {
@@ -52,11 +52,11 @@ impl Walk {
     }
 
     /// What is told where there is no answer.
-    pub(super) fn uncreated(&self, error: &CallError) -> Stop {
+    pub(super) fn uncreated(&self, error: &CallError) -> EarlyExit {
         match error {
             CallError::Unknown(why) | CallError::TooLong(why) => {
                 tracing::warn!(upstream.error = why, "no certain answer to a creation");
-                Stop::Refuse(self.unknown_creation())
+                EarlyExit::Refuse(self.unknown_creation())
             }
             CallError::Expired | CallError::NotSent(_) | CallError::NoRoom => self.not_sent(error),
         }

@@ -4,7 +4,7 @@ use super::super::{After, Answered, EntryCondition, Reply, refusal};
 use super::constraints::{Committed, ConstrainedStep};
 use super::exits::some_of;
 use super::party::is_session;
-use super::{Decided, Ended, Entered, Observed, Stop, Walk};
+use super::{Decided, EarlyExit, Observed, SectionResult, TurnContext, Walk};
 use crate::admission::{
     self, ConstraintViolation, DecisionInput, GrantWithoutSend, Mode, Permit, Refused, StateTag, Step, Verdict,
 };
@@ -18,9 +18,9 @@ use std::collections::BTreeSet;
 impl Walk {
     pub(super) async fn decide<'t>(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         observed: Vec<Observed<'t>>,
-    ) -> Result<Vec<Decided<'t>>, Stop> {
+    ) -> Result<Vec<Decided<'t>>, EarlyExit> {
         let (mut decided, mut opened) = (Vec::with_capacity(observed.len()), BTreeSet::new());
         for one in observed {
             let mut one = self.decide_one(at, one).await?;
@@ -30,7 +30,7 @@ impl Walk {
         Ok(decided)
     }
 
-    async fn decide_one<'t>(&self, at: &Entered<'_>, one: Observed<'t>) -> Result<Decided<'t>, Stop> {
+    async fn decide_one<'t>(&self, at: &TurnContext<'_>, one: Observed<'t>) -> Result<Decided<'t>, EarlyExit> {
         let caller = &at.party.caller;
         // What the gate puts back or undoes by itself is left alone where somebody has come since.
         if let Some(rejection) = self.superseded(caller, &one).await? {
@@ -66,19 +66,21 @@ impl Walk {
     }
 
     /// What the labels that the change names are called.
-    async fn labels(&self, at: &Entered<'_>, one: &Observed<'_>, change: &Change) -> Result<Vec<Tag>, Stop> {
+    async fn labels(&self, at: &TurnContext<'_>, one: &Observed<'_>, change: &Change) -> Result<Vec<Tag>, EarlyExit> {
         let Some(change) = &change.labels else { return Ok(Vec::new()) };
         let (seen, address) = (&one.read.seen, &one.read.address);
         let reader = at.party.reader.as_ref().unwrap_or(&self.ask.credential);
         let labels = self.gate.named_labels(change, seen, &address.place, reader).await;
         match labels {
             // What the service may not see is not for the session.
-            Err(stop) if self.is_form() => Err(Stop::Refuse(refusal::unreadable(&seen.locator, &stop.to_string()))),
+            Err(stop) if self.is_form() => {
+                Err(EarlyExit::Refuse(refusal::unreadable(&seen.locator, &stop.to_string())))
+            }
             labels => labels,
         }
     }
 
-    async fn superseded(&self, caller: &Caller, one: &Observed<'_>) -> Result<Option<Box<Rejection>>, Stop> {
+    async fn superseded(&self, caller: &Caller, one: &Observed<'_>) -> Result<Option<Box<Rejection>>, EarlyExit> {
         let (record, locator) = (&one.record, &one.record.locator);
         let left = |code, why| refusal::plain(code, locator, format!("{locator} {why}, so it was left as it is"));
         if let Some(held) = record.held_by_another(&caller.actor).filter(|_| self.ask.operator) {
@@ -91,7 +93,7 @@ impl Walk {
         }
         let EntryCondition::UnconfirmedSince { ours, .. } = &self.ask.condition else { return Ok(None) };
         let confirmed = self.gate.is_confirmed_since(ours, &one.key, &caller.actor).await;
-        let confirmed = confirmed.map_err(|error| Stop::Refuse(Self::not_entered(locator, &error)))?;
+        let confirmed = confirmed.map_err(|error| EarlyExit::Refuse(Self::not_entered(locator, &error)))?;
         let why = || format!("was written by {} once more since", caller.actor);
         Ok(confirmed.then(|| left(Code::PreconditionFailed, why())))
     }
@@ -99,7 +101,7 @@ impl Walk {
     // === a refusal ===
 
     /// One refusal refuses all: the refused ones as such, the others were never sent.
-    pub(super) async fn reject(&self, at: &Entered<'_>, judged: Vec<(Observed<'_>, Option<Rejection>)>) -> Reply {
+    pub(super) async fn reject(&self, at: &TurnContext<'_>, judged: Vec<(Observed<'_>, Option<Rejection>)>) -> Reply {
         let (mut refused, mut commands) = (Vec::new(), Vec::new());
         for (one, rejection) in &judged {
             let mut note = self.note(at, &one.attempt, Decision::Reject, rejection.as_ref().map(|it| it.code));
@@ -137,19 +139,19 @@ impl Walk {
     }
 
     /// The holding that it was decided by has ended: an operator's word needs no turn of this gate.
-    pub(super) fn overtaken(&self) -> Stop {
+    pub(super) fn overtaken(&self) -> EarlyExit {
         let locator = self.request().locator();
         let message = format!("{locator} was released by an operator meanwhile; nothing was sent; try again");
-        Stop::Refuse(refusal::plain(Code::Busy, &locator, message))
+        EarlyExit::Refuse(refusal::plain(Code::Busy, &locator, message))
     }
 
     /// A constraint does not hold: nothing was sent.
     pub(super) async fn violation(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         mut items: Vec<Observed<'_>>,
         violation: &ConstraintViolation,
-    ) -> Ended {
+    ) -> SectionResult {
         match items.pop() {
             Some(one) if !self.is_form() => {
                 let mut rejection = self.refused_by(&at.party.caller, violation, &one.read.seen.locator).await;
@@ -159,7 +161,7 @@ impl Walk {
             _ => {
                 let rejection = Gate::refused_by(violation, &self.request().locator(), &[]);
                 let message = format!("none of the form's items was changed: {}", rejection.message);
-                Err(Stop::Refuse(Box::new(Rejection { message, ..rejection })))
+                Err(EarlyExit::Refuse(Box::new(Rejection { message, ..rejection })))
             }
         }
     }
@@ -167,7 +169,7 @@ impl Walk {
     // === a grant ===
 
     /// The answer where nothing needs to be sent: what the route shows, before anything is granted.
-    pub(super) async fn own_success(&self, decided: &[Decided<'_>]) -> Result<Option<WireResponse>, Stop> {
+    pub(super) async fn own_success(&self, decided: &[Decided<'_>]) -> Result<Option<WireResponse>, EarlyExit> {
         match decided {
             [one] => self.success(&one.at.read).await,
             _ => Ok(self.request().accept(None)),
@@ -175,7 +177,7 @@ impl Walk {
     }
 
     /// What becomes of an item that shows already what was asked.
-    pub(super) fn grant_of(&self, at: &Entered<'_>, one: &Decided<'_>) -> Option<Command> {
+    pub(super) fn grant_of(&self, at: &TurnContext<'_>, one: &Decided<'_>) -> Option<Command> {
         let Verdict::Noop(noop) = &one.verdict else { return None };
         let shown = self.rules.workflow.shown(&one.at.read.seen);
         let mut note = self.note(at, &one.at.attempt, Decision::Noop, None);
@@ -185,7 +187,12 @@ impl Walk {
     }
 
     /// All items show it already: nothing is sent.
-    pub(super) async fn grant(&self, at: &Entered<'_>, decided: Vec<Decided<'_>>, answer: WireResponse) -> Ended {
+    pub(super) async fn grant(
+        &self,
+        at: &TurnContext<'_>,
+        decided: Vec<Decided<'_>>,
+        answer: WireResponse,
+    ) -> SectionResult {
         let steps = decided.iter().filter_map(|one| {
             let Verdict::Noop(noop) = &one.verdict else { return None };
             let (locator, change) = (&one.at.read.seen.locator, &one.at.change);
@@ -211,7 +218,7 @@ impl Walk {
 
     async fn granted(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         decided: Vec<Decided<'_>>,
         Committed { records, observed, lease }: Committed,
         answer: WireResponse,
@@ -244,7 +251,7 @@ impl Walk {
 
 impl Observed<'_> {
     /// What a write has made of the item, by the record that it left.
-    pub(super) fn after(&self, at: &Entered<'_>, record: &ItemRecord) -> After {
+    pub(super) fn after(&self, at: &TurnContext<'_>, record: &ItemRecord) -> After {
         let held = record.holding.as_ref().filter(|held| held.actor.goes_on_as(&at.party.caller.actor));
         After {
             holds: held.is_some(),

@@ -2,7 +2,7 @@
 //! (manual: rules).
 
 use super::super::{After, Answered, Reply};
-use super::{Entered, Item, Stop, Walk};
+use super::{EarlyExit, Item, TurnContext, Walk};
 use crate::admission::{self, StateTag};
 use crate::dialect::{Address, Chosen, WireRequest};
 use crate::effect::Decision;
@@ -11,14 +11,14 @@ use std::borrow::Cow;
 
 impl Walk {
     /// The answer of a request that changes nothing guarded; else what was read for it is kept.
-    pub(super) async fn echo(&self, at: &Entered<'_>, items: &mut [Item<'_>]) -> Result<Option<Reply>, Stop> {
+    pub(super) async fn echo(&self, at: &TurnContext<'_>, items: &mut [Item<'_>]) -> Result<Option<Reply>, EarlyExit> {
         let ([item], true) = (items, self.request().edits_more()) else { return Ok(None) };
         let read = match item.read.take().filter(|read| self.still_stands(read, item.turn)) {
             Some(read) => read,
             None => self.read(&item.address, "observe").await?,
         };
         if read.seen.key != item.key {
-            return Err(Stop::Moved);
+            return Err(EarlyExit::Moved);
         }
         // Where the ledger cannot be read, it says so as the attempt is entered.
         let record = match self.gate.ports.ledger.item(&item.key).await {
@@ -68,7 +68,7 @@ impl Walk {
         left
     }
 
-    fn repeats_what_shows(&self, at: &Entered<'_>, item: &Item<'_>, read: &super::ItemRead) -> Reply {
+    fn repeats_what_shows(&self, at: &TurnContext<'_>, item: &Item<'_>, read: &super::ItemRead) -> Reply {
         let shown = self.rules.workflow.shown(&read.seen);
         let mut note = self.bare_note(Decision::Noop, None);
         note.resource_id = Some(item.key.clone());

@@ -1,6 +1,6 @@
 //! The ways out of a walk: refusals, attempts of which nothing was sent, and a panic.
 
-use super::{Ended, Entered, Entry, Walk};
+use super::{OpenAttempt, SectionResult, TurnContext, Walk};
 use crate::admission::{Outcome, Step};
 use crate::dialect::{Request, WireResponse};
 use crate::effect::{Command, Decision, Durability, Ledger, LedgerError, Note};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a walk ends before a send: what the client is told.
-pub(in crate::gate) enum Stop {
+pub(in crate::gate) enum EarlyExit {
     /// Refused by the gate.
     Refuse(Box<Rejection>),
     /// The tracker's own answer goes back.
@@ -28,12 +28,12 @@ const MOST_NAMES: usize = 5;
 
 impl<R: Request> Walk<R> {
     /// What the client is told. `None`: it has gone.
-    pub(super) fn stopped(&self, stop: Stop) -> Option<Reply> {
+    pub(super) fn stopped(&self, stop: EarlyExit) -> Option<Reply> {
         match stop {
-            Stop::Refuse(rejection) => Some(self.refused(*rejection)),
-            Stop::Tracker(response) => Some(self.denied(*response)),
-            Stop::Gone => None,
-            Stop::Moved => {
+            EarlyExit::Refuse(rejection) => Some(self.refused(*rejection)),
+            EarlyExit::Tracker(response) => Some(self.denied(*response)),
+            EarlyExit::Gone => None,
+            EarlyExit::Moved => {
                 let why = "the path named another item each time it was read";
                 Some(self.refused(*refusal::unreadable(&self.request().locator(), why)))
             }
@@ -78,8 +78,8 @@ impl<R: Request> Walk<R> {
         Reply { id: id.to_owned(), decision, code, answer, state: None, after: After::default() }
     }
 
-    pub(super) fn no_ledger(&self, error: &LedgerError) -> Stop {
-        Stop::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string()))
+    pub(super) fn no_ledger(&self, error: &LedgerError) -> EarlyExit {
+        EarlyExit::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string()))
     }
 }
 
@@ -102,7 +102,7 @@ impl Walk {
         self.decided(Decision::Reject, Some(Code::OutcomeUnknown), first.as_str(), Answered::Refused(unknown))
     }
 
-    fn ending(&self, entry: &Entry, step: Step, decision: Decision) -> Command {
+    fn ending(&self, entry: &OpenAttempt, step: Step, decision: Decision) -> Command {
         let mut note = self.note_of(entry.attempt.as_str().to_owned(), decision, Some(Code::OutcomeUnknown));
         note.authority = entry.authority;
         self.command(&entry.key, &entry.locator, step, Some(Box::new(note)))
@@ -110,17 +110,17 @@ impl Walk {
 
     /// Ends attempts of which nothing was sent. Theirs are the records of this request; a path that names another item by now
     /// starts again with an attempt of its own.
-    pub(super) async fn give_up(&self, at: &Entered<'_>, stop: Stop, durability: Durability) -> Ended {
+    pub(super) async fn give_up(&self, at: &TurnContext<'_>, stop: EarlyExit, durability: Durability) -> SectionResult {
         let (code, upstream_status) = match &stop {
-            Stop::Refuse(rejection) => (rejection.code, None),
-            Stop::Tracker(response) => (Code::UpstreamUnreadable, Some(response.code())),
-            Stop::Gone | Stop::Moved => (Code::UpstreamUnreadable, None),
+            EarlyExit::Refuse(rejection) => (rejection.code, None),
+            EarlyExit::Tracker(response) => (Code::UpstreamUnreadable, Some(response.code())),
+            EarlyExit::Gone | EarlyExit::Moved => (Code::UpstreamUnreadable, None),
         };
         let entries = self.entered().clone();
-        let abort = |entry: &Entry| {
+        let abort = |entry: &OpenAttempt| {
             let mut note = self.note(at, &entry.attempt, Decision::Reject, Some(code));
             note.upstream_status = upstream_status;
-            if let Stop::Refuse(rejection) = &stop {
+            if let EarlyExit::Refuse(rejection) = &stop {
                 note.say(&rejection.message);
             }
             self.command(&entry.key, &entry.locator, Step::Abort(entry.attempt.clone()), Some(note))
@@ -128,9 +128,13 @@ impl Walk {
         self.close(entries.iter().map(abort).collect(), durability).await;
         let id = entries.first().map_or("", |entry| entry.attempt.as_str());
         match stop {
-            Stop::Refuse(rejection) => Ok(self.decided(Decision::Reject, Some(code), id, Answered::Refused(rejection))),
-            Stop::Tracker(response) => Ok(self.decided(Decision::Reject, Some(code), id, Answered::Tracker(*response))),
-            Stop::Gone | Stop::Moved => Err(stop),
+            EarlyExit::Refuse(rejection) => {
+                Ok(self.decided(Decision::Reject, Some(code), id, Answered::Refused(rejection)))
+            }
+            EarlyExit::Tracker(response) => {
+                Ok(self.decided(Decision::Reject, Some(code), id, Answered::Tracker(*response)))
+            }
+            EarlyExit::Gone | EarlyExit::Moved => Err(stop),
         }
     }
 
@@ -177,7 +181,7 @@ fn alone(command: Command) -> Option<Command> {
     }
 }
 
-impl std::fmt::Display for Stop {
+impl std::fmt::Display for EarlyExit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refuse(rejection) => f.write_str(&rejection.message),

@@ -4,7 +4,7 @@
 //! its own without a send; the tracker's answer goes back as it came.
 
 use super::super::{After, Answered, Reply};
-use super::{Ended, Entered, Item, Party, Stop, Walk};
+use super::{EarlyExit, Item, Party, SectionResult, TurnContext, Walk};
 use crate::admission::{Step, Verified};
 use crate::dialect::{Address, Subject, WireResponse};
 use crate::effect::{Decision, Durability, LedgerError};
@@ -29,11 +29,11 @@ impl Walk {
     /// Under the turn, with an attempt OPEN: the holding ends.
     pub(super) async fn let_go(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         item: &Item<'_>,
         (attempt, record): (&AttemptId, &ItemRecord),
         denied: WireResponse,
-    ) -> Result<Reply, Stop> {
+    ) -> Result<Reply, EarlyExit> {
         let shown = record.holding.as_ref().map_or_else(nothing, |held| held.last_seen.clone());
         let step = Step::Grant { attempt: attempt.clone(), kind: Kind::Release, ownership: Ownership::Ends, shown };
         let mut note = self.note(at, attempt, Decision::Noop, None);
@@ -44,24 +44,24 @@ impl Walk {
         let command = self.command(&item.key, &record.locator, step, Some(note));
         item.turn.forget();
         let done = self.gate.ports.ledger.commit(vec![confirm, command], Durability::Awaited).await;
-        done.map_err(|error| Stop::Refuse(Self::not_entered(&record.locator, &error)))?;
+        done.map_err(|error| EarlyExit::Refuse(Self::not_entered(&record.locator, &error)))?;
         let after = After { let_go: true, ..After::default() };
         Ok(Reply { after, ..self.decided(Decision::Noop, None, attempt.as_str(), Answered::Tracker(denied)) })
     }
 
     /// What the tracker did not let the caller read, the caller may give up all the same.
-    pub(super) async fn or_let_go(&self, ended: Ended, party: &Party) -> Ended {
+    pub(super) async fn or_let_go(&self, ended: SectionResult, party: &Party) -> SectionResult {
         let Subject::At(address) = self.request().subject() else { return ended };
         if self.is_form() {
             return ended;
         }
         match ended {
             // Before its turn.
-            Err(Stop::Tracker(response)) => self.denied_item(&address, party, *response).await,
+            Err(EarlyExit::Tracker(response)) => self.denied_item(&address, party, *response).await,
             // Its own doubt stood in the way of letting go.
             Ok(Reply { decision: Decision::Reject, answer: Answered::Tracker(response), id, code, .. }) => {
                 match self.denied_item(&address, party, response).await {
-                    Err(Stop::Tracker(response)) => {
+                    Err(EarlyExit::Tracker(response)) => {
                         Ok(self.decided(Decision::Reject, code, &id, Answered::Tracker(*response)))
                     }
                     ended => ended,
@@ -71,11 +71,11 @@ impl Walk {
         }
     }
 
-    async fn denied_item(&self, address: &Address, party: &Party, denied: WireResponse) -> Ended {
+    async fn denied_item(&self, address: &Address, party: &Party, denied: WireResponse) -> SectionResult {
         match self.let_go_unread(address, party, &denied).await {
             Ok(Some(reply)) => Ok(reply),
-            Ok(None) => Err(Stop::Tracker(Box::new(denied))),
-            Err(error) => Err(Stop::Refuse(Self::not_entered(&address.locator(), &error))),
+            Ok(None) => Err(EarlyExit::Tracker(Box::new(denied))),
+            Err(error) => Err(EarlyExit::Refuse(Self::not_entered(&address.locator(), &error))),
         }
     }
 
@@ -105,7 +105,7 @@ impl Walk {
         }
         let change = self.request().change().cloned().unwrap_or_default();
         let item = Item { key: known.key.clone(), address: address.clone(), turn: &turn, read: None, change };
-        let at = Entered { party, waited: Duration::ZERO, until: tokio::time::Instant::now() };
+        let at = TurnContext { party, waited: Duration::ZERO, until: tokio::time::Instant::now() };
         let attempt = self.attempt(&item, caller);
         let (id, entry) = (attempt.id.clone(), self.entry(&attempt, caller));
         let open = self.command(&known.key, &locator, Step::Open(attempt), None);
@@ -115,7 +115,7 @@ impl Walk {
         let own = opened.filter(|record| self.lets_go_of(record, caller, denied));
         let let_go = match own {
             Some(record) => self.let_go(&at, &item, (&id, &record), denied.clone()).await,
-            None => Err(Stop::Tracker(Box::new(denied.clone()))),
+            None => Err(EarlyExit::Tracker(Box::new(denied.clone()))),
         };
         let reply = match let_go {
             Err(stop) => self.give_up(&at, stop, Durability::NextGroup).await.ok(),

@@ -2,7 +2,7 @@
 
 use super::super::refusal;
 use super::exits::some_of;
-use super::{Entered, Walk};
+use super::{TurnContext, Walk};
 use crate::admission::{By, Rules, Step};
 use crate::dialect::Request;
 use crate::effect::{Authority, Command, Decision, Note};
@@ -68,7 +68,7 @@ impl Walk {
     /// The line of an attempt.
     pub(super) fn note(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         attempt: &AttemptId,
         decision: Decision,
         code: Option<Code>,

@@ -3,7 +3,7 @@
 use super::super::lanes::KEPT;
 use super::super::{Reply, Turn, refusal};
 use super::turns::is_own_under_another_name;
-use super::{Entered, Item, ItemRead, Observed, Opened, Stop, Walk};
+use super::{EarlyExit, Item, ItemRead, Observed, Opened, TurnContext, Walk};
 use crate::admission::Step;
 use crate::effect::{Durability, failpoint};
 use crate::model::{Actor, Code, ItemRecord};
@@ -16,19 +16,23 @@ pub(super) enum Sight<'t> {
 }
 
 impl Walk {
-    pub(super) fn hear_holder(&self, at: &Entered<'_>, opened: &[Opened<'_>]) {
+    pub(super) fn hear_holder(&self, at: &TurnContext<'_>, opened: &[Opened<'_>]) {
         let caller = &at.party.caller.actor;
         for one in opened.iter().filter(|one| one.record.is_held_by(caller)) {
             self.gate.hear_about(&one.item.address, caller.clone());
         }
     }
 
-    pub(super) async fn observe<'t>(&self, at: &Entered<'_>, opened: Vec<Opened<'t>>) -> Result<Sight<'t>, Stop> {
+    pub(super) async fn observe<'t>(
+        &self,
+        at: &TurnContext<'_>,
+        opened: Vec<Opened<'t>>,
+    ) -> Result<Sight<'t>, EarlyExit> {
         let mut observed = Vec::with_capacity(opened.len());
         for Opened { mut item, attempt, record } in opened {
             let read = match self.look(at, &mut item).await {
                 Ok(read) => read,
-                Err(Stop::Tracker(response)) if self.lets_go_of(&record, &at.party.caller, &response) => {
+                Err(EarlyExit::Tracker(response)) if self.lets_go_of(&record, &at.party.caller, &response) => {
                     return self
                         .let_go(at, &item, (&attempt, &record), *response)
                         .await
@@ -45,7 +49,7 @@ impl Walk {
     }
 
     /// The item as it stands inside its turn: as it was read there, or just before it.
-    async fn look(&self, at: &Entered<'_>, item: &mut Item<'_>) -> Result<ItemRead, Stop> {
+    async fn look(&self, at: &TurnContext<'_>, item: &mut Item<'_>) -> Result<ItemRead, EarlyExit> {
         let before = item.read.take();
         let Some(reader) = at.party.reader.as_ref().filter(|_| self.is_form()) else {
             return match before.filter(|read| self.still_stands(read, item.turn)) {
@@ -61,7 +65,7 @@ impl Walk {
                 if before.is_some_and(|before| before.seen != again.seen) {
                     let locator = &again.seen.locator;
                     let message = format!("{locator} was changed meanwhile; nothing was sent; try again");
-                    return Err(Stop::Refuse(refusal::plain(Code::Busy, locator, message)));
+                    return Err(EarlyExit::Refuse(refusal::plain(Code::Busy, locator, message)));
                 }
                 Ok(again)
             }
@@ -79,17 +83,17 @@ impl Walk {
     }
 
     /// What changed outside the gate is judged first, and takes its own step.
-    async fn reconcile<'t>(&self, at: &Entered<'_>, mut one: Observed<'t>) -> Result<Observed<'t>, Stop> {
+    async fn reconcile<'t>(&self, at: &TurnContext<'_>, mut one: Observed<'t>) -> Result<Observed<'t>, EarlyExit> {
         one.record = self.rebind(at, &one).await?.unwrap_or(one.record);
         let seen = &one.read.seen;
         let done = self.gate.account_for(one.record, (seen, &one.attempt), &at.party.rules, one.turn).await;
-        one.record = done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?;
+        one.record = done.map_err(|error| EarlyExit::Refuse(Self::not_entered(&seen.locator, &error)))?;
         failpoint::reach("reconciled");
         Ok(one)
     }
 
     /// A holder that was known by its credential alone has got a name since: the same agent goes on under it.
-    async fn rebind(&self, at: &Entered<'_>, one: &Observed<'_>) -> Result<Option<ItemRecord>, Stop> {
+    async fn rebind(&self, at: &TurnContext<'_>, one: &Observed<'_>) -> Result<Option<ItemRecord>, EarlyExit> {
         let (caller, seen) = (&at.party.caller, &one.read.seen);
         let held = one.record.holding.as_ref().filter(|held| is_own_under_another_name(held, caller, seen));
         let Some(held) = held.filter(|_| !self.is_form()) else { return Ok(None) };
@@ -100,13 +104,13 @@ impl Walk {
         let command = self.command(&one.key, &seen.locator, Step::Rebind { from, to }, Some(note));
         one.turn.forget();
         let done = self.gate.ports.ledger.commit(vec![self.confirm(one), command], Durability::Awaited).await;
-        Ok(done.map_err(|error| Stop::Refuse(Self::not_entered(&seen.locator, &error)))?.pop())
+        Ok(done.map_err(|error| EarlyExit::Refuse(Self::not_entered(&seen.locator, &error)))?.pop())
     }
 }
 
 impl Item<'_> {
     /// The read, if its path still names this item.
-    fn is_still(&self, read: ItemRead) -> Result<ItemRead, Stop> {
-        if read.seen.key == self.key { Ok(read) } else { Err(Stop::Moved) }
+    fn is_still(&self, read: ItemRead) -> Result<ItemRead, EarlyExit> {
+        if read.seen.key == self.key { Ok(read) } else { Err(EarlyExit::Moved) }
     }
 }

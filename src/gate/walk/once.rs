@@ -10,7 +10,7 @@ use super::super::conversation::MOST_PAGES;
 use super::super::{Answered, LaneError, Turn, refusal};
 use super::constraints::CreationPermit;
 use super::turns::sharer;
-use super::{Ended, ItemRead, Stop, Walk};
+use super::{EarlyExit, ItemRead, SectionResult, Walk};
 use crate::admission::once::{Facts, Learns, OnceRule, OnceStep, Ruling, SecondGets, judge};
 use crate::admission::{self, By, OutsideEdit, Refused};
 use crate::dialect::{Address, AnswerClass, Creation, Guarded, Request as _, WireResponse};
@@ -79,16 +79,21 @@ pub(super) enum Told {
 }
 
 /// The keys that this request creates, entered in the ledger.
-pub(super) type Entered = Vec<(OnceKey, AttemptId)>;
+pub(super) type TurnContext = Vec<(OnceKey, AttemptId)>;
 
 impl Walk {
     /// A creation: judged where a rule is about it, else only sent.
-    pub(super) async fn once(&self, creation: &Creation, caller: &Caller, cancellation: &Cancellation) -> Ended {
+    pub(super) async fn once(
+        &self,
+        creation: &Creation,
+        caller: &Caller,
+        cancellation: &Cancellation,
+    ) -> SectionResult {
         if !self.rules.is_ruled(creation.what()) {
             return self.create(caller, cancellation).await;
         }
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.request().locator()) {
-            return Err(Stop::Refuse(rejection));
+            return Err(EarlyExit::Refuse(rejection));
         }
         let surveyed = match creation {
             Creation::Review { pull, commit, event, submits } => {
@@ -106,7 +111,7 @@ impl Walk {
         };
         let (told, entered) = self.rule(&survey, caller, cancellation).await?;
         match told {
-            Told::Refused(rejection) => Err(Stop::Refuse(Box::new(rejection))),
+            Told::Refused(rejection) => Err(EarlyExit::Refuse(Box::new(rejection))),
             Told::First(first) => self.answered_with(caller, &survey.request, &first),
             Told::Sends(permit) => self.send_entered(survey, caller, entered, permit).await,
         }
@@ -125,7 +130,7 @@ impl Walk {
         pull: &Address,
         commit: Option<&str>,
         (event, submits): (&str, Option<u64>),
-    ) -> Result<Survey<'r>, Stop> {
+    ) -> Result<Survey<'r>, EarlyExit> {
         // Whether it may be seen at all is found out before anybody has to wait for it.
         let began = self.gate.ports.clock.boot();
         let mut seen = self.reviewed(pull).await?;
@@ -156,7 +161,7 @@ impl Walk {
     }
 
     /// The id and the head of a pull request, and the reviews that stand.
-    async fn reviewed(&self, pull: &Address) -> Result<(String, String, Vec<Existing>), Stop> {
+    async fn reviewed(&self, pull: &Address) -> Result<(String, String, Vec<Existing>), EarlyExit> {
         let response = self.fetch(self.gate.ports.dialect.observe_pull(pull, &self.ask.credential)).await?;
         let shown = self.gate.ports.dialect.pull(pull, &response, &self.gate.settings.closing);
         let (about, head, _) = shown.ok_or_else(|| self.cannot_read("the pull request"))?;
@@ -174,7 +179,7 @@ impl Walk {
         caller: &Caller,
         project: &Project,
         closes: &[Address],
-    ) -> Result<Survey<'r>, Stop> {
+    ) -> Result<Survey<'r>, EarlyExit> {
         let may_write = self.may_write(project).await?;
         let mut issues = Vec::new();
         for address in closes {
@@ -204,7 +209,7 @@ impl Walk {
     }
 
     /// Whether the caller may write there, where the tracker lets it create anything at all; else the tracker's own answer.
-    async fn may_write(&self, project: &Project) -> Result<bool, Stop> {
+    async fn may_write(&self, project: &Project) -> Result<bool, EarlyExit> {
         let dialect = &self.gate.ports.dialect;
         let Some(request) = dialect.observe_project(project, &self.ask.credential) else { return Ok(false) };
         let answer = self.gate.ports.upstream.read(request).await;
@@ -213,29 +218,29 @@ impl Walk {
             // A token may not ask: it counts as one that only reads.
             AnswerClass::Ok | AnswerClass::Redirect | AnswerClass::Forbidden => Ok(dialect.may_write(&response)),
             class if class.is_refusal() => Err(self.tracker_denies(response)),
-            _ => Err(Stop::Refuse(refusal::unreadable(
+            _ => Err(EarlyExit::Refuse(refusal::unreadable(
                 &self.request().locator(),
                 &format!("the tracker answered {}", response.code()),
             ))),
         }
     }
 
-    fn no_turn(&self, error: LaneError) -> Stop {
+    fn no_turn(&self, error: LaneError) -> EarlyExit {
         let at = self.request().locator();
         let why = match error {
             LaneError::Full => "too many writes of an item that this names are waiting",
             LaneError::Late => "the turns of all items that this names did not come in time",
         };
         let message = format!("{}: {why}; try again", at.project_name());
-        Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
+        EarlyExit::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
     }
 
-    async fn place_to_create(&self, caller: &Caller, may_write: bool) -> Result<OwnedSemaphorePermit, Stop> {
+    async fn place_to_create(&self, caller: &Caller, may_write: bool) -> Result<OwnedSemaphorePermit, EarlyExit> {
         let place = self.gate.creators.enter(&sharer(caller), may_write, &self.gate.lanes).await;
         place.ok_or_else(|| {
             let at = self.request().locator();
             let message = format!("{}: other creations that name items took too long; try again", at.project_name());
-            Stop::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
+            EarlyExit::Refuse(refusal::retry(Code::LaneTimeout, &at, message, Duration::from_secs(1)))
         })
     }
 
@@ -246,11 +251,11 @@ impl Walk {
     }
 
     /// None where the caller can see no issue of that number: naming it closes nothing.
-    async fn closed_issue(&self, address: &Address) -> Result<Option<Closed>, Stop> {
+    async fn closed_issue(&self, address: &Address) -> Result<Option<Closed>, EarlyExit> {
         match self.read(address, "resolve").await {
             Ok(read) if read.seen.kind == ItemKind::Pull => Ok(None),
             Ok(read) => Ok(Some(Closed { address: address.clone(), read })),
-            Err(Stop::Tracker(response)) if response.class().is_hidden() => Ok(None),
+            Err(EarlyExit::Tracker(response)) if response.class().is_hidden() => Ok(None),
             Err(stop) => Err(stop),
         }
     }
@@ -262,7 +267,7 @@ impl Walk {
         issue: Closed,
         turn: &Turn,
         wants: &mut Vec<Want<'r>>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), EarlyExit> {
         let (key, at) = (issue.read.seen.key.clone(), issue.read.seen.locator.clone());
         let about = key.as_str().to_owned();
         let facts = Facts { what: What::Pull, actor: &caller.actor, about: &about, commit: "", event: "" };
@@ -290,7 +295,7 @@ impl Walk {
         key: &ResourceKey,
         issue: Closed,
         turn: &Turn,
-    ) -> Result<Option<Rejection>, Stop> {
+    ) -> Result<Option<Rejection>, EarlyExit> {
         let record = self.gate.ports.ledger.item(key).await;
         let record = record.map_err(|error| Self::no_record(&issue.read.seen.locator, &error))?;
         let Some(record) = record else { return Ok(None) };
@@ -316,20 +321,20 @@ impl Walk {
         Ok(Some(rejection))
     }
 
-    async fn standing_reviews(&self, pull: &Address) -> Result<Vec<Existing>, Stop> {
+    async fn standing_reviews(&self, pull: &Address) -> Result<Vec<Existing>, EarlyExit> {
         let dialect = &self.gate.ports.dialect;
         let page = |page| dialect.list_reviews(pull, page, &self.ask.credential);
         let listed = self.gate.fetch_all(MOST_PAGES, "the reviews", page, |response| dialect.reviews(pull, response));
         listed.await.map_err(|unread| self.not_read(unread))
     }
 
-    async fn standing_pulls(&self, project: &Project) -> Result<Vec<Existing>, Stop> {
+    async fn standing_pulls(&self, project: &Project) -> Result<Vec<Existing>, EarlyExit> {
         let listed = self.gate.open_pulls(project, &self.ask.credential);
         listed.await.map_err(|unread| self.not_read(unread))
     }
 
     /// An issue may be closed from another repository: what the ledger knows of there is looked at by itself.
-    async fn recorded_elsewhere(&self, wants: &[Want<'_>], here: &Project) -> Result<Vec<Existing>, Stop> {
+    async fn recorded_elsewhere(&self, wants: &[Want<'_>], here: &Project) -> Result<Vec<Existing>, EarlyExit> {
         let mut found: Vec<Existing> = Vec::new();
         for entry in self.entries(wants).await?.into_iter().flatten() {
             let Standing::Made(made) = entry.standing else { continue };
@@ -343,7 +348,7 @@ impl Walk {
                     found.extend(shown.ok_or_else(|| self.cannot_read("a pull request"))?.2);
                 }
                 // Gone, or not for this caller's eyes: nothing may be in the way that nobody can see.
-                Err(Stop::Tracker(response)) if response.class().is_hidden() => {}
+                Err(EarlyExit::Tracker(response)) if response.class().is_hidden() => {}
                 Err(stop) => return Err(stop),
             }
         }
@@ -352,7 +357,7 @@ impl Walk {
 
     // === the rules ===
 
-    async fn entries(&self, wants: &[Want<'_>]) -> Result<Vec<Option<OnceEntry>>, Stop> {
+    async fn entries(&self, wants: &[Want<'_>]) -> Result<Vec<Option<OnceEntry>>, EarlyExit> {
         if wants.is_empty() {
             return Ok(Vec::new());
         }
@@ -366,7 +371,7 @@ impl Walk {
         survey: &Survey<'_>,
         caller: &Caller,
         cancellation: &Cancellation,
-    ) -> Result<(Told, Entered), Stop> {
+    ) -> Result<(Told, TurnContext), EarlyExit> {
         let lenient = !survey.wants.iter().any(|want| want.rule.enforces(caller));
         let entries = match self.entries(&survey.wants).await {
             Ok(entries) => entries,
@@ -446,7 +451,13 @@ impl Walk {
     }
 
     /// The ledger learns of what it did not create, or did not know to have landed. Whoever was quicker knows as much.
-    async fn learn_first(&self, want: &Want<'_>, first: &Existing, by: &Actor, learns: &Learns) -> Result<(), Stop> {
+    async fn learn_first(
+        &self,
+        want: &Want<'_>,
+        first: &Existing,
+        by: &Actor,
+        learns: &Learns,
+    ) -> Result<(), EarlyExit> {
         tracing::warn!(once.key = %want.key, resource = %want.at, "{}", learns.how);
         let standing = Standing::Made(first.made.clone());
         let mut entry = self.once_entry(want, by, standing);
@@ -492,9 +503,9 @@ impl Walk {
         &self,
         survey: Survey<'_>,
         caller: &Caller,
-        entered: Entered,
+        entered: TurnContext,
         mut permit: CreationPermit,
-    ) -> Ended {
+    ) -> SectionResult {
         failpoint::reach("t2.after");
         let answer = self.send_creation(Sending::creation(), &survey.request, self.emit_by()).await;
         failpoint::reach("answered");
@@ -511,7 +522,7 @@ impl Walk {
         failpoint::reach("t3.after");
         // What it was judged by is settled; whoever waits for these turns may hold the one that the new item takes next.
         drop(survey);
-        let unknown = || Stop::Refuse(self.unknown_creation());
+        let unknown = || EarlyExit::Refuse(self.unknown_creation());
         match answer {
             // Told only once it is recorded. Until then the entry stands as sent, and a read will tell.
             _ if settled.is_err() => Err(unknown()),
@@ -525,7 +536,7 @@ impl Walk {
     async fn judge_answer(
         &self,
         survey: &Survey<'_>,
-        entered: &Entered,
+        entered: &TurnContext,
         answer: Result<WireResponse, CallError>,
     ) -> (CreationOutcome, Result<WireResponse, CallError>) {
         let response = match answer {
@@ -556,7 +567,7 @@ impl Walk {
     }
 
     /// What stands now under one of the keys, where nothing stood before; nothing known if it cannot be read.
-    async fn shows(&self, survey: &Survey<'_>, entered: &Entered) -> Option<Option<Existing>> {
+    async fn shows(&self, survey: &Survey<'_>, entered: &TurnContext) -> Option<Option<Existing>> {
         let standing = match &survey.from {
             ListSource::Reviews(pull) => self.standing_reviews(pull).await,
             ListSource::Pulls(project) => self.standing_pulls(project).await,
@@ -577,7 +588,7 @@ impl Walk {
         Some({ found }.next())
     }
 
-    pub(super) async fn settle_once(&self, entered: &Entered, outcome: CreationOutcome) -> Result<(), LedgerError> {
+    pub(super) async fn settle_once(&self, entered: &TurnContext, outcome: CreationOutcome) -> Result<(), LedgerError> {
         if entered.is_empty() {
             return Ok(());
         }
@@ -596,7 +607,7 @@ impl Walk {
     // === answers ===
 
     /// The second caller gets the first.
-    fn answered_with(&self, caller: &Caller, request: &Guarded, first: &Existing) -> Ended {
+    fn answered_with(&self, caller: &Caller, request: &Guarded, first: &Existing) -> SectionResult {
         let response = request.first(first).ok_or_else(|| self.cannot_read("the first one"))?;
         let mut note = self.bare_note(Decision::Noop, Some(Code::AlreadyCreated));
         note.agent = Some((caller.actor.clone(), caller.credential.clone()));
@@ -604,14 +615,14 @@ impl Walk {
         Ok(self.recorded(note, Decision::Noop, Some(Code::AlreadyCreated), Answered::Tracker(response)))
     }
 
-    fn no_record(at: &Place, error: &LedgerError) -> Stop {
+    fn no_record(at: &Place, error: &LedgerError) -> EarlyExit {
         match error {
             LedgerError::Refused(Refused::Busy) => {
                 let message = format!("{at}: another creation of the same is under way; try again");
-                Stop::Refuse(refusal::plain(Code::Busy, at, message))
+                EarlyExit::Refuse(refusal::plain(Code::Busy, at, message))
             }
-            LedgerError::Refused(Refused::Fenced) => Stop::Refuse(refusal::fenced(at)),
-            other => Stop::Refuse(refusal::no_ledger(at, &other.to_string())),
+            LedgerError::Refused(Refused::Fenced) => EarlyExit::Refuse(refusal::fenced(at)),
+            other => EarlyExit::Refuse(refusal::no_ledger(at, &other.to_string())),
         }
     }
 

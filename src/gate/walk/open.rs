@@ -3,7 +3,7 @@
 use super::super::refusal::{self, whole_seconds};
 use super::exits::some_of;
 use super::notes::authority;
-use super::{Entered, Entry, Item, Opened, Stop, Walk};
+use super::{EarlyExit, Item, OpenAttempt, Opened, TurnContext, Walk};
 use crate::admission::{Refused, Step};
 use crate::dialect::Request as _;
 use crate::effect::{Decision, Durability, LedgerError, Rivals, failpoint};
@@ -21,10 +21,10 @@ impl Walk {
     /// wait need be so after it.
     pub(super) async fn open<'t>(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         mut items: Vec<Item<'t>>,
         cancellation: &Cancellation,
-    ) -> Result<Vec<Opened<'t>>, Stop> {
+    ) -> Result<Vec<Opened<'t>>, EarlyExit> {
         let (mut looks, mut pause) = (0, SHORTEST_PAUSE);
         // What a call of the claims API has done before stays done, whether or not its client waits.
         let is_first = cancellation.is_open();
@@ -33,7 +33,8 @@ impl Walk {
             self.commit(cancellation)?;
             failpoint::reach("t1.before");
             let attempts: Vec<Attempt> = items.iter().map(|item| self.attempt(item, &at.party.caller)).collect();
-            let entries: Vec<Entry> = attempts.iter().map(|attempt| self.entry(attempt, &at.party.caller)).collect();
+            let entries: Vec<OpenAttempt> =
+                attempts.iter().map(|attempt| self.entry(attempt, &at.party.caller)).collect();
             let open = |attempt: Attempt| {
                 let (key, locator) = (attempt.key.clone(), attempt.locator.clone());
                 self.command(&key, &locator, Step::Open(attempt), None)
@@ -55,32 +56,37 @@ impl Walk {
                 }
                 Err(LedgerError::Refused(Refused::Busy)) if self.is_busy_elsewhere(&items).await? => {
                     if is_first && !cancellation.reset() {
-                        return Err(Stop::Gone);
+                        return Err(EarlyExit::Gone);
                     }
                     self.wait_for_rivals(at, &items, &mut pause).await?;
                     looks = 0;
                 }
-                Err(error) => return Err(Stop::Refuse(self.not_opened(&items, &error).await)),
+                Err(error) => return Err(EarlyExit::Refuse(self.not_opened(&items, &error).await)),
             }
         }
     }
 
     /// Whether an attempt of another gate is in the way, and not one of this gate's own.
-    async fn is_busy_elsewhere(&self, items: &[Item<'_>]) -> Result<bool, Stop> {
+    async fn is_busy_elsewhere(&self, items: &[Item<'_>]) -> Result<bool, EarlyExit> {
         self.rivals(items).await.map(|rivals| rivals != Rivals::Own)
     }
 
-    async fn rivals(&self, items: &[Item<'_>]) -> Result<Rivals, Stop> {
+    async fn rivals(&self, items: &[Item<'_>]) -> Result<Rivals, EarlyExit> {
         let keys = items.iter().map(|item| item.key.clone()).collect();
         let rivals = self.gate.ports.ledger.look_at_rivals(keys, self.doubt_period()).await;
-        rivals.map_err(|error| Stop::Refuse(Self::not_entered(&self.request().locator(), &error)))
+        rivals.map_err(|error| EarlyExit::Refuse(Self::not_entered(&self.request().locator(), &error)))
     }
 
     /// Waits until the items seem to be free, or the time for it is over.
-    async fn wait_for_rivals(&self, at: &Entered<'_>, items: &[Item<'_>], pause: &mut Duration) -> Result<(), Stop> {
+    async fn wait_for_rivals(
+        &self,
+        at: &TurnContext<'_>,
+        items: &[Item<'_>],
+        pause: &mut Duration,
+    ) -> Result<(), EarlyExit> {
         loop {
             if Instant::now() + *pause > at.until {
-                return Err(Stop::Refuse(self.late()));
+                return Err(EarlyExit::Refuse(self.late()));
             }
             if self.rivals(items).await? == Rivals::Gone {
                 return Ok(());
@@ -97,7 +103,7 @@ impl Walk {
         Box::new(Rejection { of_item: !self.is_form(), ..*rejection })
     }
 
-    async fn resolve_doubts(&self, at: &Entered<'_>, items: &mut [Item<'_>]) -> Result<(), Stop> {
+    async fn resolve_doubts(&self, at: &TurnContext<'_>, items: &mut [Item<'_>]) -> Result<(), EarlyExit> {
         for item in items {
             // A form's were read in their turns.
             let read = match item.read.take().filter(|_| self.is_form()) {
@@ -105,7 +111,7 @@ impl Walk {
                 None => self.read(&item.address, "observe").await?,
             };
             if read.seen.key != item.key {
-                return Err(Stop::Moved);
+                return Err(EarlyExit::Moved);
             }
             self.gate.resolve_by(&item.key, (&read.seen, read.began), item.turn, &at.party.rules).await;
             item.read = Some(read);
@@ -123,10 +129,10 @@ impl Walk {
     }
 
     /// What is known of an attempt as long as it is not settled.
-    pub(super) fn entry(&self, attempt: &Attempt, caller: &Caller) -> Entry {
+    pub(super) fn entry(&self, attempt: &Attempt, caller: &Caller) -> OpenAttempt {
         let (key, locator, id) = (attempt.key.clone(), attempt.locator.clone(), attempt.id.clone());
         let authority = authority(&self.rules, caller);
-        Entry { key, locator, attempt: id, decision: Decision::Admit, authority }
+        OpenAttempt { key, locator, attempt: id, decision: Decision::Admit, authority }
     }
 
     async fn not_opened(&self, items: &[Item<'_>], error: &LedgerError) -> Box<Rejection> {

@@ -7,7 +7,7 @@
 use super::super::concurrency::{Overloaded, Slot};
 use super::super::reads::ReadAccess;
 use super::super::refusal;
-use super::{Party, Stop, Walk};
+use super::{EarlyExit, Party, Walk};
 use crate::admission::{Unnamed, Web};
 use crate::dialect::{Credential, Guarded, Request, Sender};
 use crate::effect::IdentifyError;
@@ -20,11 +20,11 @@ const SESSION: &str = "session:";
 
 impl<R: Request> Walk<R> {
     /// Whoever has the credential.
-    pub(super) async fn by_credential(&self) -> Result<Caller, Stop> {
+    pub(super) async fn by_credential(&self) -> Result<Caller, EarlyExit> {
         let identify = &self.gate.ports.identify;
         let account = identify.account(&self.ask.credential).await.map_err(|error| match error {
-            IdentifyError::Refused(response) => Stop::Tracker(response),
-            IdentifyError::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.request().locator(), &why)),
+            IdentifyError::Refused(response) => EarlyExit::Tracker(response),
+            IdentifyError::Unreadable(why) => EarlyExit::Refuse(refusal::unreadable(&self.request().locator(), &why)),
         })?;
         let mut caller = Gate::caller(&self.rules, account, self.ask.instance.clone(), self.print().clone());
         caller.overrider |= self.ask.operator;
@@ -53,10 +53,10 @@ impl<R: Request> Walk<R> {
         Party { caller, reader, rules: Arc::clone(&self.rules) }
     }
 
-    pub(super) fn take_slot(&self, caller: &Caller) -> Result<(), Stop> {
+    pub(super) fn take_slot(&self, caller: &Caller) -> Result<(), EarlyExit> {
         let Some(slot) = &self.slot else { return Ok(()) };
         slot.becomes(caller)
-            .map_err(|overloaded| Stop::Refuse(refusal::overloaded(&self.request().locator(), &overloaded)))
+            .map_err(|overloaded| EarlyExit::Refuse(refusal::overloaded(&self.request().locator(), &overloaded)))
     }
 
     /// There is no slot for it: nothing of it is begun.
@@ -66,7 +66,7 @@ impl<R: Request> Walk<R> {
 }
 
 impl Walk {
-    pub(super) async fn party(&self) -> Result<Party, Stop> {
+    pub(super) async fn party(&self) -> Result<Party, EarlyExit> {
         if let Some(sender) = self.request().sender() {
             self.prove_reader(sender).await?;
             let (caller, reader) = self.by_session(sender).await;
@@ -90,11 +90,11 @@ impl Walk {
     }
 
     /// From here on the request says whom it assigns.
-    fn spell_sender(&self, caller: &Caller) -> Result<(), Stop> {
+    fn spell_sender(&self, caller: &Caller) -> Result<(), EarlyExit> {
         let spelled = self
             .asked
             .sent_by(&caller.actor.account)
-            .map_err(|why| Stop::Refuse(Box::new(Rejection::of_request(Code::IdentityRequired, why))))?;
+            .map_err(|why| EarlyExit::Refuse(Box::new(Rejection::of_request(Code::IdentityRequired, why))))?;
         if let Some(spelled) = spelled {
             self.spelled.get_or_init(|| spelled);
         }
@@ -102,7 +102,7 @@ impl Walk {
     }
 
     /// Whether the tracker shows the sender the page that the form is on, and knows it as signed in.
-    async fn prove_reader(&self, sender: &Sender) -> Result<(), Stop> {
+    async fn prove_reader(&self, sender: &Sender) -> Result<(), EarlyExit> {
         if self.is_reader() {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Walk {
             let answer = self.gate.ports.upstream.read(request).await;
             let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
             if !response.is_success() {
-                return Err(Stop::Tracker(Box::new(response)));
+                return Err(EarlyExit::Tracker(Box::new(response)));
             }
         }
         if let (false, Some(page)) = (sender.session.is_anonymous(), self.request().page()) {
@@ -128,8 +128,8 @@ impl Walk {
         !sender.session.is_anonymous() && self.gate.reads.has_seen(&print, page, self.ask.arrived)
     }
 
-    pub(super) fn is_named(&self, caller: &Caller) -> Result<(), Stop> {
-        if self.must_name_itself(caller) { Err(Stop::Refuse(self.nameless(caller))) } else { Ok(()) }
+    pub(super) fn is_named(&self, caller: &Caller) -> Result<(), EarlyExit> {
+        if self.must_name_itself(caller) { Err(EarlyExit::Refuse(self.nameless(caller))) } else { Ok(()) }
     }
 
     pub(super) fn must_name_itself(&self, caller: &Caller) -> bool {

@@ -1,41 +1,41 @@
 //! What a walk reads besides how its items stand: with the caller's own credential, or for a session with the service's.
 
 use super::super::{EntryCondition, refusal};
-use super::{ItemRead, Stop, Unread, Walk};
+use super::{EarlyExit, ItemRead, Unread, Walk};
 use crate::admission::{Mode, Outcome, Plan};
 use crate::dialect::{Address, AnswerClass, Assignable, Credential, Request, WireRequest, WireResponse};
 use crate::effect::CallError;
 use crate::model::{Account, Caller, Code, Rejection, Snapshot};
 
 impl<R: Request> Walk<R> {
-    pub(super) fn tracker_denies(&self, response: WireResponse) -> Stop {
+    pub(super) fn tracker_denies(&self, response: WireResponse) -> EarlyExit {
         if response.class() == AnswerClass::Unauthorized {
             self.gate.ports.identify.forget(self.print());
         }
-        Stop::Tracker(Box::new(response))
+        EarlyExit::Tracker(Box::new(response))
     }
 
     /// What the client is told of a read of its own.
-    pub(super) fn not_read(&self, unread: Unread) -> Stop {
+    pub(super) fn not_read(&self, unread: Unread) -> EarlyExit {
         match unread {
             Unread::Denied(response) => self.tracker_denies(*response),
             Unread::Unanswered(error) => self.not_answered(&error),
-            Unread::Unreadable(why) => Stop::Refuse(refusal::unreadable(&self.request().locator(), &why)),
+            Unread::Unreadable(why) => EarlyExit::Refuse(refusal::unreadable(&self.request().locator(), &why)),
         }
     }
 
-    pub(super) fn not_answered(&self, error: &CallError) -> Stop {
-        Stop::Refuse(refusal::unanswered(&self.request().locator(), error))
+    pub(super) fn not_answered(&self, error: &CallError) -> EarlyExit {
+        EarlyExit::Refuse(refusal::unanswered(&self.request().locator(), error))
     }
 
-    pub(super) fn cannot_read(&self, what: &str) -> Stop {
-        Stop::Refuse(refusal::unreadable(&self.request().locator(), &format!("{what} could not be read")))
+    pub(super) fn cannot_read(&self, what: &str) -> EarlyExit {
+        EarlyExit::Refuse(refusal::unreadable(&self.request().locator(), &format!("{what} could not be read")))
     }
 }
 
 impl Walk {
     /// One read with the caller's credential.
-    pub(super) async fn read(&self, address: &Address, phase: &'static str) -> Result<ItemRead, Stop> {
+    pub(super) async fn read(&self, address: &Address, phase: &'static str) -> Result<ItemRead, EarlyExit> {
         // What nobody waits for is a part of what was done.
         let must = phase == "read_back" || !matches!(self.ask.condition, EntryCondition::Awaited);
         match self.gate.read_item(address, &self.ask.credential, phase, must).await {
@@ -59,7 +59,7 @@ impl Walk {
         address: &Address,
         reader: &Credential,
         phase: &'static str,
-    ) -> Result<ItemRead, Stop> {
+    ) -> Result<ItemRead, EarlyExit> {
         match self.gate.read_item(address, reader, phase, phase == "read_back").await {
             Ok(read) => {
                 self.gate.reads.learn_key(&read.seen.locator, &read.seen.key, read.seen.kind).await;
@@ -67,7 +67,7 @@ impl Walk {
             }
             Err(unread) => {
                 let locator = address.locator();
-                Err(Stop::Refuse(match unread {
+                Err(EarlyExit::Refuse(match unread {
                     Unread::Denied(response) => {
                         refusal::unreadable(&locator, &format!("the reader was answered {}", response.status))
                     }
@@ -85,13 +85,13 @@ impl Walk {
 
     /// An answer of 200 to a read with the caller's credential. What else the tracker says goes back as it is, but for its
     /// own failures.
-    pub(super) async fn fetch(&self, request: impl Into<Option<WireRequest>>) -> Result<WireResponse, Stop> {
+    pub(super) async fn fetch(&self, request: impl Into<Option<WireRequest>>) -> Result<WireResponse, EarlyExit> {
         self.gate.fetch(request).await.map_err(|unread| self.not_read(unread))
     }
 
     /// The success answer, as its route shows the item; by another read where what was read is not that. `None`: the request
     /// must be sent for its own sake.
-    pub(super) async fn success(&self, read: &ItemRead) -> Result<Option<WireResponse>, Stop> {
+    pub(super) async fn success(&self, read: &ItemRead) -> Result<Option<WireResponse>, EarlyExit> {
         match self.request().represent(&read.address, &self.ask.credential) {
             None => Ok(self.request().accept(Some(&read.response))),
             // The write may be done, and this is the answer to it.

@@ -7,7 +7,7 @@
 use super::super::cancellation::Cancellation;
 use super::super::{Answered, Reply, Turn};
 use super::once::{CreationOutcome, Told};
-use super::{Ended, Party, Stop, Walk};
+use super::{EarlyExit, Party, SectionResult, Walk};
 use crate::dialect::{Address, Request as _, WireResponse};
 use crate::effect::Decision;
 use crate::model::{Code, Existing, Made, OpenState, Rejection, What};
@@ -19,7 +19,7 @@ impl Walk {
         opens && !self.ask.operator && !self.is_form()
     }
 
-    pub(super) async fn reopen(&self, address: &Address, party: &Party, cancellation: &Cancellation) -> Ended {
+    pub(super) async fn reopen(&self, address: &Address, party: &Party, cancellation: &Cancellation) -> SectionResult {
         let caller = &party.caller;
         let Some((made, closes)) = self.closed_pull(address).await? else {
             return self.items_wherever(party, cancellation).await;
@@ -38,8 +38,8 @@ impl Walk {
         let closes = survey.about();
         drop(survey);
         match told {
-            Told::Refused(rejection) => return Err(Stop::Refuse(Box::new(rejection))),
-            Told::First(first) => return Err(Stop::Refuse(Box::new(self.there_is_another(&first)))),
+            Told::Refused(rejection) => return Err(EarlyExit::Refuse(Box::new(rejection))),
+            Told::First(first) => return Err(EarlyExit::Refuse(Box::new(self.there_is_another(&first)))),
             Told::Sends(_) => {}
         }
         let ended = self.items_wherever(party, cancellation).await;
@@ -53,12 +53,12 @@ impl Walk {
     }
 
     /// The pull request, if it is one, and closed; and the issues that it would close.
-    async fn closed_pull(&self, address: &Address) -> Result<Option<(Made, Vec<Address>)>, Stop> {
+    async fn closed_pull(&self, address: &Address) -> Result<Option<(Made, Vec<Address>)>, EarlyExit> {
         let dialect = &self.gate.ports.dialect;
         let response: WireResponse = match self.fetch(dialect.observe_pull(address, &self.ask.credential)).await {
             Ok(response) => response,
             // An issue, or not for this caller's eyes: its own read tells.
-            Err(Stop::Tracker(_)) => return Ok(None),
+            Err(EarlyExit::Tracker(_)) => return Ok(None),
             Err(stop) => return Err(stop),
         };
         let pull = dialect.closed_pull(address, &response, &self.gate.settings.closing);
@@ -78,7 +78,7 @@ impl Walk {
 }
 
 /// Whether the pull request is open now.
-fn outcome(ended: &Ended, made: Made) -> CreationOutcome {
+fn outcome(ended: &SectionResult, made: Made) -> CreationOutcome {
     let Ok(Reply { decision, code, answer, .. }) = ended else { return CreationOutcome::Not };
     match answer {
         _ if *code == Some(Code::OutcomeUnknown) => CreationOutcome::Unknown,

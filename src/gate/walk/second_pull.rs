@@ -4,7 +4,7 @@
 //! for those who come after it.
 
 use super::super::refusal;
-use super::{Decided, Entered, Stop, Walk};
+use super::{Decided, EarlyExit, TurnContext, Walk};
 use crate::admission::once::{Facts, OnceRule, Ruling, judge};
 use crate::admission::{By, Verdict};
 use crate::dialect::{Address, Credential};
@@ -15,10 +15,10 @@ impl Walk {
     /// The refusal of a second pull request for an issue. `taken`: what the form has opened so far.
     pub(super) async fn ask_reopening(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         one: &mut Decided<'_>,
         taken: &mut BTreeSet<OnceKey>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), EarlyExit> {
         let opens = self.is_form()
             && matches!(one.verdict, Verdict::Admit(_))
             && one.change.state == Some(OpenState::Open)
@@ -42,7 +42,7 @@ impl Walk {
         caller: &Caller,
         reader: &Credential,
         taken: &mut BTreeSet<OnceKey>,
-    ) -> Result<Option<(&'s OnceRule, Rejection)>, Stop> {
+    ) -> Result<Option<(&'s OnceRule, Rejection)>, EarlyExit> {
         let (dialect, closing) = (&self.gate.ports.dialect, &self.gate.settings.closing);
         // An issue has no such page.
         let response = match self.gate.fetch(dialect.observe_pull(pull, reader)).await {
@@ -81,7 +81,7 @@ impl Walk {
         caller: &Caller,
         open: &[Existing],
         taken: &mut BTreeSet<OnceKey>,
-    ) -> Result<Option<Rejection>, Stop> {
+    ) -> Result<Option<Rejection>, EarlyExit> {
         let (about, at) = (issue.key.as_str(), &issue.locator);
         let facts = Facts { what: What::Pull, actor: &caller.actor, about, commit: "", event: "" };
         let Some(key) = rule.key(&facts) else { return Ok(None) };
@@ -112,7 +112,7 @@ impl Walk {
     }
 
     /// The issue, if the reader can see one there: naming it closes nothing else.
-    async fn issue_for(&self, address: &Address, reader: &Credential) -> Result<Option<Snapshot>, Stop> {
+    async fn issue_for(&self, address: &Address, reader: &Credential) -> Result<Option<Snapshot>, EarlyExit> {
         match self.gate.read_item(address, reader, "resolve", false).await {
             Ok(read) if read.seen.kind == ItemKind::Pull => Ok(None),
             Ok(read) => Ok(Some(read.seen)),

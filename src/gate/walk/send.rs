@@ -3,7 +3,7 @@
 use super::super::refusal;
 use super::constraints::ConstrainedStep;
 use super::settle::Ending;
-use super::{Decided, Ended, Entered, ItemRead, READS_AT_ONCE, Sent, Stop, Walk};
+use super::{Decided, EarlyExit, ItemRead, READS_AT_ONCE, SectionResult, Sent, TurnContext, Walk};
 use crate::admission::{self, Answer, Outcome, Permit, Refused, SentWrite, Step, Verdict};
 use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Decision, Durability, LedgerError, Sending, failpoint};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Walk {
-    pub(super) async fn send(&self, at: &Entered<'_>, decided: Vec<Decided<'_>>) -> Ended {
+    pub(super) async fn send(&self, at: &TurnContext<'_>, decided: Vec<Decided<'_>>) -> SectionResult {
         let (mut sent, permits, granted) = self.divide(at, decided);
         failpoint::reach("t2.before");
         // T2: SENDING is durable for all of them before the first byte leaves, and the first byte must leave soon.
@@ -57,7 +57,7 @@ impl Walk {
     /// own sake is sent for all of its items.
     fn divide<'t>(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         decided: Vec<Decided<'t>>,
     ) -> (Vec<Sent<'t>>, Vec<Permit>, Vec<Decided<'t>>) {
         let for_its_own_sake = !decided.iter().any(|one| matches!(one.verdict, Verdict::Admit(_)));
@@ -82,7 +82,7 @@ impl Walk {
 
     async fn begin_sending(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         sent: &mut [Sent<'_>],
         permits: Vec<Permit>,
     ) -> Result<(Sending, LeaseUse), LedgerError> {
@@ -108,12 +108,12 @@ impl Walk {
         }
     }
 
-    fn not_sending(&self, error: LedgerError) -> Stop {
+    fn not_sending(&self, error: LedgerError) -> EarlyExit {
         let locator = self.request().locator();
         match error {
             LedgerError::Refused(Refused::Stale) => self.overtaken(),
-            LedgerError::Refused(_) => Stop::Refuse(refusal::fenced(&locator)),
-            LedgerError::Unavailable(why) => Stop::Refuse(refusal::no_ledger(&locator, &why)),
+            LedgerError::Refused(_) => EarlyExit::Refuse(refusal::fenced(&locator)),
+            LedgerError::Unavailable(why) => EarlyExit::Refuse(refusal::no_ledger(&locator, &why)),
         }
     }
 
@@ -154,20 +154,20 @@ impl Walk {
     }
 
     /// No byte was handed over: the items are as they were.
-    pub(super) fn not_sent(&self, error: &CallError) -> Stop {
+    pub(super) fn not_sent(&self, error: &CallError) -> EarlyExit {
         let locator = self.request().locator();
         if matches!(error, CallError::Expired) {
             let message =
                 format!("{locator}: the gate was suspended before it could send; nothing was sent; try again");
-            return Stop::Refuse(refusal::retry(Code::Fenced, &locator, message, Duration::from_secs(1)));
+            return EarlyExit::Refuse(refusal::retry(Code::Fenced, &locator, message, Duration::from_secs(1)));
         }
-        Stop::Refuse(refusal::unreadable(&locator, &error.to_string()))
+        EarlyExit::Refuse(refusal::unreadable(&locator, &error.to_string()))
     }
 
     /// What each item shows after the answer.
     async fn read_back<'t>(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         sent: Vec<Sent<'t>>,
         answer: Answer,
         response: Option<&WireResponse>,
@@ -187,7 +187,7 @@ impl Walk {
 
     async fn look_back(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         one: &Sent<'_>,
         (status, response): (u16, Option<&WireResponse>),
     ) -> Option<ItemRead> {

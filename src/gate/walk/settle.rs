@@ -5,7 +5,7 @@ use super::super::{Answered, Reply, refusal};
 use super::exits::some_of;
 use super::outcome::{half_done, not_applied, outcome_code, partial};
 use super::party::is_session;
-use super::{Decided, Entered, ItemRead, Sent, Walk};
+use super::{Decided, ItemRead, Sent, TurnContext, Walk};
 use crate::admission::{Outcome, StateTag, Step};
 use crate::dialect::WireResponse;
 use crate::effect::{Command, Decision, Durability, failpoint};
@@ -22,7 +22,7 @@ pub(super) struct Ending<'t> {
 impl Walk {
     pub(super) async fn settle(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         endings: Vec<Ending<'_>>,
         granted: Vec<Decided<'_>>,
         response: Option<WireResponse>,
@@ -63,7 +63,7 @@ impl Walk {
     /// What is written of each item.
     fn commands(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         endings: &[Ending<'_>],
         granted: &[Decided<'_>],
         (status, code): (Option<u16>, Option<Code>),
@@ -83,7 +83,7 @@ impl Walk {
     }
 
     /// What follows from a settled write.
-    async fn follow_up(&self, at: &Entered<'_>, ending: Ending<'_>, record: ItemRecord, now: Time) {
+    async fn follow_up(&self, at: &TurnContext<'_>, ending: Ending<'_>, record: ItemRecord, now: Time) {
         let Ending { one, outcome, back } = ending;
         let committed = matches!(outcome, Outcome::Committed { .. });
         if one.plan.kind == Kind::TakeOver {
@@ -108,7 +108,7 @@ impl Walk {
 
     async fn tell_one(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         Ending { one, outcome, back }: &Ending<'_>,
         response: Option<WireResponse>,
     ) -> (Option<Code>, Answered) {

@@ -11,7 +11,7 @@
 use super::super::leases::LeaseUse;
 use super::super::{Reply, refusal};
 use super::party::is_session;
-use super::{Party, Stop, Unread, Walk};
+use super::{EarlyExit, Party, Unread, Walk};
 use crate::admission::{self, By, Constraint, Editors, LeaseStep, Mode, OutsideEdit, Refused, Web};
 use crate::dialect::{
     Address, AnswerClass, Credential, LabelEdit, LabelOwner, LabelState, PullBranches, Request as _, SideEffect,
@@ -103,10 +103,10 @@ impl Walk<SideWrite> {
             Err(stop) => Err(stop),
         };
         match ended {
-            Err(Stop::Refuse(rejection)) => Judged::Refused(self.refused(*rejection)),
+            Err(EarlyExit::Refuse(rejection)) => Judged::Refused(self.refused(*rejection)),
             Ok(leases) => self.goes_on(leases),
             // The tracker refuses the write, or does nothing: it says so best itself.
-            Err(Stop::Tracker(_) | Stop::Gone | Stop::Moved) => self.goes_on(Vec::new()),
+            Err(EarlyExit::Tracker(_) | EarlyExit::Gone | EarlyExit::Moved) => self.goes_on(Vec::new()),
         }
     }
 
@@ -115,7 +115,7 @@ impl Walk<SideWrite> {
     }
 
     /// The leases that it takes, where it goes on.
-    async fn judge_for(&self, party: &Party, runtime: &Handle) -> Result<Vec<LeaseUse>, Stop> {
+    async fn judge_for(&self, party: &Party, runtime: &Handle) -> Result<Vec<LeaseUse>, EarlyExit> {
         self.take_slot(&party.caller)?;
         match &self.request().effect {
             SideEffect::DeleteBranch { .. } | SideEffect::CleanUp { .. } | SideEffect::DeleteRepository { .. } => {
@@ -129,7 +129,7 @@ impl Walk<SideWrite> {
         Ok(Vec::new())
     }
 
-    async fn party(&self) -> Result<Party, Stop> {
+    async fn party(&self) -> Result<Party, EarlyExit> {
         let (mut caller, reader) = match self.request().sender() {
             Some(sender) => self.by_session(sender).await,
             None => (self.by_credential().await?, Some(self.ask.credential.clone())),
@@ -140,12 +140,14 @@ impl Walk<SideWrite> {
 
     // === what is closed ===
 
-    async fn closes(&self, party: &Party, runtime: &Handle) -> Result<(), Stop> {
+    async fn closes(&self, party: &Party, runtime: &Handle) -> Result<(), EarlyExit> {
         let active = self.gate.ports.ledger.active().await;
         let active = match active {
             Ok(active) => active,
             Err(_) if !self.enforces(party) => Vec::new(),
-            Err(error) => return Err(Stop::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string()))),
+            Err(error) => {
+                return Err(EarlyExit::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string())));
+            }
         };
         let closed = self.closed(party).await;
         let own = match &self.request().effect {
@@ -213,7 +215,7 @@ impl Walk<SideWrite> {
         party: &Party,
         closed: &Closed,
         active: &[ItemRecord],
-    ) -> Result<BTreeSet<ResourceKey>, Stop> {
+    ) -> Result<BTreeSet<ResourceKey>, EarlyExit> {
         let mut keys = BTreeSet::new();
         let known = |at: &Place| active.iter().find(|record| record.locator == *at);
         for pull in &closed.pulls {
@@ -222,7 +224,7 @@ impl Walk<SideWrite> {
                 (None, Some(reader), Some(address)) if !active.is_empty() => match self.look(&address, reader).await {
                     Ok(seen) => seen.map(|seen| seen.key),
                     Err(_) if !self.enforces(party) => None,
-                    Err(why) => return Err(Stop::Refuse(refusal::unreadable(&pull.at, &why))),
+                    Err(why) => return Err(EarlyExit::Refuse(refusal::unreadable(&pull.at, &why))),
                 },
                 _ => None,
             };
@@ -237,7 +239,7 @@ impl Walk<SideWrite> {
         party: &Party,
         closed: &Closed,
         record: &ItemRecord,
-    ) -> Result<Option<Rejection>, Stop> {
+    ) -> Result<Option<Rejection>, EarlyExit> {
         let unknown = || {
             let why = "the open pull requests could not be looked through";
             Rejection { resource: None, ..*refusal::unreadable(&self.request().locator(), why) }
@@ -270,14 +272,16 @@ impl Walk<SideWrite> {
 
     // === what a label moves ===
 
-    async fn relabels(&self, party: &Party, owner: &LabelOwner, label: u64, edit: &LabelEdit) -> Result<(), Stop> {
+    async fn relabels(&self, party: &Party, owner: &LabelOwner, label: u64, edit: &LabelEdit) -> Result<(), EarlyExit> {
         if self.rules.workflow.edit_labels == Editors::Anyone {
             return Ok(());
         }
         let Some(reader) = &party.reader else { return self.unread(party, "the label") };
-        let Some(request) = self.gate.ports.dialect.read_label(owner, label, reader) else { return Err(Stop::Gone) };
+        let Some(request) = self.gate.ports.dialect.read_label(owner, label, reader) else {
+            return Err(EarlyExit::Gone);
+        };
         let shown = match self.gate.ports.upstream.read(request).await {
-            Ok((response, _)) if response.class().is_refusal() => return Err(Stop::Gone),
+            Ok((response, _)) if response.class().is_refusal() => return Err(EarlyExit::Gone),
             Ok((response, _)) => self.gate.ports.dialect.label(&response),
             Err(_) => None,
         };
@@ -309,14 +313,14 @@ impl Walk<SideWrite> {
 
     /// One of whose sender the tracker tells: of a class that files one at a time, it is the one at work from now on, unless the
     /// tracker refuses the form.
-    async fn files(&self, party: &Party, project: &Project) -> Result<Vec<LeaseUse>, Stop> {
+    async fn files(&self, party: &Party, project: &Project) -> Result<Vec<LeaseUse>, EarlyExit> {
         // Who may not see the repository takes no project, and is not told who works there.
         let session = self.request().sender().map(|sender| &sender.credential);
         let page = session.and_then(|session| self.gate.ports.dialect.read_project(project, session));
         let named = party.caller.actor.account.login().is_some() && !is_session(&party.caller.actor);
         let Some(page) = page.filter(|_| named) else { return Ok(Vec::new()) };
         if self.gate.fetch(page).await.is_err() {
-            return Err(Stop::Gone);
+            return Err(EarlyExit::Gone);
         }
         let meaning = (Kind::Create, &Ownership::Keep, &Change::default());
         let constraints = self.gate.constraints(&self.rules, &party.caller, meaning, project);
@@ -341,7 +345,7 @@ impl Walk<SideWrite> {
                 for lease in leases {
                     self.gate.give_back(lease).await;
                 }
-                return Err(Stop::Refuse(rejection));
+                return Err(EarlyExit::Refuse(rejection));
             }
         }
         Ok(leases)
@@ -349,7 +353,7 @@ impl Walk<SideWrite> {
 
     // === what freezes an item, or lets others close it ===
 
-    async fn freezes(&self, party: &Party, item: &Address) -> Result<(), Stop> {
+    async fn freezes(&self, party: &Party, item: &Address) -> Result<(), EarlyExit> {
         let judged = self.rules.workflow.dependencies_by == By::Holder && self.enforces(party);
         let Some((record, held)) = self.held_item(party, item, judged).await? else { return Ok(()) };
         let observed = match self.rules.workflow.dependencies_by {
@@ -365,7 +369,7 @@ impl Walk<SideWrite> {
         Ok(())
     }
 
-    async fn points(&self, party: &Party, item: &Address, wanted: &str) -> Result<(), Stop> {
+    async fn points(&self, party: &Party, item: &Address, wanted: &str) -> Result<(), EarlyExit> {
         let Some((record, held)) = self.held_item(party, item, self.enforces(party)).await? else { return Ok(()) };
         let Some(reader) = &party.reader else { return self.unread(party, "the item") };
         let response = self.gate.fetch(self.gate.ports.dialect.observe(item, reader)).await.ok();
@@ -387,7 +391,7 @@ impl Walk<SideWrite> {
         party: &Party,
         item: &Address,
         judged: bool,
-    ) -> Result<Option<(ItemRecord, String)>, Stop> {
+    ) -> Result<Option<(ItemRecord, String)>, EarlyExit> {
         let record = match self.find_held(party, item).await {
             Err(_) if !judged => None,
             found => found?,
@@ -399,9 +403,9 @@ impl Walk<SideWrite> {
     }
 
     /// By its immutable id, where it can be read: its place may have changed since it was claimed.
-    async fn find_held(&self, party: &Party, item: &Address) -> Result<Option<ItemRecord>, Stop> {
+    async fn find_held(&self, party: &Party, item: &Address) -> Result<Option<ItemRecord>, EarlyExit> {
         let (at, ledger) = (item.locator(), &self.gate.ports.ledger);
-        let no_ledger = |error: LedgerError| Stop::Refuse(refusal::no_ledger(&at, &error.to_string()));
+        let no_ledger = |error: LedgerError| EarlyExit::Refuse(refusal::no_ledger(&at, &error.to_string()));
         let Some(reader) = &party.reader else {
             let active = ledger.active().await.map_err(no_ledger)?;
             return Ok(active.into_iter().find(|record| record.locator == at && is_held(party, record)));
@@ -412,14 +416,14 @@ impl Walk<SideWrite> {
                 Ok(record.filter(|record| is_held(party, record) && !self.is_taken(record, &seen)))
             }
             Ok(None) => Ok(None),
-            Err(why) => Err(Stop::Refuse(refusal::unreadable(&at, &why))),
+            Err(why) => Err(EarlyExit::Refuse(refusal::unreadable(&at, &why))),
         }
     }
 
     // === who holds ===
 
     /// The refusal where another holds it, and the tracker shows nothing else.
-    async fn held_elsewhere(&self, party: &Party, record: &ItemRecord) -> Result<Option<Rejection>, Stop> {
+    async fn held_elsewhere(&self, party: &Party, record: &ItemRecord) -> Result<Option<Rejection>, EarlyExit> {
         if !is_held(party, record) || party.caller.overrider || !self.still_held(party, record).await? {
             return Ok(None);
         }
@@ -427,7 +431,7 @@ impl Walk<SideWrite> {
     }
 
     /// An outside edit has ended a holding whether or not the ledger knows yet.
-    async fn still_held(&self, party: &Party, record: &ItemRecord) -> Result<bool, Stop> {
+    async fn still_held(&self, party: &Party, record: &ItemRecord) -> Result<bool, EarlyExit> {
         let (Some(reader), Some(address)) = (&party.reader, self.gate.address_of(&record.locator)) else {
             return Ok(true);
         };
@@ -436,7 +440,7 @@ impl Walk<SideWrite> {
             // It is another item, or not for these eyes.
             Ok(_) => Ok(false),
             Err(_) if !self.enforces(party) => Ok(true),
-            Err(why) => Err(Stop::Refuse(refusal::unreadable(&record.locator, &why))),
+            Err(why) => Err(EarlyExit::Refuse(refusal::unreadable(&record.locator, &why))),
         }
     }
 
@@ -462,15 +466,15 @@ impl Walk<SideWrite> {
     }
 
     /// The code that an observing rule would have refused with; none for who may do anything.
-    fn refuse_or_observe(&self, party: &Party, rejection: Rejection) -> Result<Option<Code>, Stop> {
+    fn refuse_or_observe(&self, party: &Party, rejection: Rejection) -> Result<Option<Code>, EarlyExit> {
         match self.rules.workflow.mode {
             _ if party.caller.overrider => Ok(None),
             Mode::Observe => Ok(Some(rejection.code)),
-            Mode::Enforce => Err(Stop::Refuse(Box::new(rejection))),
+            Mode::Enforce => Err(EarlyExit::Refuse(Box::new(rejection))),
         }
     }
 
-    fn unread(&self, party: &Party, what: &str) -> Result<(), Stop> {
+    fn unread(&self, party: &Party, what: &str) -> Result<(), EarlyExit> {
         if self.enforces(party) {
             return Err(self.cannot_read(what));
         }

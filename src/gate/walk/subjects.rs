@@ -2,7 +2,7 @@
 
 use super::super::refusal;
 use super::exits::some_of;
-use super::{Found, Item, ItemRead, Party, READS_AT_ONCE, Stop, Walk};
+use super::{EarlyExit, Found, Item, ItemRead, Party, READS_AT_ONCE, Walk};
 use crate::dialect::{Address, Credential, Listing, Subject};
 use crate::effect::SHORT_ANSWER;
 use crate::gate::Turn;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_PAGES: usize = 200;
 
 impl Walk {
-    pub(super) async fn find(&self, party: &Party) -> Result<Vec<Found>, Stop> {
+    pub(super) async fn find(&self, party: &Party) -> Result<Vec<Found>, EarlyExit> {
         match self.request().subject() {
             Subject::New(_) => Ok(Vec::new()),
             Subject::At(address) if !self.is_form() => self.find_named(address, &party.caller).await,
@@ -22,7 +22,7 @@ impl Walk {
         }
     }
 
-    async fn find_named(&self, address: Address, caller: &Caller) -> Result<Vec<Found>, Stop> {
+    async fn find_named(&self, address: Address, caller: &Caller) -> Result<Vec<Found>, EarlyExit> {
         let (key, read) = self.resolve(&address, caller).await?;
         // What is long is not kept while it waits.
         let read = read.filter(|read| read.response.body.len() <= SHORT_ANSWER);
@@ -33,7 +33,7 @@ impl Walk {
     }
 
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
-    async fn resolve(&self, address: &Address, caller: &Caller) -> Result<(ResourceKey, Option<ItemRead>), Stop> {
+    async fn resolve(&self, address: &Address, caller: &Caller) -> Result<(ResourceKey, Option<ItemRead>), EarlyExit> {
         let locator = address.locator();
         let reads = &self.gate.reads;
         if let Some(key) = reads.key(&locator).await {
@@ -65,12 +65,12 @@ impl Walk {
 
     // === of a form ===
 
-    async fn find_for_session(&self, subject: Subject, party: &Party) -> Result<Vec<Found>, Stop> {
+    async fn find_for_session(&self, subject: Subject, party: &Party) -> Result<Vec<Found>, EarlyExit> {
         let judged = self.request().wants().is_judged();
         if judged && party.reader.is_none() && !party.caller.overrider {
             let message = "the rules are enforced for the web interface, and the gate has no service token with which \
                            to read the items: set upstream.service_token_file, or use the API";
-            return Err(Stop::Refuse(Box::new(Rejection::of_request(Code::UpstreamUnreadable, message))));
+            return Err(EarlyExit::Refuse(Box::new(Rejection::of_request(Code::UpstreamUnreadable, message))));
         }
         let unread = |key: ResourceKey| Found { key, address: None, read: None };
         match (subject, &party.reader) {
@@ -96,7 +96,7 @@ impl Walk {
 
     /// The item at a place that cannot be read. One that the gate has never heard of is in nobody's hands, and no
     /// write of it is under way.
-    async fn known_key(&self, locator: &Place) -> Result<Option<ResourceKey>, Stop> {
+    async fn known_key(&self, locator: &Place) -> Result<Option<ResourceKey>, EarlyExit> {
         if let Some(key) = self.gate.reads.key(locator).await {
             return Ok(Some(key));
         }
@@ -109,7 +109,7 @@ impl Walk {
         &self,
         keys: &BTreeSet<ResourceKey>,
         reader: &Credential,
-    ) -> Result<BTreeMap<ResourceKey, Address>, Stop> {
+    ) -> Result<BTreeMap<ResourceKey, Address>, EarlyExit> {
         let mut places = BTreeMap::new();
         for key in keys {
             let known = self.gate.ports.dialect.address_of_key(key);
@@ -139,7 +139,7 @@ impl Walk {
     }
 
     /// Without a read: none of the items is known to be another repository's. Of those it is not told that they exist.
-    async fn expect_own(&self, keys: &BTreeSet<ResourceKey>) -> Result<(), Stop> {
+    async fn expect_own(&self, keys: &BTreeSet<ResourceKey>) -> Result<(), EarlyExit> {
         let mut strays = Vec::new();
         for key in keys {
             if self.last_seen(key).await?.is_some_and(|at| !self.is_own(&at)) {
@@ -150,18 +150,18 @@ impl Walk {
     }
 
     /// The same words for what does not exist and for what is elsewhere.
-    fn no_such(&self, ids: &[&str]) -> Stop {
+    fn no_such(&self, ids: &[&str]) -> EarlyExit {
         let page = self.request().page().map(ToString::to_string).unwrap_or_default();
         let message = format!("{page} has no item with the id {}; nothing was sent: load the page again", some_of(ids));
-        Stop::Refuse(Box::new(Rejection::of_request(Code::AmbiguousRequest, message)))
+        EarlyExit::Refuse(Box::new(Rejection::of_request(Code::AmbiguousRequest, message)))
     }
 
-    async fn remembered(&self, key: &ResourceKey) -> Result<Option<Address>, Stop> {
+    async fn remembered(&self, key: &ResourceKey) -> Result<Option<Address>, EarlyExit> {
         // Another repository's items are not this form's to change, which old versions do not check.
         Ok(self.last_seen(key).await?.filter(|at| self.is_own(at)).and_then(|at| self.gate.address_of(&at)))
     }
 
-    async fn last_seen(&self, key: &ResourceKey) -> Result<Option<Place>, Stop> {
+    async fn last_seen(&self, key: &ResourceKey) -> Result<Option<Place>, EarlyExit> {
         if let Some(locator) = self.gate.reads.place(key).await {
             return Ok(Some(locator));
         }
@@ -185,14 +185,14 @@ impl Walk {
         self.request().page()?.as_str().strip_suffix("/-")
     }
 
-    async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, Stop> {
+    async fn page(&self, page: usize, reader: &Credential) -> Result<Vec<(ResourceKey, Address)>, EarlyExit> {
         let (dialect, at) = (&self.gate.ports.dialect, self.request().locator());
         let Some(project) = at.project() else { return Ok(Vec::new()) };
         let answer = self.gate.ports.upstream.read(dialect.list(Listing::AllItems(project), page, reader)).await;
         let (response, _) = answer.map_err(|error| self.not_answered(&error))?;
         dialect.addresses(project, &response).ok_or_else(|| {
             let why = format!("the list of its items was answered {}", response.status);
-            Stop::Refuse(refusal::unreadable(&at, &why))
+            EarlyExit::Refuse(refusal::unreadable(&at, &why))
         })
     }
 
@@ -208,7 +208,7 @@ impl Walk {
     }
 
     /// Of a form every item is read before T1: toggles become absolute changes, names take the place of numbers.
-    pub(super) async fn spell_out(&self, party: &Party, items: &mut [Item<'_>]) -> Result<(), Stop> {
+    pub(super) async fn spell_out(&self, party: &Party, items: &mut [Item<'_>]) -> Result<(), EarlyExit> {
         let Some(reader) = party.reader.as_ref().filter(|_| self.is_form()) else { return Ok(()) };
         let each: Vec<_> =
             items.iter().map(|item| self.read_again(item.key.clone(), item.address.clone(), reader)).collect();
@@ -223,7 +223,7 @@ impl Walk {
         let seen: Vec<_> = reads.iter().map(|read| &read.seen).collect();
         let changes: Vec<Change> = self.request().spell_out(&seen, found.as_ref()).map_err(|why| {
             let message = format!("{why}; nothing was sent");
-            Stop::Refuse(Box::new(Rejection::of_request(Code::UpstreamUnreadable, message)))
+            EarlyExit::Refuse(Box::new(Rejection::of_request(Code::UpstreamUnreadable, message)))
         })?;
         for ((item, read), change) in items.iter_mut().zip(reads).zip(changes) {
             (item.read, item.change) = (Some(read), change);
@@ -237,13 +237,13 @@ impl Walk {
         key: ResourceKey,
         address: Address,
         reader: &Credential,
-    ) -> Result<ItemRead, Stop> {
+    ) -> Result<ItemRead, EarlyExit> {
         let read = self.read_for_session(&address, reader, "observe").await?;
         if read.seen.key == key {
             return Ok(read);
         }
         self.gate.reads.forget_place(&key).await;
-        Err(Stop::Refuse(refusal::unreadable(&address.locator(), "it is another item than it was")))
+        Err(EarlyExit::Refuse(refusal::unreadable(&address.locator(), "it is another item than it was")))
     }
 
     /// The path of the request names another item than it did.

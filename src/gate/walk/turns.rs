@@ -2,7 +2,7 @@
 
 use super::super::{LaneError, Observation, Reply, Turn, refusal};
 use super::party::is_session;
-use super::{Entered, Found, Stop, Walk};
+use super::{EarlyExit, Found, TurnContext, Walk};
 use crate::admission::{self, DecisionInput, Verdict};
 use crate::model::{Account, Actor, Caller, Code, Holding, Place, Principal, Rejection, ResourceKey, Snapshot};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ const HERD: Duration = Duration::from_secs(2);
 
 impl Walk {
     /// The turns of all items, in the order of their keys.
-    pub(super) async fn enter(&self, found: &[Found], caller: &Caller) -> Result<Vec<Turn>, Stop> {
+    pub(super) async fn enter(&self, found: &[Found], caller: &Caller) -> Result<Vec<Turn>, EarlyExit> {
         let lanes = &self.gate.lanes;
         if let ([one], false) = (found, self.is_form()) {
             return Ok(vec![self.enter_one(&one.key, &self.request().locator(), caller).await?]);
@@ -29,12 +29,17 @@ impl Walk {
                 LaneError::Late => "the turns of all items did not come in time; nothing was sent; try again",
             };
             let rejection = Rejection::of_request(Code::LaneTimeout, message);
-            Stop::Refuse(Box::new(Rejection { retry_after: Some(Duration::from_secs(1)), ..rejection }))
+            EarlyExit::Refuse(Box::new(Rejection { retry_after: Some(Duration::from_secs(1)), ..rejection }))
         })
     }
 
     /// One item's turn.
-    pub(super) async fn enter_one(&self, key: &ResourceKey, locator: &Place, caller: &Caller) -> Result<Turn, Stop> {
+    pub(super) async fn enter_one(
+        &self,
+        key: &ResourceKey,
+        locator: &Place,
+        caller: &Caller,
+    ) -> Result<Turn, EarlyExit> {
         let sharer = sharer(caller);
         self.gate.board.name(key, locator);
         self.gate.lanes.enter_as(key, Some(&sharer), self.gate.boot_clock()).await.map_err(|error| {
@@ -43,7 +48,7 @@ impl Walk {
                 LaneError::Late => format!("{locator}: the item's turn did not come in time; try again"),
             };
             let rejection = refusal::retry(Code::LaneTimeout, locator, message, Duration::from_secs(1));
-            Stop::Refuse(Box::new(Rejection { of_item: true, ..*rejection }))
+            EarlyExit::Refuse(Box::new(Rejection { of_item: true, ..*rejection }))
         })
     }
 
@@ -74,7 +79,7 @@ impl Walk {
         (!self.is_form()).then_some(turn)
     }
 
-    pub(super) fn shared_refusal(&self, turns: &[Turn], at: &Entered<'_>) -> Option<Reply> {
+    pub(super) fn shared_refusal(&self, turns: &[Turn], at: &TurnContext<'_>) -> Option<Reply> {
         let turn = self.herded(turns)?;
         let seen = turn.observation().filter(|seen| seen.began >= self.ask.arrived)?;
         let rejection = *self.refusal_by(&seen, &at.party.caller)?;

@@ -5,7 +5,7 @@
 //! each item reads anew, and takes what it finds as the edit that it is.
 
 use super::notes::authority;
-use super::{Ended, Entered, Found, Stop, Walk};
+use super::{EarlyExit, Found, SectionResult, TurnContext, Walk};
 use crate::admission::{Mode, Step};
 use crate::dialect::{Chosen, Request as _, Subject, Wants};
 use crate::effect::{CallError, Command, Decision, Durability, Note, Sending};
@@ -16,17 +16,17 @@ use crate::model::{Attempt, Caller, Change, Code, ItemRecord, Place, Rejection, 
 impl Walk {
     pub(super) async fn unread(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         found: &[Found],
         turns: &[Turn],
         cancellation: &Cancellation,
-    ) -> Ended {
+    ) -> SectionResult {
         let caller = &at.party.caller;
         let records = self.records(found).await?;
         records.iter().try_for_each(|record| self.is_quiet(record))?;
         self.judge_unread(caller, &records)?;
         if !cancellation.commit() {
-            return Err(Stop::Gone);
+            return Err(EarlyExit::Gone);
         }
         // What was seen before may not stand after this.
         turns.iter().for_each(Turn::forget);
@@ -49,7 +49,7 @@ impl Walk {
         found: &[Found],
         records: &[ItemRecord],
         caller: &Caller,
-    ) -> Result<Vec<Command>, Stop> {
+    ) -> Result<Vec<Command>, EarlyExit> {
         let ledger = &self.gate.ports.ledger;
         if ledger.admits_early_reads() {
             return Ok(Vec::new());
@@ -71,13 +71,13 @@ impl Walk {
         let step = |attempt: &Attempt, step| self.command(&attempt.key, &attempt.locator, step, None);
         let open = attempts.iter().map(|attempt| step(attempt, Step::Open(attempt.clone()))).collect();
         let opened = ledger.commit(open, Durability::Awaited).await;
-        opened.map_err(|error| Stop::Refuse(Self::not_entered(&self.request().locator(), &error)))?;
+        opened.map_err(|error| EarlyExit::Refuse(Self::not_entered(&self.request().locator(), &error)))?;
         *self.entered() = attempts.iter().map(|attempt| self.entry(attempt, caller)).collect();
         Ok(attempts.iter().map(|attempt| step(attempt, Step::Withdraw(attempt.id.clone()))).collect())
     }
 
     /// Judged by what the items' records are now that nobody else can write them.
-    async fn send_unread(&self, caller: &Caller, found: &[Found], records: &[ItemRecord]) -> Ended {
+    async fn send_unread(&self, caller: &Caller, found: &[Found], records: &[ItemRecord]) -> SectionResult {
         let observed = self.judge_unread(caller, records)?;
         let lines = self.lines(caller, found, records, observed).await;
         let id = lines.first().map_or_else(String::new, |line| line.id.clone());
@@ -93,14 +93,14 @@ impl Walk {
             Ok(response) => Ok(self.decided(admitted(observed), observed, &id, Answered::Tracker(response))),
             Err(CallError::Unknown(why) | CallError::TooLong(why)) => {
                 tracing::warn!(upstream.error = why, "no certain answer to a form");
-                Err(Stop::Refuse(self.unknown(&[])))
+                Err(EarlyExit::Refuse(self.unknown(&[])))
             }
             Err(error) => Err(self.not_sent(&error)),
         }
     }
 
     /// What the ledger knows of the items.
-    async fn records(&self, found: &[Found]) -> Result<Vec<ItemRecord>, Stop> {
+    async fn records(&self, found: &[Found]) -> Result<Vec<ItemRecord>, EarlyExit> {
         let mut records = Vec::new();
         for item in found {
             records.extend(self.gate.ports.ledger.item(&item.key).await.map_err(|error| self.no_ledger(&error))?);
@@ -109,16 +109,16 @@ impl Walk {
     }
 
     /// What a rule that only observes would have refused with; else the refusal.
-    fn judge_unread(&self, caller: &Caller, records: &[ItemRecord]) -> Result<Option<Code>, Stop> {
+    fn judge_unread(&self, caller: &Caller, records: &[ItemRecord]) -> Result<Option<Code>, EarlyExit> {
         match records.iter().find_map(|record| self.refusal_by_holding(caller, record)) {
             None => Ok(None),
             Some(rejection) if self.is_observing() => Ok(Some(rejection.code)),
-            Some(rejection) => Err(Stop::Refuse(rejection)),
+            Some(rejection) => Err(EarlyExit::Refuse(rejection)),
         }
     }
 
     /// Above the rules is not above what is under way, nor above a doubt that is not over yet.
-    fn is_quiet(&self, record: &ItemRecord) -> Result<(), Stop> {
+    fn is_quiet(&self, record: &ItemRecord) -> Result<(), EarlyExit> {
         let locator = &self.told_of(record);
         let left = record.doubt_left(self.gate.ports.clock.now());
         let rejection = match () {
@@ -134,7 +134,7 @@ impl Walk {
             }
             () => return Ok(()),
         };
-        Err(Stop::Refuse(rejection))
+        Err(EarlyExit::Refuse(rejection))
     }
 
     /// Where a refusal says that the item is: on the form's page, if it is not known to be in the repository of that,

@@ -125,7 +125,7 @@ impl Inner {
             let Step::Settle { attempt, .. } = &command.step else { continue };
             let sent = self.unsettled.get(attempt).filter(|sent| sent.gate == by.gate).cloned();
             if let Some(sent) = sent {
-                self.book.revive(Attempt { epoch: by.epoch(), state: AttemptState::Sending, ..sent });
+                self.cache.revive(Attempt { epoch: by.epoch(), state: AttemptState::Sending, ..sent });
             }
         }
     }
@@ -141,12 +141,12 @@ impl MemoryLedger {
             return;
         }
         let flaw = inner.flaw;
-        let before = inner.book.write_as((self.gate.clone(), self.epoch()));
+        let before = inner.cache.write_as((self.gate.clone(), self.epoch()));
         for (gate, epoch) in inner.members.judge(flaw, now) {
             let of_it = |attempt: &Attempt| attempt.gate == gate && attempt.epoch <= epoch;
             inner.recover((&gate, Epoch(epoch.0 + 1)), of_it, now + doubt_period, now);
         }
-        inner.book.write_as(before);
+        inner.cache.write_as(before);
         self.store.announce(inner);
     }
 }
@@ -210,7 +210,7 @@ impl Membership for MemoryLedger {
             inner.check()?;
             inner.admit(self)?;
             self.judge(&mut inner, doubt_period);
-            let live: Vec<&Attempt> = (inner.book.all().filter(|record| items.contains(&record.key)))
+            let live: Vec<&Attempt> = (inner.cache.all().filter(|record| items.contains(&record.key)))
                 .filter_map(|record| record.live.as_ref())
                 .collect();
             Ok(match live.as_slice() {

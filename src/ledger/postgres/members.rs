@@ -18,7 +18,7 @@ pub(super) const TIMELY: u32 = 3;
 pub(super) const DEAD_AFTER: u32 = 15;
 
 /// Why a connection is not taken into use.
-pub(super) enum Ended {
+pub(super) enum Unusable {
     /// Another process has this gate's name: this one commits nothing any more.
     Replaced(String),
     /// It may be later.
@@ -68,13 +68,13 @@ pub struct GateMember {
     pub live: i64,
 }
 
-impl From<Error> for Ended {
+impl From<Error> for Unusable {
     fn from(error: Error) -> Self {
         Self::NotYet(in_full(&error))
     }
 }
 
-impl From<LinkError> for Ended {
+impl From<LinkError> for Unusable {
     fn from(error: LinkError) -> Self {
         Self::NotYet(error.to_string())
     }
@@ -147,18 +147,18 @@ pub(super) async fn agree(link: &Link, options: &PostgresOptions) -> Result<(), 
 // === proving ===
 
 /// The server is the one that the ledger knows, or a later state of it.
-pub(super) async fn look_at(link: &Link) -> Result<(), Ended> {
+pub(super) async fn look_at(link: &Link) -> Result<(), Unusable> {
     let sql = "SELECT system, timeline, lost FROM claimgate.meta";
     let row = link.client.query_one(sql, &[]).await?;
     let (system, timeline): (String, String) = (row.get(0), row.get(1));
     if system != link.facts.system {
         let why = "the ledger's database stands in another cluster than before (restored or copied): run `claimgate ledger \
                    accept` once it is sure that no other copy is in use";
-        return Err(Ended::NotYet(why.to_owned()));
+        return Err(Unusable::NotYet(why.to_owned()));
     }
     if link.facts.timeline < timeline {
         let why = format!("the server is an old primary (timeline {}, not {timeline})", link.facts.timeline);
-        return Err(Ended::NotYet(why));
+        return Err(Unusable::NotYet(why));
     }
     if link.facts.timeline > timeline {
         let sql = "UPDATE claimgate.meta SET timeline = $1, era = era + 1, open = false WHERE timeline = $2";
@@ -166,14 +166,14 @@ pub(super) async fn look_at(link: &Link) -> Result<(), Ended> {
         tracing::warn!(timeline = link.facts.timeline, "the database has changed over to another server");
     }
     match row.get::<_, Option<String>>(2) {
-        Some(lost) => Err(Ended::NotYet(lost)),
+        Some(lost) => Err(Unusable::NotYet(lost)),
         None => Ok(()),
     }
 }
 
 /// Shows that the database still has all that it has acknowledged to this gate, and takes a new tick: what an older
 /// connection sent and did not commit until now never will be.
-pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Result<Tail, Ended> {
+pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Result<Tail, Unusable> {
     look_at(link).await?;
     let (options, author) = (&shared.options, shared.author());
     let name = column(author.gate.as_str());
@@ -185,7 +185,7 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
     if row.get::<_, String>(5) != options.gate.token || epoch > stored(author.epoch.0) {
         let (host, pid): (String, i32) = (row.get(7), row.get(8));
         let why = format!("another process is the gate {name} now: {pid} on {host}; give each gate a name of its own");
-        return Err(Ended::Replaced(why));
+        return Err(Unusable::Replaced(why));
     }
     let found = tail(&row);
     let mut kept = found.clone();
@@ -217,7 +217,7 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&name, &epoch, &next, &stored(kept.seq), &kept.hash, &options.gate.token];
     let Some(row) = link.client.query_opt(sql, &values).await? else {
-        return Err(Ended::NotYet("the gate's own row has changed".to_owned()));
+        return Err(Unusable::NotYet("the gate's own row has changed".to_owned()));
     };
     if is_over {
         tracing::warn!(gate = name, epoch = next, "another gate had declared this one fallen; it has joined again");
@@ -229,14 +229,14 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
 }
 
 /// Closes the ledger for all gates until an operator accepts the loss.
-async fn lost(shared: &GateState, link: &Link, why: &str) -> Result<Ended, Error> {
+async fn lost(shared: &GateState, link: &Link, why: &str) -> Result<Unusable, Error> {
     let cure =
         "guarded writes are refused at every gate: bring the newer database back, or run `claimgate ledger accept`";
     let why = format!("{why}; {cure}");
     let sql = "UPDATE claimgate.meta SET open = false, era = era + 1, lost = coalesce(lost, $1)";
     link.client.execute(sql, &[&why]).await?;
     shared.log_trouble(&why);
-    Ok(Ended::NotYet(why))
+    Ok(Unusable::NotYet(why))
 }
 
 /// Opens the ledger again once every gate that is up has shown that the database has all of its own.
@@ -249,13 +249,13 @@ pub(super) async fn reopen(link: &Link) -> Result<(), Error> {
 
 impl GateState {
     /// Whether a connection leads to the server that this gate has proven to have everything.
-    pub(super) fn is_current(&self, link: &Link) -> Result<(), Ended> {
+    pub(super) fn is_current(&self, link: &Link) -> Result<(), Unusable> {
         let timeline = self.timeline();
         if link.facts.timeline == *timeline {
             return Ok(());
         }
         let why = format!("the server's timeline is {}, not {timeline}", link.facts.timeline);
-        Err(Ended::NotYet(why))
+        Err(Unusable::NotYet(why))
     }
 
     /// Whether this gate may judge others: it is in touch with the ledger itself.

@@ -1,7 +1,7 @@
 //! What is only read, over a connection of its own.
 
 use super::connect::{Link, Role, in_full};
-use super::members::Ended;
+use super::members::Unusable;
 use super::rows::{account, column, read_item, stored};
 use super::writer::WriterJob;
 use super::{PostgresLedger, unavailable};
@@ -106,7 +106,7 @@ impl PostgresLedger {
         let connected = self.shared.database.connect(Role::Reader).await;
         let mut link = connected.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         self.shared.is_current(&link).map_err(|ended| match ended {
-            Ended::Replaced(why) | Ended::NotYet(why) => LedgerError::Unavailable(why),
+            Unusable::Replaced(why) | Unusable::NotYet(why) => LedgerError::Unavailable(why),
         })?;
         link.prepare(STATEMENTS).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let link = Arc::new(link);

@@ -6,7 +6,7 @@
 //! between is ended by the server after five seconds.
 
 use super::connect::{Link, LinkError, Role, in_full};
-use super::members::{self, Ended};
+use super::members::{self, Unusable};
 use super::rows::{self, Group, Sealed, stored};
 use super::tail::Tail;
 use super::{GateState, JobReply, unavailable};
@@ -341,11 +341,11 @@ impl GroupWriter {
                     }
                     return Ok(happened);
                 }
-                Err(Ended::Replaced(by)) => {
+                Err(Unusable::Replaced(by)) => {
                     self.shared.log_trouble(&by);
                     return Err(Refused::Fenced.into());
                 }
-                Err(Ended::NotYet(why)) => why,
+                Err(Unusable::NotYet(why)) => why,
             };
             self.shared.log_trouble(&why);
             if began.elapsed() > CONNECTING {
@@ -355,8 +355,8 @@ impl GroupWriter {
         }
     }
 
-    async fn link_up(&mut self) -> Result<Link, Ended> {
-        let not_yet = |error: LinkError| Ended::NotYet(error.to_string());
+    async fn link_up(&mut self) -> Result<Link, Unusable> {
+        let not_yet = |error: LinkError| Unusable::NotYet(error.to_string());
         let mut link = self.shared.database.connect(self.role).await.map_err(not_yet)?;
         if self.role == Role::Durable {
             self.tail = members::prove(&self.shared, &link, &self.tail).await?;

@@ -1,8 +1,8 @@
 //! The tables, and the rows of one record.
 
-use super::super::book::{Book, Load, Written};
 use super::super::codec::{self, Unreadable};
 use super::super::lines::marks;
+use super::super::record_cache::{Load, RecordCache, Written};
 use super::super::transaction::recovery_once;
 use super::SqliteOptions;
 use super::keys::{Hashes, Keys};
@@ -81,7 +81,7 @@ pub(super) struct Store {
     _lock: Option<File>,
 }
 
-/// The file once the start is over: what is under way is in the book.
+/// The file once the start is over: what is under way is in the cache.
 pub(super) struct Recovered<'a> {
     pub(super) store: &'a Store,
     pub(super) keys: &'a Keys,
@@ -248,22 +248,22 @@ impl Store {
     /// What an ended process left: its SENDING become DOUBT, and every doubt, mask and sign of life lasts from now at most
     /// (clocks may have jumped).
     fn recover(&self, options: &SqliteOptions) -> Result<Vec<Line>, LedgerError> {
-        let mut book = Book::new(self.gate.clone(), self.epoch, options.zombie_period);
+        let mut cache = RecordCache::new(self.gate.clone(), self.epoch, options.zombie_period);
         let mut lines = Vec::new();
         let (now, until) = (options.now, options.now + options.doubt_period);
         for key in self.unsettled(now)? {
             let Some(record) = self.item(&key)? else { continue };
             let step = Step::Recover { gate: self.gate.clone(), before: self.epoch, doubt_until: until };
             let command = Command { locator: record.locator, step, note: None, now, key };
-            lines.extend(self.carry_out(&mut book, &Batch { items: vec![command], ..Batch::default() })?);
+            lines.extend(self.carry_out(&mut cache, &Batch { items: vec![command], ..Batch::default() })?);
         }
         let once = recovery_once(self.sent_once()?, (&self.gate, self.epoch), until, now);
-        lines.extend(self.carry_out(&mut book, &Batch { once, ..Batch::default() })?);
+        lines.extend(self.carry_out(&mut cache, &Batch { once, ..Batch::default() })?);
         Ok(lines)
     }
 
-    fn carry_out(&self, book: &mut Book, batch: &Batch) -> Result<Vec<Line>, LedgerError> {
-        let written = book.run(batch, Some(self))?;
+    fn carry_out(&self, cache: &mut RecordCache, batch: &Batch) -> Result<Vec<Line>, LedgerError> {
+        let written = cache.run(batch, Some(self))?;
         self.put(&written)?;
         Ok(written.changes.lines)
     }
@@ -568,8 +568,8 @@ impl Store {
         keys.iter().filter_map(|key| self.item(key).transpose()).collect()
     }
 
-    /// One item with nothing under way. What this process has under way is in its book, and what an ended one left was
-    /// recovered at the start, so that at run time no row holds a live attempt which the book does not have.
+    /// One item with nothing under way. What this process has under way is in its cache, and what an ended one left was
+    /// recovered at the start, so that at run time no row holds a live attempt which the cache does not have.
     fn quiet_item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError> {
         Ok(self.items("key = ?1", [key.as_str()])?.pop())
     }

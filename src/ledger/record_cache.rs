@@ -1,8 +1,8 @@
 //! Item records under change, whatever keeps them.
 //!
-//! A `Book` gives a batch's transaction its rows, keeps what became of them, and
-//! says what there is to store. `undo` takes back everything since the last
-//! `keep`, for a store whose commit failed.
+//! A `RecordCache` gives a batch's transaction its rows, keeps what became of them, and
+//! says what there is to store. `rollback` takes back everything since the last
+//! `confirm`, for a store whose commit failed.
 
 use super::leases::LeaseTable;
 use super::transaction::{Author, Changes, Needs, Rows, Stepped, Way, concerns, needs, transact};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Records known so far; one that is missing is loaded.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct RecordCache {
     records: Records,
     before: Vec<(ResourceKey, Option<ItemRecord>)>,
     /// Attempts opened on items that the group had changed before: whoever opened one has been told.
@@ -46,7 +46,7 @@ pub(super) struct Written {
     pub(super) stored: bool,
 }
 
-/// Where records come from that the book does not have.
+/// Where records come from that the cache does not have.
 pub(super) trait Load {
     /// One item.
     fn item(&self, key: &ResourceKey) -> Result<Option<ItemRecord>, LedgerError>;
@@ -57,17 +57,17 @@ pub(super) trait Load {
     fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, LedgerError>;
 }
 
-/// The store behind a book; `None`: the book has every item.
-pub(super) type Behind<'a> = Option<&'a dyn Load>;
+/// The store behind a cache; `None`: the cache has every item.
+pub(super) type BackingStore<'a> = Option<&'a dyn Load>;
 
-/// Records kept in the book before idle ones are dropped; they can be loaded again.
+/// Records kept in the cache before idle ones are dropped; they can be loaded again.
 const MOST_RECORDS: usize = 10_000;
 /// Most records that are looked at in one `shrink`: nobody waits for many of them. More than a group can add.
 const MOST_SHRUNK: usize = 2_000;
 
-// === impl Book ===
+// === impl RecordCache ===
 
-impl Book {
+impl RecordCache {
     pub(super) fn new(gate: GateId, epoch: Epoch, zombie_period: Duration) -> Self {
         Self {
             records: Records::new(),
@@ -87,7 +87,7 @@ impl Book {
     }
 
     /// Runs a batch; nothing has changed if it is refused.
-    pub(super) fn run(&mut self, batch: &Batch, load: Behind<'_>) -> Result<Written, LedgerError> {
+    pub(super) fn run(&mut self, batch: &Batch, load: BackingStore<'_>) -> Result<Written, LedgerError> {
         let needs = needs(batch);
         let mut rows = self.rows(&needs, load)?;
         if let Some(load) = load {
@@ -106,8 +106,8 @@ impl Book {
         Ok(self.take(changes))
     }
 
-    /// The rows that the book has or loads: all but what may be created once.
-    pub(super) fn rows(&mut self, needs: &Needs, load: Behind<'_>) -> Result<Rows, LedgerError> {
+    /// The rows that the cache has or loads: all but what may be created once.
+    pub(super) fn rows(&mut self, needs: &Needs, load: BackingStore<'_>) -> Result<Rows, LedgerError> {
         let mut rows = Rows::default();
         for key in &needs.items {
             let record = self.get(key, load)?;
@@ -115,7 +115,7 @@ impl Book {
         }
         for account in &needs.accounts {
             rows.of_accounts.extend(match load {
-                // Rows are as new as the book.
+                // Rows are as new as the cache.
                 Some(load) => load.of_account(account)?,
                 None => self.all().filter(|record| concerns(record, account)).cloned().collect(),
             });
@@ -154,7 +154,7 @@ impl Book {
     }
 
     /// A record, loaded if need be.
-    pub(super) fn get(&mut self, key: &ResourceKey, load: Behind<'_>) -> Result<Option<ItemRecord>, LedgerError> {
+    pub(super) fn get(&mut self, key: &ResourceKey, load: BackingStore<'_>) -> Result<Option<ItemRecord>, LedgerError> {
         if let Some(record) = self.records.by_key.get(key) {
             return Ok(Some(record.clone()));
         }
@@ -172,21 +172,21 @@ impl Book {
         }
     }
 
-    /// Every record in the book.
+    /// Every record in the cache.
     pub(super) fn all(&self) -> impl Iterator<Item = &ItemRecord> {
         self.records.by_key.values()
     }
 
-    /// What was run since the last `keep` is stored.
-    pub(super) fn keep(&mut self) {
+    /// What was run since the last `confirm` is stored.
+    pub(super) fn confirm(&mut self) {
         self.before.clear();
         self.opened.clear();
-        self.leases.keep();
+        self.leases.confirm();
     }
 
-    /// What was run since the last `keep` could not be stored. An attempt that was opened beside it, and answered, is OPEN
+    /// What was run since the last `confirm` could not be stored. An attempt that was opened beside it, and answered, is OPEN
     /// again, whatever the group made of it: whoever opened it has yet to end it.
-    pub(super) fn undo(&mut self) {
+    pub(super) fn rollback(&mut self) {
         self.take_back();
         self.leases.take_back();
         for attempt in std::mem::take(&mut self.opened) {
@@ -205,7 +205,7 @@ impl Book {
         }
     }
 
-    /// Drops the oldest records that nothing is going on with, when there are many. For books whose records can be loaded
+    /// Drops the oldest records that nothing is going on with, when there are many. For caches whose records can be loaded
     /// again.
     pub(super) fn shrink(&mut self) {
         self.records.shrink();
@@ -300,91 +300,91 @@ mod tests {
         }
     }
 
-    fn run(book: &mut Book, step: Step) -> Result<Written, LedgerError> {
+    fn run(cache: &mut RecordCache, step: Step) -> Result<Written, LedgerError> {
         let (key, locator) = (ResourceKey::new("1"), Place::from_stored("a/b#1"));
-        run_all(book, vec![Command { key, locator, step, note: None, now: Time(0) }])
+        run_all(cache, vec![Command { key, locator, step, note: None, now: Time(0) }])
     }
 
-    fn run_all(book: &mut Book, items: Vec<Command>) -> Result<Written, LedgerError> {
-        book.run(&Batch { items, ..Batch::default() }, None)
+    fn run_all(cache: &mut RecordCache, items: Vec<Command>) -> Result<Written, LedgerError> {
+        cache.run(&Batch { items, ..Batch::default() }, None)
     }
 
     /// What is under way stays in memory however old it is; of the rest only the newest do.
     #[test]
     fn the_oldest_idle_records_are_dropped() {
-        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
-        run(&mut book, Step::Open(attempt("one"))).unwrap();
+        let mut cache = RecordCache::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        run(&mut cache, Step::Open(attempt("one"))).unwrap();
         for number in 0..MOST_RECORDS + MOST_SHRUNK {
             let key = ResourceKey::new(&format!("later {number}"));
-            book.records.put(key.clone(), ItemRecord::new(key, Place::from_stored("a/b#2")));
+            cache.records.put(key.clone(), ItemRecord::new(key, Place::from_stored("a/b#2")));
             if number % 500 == 0 {
-                book.shrink();
+                cache.shrink();
             }
         }
-        book.shrink();
-        assert!(book.all().count() <= MOST_RECORDS, "{}", book.all().count());
-        assert!(book.get(&ResourceKey::new("1"), None).unwrap().unwrap().live.is_some());
-        assert!(book.get(&ResourceKey::new("later 0"), None).unwrap().is_none());
+        cache.shrink();
+        assert!(cache.all().count() <= MOST_RECORDS, "{}", cache.all().count());
+        assert!(cache.get(&ResourceKey::new("1"), None).unwrap().unwrap().live.is_some());
+        assert!(cache.get(&ResourceKey::new("later 0"), None).unwrap().is_none());
         let last = format!("later {}", MOST_RECORDS + MOST_SHRUNK - 1);
-        assert!(book.get(&ResourceKey::new(&last), None).unwrap().is_some());
+        assert!(cache.get(&ResourceKey::new(&last), None).unwrap().is_some());
     }
 
     /// The next attempt is answered while the refusal before it waits for its group. It is open still when that fails.
     #[test]
     fn an_open_attempt_outlives_a_group_that_failed() {
-        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
-        run(&mut book, Step::Open(attempt("one"))).unwrap();
-        run(&mut book, Step::Reject(AttemptId::new("one"))).unwrap();
-        run(&mut book, Step::Open(attempt("two"))).unwrap();
-        book.undo();
-        book.close(&ResourceKey::new("1"), &AttemptId::new("one"));
-        let live = book.all().next().unwrap().live.clone();
+        let mut cache = RecordCache::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        run(&mut cache, Step::Open(attempt("one"))).unwrap();
+        run(&mut cache, Step::Reject(AttemptId::new("one"))).unwrap();
+        run(&mut cache, Step::Open(attempt("two"))).unwrap();
+        cache.rollback();
+        cache.close(&ResourceKey::new("1"), &AttemptId::new("one"));
+        let live = cache.all().next().unwrap().live.clone();
         assert_eq!(live.map(|live| live.id), Some(AttemptId::new("two")));
     }
 
     /// The next attempt is answered while the end of a sent one waits for its group. That one is sent still.
     #[test]
     fn a_sent_attempt_outlives_a_group_that_failed() {
-        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        let mut cache = RecordCache::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
-        run(&mut book, Step::Open(attempt("one"))).unwrap();
-        run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
-        book.keep();
+        run(&mut cache, Step::Open(attempt("one"))).unwrap();
+        run(&mut cache, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
+        cache.confirm();
         let settle = || {
             let shown = Shown { assignees: BTreeSet::new(), statuses: BTreeSet::new(), state: OpenState::Open };
             Step::Settle { attempt: AttemptId::new("one"), outcome: Outcome::Refused { shown }, doubt_until: Time(1) }
         };
-        run(&mut book, settle()).unwrap();
-        run(&mut book, Step::Open(attempt("two"))).unwrap();
-        book.undo();
-        assert_eq!(book.all().next().unwrap().live.as_ref().map(|live| live.state), Some(AttemptState::Sending));
-        run(&mut book, settle()).unwrap();
+        run(&mut cache, settle()).unwrap();
+        run(&mut cache, Step::Open(attempt("two"))).unwrap();
+        cache.rollback();
+        assert_eq!(cache.all().next().unwrap().live.as_ref().map(|live| live.state), Some(AttemptState::Sending));
+        run(&mut cache, settle()).unwrap();
     }
 
     /// The item's group is written for another step, and fails with the T2 of an attempt that was opened beside it.
     #[test]
     fn an_attempt_whose_send_was_in_a_group_that_failed_is_open_again() {
-        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        let mut cache = RecordCache::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
         let actor = Actor { account: Principal::Named(Account::new("dev")), instance: None };
-        run(&mut book, Step::Renew { actor, at: Time(0) }).unwrap();
-        run(&mut book, Step::Open(attempt("one"))).unwrap();
+        run(&mut cache, Step::Renew { actor, at: Time(0) }).unwrap();
+        run(&mut cache, Step::Open(attempt("one"))).unwrap();
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
-        run(&mut book, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
-        book.undo();
-        let written = run(&mut book, Step::Abort(AttemptId::new("one"))).unwrap();
+        run(&mut cache, Step::Send { attempt: AttemptId::new("one"), plan }).unwrap();
+        cache.rollback();
+        let written = run(&mut cache, Step::Abort(AttemptId::new("one"))).unwrap();
         assert_eq!(written.changes.lines.len(), 1);
     }
 
     /// It was opened and granted in one step: nobody knows of it who could end it.
     #[test]
     fn an_attempt_that_was_opened_within_a_group_that_failed_is_gone() {
-        let mut book = Book::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
+        let mut cache = RecordCache::new(GateId::new("gate"), Epoch(1), Duration::ZERO);
         let (key, locator) = (ResourceKey::new("1"), Place::from_stored("a/b#1"));
         let command = |step| Command { key: key.clone(), locator: locator.clone(), step, note: None, now: Time(0) };
         let plan = Plan { kind: Kind::Move, goal: Goal::default(), ownership: Ownership::Keep, heard: None };
         let send = Step::Send { attempt: AttemptId::new("one"), plan };
-        run_all(&mut book, vec![command(Step::Open(attempt("one"))), command(send)]).unwrap();
-        book.undo();
-        assert!(book.all().all(|record| record.live.is_none()));
+        run_all(&mut cache, vec![command(Step::Open(attempt("one"))), command(send)]).unwrap();
+        cache.rollback();
+        assert!(cache.all().all(|record| record.live.is_none()));
     }
 }
