@@ -10,6 +10,8 @@ mod credential;
 mod explain;
 mod forgejo;
 mod form;
+#[doc(hidden)]
+pub mod graphql;
 mod guarded;
 mod json;
 mod multipart;
