@@ -8,13 +8,11 @@
 //! is ever kept, logged or compared.
 
 use crate::dialect::{Credential, Dialect, Whoami, WireResponse};
-use crate::effect::{BoxFuture, Identify, IdentifyError, Metrics, Upstream};
-use crate::model::{Fingerprint, Principal, hex};
-use hmac::{Hmac, Mac};
+use crate::effect::{BoxFuture, FingerprintKey, Identify, IdentifyError, Metrics, Upstream};
+use crate::model::{Fingerprint, Principal};
 use moka::Expiry;
 use moka::future::Cache;
-use secrecy::{ExposeSecret, SecretSlice};
-use sha2::Sha256;
+use secrecy::SecretSlice;
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -40,8 +38,7 @@ pub struct Directory {
     dialect: Arc<dyn Dialect>,
     upstream: Arc<dyn Upstream>,
     metrics: Metrics,
-    /// With its key in it.
-    mac: Hmac<Sha256>,
+    key: FingerprintKey,
     known: Cache<Fingerprint, Principal>,
     /// Whose each credential was when that was last asked. Enough to tell who was heard of, never to judge by.
     last: Cache<Fingerprint, Principal>,
@@ -98,20 +95,13 @@ impl Directory {
         dialect: Arc<dyn Dialect>,
         upstream: Arc<dyn Upstream>,
         metrics: Metrics,
-        key: &SecretSlice<u8>,
+        key: FingerprintKey,
         limits: DirectoryLimits,
     ) -> Self {
         let known = Cache::builder().max_capacity(limits.capacity).expire_after(limits).build();
         let last = Cache::builder().max_capacity(limits.capacity).time_to_idle(LAST_KNOWN_FOR).build();
         let asking = Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS));
-        let mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose_secret()).expect("HMAC takes any key");
-        Self { dialect, upstream, metrics, mac, known, last, asking }
-    }
-
-    fn print(&self, bytes: &[u8]) -> Fingerprint {
-        let mut mac = self.mac.clone();
-        mac.update(bytes);
-        Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
+        Self { dialect, upstream, metrics, key, known, last, asking }
     }
 
     async fn ask(&self, credential: &Credential, print: &Fingerprint) -> Result<Principal, Failed> {
@@ -128,9 +118,9 @@ impl Directory {
             Whoami::Account(login) => Principal::Named(login),
             Whoami::Forbidden => Principal::Opaque(print.clone()),
             // Only now: before the tracker has checked a signature, claims are anybody's.
-            Whoami::OutOfScope => {
-                Principal::Opaque(credential.subject().map_or_else(|| print.clone(), |subject| self.print(&subject)))
-            }
+            Whoami::OutOfScope => Principal::Opaque(
+                credential.subject().map_or_else(|| print.clone(), |subject| self.key.print(&subject)),
+            ),
             Whoami::Refused => return Err(Failed::Refused(Arc::new(response))),
             Whoami::Unreadable(why) => return Err(Failed::Unreadable(why.into())),
         };
@@ -141,7 +131,7 @@ impl Directory {
 
 impl Identify for Directory {
     fn fingerprint(&self, credential: &Credential) -> Fingerprint {
-        self.print(&credential.material())
+        self.key.print(&credential.material())
     }
 
     fn account<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<Principal, IdentifyError>> {
@@ -243,7 +233,7 @@ mod tests {
         let dialect = crate::dialect::by_name("forgejo").unwrap();
         let second = Duration::from_secs(1);
         let limits = DirectoryLimits { lifetime: second, negative_lifetime: second, capacity: 100, concurrency: 4 };
-        Directory::new(dialect, Arc::new(says), Metrics::default(), &vec![7; 32].into(), limits)
+        Directory::new(dialect, Arc::new(says), Metrics::default(), FingerprintKey::new(&vec![7; 32].into()), limits)
     }
 
     fn credential(lines: &[(&'static str, &str)]) -> Credential {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 #[cfg(feature = "postgres")]
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +14,7 @@ use crate::admission::{self, MemberPattern, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config, ListenAddress};
 use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
-use crate::effect::{BodyBudget, Clock, Identify, Ledger, Metrics, Upstream};
+use crate::effect::{BodyBudget, Clock, FingerprintKey, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{ConcurrencyLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
 use crate::ledger::{Retention, SqliteOptions};
@@ -33,7 +33,7 @@ pub(super) fn gate(
     clock: &Arc<dyn Clock>,
     ledger: &Arc<dyn Ledger>,
     metrics: &Metrics,
-    fingerprint_key: &SecretSlice<u8>,
+    fingerprint_key: FingerprintKey,
 ) -> anyhow::Result<Arc<Gate>> {
     let dialect = dialect(config)?;
     let room = BodyBudget::new(usize::try_from(config.server.guarded_memory).unwrap_or(usize::MAX));

@@ -17,7 +17,7 @@ use super::{ConfigArgs, compose};
 use crate::audit::{Projector, Sinks};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, LedgerUrl, Loaded};
-use crate::effect::{Clock, Ledger, Metrics};
+use crate::effect::{Clock, FingerprintKey, Ledger, Metrics};
 use crate::gate::Gate;
 use crate::identity::{self, KeyError};
 use crate::ledger::{OpenError, SqliteLedger};
@@ -85,7 +85,7 @@ async fn serve(
     let OpenedLedger { ledger, recovered, fingerprint_key } = open_ledger(config, &clock).await?;
     let mut metrics = Metrics::default();
     metrics.recovered = recovered;
-    let gate = compose::gate(config, &clock, &ledger, &metrics, &fingerprint_key)?;
+    let gate = compose::gate(config, &clock, &ledger, &metrics, fingerprint_key)?;
     let interceptor = compose::interceptor(config, &clock, &metrics)?;
     let server =
         compose::edge(config, &gate, inherited, interceptor.as_ref()).map_err(|error| at_its_key(config, error))?;
@@ -145,7 +145,7 @@ struct OpenedLedger {
     /// Writes that ended processes left.
     recovered: Counter,
     /// Of credentials' fingerprints: the ledger's own where several gates share it.
-    fingerprint_key: SecretSlice<u8>,
+    fingerprint_key: FingerprintKey,
 }
 
 async fn open_ledger(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<OpenedLedger> {
@@ -156,15 +156,13 @@ async fn open_ledger(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<
                 Err(error @ OpenError::Unavailable(_)) => return Err(error).context("cannot open the ledger"),
                 Err(error) => anyhow::bail!("{error}"),
             };
-            let (recovered, fingerprint_key) = (ledger.recovered(), fingerprint_key(config)?);
+            let (recovered, fingerprint_key) = (ledger.recovered(), FingerprintKey::new(&fingerprint_key(config)?));
             Ok(OpenedLedger { ledger: Arc::new(ledger), recovered, fingerprint_key })
         }
         #[cfg(feature = "postgres")]
         LedgerUrl::Postgres(url) => {
             let options = compose::postgres_options(config, url, clock)?;
-            let gate = options.gate.as_str().to_owned();
             let ledger = crate::ledger::PostgresLedger::open(options).await.context("cannot open the ledger")?;
-            tracing::info!(gate, "joined the gates that share the ledger");
             let (recovered, fingerprint_key) = (ledger.recovered(), ledger.fingerprint_key());
             Ok(OpenedLedger { ledger: Arc::new(ledger), recovered, fingerprint_key })
         }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::layers::Merged;
-use super::{Config, ListenAddress, Mode, Server, Tracker, Upstream, WebMode, Workflow, show_duration};
+use super::{Config, LedgerUrl, ListenAddress, Mode, Server, Tracker, Upstream, WebMode, Workflow, show_duration};
+use crate::effect::{DEAD_AFTER, HEARTBEAT};
 
 mod intercept;
 mod once;
@@ -30,6 +31,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     limits(config, out);
     urls(config, out);
     periods(config, out);
+    shared_periods(config, out);
     people(config, out);
     states(&config.workflow, out);
     moves(&config.workflow, out);
@@ -293,6 +295,37 @@ fn periods(config: &Config, out: &mut Merged<'_>) {
     {
         let message = "`assignment.takeover_after` must be longer than `assignment.stale_after`: a holding is flagged before it is lost".to_owned();
         out.report_at(&["assignment.takeover_after", "assignment.stale_after"], message, None);
+    }
+}
+
+/// Among gates that share a ledger an agent is heard of by one and judged by another: what it said last must have been written
+/// down by then, also where the gate that heard it has died. And a gate must be done with what it may still send before it
+/// is declared fallen.
+fn shared_periods(config: &Config, out: &mut Merged<'_>) {
+    let LedgerUrl::Postgres(_) = &config.ledger.url else { return };
+    let least = 4 * config.ledger.renew_interval + DEAD_AFTER;
+    let takeover = config.assignment.takeover_after.map(|span| ("assignment.takeover_after".to_owned(), span));
+    let idle = config.singleton.iter().enumerate();
+    let idle = idle.map(|(index, rule)| (format!("singleton.{index}.idle"), rule.idle));
+    for (path, span) in takeover.into_iter().chain(idle).filter(|(_, span)| *span < least) {
+        let message = format!(
+            "`{path}` ({}) is too short for gates that share a ledger: what one gate hears of an agent the others know after \
+             up to 4 * ledger.renew_interval and {}, {} in all",
+            show_duration(span),
+            show_duration(DEAD_AFTER),
+            show_duration(least),
+        );
+        out.report_at(&[&path, "ledger.renew_interval"], message, Some("make it longer".to_owned()));
+    }
+    let most = DEAD_AFTER.saturating_sub(2 * HEARTBEAT);
+    if config.ledger.emit_window >= most {
+        let message = format!(
+            "`ledger.emit_window` ({}) is too long for gates that share a ledger: a gate that is silent for {} is declared fallen",
+            show_duration(config.ledger.emit_window),
+            show_duration(DEAD_AFTER),
+        );
+        let help = format!("make it shorter than {}", show_duration(most));
+        out.report_at(&["ledger.emit_window", "ledger.url"], message, Some(help));
     }
 }
 

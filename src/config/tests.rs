@@ -227,6 +227,18 @@ fn keys_that_do_not_fit_together() {
         ("[upstream]\nca_file = \"Cargo.toml\"", "has no use"),
         ("[ledger]\nzombie_period = \"1m\"", "`ledger.zombie_period` is shorter"),
         ("[assignment]\ntakeover_after = \"2h\"", "must be longer than `assignment.stale_after`"),
+        (
+            "[ledger]\nurl = \"postgresql://u@h/d\"\n[assignment]\nstale_after = \"off\"\ntakeover_after = \"74s\"",
+            "1m15s in all",
+        ),
+        (
+            "[ledger]\nurl = \"postgresql://u@h/d\"\n[[singleton]]\nagents = [\"dev-*\"]\nactions = [\"claim\"]\nidle = \"1m\"",
+            "`singleton.0.idle` (1m) is too short for gates that share a ledger",
+        ),
+        (
+            "[ledger]\nurl = \"postgresql://u@h/d\"\nemit_window = \"11s\"",
+            "`ledger.emit_window` (11s) is too long for gates that share a ledger",
+        ),
         ("[assignment]\noverriders = [\"Bot\"]\n[identity]\nshared_accounts = [\"bot\"]", "above the rules"),
         ("[identity]\nshared_accounts = [\"bot\"]\nsources = []", "every claim would be refused"),
         (

@@ -1,8 +1,13 @@
-//! Who is behind a credential.
+//! Who is behind a credential, and what it is known by.
 
 use super::BoxFuture;
 use crate::dialect::{Credential, WireResponse};
-use crate::model::{Fingerprint, Principal};
+use crate::model::{Fingerprint, Principal, hex};
+use arc_swap::ArcSwap;
+use hmac::{Hmac, Mac as _};
+use secrecy::{ExposeSecret as _, SecretSlice};
+use sha2::Sha256;
+use std::sync::Arc;
 
 /// Why an account could not be had.
 pub enum IdentifyError {
@@ -10,6 +15,36 @@ pub enum IdentifyError {
     Refused(Box<WireResponse>),
     /// The tracker could not be asked.
     Unreadable(String),
+}
+
+/// The key of credentials' fingerprints. A gate that waits for a ledger which it shares learns the key when it joins.
+#[derive(Clone)]
+pub struct FingerprintKey(Arc<ArcSwap<Hmac<Sha256>>>);
+
+// === impl FingerprintKey ===
+
+impl FingerprintKey {
+    /// This key.
+    pub fn new(key: &SecretSlice<u8>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(mac(key))))
+    }
+
+    /// Another one from now on, for all clones.
+    pub fn replace(&self, key: &SecretSlice<u8>) {
+        self.0.store(Arc::new(mac(key)));
+    }
+
+    /// What these bytes are known by.
+    pub fn print(&self, bytes: &[u8]) -> Fingerprint {
+        let mut mac = Hmac::clone(&self.0.load());
+        mac.update(bytes);
+        Fingerprint::new(&hex(&mac.finalize().into_bytes()[..16]))
+    }
+}
+
+/// With the key in it.
+fn mac(key: &SecretSlice<u8>) -> Hmac<Sha256> {
+    <Hmac<Sha256> as hmac::Mac>::new_from_slice(key.expose_secret()).expect("HMAC takes any key")
 }
 
 /// Finds the account that the tracker sees behind a credential.

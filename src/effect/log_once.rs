@@ -16,6 +16,11 @@ impl LogOnce {
         news
     }
 
+    /// Whether there is a trouble.
+    pub fn lasts(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether there was a trouble; from now on there is none.
     pub fn is_over(&mut self) -> bool {
         self.0.take().is_some()

@@ -51,6 +51,22 @@ impl Gate {
         }
     }
 
+    /// Puts in force what an operator switches at any gate, and says so. Runs until it is aborted, or at once where nobody
+    /// shares the ledger.
+    pub(super) async fn keep_modes(&self) {
+        let Some(mut shared) = self.ports.ledger.shared_modes() else { return };
+        loop {
+            let modes = shared.borrow_and_update().clone();
+            self.take_modes(&modes.switched);
+            self.ports.ledger.carries_modes(modes.revision);
+            // Whoever has switched them waits for it.
+            drop(self.ports.ledger.beat().await);
+            if shared.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The others have closed what it had under way, and whoever waits for that is told 503 or 504. It goes on as a new life.
     async fn rejoin(&self) -> Result<(), LedgerError> {
         self.ports.ledger.rejoin(self.settings.doubt_period).await?;

@@ -44,7 +44,9 @@ pub use watch::{OperatorWord, ReleaseError, Released};
 
 use crate::admission::{self, Expectation, Mode, Rules, StateTag, Switched};
 use crate::dialect::{ClosingSyntax, Credential, Dialect, Guarded, SideWrite, Subject, WireRequest, WireResponse};
-use crate::effect::{BodyBudget, Clock, Decision, Entropy, Identify, Ledger, Metrics, Note, Upstream};
+use crate::effect::{
+    BodyBudget, Clock, Decision, Entropy, Identify, Ledger, LedgerError, Metrics, ModeSpread, Note, Upstream,
+};
 use crate::model::{
     Account, Attempt, AttemptId, AttemptState, BootTime, Caller, Change, Code, Fingerprint, Instance, Ownership, Place,
     Rejection, ResourceKey,
@@ -389,6 +391,36 @@ impl Gate {
         switched.apply(&mut rules);
         self.put(rules);
         switched.clone()
+    }
+
+    /// The modes that an operator has switched for all gates, over the rules.
+    fn take_modes(&self, modes: &Switched) {
+        if modes.is_empty() {
+            return;
+        }
+        let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
+        if *switched != *modes {
+            switched.clone_from(modes);
+            let mut rules = Rules::clone(&self.rules());
+            switched.apply(&mut rules);
+            self.put(rules);
+            tracing::warn!(%modes, "an operator has switched modes for all gates");
+        }
+    }
+
+    /// Switches the mode of these rules at every gate that shares the ledger, and waits a while until they carry it; at a
+    /// gate that has its ledger to itself, here. `None`: it is such a gate.
+    pub async fn switch_everywhere(
+        &self,
+        parts: &[admission::Part],
+        mode: Mode,
+        by: &str,
+    ) -> Result<Option<ModeSpread>, LedgerError> {
+        let spread = self.ports.ledger.switch_modes(parts, mode, by).await?;
+        if spread.is_none() {
+            self.switch(parts, mode);
+        }
+        Ok(spread)
     }
 
     /// Switches the mode of these rules, until the next start or the opposite word.

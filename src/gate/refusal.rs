@@ -47,6 +47,14 @@ pub(super) fn no_ledger(resource: &Place, why: &str) -> Box<Rejection> {
     retry(Code::LedgerUnavailable, resource, message, Duration::from_secs(5))
 }
 
+/// 503: this gate has not joined those that share the ledger.
+pub(super) fn not_joined(resource: &Place, why: &str) -> Box<Rejection> {
+    tracing::debug!(ledger.error = why, %resource, "guarded write refused");
+    let message =
+        format!("{resource}: the gate waits for the database that holds its ledger, so nothing was sent; try again");
+    retry(Code::LedgerUnavailable, resource, message, Duration::from_secs(2))
+}
+
 /// The tracker gave no answer that can be used to a read.
 pub(super) fn unanswered(resource: &Place, error: &CallError) -> Box<Rejection> {
     if *error == CallError::NoRoom {

@@ -244,6 +244,7 @@ impl Gate {
     pub async fn watch(self: Arc<Self>, renew_interval: Duration) {
         tokio::join!(
             self.keep_membership(),
+            self.keep_modes(),
             self.keep_renewals(renew_interval),
             self.look_around(),
             self.stay_awake(),
@@ -272,6 +273,13 @@ impl Gate {
                     self.look_at_hinted(&mut round).await;
                     continue;
                 }
+            }
+            if !self.ports.ledger.is_watcher() {
+                // Another gate looks.
+                self.ports.metrics.doubt.set(0);
+                self.ports.metrics.stale.set(0);
+                round.silent = Silent::default();
+                continue;
             }
             if let Err(error) = self.look(&mut round).await {
                 tracing::debug!(ledger.error = %error, "holdings not looked at");

@@ -4,6 +4,7 @@ use super::admin::{AdminBody, AdminRequest, AdminRoutes, whole};
 use super::page::Page;
 use super::status::{GateFacts, claim, refusals, status};
 use crate::admission::{Mode, Part, Switched};
+use crate::effect::ModeSpread;
 use crate::gate::{Gate, OperatorWord, ReleaseError};
 use crate::model::Place;
 use crate::proxy::singletons::{ended_text, lease_json, list, named, status_and_text};
@@ -151,18 +152,21 @@ impl Operator {
         json!({ "modes": modes.collect::<Vec<_>>() })
     }
 
-    fn mode(&self, body: &[u8], by: &str) -> Answer {
+    async fn mode(&self, body: &[u8], by: &str) -> Answer {
         let asked = object(body)?;
         let mode = asked["mode"].as_str().and_then(Mode::parse).ok_or_else(|| bad(NO_MODE))?;
         let parts = match asked["rule"].as_str() {
             None => Part::ALL.to_vec(),
             Some(name) => vec![Part::parse(name).ok_or_else(|| bad(NO_PART))?],
         };
-        self.gate.switch(&parts, mode);
+        let spread = self.gate.switch_everywhere(&parts, mode, by).await.map_err(|error| unavailable(&error))?;
         let rule = asked["rule"].as_str().unwrap_or("all rules");
         let decision = self.gate.record_operator(&format!("mode {} for {rule}", mode.as_str()), by);
         self.gate.ports().metrics.mode_switches.inc();
         tracing::warn!(rule, mode = mode.as_str(), by, decision, "an operator switched a mode");
+        if let Some(spread) = spread {
+            return Ok(json!({ "message": spread_text(rule, mode, &spread), "missing": spread.missing }));
+        }
         if let Err(error) = std::fs::write(&self.switched, self.gate.switched().to_string()) {
             tracing::warn!(%error, "the switch is not noted in the state directory: the next start will not speak of it");
         }
@@ -181,7 +185,7 @@ impl AdminRoutes for Operator {
                 (&Method::GET, "/history") => self.history(query).await,
                 (&Method::POST, "/release") => self.release(&body, by).await,
                 (&Method::GET, "/mode") => Ok(self.modes()),
-                (&Method::POST, "/mode") => self.mode(&body, by),
+                (&Method::POST, "/mode") => self.mode(&body, by).await,
                 (&Method::GET, "/singletons") => self.singletons().await,
                 (&Method::DELETE, _) if path.starts_with(SINGLETON) => {
                     self.end_singleton(&path[SINGLETON.len() - 1..], query, by).await
@@ -204,6 +208,16 @@ fn switched_text(rule: &str, mode: Mode) -> String {
     };
     let (mode, opposite) = (mode.as_str(), opposite.as_str());
     format!("{rule}: {mode}, {does}, until the next start or `mode {opposite}`; SIGHUP leaves it so")
+}
+
+/// The ledger keeps what is switched for all gates: no start undoes it.
+fn spread_text(rule: &str, mode: Mode, spread: &ModeSpread) -> String {
+    let (at, gates) = (spread.gates, if spread.gates == 1 { "gate" } else { "gates" });
+    let missing = match spread.missing.as_slice() {
+        [] => String::new(),
+        missing => format!("; not yet at {}, which will hear of it", missing.join(", ")),
+    };
+    format!("{rule}: {}, in force at {at} {gates}{missing}; it stays so until it is switched again", mode.as_str())
 }
 
 /// The ids by which a change of the audit names labels: `#41`.

@@ -10,7 +10,7 @@ use super::super::refusal;
 use super::{EarlyExit, Party, Walk};
 use crate::admission::{Unnamed, Web};
 use crate::dialect::{Credential, Guarded, Request, Sender};
-use crate::effect::IdentifyError;
+use crate::effect::{IdentifyError, LedgerError};
 use crate::gate::{Gate, Reply};
 use crate::model::{Account, Actor, Caller, Code, Fingerprint, Instance, Principal, Rejection};
 use std::sync::Arc;
@@ -47,6 +47,10 @@ impl<R: Request> Walk<R> {
         (Caller { actor, credential: print, shared, overrider }, reader)
     }
 
+    fn not_joined(&self, error: &LedgerError) -> EarlyExit {
+        EarlyExit::Refuse(refusal::not_joined(&self.request().locator(), &error.to_string()))
+    }
+
     /// The party, remembered for what is recorded from here on.
     pub(super) fn known(&self, caller: Caller, reader: Option<Credential>) -> Party {
         self.caller.get_or_init(|| caller.clone());
@@ -67,6 +71,8 @@ impl<R: Request> Walk<R> {
 
 impl Walk {
     pub(super) async fn party(&self) -> Result<Party, EarlyExit> {
+        // Before that nobody's credential has the fingerprint that the other gates know it by.
+        self.gate.ports.ledger.has_joined().map_err(|error| self.not_joined(&error))?;
         if let Some(sender) = self.request().sender() {
             self.prove_reader(sender).await?;
             let (caller, reader) = self.by_session(sender).await;

@@ -2,7 +2,7 @@
 
 use super::{Inner, MemoryLedger};
 use crate::admission::{Refused, Step};
-use crate::effect::{BoxFuture, Command, LedgerError, Membership, Rivals};
+use crate::effect::{BoxFuture, Command, DEAD_AFTER, HEARTBEAT, LedgerError, Membership, Rivals, TIMELY};
 use crate::model::{Attempt, AttemptState, Epoch, GateId, ResourceKey, Time};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -36,13 +36,6 @@ struct Member {
     /// How many of its heartbeats came in time, one after another.
     timely: u32,
 }
-
-/// A gate says this often that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// One that was silent for longer has fallen.
-const DEAD_AFTER: Duration = Duration::from_secs(15);
-/// Only a gate whose last heartbeats all came in time judges others: while nobody can write the ledger all are silent.
-const TIMELY: u32 = 3;
 
 /// Of a gate that was declared fallen, and has not joined again.
 const NEVER: Time = Time(i64::MAX);

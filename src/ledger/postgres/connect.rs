@@ -176,6 +176,11 @@ impl Link {
         }
     }
 
+    /// Whether the server keeps what it acknowledges, as it is now.
+    pub(super) async fn look_again(&self, demands: Demands) -> Result<Result<(), durability::Unfit>, Error> {
+        Ok(demands.judge(&facts(&self.client).await?))
+    }
+
     /// Whether a commit since the last call may be lost with its server.
     pub(super) fn was_warned(&self) -> bool {
         self.warned.swap(false, Ordering::AcqRel)

@@ -2,20 +2,14 @@
 
 use super::connect::{Link, LinkError, in_full};
 use super::rows::{column, stored};
+use super::state::{GateState, Joined};
 use super::tail::Tail;
-use super::{GateState, OpenError, PostgresOptions};
+use super::{OpenError, PostgresOptions, postponement};
+use crate::effect::DEAD_AFTER;
 use crate::effect::audit::GENESIS;
 use crate::model::{Epoch, GateId};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_postgres::{Error, Row};
-
-/// A gate says this often that it is alive.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Only a gate whose last heartbeats all came in time judges others: while nobody can write the ledger all are silent.
-pub(super) const TIMELY: u32 = 3;
-/// A gate that is silent for longer has fallen; seconds.
-pub(super) const DEAD_AFTER: u32 = 15;
 
 /// Why a connection is not taken into use.
 pub(super) enum Unusable {
@@ -23,13 +17,6 @@ pub(super) enum Unusable {
     Replaced(String),
     /// It may be later.
     NotYet(String),
-}
-
-/// A gate's first place in the ledger.
-pub(super) struct Joined {
-    pub(super) epoch: Epoch,
-    pub(super) tail: Tail,
-    pub(super) era: i64,
 }
 
 /// Another gate of this name that is alive, or may be.
@@ -90,7 +77,7 @@ pub(super) async fn join(link: &Link, options: &PostgresOptions) -> Result<Resul
     let sql = "SELECT token, state, host, pid, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
         beat < clock_timestamp() - make_interval(secs => $2) FROM claimgate.gate WHERE name = $1 FOR UPDATE";
     let name = column(&options.gate.name);
-    let found = client.query_opt(sql, &[&name, &f64::from(DEAD_AFTER)]).await?;
+    let found = client.query_opt(sql, &[&name, &DEAD_AFTER.as_secs_f64()]).await?;
     if let Some(row) = found.as_ref().filter(|row| is_anothers(row, options)) {
         let other = SameName { host: row.get(2), pid: row.get(3), since: row.get(4) };
         client.batch_execute("ROLLBACK").await?;
@@ -111,7 +98,8 @@ pub(super) async fn join(link: &Link, options: &PostgresOptions) -> Result<Resul
         client.query_one(sql, &[&name, &options.gate.token, &GENESIS, &host, &pid, &version, &options.rules]).await?;
     client.batch_execute("COMMIT").await?;
     let epoch = Epoch(row.get::<_, i64>(0).unsigned_abs());
-    Ok(Ok(Joined { epoch, tail: tail(&row), era: row.get(5) }))
+    let key = client.query_one("SELECT fp_key FROM claimgate.meta", &[]).await?.get(0);
+    Ok(Ok(Joined { epoch, tail: tail(&row), era: row.get(5), key }))
 }
 
 fn is_anothers(row: &Row, options: &PostgresOptions) -> bool {
@@ -132,7 +120,7 @@ pub(super) async fn agree(link: &Link, options: &PostgresOptions) -> Result<(), 
         SELECT 1 FROM claimgate.gate WHERE name <> $2 AND state IN ('up', 'leaving')
             AND beat > clock_timestamp() - make_interval(secs => $3))";
     let name = column(&options.gate.name);
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&options.agreed, &name, &f64::from(DEAD_AFTER)];
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&options.agreed, &name, &DEAD_AFTER.as_secs_f64()];
     link.client.execute(sql, &values).await.map_err(unavailable)?;
     let row = link.client.query_one("SELECT agreed FROM claimgate.meta", &[]).await.map_err(unavailable)?;
     let ledger: String = row.get(0);
@@ -161,7 +149,9 @@ pub(super) async fn look_at(link: &Link) -> Result<(), Unusable> {
         return Err(Unusable::NotYet(why));
     }
     if link.facts.timeline > timeline {
-        let sql = "UPDATE claimgate.meta SET timeline = $1, era = era + 1, open = false WHERE timeline = $2";
+        // Two servers have two clocks: whatever is in doubt is so for a whole period by the new one's.
+        let sql = "UPDATE claimgate.meta SET timeline = $1, era = era + 1, open = false, postpone = true
+            WHERE timeline = $2";
         link.client.execute(sql, &[&link.facts.timeline, &timeline]).await?;
         tracing::warn!(timeline = link.facts.timeline, "the database has changed over to another server");
     }
@@ -222,6 +212,7 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
     if is_over {
         tracing::warn!(gate = name, epoch = next, "another gate had declared this one fallen; it has joined again");
     }
+    postponement::catch_up(link, &shared.postponement()).await?;
     reopen(link).await?;
     let tail = tail(&row);
     shared.proven((author.gate, Epoch(next.unsigned_abs())), row.get(5), &link.facts.timeline, tail.seq);
@@ -239,9 +230,24 @@ async fn lost(shared: &GateState, link: &Link, why: &str) -> Result<Unusable, Er
     Ok(Unusable::NotYet(why))
 }
 
+/// Closes the ledger: whatever was judged by the database's clock must be judged anew. Once for all gates, whoever sees it
+/// first.
+pub(super) async fn clock_was_set(link: &Link, era: i64, doubt_period: Duration) -> Result<(), Error> {
+    let sql = "WITH closed AS (
+            UPDATE claimgate.meta SET era = era + 1, open = false, postpone = true,
+                reopen_at = CASE WHEN reopen_at IS NOT NULL THEN clock_timestamp() + make_interval(secs => $2) END
+            WHERE era = $1 RETURNING 1),
+        heard AS (
+            UPDATE claimgate.gate SET beat = clock_timestamp()
+            WHERE state IN ('up', 'leaving') AND EXISTS (SELECT 1 FROM closed))
+        UPDATE claimgate.chore SET until = '-infinity' WHERE EXISTS (SELECT 1 FROM closed)";
+    link.client.execute(sql, &[&era, &doubt_period.as_secs_f64()]).await.map(drop)
+}
+
 /// Opens the ledger again once every gate that is up has shown that the database has all of its own.
 pub(super) async fn reopen(link: &Link) -> Result<(), Error> {
-    let sql = "UPDATE claimgate.meta m SET open = true, reopen_at = NULL WHERE NOT open AND lost IS NULL
+    let sql =
+        "UPDATE claimgate.meta m SET open = true, reopen_at = NULL WHERE NOT open AND lost IS NULL AND NOT postpone
         AND coalesce(reopen_at <= clock_timestamp(), true) AND NOT EXISTS (
             SELECT 1 FROM claimgate.gate g WHERE g.state IN ('up', 'leaving') AND g.era < m.era)";
     link.client.execute(sql, &[]).await.map(drop)
@@ -257,11 +263,6 @@ impl GateState {
         let why = format!("the server's timeline is {}, not {timeline}", link.facts.timeline);
         Err(Unusable::NotYet(why))
     }
-
-    /// Whether this gate may judge others: it is in touch with the ledger itself.
-    pub(super) fn may_judge(&self) -> bool {
-        self.timely.load(Ordering::Acquire) >= TIMELY
-    }
 }
 
 // === falling, leaving ===
@@ -272,7 +273,7 @@ pub(super) async fn judge(link: &Link, own: &GateId) -> Result<Vec<String>, Erro
     let sql =
         "UPDATE claimgate.gate SET state = 'fallen', tick = tick + 1 WHERE name <> $1 AND state IN ('up', 'leaving')
         AND beat < clock_timestamp() - make_interval(secs => $2) RETURNING name";
-    let rows = link.client.query(sql, &[&column(own.as_str()), &f64::from(DEAD_AFTER)]).await?;
+    let rows = link.client.query(sql, &[&column(own.as_str()), &DEAD_AFTER.as_secs_f64()]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

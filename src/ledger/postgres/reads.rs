@@ -7,8 +7,8 @@ use super::writer::WriterJob;
 use super::{PostgresLedger, unavailable};
 use crate::admission::Step;
 use crate::effect::{
-    Batch, BoxFuture, Command, Committed, Creations, Durability, Held, Ledger, LedgerError, Membership as _, Note,
-    Pruned,
+    Batch, BoxFuture, Command, Committed, Creations, DEAD_AFTER, Durability, Held, Ledger, LedgerError,
+    Membership as _, Note, Pruned,
 };
 use crate::ledger::codec::{self, Unreadable, record as json};
 use crate::ledger::transaction::recovery_once;
@@ -55,9 +55,6 @@ const SENT_BEHIND: &str = "SELECT o.key, o.gate, o.epoch FROM claimgate.once o
         AND coalesce(g.state NOT IN ('up', 'leaving') OR o.epoch < g.epoch, true)
     ORDER BY o.key LIMIT 100";
 
-const LASTING: &str = "SELECT key, locator, record, live, at FROM claimgate.item
-    WHERE account IS NOT NULL OR doubt_until IS NOT NULL OR masked";
-const SENT: &str = "SELECT key, gate, epoch FROM claimgate.once WHERE sent";
 const ALONE: &str = "SELECT NOT EXISTS (SELECT 1 FROM claimgate.gate WHERE name <> $1 AND state IN ('up', 'leaving')
     AND beat > clock_timestamp() - make_interval(secs => $2))";
 /// Of a hundred each, with each look at what ended lives have left.
@@ -99,6 +96,9 @@ type ReadResult<T> = Result<T, LedgerError>;
 impl PostgresLedger {
     /// A connection to read over.
     pub(super) async fn reader(&self) -> ReadResult<Arc<Link>> {
+        if !self.shared.is_member() {
+            return Err(self.shared.has_begun().err().unwrap_or_else(|| unavailable("not joined")));
+        }
         let mut reader = self.shared.reader.lock().await;
         if let Some(link) = reader.as_ref().filter(|link| !link.client.is_closed()) {
             return Ok(Arc::clone(link));
@@ -135,17 +135,24 @@ impl PostgresLedger {
     /// Whose attempts are live on these items.
     pub(super) async fn rivals_of(&self, items: &[ResourceKey]) -> ReadResult<Vec<Rival>> {
         let keys: Vec<String> = items.iter().map(|key| column(key.as_str())).collect();
-        let rows = self.read(RIVALS, &[&keys, &f64::from(super::members::DEAD_AFTER)]).await?;
+        let rows = self.read(RIVALS, &[&keys, &DEAD_AFTER.as_secs_f64()]).await?;
         Ok(rows.iter().map(rival).collect())
     }
 
-    /// Declares silent gates fallen, if this one is in touch itself; and opens a ledger again that was closed.
+    /// Opens a ledger again that was closed, if every gate has shown that it may be.
+    pub(super) async fn reopen(&self) -> ReadResult<()> {
+        if self.shared.is_open() {
+            return Ok(());
+        }
+        super::members::reopen(&*self.reader().await?).await.map_err(failed)
+    }
+
+    /// Declares silent gates fallen, if this one is in touch itself.
     pub(super) async fn judge(&self) -> ReadResult<()> {
-        let link = self.reader().await?;
-        super::members::reopen(&link).await.map_err(failed)?;
         if !self.shared.may_judge() {
             return Ok(());
         }
+        let link = self.reader().await?;
         for gate in super::members::judge(&link, &self.identity().0).await.map_err(failed)? {
             tracing::warn!(gate, "a gate was silent for too long: its unfinished writes are taken over");
         }
@@ -204,46 +211,21 @@ impl PostgresLedger {
         self.carry_out(Batch { once, ..Batch::default() }).await.map(drop)
     }
 
-    /// Who starts alone may do so after everything, the database's clock included, was stopped and set: whatever is in
-    /// doubt is so for a whole period from now.
-    pub(super) async fn start_alone(&self, doubt_period: Duration) -> ReadResult<()> {
-        let (gate, before) = self.identity();
-        let is_alone = self.read(ALONE, &[&column(gate.as_str()), &f64::from(super::members::DEAD_AFTER)]).await?;
+    /// Who starts alone may do so after everything, the database's clock included, was stopped and set.
+    pub(super) async fn start_alone(&self) -> ReadResult<()> {
+        let (gate, _) = self.identity();
+        let is_alone = self.read(ALONE, &[&column(gate.as_str()), &DEAD_AFTER.as_secs_f64()]).await?;
         if !is_alone[0].get::<_, bool>(0) {
             return Ok(());
         }
-        let now = self.now();
-        let recovers = |record: ItemRecord| {
-            let step = Step::Recover { gate: gate.clone(), before, doubt_until: now + doubt_period };
-            Command { key: record.key, locator: record.locator, step, note: None, now }
-        };
-        let is_late = |record: &ItemRecord| {
-            let renewed = record.holding.as_ref().is_some_and(|held| held.renewed > now);
-            renewed || !record.doubts.is_empty() || record.late_writes.iter().any(|mask| mask.settled > now)
-        };
-        let commands = self.items(LASTING, &[]).await?.into_iter().filter(is_late).map(recovers).collect();
-        self.carry_out_each(commands).await?;
-        let sent = self.read(SENT, &[]).await?;
-        self.recover_once(&sent, doubt_period).await?;
-        self.shorten_leases(now).await
-    }
-
-    /// Nobody is at work for longer than if it were written now.
-    async fn shorten_leases(&self, now: Time) -> ReadResult<()> {
-        for lease in self.leases().await?.into_iter().filter(|lease| lease.seen > now) {
-            let until = now + lease.until.since(lease.seen);
-            let body = json::lease(&ProjectLease { until, ..lease.clone() });
-            let (rule, project) = (column(&lease.rule), column(lease.project.as_str()));
-            let sql = "UPDATE claimgate.lease SET body = $3 WHERE rule = $1 AND project = $2";
-            self.reader().await?.client.execute(sql, &[&rule, &project, &body]).await.map_err(failed)?;
-        }
-        Ok(())
+        let link = self.reader().await?;
+        super::postponement::run(&link, &self.shared.postponement()).await.map_err(failed)
     }
 
     /// The ledger's time.
     fn now(&self) -> Time {
         let own = self.shared.options.now.unwrap_or_else(|| self.shared.options.clock.now());
-        self.time(own)
+        self.shared.time(own)
     }
 }
 
@@ -381,7 +363,7 @@ impl Ledger for PostgresLedger {
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), LedgerError>> {
-        Box::pin(self.ask(&self.durable, WriterJob::Flush))
+        Box::pin(self.look_at_database())
     }
 }
 

@@ -4,10 +4,10 @@ use super::OpenError;
 use super::connect::{Link, in_full};
 
 /// The newest version that this program writes.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// Every version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 2] = [FIRST, SECOND];
 
 /// All in a schema of its own. One row an item is its whole record: at most one live attempt is the shape of the row.
 const FIRST: &str = "
@@ -47,6 +47,18 @@ const FIRST: &str = "
         key text PRIMARY KEY, gate text NOT NULL, epoch bigint NOT NULL, swept boolean NOT NULL, sent boolean NOT NULL,
         body text NOT NULL);
     CREATE INDEX once_sent ON claimgate.once(gate) WHERE sent AND NOT swept;
+";
+
+/// What all gates should know: that the clock was set, which modes were switched, and whose it is to watch.
+const SECOND: &str = "
+    ALTER TABLE claimgate.meta ADD COLUMN postpone boolean NOT NULL DEFAULT false,
+        ADD COLUMN mode_rev bigint NOT NULL DEFAULT 0;
+    ALTER TABLE claimgate.gate ADD COLUMN mode_rev bigint NOT NULL DEFAULT 0;
+    CREATE TABLE claimgate.mode(
+        part text PRIMARY KEY, mode text NOT NULL, rev bigint NOT NULL, who text NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp());
+    CREATE TABLE claimgate.chore(name text PRIMARY KEY, gate text NOT NULL, until timestamptz NOT NULL);
+    INSERT INTO claimgate.chore(name, gate, until) VALUES ('watch', '', '-infinity');
 ";
 
 /// Brings the tables to the version that this program writes; says from which one. Several gates may start at once.

@@ -5,11 +5,14 @@
 //! held while this process thinks for microseconds, never across a call to the tracker; a process that is stopped in
 //! between is ended by the server after five seconds.
 
+mod beat;
+
 use super::connect::{Link, LinkError, Role, in_full};
 use super::members::{self, Unusable};
 use super::rows::{self, Group, Sealed, stored};
+use super::state::GateState;
 use super::tail::Tail;
-use super::{GateState, JobReply, unavailable};
+use super::{JobReply, unavailable};
 use crate::admission::{Refused, Step};
 use crate::effect::{Batch, Command, Committed, LedgerError, Line};
 use crate::ledger::transaction::Author;
@@ -27,7 +30,7 @@ pub(super) enum WriterJob {
     Printed(u64, JobReply<()>),
     /// Answered once all that was recorded before is on disk.
     Flush(JobReply<()>),
-    /// Answered once the gate's own row is written.
+    /// Answered once the others can see that this gate is alive.
     Beat(JobReply<()>),
 }
 
@@ -55,6 +58,8 @@ struct Waiting {
     /// Who waits for the gate's own row.
     marks: Vec<JobReply<()>>,
     printed: u64,
+    /// Who waits for the others to hear of this gate.
+    beats: Vec<JobReply<()>>,
 }
 
 /// A batch, and who waits for it.
@@ -92,7 +97,7 @@ const PUT_GATE: &str = "WITH own AS (
     UPDATE claimgate.gate SET tick = tick + 1, proof = tick + 1, seq = $4, hash = $5,
         printed = greatest(printed, $6), beat = clock_timestamp()
     WHERE name = $1 AND epoch = $2 AND tick = $3 AND state IN ('up', 'leaving')
-        AND ($7 OR (SELECT open AND era = $8 FROM claimgate.meta)) RETURNING 1)
+        AND (SELECT open AND era = $7 FROM claimgate.meta) RETURNING 1)
     SELECT 1 / count(*) FROM own";
 
 // === impl GroupWriter ===
@@ -106,11 +111,25 @@ impl GroupWriter {
         let mut jobs = Vec::with_capacity(MOST_GROUPED);
         while queue.recv_many(&mut jobs, MOST_GROUPED).await > 0 {
             let mut waiting = self.sort(std::mem::take(&mut jobs));
-            match self.commit(&mut waiting).await {
-                Ok(()) => self.answer(waiting),
-                Err(error) => self.fail(waiting, &error),
+            let beats = std::mem::take(&mut waiting.beats);
+            if !beats.is_empty() {
+                let done = self.beat().await;
+                for reply in beats {
+                    drop(reply.send(done.clone()));
+                }
+            }
+            if self.has_work(&waiting) {
+                match self.commit(&mut waiting).await {
+                    Ok(()) => self.answer(waiting),
+                    Err(error) => self.fail(waiting, &error),
+                }
             }
         }
+    }
+
+    fn has_work(&self, waiting: &Waiting) -> bool {
+        let waits = !waiting.units.is_empty() || !waiting.flushes.is_empty() || !waiting.marks.is_empty();
+        waits || !self.lines.is_empty()
     }
 
     fn sort(&mut self, jobs: Vec<WriterJob>) -> Waiting {
@@ -120,7 +139,7 @@ impl GroupWriter {
                 WriterJob::Transact(batch, reply) => waiting.units.push(Unit { batch, reply: Some(reply), done: None }),
                 WriterJob::Record(line) => self.lines.push(*line),
                 WriterJob::Flush(reply) => waiting.flushes.push(reply),
-                WriterJob::Beat(reply) => waiting.marks.push(reply),
+                WriterJob::Beat(reply) => waiting.beats.push(reply),
                 WriterJob::Printed(seq, reply) => {
                     waiting.printed = seq.max(waiting.printed);
                     waiting.marks.push(reply);
@@ -192,26 +211,27 @@ impl GroupWriter {
         let Some(link) = &self.link else { return Err(GroupFailure::Again("not connected".to_owned())) };
         let author = self.shared.author();
         let batches: Vec<&Batch> = waiting.units.iter().map(|unit| &unit.batch).collect();
+        let sent = self.shared.options.clock.boot();
         let begun = Group::begin(link, &author, &batches, self.shared.options.now.is_some()).await;
         let mut group = match begun {
             Ok(group) => group,
             Err(error) => return Err(self.failed(&error, false).await),
         };
-        self.shared.heard(group.moment.clock);
+        if let Some(jump) = self.clock_jump(group.moment.clock, sent) {
+            return Err(self.stop_at_jump(jump).await);
+        }
         let is_open = group.moment.is_open && group.moment.era == self.shared.era();
-        let is_beat = waiting.units.is_empty() && waiting.flushes.is_empty();
-        if !group.moment.is_in_force || !(is_open || is_beat) {
+        if !group.moment.is_in_force || !is_open {
             return Err(self.refuse(&group).await);
         }
-        // While the ledger is closed a gate goes on saying that it is alive, and nothing else.
-        let mut said = if is_open { self.lines.clone() } else { Vec::new() };
+        let mut said = self.lines.clone();
         self.sent = said.len();
         run_all(&mut waiting.units, &mut group, &author, &mut said);
         if self.role == Role::Entry && !group.is_changed() {
             return self.rollback().await.map_err(|error| GroupFailure::Again(in_full(&error)));
         }
         let sealed = seal(&self.tail, &author, said);
-        self.finish(&group, &author, sealed, (waiting.printed, !is_open)).await
+        self.finish(&group, &author, sealed, waiting.printed).await
     }
 
     /// The second flight.
@@ -220,7 +240,7 @@ impl GroupWriter {
         group: &Group,
         author: &Author,
         sealed: Sealed<'_>,
-        (printed, is_closed): (u64, bool),
+        printed: u64,
     ) -> Result<(), GroupFailure> {
         let Some(link) = &self.link else { return Err(GroupFailure::Unknown) };
         let last = sealed.lines.last();
@@ -232,8 +252,7 @@ impl GroupWriter {
         };
         let (name, epoch, seq) = (author.gate.as_str(), stored(author.epoch.0), stored(tail.seq));
         let (printed, era) = (stored(printed), self.shared.era());
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&name, &epoch, &self.tail.tick, &seq, &tail.hash, &printed, &is_closed, &era];
+        let values: [&(dyn ToSql + Sync); 7] = [&name, &epoch, &self.tail.tick, &seq, &tail.hash, &printed, &era];
         crate::effect::failpoint::reach("commit.before");
         let (written, own, committed) = tokio::join!(
             group.write(link, &sealed),
@@ -357,6 +376,9 @@ impl GroupWriter {
 
     async fn link_up(&mut self) -> Result<Link, Unusable> {
         let not_yet = |error: LinkError| Unusable::NotYet(error.to_string());
+        if !self.shared.is_member() {
+            return self.join().await;
+        }
         let mut link = self.shared.database.connect(self.role).await.map_err(not_yet)?;
         if self.role == Role::Durable {
             self.tail = members::prove(&self.shared, &link, &self.tail).await?;
@@ -409,7 +431,7 @@ impl GroupWriter {
 
 /// What a writer's connection has ready before its first group.
 pub(super) fn statements() -> impl Iterator<Item = &'static str> {
-    rows::STATEMENTS.into_iter().chain([PUT_GATE])
+    rows::STATEMENTS.into_iter().chain([PUT_GATE, beat::BEAT])
 }
 
 /// Runs each batch; what is refused is answered at once, and is no part of the group.

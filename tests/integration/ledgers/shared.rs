@@ -21,8 +21,7 @@ impl Pair {
     }
 
     fn sql(&self, sql: &str) -> String {
-        let database = self.url.trim_start_matches("postgresql:///").split('?').next().unwrap_or_default();
-        postgres::cluster().expect("there is one").sql(database, sql)
+        postgres::cluster().expect("there is one").sql(postgres::name_of(&self.url), sql)
     }
 
     /// Every connection of the gates ends, as when a server goes down.
@@ -70,11 +69,13 @@ fn settles(n: u8) -> Step {
     Step::Settle { attempt: attempt_id(u64::from(n)), outcome, doubt_until: START + Q }
 }
 
-/// Heartbeats that all come in time, after which a gate may judge others.
-async fn in_touch(ledger: &PostgresLedger) {
+/// Heartbeats that all come in time, after which a gate may judge others; and it is the one that watches from now on.
+async fn in_touch(pair: &Pair, ledger: &PostgresLedger) {
+    pair.sql("UPDATE claimgate.chore SET until = '-infinity'");
     for _ in 0..5 {
         ledger.beat().await.expect("it is heard");
     }
+    assert!(ledger.is_watcher());
 }
 
 fn is_fenced(done: &Result<ItemRecord, LedgerError>) -> bool {
@@ -131,9 +132,11 @@ async fn a_gate_that_was_declared_fallen_commits_nothing_and_joins_again() {
     run(one, 1, vec![sends(1, "dev")]).await.unwrap();
     opens(one, 2, "dev").await.unwrap();
     pair.sql("UPDATE claimgate.gate SET beat = clock_timestamp() - interval '1 min' WHERE name = 'one'");
+    pair.sql("UPDATE claimgate.chore SET gate = 'two', until = 'infinity'");
+    two.beat().await.unwrap();
     two.recover_fallen(Q).await.unwrap();
     assert!(two.item(&key(1)).await.unwrap().unwrap().live.is_some(), "who is not in touch itself judges nobody");
-    in_touch(two).await;
+    in_touch(&pair, two).await;
     two.recover_fallen(Q).await.unwrap();
     let (sent, open) = (two.item(&key(1)).await.unwrap().unwrap(), two.item(&key(2)).await.unwrap().unwrap());
     assert!(sent.live.is_none() && sent.doubts.len() == 1, "what was sent is in doubt: {sent:?}");
@@ -199,7 +202,7 @@ async fn a_database_that_has_lost_what_it_acknowledged_is_closed_until_that_is_a
     for gate in [&pair.one, &pair.two] {
         let heard = || async { gate.beat().await.ok() };
         crate::e2e::eventually(heard, Duration::from_secs(10)).await.expect("it goes on");
-        in_touch(gate).await;
+        in_touch(&pair, gate).await;
         gate.recover_fallen(Q).await.unwrap();
     }
     run(&pair.one, 1, vec![settles(1)]).await.unwrap();
@@ -223,6 +226,163 @@ async fn after_a_change_of_servers_every_gate_shows_first_that_all_is_there() {
     pair.cut();
     let told = run(&pair.one, 1, vec![settles(1)]).await.unwrap_err().to_string();
     assert!(told.contains("old primary"), "{told}");
+}
+
+/// A database whose clock the test sets: what the gates ask for is found before the server's own.
+async fn with_a_clock_to_set() -> Option<Pair> {
+    let cluster = postgres::cluster()?;
+    let url = cluster.database();
+    let database = postgres::name_of(&url);
+    cluster.sql(
+        database,
+        "CREATE SCHEMA set_clock; CREATE TABLE set_clock.ahead(by interval NOT NULL);
+        INSERT INTO set_clock.ahead VALUES ('0 s');
+        CREATE FUNCTION set_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+            AS 'SELECT pg_catalog.clock_timestamp() + (SELECT by FROM set_clock.ahead)'",
+    );
+    cluster.sql("postgres", &format!("ALTER DATABASE {database} SET search_path = set_clock, pg_catalog"));
+    let (one, two) = (postgres::open(&url, "one", None).await, postgres::open(&url, "two", None).await);
+    Some(Pair { url, one, two })
+}
+
+/// Until the gates take writes again, and at most for so long.
+async fn open_again(pair: &Pair) {
+    let opens = || async {
+        for gate in [&pair.one, &pair.two] {
+            gate.beat().await.ok()?;
+            gate.recover_fallen(Q).await.ok()?;
+        }
+        opens(&pair.one, 9, "dev").await.ok()
+    };
+    crate::e2e::eventually(opens, Duration::from_secs(10)).await.expect("it goes on");
+    run(&pair.one, 9, vec![Step::Withdraw(attempt_id(9))]).await.unwrap();
+}
+
+/// How long an item stays closed yet, as its gate says.
+async fn doubt_left(gate: &PostgresLedger, n: u8) -> Duration {
+    let refused = opens(gate, n, "eve").await;
+    let Err(LedgerError::Refused(Refused::InDoubt(left))) = refused else { panic!("{refused:?}") };
+    left
+}
+
+#[tokio::test]
+async fn a_database_whose_clock_is_set_ends_no_doubt_too_early_and_none_too_late() {
+    let Some(pair) = with_a_clock_to_set().await else { return };
+    let Pair { one, two, .. } = &pair;
+    opens(one, 1, "dev").await.unwrap();
+    run(one, 1, vec![sends(1, "dev")]).await.unwrap();
+    let doubt = Step::Settle { attempt: attempt_id(1), outcome: Outcome::Doubt, doubt_until: one.time(START) + Q };
+    run(one, 1, vec![doubt]).await.unwrap();
+    for by in ["1 hour", "-1 hour"] {
+        pair.sql(&format!("UPDATE set_clock.ahead SET by = '{by}'"));
+        let told = opens(two, 2, "dev").await.unwrap_err().to_string();
+        assert!(told.contains("clock was set"), "{told}");
+        let told = run(one, 1, vec![Step::Release { fence: Fence(0) }]).await.unwrap_err().to_string();
+        assert!(told.contains("not every gate has shown"), "{told}");
+        open_again(&pair).await;
+        // Less than a period has passed, and no more than a period is left.
+        let left = doubt_left(two, 1).await;
+        assert!(left <= Q && left > Q / 2, "{by}: {left:?}");
+    }
+    assert_eq!(pair.sql("SELECT era FROM claimgate.meta"), "3", "it is closed once for all gates, each time");
+}
+
+#[tokio::test]
+async fn a_database_that_stops_keeping_what_it_acknowledges_is_left_alone_until_it_does() {
+    let Some(cluster) = postgres::cluster().map(postgres::Cluster::another) else { return };
+    let gate = postgres::open(&cluster.database(), "one", None).await;
+    opens(&gate, 1, "dev").await.unwrap();
+    run(&gate, 1, vec![sends(1, "dev")]).await.unwrap();
+    let set = |to: &str| {
+        cluster.sql("postgres", &format!("ALTER SYSTEM SET full_page_writes = {to}"));
+        cluster.sql("postgres", "SELECT pg_reload_conf()");
+    };
+    set("off");
+    let refused = || async {
+        gate.beat().await.expect("it is alive");
+        gate.probe().await.err().map(|error| error.to_string())
+    };
+    let told = crate::e2e::eventually(refused, Duration::from_secs(10)).await.expect("it is noticed");
+    assert!(told.contains("full_page_writes = off"), "{told}");
+    let told = opens(&gate, 2, "dev").await.unwrap_err().to_string();
+    assert!(told.contains("full_page_writes = off"), "{told}");
+    run(&gate, 1, vec![settles(1)]).await.expect("what was sent is settled");
+    set("on");
+    let fit = || async {
+        gate.beat().await.expect("it is alive");
+        gate.probe().await.ok()
+    };
+    crate::e2e::eventually(fit, Duration::from_secs(10)).await.expect("it is noticed");
+    opens(&gate, 2, "dev").await.unwrap();
+}
+
+/// What another process does to the database in its own time, the gate cannot have done.
+#[tokio::test]
+async fn a_gate_that_starts_before_its_database_enters_nothing_and_joins_later() {
+    let Some(cluster) = postgres::cluster().map(postgres::Cluster::another) else { return };
+    let url = cluster.database();
+    let first = postgres::open(&url, "first", None).await;
+    let key = first.fingerprint_key().print(b"a token");
+    drop(first);
+    cluster.control(&["-w", "-m", "fast", "stop"]);
+    let options = postgres::options(&url, "one", None);
+    let gate = PostgresLedger::open(claimgate::ledger::PostgresOptions { fingerprint_key: vec![8; 32], ..options });
+    let gate = gate.await.expect("it comes up");
+    let began = tokio::time::Instant::now();
+    let told = opens(&gate, 1, "dev").await.unwrap_err().to_string();
+    assert!(told.contains("has not joined"), "{told}");
+    assert!(gate.has_joined().is_err() && gate.active().await.is_err() && gate.probe().await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(1), "nobody waits for what is not there");
+    assert_ne!(gate.fingerprint_key().print(b"a token"), key);
+    cluster.control(&["-w", "start"]);
+    let joined = || async { gate.beat().await.ok() };
+    crate::e2e::eventually(joined, Duration::from_secs(10)).await.expect("it joins");
+    gate.has_joined().expect("it has joined");
+    assert_eq!(gate.fingerprint_key().print(b"a token"), key, "a credential is one agent at every gate");
+    opens(&gate, 1, "dev").await.unwrap();
+    run(&gate, 1, vec![sends(1, "dev")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mode_that_is_switched_at_one_gate_is_switched_at_all() {
+    use claimgate::admission::{Mode, Part, Switched};
+    let Some(pair) = Pair::open().await else { return };
+    let Pair { one, two, .. } = &pair;
+    let mut expected = Switched::default();
+    expected.switch(&[Part::Workflow], Mode::Observe);
+    let heard = two.shared_modes().expect("it shares its ledger");
+    let follow = async {
+        let mut heard = heard.clone();
+        loop {
+            let modes = heard.borrow_and_update().clone();
+            two.carries_modes(modes.revision);
+            two.beat().await.expect("it is heard");
+            if modes.switched == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let carry = async {
+        let mut modes = one.shared_modes().expect("it shares its ledger");
+        loop {
+            one.carries_modes(modes.borrow_and_update().revision);
+            modes.changed().await.expect("it lives");
+        }
+    };
+    let switch = async {
+        let spread = one.switch_modes(&[Part::Workflow], Mode::Observe, "somebody").await.unwrap().expect("shared");
+        assert_eq!((spread.gates, spread.missing), (2, vec![]));
+    };
+    tokio::select! {
+        () = async { tokio::join!(switch, follow); } => {}
+        () = carry => unreachable!("it does not end"),
+    }
+    // Whoever joins later hears of it at once, and who does not follow is named.
+    let three = postgres::open(&pair.url, "three", None).await;
+    assert_eq!(three.shared_modes().expect("shared").borrow().switched, expected);
+    let spread = one.switch_modes(&[Part::Once], Mode::Enforce, "somebody").await.unwrap().expect("shared");
+    assert_eq!((spread.gates, spread.missing), (0, vec!["one".to_owned(), "three".to_owned(), "two".to_owned()]));
 }
 
 #[tokio::test]

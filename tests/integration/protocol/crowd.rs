@@ -3,7 +3,7 @@
 use crate::support::{REPO, Told, World};
 use claimgate::admission::once::AgentPattern;
 use claimgate::dialect::{Credential, Dialect, Filter, Head, Order, Target, WireRequest, WireResponse};
-use claimgate::effect::{BoxFuture, CallError, Carrier, Identify as _, Metrics, Sending, Upstream};
+use claimgate::effect::{BoxFuture, CallError, Carrier, FingerprintKey, Identify as _, Metrics, Sending, Upstream};
 use claimgate::fake_forge::{Fault, Matcher};
 use claimgate::gate::{Answered, ClaimCall, Claimed, ConcurrencyLimits, LaneLimits, Relabelling, Reply, Search};
 use claimgate::identity::{Directory, DirectoryLimits};
@@ -304,8 +304,8 @@ async fn unknown_credentials_are_asked_about_a_few_at_once_and_each_once() {
         capacity: 100,
         concurrency: 4,
     };
-    let key = vec![7; 32].into();
-    let directory = Directory::new(Arc::clone(&dialect), tracker.clone(), Metrics::default(), &key, limits);
+    let key = FingerprintKey::new(&vec![7; 32].into());
+    let directory = Directory::new(Arc::clone(&dialect), tracker.clone(), Metrics::default(), key, limits);
     // 500 wrong tokens, each of them ten times at once.
     let credentials: Vec<Credential> =
         (0..5_000).map(|n| credential(&*dialect, &format!("wrong-{}", n % 500))).collect();

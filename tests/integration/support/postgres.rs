@@ -51,6 +51,11 @@ pub fn options(url: &str, gate: &str, now: Option<Time>) -> PostgresOptions {
     }
 }
 
+/// The database that a ledger's URL names.
+pub fn name_of(url: &str) -> &str {
+    url.trim_start_matches("postgresql:///").split('?').next().unwrap_or_default()
+}
+
 /// Opens it.
 pub async fn open(url: &str, gate: &str, now: Option<Time>) -> PostgresLedger {
     PostgresLedger::open(options(url, gate, now)).await.expect("a good database")

@@ -10,7 +10,7 @@ use claimgate::audit::verify::{Finding, Gravity, Verifier};
 use claimgate::dialect::{
     self, Address, ClosingSyntax, Credential, Dialect, Guarded, Head, Request as _, Route, Scrutiny, Shows, Target,
 };
-use claimgate::effect::{BodyBudget, Clock, Entropy, Ledger as _, Membership as _, Metrics};
+use claimgate::effect::{BodyBudget, Clock, Entropy, FingerprintKey, Ledger as _, Membership as _, Metrics};
 use claimgate::fake_forge::{FakeForge, Fault, Matcher, Options, Vices};
 use claimgate::gate::{
     About, Ask, ClaimCall, Claimed, ConcurrencyLimits, EntryCondition, Gate, LaneLimits, Ports, Sender, Settings,
@@ -286,8 +286,8 @@ impl World {
             concurrency: 64,
         };
         let metrics = Metrics::default();
-        let key = vec![7; 32].into();
-        let directory = Directory::new(Arc::clone(&self.dialect), upstream.clone(), metrics.clone(), &key, limits);
+        let key = FingerprintKey::new(&vec![7; 32].into());
+        let directory = Directory::new(Arc::clone(&self.dialect), upstream.clone(), metrics.clone(), key, limits);
         let early_reads = self.bug == Some(Bug::EarlyReads);
         let ports = Ports {
             dialect: Arc::clone(&self.dialect),
