@@ -37,6 +37,7 @@ mod floods;
 mod ledgers;
 mod load;
 mod model;
+mod older_version;
 mod operating;
 mod operators;
 mod properties;
