@@ -84,6 +84,11 @@ pub fn write_object(members: &[Member]) -> String {
 
 /// How any of the trackers' readers may fold a name: Unicode simple folding, `_` and `-` left out.
 pub fn fold_name(name: &str) -> String {
+    if name.is_ascii() {
+        let mut folded = name.to_ascii_lowercase();
+        folded.retain(|letter| !matches!(letter, '_' | '-'));
+        return folded;
+    }
     name.chars().filter(|letter| !matches!(letter, '_' | '-')).map(fold_char).collect()
 }
 

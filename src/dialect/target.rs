@@ -167,6 +167,9 @@ pub fn join<S: AsRef<str>>(segments: &[S]) -> String {
 
 /// Kelvin sign and dotted capital I become the letters that the tracker's lower-casing makes of them; the rest stays.
 pub fn fold_letters(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_owned();
+    }
     text.chars().map(fold_letter).collect()
 }
 
@@ -179,6 +182,9 @@ fn fold_letter(letter: char) -> char {
 }
 
 fn fold(segment: &str) -> String {
+    if segment.is_ascii() {
+        return segment.to_ascii_lowercase();
+    }
     segment.chars().flat_map(|letter| fold_letter(letter).to_lowercase()).collect()
 }
 

@@ -536,16 +536,16 @@ fn count_modes(metrics: &Metrics, rules: &Rules) {
 
 /// The walk, and what follows if it panics: an attempt that may have been sent is in doubt, not forgotten.
 async fn guarded(walk: &Walk, cancellation: &Cancellation) -> Option<Reply> {
-    if let Ok(done) = AssertUnwindSafe(walk.run(cancellation)).catch_unwind().await {
+    // On the heap: the walk is long, and would be moved from one place to the next.
+    if let Ok(done) = AssertUnwindSafe(Box::pin(walk.run(cancellation))).catch_unwind().await {
         return done;
     }
     tracing::error!("guarded section panicked");
-    Some(walk.panicked().await)
+    Some(Box::pin(walk.panicked()).await)
 }
 
 /// The walk, dropped where its client goes before anything is durable.
 async fn detached(walk: Walk, cancellation: &Cancellation, mut reply: oneshot::Sender<Reply>) {
-    // On the heap: the walk is long, and would be moved from one place to the next.
     let done = cancellation.unless_gone(Box::pin(guarded(&walk, cancellation)), reply.closed()).await;
     if let Some(done) = done.flatten() {
         // The client may have gone: what it would have been told is in the ledger.

@@ -209,7 +209,7 @@ impl Walk {
         let pending = self.pending_restore.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((address, found)) = pending else { return Vec::new() };
         let by = Writer { credential: self.ask.credential.clone(), instance: self.ask.instance.clone() };
-        self.gate.put_back(&address, &found, &by).await
+        Box::pin(self.gate.put_back(&address, &found, &by)).await
     }
 
     async fn walk(&self, cancellation: &Cancellation) -> SectionResult {
@@ -223,7 +223,7 @@ impl Walk {
             return Box::pin(self.once(&creation, &party.caller, cancellation)).await;
         }
         match self.request().subject() {
-            Subject::New(_) if !self.is_form() => self.create(&party.caller, cancellation).await,
+            Subject::New(_) if !self.is_form() => Box::pin(self.create(&party.caller, cancellation)).await,
             Subject::At(address) if self.reopens() && self.rules.is_ruled(What::Pull) => {
                 Box::pin(self.reopen(&address, &party, cancellation)).await
             }
@@ -235,7 +235,7 @@ impl Walk {
         // A path can come to name another item between two looks; twice is enough.
         for _ in 0..3 {
             match self.items(party, cancellation).await {
-                Err(EarlyExit::Moved) => self.forget_place().await,
+                Err(EarlyExit::Moved) => Box::pin(self.forget_place()).await,
                 ended => return self.or_let_go(ended, party).await,
             }
         }
@@ -257,7 +257,7 @@ impl Walk {
             return Ok(reply);
         }
         if party.reader.is_none() || !self.request().wants().is_judged() {
-            return self.unread(&at, &found, &turns, cancellation).await;
+            return Box::pin(self.unread(&at, &found, &turns, cancellation)).await;
         }
         let mut items = self.under_turns(found, &turns);
         // What is echoed is no write.
@@ -271,7 +271,7 @@ impl Walk {
         let opened = self.open(&at, items, cancellation).await?;
         failpoint::reach("t1.after");
         let ended = match self.carry_out(&at, opened).await {
-            Err(stop) => self.give_up(&at, stop, Durability::NextGroup).await,
+            Err(stop) => Box::pin(self.give_up(&at, stop, Durability::NextGroup)).await,
             ended => ended,
         };
         self.entered().clear();

@@ -57,10 +57,10 @@ impl Walk {
         }
         match ended {
             // Before its turn.
-            Err(EarlyExit::Tracker(response)) => self.denied_item(&address, party, *response).await,
+            Err(EarlyExit::Tracker(response)) => Box::pin(self.denied_item(&address, party, *response)).await,
             // Its own doubt stood in the way of letting go.
             Ok(Reply { decision: Decision::Reject, answer: Answered::Tracker(response), id, code, .. }) => {
-                match self.denied_item(&address, party, response).await {
+                match Box::pin(self.denied_item(&address, party, response)).await {
                     Err(EarlyExit::Tracker(response)) => {
                         Ok(self.decided(Decision::Reject, code, &id, Answered::Tracker(*response)))
                     }
