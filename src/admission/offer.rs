@@ -102,6 +102,7 @@ mod tests {
             workflow: Workflow {
                 mode: Mode::Enforce,
                 states: statuses(&["backlog", "todo", "in-progress", "done"]),
+                one_status: false,
                 working: statuses(&["in-progress"]),
                 consume: BTreeSet::new(),
                 moves: vec![starts, plans],

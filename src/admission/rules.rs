@@ -89,6 +89,8 @@ pub struct Workflow {
     pub mode: Mode,
     /// The labels that are statuses.
     pub states: BTreeSet<Status>,
+    /// The tracker's items have exactly one label at all times, which is then a status whatever it is called.
+    pub one_status: bool,
     /// Those in which somebody works on the item.
     pub working: BTreeSet<Status>,
     /// Those that can be left only once.
@@ -274,7 +276,8 @@ impl MoveRule {
 impl Workflow {
     /// The status labels among these.
     pub fn statuses<'a>(&self, labels: impl IntoIterator<Item = &'a Tag>) -> BTreeSet<Status> {
-        labels.into_iter().map(|label| Status::new(&label.name)).filter(|name| self.states.contains(name)).collect()
+        let is_status = |name: &Status| self.one_status || self.states.contains(name);
+        labels.into_iter().map(|label| Status::new(&label.name)).filter(is_status).collect()
     }
 
     /// The statuses in which work has ended: nobody works on them, and no move starts from them.

@@ -145,6 +145,7 @@ pub(super) fn rules(config: &Config) -> Rules {
         workflow: admission::Workflow {
             mode: mode(flow.mode),
             states: statuses(&flow.states),
+            one_status: dialect(config).is_ok_and(|dialect| dialect.has_one_status()),
             working: statuses(&flow.working),
             consume: statuses(&flow.consume),
             moves: flow

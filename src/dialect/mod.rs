@@ -33,7 +33,8 @@ pub use target::Target;
 pub use wire::{AnswerClass, WireRequest, WireResponse};
 
 use crate::model::{
-    Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry,
+    Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagId, TagRef,
+    TimelineEntry,
 };
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
@@ -190,6 +191,17 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
         false
     }
 
+    /// Whether an item has exactly one label at all times, which says where it stands: a column, a state of a team. Each of them
+    /// is then a status to the rules, whether or not they name it.
+    fn has_one_status(&self) -> bool {
+        false
+    }
+
+    /// Whether the labels are the same in every project.
+    fn has_global_labels(&self) -> bool {
+        false
+    }
+
     /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;
@@ -247,6 +259,16 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
 
     /// Whether a request that passes may change what labels there are, or what they are called.
     fn defines_labels(&self, head: &Head<'_>) -> bool;
+
+    /// A read of the one label with this id, wherever it is; `None`: only lists show labels.
+    fn read_tag(&self, _id: &TagId, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
+
+    /// What that read showed; `None` where it cannot be used.
+    fn tag(&self, _response: &WireResponse) -> Option<Tag> {
+        None
+    }
 
     /// What a page of labels showed; `None` where it cannot be used.
     fn labels(&self, response: &WireResponse) -> Option<Vec<Tag>>;

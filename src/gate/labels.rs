@@ -4,6 +4,7 @@
 //! and forgotten when a request that passes the gate may have changed what labels there are.
 
 use super::Gate;
+use super::conversation::Unread;
 use super::refusal;
 use super::walk::EarlyExit;
 use crate::dialect::{AnswerClass, Credential, LabelOwner, Listing};
@@ -127,9 +128,7 @@ impl Gate {
             Some(known) => (Known::clone(&known), false),
             None => self.list_all(refs, seen, at, credential).await?,
         };
-        if !all.whole {
-            all.labels.extend(self.labels_by_id(refs, seen, &all.labels, credential).await);
-        }
+        all.labels.extend(self.labels_by_id(refs, seen, &all, credential).await);
         let labels = match named(refs, seen, &all.labels) {
             Some(labels) => labels,
             None => taken_at_word(change, seen, &all.labels, open && all.whole)
@@ -164,18 +163,25 @@ impl Gate {
         Ok((all, open))
     }
 
-    /// Those of the ids that are not among many labels, each by a read of its own: there is none for a name.
+    /// Those of the ids that were not found, each by a read of its own, where there may be more than was listed, or the
+    /// tracker shows a label wherever it is. There is no such read for a name.
     async fn labels_by_id(
         &self,
         refs: &BTreeSet<TagRef>,
         seen: &Snapshot,
-        known: &[Tag],
+        known: &Known,
         credential: &Credential,
     ) -> Vec<Tag> {
         let mut found = Vec::new();
-        for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, known)) {
-            let TagRef::Id(TagId::Number(id)) = wanted else { continue };
-            let Some(project) = seen.locator.project() else { continue };
+        for wanted in refs.iter().filter(|wanted| !is_known(wanted, seen, &known.labels)) {
+            let TagRef::Id(id) = wanted else { continue };
+            if let Some(request) = self.ports.dialect.read_tag(id, credential) {
+                let answer = self.ports.upstream.read(request).await;
+                found.extend(answer.ok().and_then(|(response, _)| self.ports.dialect.tag(&response)));
+                continue;
+            }
+            let TagId::Number(id) = id else { continue };
+            let Some(project) = seen.locator.project().filter(|_| !known.whole) else { continue };
             let owner = project.as_str().split_once('/').map_or("", |(owner, _)| owner);
             for of in [LabelOwner::Project(project.clone()), LabelOwner::Organisation(owner.to_owned())] {
                 let Some(request) = self.ports.dialect.read_label(&of, *id, credential) else { continue };
@@ -199,10 +205,25 @@ impl Gate {
         Ok(self.labels_of(at, of_owner, credential).await?.unwrap_or_default().labels)
     }
 
+    /// The place of an item with its project, which a request that names the item by itself does not say.
+    async fn placed(&self, at: &Place, credential: &Credential) -> Result<Place, EarlyExit> {
+        let address = self.ports.dialect.address(at);
+        let Some(address) = address.filter(|_| at.project().is_none() && !self.ports.dialect.has_global_labels())
+        else {
+            return Ok(at.clone());
+        };
+        match self.read_item(&address, credential, "project", true).await {
+            Ok(read) => Ok(read.seen.locator),
+            Err(Unread::Denied(response)) => Err(EarlyExit::Tracker(response)),
+            Err(unread) => Err(EarlyExit::Refuse(refusal::unreadable(at, &unread.to_string()))),
+        }
+    }
+
     /// The same; of an owner that is a person there are none. `None`: the caller may not see the organisation's.
     async fn labels_of(&self, at: &Place, of_owner: bool, credential: &Credential) -> Result<Option<Known>, EarlyExit> {
         let unreadable = |why: &str| EarlyExit::Refuse(refusal::unreadable(at, why));
-        let project = at.project();
+        let placed = self.placed(at, credential).await?;
+        let project = placed.project();
         let listing = if of_owner { Listing::SharedLabels(project) } else { Listing::Labels(project) };
         let mut all = Known::default();
         for page in 1..=MOST_PAGES {
@@ -309,6 +330,9 @@ fn no_such_label(wanted: &TagRef, seen: &Snapshot) -> Box<Rejection> {
     let message = match wanted {
         TagRef::Name(name) => {
             format!("{} has no label `{name}`: name one that it has, as it is written there", locator.project_name())
+        }
+        TagRef::Id(TagId::Text(id)) => {
+            format!("{locator}: there is no {id} where it could stand: name what its project has")
         }
         TagRef::Id(id) => format!(
             "{} has no label {id} that this token may list: name one that it may (one of an organisation takes the scope \

@@ -130,6 +130,7 @@ mod tests {
         Workflow {
             mode: Mode::Enforce,
             states,
+            one_status: false,
             working,
             consume,
             moves: Vec::new(),

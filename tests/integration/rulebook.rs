@@ -228,6 +228,7 @@ fn rules(situation: &str) -> Rules {
         workflow: Workflow {
             mode: Mode::Enforce,
             states: set(&NAMES[..6]),
+            one_status: false,
             working: set(&["in-progress"]),
             consume: set(&["approved"]),
             moves: vec![

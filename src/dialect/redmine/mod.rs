@@ -77,6 +77,10 @@ impl Dialect for Redmine {
         true
     }
 
+    fn has_global_labels(&self) -> bool {
+        true
+    }
+
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError> {
         credential::read(head, body)
     }

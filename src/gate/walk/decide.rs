@@ -70,7 +70,9 @@ impl Walk {
         let Some(change) = &change.labels else { return Ok(Vec::new()) };
         let (seen, address) = (&one.read.seen, &one.read.address);
         let reader = at.party.reader.as_ref().unwrap_or(&self.ask.credential);
-        let labels = self.gate.named_labels(change, seen, &address.place, reader).await;
+        // What the item was named by may not say its project.
+        let at = if address.place.project().is_some() { &address.place } else { &seen.locator };
+        let labels = self.gate.named_labels(change, seen, at, reader).await;
         match labels {
             // What the service may not see is not for the session.
             Err(stop) if self.is_form() => {

@@ -160,6 +160,7 @@ fn rules() -> Rules {
         workflow: Workflow {
             mode: Mode::Enforce,
             states: LABELS.map(Status::new).into(),
+            one_status: false,
             working: statuses(["in-progress"]),
             consume: BTreeSet::new(),
             put_back: true,
