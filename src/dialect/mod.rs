@@ -28,7 +28,9 @@ pub use credential::Credential;
 pub use guarded::{Chosen, Guarded, GuardedRequest, Request, Sender, Subject, Wants};
 pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
 pub use route::{GuardedRoute, Route, Scrutiny, Shows, Understood};
-pub use side_effects::{LabelEdit, LabelOwner, LabelState, PullBranches, SideEffect, SideEffects, SideWrite};
+pub use side_effects::{
+    LabelEdit, LabelOwner, LabelState, PullBranches, SideEffect, SideEffects, SideWrite, SweepScope,
+};
 pub use target::Target;
 pub use wire::{AnswerClass, WireRequest, WireResponse};
 

@@ -4,7 +4,7 @@
 //! goes on as it came: nothing of it is written anew.
 
 use super::{Address, Credential, Listed, Request, Sender, WireRequest, WireResponse};
-use crate::model::{Place, Project, Tag, TagId};
+use crate::model::{Place, Project, ResourceKey, Tag, TagId};
 use std::fmt;
 
 /// Such a write, once understood.
@@ -55,6 +55,13 @@ pub enum SideEffect {
         /// In this repository.
         project: Project,
     },
+    /// Moves, closes or renames where items stand, all of them at once.
+    Sweep {
+        /// Which items.
+        scope: SweepScope,
+        /// What is done, for people.
+        how: String,
+    },
     /// Names the branch whose pushes may close an item.
     EditRef {
         /// The item.
@@ -62,6 +69,15 @@ pub enum SideEffect {
         /// The branch, as the tracker spells it.
         wanted: String,
     },
+}
+
+/// The items that are moved at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SweepScope {
+    /// All that have this status.
+    Status(TagId),
+    /// All of a project.
+    Project(Project),
 }
 
 /// Whose labels they are.
@@ -143,6 +159,16 @@ pub trait SideEffects {
         None
     }
 
+    /// A read of a page of the items that have this status.
+    fn list_standing(&self, _status: &TagId, _page: usize, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
+
+    /// What that page showed.
+    fn standing(&self, _response: &WireResponse) -> Option<Listed<ResourceKey>> {
+        None
+    }
+
     /// The branch whose pushes may close the item that was read.
     fn shown_ref(&self, _response: &WireResponse) -> Option<String> {
         None
@@ -158,8 +184,10 @@ impl SideEffect {
             Self::DeleteBranch { project, .. }
             | Self::DeleteRepository { project }
             | Self::File { project }
+            | Self::Sweep { scope: SweepScope::Project(project), .. }
             | Self::EditLabel { owner: LabelOwner::Project(project), .. } => Some(project.clone()),
-            Self::EditLabel { owner: LabelOwner::Organisation(_), .. } => None,
+            Self::Sweep { scope: SweepScope::Status(_), .. }
+            | Self::EditLabel { owner: LabelOwner::Organisation(_), .. } => None,
             Self::CleanUp { pull: item } | Self::AddDependency { item } | Self::EditRef { item, .. } => {
                 item.project().cloned()
             }
@@ -171,6 +199,7 @@ impl Request for SideWrite {
     fn locator(&self) -> Place {
         match &self.effect {
             SideEffect::EditLabel { owner: LabelOwner::Organisation(name), .. } => Place::new(name),
+            SideEffect::Sweep { scope: SweepScope::Status(status), .. } => Place::new(&status.to_string()),
             effect => effect.project().map_or_else(|| Place::new("-"), |project| Place::whole(&project)),
         }
     }
@@ -240,6 +269,7 @@ impl fmt::Display for SideEffect {
                 }
             }
             Self::File { project } => write!(f, "create in {project}"),
+            Self::Sweep { how, .. } => f.write_str(&bounded(how)),
             Self::AddDependency { item } => write!(f, "make {} depend on another", item.locator()),
             Self::EditRef { item, wanted } => write!(f, "set ref of {} to {:?}", item.locator(), bounded(wanted)),
         }

@@ -15,13 +15,13 @@ use super::{EarlyExit, Party, Unread, Walk};
 use crate::admission::{self, By, Constraint, Editors, LeaseStep, Mode, OutsideEdit, Refused, Web};
 use crate::dialect::{
     Address, AnswerClass, Credential, LabelEdit, LabelOwner, LabelState, PullBranches, Request as _, SideEffect,
-    SideWrite,
+    SideWrite, SweepScope,
 };
 use crate::effect::{Authority, Decision, LedgerError, Note};
 use crate::gate::Gate;
 use crate::model::{
     Change, Code, Holding, Instance, ItemRecord, Kind, Ownership, Place, Principal, Project, Rejection, ResourceKey,
-    Snapshot, Status,
+    Snapshot, Status, TagId,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ struct Closed {
 const MOST_PAGES: usize = 40;
 /// Items of which it is written down, each by itself, that they are closed.
 const MOST_LINES: usize = 100;
+/// Why nobody else may do what closes an item.
+const CLOSES: &str = "only its holder may close it";
 /// After so long the tracker has closed what a deleted branch closes.
 const CLOSED_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 
@@ -121,6 +123,7 @@ impl Walk<SideWrite> {
             SideEffect::DeleteBranch { .. } | SideEffect::CleanUp { .. } | SideEffect::DeleteRepository { .. } => {
                 self.closes(party, runtime).await?;
             }
+            SideEffect::Sweep { scope, .. } => self.sweeps(party, scope).await?,
             SideEffect::EditLabel { owner, label, edit } => self.relabels(party, owner, *label, edit).await?,
             SideEffect::AddDependency { item } => self.freezes(party, item).await?,
             SideEffect::File { project } => return self.files(party, project).await,
@@ -141,14 +144,7 @@ impl Walk<SideWrite> {
     // === what is closed ===
 
     async fn closes(&self, party: &Party, runtime: &Handle) -> Result<(), EarlyExit> {
-        let active = self.gate.ports.ledger.active().await;
-        let active = match active {
-            Ok(active) => active,
-            Err(_) if !self.enforces(party) => Vec::new(),
-            Err(error) => {
-                return Err(EarlyExit::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string())));
-            }
-        };
+        let active = self.active(party).await?;
         let closed = self.closed(party).await;
         let own = match &self.request().effect {
             SideEffect::DeleteRepository { project } => Some(project),
@@ -160,7 +156,7 @@ impl Walk<SideWrite> {
         let struck: Vec<&ItemRecord> = active.iter().filter(strikes).collect();
         let mut observed = None;
         for record in &struck {
-            if let Some(rejection) = self.held_elsewhere(party, record).await? {
+            if let Some(rejection) = self.held_elsewhere(party, record, CLOSES).await? {
                 observed = self.refuse_or_observe(party, rejection)?;
             }
         }
@@ -255,7 +251,7 @@ impl Walk<SideWrite> {
             // An issue, which has no branch.
             Ok((response, _)) if response.class() == AnswerClass::Missing => Ok(None),
             Ok((response, _)) => match self.gate.ports.dialect.branches(project, &response) {
-                Some(pull) if deleted.strikes(&pull) => self.held_elsewhere(party, record).await,
+                Some(pull) if deleted.strikes(&pull) => self.held_elsewhere(party, record, CLOSES).await,
                 Some(_) => Ok(None),
                 None => Ok(Some(unknown())),
             },
@@ -268,6 +264,59 @@ impl Walk<SideWrite> {
         let page = |page| dialect.list_pulls(project, page, reader);
         let read = |response: &_| dialect.listed_branches(project, response);
         self.gate.fetch_all(MOST_PAGES, "the open pull requests", page, read).await
+    }
+
+    // === what moves many at once ===
+
+    /// None of the items may be somebody else's. Those that nobody has are moved, and each is read anew before its next write.
+    async fn sweeps(&self, party: &Party, scope: &SweepScope) -> Result<(), EarlyExit> {
+        let active = self.active(party).await?;
+        let held: Vec<&ItemRecord> = active.iter().filter(|record| is_held(party, record)).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let struck = match scope {
+            SweepScope::Project(project) => held.into_iter().filter(|record| record.locator.is_in(project)).collect(),
+            SweepScope::Status(status) => self.standing(party, status, held).await?,
+        };
+        for record in struck {
+            let Some(rejection) = self.held_elsewhere(party, record, "only its holder may move it").await? else {
+                continue;
+            };
+            let observed = self.refuse_or_observe(party, rejection)?;
+            let mut note = self.side_note(party, Some(record), observed);
+            let held = record.holding.as_ref().map(ToString::to_string).unwrap_or_default();
+            note.reason = Some(format!("moves {}, which is held by {held}", record.locator));
+            self.write_line(note);
+        }
+        Ok(())
+    }
+
+    /// Those of the items that have this status.
+    async fn standing<'r>(
+        &self,
+        party: &Party,
+        status: &TagId,
+        held: Vec<&'r ItemRecord>,
+    ) -> Result<Vec<&'r ItemRecord>, EarlyExit> {
+        let what = "the list of the items that it moves";
+        let Some(reader) = &party.reader else { return self.unread(party, what).map(|()| Vec::new()) };
+        let dialect = &self.gate.ports.dialect;
+        let page = |page| dialect.list_standing(status, page, reader);
+        match self.gate.fetch_all(MOST_PAGES, what, page, |response: &_| dialect.standing(response)).await {
+            Ok(found) => Ok(held.into_iter().filter(|record| found.contains(&record.key)).collect()),
+            Err(Unread::Denied(_)) => Err(EarlyExit::Gone),
+            Err(_) => self.unread(party, what).map(|()| Vec::new()),
+        }
+    }
+
+    /// What the ledger knows of.
+    async fn active(&self, party: &Party) -> Result<Vec<ItemRecord>, EarlyExit> {
+        match self.gate.ports.ledger.active().await {
+            Ok(active) => Ok(active),
+            Err(_) if !self.enforces(party) => Ok(Vec::new()),
+            Err(error) => Err(EarlyExit::Refuse(refusal::no_ledger(&self.request().locator(), &error.to_string()))),
+        }
     }
 
     // === what a label moves ===
@@ -423,11 +472,16 @@ impl Walk<SideWrite> {
     // === who holds ===
 
     /// The refusal where another holds it, and the tracker shows nothing else.
-    async fn held_elsewhere(&self, party: &Party, record: &ItemRecord) -> Result<Option<Rejection>, EarlyExit> {
+    async fn held_elsewhere(
+        &self,
+        party: &Party,
+        record: &ItemRecord,
+        why: &str,
+    ) -> Result<Option<Rejection>, EarlyExit> {
         if !is_held(party, record) || party.caller.overrider || !self.still_held(party, record).await? {
             return Ok(None);
         }
-        Ok(Some(self.not_holder(party, record, "only its holder may close it")))
+        Ok(Some(self.not_holder(party, record, why)))
     }
 
     /// An outside edit has ended a holding whether or not the ledger knows yet.
