@@ -102,6 +102,16 @@ pub trait GuardedRequest: Request {
         None
     }
 
+    /// A read that tells in which project a creation is, where the request does not say it.
+    fn locate(&self, _credential: &Credential) -> Option<WireRequest> {
+        None
+    }
+
+    /// The same creation in the project that the read told; `None`: the answer cannot be used.
+    fn located(&self, _found: &WireResponse) -> Option<Guarded> {
+        None
+    }
+
     /// Which kind of item it makes, if it makes one.
     fn kind_made(&self) -> ItemKind {
         ItemKind::Issue

@@ -23,6 +23,7 @@ impl Walk {
         if let Some(rejection) = self.ask.expectation.on_nothing(&self.request().locator()) {
             return Err(EarlyExit::Refuse(rejection));
         }
+        self.place_creation().await?;
         let mut permit = self.permit_to_create(caller, cancellation).await?;
         match self.send_creation(Sending::creation(), self.request(), self.emit_by()).await {
             Ok(response) => {
@@ -39,6 +40,16 @@ impl Walk {
                 Err(self.uncreated(&error))
             }
         }
+    }
+
+    /// In which project it is, which a rule may be about.
+    async fn place_creation(&self) -> Result<(), EarlyExit> {
+        let Some(request) = self.request().locate(&self.ask.credential) else { return Ok(()) };
+        let found = self.fetch(request).await?;
+        let located = self.request().located(&found).ok_or_else(|| self.cannot_read("where it is to be"))?;
+        // A walk creates once.
+        let _ = self.spelled.set(located);
+        Ok(())
     }
 
     pub(super) async fn send_creation(
