@@ -337,7 +337,10 @@ fn open(record: &mut ItemRecord, attempt: &Attempt, stamp: &Stamp) -> Result<(),
     if !record.doubts.iter().all(same) {
         return Err(Refused::InDoubt(record.doubt_left(stamp.now)));
     }
-    record.locator = attempt.locator.clone();
+    // A request may name an item without its project, which the record knows.
+    if attempt.locator.project().is_some() || record.locator.project().is_none() {
+        record.locator = attempt.locator.clone();
+    }
     // Whoever enters it completes it. An attempt that was made out while the ledger was not open yet names nobody.
     record.live = Some(Attempt { gate: stamp.gate.clone(), epoch: stamp.epoch, ..attempt.clone() });
     Ok(())

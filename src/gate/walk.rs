@@ -17,7 +17,8 @@ use crate::admission::{Plan, Rules, Verdict};
 use crate::dialect::{Address, Credential, Guarded, Request, Subject};
 use crate::effect::{Authority, Decision, Durability, failpoint};
 use crate::model::{
-    AttemptId, Caller, Change, Code, Fingerprint, ItemRecord, Place, Rejection, ResourceKey, Status, Tag, What,
+    AttemptId, Caller, Change, Code, Fingerprint, ItemRecord, Place, Rejection, ResourceKey, Snapshot, Status, Tag,
+    What,
 };
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -311,10 +312,15 @@ impl Walk {
 }
 
 impl Item<'_> {
-    /// What it is called until it was read.
+    /// What it is called, as far as that is known.
     fn locator(&self) -> Place {
-        self.address.locator()
+        self.read.as_ref().map_or_else(|| self.address.locator(), |read| place_of(&self.address, &read.seen).clone())
     }
+}
+
+/// Where an item is: as it was named, or, where that does not say the project, as it was read.
+fn place_of<'a>(address: &'a Address, seen: &'a Snapshot) -> &'a Place {
+    if address.place.project().is_some() { &address.place } else { &seen.locator }
 }
 
 impl<'t> Decided<'t> {

@@ -5,7 +5,7 @@ use super::super::cancellation::Cancellation;
 use super::super::lanes::KEPT;
 use super::super::{Answered, Reply, Turn};
 use super::constraints::CreationPermit;
-use super::{EarlyExit, SectionResult, Walk};
+use super::{EarlyExit, SectionResult, Walk, place_of};
 use crate::admission::{StateTag, Step};
 use crate::dialect::{Address, Guarded, Request as _, WireResponse};
 use crate::effect::{CallError, Durability, Sending};
@@ -115,9 +115,10 @@ impl Walk {
         }
         let turn = self.enter_one(&seen.key, &address.locator(), caller).await.ok()?;
         let seen = self.still_own(caller, address, seen, &turn).await?;
+        let place = place_of(address, &seen);
         let id = self.gate.ports.entropy.attempt_id(self.gate.ports.clock.now());
         let change = self.request().change().cloned().unwrap_or_default();
-        let attempt = self.gate.attempt(id.clone(), (&seen.key, &address.locator()), caller, &change);
+        let attempt = self.gate.attempt(id.clone(), (&seen.key, place), caller, &change);
         let mut note = self.bare_note(permit.decision(), permit.observed);
         note.upstream_status = Some(response.code());
         let grant = Step::Grant {
@@ -127,8 +128,8 @@ impl Walk {
             shown: self.rules.workflow.shown(&seen),
         };
         let commands = vec![
-            self.command(&seen.key, &address.locator(), Step::Open(attempt), None),
-            self.command(&seen.key, &address.locator(), grant, Some(Box::new(note))),
+            self.command(&seen.key, place, Step::Open(attempt), None),
+            self.command(&seen.key, place, grant, Some(Box::new(note))),
         ];
         turn.forget();
         match self.gate.ports.ledger.commit(commands, Durability::Awaited).await {

@@ -137,10 +137,10 @@ impl Walk {
         Err(EarlyExit::Refuse(rejection))
     }
 
-    /// Where a refusal says that the item is: on the form's page, if it is not known to be in the repository of that,
+    /// Where a refusal says that the item is: of a form on its page, if it is not known to be in the repository of that,
     /// which is all that the sender has shown to see.
     fn told_of(&self, record: &ItemRecord) -> Place {
-        if self.request().page().is_some_and(|page| record.locator.is_in(page)) {
+        if !self.is_form() || self.request().page().is_some_and(|page| record.locator.is_in(page)) {
             record.locator.clone()
         } else {
             self.request().locator()
