@@ -75,7 +75,7 @@
 //!   second attempt and takes no idle pooled connection.
 //! - **What is decided was read in its own turn.** moka is used for what cannot change (path to immutable id, checked again under
 //!   the turn), for what may be a little old (credential to account, what labels are called), for what a credential was shown
-//!   just now, and to count agents without a name; in four files (tidy). An admission rests on a read of the item made inside
+//!   just now, to count agents without a name, and to say who moved an item last; in five files (tidy). An admission rests on a read of the item made inside
 //!   its own turn; what a label is called may be 30 s old, and what it has become shows in the read-back. Only a refusal may
 //!   rest on what another turn saw. The lists that claim-next offers from are hints: each of its claims is decided like any
 //!   other.

@@ -19,6 +19,7 @@ mod labels;
 mod lanes;
 mod leases;
 mod membership;
+mod movers;
 mod nameless;
 mod read_mark;
 mod reads;
@@ -128,6 +129,7 @@ pub struct Gate {
     reads: Reads,
     offers: claims::Offers,
     labels: labels::Labels,
+    movers: movers::Movers,
     /// Claims of agents without a name.
     nameless: nameless::Claims,
     renewals: PendingRenewals,
@@ -247,6 +249,7 @@ impl Gate {
             reads,
             offers: claims::Offers::default(),
             labels: labels::Labels::default(),
+            movers: movers::Movers::default(),
             nameless: nameless::Claims::default(),
             renewals: PendingRenewals::default(),
             hearing,

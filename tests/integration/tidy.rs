@@ -57,7 +57,10 @@ const ONLY_IN: [(&str, &[&str]); 8] = [
     ("Permit::new(", &["src/admission/"]),
     ("upstream.send(", &["src/gate/walk/send.rs"]),
     ("Self(())", &["src/effect/sending.rs"]),
-    ("moka::", &["src/gate/labels.rs", "src/gate/nameless.rs", "src/gate/reads.rs", "src/identity.rs"]),
+    (
+        "moka::",
+        &["src/gate/labels.rs", "src/gate/movers.rs", "src/gate/nameless.rs", "src/gate/reads.rs", "src/identity.rs"],
+    ),
     // They panic where the reader has gone.
     ("println!(", &["src/build.rs"]),
     ("print!(", &[]),

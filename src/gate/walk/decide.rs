@@ -4,7 +4,7 @@ use super::super::{After, Answered, EntryCondition, Reply, refusal};
 use super::constraints::{Committed, ConstrainedStep};
 use super::exits::some_of;
 use super::party::is_session;
-use super::{Decided, EarlyExit, Observed, SectionResult, TurnContext, Walk};
+use super::{Decided, EarlyExit, Observed, SectionResult, TurnContext, Walk, place_of};
 use crate::admission::{
     self, ConstraintViolation, DecisionInput, GrantWithoutSend, Mode, Permit, Refused, StateTag, Step, Verdict,
 };
@@ -62,6 +62,9 @@ impl Walk {
                 verdict = Verdict::Reject(*rejection);
             }
         }
+        if let Verdict::Reject(rejection) = verdict {
+            verdict = Verdict::Reject(self.naming_mover(rejection, &one.read.seen));
+        }
         Ok(Decided { at: one, change, labels, verdict, observed })
     }
 
@@ -70,9 +73,7 @@ impl Walk {
         let Some(change) = &change.labels else { return Ok(Vec::new()) };
         let (seen, address) = (&one.read.seen, &one.read.address);
         let reader = at.party.reader.as_ref().unwrap_or(&self.ask.credential);
-        // What the item was named by may not say its project.
-        let at = if address.place.project().is_some() { &address.place } else { &seen.locator };
-        let labels = self.gate.named_labels(change, seen, at, reader).await;
+        let labels = self.gate.named_labels(change, seen, place_of(address, seen), reader).await;
         match labels {
             // What the service may not see is not for the session.
             Err(stop) if self.is_form() => {

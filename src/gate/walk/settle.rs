@@ -93,6 +93,10 @@ impl Walk {
             self.gate.notice_claim(&at.party.caller, &self.ask.about, &one.at.key, false).await;
         }
         let Some(back) = back else { return };
+        let [stood, stands] = [&one.at.read.seen, &back.seen].map(|seen| self.rules.workflow.shown(seen).statuses);
+        if committed && stood != stands {
+            self.gate.movers.remember(&one.at.key, (&at.party.caller.actor, now), stands);
+        }
         if is_session(&at.party.caller.actor) {
             let change = [&one.at.read.seen, &back.seen].map(|seen| self.rules.workflow.shown(seen));
             self.gate.look_for_authors(one.at.attempt.as_str(), &back.seen, change, EditOrigin::Form);

@@ -90,6 +90,15 @@ impl Walk {
         Some(self.record_refusal(note, rejection))
     }
 
+    /// Who comes too late is told who was first, where that is known.
+    pub(super) fn naming_mover(&self, rejection: Rejection, seen: &Snapshot) -> Rejection {
+        let stands = self.rules.workflow.shown(seen).statuses;
+        match self.gate.movers.to(&seen.key, &stands).filter(|_| rejection.code == Code::WrongSourceState) {
+            Some(last) => Rejection { message: format!("{}; {last}", rejection.message), ..rejection },
+            None => rejection,
+        }
+    }
+
     /// What would be refused by an observation alone; never anything that contradicts the holding.
     fn refusal_by(&self, seen: &Observation, caller: &Caller) -> Option<Box<Rejection>> {
         let now = self.gate.ports.clock.now();
@@ -115,7 +124,7 @@ impl Walk {
             now,
         };
         match settled.then(|| admission::decide(&input)) {
-            Some((Verdict::Reject(rejection), _)) => Some(Box::new(rejection)),
+            Some((Verdict::Reject(rejection), _)) => Some(Box::new(self.naming_mover(rejection, &seen.seen))),
             _ => None,
         }
     }
