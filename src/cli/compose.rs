@@ -283,6 +283,7 @@ fn guard_config(config: &Config) -> anyhow::Result<GuardConfig> {
         body_timeout: config.server.guarded_body_timeout,
         sources: config.identity.sources.iter().map(source).collect(),
         webhook_secret: secret(config.upstream.webhook_secret_file.as_deref())?,
+        webhook_url: config.upstream.webhook_url.clone(),
     })
 }
 

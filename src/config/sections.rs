@@ -192,6 +192,9 @@ pub struct Upstream {
     /// What the tracker signs its webhooks with.
     #[serde(with = "optional_path")]
     pub webhook_secret_file: Option<PathBuf>,
+    /// What the tracker calls, where it signs that along.
+    #[serde(with = "optional_text")]
+    pub webhook_url: Option<String>,
     /// Bytes of the head of an answer.
     #[serde(with = "size")]
     pub max_answer_head: u64,

@@ -130,12 +130,21 @@ pub enum Assignable {
 /// What a webhook says, before its signature is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// HMAC-SHA256 of the payload, or of the body where the body is the payload.
+    /// The HMAC, by the tracker's own scheme; of the body where the body is the payload.
     pub signature: Option<Vec<u8>>,
     /// The payload, where the body is a form that carries it.
     pub payload: Option<Vec<u8>>,
     /// The item that it speaks of.
     pub item: Option<Place>,
+}
+
+/// What a tracker signs of its webhooks, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookScheme {
+    /// HMAC-SHA256 of the payload.
+    Sha256,
+    /// HMAC-SHA1 of the body and, behind it, the address that the tracker calls.
+    Sha1WithAddress,
 }
 
 /// A list that the tracker answers page by page.
@@ -284,6 +293,11 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// What a page of items showed; `None` where it cannot be used.
     fn items(&self, project: &Project, response: &WireResponse) -> Option<Vec<Snapshot>>;
 
+    /// What is signed of a webhook, and how.
+    fn webhook_scheme(&self) -> WebhookScheme {
+        WebhookScheme::Sha256
+    }
+
     /// What a webhook's payload says.
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook;
 
@@ -304,6 +318,11 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
 
     /// Such a link, as the tracker writes it.
     fn link(&self, response: &WireResponse) -> Option<String>;
+
+    /// A path as it may be written down, where the tracker has secrets in some; `None`: as it is.
+    fn shown_path(&self, _path: &str) -> Option<String> {
+        None
+    }
 
     /// What an operator reads in `claimgate explain`.
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String;

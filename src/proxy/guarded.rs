@@ -39,6 +39,8 @@ pub struct GuardConfig {
     pub sources: Vec<InstanceSource>,
     /// What the tracker's webhooks are signed with; none: they are off.
     pub webhook_secret: Option<SecretString>,
+    /// The address that the tracker calls, where it is signed along.
+    pub webhook_url: Option<String>,
 }
 
 /// Where an instance may be named (manual: rules).
@@ -65,6 +67,8 @@ pub(super) struct Candidate {
     pub(super) target: Target,
     peer: Peer,
     arrived: BootTime,
+    /// The path without what is secret in it.
+    shown_path: String,
 }
 
 /// What was found in the head of a request; it goes with the request.
@@ -115,8 +119,9 @@ impl GateGuard {
             return self.singletons(&request, path).await;
         }
         if own::is_own(path) {
-            let secret = self.config.webhook_secret.as_ref();
-            return own::serve(&self.gate, secret, path, &request.head, body).await;
+            let (secret, address) = (self.config.webhook_secret.as_ref(), self.config.webhook_url.as_deref());
+            let proof = own::WebhookProof { secret, address };
+            return own::serve(&self.gate, proof, path, &request.head, body).await;
         }
         match route {
             Some(dialect::Route::Guarded(route)) => self.candidate(request, &*route, body).await,
@@ -465,7 +470,8 @@ impl Guard for GateGuard {
             Found::Guarded(found) => (found.0, Some(found.1)),
             Found::Nothing | Found::Read(_) | Found::Beside(_) => (Target::of(&head.uri), None),
         };
-        let request = Candidate { target, arrived: self.gate.ports().clock.boot(), head, peer };
+        let shown_path = self.dialect().shown_path(head.uri.path()).unwrap_or_else(|| head.uri.path().to_owned());
+        let request = Candidate { target, arrived: self.gate.ports().clock.boot(), head, peer, shown_path };
         Box::pin(async move { self.guarded(request, route, body).await })
     }
 
@@ -544,7 +550,7 @@ impl Candidate {
         let text = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok().map(capped));
         About {
             method: self.head.method.as_str().to_owned(),
-            path: capped(self.head.uri.path()),
+            path: capped(&self.shown_path),
             client: self.peer.addr.map(|addr| addr.ip().to_canonical().to_string()),
             connection: self.peer.addr.map(|addr| addr.to_string()),
             request_id: text(&self.head.headers, "x-request-id"),
