@@ -76,6 +76,20 @@ pub(super) struct Rewritten {
     has_ended: bool,
 }
 
+/// A JSON text in these pieces, with URLs that begin with `from` beginning with `to`; and whether it could be followed to its end.
+/// For those who test the reader from outside.
+#[doc(hidden)]
+pub fn follow_urls(pieces: &[&[u8]], from: &str, to: &str) -> (Vec<u8>, bool) {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let mut urls = JsonUrls::new(Box::new(move |url| url.strip_prefix(&from).map(|rest| format!("{to}{rest}"))));
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend_from_slice(&urls.next(&Bytes::copy_from_slice(piece)));
+    }
+    out.extend_from_slice(&urls.end());
+    (out, !urls.is_lost())
+}
+
 // === impl Rewritten ===
 
 impl Rewritten {

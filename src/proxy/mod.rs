@@ -49,6 +49,8 @@ pub use self::guarded::{AGENT_HEADER, GateGuard, GuardConfig, InstanceSource};
 pub use self::headers::Forwarded;
 use self::headers::{ClientView, Views};
 pub use self::hosts::{Hosts, InterceptedHost, WrongHost};
+#[doc(hidden)]
+pub use self::json_urls::follow_urls;
 pub use self::own::own_path;
 pub use self::read_memo::ReadMemo;
 pub use self::reply::{DECISION, STATE};

@@ -31,6 +31,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use self::drain::Drain;
+#[doc(hidden)]
+pub use self::intercept::read_connect;
 pub use self::intercept::{AuthorityError, InterceptConfig, Interceptor, PrivateAuthority};
 use self::limits::Gauge;
 pub use self::limits::Limits;

@@ -49,6 +49,16 @@ pub(super) async fn read(stream: &mut TcpStream, most: usize) -> io::Result<Resu
     }
 }
 
+/// Whom a whole head wants, and as which agent; or the status and the text of the refusal. For those who test the reader from
+/// outside.
+#[doc(hidden)]
+pub fn read_connect(head: &[u8]) -> Result<(String, u16, Option<String>), (String, String)> {
+    match parse(head) {
+        Ok(Connect { host, port, instance }) => Ok((host, port, instance)),
+        Err(Refused { status, text }) => Err((status.to_owned(), text)),
+    }
+}
+
 /// Tells the client that it may begin with TLS.
 pub(super) async fn accept(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 Connection Established\r\n\r\n").await

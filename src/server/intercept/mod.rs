@@ -10,6 +10,9 @@ mod authority;
 mod connect;
 mod tunnel;
 
+#[doc(hidden)]
+pub use connect::read_connect;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use claimgate::dialect::{
 };
 use claimgate::ledger;
 use claimgate::model::ResourceKey;
-use claimgate::server;
+use claimgate::{proxy, server};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub type Run = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in the corpus.
-pub const ALL: [(&str, Run); 8] = [
+pub const ALL: [(&str, Run); 10] = [
     ("head", head),
     ("request", request),
     ("target", target),
@@ -32,6 +32,8 @@ pub const ALL: [(&str, Run); 8] = [
     ("ledger", ledger),
     ("webhook", webhook),
     ("audit", audit),
+    ("json_urls", json_urls),
+    ("connect", connect),
 ];
 
 /// What a client sends over HTTP/1: the same is seen of it whatever pieces it comes in, and a head that goes on has one
@@ -78,6 +80,68 @@ pub fn request(data: &[u8]) {
         }
         (None, _) => holds_nothing_guarded(&*route, &head, body),
         (Some(_), Err(_)) => {}
+    }
+}
+
+/// An answer whose URLs lead back: the same comes of it whatever pieces it comes in, and of a JSON text nothing changes but the
+/// front of URLs in the members that hold them.
+pub fn json_urls(data: &[u8]) {
+    const FROM: &str = "http://tracker:3000/sub/";
+    const TO: &str = "https://gate/as/one/";
+    let (whole, is_followed) = proxy::follow_urls(&[data], FROM, TO);
+    assert_eq!(proxy::follow_urls(&data.chunks(1).collect::<Vec<_>>(), FROM, TO), (whole.clone(), is_followed));
+    let (one, other) = data.split_at(data.len() / 2);
+    assert_eq!(proxy::follow_urls(&[one, other], FROM, TO), (whole.clone(), is_followed));
+    assert_eq!(proxy::follow_urls(&[data], "\u{1}", TO).0, data, "what is no URL of the tracker's stays");
+    let Ok(before) = serde_json::from_slice::<Value>(data) else { return };
+    assert!(is_followed, "a JSON text is followed to its end");
+    let after: Value = serde_json::from_slice(&whole).expect("JSON stays JSON");
+    leads_back(None, false, (&before, &after), (FROM, TO));
+}
+
+fn leads_back(name: Option<&str>, in_links: bool, values: (&Value, &Value), prefix: (&str, &str)) {
+    match values {
+        (Value::Object(before), Value::Object(after)) => {
+            assert!(before.keys().eq(after.keys()), "names stay");
+            let in_links = in_links || name == Some("_links");
+            for ((key, one), other) in before.iter().zip(after.values()) {
+                leads_back(Some(key), in_links, (one, other), prefix);
+            }
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            assert_eq!(before.len(), after.len());
+            let in_links = in_links || name == Some("_links");
+            before.iter().zip(after).for_each(|values| leads_back(None, in_links, values, prefix));
+        }
+        (Value::String(before), Value::String(after)) if before != after => {
+            let known = ["url", "self", "next", "previous", "nextPage", "previousPage"];
+            assert!(in_links || name.is_some_and(|name| known.contains(&name) || name.ends_with("_url")), "{name:?}");
+            let rest = before.strip_prefix(prefix.0).expect("it was a URL of the tracker's");
+            assert_eq!(after.strip_prefix(prefix.1), Some(rest), "only its front changed");
+        }
+        (before, after) => assert_eq!(before, after),
+    }
+}
+
+/// The head of a CONNECT: what is accepted names one host and one port, and so does the plain form of it.
+pub fn connect(data: &[u8]) {
+    let end = data.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(data.len());
+    let head = [&data[..end], b"\r\n\r\n"].concat();
+    match server::read_connect(&head) {
+        Ok((host, port, instance)) => {
+            assert!(!host.is_empty() && port > 0 && !host.ends_with('.'), "{host:?}");
+            assert!(host.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()), "{host:?}");
+            assert!(instance.is_none_or(|name| !name.is_empty()), "an agent without a name is none");
+            let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+            assert!(text.trim_start().starts_with("connect "), "{text:?}");
+            assert!(!text.contains("\r\ntransfer-encoding") && text.matches("\r\nhost:").count() <= 1, "{text:?}");
+            let named = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+            let plain = format!("CONNECT {named} HTTP/1.1\r\nHost: {named}\r\n\r\n");
+            assert_eq!(server::read_connect(plain.as_bytes()), Ok((host, port, None)));
+        }
+        Err((status, text)) => {
+            assert!(status.starts_with("40") && !text.is_empty(), "{status} {text}");
+        }
     }
 }
 
