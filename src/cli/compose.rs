@@ -111,9 +111,11 @@ pub(super) fn intercepted(config: &Config) -> anyhow::Result<Vec<InterceptedHost
 fn rewrites_urls(config: &Config) -> bool {
     match (config.server.rewrite_urls, config.upstream.tracker) {
         (config::RewriteUrls::On, _) => true,
-        // Neither writes by the addresses of its answers: what is theirs is for people.
+        // None writes by the addresses of its answers: what is theirs is for people.
         (config::RewriteUrls::Off, _)
-        | (config::RewriteUrls::Auto, config::Tracker::Forgejo | config::Tracker::Redmine) => false,
+        | (config::RewriteUrls::Auto, config::Tracker::Forgejo | config::Tracker::Redmine | config::Tracker::Trello) => {
+            false
+        }
     }
 }
 

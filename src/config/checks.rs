@@ -42,6 +42,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     web(config, out);
     webhooks(config, out);
     redmine(config, out);
+    trello(config, out);
     first_day(config, out);
     unreachable::check(config, out);
 }
@@ -102,6 +103,23 @@ fn redmine(config: &Config, out: &mut Merged<'_>) {
         out.warn(
             "upstream.webhook_secret_file: Redmine's webhooks are not read, so that it means nothing here".to_owned(),
         );
+    }
+}
+
+/// The same of Trello, which signs its webhooks together with the address that it calls.
+fn trello(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.tracker != Tracker::Trello {
+        return;
+    }
+    if config.upstream.webhook_secret_file.is_some() && config.upstream.webhook_url.is_none() {
+        let message =
+            "Trello signs the address that it calls, too: without it no webhook can be told from a forged one";
+        let help = Some("set upstream.webhook_url to the address with which the webhook was made".to_owned());
+        out.report_at(&["upstream.webhook_url"], message.to_owned(), help);
+    }
+    if !config.once.is_empty() {
+        let message = "[[once]] is about reviews and pull requests, and Trello has neither".to_owned();
+        out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
     }
 }
 

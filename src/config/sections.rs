@@ -696,6 +696,8 @@ choice! {
         Forgejo = "forgejo",
         /// Redmine from 5.0.
         Redmine = "redmine",
+        /// Trello.
+        Trello = "trello",
     }
 }
 

@@ -21,6 +21,7 @@ mod refusal;
 mod route;
 mod side_effects;
 mod target;
+mod trello;
 mod wire;
 
 pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order, Page};
@@ -333,6 +334,7 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
     match name {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
         "redmine" => Some(Arc::new(redmine::Redmine)),
+        "trello" => Some(Arc::new(trello::Trello)),
         _ => None,
     }
 }
@@ -387,7 +389,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// Every dialect that [`by_name`] knows.
-pub const NAMES: &[&str] = &["forgejo", "redmine"];
+pub const NAMES: &[&str] = &["forgejo", "redmine", "trello"];
 
 #[cfg(test)]
 mod tests {

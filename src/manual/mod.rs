@@ -27,6 +27,8 @@ pub mod protocol {}
 pub mod redmine {}
 #[doc = include_str!("rules.md")]
 pub mod rules {}
+#[doc = include_str!("trello.md")]
+pub mod trello {}
 #[doc = include_str!("walk.md")]
 pub mod walk {}
 #[doc = include_str!("ways.md")]

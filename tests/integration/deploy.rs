@@ -76,6 +76,16 @@ fn the_compose_file_is_understood_by_the_gate() {
     assert!(seconds(gate["stop_grace_period"].as_str().unwrap()) > drain_timeout());
 }
 
+#[test]
+fn the_example_for_trello_is_understood_by_the_gate() {
+    let layers = Layers { file: Some(path("trello.toml")), ..Layers::default() };
+    let config = read(&layers).unwrap_or_else(|errors| panic!("{errors}")).config;
+    assert_eq!(
+        (config.upstream.url.as_str(), config.intercept.hosts),
+        ("https://api.trello.com", vec!["api.trello.com".to_owned()])
+    );
+}
+
 /// Two gates, one record: each with a name and a state of its own, and no way round them.
 #[test]
 fn two_gates_share_a_database_and_nothing_else() {

@@ -52,6 +52,7 @@ mod shapes;
 mod subpath;
 mod support;
 mod tidy;
+mod trello;
 mod watching;
 mod ways;
 mod witness;

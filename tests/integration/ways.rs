@@ -1,7 +1,7 @@
 //! The ways in (manual: ways), through the real binary: sockets of one agent's own, answers that lead back, and
 //! interception under the tracker's own name.
 
-mod clients;
+pub mod clients;
 mod hostile;
 mod interception;
 mod rewriting;

@@ -180,7 +180,7 @@ static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     Some(python)
 });
 
-async fn python_with_libraries() -> Option<&'static PathBuf> {
+pub async fn python_with_libraries() -> Option<&'static PathBuf> {
     tokio::task::spawn_blocking(|| PYTHON.as_ref()).await.expect("no panic")
 }
 
