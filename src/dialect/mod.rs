@@ -36,7 +36,7 @@ pub use target::Target;
 pub use wire::{AnswerClass, WireRequest, WireResponse};
 
 use crate::model::{
-    Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagId, TagRef,
+    Account, Code, ItemKind, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagId, TagRef, Time,
     TimelineEntry,
 };
 use http::{HeaderMap, HeaderName, Method};
@@ -226,6 +226,12 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
 
     /// What that read showed. Of an answer to a client's own read of the item the guarded fields are right, but perhaps not the key.
     fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome;
+
+    /// When the item that was read was last written, as the tracker says. `None` where its reads never trail its writes: what
+    /// is written shows at once.
+    fn written_at(&self, _response: &WireResponse) -> Option<Time> {
+        None
+    }
 
     /// A read of what the tracker remembers of the item's edits.
     fn ask_timeline(&self, address: &Address, credential: &Credential) -> WireRequest;

@@ -69,6 +69,8 @@ pub struct Metrics {
     pub unnamed_instances: Counter,
     /// Calls of the web interface that are not known and passed, since they name no guarded form.
     pub unknown_web_calls: Counter,
+    /// Reads that were older than what was seen of their item already.
+    pub stale_reads: Counter,
     /// JSON answers whose URLs could not be rewritten.
     pub unrewritten: Counter,
     /// Clients that do not trust the gate's private authority.
@@ -110,6 +112,7 @@ impl Default for Metrics {
             recovered: Counter::default(),
             unnamed_instances: Counter::default(),
             unknown_web_calls: Counter::default(),
+            stale_reads: Counter::default(),
             unrewritten: Counter::default(),
             distrusted: Counter::default(),
             health: Health::default(),
@@ -169,6 +172,11 @@ impl Metrics {
             "unknown_web_calls",
             "Calls below an item's page that are not known and passed, since they name no guarded form",
             self.unknown_web_calls.clone(),
+        );
+        registry.register(
+            "stale_reads",
+            "Reads that showed an item as it was before a write that was seen already; each was repeated",
+            self.stale_reads.clone(),
         );
         registry.register(
             "unrewritten",

@@ -6,10 +6,19 @@
 use super::Gate;
 use crate::dialect::{Address, AnswerClass, Credential, Listed, ReadOutcome, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier};
-use crate::model::{BootTime, Existing, Project, Snapshot};
+use crate::model::{BootTime, Existing, Project, Snapshot, Time};
+use std::time::Duration;
 
 /// Pages of what exists that are read at most.
 pub(super) const MOST_PAGES: usize = 100;
+/// How long a read that trails a write waits before it is repeated, each time.
+pub(super) const STALE_PAUSES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(400),
+    Duration::from_millis(900),
+    Duration::from_millis(1_500),
+];
 /// Why nothing is read of what a tracker does not have: pull requests, reviews, labels of its projects.
 pub(super) const NOTHING_LIKE_IT: &str = "this tracker has nothing of the kind";
 
@@ -21,6 +30,8 @@ pub(super) struct ItemRead {
     /// Where the item is, after a followed redirect.
     pub(super) address: Address,
     pub(super) response: WireResponse,
+    /// When the item was last written, where a read may be older than that.
+    pub(super) written: Option<Time>,
     /// The connection that carried it.
     pub(super) carrier: Option<Carrier>,
 }
@@ -39,7 +50,28 @@ pub(super) enum Unread {
 impl Gate {
     /// One read of an item; a same-origin redirect is followed once. `phase` names it in the metrics. What `must` be read, since
     /// something was done already, is read whether or not there is room for it.
+    ///
+    /// A read that is older than what was seen of the item already decides nothing: it is repeated, a few times.
     pub(super) async fn read_item(
+        &self,
+        address: &Address,
+        credential: &Credential,
+        phase: &'static str,
+        must: bool,
+    ) -> Result<ItemRead, Unread> {
+        let mut pauses = STALE_PAUSES.iter();
+        loop {
+            let read = self.read_once(address, credential, phase, must).await?;
+            if self.reads.is_current(&read.seen.key, read.written) {
+                return Ok(read);
+            }
+            self.ports.metrics.stale_reads.inc();
+            let Some(pause) = pauses.next() else { return Err(Unread::Unreadable(TRAILS.to_owned())) };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    async fn read_once(
         &self,
         address: &Address,
         credential: &Credential,
@@ -57,7 +89,10 @@ impl Gate {
             self.notice_answer(answer.as_ref().ok().map(|(response, _)| response.class()));
             let (response, carrier) = answer.map_err(Unread::Unanswered)?;
             match dialect.read(&address, &response) {
-                ReadOutcome::Item(seen) => return Ok(ItemRead { began, seen, address, response, carrier }),
+                ReadOutcome::Item(seen) => {
+                    let written = dialect.written_at(&response);
+                    return Ok(ItemRead { began, seen, address, response, written, carrier });
+                }
                 ReadOutcome::Moved(to) => address = to,
                 ReadOutcome::Denied => return Err(Unread::Denied(Box::new(response))),
                 ReadOutcome::Unreadable(why) => return Err(Unread::Unreadable(why)),
@@ -72,7 +107,8 @@ impl Gate {
             return None;
         };
         let (began, address, response) = (self.ports.clock.boot(), address.clone(), response.clone());
-        Some(ItemRead { began, seen, address, response, carrier: None })
+        let written = self.ports.dialect.written_at(&response);
+        Some(ItemRead { began, seen, address, response, written, carrier: None })
     }
 
     /// An answer of 200. The tracker's own failures are no answer. There is none to what the tracker cannot be asked.
@@ -115,6 +151,8 @@ impl Gate {
         Err(unreadable())
     }
 }
+
+const TRAILS: &str = "the tracker shows it as it was before a write that it has shown already; ask again in a moment";
 
 fn found(answer: Result<(WireResponse, Option<Carrier>), CallError>) -> Result<WireResponse, Unread> {
     let (response, _) = answer.map_err(Unread::Unanswered)?;

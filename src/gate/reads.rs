@@ -7,7 +7,7 @@
 
 use super::Gate;
 use crate::dialect::{AnswerClass, Credential, WireResponse};
-use crate::model::{BootTime, Fingerprint, ItemKind, Place, Project, ResourceKey, Snapshot};
+use crate::model::{BootTime, Fingerprint, ItemKind, Place, Project, ResourceKey, Snapshot, Time};
 use moka::future::Cache;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +21,8 @@ pub(super) struct Reads {
     places: Cache<ResourceKey, Place>,
     /// What each credential was last shown, and when, microseconds since boot.
     shown: moka::sync::Cache<(Fingerprint, ReadAccess), Arc<AtomicU64>>,
+    /// When each item was last written, as far as a read has shown.
+    written: moka::sync::Cache<ResourceKey, Time>,
     /// Who is shown one item may not be shown the others of its kind.
     item_by_item: bool,
 }
@@ -41,6 +43,8 @@ pub enum ReadAccess {
 const MOST_KEYS: u64 = 200_000;
 const MOST_ACCESSES: u64 = 100_000;
 const ACCESS_KEPT: Duration = Duration::from_mins(10);
+/// How far the reads of a tracker may trail its writes, and much more.
+const WRITTEN_KEPT: Duration = Duration::from_hours(1);
 /// How long before a request came its credential may have been shown something, to be told of it without a read of its own.
 const JUST_NOW: Duration = Duration::from_secs(2);
 
@@ -53,6 +57,7 @@ impl Reads {
             item_by_item,
             keys: Cache::new(MOST_KEYS),
             places: Cache::new(MOST_KEYS),
+            written: moka::sync::Cache::builder().max_capacity(MOST_KEYS).time_to_idle(WRITTEN_KEPT).build(),
             shown: moka::sync::Cache::builder().max_capacity(MOST_ACCESSES).time_to_idle(ACCESS_KEPT).build(),
         }
     }
@@ -95,6 +100,16 @@ impl Reads {
 
     pub(super) async fn forget_key(&self, locator: &Place) {
         self.keys.invalidate(locator).await;
+    }
+
+    /// Whether a read that says this of an item is no older than what was seen of it already; it is remembered.
+    pub(super) fn is_current(&self, key: &ResourceKey, written: Option<Time>) -> bool {
+        let Some(written) = written else { return true };
+        let latest = self
+            .written
+            .entry_by_ref(key)
+            .and_upsert_with(|known| known.map_or(written, |known| known.into_value().max(written)));
+        latest.into_value() <= written
     }
 
     /// The tracker has just shown this to the credential.
@@ -211,6 +226,28 @@ impl Gate {
             AnswerClass::Redirect => Proof::Moved,
             class if class.is_refusal() => Proof::Denied(Box::new(response)),
             _ => Proof::Unreadable(format!("the tracker answered {}", response.code())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_is_older_than_what_was_seen_is_not_current() {
+        let (reads, item, other) = (Reads::new(true), ResourceKey::new("7"), ResourceKey::new("8"));
+        for (key, written, current) in [
+            (&item, Some(Time(5)), true),
+            (&item, Some(Time(5)), true),
+            (&item, Some(Time(7)), true),
+            (&item, Some(Time(6)), false),
+            (&item, Some(Time(7)), true),
+            (&other, Some(Time(1)), true),
+            // Of a tracker whose reads never trail its writes.
+            (&item, None, true),
+        ] {
+            assert_eq!(reads.is_current(key, written), current, "{key} {written:?}");
         }
     }
 }

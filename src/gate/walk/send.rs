@@ -8,6 +8,7 @@ use crate::admission::{self, Answer, Outcome, Permit, Refused, SentWrite, Step, 
 use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Decision, Durability, LedgerError, Sending, failpoint};
 use crate::gate::Verify;
+use crate::gate::conversation::STALE_PAUSES;
 use crate::gate::leases::LeaseUse;
 use crate::model::{BootTime, Code};
 use futures_util::{StreamExt as _, stream};
@@ -185,9 +186,28 @@ impl Walk {
         stream::iter(each).buffered(READS_AT_ONCE).collect().await
     }
 
+    /// A read from before a write that the tracker says it carried out is no evidence: it is repeated, a few times.
     async fn look_back(
         &self,
         at: &TurnContext<'_>,
+        one: &Sent<'_>,
+        answer: (u16, Option<&WireResponse>),
+    ) -> Option<ItemRead> {
+        let before = one.at.read.written.filter(|_| (200..300).contains(&answer.0) && !one.plan.goal.held_before);
+        let mut pauses = STALE_PAUSES.iter();
+        loop {
+            let back = self.look_back_once(at, one, answer).await?;
+            if before.is_none_or(|before| back.written.is_some_and(|written| written > before)) {
+                return Some(back);
+            }
+            self.gate.ports.metrics.stale_reads.inc();
+            tokio::time::sleep(*pauses.next()?).await;
+        }
+    }
+
+    async fn look_back_once(
+        &self,
+        at: &Entered<'_>,
         one: &Sent<'_>,
         (status, response): (u16, Option<&WireResponse>),
     ) -> Option<ItemRead> {
