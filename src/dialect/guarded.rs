@@ -25,6 +25,11 @@ pub trait Request: fmt::Debug + Send + Sync + 'static {
 
     /// Who sends it, where that is a session of a web interface. Anybody else is known by the credential.
     fn sender(&self) -> Option<&Sender>;
+
+    /// Whether the place where it stands is the one item that it is about.
+    fn is_about_one(&self) -> bool {
+        self.sender().is_none()
+    }
 }
 
 /// A write of guarded fields.
@@ -55,8 +60,9 @@ pub trait GuardedRequest: Request {
         None
     }
 
-    /// The change of each item, from reads of all of them in their order. An error says what `found` does not show.
-    fn spell_out(&self, seen: &[&Snapshot], found: Option<&WireResponse>) -> Result<Vec<Change>, String>;
+    /// The change of each item, from reads of all of them in their order, each with where the request named it. An error says
+    /// what they, or `found`, do not show.
+    fn spell_out(&self, seen: &[(&Address, &Snapshot)], found: Option<&WireResponse>) -> Result<Vec<Change>, String>;
 
     /// Whether the gate cannot answer it by itself: it asks for more than guarded fields, or only the tracker knows how
     /// the answer looks.
@@ -78,7 +84,8 @@ pub trait GuardedRequest: Request {
     /// means. A creation is written for none.
     fn emit(&self, chosen: &[Chosen<'_>], headers: &HeaderMap, credential: &Credential) -> WireRequest;
 
-    /// The read that [`accept`](Self::accept) makes its answer from, where a read of the item is not what this call shows.
+    /// The read that [`accept`](Self::accept) makes its answer from, where a read of the item is not what this call shows: of one
+    /// item at this place, or of all of several, whichever the place is.
     fn represent(&self, _address: &Address, _credential: &Credential) -> Option<WireRequest> {
         None
     }
@@ -144,6 +151,8 @@ pub trait GuardedRequest: Request {
 pub enum Subject {
     /// An item, by its place.
     At(Address),
+    /// Several items, each by its place: all or none of them are written. Turns are taken in the order of their ids.
+    Places(Vec<Address>),
     /// Items of a project, or of an owner, by their immutable ids. Turns are taken in this order.
     Keys(BTreeSet<ResourceKey>),
     /// An item that does not exist yet.
@@ -211,6 +220,10 @@ impl Request for Guarded {
 
     fn sender(&self) -> Option<&Sender> {
         (**self).sender()
+    }
+
+    fn is_about_one(&self) -> bool {
+        (**self).is_about_one()
     }
 }
 

@@ -118,6 +118,8 @@ struct Item<'t> {
     read: Option<ItemRead>,
     /// What becomes of it, spelled out.
     change: Change,
+    /// The read by which that was spelled out.
+    spelled_by: Option<Snapshot>,
 }
 
 /// An item with an attempt OPEN.
@@ -228,7 +230,9 @@ impl Walk {
             Subject::At(address) if self.reopens() && self.rules.is_ruled(What::Pull) => {
                 Box::pin(self.reopen(&address, &party, cancellation)).await
             }
-            Subject::At(_) | Subject::Keys(_) | Subject::New(_) => self.items_wherever(&party, cancellation).await,
+            Subject::At(_) | Subject::Places(_) | Subject::Keys(_) | Subject::New(_) => {
+                self.items_wherever(&party, cancellation).await
+            }
         }
     }
 

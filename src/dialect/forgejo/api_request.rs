@@ -38,7 +38,7 @@ impl GuardedRequest for ApiWrite {
         Wants::Change(&self.change)
     }
 
-    fn spell_out(&self, seen: &[&Snapshot], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
+    fn spell_out(&self, seen: &[(&Address, &Snapshot)], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
         Ok(vec![self.change.clone(); seen.len()])
     }
 

@@ -45,7 +45,7 @@ pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
     };
     let subject = match write.scope.subject() {
         Subject::New(project) => format!("a new item in {project}"),
-        Subject::At(_) | Subject::Keys(_) => write.scope.locator().to_string(),
+        Subject::At(_) | Subject::Places(_) | Subject::Keys(_) => write.scope.locator().to_string(),
     };
     line(&mut text, "route", format_args!("write ({:?}) on {subject}", write.form));
     match credential::read(head, body) {
@@ -89,6 +89,7 @@ fn form(route: &FormRoute, head: &Head<'_>, body: &[u8]) -> String {
         Ok(Some(write)) => {
             let items = match &write.subject {
                 Subject::Keys(keys) => format!("{} by id", keys.len()),
+                Subject::Places(places) => format!("{} by place", places.len()),
                 Subject::At(address) => address.locator().to_string(),
                 Subject::New(_) => "a new one".to_owned(),
             };

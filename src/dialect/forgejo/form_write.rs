@@ -3,7 +3,9 @@
 
 use super::super::json::{Member, write_object};
 use super::super::target::join;
-use super::super::{Chosen, Credential, GuardedRequest, Request, Sender, Subject, Wants, WireRequest, WireResponse};
+use super::super::{
+    Address, Chosen, Credential, GuardedRequest, Request, Sender, Subject, Wants, WireRequest, WireResponse,
+};
 use super::web_form::{WebAct, WebForm};
 use super::{emit, read, reply};
 use crate::model::{Account, Change, OpenState, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, TagRef};
@@ -66,7 +68,7 @@ impl Request for FormWrite {
     fn locator(&self) -> Place {
         match &self.subject {
             Subject::At(address) => address.locator(),
-            Subject::Keys(_) | Subject::New(_) => Place::whole(&self.page),
+            Subject::Places(_) | Subject::Keys(_) | Subject::New(_) => Place::whole(&self.page),
         }
     }
 
@@ -107,7 +109,7 @@ impl GuardedRequest for FormWrite {
         }
     }
 
-    fn spell_out(&self, seen: &[&Snapshot], found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
+    fn spell_out(&self, seen: &[(&Address, &Snapshot)], found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
         let user = match self.wants {
             FormWants::Assignee { user, .. } => {
                 let login = found.and_then(|response| read::user_numbered(user, response));
@@ -115,7 +117,8 @@ impl GuardedRequest for FormWrite {
             }
             _ => None,
         };
-        Ok(changes(&self.wants, seen, user.as_ref()))
+        let seen: Vec<&Snapshot> = seen.iter().map(|(_, item)| *item).collect();
+        Ok(changes(&self.wants, &seen, user.as_ref()))
     }
 
     fn emit(&self, chosen: &[Chosen<'_>], headers: &HeaderMap, _credential: &Credential) -> WireRequest {

@@ -386,7 +386,7 @@ mod tests {
             Ok(Some(write)) => {
                 let keys: Vec<ResourceKey> = match &write.subject {
                     Subject::Keys(keys) => keys.iter().cloned().collect(),
-                    Subject::At(_) | Subject::New(_) => vec![key(0)],
+                    Subject::At(_) | Subject::Places(_) | Subject::New(_) => vec![key(0)],
                 };
                 let change = match &write.wants {
                     FormWants::Change(change) => change.clone(),

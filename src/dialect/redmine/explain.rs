@@ -49,6 +49,7 @@ fn guarded(text: &mut String, head: &Head<'_>, body: &[u8], write: &IssueWrite) 
     }
     let items = match write.subject() {
         Subject::At(address) => address.locator().to_string(),
+        Subject::Places(places) => places.iter().map(|at| at.locator().to_string()).collect::<Vec<_>>().join(", "),
         Subject::Keys(keys) => keys.iter().map(|key| format!("#{key}")).collect::<Vec<_>>().join(", "),
         Subject::New(project) => format!("a new one in {project}"),
     };

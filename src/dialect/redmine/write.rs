@@ -134,7 +134,7 @@ impl IssueWrite {
         let suffix = self.via.format().suffix();
         let issue = || match &self.subject {
             Subject::At(address) => address.route.to_string(),
-            Subject::Keys(_) | Subject::New(_) => String::new(),
+            Subject::Places(_) | Subject::Keys(_) | Subject::New(_) => String::new(),
         };
         match self.kind {
             WriteKind::Update | WriteKind::Delete => format!("/issues/{}{suffix}", issue()),
@@ -204,7 +204,7 @@ impl Request for IssueWrite {
         match &self.subject {
             Subject::At(address) => address.locator(),
             Subject::New(project) => Place::whole(project),
-            Subject::Keys(_) => Place::new("issues"),
+            Subject::Places(_) | Subject::Keys(_) => Place::new("issues"),
         }
     }
 
@@ -261,6 +261,7 @@ impl GuardedRequest for IssueWrite {
         let pages: Vec<String> = match &self.subject {
             Subject::At(address) => vec![format!("/issues/{}", address.route)],
             Subject::Keys(keys) => keys.iter().map(|key| format!("/issues/{key}")).collect(),
+            Subject::Places(places) => places.iter().map(|at| format!("/issues/{}", at.route)).collect(),
             Subject::New(_) => Vec::new(),
         };
         // That one only who is signed in gets.
@@ -268,11 +269,11 @@ impl GuardedRequest for IssueWrite {
     }
 
     /// A page sends all of its fields: what shows already is no change.
-    fn spell_out(&self, seen: &[&Snapshot], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
+    fn spell_out(&self, seen: &[(&Address, &Snapshot)], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
         let WriteWants::Change(change) = &self.wants else {
             return Err("a session does not say who `me` is: name the account by its number".to_owned());
         };
-        Ok(seen.iter().map(|item| without_what_shows(change, item)).collect())
+        Ok(seen.iter().map(|(_, item)| without_what_shows(change, item)).collect())
     }
 
     fn asks_more(&self, _headers: &HeaderMap) -> bool {

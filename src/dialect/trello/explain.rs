@@ -52,7 +52,7 @@ fn guarded(text: &mut String, head: &Head<'_>, body: &[u8], write: &CardWrite) {
     }
     let items = match write.subject() {
         Subject::At(address) => address.locator().to_string(),
-        Subject::Keys(_) | Subject::New(_) => "a new one".to_owned(),
+        Subject::Places(_) | Subject::Keys(_) | Subject::New(_) => "a new one".to_owned(),
     };
     line(text, "items", items);
     line(text, "guarded", write.describe());

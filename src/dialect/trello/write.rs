@@ -87,7 +87,7 @@ impl CardWrite {
     fn path(&self, chosen: &[Chosen<'_>]) -> String {
         let named = match &self.subject {
             Subject::At(address) => address.route.to_string(),
-            Subject::Keys(_) | Subject::New(_) => String::new(),
+            Subject::Places(_) | Subject::Keys(_) | Subject::New(_) => String::new(),
         };
         let id = chosen.first().and_then(|one| one.key).map_or(named, |key| key.as_str().to_owned());
         match &self.kind {
@@ -167,7 +167,7 @@ impl Request for CardWrite {
         match &self.subject {
             Subject::At(address) => address.locator(),
             Subject::New(project) => Place::whole(project),
-            Subject::Keys(_) => Place::new("cards"),
+            Subject::Places(_) | Subject::Keys(_) => Place::new("cards"),
         }
     }
 
@@ -196,7 +196,7 @@ impl GuardedRequest for CardWrite {
         }
     }
 
-    fn spell_out(&self, seen: &[&Snapshot], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
+    fn spell_out(&self, seen: &[(&Address, &Snapshot)], _found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
         let change = match &self.wants {
             WriteWants::Change(change) => change.clone(),
             WriteWants::Beside(_) => Change::default(),

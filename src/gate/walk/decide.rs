@@ -156,14 +156,14 @@ impl Walk {
         violation: &ConstraintViolation,
     ) -> SectionResult {
         match items.pop() {
-            Some(one) if !self.is_form() => {
+            Some(one) if self.request().is_about_one() => {
                 let mut rejection = self.refused_by(&at.party.caller, violation, &one.read.seen.locator).await;
                 rejection.observed = Some(self.rules.workflow.shown(&one.read.seen));
                 Ok(self.reject(at, vec![(one, Some(rejection))]).await)
             }
             _ => {
                 let rejection = Gate::refused_by(violation, &self.request().locator(), &[]);
-                let message = format!("none of the form's items was changed: {}", rejection.message);
+                let message = format!("none of the items was changed: {}", rejection.message);
                 Err(EarlyExit::Refuse(Box::new(Rejection { message, ..rejection })))
             }
         }
@@ -175,7 +175,14 @@ impl Walk {
     pub(super) async fn own_success(&self, decided: &[Decided<'_>]) -> Result<Option<WireResponse>, EarlyExit> {
         match decided {
             [one] => self.success(&one.at.read).await,
-            _ => Ok(self.request().accept(None)),
+            [one, ..] => match self.request().represent(&one.at.read.address, &self.ask.credential) {
+                Some(request) => {
+                    let shown = self.gate.fetch_back(request).await.map_err(|unread| self.not_read(unread))?;
+                    Ok(self.request().accept(Some(&shown)))
+                }
+                None => Ok(self.request().accept(None)),
+            },
+            [] => Ok(self.request().accept(None)),
         }
     }
 
@@ -202,7 +209,7 @@ impl Walk {
             let constraints = self.constraints_of(at, locator, change, (noop.kind, &noop.ownership));
             Some(ConstrainedStep { constraints, confirm: self.confirm(&one.at), command: self.grant_of(at, one)? })
         });
-        if self.is_form() {
+        if !self.request().is_about_one() {
             for one in &decided {
                 one.at.turn.forget();
             }
@@ -247,7 +254,7 @@ impl Walk {
         }
         let decision = if observed.is_some() { Decision::Observe } else { Decision::Noop };
         after.rest = after.rest.filter(|_| decision == Decision::Noop);
-        let state = state.filter(|_| !self.is_form());
+        let state = state.filter(|_| self.request().is_about_one());
         Reply { state, after, ..self.decided(decision, observed, &id, Answered::Tracker(answer)) }
     }
 }

@@ -104,7 +104,14 @@ impl Walk {
             return Ok(None);
         }
         let change = self.request().change().cloned().unwrap_or_default();
-        let item = Item { key: known.key.clone(), address: address.clone(), turn: &turn, read: None, change };
+        let item = Item {
+            key: known.key.clone(),
+            address: address.clone(),
+            turn: &turn,
+            read: None,
+            change,
+            spelled_by: None,
+        };
         let at = TurnContext { party, waited: Duration::ZERO, until: tokio::time::Instant::now() };
         let attempt = self.attempt(&item, caller);
         let (id, entry) = (attempt.id.clone(), self.entry(&attempt, caller));

@@ -31,7 +31,7 @@ impl<R: Request> Walk<R> {
         note.code = code;
         note.reason = self.echoed.get().cloned();
         note.took = self.took();
-        note.resource = (!self.is_form()).then(|| self.request().locator());
+        note.resource = self.request().is_about_one().then(|| self.request().locator());
         note.agent = self.sender();
         // Of a body nothing is recorded before the tracker has accepted its credential.
         if note.agent.is_some() {
@@ -102,15 +102,20 @@ impl Walk {
 
     /// 504: it was sent, and nobody knows what came of it.
     pub(super) fn unknown(&self, items: &[String]) -> Box<Rejection> {
-        if !self.is_form() {
+        if self.request().is_about_one() {
             return refusal::unknown(&self.request().locator(), self.doubt_period());
         }
+        let (sent, look) = if self.is_form() {
+            ("the form", "load the page again and look")
+        } else {
+            ("the request", "read the items again and look")
+        };
         let message = if items.is_empty() {
-            "the form was sent and its outcome is unknown: load the page again and look before you repeat it".to_owned()
+            format!("{sent} was sent and its outcome is unknown: {look} before you repeat it")
         } else {
             format!(
-                "the form was sent and its outcome is unknown; {} stay closed to others for up to {} s until it is \
-                 known: load the page again and look",
+                "{sent} was sent and its outcome is unknown; {} stay closed to others for up to {} s until it is \
+                 known: {look}",
                 some_of(items),
                 self.doubt_period().as_secs()
             )

@@ -41,6 +41,12 @@ impl Walk {
                 Err(stop) => return Err(stop),
             };
             failpoint::reach("observed");
+            // What was spelled out by another state of the item is not what was asked.
+            if item.spelled_by.as_ref().is_some_and(|by| *by != read.seen) {
+                let locator = &read.seen.locator;
+                let message = format!("{locator} was changed meanwhile; nothing was sent; try again");
+                return Err(EarlyExit::Refuse(refusal::plain(Code::Busy, locator, message)));
+            }
             let Item { key, turn, change, .. } = item;
             let one = Observed { key, turn, attempt, change, record, read };
             observed.push(self.reconcile(at, one).await?);
@@ -110,7 +116,7 @@ impl Walk {
 
 impl Item<'_> {
     /// The read, if its path still names this item.
-    fn is_still(&self, read: ItemRead) -> Result<ItemRead, EarlyExit> {
+    pub(super) fn is_still(&self, read: ItemRead) -> Result<ItemRead, EarlyExit> {
         if read.seen.key == self.key { Ok(read) } else { Err(EarlyExit::Moved) }
     }
 }

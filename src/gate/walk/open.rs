@@ -100,7 +100,7 @@ impl Walk {
         let locator = self.request().locator();
         let message = format!("{locator}: a write by another gate took too long; nothing was sent; try again");
         let rejection = refusal::retry(Code::LaneTimeout, &locator, message, Duration::from_secs(1));
-        Box::new(Rejection { of_item: !self.is_form(), ..*rejection })
+        Box::new(Rejection { of_item: self.request().is_about_one(), ..*rejection })
     }
 
     async fn resolve_doubts(&self, at: &TurnContext<'_>, items: &mut [Item<'_>]) -> Result<(), EarlyExit> {
@@ -137,7 +137,9 @@ impl Walk {
 
     async fn not_opened(&self, items: &[Item<'_>], error: &LedgerError) -> Box<Rejection> {
         match error {
-            LedgerError::Refused(refused) if self.is_form() && *refused != Refused::Fenced => self.closed(items).await,
+            LedgerError::Refused(refused) if !self.request().is_about_one() && *refused != Refused::Fenced => {
+                self.closed(items).await
+            }
             error => Self::not_entered(&self.request().locator(), error),
         }
     }

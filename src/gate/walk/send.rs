@@ -207,7 +207,7 @@ impl Walk {
 
     async fn look_back_once(
         &self,
-        at: &Entered<'_>,
+        at: &TurnContext<'_>,
         one: &Sent<'_>,
         (status, response): (u16, Option<&WireResponse>),
     ) -> Option<ItemRead> {

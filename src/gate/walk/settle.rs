@@ -7,7 +7,7 @@ use super::outcome::{half_done, not_applied, outcome_code, partial};
 use super::party::is_session;
 use super::{Decided, ItemRead, Sent, TurnContext, Walk};
 use crate::admission::{Outcome, StateTag, Step};
-use crate::dialect::WireResponse;
+use crate::dialect::{Request as _, WireResponse};
 use crate::effect::{Command, Decision, Durability, failpoint};
 use crate::model::{Code, ItemRecord, Kind, Rejection, Time};
 use std::sync::PoisonError;
@@ -29,8 +29,8 @@ impl Walk {
     ) -> Reply {
         let status = response.as_ref().map(WireResponse::code);
         let (code, answer) = match endings.as_slice() {
-            [one] if !self.is_form() => self.tell_one(at, one, response).await,
-            _ => self.tell_form(&endings, response),
+            [one] if self.request().is_about_one() => self.tell_one(at, one, response).await,
+            _ => self.tell_several(&endings, response),
         };
         let commands = self.commands(at, &endings, &granted, (status, code));
         // What a step took from a silent holder is known by the step's own time.
@@ -49,7 +49,7 @@ impl Walk {
         };
         failpoint::reach("t3.after");
         let mut reply = self.decided(decision, observed.or(code), &id, answer);
-        let single = endings.len() == 1 && !self.is_form();
+        let single = endings.len() == 1 && self.request().is_about_one();
         for ((ending, record), now) in endings.into_iter().zip(records).zip(times) {
             if single {
                 reply.after = ending.one.at.after(at, &record);
@@ -70,7 +70,7 @@ impl Walk {
     ) -> Vec<Command> {
         let doubt_until = self.gate.ports.clock.now() + self.doubt_period();
         let settled = endings.iter().map(|Ending { one, outcome, .. }| {
-            let own = if self.is_form() { outcome_code(outcome, status) } else { code };
+            let own = if self.request().is_about_one() { code } else { outcome_code(outcome, status) };
             let decision = if one.observed.is_some() { Decision::Observe } else { Decision::Admit };
             let mut note = self.note(at, &one.at.attempt, decision, one.observed.or(own));
             note.observed = outcome.shown().cloned();
@@ -157,7 +157,7 @@ impl Walk {
         (code, answer)
     }
 
-    fn tell_form(&self, endings: &[Ending<'_>], response: Option<WireResponse>) -> (Option<Code>, Answered) {
+    fn tell_several(&self, endings: &[Ending<'_>], response: Option<WireResponse>) -> (Option<Code>, Answered) {
         let doubtful = names(endings, |outcome| matches!(outcome, Outcome::Doubt));
         let contested = names(endings, |outcome| matches!(outcome, Outcome::Partial { holds: false, .. }));
         let unmoved = names(endings, |outcome| matches!(outcome, Outcome::Refused { .. }));

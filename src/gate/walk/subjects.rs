@@ -3,7 +3,7 @@
 use super::super::refusal;
 use super::exits::some_of;
 use super::{EarlyExit, Found, Item, ItemRead, Party, READS_AT_ONCE, Walk};
-use crate::dialect::{Address, Credential, Listing, Subject};
+use crate::dialect::{Address, Credential, Listing, Subject, Wants};
 use crate::effect::SHORT_ANSWER;
 use crate::gate::Turn;
 use crate::model::{Caller, Change, Code, Place, Rejection, ResourceKey};
@@ -17,19 +17,41 @@ impl Walk {
     pub(super) async fn find(&self, party: &Party) -> Result<Vec<Found>, EarlyExit> {
         match self.request().subject() {
             Subject::New(_) => Ok(Vec::new()),
-            Subject::At(address) if !self.is_form() => self.find_named(address, &party.caller).await,
+            Subject::At(address) if !self.is_form() => Ok(vec![self.find_named(address, &party.caller).await?]),
+            Subject::Places(addresses) => self.find_places(addresses, &party.caller).await,
             subject => self.find_for_session(subject, party).await,
         }
     }
 
-    async fn find_named(&self, address: Address, caller: &Caller) -> Result<Vec<Found>, EarlyExit> {
+    /// In the order of their ids. What is to become of an item that is named in two ways, nobody can say.
+    async fn find_places(&self, addresses: Vec<Address>, caller: &Caller) -> Result<Vec<Found>, EarlyExit> {
+        let each = addresses.into_iter().map(|address| self.find_named(address, caller));
+        let each: Vec<_> = each.collect();
+        let found: Vec<Found> = stream::iter(each).buffered(READS_AT_ONCE).try_collect().await?;
+        let mut all: BTreeMap<ResourceKey, Found> = BTreeMap::new();
+        for one in found {
+            let named = |found: &Found| found.address.as_ref().map(|at| at.locator().to_string()).unwrap_or_default();
+            if let Some(other) = all.get(&one.key) {
+                let message = format!(
+                    "`{}` and `{}` are one item: name it in one way; nothing was sent",
+                    named(other),
+                    named(&one)
+                );
+                return Err(EarlyExit::Refuse(Box::new(Rejection::of_request(Code::AmbiguousRequest, message))));
+            }
+            all.insert(one.key.clone(), one);
+        }
+        Ok(all.into_values().collect())
+    }
+
+    async fn find_named(&self, address: Address, caller: &Caller) -> Result<Found, EarlyExit> {
         let (key, read) = self.resolve(&address, caller).await?;
         // What is long is not kept while it waits.
         let read = read.filter(|read| read.response.body.len() <= SHORT_ANSWER);
         // The tracker shows it the item: from here on it is one who may be told, and is heard of.
         let project = read.as_ref().and_then(|read| read.seen.locator.project()).or(address.project());
         self.gate.record_heartbeat(&caller.actor, project);
-        Ok(vec![Found { key, address: Some(address), read }])
+        Ok(Found { key, address: Some(address), read })
     }
 
     /// The item's id, and the read that told it or that proved the caller to be a reader, if one was made.
@@ -74,7 +96,8 @@ impl Walk {
         }
         let unread = |key: ResourceKey| Found { key, address: None, read: None };
         match (subject, &party.reader) {
-            (Subject::New(_), _) => Ok(Vec::new()),
+            // Only requests of the API name several places.
+            (Subject::New(_) | Subject::Places(_), _) => Ok(Vec::new()),
             // Whoever sends a form has shown that it may see the repository of its page, and no other.
             (Subject::Keys(keys), Some(reader)) if judged || self.owner().is_none() => {
                 let placed = |(key, address)| Found { key, address: Some(address), read: None };
@@ -202,16 +225,17 @@ impl Walk {
     pub(super) fn under_turns<'t>(&self, found: Vec<Found>, turns: &'t [Turn]) -> Vec<Item<'t>> {
         let change = self.request().change().cloned().unwrap_or_default();
         let item = |(Found { key, address, read }, turn)| {
-            Some(Item { key, address: address?, turn, read, change: change.clone() })
+            Some(Item { key, address: address?, turn, read, change: change.clone(), spelled_by: None })
         };
         found.into_iter().zip(turns).filter_map(item).collect()
     }
 
-    /// Of a form every item is read before T1: toggles become absolute changes, names take the place of numbers.
+    /// Of a form, and of whatever depends on how its items stand, every item is read before T1: toggles become absolute
+    /// changes, names take the place of numbers.
     pub(super) async fn spell_out(&self, party: &Party, items: &mut [Item<'_>]) -> Result<(), EarlyExit> {
-        let Some(reader) = party.reader.as_ref().filter(|_| self.is_form()) else { return Ok(()) };
-        let each: Vec<_> =
-            items.iter().map(|item| self.read_again(item.key.clone(), item.address.clone(), reader)).collect();
+        let depends = self.is_form() || matches!(self.request().wants(), Wants::Toggle);
+        let Some(reader) = party.reader.as_ref().filter(|_| depends) else { return Ok(()) };
+        let each: Vec<_> = items.iter_mut().map(|item| self.read_to_spell(item, reader)).collect();
         let reads: Vec<ItemRead> = stream::iter(each).buffered(READS_AT_ONCE).try_collect().await?;
         let found = match self.request().look_up(reader) {
             Some(request) => {
@@ -220,15 +244,28 @@ impl Walk {
             }
             None => None,
         };
-        let seen: Vec<_> = reads.iter().map(|read| &read.seen).collect();
+        let seen: Vec<_> = items.iter().zip(&reads).map(|(item, read)| (&item.address, &read.seen)).collect();
         let changes: Vec<Change> = self.request().spell_out(&seen, found.as_ref()).map_err(|why| {
             let message = format!("{why}; nothing was sent");
-            EarlyExit::Refuse(Box::new(Rejection::of_request(Code::UpstreamUnreadable, message)))
+            let code = if self.is_form() { Code::UpstreamUnreadable } else { Code::AmbiguousRequest };
+            EarlyExit::Refuse(Box::new(Rejection::of_request(code, message)))
         })?;
         for ((item, read), change) in items.iter_mut().zip(reads).zip(changes) {
+            item.spelled_by = (!self.is_form()).then(|| read.seen.clone());
             (item.read, item.change) = (Some(read), change);
         }
         Ok(())
+    }
+
+    async fn read_to_spell(&self, item: &mut Item<'_>, reader: &Credential) -> Result<ItemRead, EarlyExit> {
+        if self.is_form() {
+            return self.read_again(item.key.clone(), item.address.clone(), reader).await;
+        }
+        let read = match item.read.take().filter(|read| self.still_stands(read, item.turn)) {
+            Some(read) => read,
+            None => self.read(&item.address, "observe").await?,
+        };
+        item.is_still(read)
     }
 
     /// The item by its place, where that still is this item.
@@ -248,7 +285,12 @@ impl Walk {
 
     /// The path of the request names another item than it did.
     pub(super) async fn forget_place(&self) {
-        if let Subject::At(address) = self.request().subject() {
+        let named = match self.request().subject() {
+            Subject::At(address) => vec![address],
+            Subject::Places(addresses) => addresses,
+            Subject::Keys(_) | Subject::New(_) => Vec::new(),
+        };
+        for address in named {
             self.gate.reads.forget_key(&address.locator()).await;
         }
     }

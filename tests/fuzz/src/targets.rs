@@ -292,8 +292,10 @@ fn form_means_the_same(dialect: &dyn Dialect, form: &Guarded, head: &Head<'_>) {
     let change = form.change().cloned().unwrap_or_default();
     let keys = match form.subject() {
         Subject::Keys(keys) => keys,
-        Subject::At(_) | Subject::New(_) if form.change().is_some() => BTreeSet::from([ResourceKey::new("1")]),
-        Subject::At(_) | Subject::New(_) => BTreeSet::new(),
+        Subject::At(_) | Subject::Places(_) | Subject::New(_) if form.change().is_some() => {
+            BTreeSet::from([ResourceKey::new("1")])
+        }
+        Subject::At(_) | Subject::Places(_) | Subject::New(_) => BTreeSet::new(),
     };
     let chosen: Vec<_> = keys.iter().map(|key| Chosen::unread(Some(key), &change)).collect();
     let sent = form.emit(&chosen, head.headers, &dialect::Credential::default());
