@@ -71,6 +71,8 @@ pub struct Metrics {
     pub unknown_web_calls: Counter,
     /// Reads that were older than what was seen of their item already.
     pub stale_reads: Counter,
+    /// Answers by which the tracker limits who asks too much (429).
+    pub upstream_limited: Counter,
     /// JSON answers whose URLs could not be rewritten.
     pub unrewritten: Counter,
     /// Clients that do not trust the gate's private authority.
@@ -113,6 +115,7 @@ impl Default for Metrics {
             unnamed_instances: Counter::default(),
             unknown_web_calls: Counter::default(),
             stale_reads: Counter::default(),
+            upstream_limited: Counter::default(),
             unrewritten: Counter::default(),
             distrusted: Counter::default(),
             health: Health::default(),
@@ -177,6 +180,11 @@ impl Metrics {
             "stale_reads",
             "Reads that showed an item as it was before a write that was seen already; each was repeated",
             self.stale_reads.clone(),
+        );
+        registry.register(
+            "upstream_limited",
+            "Answers by which the tracker limits who asks too much (429)",
+            self.upstream_limited.clone(),
         );
         registry.register(
             "unrewritten",

@@ -143,6 +143,9 @@ const FEWEST_MISSES: u32 = 3;
 impl Gate {
     /// What the tracker said to a call, or that it said nothing: while it does not answer, nobody can be heard.
     pub fn notice_answer(&self, answer: Option<AnswerClass>) {
+        if answer == Some(AnswerClass::Limited) {
+            self.ports.metrics.upstream_limited.inc();
+        }
         match answer {
             Some(class) if class != AnswerClass::Unavailable => self.hearing.answered(|| self.ports.clock.now()),
             _ => self.hearing.failed(self.ports.clock.now()),

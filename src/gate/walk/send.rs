@@ -5,7 +5,7 @@ use super::constraints::ConstrainedStep;
 use super::settle::Ending;
 use super::{Decided, EarlyExit, ItemRead, READS_AT_ONCE, SectionResult, Sent, TurnContext, Walk};
 use crate::admission::{self, Answer, Outcome, Permit, Refused, SentWrite, Step, Verdict};
-use crate::dialect::{Chosen, Request as _, WireRequest, WireResponse};
+use crate::dialect::{AnswerClass, Chosen, Request as _, WireRequest, WireResponse};
 use crate::effect::{CallError, Carrier, Decision, Durability, LedgerError, Sending, failpoint};
 use crate::gate::Verify;
 use crate::gate::conversation::STALE_PAUSES;
@@ -146,6 +146,9 @@ impl Walk {
         let started = tokio::time::Instant::now();
         let answer = self.gate.ports.upstream.send(sending, request, carrier, &in_time).await;
         self.gate.measure_send(started.elapsed());
+        if answer.as_ref().is_ok_and(|response| response.class() == AnswerClass::Limited) {
+            self.gate.ports.metrics.upstream_limited.inc();
+        }
         answer
     }
 
