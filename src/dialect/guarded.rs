@@ -60,7 +60,8 @@ pub trait GuardedRequest: Request {
         None
     }
 
-    /// The change of each item, from reads of all of them in their order, each with where the request named it. An error says
+    /// The change of each item, from reads of all of them in their order, each with where the request named it. `found` is
+    /// what was looked up; where nothing was, and the request is about one item, the answer to the read of that. An error says
     /// what they, or `found`, do not show.
     fn spell_out(&self, seen: &[(&Address, &Snapshot)], found: Option<&WireResponse>) -> Result<Vec<Change>, String>;
 
@@ -184,6 +185,8 @@ pub struct Chosen<'a> {
     pub change: &'a Change,
     /// How it stands, where it was read.
     pub seen: Option<&'a Snapshot>,
+    /// The answer to that read.
+    pub shown: Option<&'a WireResponse>,
     /// What the labels that the change names are called.
     pub labels: &'a [Tag],
 }
@@ -237,6 +240,6 @@ impl Wants<'_> {
 impl Chosen<'_> {
     /// An item as a request named it, unread.
     pub fn unread<'a>(key: Option<&'a ResourceKey>, change: &'a Change) -> Chosen<'a> {
-        Chosen { key, address: None, change, seen: None, labels: &[] }
+        Chosen { key, address: None, change, seen: None, shown: None, labels: &[] }
     }
 }

@@ -30,6 +30,7 @@ mod decide;
 mod echo;
 mod exits;
 mod gone;
+mod meaning;
 mod notes;
 mod observe;
 mod once;

@@ -238,6 +238,7 @@ impl Sent<'_> {
             address: Some(&read.address),
             change: &self.change,
             seen: Some(&read.seen),
+            shown: Some(&read.response),
             labels: &self.labels,
         }
     }

@@ -245,11 +245,11 @@ impl Walk {
             None => None,
         };
         let seen: Vec<_> = items.iter().zip(&reads).map(|(item, read)| (&item.address, &read.seen)).collect();
-        let changes: Vec<Change> = self.request().spell_out(&seen, found.as_ref()).map_err(|why| {
-            let message = format!("{why}; nothing was sent");
-            let code = if self.is_form() { Code::UpstreamUnreadable } else { Code::AmbiguousRequest };
-            EarlyExit::Refuse(Box::new(Rejection::of_request(code, message)))
-        })?;
+        let own = reads.first().filter(|_| reads.len() == 1).map(|read| &read.response);
+        let changes: Vec<Change> = match self.request().spell_out(&seen, found.as_ref().or(own)) {
+            Ok(changes) => changes,
+            Err(why) => return Err(self.means_nothing(&party.caller, &reads, &why).await),
+        };
         for ((item, read), change) in items.iter_mut().zip(reads).zip(changes) {
             item.spelled_by = (!self.is_form()).then(|| read.seen.clone());
             (item.read, item.change) = (Some(read), change);
