@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | F0 | [`model`] | the vocabulary: items, agents, changes, attempts, holdings, refusals. No I/O, no serde, no http |
 //! | F1 | [`admission`] | pure judgement: [`decide`](admission::decide) before the send, [`judge`](admission::judge) after it, [`apply`](admission::apply) for each step of the claim protocol on an item's record |
-//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/guarded.rs` is what the gate may know of a request, `dialect/forgejo`, `dialect/redmine` and `dialect/trello` are the trackers that there are |
+//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/guarded.rs` is what the gate may know of a request, `dialect/forgejo`, `dialect/jira`, `dialect/redmine` and `dialect/trello` are the trackers that there are |
 //! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters; the points at which a crash test kills the process |
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |
@@ -44,7 +44,7 @@
 //! |---|---|---|
 //! | 1 accept | `Acceptor::run`, then `serve` | `server/listen.rs`, `server/connection.rs` |
 //! | 2 canonicalize | `handle` and `check` for the head, `Front::take_off` and `Target::parse` for the path | `proxy/mod.rs`, `proxy/head.rs`, `proxy/front.rs`, `dialect/target.rs` |
-//! | 3 classify | `GateGuard::classify`, which asks the dialect's `classify` | `proxy/guarded.rs`, `dialect/forgejo/routes.rs`, `dialect/redmine/routes.rs`, `dialect/trello/routes.rs` |
+//! | 3 classify | `GateGuard::classify`, which asks the dialect's `classify` | `proxy/guarded.rs`, `dialect/forgejo/routes.rs`, `dialect/jira/routes.rs`, `dialect/redmine/routes.rs`, `dialect/trello/routes.rs` |
 //! | 4 pass | `stream`: nearly all traffic ends here | `proxy/forward.rs` |
 //! | 5 parse | `GateGuard::candidate` reads the body, the route's `understand` reads what it asks for | `proxy/guarded.rs`, `dialect/forgejo/guarded_routes.rs`, `dialect/forgejo/parse.rs` |
 //! | 6 identify | `GateGuard::whose` finds credential and instance, `Walk::party` the account | `proxy/guarded.rs`, `gate/walk/party.rs` |

@@ -110,8 +110,9 @@ pub(super) fn intercepted(config: &Config) -> anyhow::Result<Vec<InterceptedHost
 
 fn rewrites_urls(config: &Config) -> bool {
     match (config.server.rewrite_urls, config.upstream.tracker) {
-        (config::RewriteUrls::On, _) => true,
-        // None writes by the addresses of its answers: what is theirs is for people.
+        // Jira's clients write to the `self` of what they have read.
+        (config::RewriteUrls::On, _) | (config::RewriteUrls::Auto, config::Tracker::Jira) => true,
+        // None of the others writes by the addresses of its answers: what is theirs is for people.
         (config::RewriteUrls::Off, _)
         | (config::RewriteUrls::Auto, config::Tracker::Forgejo | config::Tracker::Redmine | config::Tracker::Trello) => {
             false

@@ -43,6 +43,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     webhooks(config, out);
     redmine(config, out);
     trello(config, out);
+    jira(config, out);
     first_day(config, out);
     unreachable::check(config, out);
 }
@@ -119,6 +120,13 @@ fn trello(config: &Config, out: &mut Merged<'_>) {
     }
     if !config.once.is_empty() {
         let message = "[[once]] is about reviews and pull requests, and Trello has neither".to_owned();
+        out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
+    }
+}
+
+fn jira(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.tracker == Tracker::Jira && !config.once.is_empty() {
+        let message = "[[once]] is about reviews and pull requests, and Jira has neither".to_owned();
         out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
     }
 }

@@ -41,8 +41,11 @@ pub const NO_SHARED_ACCOUNT: &str = "no shared account is declared: two agents w
 pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
 
 /// What differs from it where a tracker needs other defaults: over it, and under everything of the operator's.
-const OF_TRACKERS: &[(&str, &str)] =
-    &[("redmine", include_str!("../../config/redmine.toml")), ("trello", include_str!("../../config/trello.toml"))];
+const OF_TRACKERS: &[(&str, &str)] = &[
+    ("jira", include_str!("../../config/jira.toml")),
+    ("redmine", include_str!("../../config/redmine.toml")),
+    ("trello", include_str!("../../config/trello.toml")),
+];
 
 /// How many doubt periods the zombie period is, unless it is set (manual: protocol).
 const ZOMBIE_PERIODS: u32 = 10;

@@ -694,6 +694,8 @@ choice! {
     Tracker {
         /// Forgejo, and Gitea.
         Forgejo = "forgejo",
+        /// Jira Cloud, Server and Data Center.
+        Jira = "jira",
         /// Redmine from 5.0.
         Redmine = "redmine",
         /// Trello.

@@ -430,11 +430,14 @@ fn a_tracker_has_defaults_of_its_own() {
     assert_eq!(states(file, &[]), (redmine.to_owned(), false));
     assert_eq!(states("", &[("CLAIMGATE_UPSTREAM_TRACKER", "redmine")]), (redmine.to_owned(), false));
     assert_eq!(states("", &[]), ("backlog,todo,in-progress,blocked,done".to_owned(), false));
+    let jira = "Backlog,Selected for Development,To Do,Todo,Open status,Reopened,Blocked,In Progress,In Review";
+    assert_eq!(states("[upstream]\ntracker = \"jira\"\n", &[]), (jira.to_owned(), false));
     let own = "[workflow]\nstates = [\"Doing\"]\nworking = [\"Doing\"]\nmove = []\n";
     assert_eq!(states(&format!("{file}{own}"), &[]), ("Doing".to_owned(), true));
     check_refused(&format!("{file}[workflow]\nworking = [\"Doing\"]"), &[], &["`Doing` is not among"]);
     let once = "[[once]]\nname = \"review\"\nwhat = \"review\"\nkey = \"{pull} {commit}\"\n";
     check_refused(&format!("{file}{once}"), &[], &["Redmine has neither"]);
+    check_refused(&format!("[upstream]\ntracker = \"jira\"\n{once}"), &[], &["Jira has neither"]);
 }
 
 #[test]

@@ -105,6 +105,12 @@ impl Member {
         let raw = serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self { name: name.to_owned(), value: raw }
     }
+
+    /// One whose value is JSON already.
+    pub fn raw(name: &str, json: String) -> Self {
+        let value = RawValue::from_string(json).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Self { name: name.to_owned(), value }
+    }
 }
 
 impl fmt::Debug for Member {

@@ -13,6 +13,7 @@ mod form;
 #[doc(hidden)]
 pub mod graphql;
 mod guarded;
+mod jira;
 mod json;
 mod multipart;
 mod once;
@@ -339,6 +340,7 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
 pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
     match name {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
+        "jira" => Some(Arc::new(jira::Jira::default())),
         "redmine" => Some(Arc::new(redmine::Redmine)),
         "trello" => Some(Arc::new(trello::Trello)),
         _ => None,
@@ -395,7 +397,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// Every dialect that [`by_name`] knows.
-pub const NAMES: &[&str] = &["forgejo", "redmine", "trello"];
+pub const NAMES: &[&str] = &["forgejo", "jira", "redmine", "trello"];
 
 #[cfg(test)]
 mod tests {
