@@ -349,3 +349,19 @@ fn the_image_is_small_and_not_root() {
 fn exec_form(json: &str) -> Vec<String> {
     serde_json::from_str(json).unwrap()
 }
+
+/// A gate alone, before somebody else's service.
+#[test]
+fn the_compose_file_for_jira_is_understood_by_the_gate() {
+    let gate = &documents("compose-jira.yaml")[0]["services"]["claimgate"];
+    assert_eq!(words(&gate["ports"]), ["127.0.0.1:8480:8480"]);
+    assert_eq!((gate["user"].as_str(), gate["read_only"].as_bool()), (Some("65532:65532"), Some(true)));
+    let command = words(&gate["command"]);
+    check_command(&command.iter().map(|word| default_of(word)).collect::<Vec<_>>());
+    let variables = gate["environment"].as_mapping().unwrap().iter();
+    let plain = variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), default_of(value.as_str().unwrap())));
+    let plain: Vec<(String, String)> = plain.collect();
+    assert!(plain.contains(&("CLAIMGATE_UPSTREAM_TRACKER".to_owned(), "jira".to_owned())));
+    check_environment(&plain);
+    assert!(seconds(gate["stop_grace_period"].as_str().unwrap()) > drain_timeout());
+}

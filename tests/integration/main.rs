@@ -34,6 +34,7 @@ mod edge_vectors;
 mod edge_wire;
 mod exposure;
 mod floods;
+mod jira;
 mod ledgers;
 mod load;
 mod model;
