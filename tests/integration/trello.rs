@@ -1,6 +1,7 @@
 //! Trello: a fake one, behind the real binary.
 
 mod clients;
+mod commands;
 mod fake;
 mod gate;
 mod incident;

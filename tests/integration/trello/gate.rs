@@ -146,12 +146,13 @@ async fn without_a_gate_all_are_told_that_they_have_it() {
     let board = board(AGENTS).await;
     let card = board.trello.add_card(board.list("Todo"), "work");
     let claims = (0..AGENTS).map(|agent| {
-        let claim = Claim { to: board.trello.addr, board: &board, card: &card, agent };
-        async move { claim.add().await.status }
+        let line = format!("POST /1/cards/{}/idMembers?value={}&{}", card.id, board.agents[agent], as_agent(agent));
+        let to = board.trello.addr;
+        async move { send(to, &line, &[], "").await.status }
     });
     let told = futures_util::future::join_all(claims).await;
     assert_eq!(told, vec![200; AGENTS]);
-    assert!(board.trello.card(&card.id).members.len() > 1, "and the card is several people's");
+    assert_eq!(board.trello.card(&card.id).members.len(), AGENTS, "and the card is everybody's");
 }
 
 // === what is told ===
@@ -337,6 +338,36 @@ async fn the_next_card_is_claimed_by_the_claims_api() {
     assert_eq!(named.status, 201, "{named:?}");
     assert_eq!(board.trello.stands_in(&cards[0].id), "Done");
     stop_and_verify(gate, 4).await;
+}
+
+/// What the manual says that a claim costs, of limits that are a token's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_claim_costs() {
+    let board = board(2).await;
+    let gate = gate_before(board.trello.addr, "").await;
+    let (to, todo) = (gate.address, board.list("Todo"));
+    let cards: Vec<Card> = (0..3).map(|number| board.trello.add_card(todo, &format!("{number}"))).collect();
+    let requests = |line: String| {
+        board.trello.forget();
+        let trello = &board.trello;
+        async move {
+            let status = send(to, &line, &[], "").await.status;
+            let seen: Vec<String> = trello.seen().iter().map(|seen| seen.method.clone()).collect();
+            (status, seen.join(" "))
+        }
+    };
+    let add = |card: &Card, agent: usize| {
+        format!("POST /1/cards/{}/idMembers?value={}&{}", card.id, board.agents[agent], as_agent(agent))
+    };
+    let shift = |card: &Card| format!("PUT /1/cards/{}?idList={}&{}", card.id, board.list("Doing"), as_agent(0));
+    assert_eq!(requests(add(&cards[0], 0)).await, (200, "GET GET POST GET".to_owned()), "whose it is, and the claim");
+    assert_eq!(requests(add(&cards[1], 0)).await, (200, "GET POST GET".to_owned()), "a claim");
+    assert_eq!(requests(add(&cards[1], 0)).await, (200, "GET GET".to_owned()), "a repetition");
+    let (status, first) = requests(shift(&cards[0])).await;
+    assert!(status == 200 && first.matches("GET").count() <= 5, "names of lists are read once: {first}");
+    assert_eq!(requests(shift(&cards[1])).await, (200, "GET PUT GET".to_owned()), "a move");
+    assert_eq!(requests(add(&cards[0], 1)).await.0, 409);
+    assert_eq!(requests(add(&cards[1], 1)).await, (409, "GET".to_owned()), "a refusal");
 }
 
 /// A signature covers the bytes of the target and of a form. Everything else is written anew, without a secret in its URL.
