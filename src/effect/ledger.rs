@@ -2,7 +2,8 @@
 
 use super::{BoxFuture, Creations, LedgerError, Membership, Note, OnceCommand};
 use crate::admission::{LeaseStep, Step};
-use crate::model::{ItemRecord, Place, Principal, ProjectLease, ResourceKey, Settled, Time};
+use crate::model::{GateId, ItemRecord, Place, Principal, ProjectLease, ResourceKey, Settled, Time};
+use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// One step on one item, with what the audit is to say of it.
@@ -77,6 +78,18 @@ impl Held {
     pub fn after(page: &[ItemRecord], most: usize) -> Option<Self> {
         page.last().filter(|_| page.len() == most).and_then(Self::of)
     }
+}
+
+/// Up to which line the audit of each other gate was read.
+pub type OtherLines = BTreeMap<GateId, u64>;
+
+/// Audit lines of other gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinesOfOthers {
+    /// With their numbers, each gate's in order.
+    pub lines: Vec<(u64, String)>,
+    /// Up to where they lead.
+    pub last: OtherLines,
 }
 
 /// What a commit waits for.
@@ -159,6 +172,15 @@ pub trait Ledger: Creations + Membership + Send + Sync + 'static {
     fn history(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>>;
+    /// Audit lines that other gates which share the ledger have written after these. Of a gate that is not named a few of the newest come first. `None`: there are none.
+    fn lines_of_others<'a>(
+        &'a self,
+        _after: &'a OtherLines,
+        _limit: usize,
+    ) -> BoxFuture<'a, Result<Option<LinesOfOthers>, LedgerError>> {
+        // For a ledger that nobody shares.
+        Box::pin(async { Ok(None) })
+    }
     /// Audit lines about an item, newest first, whatever it was called when they were written. Looks through all lines.
     fn lines_about(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<String>, LedgerError>>;
     /// The sequence number of the newest durable audit line; changes as lines are added.

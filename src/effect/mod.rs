@@ -24,7 +24,9 @@ pub use body_budget::{BodyBudget, Reads, SHORT_ANSWER, Share};
 pub use clock::{Clock, Entropy};
 pub use health::{Condition, Health};
 pub use identify::{FingerprintKey, Identify, IdentifyError};
-pub use ledger::{Batch, Command, Committed, Durability, Held, LeaseCommand, Ledger, Pruned};
+pub use ledger::{
+    Batch, Command, Committed, Durability, Held, LeaseCommand, Ledger, LinesOfOthers, OtherLines, Pruned,
+};
 pub use ledger_error::LedgerError;
 pub use log_once::LogOnce;
 pub use membership::{DEAD_AFTER, HEARTBEAT, Membership, ModeSpread, Rivals, SharedModes, TIMELY};

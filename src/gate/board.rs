@@ -1,12 +1,13 @@
 //! The board: who holds what, who waits, what is in doubt, the last refusals.
 //!
 //! Folded from the audit's lines in one place, as they become durable: a line says which item changed or who was refused, and
-//! the item's record is read again, once for all lines about it. Whoever shows it (the admin listener, the live page, the
+//! the item's record is read again, once for all lines about it. What other gates of the same ledger have written is folded
+//! in when somebody asks. Whoever shows it (the admin listener, the live page, the
 //! commands that watch) reads the board; none of them looks through the ledger. The ledger is looked through once, when the
 //! board begins, and whenever so many lines were missed that it must begin again.
 
 use super::Gate;
-use crate::effect::LedgerError;
+use crate::effect::{LedgerError, OtherLines};
 use crate::model::{Actor, ItemRecord, Place, ResourceKey, Time};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -24,6 +25,9 @@ pub(super) struct Board {
     folded: watch::Sender<Option<u64>>,
     /// Somebody waits for what is durable already.
     asked: Notify,
+    /// Up to which line that of each other gate is folded in. Held while a record is read and put: of two that do so at
+    /// once the older record might come last.
+    folding: tokio::sync::Mutex<OtherLines>,
 }
 
 #[derive(Default)]
@@ -81,8 +85,12 @@ pub struct Waiting {
 /// A write that was refused, or would have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The number of its line in the audit.
+    /// Its place among the refusals of the board: rises. Where no other gate shares the ledger, it is `seq`.
+    pub number: u64,
+    /// The number of its line in its gate's audit.
     pub seq: u64,
+    /// The gate.
+    pub gate: String,
     /// When, RFC 3339.
     pub time: String,
     /// The name of the decision.
@@ -141,6 +149,8 @@ struct BoardLine<'a> {
     reason: Option<Cow<'a, str>>,
     #[serde(borrow)]
     client: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    gate: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -208,7 +218,8 @@ impl BoardState {
             if self.refusals.len() == MOST_REFUSALS {
                 self.refusals.pop_front();
             }
-            self.refusals.push_back(Arc::new(line.refusal(seq, observed)));
+            let number = self.refusals.back().map_or(seq, |last| seq.max(last.number + 1));
+            self.refusals.push_back(Arc::new(Refusal { number, ..line.refusal(seq, observed) }));
         }
         // What was refused by a rule, or was never sent, leaves the record as it was.
         let unchanged = refused && matches!(line.result.as_deref(), None | Some("REJECTED" | "ABORTED"));
@@ -243,7 +254,9 @@ impl BoardLine<'_> {
             None => agent.account.clone().into_owned(),
         });
         Refusal {
+            number: seq,
             seq,
+            gate: self.gate.clone().into_owned(),
             time: self.time.clone().into_owned(),
             id: self.id.clone().into_owned(),
             observed,
@@ -293,7 +306,18 @@ impl Gate {
         if self.board.folded.borrow().is_none() {
             return Err(LedgerError::Unavailable("it could not be read yet".to_owned()));
         }
+        self.fold_others().await?;
         Ok(self.board_view())
+    }
+
+    /// What other gates have written since somebody asked last.
+    async fn fold_others(&self) -> Result<(), LedgerError> {
+        let mut read = self.board.folding.lock().await;
+        loop {
+            let Some(others) = self.ports.ledger.lines_of_others(&read, BATCH).await? else { return Ok(()) };
+            self.fold(&others.lines).await?;
+            *read = others.last;
+        }
     }
 
     fn board_view(&self) -> BoardView {
@@ -382,7 +406,10 @@ impl Gate {
                 let lines = ledger.lines(after, BATCH).await?;
                 let Some((last, _)) = lines.last() else { break };
                 after = *last;
-                self.fold(&lines).await?;
+                {
+                    let _folding = self.board.folding.lock().await;
+                    self.fold(&lines).await?;
+                }
                 self.board.folded.send_replace(Some(after));
             }
         }
@@ -398,6 +425,8 @@ impl Gate {
             after = *last;
             lines.extend(batch.into_iter().filter(|(seq, _)| *seq <= newest));
         }
+        let mut folding = self.board.folding.lock().await;
+        *folding = OtherLines::default();
         let active = self.ports.ledger.active().await?;
         let mut state = self.board.state();
         state.refusals.clear();

@@ -110,13 +110,14 @@ pub(super) async fn refusals(gate: &Gate, after: Option<u64>, limit: usize) -> R
     let board = gate.board().await?;
     let known: Vec<&Arc<Refusal>> = board.refusals.iter().rev().collect();
     let newer: Vec<&&Arc<Refusal>> =
-        known.iter().filter(|refusal| after.is_none_or(|after| refusal.seq > after)).collect();
+        known.iter().filter(|refusal| after.is_none_or(|after| refusal.number > after)).collect();
     let skipped = newer.len().saturating_sub(limit);
     // Whoever asks again goes on from the first that it has not seen; whoever asks once wants the last.
     let told = if after.is_some() { &newer[..newer.len().min(limit)] } else { &newer[skipped..] };
-    let cut = after
-        .is_some_and(|after| known.first().is_some_and(|oldest| oldest.seq > after + 1) && newer.len() == known.len());
-    let last = told.last().map(|refusal| refusal.seq).or(after).unwrap_or(0);
+    let cut = after.is_some_and(|after| {
+        known.first().is_some_and(|oldest| oldest.number > after + 1) && newer.len() == known.len()
+    });
+    let last = told.last().map(|refusal| refusal.number).or(after).unwrap_or(0);
     Ok(json!({
         "refusals": told.iter().map(|refusal| refusal.to_json()).collect::<Vec<_>>(),
         "last": last,
@@ -179,6 +180,7 @@ impl Refusal {
     fn to_json(&self) -> Value {
         json!({
             "seq": self.seq,
+            "gate": self.gate,
             "time": self.time,
             "decision": if self.observed { "observe" } else { "reject" },
             "code": self.code,

@@ -7,8 +7,8 @@ use super::writer::WriterJob;
 use super::{PostgresLedger, unavailable};
 use crate::admission::Step;
 use crate::effect::{
-    Batch, BoxFuture, Command, Committed, Creations, DEAD_AFTER, Durability, Held, Ledger, LedgerError,
-    Membership as _, Note, Pruned,
+    Batch, BoxFuture, Command, Committed, Creations, DEAD_AFTER, Durability, Held, Ledger, LedgerError, LinesOfOthers,
+    Membership as _, Note, OtherLines, Pruned,
 };
 use crate::ledger::codec::{self, Unreadable, record as json};
 use crate::ledger::transaction::recovery_once;
@@ -39,6 +39,13 @@ const LINES: &str = "SELECT seq, line FROM claimgate.audit WHERE gate = $1 AND s
 const LINES_ABOUT: &str = "SELECT line FROM claimgate.audit WHERE place = $1
         OR key IN (SELECT key FROM claimgate.item WHERE place = $1)
     ORDER BY at DESC, seq DESC LIMIT $2";
+/// Of each gate so many at most, from where it was left or a few before its newest.
+const OTHER_LINES: &str = "SELECT g.name, a.seq, a.line
+    FROM claimgate.gate g LEFT JOIN unnest($2::text[], $3::bigint[]) AS known(name, seq) ON known.name = g.name
+    CROSS JOIN LATERAL (
+        SELECT seq, line, at FROM claimgate.audit
+        WHERE gate = g.name AND seq > coalesce(known.seq, g.seq - 100) ORDER BY seq LIMIT $4) a
+    WHERE g.name <> $1 AND g.seq > coalesce(known.seq, 0) ORDER BY a.at, g.name, a.seq";
 const PRINTED: &str = "SELECT printed FROM claimgate.gate WHERE name = $1";
 const RIVALS: &str = "SELECT i.key, i.locator, i.place, i.live_gate, i.live_epoch,
         coalesce(g.state NOT IN ('up', 'leaving') OR i.live_epoch < g.epoch, true),
@@ -144,7 +151,10 @@ impl PostgresLedger {
         if self.shared.is_open() {
             return Ok(());
         }
-        super::members::reopen(&*self.reader().await?).await.map_err(failed)
+        let link = self.reader().await?;
+        // A gate that has joined a closed ledger has proven nothing that way.
+        super::postponement::catch_up(&link, &self.shared.postponement()).await.map_err(failed)?;
+        super::members::reopen(&link).await.map_err(failed)
     }
 
     /// Declares silent gates fallen, if this one is in touch itself.
@@ -326,6 +336,28 @@ impl Ledger for PostgresLedger {
             // A line may be 100 KB long: of many a few at a time.
             let rows = self.read(LINES, &[&gate, &stored(after), &stored(limit.min(1_000) as u64)]).await?;
             Ok(rows.iter().map(|row| (row.get::<_, i64>(0).unsigned_abs(), row.get(1))).collect())
+        })
+    }
+
+    fn lines_of_others<'a>(
+        &'a self,
+        after: &'a OtherLines,
+        limit: usize,
+    ) -> BoxFuture<'a, ReadResult<Option<LinesOfOthers>>> {
+        Box::pin(async move {
+            let names: Vec<String> = after.keys().map(|gate| column(gate.as_str())).collect();
+            let seqs: Vec<i64> = after.values().map(|seq| stored(*seq)).collect();
+            let own = column(self.identity().0.as_str());
+            let rows = self.read(OTHER_LINES, &[&own, &names, &seqs, &stored(limit as u64)]).await?;
+            let mut last = after.clone();
+            let line = |row: &Row| {
+                let seq = row.get::<_, i64>(1).unsigned_abs();
+                let newest = last.entry(GateId::new(row.get(0))).or_default();
+                *newest = seq.max(*newest);
+                (seq, row.get(2))
+            };
+            let lines: Vec<(u64, String)> = rows.iter().map(line).collect();
+            Ok((!lines.is_empty()).then_some(LinesOfOthers { lines, last }))
         })
     }
 

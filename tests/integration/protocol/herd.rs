@@ -1,6 +1,6 @@
 //! Many at once: one winner, and the tracker hardly notices.
 
-use crate::support::{REPO, Told, World};
+use crate::support::{REPO, Told, World, at_gate};
 use futures_util::future::join_all;
 use std::time::Duration;
 
@@ -36,6 +36,28 @@ async fn a_herd_of_known_readers_costs_the_tracker_five_requests() {
                 assert!(requests <= 5, "{requests} requests: {agents} agents, {read}/{write} ms, over {spread} ms");
             }
         }
+    }
+}
+
+/// The winner's read, write and read-back, and one read by each other gate.
+#[tokio::test(start_paused = true)]
+async fn a_herd_at_four_gates_costs_the_tracker_six_requests() {
+    const GATES: usize = 4;
+    for (read, write) in [(0, 0), (5, 5), (25, 25)] {
+        let world = World::with(|setup| (setup.agents, setup.gates) = (1000, GATES));
+        world.wait(Duration::from_secs(10)).await;
+        world.slow_forge(read, write, 0);
+        // The first round asks who they are, which takes a while; by the second what they were shown is news.
+        for gate in (0..GATES).chain(0..GATES) {
+            at_gate(gate, world.knows_readers(1000)).await;
+        }
+        let claims = (1..=1000).map(|agent| {
+            let (world, gate) = (&world, agent % GATES);
+            async move { at_gate(gate, world.claim(&format!("dev-{agent}"), 1)).await }
+        });
+        one_wins(&join_all(claims).await);
+        let requests = world.forge.requests_about(REPO, 1).len();
+        assert!(requests <= 6, "{requests} requests, {read}/{write} ms");
     }
 }
 
