@@ -1,7 +1,10 @@
 //! Claims a second through the ledger's port alone: no gate, no forge. `cargo bench --bench ledgers`
 //!
 //! One claim is T1, T2 and T3 of a free item. SQLite and PostgreSQL are measured in turn in one run, each with so many
-//! claims in flight; without a PostgreSQL server here, SQLite alone. `CLAIMGATE_BENCH_SECONDS` says for how long each.
+//! claims in flight; without a PostgreSQL server here, SQLite alone. Then what 200 gates take of the server's processors
+//! that do nothing but live. `CLAIMGATE_BENCH_SECONDS` says for how long each.
+
+mod idle;
 
 #[path = "../../tests/integration/support/postgres.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -44,6 +47,9 @@ async fn run() {
             let spent = measure(std::slice::from_ref(ledger), in_flight, seconds, &next).await;
             print(name, in_flight, spent, seconds);
         }
+    }
+    if let Some(cluster) = postgres::cluster() {
+        idle::measure(cluster, seconds).await;
     }
     if ledgers.len() > 2 {
         let both: Vec<Arc<dyn Ledger>> = ledgers[1..].iter().map(|(_, ledger)| Arc::clone(ledger)).collect();

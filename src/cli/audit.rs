@@ -24,6 +24,25 @@ pub enum AuditCommand {
     /// Check that no two agents held one item at once; exits 1 and names the lines otherwise
     #[command(after_help = super::EXITS_OF_AUDIT)]
     Verify(VerifyArgs),
+    /// Print the audit lines of a gate that never came back, as the shared ledger keeps them: the end of its chain
+    #[cfg(feature = "postgres")]
+    #[command(after_help = super::EXITS)]
+    Export(ExportArgs),
+}
+
+/// `claimgate audit export`
+#[cfg(feature = "postgres")]
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: super::ConfigArgs,
+    /// The gate, as `claimgate gates` names it
+    #[arg(long, value_name = "NAME")]
+    pub gate: String,
+    /// Only the lines after this one; without it after the last that the gate has printed
+    #[arg(long, value_name = "SEQ")]
+    pub after: Option<u64>,
 }
 
 /// `claimgate audit verify`
@@ -41,7 +60,34 @@ pub struct VerifyArgs {
 pub fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         AuditCommand::Verify(args) => verify(args),
+        #[cfg(feature = "postgres")]
+        AuditCommand::Export(args) => super::with_config(&args.config, |loaded| export(args, loaded)),
     }
+}
+
+/// Once they are printed the ledger need not keep them: whoever runs it keeps what it prints.
+#[cfg(feature = "postgres")]
+fn export(args: &ExportArgs, loaded: &crate::config::Loaded) -> anyhow::Result<ExitCode> {
+    super::shared::run(&loaded.config, async |ledger| {
+        let gates = ledger.gates().await?;
+        let Some(gate) = gates.iter().find(|gate| gate.name == args.gate) else {
+            anyhow::bail!("no gate {} has ever joined the ledger", args.gate)
+        };
+        if gate.state == "up" {
+            anyhow::bail!("the gate {} is up: it prints its audit itself", args.gate);
+        }
+        let mut after = args.after.unwrap_or(gate.printed.unsigned_abs());
+        loop {
+            let lines = ledger.lines_of(&args.gate, after).await?;
+            let Some((last, _)) = lines.last() else { break };
+            after = *last;
+            for (_, line) in &lines {
+                output::print_line(line)?;
+            }
+        }
+        ledger.mark_printed(&args.gate, after).await?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// 0: nothing is wrong; 1: something is; 2: the audit cannot be read.

@@ -153,7 +153,7 @@ pub fn run(args: &ReportArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
 
 fn read(report: &mut Report, args: &ReportArgs, config: &Config) -> anyhow::Result<()> {
     let files = match (&args.files[..], &config.audit.file) {
-        ([], None) => return read_ledger(report, &config.server.state_dir),
+        ([], None) => return read_own(report, config),
         ([], Some(file)) => crate::audit::files(file),
         (named, _) => named.to_vec(),
     };
@@ -165,6 +165,20 @@ fn read_file(report: &mut Report, path: &Path) -> io::Result<()> {
         return report.read(io::stdin().lock());
     }
     report.read(BufReader::new(File::open(path)?))
+}
+
+/// The ledger of this configuration.
+fn read_own(report: &mut Report, config: &Config) -> anyhow::Result<()> {
+    #[cfg(feature = "postgres")]
+    if let crate::config::LedgerUrl::Postgres(_) = &config.ledger.url {
+        const NOTE: &str =
+            "lines that were printed long ago are in the gates' audit files only; name these to have them counted";
+        output::say(format_args!("note: {NOTE}"));
+        return super::shared::run(config, async |ledger| {
+            Ok(ledger.each_line(&mut |line| report.add(line.as_bytes())).await?)
+        });
+    }
+    read_ledger(report, &config.server.state_dir)
 }
 
 /// The ledger keeps lines whether or not they were printed, the older ones only until they were.

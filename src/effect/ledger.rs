@@ -172,10 +172,11 @@ pub trait Ledger: Creations + Membership + Send + Sync + 'static {
     fn history(&self, locator: &Place, limit: usize) -> BoxFuture<'_, Result<Vec<Settled>, LedgerError>>;
     /// Audit lines after this sequence number, in order.
     fn lines(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<(u64, String)>, LedgerError>>;
-    /// Audit lines that other gates which share the ledger have written after these. Of a gate that is not named a few of the newest come first. `None`: there are none.
+    /// Audit lines that other gates which share the ledger have written after these; `None`: a few of the newest of each. An
+    /// answer of `None`: there are none.
     fn lines_of_others<'a>(
         &'a self,
-        _after: &'a OtherLines,
+        _after: Option<&'a OtherLines>,
         _limit: usize,
     ) -> BoxFuture<'a, Result<Option<LinesOfOthers>, LedgerError>> {
         // For a ledger that nobody shares.

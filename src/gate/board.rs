@@ -314,7 +314,7 @@ impl Gate {
     async fn fold_others(&self) -> Result<(), LedgerError> {
         let mut read = self.board.folding.lock().await;
         loop {
-            let Some(others) = self.ports.ledger.lines_of_others(&read, BATCH).await? else { return Ok(()) };
+            let Some(others) = self.ports.ledger.lines_of_others(Some(&read), BATCH).await? else { return Ok(()) };
             self.fold(&others.lines).await?;
             *read = others.last;
         }
@@ -426,7 +426,10 @@ impl Gate {
             lines.extend(batch.into_iter().filter(|(seq, _)| *seq <= newest));
         }
         let mut folding = self.board.folding.lock().await;
-        *folding = OtherLines::default();
+        // Their marks come before the records: what is written after the marks is told by lines.
+        let others = self.ports.ledger.lines_of_others(None, BATCH).await?;
+        lines.extend(others.iter().flat_map(|others| others.lines.iter().cloned()));
+        *folding = others.map(|others| others.last).unwrap_or_default();
         let active = self.ports.ledger.active().await?;
         let mut state = self.board.state();
         state.refusals.clear();

@@ -9,6 +9,7 @@
 mod clock_offset;
 mod connect;
 mod durability;
+mod lineage;
 mod members;
 mod membership;
 mod name;
@@ -174,7 +175,7 @@ impl PostgresLedger {
         let shared = Arc::new(GateState::new(options, database));
         let (link, tail) = match entered {
             Ok((link, joined)) => {
-                shared.joined(&joined, &link.facts.timeline);
+                shared.joined(&joined, &link.facts.lineage);
                 (Some(link), joined.tail)
             }
             Err(why) => {
@@ -255,11 +256,17 @@ async fn try_enter(database: &Database, options: &PostgresOptions) -> Result<(Li
         connect::LinkError::Unfit(unfit) => OpenError::Unfit { ledger: database.name(), unfit },
         connect::LinkError::Unreachable(why) => unavailable(why),
     })?;
+    if link.facts.lineage.is_older_than(&options.gate.last_server()) {
+        return Err(unavailable("the server is an old primary: another has replaced it".to_owned()));
+    }
     schema::migrate(&link, &options.fingerprint_key).await?;
     members::look_at(&link).await.map_err(|ended| match ended {
         Unusable::Replaced(why) | Unusable::NotYet(why) => unavailable(why),
     })?;
     members::agree(&link, options).await?;
+    members::has_kept(&link, options).await.map_err(|unusable| match unusable {
+        Unusable::Replaced(why) | Unusable::NotYet(why) => unavailable(why),
+    })?;
     link.prepare(writer::statements()).await.map_err(|error| unavailable(error.to_string()))?;
     match members::join(&link, options).await {
         Ok(Ok(joined)) => Ok((link, joined)),

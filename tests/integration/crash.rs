@@ -54,6 +54,11 @@ impl Beliefs {
         self.holders.entry(item).or_default().remove(agent);
     }
 
+    /// Nobody believes anything any more.
+    pub fn forget(&mut self) {
+        self.holders.clear();
+    }
+
     pub fn holds(&self, item: u64, agent: &str) -> bool {
         self.holders.get(&item).is_some_and(|holders| holders.contains(agent))
     }

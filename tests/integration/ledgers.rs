@@ -4,6 +4,7 @@
 mod constraints;
 mod once;
 mod shared;
+mod tls;
 
 use crate::support::postgres;
 use claimgate::admission::{Finish, Outcome, OutsideEdit, Plan, Refused, Stamp, Step, Verified, apply};

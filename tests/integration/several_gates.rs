@@ -1,6 +1,10 @@
 //! Several real gates on one real PostgreSQL before one forge: agents go from gate to gate, gates are killed, the database
 //! is restarted, and nobody is told what another believes. `CLAIMGATE_TEST_GATES_SECONDS` says for how long.
 
+mod cuts;
+mod failover;
+mod herd;
+
 use crate::crash::{CONFIG, DOUBT, Dice, Shared, whole_lines};
 use crate::e2e::{Client, Gate, REPO, Setup, agents, backlog_issue, eventually, forge, issue, write_private};
 use crate::support::postgres::{self, Cluster};
@@ -36,20 +40,30 @@ struct Fleet {
 }
 
 impl Fleet {
+    /// One gate of a fleet.
+    fn setup(url: &str, config: &str, number: usize, upstream: &str) -> Setup {
+        let config = format!("{config}url = \"{url}\"\ngate = \"gate-{number}\"\n");
+        Setup::before(upstream).config(&config)
+    }
+
     async fn start(url: &str, config: &str) -> Self {
+        Self::start_at(&vec![url.to_owned(); GATES], config).await
+    }
+
+    /// Each with a way of its own to the database.
+    async fn start_at(urls: &[String], config: &str) -> Self {
         let names = agents(AGENTS);
         let forge = forge(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
         forge.set_vices(Vices { write_delay: Duration::from_millis(2), ..Vices::default() });
         let items = (0..ITEMS).map(|_| backlog_issue(&forge).number).collect();
-        let setup = |number: usize| {
-            let config = format!("{config}url = \"{url}\"\ngate = \"gate-{number}\"\n");
-            Setup::before(&forge.base_url()).config(&config)
-        };
-        let setups: Vec<Setup> = (0..GATES).map(setup).collect();
-        let addresses = Arc::new(Mutex::new(vec![None; GATES]));
-        let (gates, audits) = ((0..GATES).map(|_| None).collect(), vec![String::new(); GATES]);
+        let upstream = forge.base_url();
+        let setups: Vec<Setup> =
+            urls.iter().enumerate().map(|(number, url)| Self::setup(url, config, number, &upstream)).collect();
+        let count = urls.len();
+        let addresses = Arc::new(Mutex::new(vec![None; count]));
+        let (gates, audits) = ((0..count).map(|_| None).collect(), vec![String::new(); count]);
         let mut fleet = Self { forge, setups, gates, addresses, audits, items };
-        for gate in 0..GATES {
+        for gate in 0..count {
             fleet.run(gate).await;
         }
         fleet
@@ -68,6 +82,21 @@ impl Fleet {
         running.ended().await;
         // A killed process may leave half a line; the next one prints it again.
         self.audits[gate] += &whole_lines(&running.stdout());
+    }
+
+    /// The last lines about an item that the gates have printed, for whoever asks why.
+    fn told_of(&self, item: u64) -> String {
+        let printed = self.gates.iter().flatten().flat_map(Gate::audit);
+        let about = printed.filter(|line| line["resource"] == format!("{REPO}#{item}"));
+        let mut lines: Vec<String> = about
+            .filter(|line| line["result"] != "REJECTED")
+            .map(|line| {
+                let members = ["time", "gate", "kind", "agent", "change", "result", "fence", "holder", "id", "reason"];
+                members.map(|member| line[member].to_string()).join(" ")
+            })
+            .collect();
+        lines.sort();
+        lines.split_off(lines.len().saturating_sub(12)).join("\n")
     }
 
     fn audit_holds(&self) {
@@ -194,6 +223,22 @@ async fn killed_gates_and_a_restarted_database_tell_nobody_what_another_believes
     fleet.audit_holds();
 }
 
+/// Whoever asks, at whichever gate, is told of all.
+async fn knows_of_all(gate: &Gate, held: u64, free: u64) {
+    assert_eq!(gate.holder(held).await.as_deref(), Some("agent-1"));
+    assert_eq!(gate.holder(free).await.as_deref(), Some("agent-1"));
+    let refusals = gate.operator().get("/refusals").await.json();
+    let at: Vec<&str> =
+        refusals["refusals"].as_array().expect("a list").iter().filter_map(|one| one["gate"].as_str()).collect();
+    assert_eq!(at, vec!["two", "two"], "{refusals}");
+    let history = gate.operator().get(&format!("/history?item={}%23{held}", crate::e2e::REPO)).await.json();
+    let gates: Vec<&str> =
+        history["history"].as_array().expect("a list").iter().filter_map(|one| one["gate"].as_str()).collect();
+    assert!(gates.contains(&"one") && gates.contains(&"two"), "{history}");
+    let status = gate.operator().get("/status").await.json();
+    assert_eq!(status["held"], 2, "{status}");
+}
+
 /// The commands of an operator, from one gate's file to several gates.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_taken_over_and_its_holder_holds_at_every_gate() {
@@ -229,6 +274,13 @@ async fn a_file_is_taken_over_and_its_holder_holds_at_every_gate() {
     assert_eq!(at_one.agent("agent-1").claim(held).await.status, 201);
     assert_eq!(at_one.agent("agent-1").claim(free).await.status, 201);
     assert_eq!(at_two.agent("agent-0").claim(free).await.status, 409);
+    for gate in [&at_one, &at_two] {
+        knows_of_all(gate, held, free).await;
+    }
+    let (code, said) = run(&["report", "--json"]);
+    let mut printed = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
+    let report = printed.next().expect("a value").expect("JSON");
+    assert!(code == Some(0) && report["lines"].as_u64() >= Some(5), "{said}");
     let (code, said) = run(&["ledger", "import", "--from", &from]);
     assert!(code == Some(1) && said.contains("once, into an empty one"), "{said}");
     let (code, said) = run(&["gates", "--json"]);
@@ -245,5 +297,10 @@ async fn a_file_is_taken_over_and_its_holder_holds_at_every_gate() {
     assert!(at_one.ended().await.success());
     let (_, said) = run(&["gates"]);
     assert!(said.contains("gone"), "{said}");
+    // Its chain can be had from the ledger, too; that of a gate that is up it prints itself.
+    let (code, said) = run(&["audit", "export", "--gate", "one", "--after", "0"]);
+    assert!(code == Some(0) && said.starts_with(&at_one.stdout()), "{said}");
+    let (code, said) = run(&["audit", "export", "--gate", "two"]);
+    assert!(code == Some(1) && said.contains("is up"), "{said}");
     drop(at_two);
 }

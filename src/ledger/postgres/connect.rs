@@ -1,6 +1,7 @@
 //! Connections to the database: where it is, TLS, and what each of them sets for itself.
 
 use super::durability::{self, Demands, ServerFacts, Standbys};
+use super::lineage::Lineage;
 use super::tls::Tls;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::HashMap;
@@ -9,7 +10,8 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio::sync::Notify;
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row, Statement};
@@ -20,6 +22,8 @@ pub(super) struct Database {
     config: Config,
     tls: Option<Tls>,
     demands: Demands,
+    /// A connection has ended, or leads to a server that is not to be used: whoever proves the ledger should look at once.
+    pub(super) lost: Arc<Notify>,
 }
 
 /// What a URL of a ledger says wrongly, or needs and has not.
@@ -102,8 +106,10 @@ impl Database {
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         config.application_name("claimgate").connect_timeout(CONNECT_TIMEOUT);
         config.target_session_attrs(TargetSessionAttrs::ReadWrite).tcp_user_timeout(Duration::from_secs(5));
+        // An old primary that was started again must not be the first to be asked each time.
+        config.load_balance_hosts(LoadBalanceHosts::Random);
         config.keepalives_idle(Duration::from_secs(5));
-        Ok(Self { config, tls, demands })
+        Ok(Self { config, tls, demands, lost: Arc::default() })
     }
 
     /// Host and database, for messages.
@@ -126,11 +132,11 @@ impl Database {
         let warned = Arc::new(AtomicBool::new(false));
         let client = if let Some(tls) = &self.tls {
             let (client, connection) = self.config.connect(tls.clone()).await.map_err(unreachable_server)?;
-            watch(connection, &warned);
+            watch(connection, &warned, &self.lost);
             client
         } else {
             let (client, connection) = self.config.connect(NoTls).await.map_err(unreachable_server)?;
-            watch(connection, &warned);
+            watch(connection, &warned, &self.lost);
             client
         };
         let commits = match role {
@@ -188,12 +194,12 @@ impl Link {
 }
 
 /// Drives a connection, and listens to what the server says beside its answers.
-fn watch<S, T>(mut connection: tokio_postgres::Connection<S, T>, warned: &Arc<AtomicBool>)
+fn watch<S, T>(mut connection: tokio_postgres::Connection<S, T>, warned: &Arc<AtomicBool>, lost: &Arc<Notify>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let warned = Arc::clone(warned);
+    let (warned, lost) = (Arc::clone(warned), Arc::clone(lost));
     tokio::spawn(async move {
         while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
             match message {
@@ -203,9 +209,13 @@ where
                     tracing::warn!(notice = notice.message(), "the database warns");
                 }
                 Ok(_) => {}
-                Err(error) => return tracing::debug!(%error, "a connection to the database ended"),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection to the database ended");
+                    break;
+                }
             }
         }
+        lost.notify_one();
     });
 }
 
@@ -231,8 +241,7 @@ async fn facts(client: &Client) -> Result<ServerFacts, Error> {
         full_page_writes: row.get::<_, String>(2) == "on",
         version: row.get(3),
         encoding: row.get(4),
-        system: row.get(5),
-        timeline,
+        lineage: Lineage { system: row.get(5), timeline },
         standbys: Standbys { all: standbys.get(0), synchronous: standbys.get(1), unknown: standbys.get(2) },
     })
 }

@@ -1,5 +1,7 @@
 //! Whether a database keeps what it acknowledges. Checked on each connection, not assumed.
 
+use super::lineage::Lineage;
+
 /// What an operator asks of the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
@@ -30,10 +32,8 @@ pub(super) struct ServerFacts {
     /// `server_version_num`.
     pub(super) version: i32,
     pub(super) encoding: String,
-    /// Names the cluster: a copy of it has the same.
-    pub(super) system: String,
-    /// Rises with each promotion of a standby and each recovery to a point in time; eight hexadecimal digits.
-    pub(super) timeline: String,
+    /// Which cluster, and which of its lines of history.
+    pub(super) lineage: Lineage,
     pub(super) standbys: Standbys,
 }
 
@@ -122,8 +122,7 @@ mod tests {
             full_page_writes: true,
             version: 150_018,
             encoding: "UTF8".to_owned(),
-            system: "7".to_owned(),
-            timeline: "00000001".to_owned(),
+            lineage: Lineage::default(),
             standbys: Standbys::default(),
         }
     }

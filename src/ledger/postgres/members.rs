@@ -134,26 +134,69 @@ pub(super) async fn agree(link: &Link, options: &PostgresOptions) -> Result<(), 
 
 // === proving ===
 
+/// Looks, before a gate joins, whether the ledger has what an earlier life of the gate was told is there. What was accepted
+/// since that life counts as accepted.
+pub(super) async fn has_kept(link: &Link, options: &PostgresOptions) -> Result<(), Unusable> {
+    let Some(known) = options.gate.last_tail() else { return Ok(()) };
+    let sql = "SELECT g.tick, g.seq, m.accepted > g.era FROM claimgate.gate g, claimgate.meta m
+        WHERE g.name = $1 AND g.token = $2";
+    let name = column(&options.gate.name);
+    // In another ledger than that life's there is nothing of it.
+    let Some(row) = link.client.query_opt(sql, &[&name, &options.gate.token]).await? else { return Ok(()) };
+    let (tick, seq, is_accepted): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
+    if tick >= known.tick && seq >= stored(known.seq) {
+        return Ok(());
+    }
+    let why = lost_words(&name, &known, (tick, seq));
+    if !is_accepted && !options.demands.accept_loss {
+        return Err(close_for_loss(link, &why).await?);
+    }
+    if !is_accepted {
+        wait_for_doubts(link, options.doubt_period).await?;
+    }
+    tracing::error!("{why}; the loss is accepted");
+    // The chain goes on from what is printed already.
+    let sql = "UPDATE claimgate.gate SET seq = greatest(seq, $2), tick = greatest(tick, $4),
+            hash = CASE WHEN seq < $2 THEN $3 ELSE hash END WHERE name = $1";
+    link.client.execute(sql, &[&name, &stored(known.seq), &known.hash, &known.tick]).await?;
+    Ok(())
+}
+
+fn lost_words(name: &str, known: &Tail, (tick, seq): (i64, i64)) -> String {
+    format!(
+        "the database has lost what it had acknowledged to the gate {name}: its write {} and audit line {}, and it has {tick} \
+         and {seq}",
+        known.tick, known.seq
+    )
+}
+
+/// Closes the ledger for as long as what was lost may still land.
+async fn wait_for_doubts(link: &Link, doubt_period: Duration) -> Result<(), Error> {
+    let sql = "UPDATE claimgate.meta SET open = false, era = era + 1,
+        reopen_at = greatest(reopen_at, clock_timestamp() + make_interval(secs => $1))";
+    link.client.execute(sql, &[&doubt_period.as_secs_f64()]).await.map(drop)
+}
+
 /// The server is the one that the ledger knows, or a later state of it.
 pub(super) async fn look_at(link: &Link) -> Result<(), Unusable> {
     let sql = "SELECT system, timeline, lost FROM claimgate.meta";
     let row = link.client.query_one(sql, &[]).await?;
     let (system, timeline): (String, String) = (row.get(0), row.get(1));
-    if system != link.facts.system {
+    if system != link.facts.lineage.system {
         let why = "the ledger's database stands in another cluster than before (restored or copied): run `claimgate ledger \
                    accept` once it is sure that no other copy is in use";
         return Err(Unusable::NotYet(why.to_owned()));
     }
-    if link.facts.timeline < timeline {
-        let why = format!("the server is an old primary (timeline {}, not {timeline})", link.facts.timeline);
+    if link.facts.lineage.timeline < timeline {
+        let why = format!("the server is an old primary (timeline {}, not {timeline})", link.facts.lineage.timeline);
         return Err(Unusable::NotYet(why));
     }
-    if link.facts.timeline > timeline {
+    if link.facts.lineage.timeline > timeline {
         // Two servers have two clocks: whatever is in doubt is so for a whole period by the new one's.
         let sql = "UPDATE claimgate.meta SET timeline = $1, era = era + 1, open = false, postpone = true
             WHERE timeline = $2";
-        link.client.execute(sql, &[&link.facts.timeline, &timeline]).await?;
-        tracing::warn!(timeline = link.facts.timeline, "the database has changed over to another server");
+        link.client.execute(sql, &[&link.facts.lineage.timeline, &timeline]).await?;
+        tracing::warn!(timeline = link.facts.lineage.timeline, "the database has changed over to another server");
     }
     match row.get::<_, Option<String>>(2) {
         Some(lost) => Err(Unusable::NotYet(lost)),
@@ -164,6 +207,7 @@ pub(super) async fn look_at(link: &Link) -> Result<(), Unusable> {
 /// Shows that the database still has all that it has acknowledged to this gate, and takes a new tick: what an older
 /// connection sent and did not commit until now never will be.
 pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Result<Tail, Unusable> {
+    shared.is_no_older(link)?;
     look_at(link).await?;
     let (options, author) = (&shared.options, shared.author());
     let name = column(author.gate.as_str());
@@ -180,11 +224,7 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
     let found = tail(&row);
     let mut kept = found.clone();
     if found.tick < known.tick || found.seq < known.seq || epoch < stored(author.epoch.0) {
-        let why = format!(
-            "the database has lost what it had acknowledged to the gate {name}: its write {} and audit line {}, and it has \
-             {} and {}",
-            known.tick, known.seq, found.tick, found.seq
-        );
+        let why = lost_words(&name, known, (found.tick, stored(found.seq)));
         let row = link.client.query_one("SELECT accepted FROM claimgate.meta", &[]).await?;
         let is_accepted = row.get::<_, i64>(0) > shared.era();
         if !is_accepted && !options.demands.accept_loss {
@@ -192,9 +232,7 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
         }
         tracing::error!("{why}; the loss is accepted, and guarded writes wait for the doubt period");
         if !is_accepted {
-            let sql = "UPDATE claimgate.meta SET open = false, era = era + 1,
-                reopen_at = greatest(reopen_at, clock_timestamp() + make_interval(secs => $1))";
-            link.client.execute(sql, &[&options.doubt_period.as_secs_f64()]).await?;
+            wait_for_doubts(link, options.doubt_period).await?;
         }
         // The chain goes on from what is printed already.
         kept = if known.seq > found.seq { known.clone() } else { found };
@@ -215,18 +253,25 @@ pub(super) async fn prove(shared: &GateState, link: &Link, known: &Tail) -> Resu
     postponement::catch_up(link, &shared.postponement()).await?;
     reopen(link).await?;
     let tail = tail(&row);
-    shared.proven((author.gate, Epoch(next.unsigned_abs())), row.get(5), &link.facts.timeline, tail.seq);
+    shared.proven((author.gate, Epoch(next.unsigned_abs())), row.get(5), &link.facts.lineage, tail.seq);
     Ok(tail)
 }
 
 /// Closes the ledger for all gates until an operator accepts the loss.
 async fn lost(shared: &GateState, link: &Link, why: &str) -> Result<Unusable, Error> {
+    let closed = close_for_loss(link, why).await?;
+    if let Unusable::NotYet(why) = &closed {
+        shared.log_trouble(why);
+    }
+    Ok(closed)
+}
+
+async fn close_for_loss(link: &Link, why: &str) -> Result<Unusable, Error> {
     let cure =
         "guarded writes are refused at every gate: bring the newer database back, or run `claimgate ledger accept`";
     let why = format!("{why}; {cure}");
     let sql = "UPDATE claimgate.meta SET open = false, era = era + 1, lost = coalesce(lost, $1)";
     link.client.execute(sql, &[&why]).await?;
-    shared.log_trouble(&why);
     Ok(Unusable::NotYet(why))
 }
 
@@ -256,12 +301,23 @@ pub(super) async fn reopen(link: &Link) -> Result<(), Error> {
 impl GateState {
     /// Whether a connection leads to the server that this gate has proven to have everything.
     pub(super) fn is_current(&self, link: &Link) -> Result<(), Unusable> {
-        let timeline = self.timeline();
-        if link.facts.timeline == *timeline {
+        let server = self.server();
+        if link.facts.lineage == *server {
             return Ok(());
         }
-        let why = format!("the server's timeline is {}, not {timeline}", link.facts.timeline);
-        Err(Unusable::NotYet(why))
+        self.database.lost.notify_one();
+        Err(Unusable::NotYet(format!("the server is {}, not {server}", link.facts.lineage)))
+    }
+
+    /// Whether a server is not one that another has replaced, as far as this gate has seen. Before anything is asked of it: a
+    /// commit of an old primary may never come back.
+    pub(super) fn is_no_older(&self, link: &Link) -> Result<(), Unusable> {
+        let server = self.server();
+        if !link.facts.lineage.is_older_than(&server) {
+            return Ok(());
+        }
+        let (old, new) = (&link.facts.lineage.timeline, &server.timeline);
+        Err(Unusable::NotYet(format!("the server is an old primary (timeline {old}, not {new})")))
     }
 }
 

@@ -1,11 +1,13 @@
 //! Who a gate is among those that share a ledger: a name, and a token that only its own state directory knows.
 
 use super::OpenError;
+use super::lineage::Lineage;
+use super::tail::Tail;
 use crate::ledger::sqlite::lock_state_dir;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -14,6 +16,8 @@ use uuid::Uuid;
 pub struct GateName {
     pub(super) name: String,
     pub(super) token: String,
+    /// Its state directory.
+    dir: Option<PathBuf>,
     _lock: Option<Arc<File>>,
 }
 
@@ -25,7 +29,7 @@ const FILE: &str = "gate";
 impl GateName {
     /// Of a gate without a state directory: each start is another gate, unless it has the name and the token of one.
     pub fn new(name: &str, token: &str) -> Self {
-        Self { name: name.to_owned(), token: token.to_owned(), _lock: None }
+        Self { name: name.to_owned(), token: token.to_owned(), dir: None, _lock: None }
     }
 
     /// Of this state directory, made at the first start; a name from the configuration comes first. A predecessor with this
@@ -50,7 +54,38 @@ impl GateName {
             }
             Err(error) => return Err(failed(error)),
         };
-        Ok(Self { name: name.map_or(made, str::to_owned), token, _lock: Some(Arc::new(lock)) })
+        Ok(Self {
+            name: name.map_or(made, str::to_owned),
+            token,
+            dir: Some(dir.to_owned()),
+            _lock: Some(Arc::new(lock)),
+        })
+    }
+
+    /// The server that this gate has proven last to have everything.
+    pub(super) fn last_server(&self) -> Lineage {
+        Lineage::last_seen(self.dir.as_deref())
+    }
+
+    /// Remembers it.
+    pub(super) fn keep_server(&self, server: &Lineage) {
+        let kept = self.dir.as_deref().map_or(Ok(()), |dir| server.keep(dir));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the next start will not know an old primary by itself");
+        }
+    }
+
+    /// What an earlier life of this gate knows that the ledger must have.
+    pub(super) fn last_tail(&self) -> Option<Tail> {
+        self.dir.as_deref().and_then(Tail::last_kept)
+    }
+
+    /// Remembers it.
+    pub(super) fn keep_tail(&self, tail: &Tail) {
+        let kept = self.dir.as_deref().map_or(Ok(()), |dir| tail.keep(dir));
+        if let Err(error) = kept {
+            tracing::debug!(%error, "the next start will not know what the ledger must have");
+        }
     }
 
     /// The name.

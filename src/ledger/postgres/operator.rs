@@ -9,9 +9,13 @@ use crate::admission::{Stamp, Step, apply};
 use crate::ledger::sqlite::LedgerFile;
 use crate::model::{Epoch, GateId, ItemRecord, OnceEntry, Standing, Time};
 use secrecy::SecretString;
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::Error;
+
+/// Lines read at once.
+const PAGE: i64 = 2_000;
 
 /// A connection to the shared ledger that joins nothing.
 pub struct SharedLedger {
@@ -79,14 +83,45 @@ impl SharedLedger {
         rows.iter().filter_map(|row| read(row).transpose()).collect()
     }
 
+    /// Every audit line that is kept, of all gates, in the order of their times.
+    pub async fn each_line(&self, tell: &mut dyn FnMut(&str)) -> Result<(), OpenError> {
+        let mut gates = Vec::new();
+        for gate in self.gates().await? {
+            gates.push(LinesOfGate::first(&self.link, gate.name).await.map_err(unavailable)?);
+        }
+        loop {
+            let heads = gates.iter().enumerate().filter_map(|(at, gate)| Some((gate.page.front()?.0, at)));
+            let Some((_, at)) = heads.min() else { return Ok(()) };
+            if let Some((_, line)) = gates[at].page.pop_front() {
+                tell(&line);
+            }
+            gates[at].refill(&self.link).await.map_err(unavailable)?;
+        }
+    }
+
+    /// A gate's audit lines after this one, in order; a page of them.
+    pub async fn lines_of(&self, gate: &str, after: u64) -> Result<Vec<(u64, String)>, OpenError> {
+        let sql = "SELECT seq, line FROM claimgate.audit WHERE gate = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+        let rows = self.link.client.query(sql, &[&rows::column(gate), &rows::stored(after), &PAGE]).await;
+        let line = |row: &tokio_postgres::Row| (row.get::<_, i64>(0).unsigned_abs(), row.get(1));
+        Ok(rows.map_err(unavailable)?.iter().map(line).collect())
+    }
+
+    /// A gate's lines up to this one are in somebody's hands: the ledger need not keep them.
+    pub async fn mark_printed(&self, gate: &str, seq: u64) -> Result<(), OpenError> {
+        let sql = "UPDATE claimgate.gate SET printed = greatest(printed, $2) WHERE name = $1";
+        let done = self.link.client.execute(sql, &[&rows::column(gate), &rows::stored(seq)]).await;
+        done.map(drop).map_err(unavailable)
+    }
+
     /// Takes the database as it is for the ledger, whatever it has lost: the gates go on with it after the doubt period.
     /// Says what the ledger had said was wrong.
     pub async fn accept(&self, doubt_period: Duration) -> Result<Option<String>, OpenError> {
         let sql = "WITH before AS (SELECT lost FROM claimgate.meta)
-            UPDATE claimgate.meta m SET system = $1, timeline = $2, lost = NULL, open = false, era = era + 1,
+            UPDATE claimgate.meta m SET system = $1, timeline = $2, lost = NULL, open = false, era = era + 1, postpone = true,
                 accepted = era + 1, reopen_at = clock_timestamp() + make_interval(secs => $3)
             FROM before RETURNING before.lost";
-        let facts = &self.link.facts;
+        let facts = &self.link.facts.lineage;
         let row = self.link.client.query_one(sql, &[&facts.system, &facts.timeline, &doubt_period.as_secs_f64()]).await;
         Ok(row.map_err(unavailable)?.get(0))
     }
@@ -134,6 +169,33 @@ impl SharedLedger {
         client.execute("UPDATE claimgate.meta SET fp_key = $1", &[&fingerprint_key]).await?;
         client.batch_execute("COMMIT").await?;
         Ok(Ok(()))
+    }
+}
+
+/// What is left to be told of one gate's lines.
+struct LinesOfGate {
+    name: String,
+    after: i64,
+    /// With their times.
+    page: VecDeque<(i64, String)>,
+}
+
+impl LinesOfGate {
+    async fn first(link: &Link, name: String) -> Result<Self, Error> {
+        let mut lines = Self { name, after: 0, page: VecDeque::new() };
+        lines.refill(link).await?;
+        Ok(lines)
+    }
+
+    async fn refill(&mut self, link: &Link) -> Result<(), Error> {
+        if !self.page.is_empty() || self.after == i64::MAX {
+            return Ok(());
+        }
+        let sql = "SELECT seq, at, line FROM claimgate.audit WHERE gate = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+        let rows = link.client.query(sql, &[&rows::column(&self.name), &self.after, &PAGE]).await?;
+        self.after = rows.last().map_or(i64::MAX, |row| row.get(0));
+        self.page = rows.iter().map(|row| (row.get(1), row.get(2))).collect();
+        Ok(())
     }
 }
 

@@ -44,7 +44,8 @@ const OTHER_LINES: &str = "SELECT g.name, a.seq, a.line
     FROM claimgate.gate g LEFT JOIN unnest($2::text[], $3::bigint[]) AS known(name, seq) ON known.name = g.name
     CROSS JOIN LATERAL (
         SELECT seq, line, at FROM claimgate.audit
-        WHERE gate = g.name AND seq > coalesce(known.seq, g.seq - 100) ORDER BY seq LIMIT $4) a
+        WHERE gate = g.name AND seq > coalesce(known.seq, CASE WHEN $5 THEN g.seq - 100 ELSE 0 END)
+        ORDER BY seq LIMIT $4) a
     WHERE g.name <> $1 AND g.seq > coalesce(known.seq, 0) ORDER BY a.at, g.name, a.seq";
 const PRINTED: &str = "SELECT printed FROM claimgate.gate WHERE name = $1";
 const RIVALS: &str = "SELECT i.key, i.locator, i.place, i.live_gate, i.live_epoch,
@@ -341,15 +342,16 @@ impl Ledger for PostgresLedger {
 
     fn lines_of_others<'a>(
         &'a self,
-        after: &'a OtherLines,
+        after: Option<&'a OtherLines>,
         limit: usize,
     ) -> BoxFuture<'a, ReadResult<Option<LinesOfOthers>>> {
         Box::pin(async move {
+            let (begins, after) = (after.is_none(), after.cloned().unwrap_or_default());
             let names: Vec<String> = after.keys().map(|gate| column(gate.as_str())).collect();
             let seqs: Vec<i64> = after.values().map(|seq| stored(*seq)).collect();
             let own = column(self.identity().0.as_str());
-            let rows = self.read(OTHER_LINES, &[&own, &names, &seqs, &stored(limit as u64)]).await?;
-            let mut last = after.clone();
+            let rows = self.read(OTHER_LINES, &[&own, &names, &seqs, &stored(limit as u64), &begins]).await?;
+            let mut last = after;
             let line = |row: &Row| {
                 let seq = row.get::<_, i64>(1).unsigned_abs();
                 let newest = last.entry(GateId::new(row.get(0))).or_default();

@@ -7,11 +7,11 @@ use crate::effect::{Batch, Command, LedgerError, Line};
 use crate::ledger::codec::{self, Unreadable, record as json};
 use crate::ledger::transaction::{Author, Changes, LeaseName, Needs, Rows, concerns, name, needs, transact};
 use crate::model::{
-    Attempt, AttemptState, ItemRecord, OnceEntry, OnceKey, Ownership, Principal, ProjectLease, ResourceKey, Settled,
-    Standing, Time,
+    Attempt, AttemptState, Fence, ItemRecord, OnceEntry, OnceKey, Ownership, Principal, ProjectLease, ResourceKey,
+    Settled, Standing, Time,
 };
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
@@ -19,9 +19,12 @@ use tokio_postgres::{Error, Row};
 type SqlValue<'a> = &'a (dyn ToSql + Sync);
 
 const LOCKS: &str = "SELECT pg_advisory_xact_lock(id) FROM unnest($1::bigint[]) AS id";
-const ENTER: &str = "INSERT INTO claimgate.item(key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING";
-const ITEMS: &str =
-    "SELECT key, locator, record, live, at FROM claimgate.item WHERE key = ANY($1) ORDER BY key FOR UPDATE";
+/// An item that was here before goes on from the version that it had.
+const ENTER: &str = "INSERT INTO claimgate.item(key, last_fence)
+    SELECT n.key, r.fence FROM unnest($1::text[]) AS n(key) LEFT JOIN claimgate.retired r ON r.key = n.key
+    ON CONFLICT DO NOTHING";
+const ITEMS: &str = "SELECT key, locator, record, live, at, last_fence FROM claimgate.item
+    WHERE key = ANY($1) ORDER BY key FOR UPDATE";
 const OF_ACCOUNTS: &str = "SELECT key, locator, record, live, at FROM claimgate.item
     WHERE account = ANY($1) OR heir = ANY($1)";
 const LEASES: &str = "SELECT t.rule, t.project, t.body FROM claimgate.lease t
@@ -82,6 +85,8 @@ pub(super) struct Group {
     rows: Rows,
     /// Items whose row does not read.
     unreadable: HashSet<ResourceKey>,
+    /// Versions that items had whose record is not kept any more.
+    last_fences: HashMap<ResourceKey, Fence>,
     /// The group's time: the database's own, and later than that of every item's last step.
     now: Time,
     pub(super) moment: Moment,
@@ -140,6 +145,7 @@ impl Group {
         Self {
             rows: Rows::default(),
             unreadable: HashSet::new(),
+            last_fences: HashMap::new(),
             now: moment.clock,
             moment,
             in_virtual_time: false,
@@ -216,7 +222,10 @@ impl Group {
         self.now = self.now.max(Time(row.get::<_, i64>(4) + 1));
         match read_item(row) {
             Ok(Some(record)) => drop(self.rows.items.insert(key, record)),
-            Ok(None) => {}
+            Ok(None) => {
+                let last: Option<i64> = row.get(5);
+                self.last_fences.extend(last.map(|fence| (key, Fence(fence.unsigned_abs()))));
+            }
             Err(error) => {
                 tracing::error!(key = %key, %error, "an item's row does not read; its writes are refused");
                 self.unreadable.insert(key);
@@ -262,9 +271,19 @@ impl Group {
             batch.leases.iter_mut().for_each(|command| command.now = self.now);
             batch.once.iter_mut().for_each(|command| command.now = self.now);
         }
+        self.resume(batch);
         let changes = transact(batch, self.rows_for(&needs), author)?;
         self.take(&changes, batch);
         Ok(changes)
+    }
+
+    /// Items that were here before have a record again, which goes on from the version that they had.
+    fn resume(&mut self, batch: &Batch) {
+        for command in &batch.items {
+            let Some(fence) = self.last_fences.remove(&command.key) else { continue };
+            let record = ItemRecord { fence, ..ItemRecord::new(command.key.clone(), command.locator.clone()) };
+            self.rows.items.insert(command.key.clone(), record);
+        }
     }
 
     fn rows_for(&self, needs: &Needs) -> Rows {

@@ -4,10 +4,10 @@ use super::OpenError;
 use super::connect::{Link, in_full};
 
 /// The newest version that this program writes.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// Every version's step from the one before. Never edited, only appended to.
-const MIGRATIONS: [&str; 2] = [FIRST, SECOND];
+const MIGRATIONS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 /// All in a schema of its own. One row an item is its whole record: at most one live attempt is the shape of the row.
 const FIRST: &str = "
@@ -61,6 +61,14 @@ const SECOND: &str = "
     INSERT INTO claimgate.chore(name, gate, until) VALUES ('watch', '', '-infinity');
 ";
 
+/// What an item leaves that nobody has touched for long: its version, so that none ever comes again. And an index by which
+/// refusals are found that need not be kept.
+const THIRD: &str = "
+    CREATE TABLE claimgate.retired(key text PRIMARY KEY, fence bigint NOT NULL);
+    ALTER TABLE claimgate.item ADD COLUMN last_fence bigint;
+    CREATE INDEX audit_refusal ON claimgate.audit(gate, seq) WHERE refusal;
+";
+
 /// Brings the tables to the version that this program writes; says from which one. Several gates may start at once.
 pub(super) async fn migrate(link: &Link, fp_key: &[u8]) -> Result<i32, OpenError> {
     let found = version(link).await?;
@@ -100,7 +108,7 @@ async fn run(link: &Link, fp_key: &[u8]) -> Result<i32, tokio_postgres::Error> {
     }
     let sql = "INSERT INTO claimgate.meta(version, system, timeline, fp_key) VALUES ($1, $2, $3, $4)
                ON CONFLICT (one) DO UPDATE SET version = excluded.version";
-    client.execute(sql, &[&VERSION, &link.facts.system, &link.facts.timeline, &fp_key]).await?;
+    client.execute(sql, &[&VERSION, &link.facts.lineage.system, &link.facts.lineage.timeline, &fp_key]).await?;
     client.batch_execute("COMMIT").await?;
     Ok(found)
 }

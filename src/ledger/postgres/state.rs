@@ -2,6 +2,7 @@
 
 use super::clock_offset::ClockOffset;
 use super::connect::{Database, Link};
+use super::lineage::Lineage;
 use super::postponement::Postponement;
 use super::tail::Tail;
 use super::{PostgresOptions, unavailable};
@@ -32,7 +33,8 @@ pub(super) struct GateState {
     unfit: Mutex<Option<String>>,
     /// How often the ledger was closed since it was made, as this gate has proven for.
     era: AtomicI64,
-    timeline: ArcSwap<String>,
+    /// The server that it has proven to have everything, in this life or in one before.
+    server: ArcSwap<Lineage>,
     /// The ledger's time minus this gate's own, microseconds.
     offset: AtomicI64,
     /// The database's clock, as it was seen last.
@@ -44,6 +46,8 @@ pub(super) struct GateState {
     last_commit: Mutex<Option<BootTime>>,
     /// When it was looked last whether the database keeps what it acknowledges.
     last_look: Mutex<Option<BootTime>>,
+    /// When it was looked last for items that nobody has touched for long.
+    last_sweep: Mutex<Option<BootTime>>,
     is_watcher: AtomicBool,
     /// The last heartbeat heard that guarded writes are taken.
     is_open: AtomicBool,
@@ -80,7 +84,7 @@ const OUT_OF_TOUCH: Duration = Duration::from_secs(10);
 impl GateState {
     /// Of a gate that has not joined yet.
     pub(super) fn new(options: PostgresOptions, database: Database) -> Self {
-        let identity = (GateId::new(&options.gate.name), Epoch(0));
+        let (identity, server) = ((GateId::new(&options.gate.name), Epoch(0)), options.gate.last_server());
         let fingerprint_key = FingerprintKey::new(&SecretSlice::from(options.fingerprint_key.clone()));
         Self {
             options,
@@ -91,13 +95,14 @@ impl GateState {
             waits_for: Mutex::default(),
             unfit: Mutex::default(),
             era: AtomicI64::new(0),
-            timeline: ArcSwap::from_pointee(String::new()),
+            server: ArcSwap::from_pointee(server),
             offset: AtomicI64::new(0),
             clock_offset: Mutex::default(),
             timely: AtomicU32::new(0),
             last_beat: Mutex::new(None),
             last_commit: Mutex::new(None),
             last_look: Mutex::new(None),
+            last_sweep: Mutex::new(None),
             is_watcher: AtomicBool::new(false),
             is_open: AtomicBool::new(true),
             newest: watch::channel(0).0,
@@ -131,8 +136,8 @@ impl GateState {
         self.era.load(Ordering::Acquire)
     }
 
-    pub(super) fn timeline(&self) -> Arc<String> {
-        self.timeline.load_full()
+    pub(super) fn server(&self) -> Arc<Lineage> {
+        self.server.load_full()
     }
 
     pub(super) fn overdue(&self) -> MutexGuard<'_, Vec<Command>> {
@@ -146,10 +151,10 @@ impl GateState {
     // === joining ===
 
     /// It has joined. The key comes first: whoever sees that it has joined sees the key.
-    pub(super) fn joined(&self, joined: &Joined, timeline: &str) {
+    pub(super) fn joined(&self, joined: &Joined, server: &Lineage) {
         self.fingerprint_key.replace(&SecretSlice::from(joined.key.clone()));
         let name = GateId::new(&self.options.gate.name);
-        self.proven((name, joined.epoch), joined.era, timeline, joined.tail.seq);
+        self.proven((name, joined.epoch), joined.era, server, joined.tail.seq);
         self.is_member.store(true, Ordering::Release);
     }
 
@@ -220,14 +225,14 @@ impl GateState {
         unfit.as_deref().map_or(Ok(()), |why| Err(unavailable(why)))
     }
 
-    /// Whether it is time to look at that again; the next look is counted from now.
+    /// Whether it is time to look again whether the database keeps what it acknowledges; the next look is counted from now.
     pub(super) fn is_due_for_a_look(&self, now: BootTime, each: Duration) -> bool {
-        let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.is_none_or(|last| now >= last + each);
-        if is_due {
-            *last = Some(now);
-        }
-        is_due
+        is_due(&self.last_look, now, each)
+    }
+
+    /// The same for items that nobody has touched for long.
+    pub(super) fn is_due_for_idle_items(&self, now: BootTime, each: Duration) -> bool {
+        is_due(&self.last_sweep, now, each)
     }
 
     // === commits and heartbeats ===
@@ -249,9 +254,12 @@ impl GateState {
     }
 
     /// The database has everything that it acknowledged.
-    pub(super) fn proven(&self, identity: (GateId, Epoch), era: i64, timeline: &str, seq: u64) {
+    pub(super) fn proven(&self, identity: (GateId, Epoch), era: i64, server: &Lineage, seq: u64) {
         self.identity.store(Arc::new(identity));
-        self.timeline.store(Arc::new(timeline.to_owned()));
+        if **self.server.load() != *server {
+            self.options.gate.keep_server(server);
+            self.server.store(Arc::new(server.clone()));
+        }
         if self.era.swap(era, Ordering::AcqRel) != era {
             // Whoever closed the ledger has seen to what follows where the clock was set.
             self.keep_clock(None);
@@ -315,4 +323,13 @@ impl GateState {
             tracing::info!("the ledger is written again");
         }
     }
+}
+
+fn is_due(last: &Mutex<Option<BootTime>>, now: BootTime, each: Duration) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = last.is_none_or(|last| now >= last + each);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }

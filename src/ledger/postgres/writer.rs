@@ -41,6 +41,8 @@ pub(super) struct GroupWriter {
     link: Option<Link>,
     /// The end of the gate's chain, and of its own row.
     tail: Tail,
+    /// As it was kept last for the gate's next life.
+    kept: i64,
     /// Lines of decisions that are no attempts: they were answered, and must be written yet.
     lines: Vec<Line>,
     /// So many of them went with the last group.
@@ -87,6 +89,8 @@ const MOST_GROUPED: usize = 256;
 const MOST_TRIES: u32 = 4;
 /// How long a group waits for a connection: a little less than whoever asked, who is then told why.
 const CONNECTING: Duration = Duration::from_secs(4);
+/// How long a server may take to show what it has. One whose standby is gone may take for ever.
+const PROVING: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 /// Memory for lines whose group failed, bytes.
@@ -104,12 +108,23 @@ const PUT_GATE: &str = "WITH own AS (
 
 impl GroupWriter {
     pub(super) fn new(shared: Arc<GateState>, role: Role, link: Option<Link>, tail: Tail) -> Self {
-        Self { shared, role, link, tail, lines: Vec::new(), sent: 0, unproven: None }
+        Self { shared, role, link, tail, kept: 0, lines: Vec::new(), sent: 0, unproven: None }
     }
 
     pub(super) async fn run(mut self, mut queue: UnboundedReceiver<WriterJob>) {
         let mut jobs = Vec::with_capacity(MOST_GROUPED);
-        while queue.recv_many(&mut jobs, MOST_GROUPED).await > 0 {
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = queue.recv_many(&mut jobs, MOST_GROUPED) => received,
+                () = self.disconnected() => {
+                    self.reconnect().await;
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
             let mut waiting = self.sort(std::mem::take(&mut jobs));
             let beats = std::mem::take(&mut waiting.beats);
             if !beats.is_empty() {
@@ -381,12 +396,35 @@ impl GroupWriter {
         }
         let mut link = self.shared.database.connect(self.role).await.map_err(not_yet)?;
         if self.role == Role::Durable {
-            self.tail = members::prove(&self.shared, &link, &self.tail).await?;
+            self.tail = self.prove(&link).await?;
         } else {
             self.shared.is_current(&link)?;
         }
         link.prepare(statements()).await.map_err(not_yet)?;
         Ok(link)
+    }
+
+    async fn prove(&self, link: &Link) -> Result<Tail, Unusable> {
+        let proven = tokio::time::timeout(PROVING, members::prove(&self.shared, link, &self.tail)).await;
+        proven.unwrap_or_else(|_| Err(Unusable::NotYet("the database has not answered in time".to_owned())))
+    }
+
+    /// Some connection has ended. All gates wait for each other to show that the database has everything of theirs: nobody
+    /// waits for the next write to do so.
+    async fn disconnected(&self) {
+        if self.role == Role::Durable {
+            self.shared.database.lost.notified().await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn reconnect(&mut self) {
+        if let Err(LedgerError::Unavailable(_)) = self.connect().await {
+            // Whoever writes waits no longer than for this.
+            tokio::time::sleep(RETRY).await;
+            self.shared.database.lost.notify_one();
+        }
     }
 
     fn answer(&mut self, waiting: Waiting) {

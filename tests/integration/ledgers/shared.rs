@@ -209,17 +209,63 @@ async fn a_database_that_has_lost_what_it_acknowledged_is_closed_until_that_is_a
     opens(&pair.two, 2, "dev").await.unwrap();
 }
 
+/// A gate that was not running when its database lost something knows it at its next start.
+#[tokio::test]
+async fn a_gate_that_starts_knows_what_the_database_must_have() {
+    let Some(cluster) = postgres::cluster() else { return };
+    let (url, dir) = (cluster.database(), tempfile::tempdir().unwrap());
+    let options = || {
+        let gate = claimgate::ledger::GateName::in_dir(dir.path(), Some("one")).ok()?;
+        Some(claimgate::ledger::PostgresOptions { gate, ..postgres::options(&url, "one", None) })
+    };
+    let open = || async { PostgresLedger::open(options()?).await.ok() };
+    let gate = open().await.expect("it starts");
+    opens(&gate, 1, "dev").await.unwrap();
+    run(&gate, 1, vec![sends(1, "dev")]).await.unwrap();
+    run(&gate, 1, vec![settles(1)]).await.unwrap();
+    gate.beat().await.unwrap();
+    drop(gate);
+    let sql = |text: &str| cluster.sql(postgres::name_of(&url), text);
+    sql("UPDATE claimgate.gate SET tick = tick - 1, seq = seq - 1; DELETE FROM claimgate.audit");
+    let gate = crate::e2e::eventually(open, Duration::from_secs(5)).await.expect("the directory is free again");
+    let told = gate.has_joined().unwrap_err().to_string();
+    assert!(told.contains("has lost what it had acknowledged to the gate one"), "{told}");
+    let operator = SharedLedger::connect(&url, None, None, Demands::default()).await.unwrap();
+    operator.accept(Duration::ZERO).await.unwrap();
+    let joins = || async {
+        gate.beat().await.ok()?;
+        gate.recover_fallen(Q).await.ok()?;
+        opens(&gate, 2, "dev").await.ok()
+    };
+    crate::e2e::eventually(joins, Duration::from_secs(10)).await.expect("it goes on");
+    run(&gate, 2, vec![sends(2, "dev")]).await.unwrap();
+    run(&gate, 2, vec![settles(2)]).await.unwrap();
+    let lines = gate.lines(1, 10).await.unwrap();
+    assert_eq!(
+        lines.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(),
+        vec![2],
+        "its chain goes on from what it had printed"
+    );
+}
+
 #[tokio::test]
 async fn after_a_change_of_servers_every_gate_shows_first_that_all_is_there() {
     let Some(pair) = Pair::open().await else { return };
     opens(&pair.one, 1, "dev").await.unwrap();
+    // A gate that has shown nothing yet.
+    pair.sql(
+        "INSERT INTO claimgate.gate SELECT 'three', 'token', 1, 'up', 1, 0, 0, hash, 0, clock_timestamp(), since, 0, host, pid,
+            version, rules FROM claimgate.gate WHERE name = 'one'",
+    );
     // The server's timeline is newer than the one that the ledger knows, as after a promotion.
     pair.sql("UPDATE claimgate.meta SET timeline = '00000000'");
     pair.cut();
     pair.one.beat().await.unwrap();
+    pair.two.beat().await.unwrap();
     let told = run(&pair.one, 1, vec![sends(1, "dev")]).await.unwrap_err().to_string();
     assert!(told.contains("not every gate has shown yet"), "{told}");
-    pair.two.beat().await.unwrap();
+    pair.sql("UPDATE claimgate.gate SET state = 'gone' WHERE name = 'three'");
+    pair.two.recover_fallen(Q).await.unwrap();
     run(&pair.one, 1, vec![sends(1, "dev")]).await.unwrap();
     // And an older one is an old primary.
     pair.sql("UPDATE claimgate.meta SET timeline = 'FFFFFFFF'");
@@ -228,8 +274,61 @@ async fn after_a_change_of_servers_every_gate_shows_first_that_all_is_there() {
     assert!(told.contains("old primary"), "{told}");
 }
 
+/// Only one of two gates that enter an item at once has it: the row is locked from before it is read.
+#[tokio::test]
+async fn of_two_gates_that_enter_an_item_at_once_one_has_it() {
+    let Some(Pair { one, two, .. }) = Pair::open().await else { return };
+    // So that it has a row: of one that is only made, the second waits for the first anyhow.
+    opens(&one, 1, "dev").await.unwrap();
+    run(&one, 1, vec![Step::Withdraw(attempt_id(1))]).await.unwrap();
+    for _ in 0..100 {
+        let (first, second) = tokio::join!(opens(&one, 1, "dev"), opens(&two, 1, "eve"));
+        let winner = if first.is_ok() { &one } else { &two };
+        assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+        run(winner, 1, vec![Step::Withdraw(attempt_id(1))]).await.unwrap();
+    }
+}
+
+/// A group that has begun when its gate is declared fallen is not committed: its gate's own row tells.
+#[tokio::test]
+async fn a_group_that_was_under_way_when_its_gate_fell_is_not_committed() {
+    let Some(pair) = Pair::open().await else { return };
+    let Pair { one, two, .. } = &pair;
+    opens(one, 1, "dev").await.unwrap();
+    run(one, 1, vec![sends(1, "dev")]).await.unwrap();
+    let database = postgres::name_of(&pair.url).to_owned();
+    let falls = std::thread::spawn(move || {
+        // It holds the gate's row for a while, so that the group stands between its two flights.
+        let sql = "BEGIN; UPDATE claimgate.gate SET state = 'fallen', tick = tick + 1 WHERE name = 'one';
+            SELECT pg_sleep(1); COMMIT";
+        postgres::cluster().expect("there is one").sql(&database, sql)
+    });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let told = run(one, 1, vec![settles(1)]).await;
+    falls.join().expect("it has fallen");
+    assert!(told.is_err(), "it was committed after its gate had fallen: {told:?}");
+    let record = two.item(&key(1)).await.unwrap().unwrap();
+    assert!(record.holding.is_none(), "{record:?}");
+}
+
+/// What is final stays as it is, whoever comes back to it.
+#[tokio::test]
+async fn a_final_attempt_is_immutable() {
+    let Some(pair) = Pair::open().await else { return };
+    let Pair { one, two, .. } = &pair;
+    opens(one, 1, "dev").await.unwrap();
+    run(one, 1, vec![sends(1, "dev")]).await.unwrap();
+    run(one, 1, vec![settles(1)]).await.unwrap();
+    let ended = two.ended(&key(1), 10).await.unwrap();
+    // The same name once more, as no gate makes it: it leaves no second end.
+    opens(two, 1, "dev").await.unwrap();
+    run(two, 1, vec![Step::Abort(attempt_id(1))]).await.unwrap();
+    assert_eq!(two.ended(&key(1), 10).await.unwrap(), ended);
+    assert_eq!(ended.len(), 1);
+}
+
 /// A database whose clock the test sets: what the gates ask for is found before the server's own.
-async fn with_a_clock_to_set() -> Option<Pair> {
+fn with_a_clock_to_set() -> Option<String> {
     let cluster = postgres::cluster()?;
     let url = cluster.database();
     let database = postgres::name_of(&url);
@@ -241,8 +340,7 @@ async fn with_a_clock_to_set() -> Option<Pair> {
             AS 'SELECT pg_catalog.clock_timestamp() + (SELECT by FROM set_clock.ahead)'",
     );
     cluster.sql("postgres", &format!("ALTER DATABASE {database} SET search_path = set_clock, pg_catalog"));
-    let (one, two) = (postgres::open(&url, "one", None).await, postgres::open(&url, "two", None).await);
-    Some(Pair { url, one, two })
+    Some(url)
 }
 
 /// Until the gates take writes again, and at most for so long.
@@ -267,7 +365,9 @@ async fn doubt_left(gate: &PostgresLedger, n: u8) -> Duration {
 
 #[tokio::test]
 async fn a_database_whose_clock_is_set_ends_no_doubt_too_early_and_none_too_late() {
-    let Some(pair) = with_a_clock_to_set().await else { return };
+    let Some(url) = with_a_clock_to_set() else { return };
+    let (one, two) = (postgres::open(&url, "one", None).await, postgres::open(&url, "two", None).await);
+    let pair = Pair { url, one, two };
     let Pair { one, two, .. } = &pair;
     opens(one, 1, "dev").await.unwrap();
     run(one, 1, vec![sends(1, "dev")]).await.unwrap();
@@ -285,6 +385,66 @@ async fn a_database_whose_clock_is_set_ends_no_doubt_too_early_and_none_too_late
         assert!(left <= Q && left > Q / 2, "{by}: {left:?}");
     }
     assert_eq!(pair.sql("SELECT era FROM claimgate.meta"), "3", "it is closed once for all gates, each time");
+}
+
+/// A day of a ledger: claims, releases and refusals, all of them printed; then it takes out what need not be kept.
+async fn a_day(gate: &PostgresLedger, first: u8, claims: u8) {
+    for n in first..first + claims {
+        opens(gate, n, "dev").await.unwrap();
+        run(gate, n, vec![sends(n, "dev")]).await.unwrap();
+        let held = run(gate, n, vec![settles(n)]).await.unwrap();
+        run(gate, n, vec![Step::Release { fence: held.fence }]).await.unwrap();
+        let mut note = Note::of_gate(format!("refusal-{n}"), None);
+        note.decision = Decision::Reject;
+        gate.record(note, gate.time(START));
+    }
+    gate.flushed().await.unwrap();
+    let newest = *gate.newest_line().borrow();
+    gate.mark_printed(newest).await.unwrap();
+    gate.beat().await.unwrap();
+    gate.recover_fallen(Q).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_ledger_keeps_is_bounded_and_no_version_of_an_item_comes_again() {
+    const CLAIMS: u8 = 20;
+    let Some(url) = with_a_clock_to_set() else { return };
+    let database = postgres::name_of(&url).to_owned();
+    let sql = |sql: &str| postgres::cluster().expect("there is one").sql(&database, sql);
+    let keep = Retention { history: Duration::from_hours(3 * 24), refusals: 10 };
+    let options = |gate: &str| claimgate::ledger::PostgresOptions { keep, ..postgres::options(&url, gate, None) };
+    let gate = PostgresLedger::open(options("one")).await.unwrap();
+    let goes_on = |gate: PostgresLedger| async move {
+        gate.beat().await.ok()?;
+        gate.recover_fallen(Q).await.ok()?;
+        gate.probe().await.ok()
+    };
+    let mut sizes = Vec::new();
+    for day in 0..10_u8 {
+        sql(&format!("UPDATE set_clock.ahead SET by = '{day} days'"));
+        crate::e2e::eventually(|| goes_on(gate.clone()), Duration::from_secs(10)).await.expect("it goes on");
+        a_day(&gate, 1 + day * CLAIMS, CLAIMS).await;
+        let counted =
+            "SELECT (SELECT count(*) FROM claimgate.audit) || ' ' || (SELECT count(*) FROM claimgate.attempt)";
+        sizes.push(sql(counted));
+    }
+    assert_eq!(sizes[5..], vec![sizes[5].clone(); 5], "the tables stay as large as they are: {sizes:?}");
+    assert_ne!(sizes[0], sizes[2], "{sizes:?}");
+    let kept: Vec<u64> = gate.lines(0, 1000).await.unwrap().iter().map(|(seq, _)| *seq).collect();
+    assert!(kept.windows(2).all(|pair| pair[0] < pair[1]) && kept.last() == Some(&*gate.newest_line().borrow()));
+
+    let before = gate.item(&key(1)).await.unwrap().unwrap().fence;
+    sql("UPDATE set_clock.ahead SET by = '200 days'");
+    gate.leave().await.unwrap();
+    let later = PostgresLedger::open(options("later")).await.unwrap();
+    sql("UPDATE claimgate.chore SET until = '-infinity'");
+    crate::e2e::eventually(|| goes_on(later.clone()), Duration::from_secs(10)).await.expect("it goes on");
+    assert_eq!(sql("SELECT count(*) FROM claimgate.item"), "0", "nobody has touched them for long");
+    assert_eq!(later.item(&key(1)).await.unwrap(), None);
+    opens(&later, 1, "dev").await.unwrap();
+    run(&later, 1, vec![sends(1, "dev")]).await.unwrap();
+    let held = run(&later, 1, vec![settles(1)]).await.unwrap();
+    assert_eq!(held.fence, Fence(before.0 + 1), "its versions go on");
 }
 
 #[tokio::test]

@@ -47,6 +47,11 @@ async fn a_herd_at_four_gates_costs_the_tracker_six_requests() {
         let world = World::with(|setup| (setup.agents, setup.gates) = (1000, GATES));
         world.wait(Duration::from_secs(10)).await;
         world.slow_forge(read, write, 0);
+        // Each gate knows which item it is.
+        for gate in 0..GATES {
+            at_gate(gate, world.claim("dev-1", 1)).await.wins();
+            at_gate(gate, world.release("dev-1", 1)).await.wins();
+        }
         // The first round asks who they are, which takes a while; by the second what they were shown is news.
         for gate in (0..GATES).chain(0..GATES) {
             at_gate(gate, world.knows_readers(1000)).await;

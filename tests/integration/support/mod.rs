@@ -4,6 +4,7 @@
 //! (`world.claim("dev-1", 1).await.wins()`), sets traps (`world.trap(Moment::BeforeSend, Trap::Crash)`), and looks
 //! at the forge, at the ledger, and at what each client was told.
 
+pub mod database_proxy;
 mod life;
 pub mod postgres;
 mod told;

@@ -16,7 +16,6 @@ use std::time::Duration;
 pub struct Cluster {
     bin: PathBuf,
     dir: PathBuf,
-    databases: AtomicU32,
     /// One at a time: `CREATE DATABASE` copies another, which nobody may be connected to.
     creating: Mutex<()>,
 }
@@ -51,6 +50,12 @@ pub fn options(url: &str, gate: &str, now: Option<Time>) -> PostgresOptions {
     }
 }
 
+/// The URL of this database on several servers, of which one is the primary.
+pub fn url_on(database: &str, clusters: &[&Cluster]) -> String {
+    let hosts: Vec<String> = clusters.iter().map(|cluster| format!("host={}", cluster.dir.display())).collect();
+    format!("postgresql:///{database}?{}&user=claimgate", hosts.join("&"))
+}
+
 /// The database that a ledger's URL names.
 pub fn name_of(url: &str) -> &str {
     url.trim_start_matches("postgresql:///").split('?').next().unwrap_or_default()
@@ -79,10 +84,68 @@ impl Cluster {
         cluster
     }
 
-    fn make(bin: &Path) -> Self {
+    /// A standby of this one, streaming from it: its commits wait for it, or they do not.
+    pub fn standby(&self, is_synchronous: bool) -> Self {
+        let cluster = Self::empty(&self.bin);
+        let (data, host) = (cluster.data().display().to_string(), self.dir.display().to_string());
+        let arguments = ["-D", &data, "-h", &host, "-U", "claimgate", "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        let made = cluster.tool("pg_basebackup", &arguments).output().expect("pg_basebackup runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        cluster.configure(&format!(
+            "unix_socket_directories = '{}'\nsynchronous_standby_names = ''\n",
+            cluster.dir.display()
+        ));
+        cluster.control(&["-w", "start"]);
+        cluster.stop_with_this_process();
+        if is_synchronous {
+            self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+            self.sql("postgres", "SELECT pg_reload_conf()");
+        }
+        let wanted = if is_synchronous { "sync" } else { "async" };
+        let streams = || self.sql("postgres", "SELECT string_agg(sync_state, ',') FROM pg_stat_replication") == wanted;
+        let mut looks = 0;
+        while !streams() {
+            looks += 1;
+            assert!(looks < 400, "the standby does not stream");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        cluster
+    }
+
+    /// A standby takes over. What it was told about standbys of its own is forgotten.
+    pub fn promote(&self) {
+        self.control(&["-w", "promote"]);
+    }
+
+    /// More settings; the last one of a key counts.
+    pub fn configure(&self, settings: &str) {
+        let path = self.data().join("postgresql.auto.conf");
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(&path, before + settings).expect("it can be written");
+    }
+
+    /// Where its socket is.
+    pub fn socket_dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A file that the server reads, and nobody else.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let (path, owner) = (self.dir.join(name), std::fs::metadata(self.data()).expect("it is there"));
+        std::fs::write(&path, text).expect("it can be written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("it is ours");
+        path
+    }
+
+    fn empty(bin: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("claimgate-pg").tempdir_in("/tmp").expect("a directory").keep();
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).expect("it is ours");
-        let cluster = Self { bin: bin.to_owned(), dir, databases: AtomicU32::new(0), creating: Mutex::default() };
+        Self { bin: bin.to_owned(), dir, creating: Mutex::default() }
+    }
+
+    fn make(bin: &Path) -> Self {
+        let cluster = Self::empty(bin);
         let data = cluster.data().display().to_string();
         let made = cluster
             .tool("initdb", &["-D", &data, "-U", "claimgate", "--auth=trust", "-E", "UTF8", "--locale=C", "-N"])
@@ -145,7 +208,9 @@ impl Cluster {
 
     /// A new database, as the URL of a ledger.
     pub fn database(&self) -> String {
-        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        // A standby has those of its primary.
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let _one = self.creating.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)

@@ -14,13 +14,14 @@ use std::sync::atomic::Ordering;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-/// What the others see, and whose it is to watch: who has done so goes on, and somebody else once it is silent.
+/// What the others see, and whose it is to watch: who has done so goes on while it may judge others, and somebody else once
+/// it is silent.
 pub(super) const BEAT: &str = "WITH own AS (
         UPDATE claimgate.gate SET beat = clock_timestamp(), mode_rev = $4
         WHERE name = $1 AND epoch = $2 AND tick = $3 AND state IN ('up', 'leaving') RETURNING 1),
     watch AS (
         UPDATE claimgate.chore SET gate = $1, until = clock_timestamp() + interval '6 s'
-        WHERE name = 'watch' AND (gate = $1 OR until < clock_timestamp()) AND EXISTS (SELECT 1 FROM own) RETURNING 1)
+        WHERE name = 'watch' AND (gate = $1 AND $5 OR until < clock_timestamp()) AND EXISTS (SELECT 1 FROM own) RETURNING 1)
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, m.era, m.mode_rev,
         EXISTS (SELECT 1 FROM own), EXISTS (SELECT 1 FROM watch), m.open
     FROM claimgate.meta m";
@@ -39,7 +40,9 @@ impl GroupWriter {
     /// Says that this gate is alive; connects, and joins, where it has not yet.
     pub(super) async fn beat(&mut self) -> Result<(), LedgerError> {
         if let Err(error) = self.connect().await {
-            self.shared.waits_for(&error.to_string());
+            if let LedgerError::Unavailable(why) = &error {
+                self.shared.waits_for(why);
+            }
             return Err(error);
         }
         let mut sent = self.shared.options.clock.boot();
@@ -66,6 +69,10 @@ impl GroupWriter {
         if heard.modes != self.shared.modes.borrow().revision {
             self.hear_modes(heard.modes).await?;
         }
+        if self.kept != self.tail.tick {
+            self.shared.options.gate.keep_tail(&self.tail);
+            self.kept = self.tail.tick;
+        }
         if heard.era != self.shared.era() {
             self.link = None;
             self.connect().await?;
@@ -78,7 +85,8 @@ impl GroupWriter {
         let author = self.shared.author();
         let (name, epoch, carried) =
             (author.gate.as_str(), stored(author.epoch.0), self.shared.carried.load(Ordering::Acquire));
-        let values: [&(dyn ToSql + Sync); 4] = [&name, &epoch, &self.tail.tick, &carried];
+        let may_judge = self.shared.may_judge();
+        let values: [&(dyn ToSql + Sync); 5] = [&name, &epoch, &self.tail.tick, &carried, &may_judge];
         let (begun, rows, committed) = tokio::join!(
             link.client.batch_execute("BEGIN; SET LOCAL synchronous_commit = off"),
             link.rows(BEAT, true, &values),
@@ -147,7 +155,7 @@ impl GroupWriter {
         let entered = try_enter(&self.shared.database, &self.shared.options).await;
         let (link, joined) = entered.map_err(|error| Unusable::NotYet(error.to_string()))?;
         self.tail = joined.tail.clone();
-        self.shared.joined(&joined, &link.facts.timeline);
+        self.shared.joined(&joined, &link.facts.lineage);
         Ok(link)
     }
 }
