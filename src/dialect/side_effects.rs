@@ -4,7 +4,7 @@
 //! goes on as it came: nothing of it is written anew.
 
 use super::{Address, Credential, Listed, Request, Sender, WireRequest, WireResponse};
-use crate::model::{Place, Project, ResourceKey, Tag, TagId};
+use crate::model::{Place, Project, ResourceKey, Tag, TagId, TagRef};
 use std::fmt;
 
 /// Such a write, once understood.
@@ -41,7 +41,7 @@ pub enum SideEffect {
         /// Whose label.
         owner: LabelOwner,
         /// The label.
-        label: u64,
+        label: TagRef,
         /// How.
         edit: LabelEdit,
     },
@@ -150,7 +150,7 @@ pub trait SideEffects {
     }
 
     /// A read of a label.
-    fn read_label(&self, _owner: &LabelOwner, _label: u64, _credential: &Credential) -> Option<WireRequest> {
+    fn read_label(&self, _owner: &LabelOwner, _label: &TagRef, _credential: &Credential) -> Option<WireRequest> {
         None
     }
 
@@ -261,10 +261,11 @@ impl fmt::Display for SideEffect {
             Self::DeleteRepository { project } => write!(f, "delete repository {project}"),
             Self::EditLabel { owner, label, edit } => {
                 let what = if *edit == LabelEdit::Delete { "delete" } else { "edit" };
+                let label = bounded(&label.to_string());
                 match owner {
-                    LabelOwner::Project(project) => write!(f, "{what} label #{label} of {project}"),
+                    LabelOwner::Project(project) => write!(f, "{what} label {label} of {project}"),
                     LabelOwner::Organisation(name) => {
-                        write!(f, "{what} label #{label} of organisation {}", bounded(name))
+                        write!(f, "{what} label {label} of organisation {}", bounded(name))
                     }
                 }
             }

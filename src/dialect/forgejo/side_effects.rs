@@ -14,7 +14,7 @@ use super::side_route::{SideForm, SideRoute};
 use super::web_form::{FormRoute, WebAct};
 use super::write::{Scope, Write, WriteForm};
 use super::{Forgejo, emit, parse, read, web};
-use crate::model::{ItemKind, Place, Project};
+use crate::model::{ItemKind, Place, Project, TagRef};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
@@ -43,8 +43,11 @@ impl SideEffects for Forgejo {
         Some(Listed { found, rows: rows.len(), total })
     }
 
-    fn read_label(&self, owner: &LabelOwner, label: u64, credential: &Credential) -> Option<WireRequest> {
-        let label = label.to_string();
+    fn read_label(&self, owner: &LabelOwner, label: &TagRef, credential: &Credential) -> Option<WireRequest> {
+        let label = match label {
+            TagRef::Id(id) => id.to_string(),
+            TagRef::Name(name) => name.clone(),
+        };
         let path = match owner {
             LabelOwner::Project(project) => location::below(project, &["labels", &label]),
             LabelOwner::Organisation(name) => join(&["api", "v1", "orgs", name, "labels", &label]),
@@ -106,7 +109,9 @@ pub(super) fn refuses_filing(status: StatusCode, headers: &HeaderMap) -> bool {
 fn of_api(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<SideEffect>, ParseError> {
     let segments: Vec<&str> = route.segments.iter().map(String::as_str).collect();
     if let ["api", "v1", "orgs", owner, "labels", id] = segments[..] {
-        let (Some(label), owner) = (number(id), LabelOwner::Organisation(owner.to_owned())) else { return Ok(None) };
+        let (Some(label), owner) = (number(id).map(TagRef::number), LabelOwner::Organisation(owner.to_owned())) else {
+            return Ok(None);
+        };
         let edit = match route.form {
             SideForm::DeleteSharedLabel => LabelEdit::Delete,
             _ => edited(head, body)?,
@@ -118,7 +123,11 @@ fn of_api(route: &SideRoute, head: &Head<'_>, body: &[u8]) -> Result<Option<Side
     let project = location::project(&owner, &repo);
     let item = |id: &str| Some(location::issue(&owner, &repo, number(id)?));
     let label = |id: &str, edit| {
-        number(id).map(|label| SideEffect::EditLabel { owner: LabelOwner::Project(project.clone()), label, edit })
+        number(id).map(|label| SideEffect::EditLabel {
+            owner: LabelOwner::Project(project.clone()),
+            label: TagRef::number(label),
+            edit,
+        })
     };
     Ok(match (route.form, rest) {
         (SideForm::DeleteRepository, []) => Some(SideEffect::DeleteRepository { project }),
@@ -242,7 +251,7 @@ impl Form {
     }
 
     fn label(&self, owner: LabelOwner, edits: bool) -> Result<Option<SideEffect>, ParseError> {
-        let Some(label) = self.one("id")?.and_then(number) else { return Ok(None) };
+        let Some(label) = self.one("id")?.and_then(number).map(TagRef::number) else { return Ok(None) };
         let flag =
             |name| Ok::<_, ParseError>(self.one(name)?.is_some_and(|value| !matches!(value, "" | "false" | "0")));
         let edit = if edits {

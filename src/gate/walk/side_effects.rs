@@ -21,7 +21,7 @@ use crate::effect::{Authority, Decision, LedgerError, Note};
 use crate::gate::Gate;
 use crate::model::{
     Change, Code, Holding, Instance, ItemRecord, Kind, Ownership, Place, Principal, Project, Rejection, ResourceKey,
-    Snapshot, Status, TagId,
+    Snapshot, Status, TagId, TagRef,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl Walk<SideWrite> {
                 self.closes(party, runtime).await?;
             }
             SideEffect::Sweep { scope, .. } => self.sweeps(party, scope).await?,
-            SideEffect::EditLabel { owner, label, edit } => self.relabels(party, owner, *label, edit).await?,
+            SideEffect::EditLabel { owner, label, edit } => self.relabels(party, owner, label, edit).await?,
             SideEffect::AddDependency { item } => self.freezes(party, item).await?,
             SideEffect::File { project } => return self.files(party, project).await,
             SideEffect::EditRef { item, wanted } => self.points(party, item, wanted).await?,
@@ -321,7 +321,13 @@ impl Walk<SideWrite> {
 
     // === what a label moves ===
 
-    async fn relabels(&self, party: &Party, owner: &LabelOwner, label: u64, edit: &LabelEdit) -> Result<(), EarlyExit> {
+    async fn relabels(
+        &self,
+        party: &Party,
+        owner: &LabelOwner,
+        label: &TagRef,
+        edit: &LabelEdit,
+    ) -> Result<(), EarlyExit> {
         if self.rules.workflow.edit_labels == Editors::Anyone {
             return Ok(());
         }
