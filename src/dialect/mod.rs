@@ -215,6 +215,12 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
         false
     }
 
+    /// Whether a label that a request sets by a name which no label has is made by that, and names are compared in any case of
+    /// their letters: then a name alone says which label is meant.
+    fn makes_labels(&self) -> bool {
+        false
+    }
+
     /// The credential as the tracker would see it: tokens and `sudo` in query and form body are turned into headers;
     /// doubled ones are refused. `body` may be empty for a request that is not guarded.
     fn credential(&self, head: &Head<'_>, body: &[u8]) -> Result<Credential, ParseError>;

@@ -64,6 +64,9 @@ impl Gate {
     /// What these name besides the labels that the item carries, as far as is known without asking.
     pub(super) fn known_labels(&self, refs: &BTreeSet<TagRef>, seen: &Snapshot) -> Option<Vec<Tag>> {
         let known = self.labels.known.get(&seen.locator.project().cloned()).unwrap_or_default();
+        if self.ports.dialect.makes_labels() {
+            return described(refs, seen, &known.labels);
+        }
         named(refs, seen, &known.labels)
     }
 
@@ -184,7 +187,7 @@ impl Gate {
             let Some(project) = seen.locator.project().filter(|_| !known.whole) else { continue };
             let owner = project.as_str().split_once('/').map_or("", |(owner, _)| owner);
             for of in [LabelOwner::Project(project.clone()), LabelOwner::Organisation(owner.to_owned())] {
-                let Some(request) = self.ports.dialect.read_label(&of, *id, credential) else { continue };
+                let Some(request) = self.ports.dialect.read_label(&of, wanted, credential) else { continue };
                 let answer = self.ports.upstream.read(request).await;
                 if let Some(label) = answer.ok().and_then(|(response, _)| self.ports.dialect.label(&response)) {
                     found.push(label.tag(*id));
@@ -268,6 +271,19 @@ fn called(labels: &[Tag], ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
 /// The labels that these name, besides those that the item carries; `None` where one of them is not known.
 fn named(refs: &BTreeSet<TagRef>, seen: &Snapshot, known: &[Tag]) -> Option<Vec<Tag>> {
     refs.iter().all(|wanted| is_known(wanted, seen, known)).then(|| meant(refs, known).collect())
+}
+
+/// The same where a name alone says which label it is, whether or not there is one yet, in any case of its letters.
+fn described(refs: &BTreeSet<TagRef>, seen: &Snapshot, known: &[Tag]) -> Option<Vec<Tag>> {
+    let (names, ids): (BTreeSet<&TagRef>, BTreeSet<&TagRef>) =
+        refs.iter().partition(|wanted| matches!(wanted, TagRef::Name(_)));
+    let new = |wanted: &&&TagRef| !seen.labels.iter().any(|label| wanted.names(label));
+    let new = names.iter().filter(new).map(|wanted| match wanted {
+        TagRef::Name(name) => Tag { id: None, name: name.clone(), group: None, state: None },
+        TagRef::Id(id) => Tag { id: Some(id.clone()), name: id.to_string(), group: None, state: None },
+    });
+    let ids: BTreeSet<TagRef> = ids.into_iter().cloned().collect();
+    Some(new.chain(named(&ids, seen, known)?).collect())
 }
 
 fn is_known(wanted: &TagRef, seen: &Snapshot, known: &[Tag]) -> bool {
