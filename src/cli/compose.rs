@@ -13,7 +13,7 @@ use crate::admission::once::{AgentPattern, OnceRule, SecondGets, Template};
 use crate::admission::{self, MemberPattern, Rules};
 use crate::clock::SystemEntropy;
 use crate::config::{self, Config, ListenAddress};
-use crate::dialect::{self, ClosingSyntax, Credential, Dialect};
+use crate::dialect::{self, ClosingSyntax, Credential, Dialect, DialectOptions, RefusalStatus};
 use crate::effect::{BodyBudget, Clock, FingerprintKey, Identify, Ledger, Metrics, Upstream};
 use crate::gate::{ConcurrencyLimits, Gate, LaneLimits, LeadsHome, Ports, Settings, Verify};
 use crate::identity::{Directory, DirectoryLimits};
@@ -110,8 +110,10 @@ pub(super) fn intercepted(config: &Config) -> anyhow::Result<Vec<InterceptedHost
 
 fn rewrites_urls(config: &Config) -> bool {
     match (config.server.rewrite_urls, config.upstream.tracker) {
-        // Jira's clients write to the `self` of what they have read.
-        (config::RewriteUrls::On, _) | (config::RewriteUrls::Auto, config::Tracker::Jira) => true,
+        // Jira's clients write to the `self` of what they have read, and those of GitHub to the addresses that its answers name.
+        (config::RewriteUrls::On, _) | (config::RewriteUrls::Auto, config::Tracker::Jira | config::Tracker::GitHub) => {
+            true
+        }
         // None of the others writes by the addresses of its answers: what is theirs is for people.
         (config::RewriteUrls::Off, _)
         | (config::RewriteUrls::Auto, config::Tracker::Forgejo | config::Tracker::Redmine | config::Tracker::Trello) => {
@@ -122,7 +124,12 @@ fn rewrites_urls(config: &Config) -> bool {
 
 pub(super) fn dialect(config: &Config) -> anyhow::Result<Arc<dyn Dialect>> {
     let name = config.upstream.tracker.as_str();
-    dialect::by_name(name).with_context(|| format!("no dialect for upstream.tracker = \"{name}\""))
+    let refusal = match config.upstream.refusal_status {
+        422 => RefusalStatus::Unprocessable,
+        _ => RefusalStatus::Conflict,
+    };
+    dialect::configured(name, &DialectOptions { refusal })
+        .with_context(|| format!("no dialect for upstream.tracker = \"{name}\""))
 }
 
 pub(super) fn rules(config: &Config) -> Rules {

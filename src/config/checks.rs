@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     outputs(config, out);
     web(config, out);
     webhooks(config, out);
+    github(config, out);
     redmine(config, out);
     trello(config, out);
     jira(config, out);
@@ -88,6 +89,14 @@ fn webhooks(config: &Config, out: &mut Merged<'_>) {
              nothing, since each only leads to a read, for which there is no token"
                 .to_owned(),
         );
+    }
+}
+
+/// The gate does not read GitHub's reviews.
+fn github(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.tracker == Tracker::GitHub && !config.once.is_empty() {
+        let message = "[[once]] is about reviews and pull requests, which the gate does not read of GitHub".to_owned();
+        out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
     }
 }
 
@@ -260,6 +269,14 @@ fn urls(config: &Config, out: &mut Merged<'_>) {
             let message = format!("`upstream.closing_keywords`: `{word}` is not one word of letters alone");
             out.report_at(&["upstream.closing_keywords"], message, None);
         }
+    }
+    if !matches!(upstream.refusal_status, 409 | 422) {
+        let message = format!("`upstream.refusal_status` is {}, and must be 409 or 422", upstream.refusal_status);
+        out.report_at(&["upstream.refusal_status"], message, None);
+    }
+    if upstream.refusal_status == 422 && upstream.tracker != Tracker::GitHub {
+        let message = "`upstream.refusal_status` is for clients of GitHub".to_owned();
+        out.report_at(&["upstream.refusal_status", "upstream.tracker"], message, None);
     }
     if upstream.ca_file.is_some() && !upstream.url.starts_with("https:") {
         let message = "`upstream.ca_file` has no use: `upstream.url` is not https".to_owned();

@@ -42,6 +42,7 @@ pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
 
 /// What differs from it where a tracker needs other defaults: over it, and under everything of the operator's.
 const OF_TRACKERS: &[(&str, &str)] = &[
+    ("github", include_str!("../../config/github.toml")),
     ("jira", include_str!("../../config/jira.toml")),
     ("redmine", include_str!("../../config/redmine.toml")),
     ("trello", include_str!("../../config/trello.toml")),

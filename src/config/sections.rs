@@ -171,6 +171,8 @@ pub struct Upstream {
     pub host_header: HostHeader,
     /// Words by which a text closes an issue. Checked.
     pub closing_keywords: Vec<String>,
+    /// The status of a final refusal. Checked.
+    pub refusal_status: u16,
     /// Authorities instead of the system's.
     #[serde(with = "optional_path")]
     pub ca_file: Option<PathBuf>,
@@ -694,6 +696,8 @@ choice! {
     Tracker {
         /// Forgejo, and Gitea.
         Forgejo = "forgejo",
+        /// github.com, and GitHub Enterprise Server.
+        GitHub = "github",
         /// Jira Cloud, Server and Data Center.
         Jira = "jira",
         /// Redmine from 5.0.

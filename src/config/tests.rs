@@ -142,6 +142,8 @@ fn mistakes_in_one_value() {
         ("[upstream]\nurl = \"http://u:secret@h\"", "http://u:******@h"),
         ("[upstream]\nurl = \"127.0.0.1:3000\"", "`upstream.url` "),
         ("[upstream]\npublic_url = \"http://h/?a\"", "query"),
+        ("[upstream]\nrefusal_status = 423", "must be 409 or 422"),
+        ("[upstream]\nrefusal_status = 422", "for clients of GitHub"),
         ("[upstream]\nclosing_keywords = [\"closes it\"]", "is not one word of letters alone"),
         ("[server]\nadmin = \"localhost:1\"", "is not an address and a port"),
         ("[server]\nworkers = -1", "expected a whole number, not negative"),

@@ -95,6 +95,15 @@ impl Credential {
         matches!(Proof::read(value), Proof::Password { .. })
     }
 
+    /// Whether it is a token that begins so, in whatever form.
+    pub(in crate::dialect) fn is_token_of(&self, prefix: &str) -> bool {
+        let begins = |(name, value): &(HeaderName, SecretSlice<u8>)| {
+            let proof = (*name == AUTHORIZATION).then(|| Proof::read(value.expose_secret()));
+            matches!(proof, Some(Proof::Token(token)) if token.expose_secret().starts_with(prefix))
+        };
+        self.headers.iter().any(begins)
+    }
+
     /// Sets its headers.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.headers {
@@ -195,10 +204,11 @@ impl Proof {
     }
 }
 
-/// A token of the forge's own (40 hexadecimal digits), or a signed one of its OAuth.
+/// A token of a forge's own (40 hexadecimal digits, or GitHub's with their prefixes), or a signed one of its OAuth.
 fn is_token(text: &str) -> bool {
     let own = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    own || (text.starts_with("eyJ") && text.split('.').count() == 3)
+    own || GITHUB_TOKENS.iter().any(|prefix| text.starts_with(prefix))
+        || (text.starts_with("eyJ") && text.split('.').count() == 3)
 }
 
 // === impl Claims ===
@@ -271,6 +281,9 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// How GitHub's tokens begin: personal ones, those of OAuth and of apps.
+const GITHUB_TOKENS: [&str; 6] = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"];
+
 /// Forgejo's and Gitea's impersonation header.
 pub(in crate::dialect) const SUDO: HeaderName = HeaderName::from_static("sudo");
 
@@ -308,6 +321,7 @@ mod tests {
                 basic(&format!("b:{HEX}")),
                 basic(&format!("{HEX}:")),
             ],
+            vec!["token ghs_x".to_owned(), basic("x-access-token:ghs_x"), basic("ghs_x:")],
             vec![basic("ann:secret"), basic("Ann:secret"), basic("ann:secret").replace("Basic", "basic ")],
             vec![basic("ann:Secret")],
             vec![basic("bob:secret")],

@@ -10,9 +10,11 @@ mod credential;
 mod explain;
 mod forgejo;
 mod form;
+mod github;
 #[doc(hidden)]
 pub mod graphql;
 mod guarded;
+mod hub_webhook;
 mod jira;
 mod json;
 mod multipart;
@@ -27,6 +29,7 @@ mod wire;
 
 pub use claims::{Filter, FindWork, ListOutcome, OpenItems, Order, Page};
 pub use credential::Credential;
+pub use github::RefusalStatus;
 pub use guarded::{Chosen, Guarded, GuardedRequest, Request, Sender, Subject, Wants};
 pub use once::{CLOSING_KEYWORDS, ClosingSyntax, CreateOnce, Creation, Listed};
 pub use route::{GuardedRoute, Route, Scrutiny, Shows, Understood};
@@ -177,6 +180,13 @@ pub struct ListedProject {
     pub issues: bool,
     /// Whether the credential's account may write to it, where the tracker says so.
     pub writable: Option<bool>,
+}
+
+/// What an operator can set of a dialect; each takes what it knows.
+#[derive(Clone, Debug, Default)]
+pub struct DialectOptions {
+    /// By which status a final refusal is told.
+    pub refusal: RefusalStatus,
 }
 
 /// One tracker's wire.
@@ -342,10 +352,16 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     fn explain(&self, head: &Head<'_>, body: &[u8]) -> String;
 }
 
-/// The dialect of that name.
+/// The dialect of that name, with nothing set.
 pub fn by_name(name: &str) -> Option<Arc<dyn Dialect>> {
+    configured(name, &DialectOptions::default())
+}
+
+/// The dialect of that name, as an operator has set it.
+pub fn configured(name: &str, options: &DialectOptions) -> Option<Arc<dyn Dialect>> {
     match name {
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
+        "github" => Some(Arc::new(github::GitHub { refusal: options.refusal })),
         "jira" => Some(Arc::new(jira::Jira::default())),
         "redmine" => Some(Arc::new(redmine::Redmine)),
         "trello" => Some(Arc::new(trello::Trello)),
@@ -403,7 +419,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// Every dialect that [`by_name`] knows.
-pub const NAMES: &[&str] = &["forgejo", "jira", "redmine", "trello"];
+pub const NAMES: &[&str] = &["forgejo", "github", "jira", "redmine", "trello"];
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,8 @@ pub mod doors {}
 pub mod flows {}
 #[doc = include_str!("forgejo.md")]
 pub mod forgejo {}
+#[doc = include_str!("github.md")]
+pub mod github {}
 #[doc = include_str!("jira.md")]
 pub mod jira {}
 #[doc = include_str!("operating.md")]

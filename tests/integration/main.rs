@@ -34,6 +34,7 @@ mod edge_vectors;
 mod edge_wire;
 mod exposure;
 mod floods;
+mod github;
 mod jira;
 mod ledgers;
 mod load;

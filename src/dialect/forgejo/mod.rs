@@ -31,12 +31,11 @@ mod timeline;
 mod unknown;
 pub(in crate::dialect) mod web;
 mod web_form;
-mod webhook;
 mod write;
 
 use super::{
     Address, Assignable, Credential, Dialect, Glance, Guarded, Head, ListedProject, Listing, ParseError, ReadOutcome,
-    Route, Webhook, Whoami, WireRequest, WireResponse,
+    Route, Webhook, Whoami, WireRequest, WireResponse, hub_webhook,
 };
 use crate::model::{Account, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry};
 use http::{HeaderMap, HeaderName};
@@ -147,7 +146,7 @@ impl Dialect for Forgejo {
     }
 
     fn webhook(&self, headers: &HeaderMap, body: &[u8]) -> Webhook {
-        webhook::read(headers, body)
+        hub_webhook::read(headers, body)
     }
 
     fn addresses(&self, project: &Project, response: &WireResponse) -> Option<Vec<(ResourceKey, Address)>> {

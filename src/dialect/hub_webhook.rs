@@ -1,9 +1,9 @@
-//! Webhook payloads, as far as they name an item. Forgejo and Gitea sign the JSON with HMAC-SHA256 and send the hex. A hook
-//! that is set to send a form has the JSON in its field `payload`; the signature is the same, and not that of the form.
+//! Webhook payloads in GitHub's shape, as far as they name an item. GitHub signs the body with HMAC-SHA256 and sends the hex.
+//! Forgejo and Gitea sign the JSON: a hook that is set to send a form has it in its field `payload`, and the signature is not
+//! that of the form.
 
-use super::super::{Webhook, form};
-use super::location;
-use crate::model::Place;
+use super::{Webhook, form};
+use crate::model::{Place, Project};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -39,7 +39,7 @@ fn item(payload: &Value) -> Option<Place> {
     let (owner, repo) = payload["repository"]["full_name"].as_str()?.split_once('/')?;
     let places = [&payload["issue"]["number"], &payload["pull_request"]["number"], &payload["number"]];
     let number = places.iter().find_map(|number| number.as_u64())?;
-    Some(Place::numbered(&location::project(owner, repo), number))
+    Some(Place::numbered(&Project::new(&format!("{owner}/{repo}")), number))
 }
 
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {
