@@ -23,8 +23,8 @@ async fn claimgate(arguments: &[&str]) -> Result<String, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_ledger_opens_and_keeps_its_holdings() {
-    let forge = e2e::forge(&["alice", "bob", "carol"]).await;
-    let setup = Setup::before(&forge.base_url());
+    // Nobody can be asked how the items stand now.
+    let setup = Setup::before("http://127.0.0.1:9");
     std::fs::create_dir_all(setup.state()).expect("the state directory");
     for file in ["ledger.sqlite", "fingerprint.key"] {
         let to = setup.state().join(file);

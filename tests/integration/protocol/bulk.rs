@@ -371,7 +371,7 @@ async fn where_rules_are_enforced_a_form_gives_nobody_more_than_it_may_hold() {
     };
     let world = limited(Mode::Enforce);
     let told = world.assigns("dev-2", &[1, 2, 3]).await.loses("limit_reached");
-    assert!(told.body["message"].as_str().unwrap().contains("none of the form's items"), "{told:?}");
+    assert!(told.body["message"].as_str().unwrap().contains("none of the items"), "{told:?}");
     assert_eq!(world.forms(), 0);
     world.assigns("dev-2", &[1, 2]).await.wins();
     world.claim("dev-2", 3).await.loses("limit_reached");
