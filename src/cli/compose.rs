@@ -116,9 +116,10 @@ fn rewrites_urls(config: &Config) -> bool {
         }
         // None of the others writes by the addresses of its answers: what is theirs is for people.
         (config::RewriteUrls::Off, _)
-        | (config::RewriteUrls::Auto, config::Tracker::Forgejo | config::Tracker::Redmine | config::Tracker::Trello) => {
-            false
-        }
+        | (
+            config::RewriteUrls::Auto,
+            config::Tracker::Forgejo | config::Tracker::Linear | config::Tracker::Redmine | config::Tracker::Trello,
+        ) => false,
     }
 }
 

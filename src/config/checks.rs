@@ -43,6 +43,7 @@ pub(super) fn check(config: &Config, out: &mut Merged<'_>) {
     webhooks(config, out);
     github(config, out);
     redmine(config, out);
+    linear(config, out);
     trello(config, out);
     jira(config, out);
     first_day(config, out);
@@ -96,6 +97,14 @@ fn webhooks(config: &Config, out: &mut Merged<'_>) {
 fn github(config: &Config, out: &mut Merged<'_>) {
     if config.upstream.tracker == Tracker::GitHub && !config.once.is_empty() {
         let message = "[[once]] is about reviews and pull requests, which the gate does not read of GitHub".to_owned();
+        out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
+    }
+}
+
+/// Linear has neither.
+fn linear(config: &Config, out: &mut Merged<'_>) {
+    if config.upstream.tracker == Tracker::Linear && !config.once.is_empty() {
+        let message = "[[once]] is about reviews and pull requests, and Linear has neither".to_owned();
         out.report_at(&["once", "upstream.tracker"], message, Some("leave the rules out".to_owned()));
     }
 }

@@ -44,6 +44,7 @@ pub const DEFAULTS: &str = include_str!("../../config/claimgate.toml");
 const OF_TRACKERS: &[(&str, &str)] = &[
     ("github", include_str!("../../config/github.toml")),
     ("jira", include_str!("../../config/jira.toml")),
+    ("linear", include_str!("../../config/linear.toml")),
     ("redmine", include_str!("../../config/redmine.toml")),
     ("trello", include_str!("../../config/trello.toml")),
 ];

@@ -700,6 +700,8 @@ choice! {
         GitHub = "github",
         /// Jira Cloud, Server and Data Center.
         Jira = "jira",
+        /// Linear.
+        Linear = "linear",
         /// Redmine from 5.0.
         Redmine = "redmine",
         /// Trello.

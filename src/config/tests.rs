@@ -431,6 +431,8 @@ fn a_tracker_has_defaults_of_its_own() {
     let file = "[upstream]\ntracker = \"redmine\"\n";
     assert_eq!(states(file, &[]), (redmine.to_owned(), false));
     assert_eq!(states("", &[("CLAIMGATE_UPSTREAM_TRACKER", "redmine")]), (redmine.to_owned(), false));
+    let (linear, _) = states("[upstream]\ntracker = \"linear\"\n", &[]);
+    assert_eq!(linear, "Triage,Backlog,Todo,In Progress,In Review,Done,Canceled,Duplicate");
     assert_eq!(states("", &[]), ("backlog,todo,in-progress,blocked,done".to_owned(), false));
     let jira = "Backlog,Selected for Development,To Do,Todo,Open status,Reopened,Blocked,In Progress,In Review";
     assert_eq!(states("[upstream]\ntracker = \"jira\"\n", &[]), (jira.to_owned(), false));

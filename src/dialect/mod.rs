@@ -17,6 +17,7 @@ mod guarded;
 mod hub_webhook;
 mod jira;
 mod json;
+mod linear;
 mod multipart;
 mod once;
 mod redmine;
@@ -363,6 +364,7 @@ pub fn configured(name: &str, options: &DialectOptions) -> Option<Arc<dyn Dialec
         "forgejo" => Some(Arc::new(forgejo::Forgejo)),
         "github" => Some(Arc::new(github::GitHub { refusal: options.refusal })),
         "jira" => Some(Arc::new(jira::Jira::default())),
+        "linear" => Some(Arc::new(linear::Linear)),
         "redmine" => Some(Arc::new(redmine::Redmine)),
         "trello" => Some(Arc::new(trello::Trello)),
         _ => None,
@@ -419,7 +421,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// Every dialect that [`by_name`] knows.
-pub const NAMES: &[&str] = &["forgejo", "github", "jira", "redmine", "trello"];
+pub const NAMES: &[&str] = &["forgejo", "github", "jira", "linear", "redmine", "trello"];
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,8 @@ pub mod forgejo {}
 pub mod github {}
 #[doc = include_str!("jira.md")]
 pub mod jira {}
+#[doc = include_str!("linear.md")]
+pub mod linear {}
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 #[doc = include_str!("gates.md")]

@@ -365,3 +365,11 @@ fn the_compose_file_for_jira_is_understood_by_the_gate() {
     check_environment(&plain);
     assert!(seconds(gate["stop_grace_period"].as_str().unwrap()) > drain_timeout());
 }
+
+#[test]
+fn the_configuration_for_linear_is_accepted() {
+    let loaded = read(&Layers { file: Some(path("linear.toml")), ..Layers::default() });
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.config.upstream.tracker.as_str(), "linear");
+    assert_eq!(loaded.config.workflow.states.len(), 8);
+}
