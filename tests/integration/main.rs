@@ -37,6 +37,7 @@ mod floods;
 mod github;
 mod jira;
 mod ledgers;
+mod linear;
 mod load;
 mod model;
 mod older_version;
