@@ -10,10 +10,13 @@ use crate::effect::{CallError, Carrier, Decision, Durability, LedgerError, Sendi
 use crate::gate::Verify;
 use crate::gate::conversation::STALE_PAUSES;
 use crate::gate::leases::LeaseUse;
-use crate::model::{BootTime, Code};
+use crate::model::{BootTime, Code, Reach};
 use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How often a read-back is repeated that may be from after the write and look as if it were not.
+const COARSE_PAUSES: usize = 3;
 
 impl Walk {
     pub(super) async fn send(&self, at: &TurnContext<'_>, decided: Vec<Decided<'_>>) -> SectionResult {
@@ -189,7 +192,8 @@ impl Walk {
         stream::iter(each).buffered(READS_AT_ONCE).collect().await
     }
 
-    /// A read from before a write that the tracker says it carried out is no evidence: it is repeated, a few times.
+    /// A read from before a write that the tracker says it carried out is no evidence: it is repeated, a few times. Where times are
+    /// coarse, one that shows what was written is from after it, and in the end any is taken for that.
     async fn look_back(
         &self,
         at: &TurnContext<'_>,
@@ -197,14 +201,20 @@ impl Walk {
         answer: (u16, Option<&WireResponse>),
     ) -> Option<ItemRead> {
         let before = one.at.read.written.filter(|_| (200..300).contains(&answer.0) && !one.plan.goal.held_before);
-        let mut pauses = STALE_PAUSES.iter();
+        let most = if self.gate.ports.dialect.writes_share_times() { COARSE_PAUSES } else { STALE_PAUSES.len() };
+        let mut pauses = STALE_PAUSES.iter().take(most);
         loop {
             let back = self.look_back_once(at, one, answer).await?;
-            if before.is_none_or(|before| back.written.is_some_and(|written| written > before)) {
+            let coarse = self.gate.ports.dialect.writes_share_times();
+            let is_newer = before.is_none_or(|before| back.written.is_some_and(|written| written > before));
+            if is_newer || coarse && one.plan.goal.reach(&back.seen) == Reach::Full {
                 return Some(back);
             }
             self.gate.ports.metrics.stale_reads.inc();
-            tokio::time::sleep(*pauses.next()?).await;
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return coarse.then_some(back),
+            }
         }
     }
 
