@@ -395,7 +395,7 @@ fn resolved(address: &str, origin: &Origin) -> anyhow::Result<SocketAddr> {
 /// How clients address the gate.
 pub(super) fn front(config: &Config) -> anyhow::Result<Front> {
     let (pass, upstream) = (pass(config)?, upstream(config)?);
-    Ok(Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents))
+    Ok(Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents).with_aliases(pass.aliases))
 }
 
 /// Whether a link leads to the gate's public URL, where that is known.
@@ -420,6 +420,7 @@ fn pass(config: &Config) -> anyhow::Result<PassConfig> {
             config::HostHeader::Client => HostSent::Clients,
             config::HostHeader::Upstream => HostSent::Upstreams,
         },
+        aliases: dialect(config)?.aliases(),
         agents: config.identity.sources.contains(&config::InstanceSource::Path),
         head_timeout: config.upstream.pass_timeout,
         body_idle_timeout: config.server.body_idle_timeout,

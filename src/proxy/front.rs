@@ -6,6 +6,7 @@
 //! does not, so for the API and the gate's own paths they are collapsed here: reads and writes mean the same everywhere.
 
 use super::agent::agent_of;
+use crate::dialect::PathAlias;
 use crate::upstream::Origin;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -20,6 +21,8 @@ pub struct Front {
     upstream: String,
     /// Whether `/as/<agent>` names an agent.
     agents: bool,
+    /// What stands for something else at the beginning of a path.
+    aliases: &'static [PathAlias],
 }
 
 /// What was taken off a request's path.
@@ -38,6 +41,8 @@ pub struct Located<'a> {
     pub agent: Option<&'a str>,
     /// Whether it begins with the path below which the tracker is served.
     pub is_based: bool,
+    /// What was left out of it, since it stands for nothing.
+    pub alias: &'static str,
     /// The tracker's own path, or the gate's.
     pub path: Cow<'a, str>,
 }
@@ -48,7 +53,13 @@ impl Front {
     /// For a tracker with this public address at this upstream.
     pub fn new(public: Option<&Origin>, upstream: &Origin, agents: bool) -> Self {
         let public = public.map_or("", Origin::base).to_owned();
-        Self { public, upstream: upstream.base().to_owned(), agents }
+        Self { public, upstream: upstream.base().to_owned(), agents, aliases: &[] }
+    }
+
+    /// For a tracker of which clients know another edition.
+    #[must_use]
+    pub fn with_aliases(self, aliases: &'static [PathAlias]) -> Self {
+        Self { aliases, ..self }
     }
 
     /// The path below which clients find the tracker; empty for none.
@@ -82,7 +93,16 @@ impl Front {
             rest if has_doubled_slash(rest) && has_one_meaning(rest) => Cow::Owned(collapsed(rest)),
             rest => Cow::Borrowed(rest),
         };
-        Located { agent, is_based, path }
+        let aliased = self.aliases.iter().find_map(|alias| Some((alias, below(&path, alias.from)?)));
+        match aliased {
+            Some((alias, rest)) => {
+                let path =
+                    if alias.to.is_empty() && rest.is_empty() { "/".to_owned() } else { alias.to.to_owned() + rest };
+                let left_out = if alias.to.is_empty() { alias.from } else { "" };
+                Located { agent, is_based, alias: left_out, path: Cow::Owned(path) }
+            }
+            None => Located { agent, is_based, alias: "", path },
+        }
     }
 
     /// Whether `/as/NAME` before this path is an agent's prefix, and not a repository of an owner who is called `as`.
@@ -111,7 +131,8 @@ impl Front {
         };
         let base = if self.public.is_empty() && !located.is_based { "" } else { self.base() };
         let agent = located.agent.map(str::to_owned);
-        let prefix = agent.as_ref().map_or_else(|| base.to_owned(), |agent| format!("{base}/as/{agent}"));
+        let alias = located.alias;
+        let prefix = agent.as_ref().map_or_else(|| base.to_owned(), |agent| format!("{base}/as/{agent}")) + alias;
         let Ok(target) = PathAndQuery::try_from(target) else { return };
         let mut uri = std::mem::take(&mut head.uri).into_parts();
         uri.path_and_query = Some(target);
@@ -182,6 +203,24 @@ mod tests {
     fn check(front: &Front, path: &str, agent: Option<&str>, rest: &str) {
         let located = front.locate(path);
         assert_eq!((located.agent, located.path.as_ref()), (agent, rest), "{path}");
+    }
+
+    #[test]
+    fn another_editions_paths() {
+        const ALIASES: &[PathAlias] =
+            &[PathAlias { from: "/api/graphql", to: "/graphql" }, PathAlias { from: "/api/v3", to: "" }];
+        let front = front(None, "http://f").with_aliases(ALIASES);
+        for (path, agent, rest, alias) in [
+            ("/api/v3/repos/o/r", None, "/repos/o/r", "/api/v3"),
+            ("/as/bot/api/v3/repos/o/r", Some("bot"), "/repos/o/r", "/api/v3"),
+            ("/api/v3", None, "/", "/api/v3"),
+            ("/api/graphql", None, "/graphql", ""),
+            ("/api/v30", None, "/api/v30", ""),
+            ("/repos/o/r", None, "/repos/o/r", ""),
+        ] {
+            let located = front.locate(path);
+            assert_eq!((located.agent, located.path.as_ref(), located.alias), (agent, rest, alias), "{path}");
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub use self::read_memo::ReadMemo;
 pub use self::reply::{DECISION, STATE};
 use self::rewrite::Rewriter;
 pub use self::tick_timer::{Alarm, TickTimer};
+use crate::dialect::PathAlias;
 use crate::effect::Health;
 use crate::upstream::{DialError, Dialer, Origin, Pool, UpstreamConfig};
 
@@ -151,6 +152,8 @@ pub struct PassConfig {
     pub forwarded: Forwarded,
     /// Whether a path prefix `/as/<agent>` names an agent.
     pub agents: bool,
+    /// What stands for something else at the beginning of a path.
+    pub aliases: &'static [PathAlias],
     /// Counts the JSON answers whose URLs could not be rewritten; none where they are left alone.
     pub rewritten: Option<Counter>,
     /// The `Host` that the tracker gets.
@@ -324,7 +327,7 @@ impl Shared {
         pass: PassConfig,
     ) -> Result<Arc<Self>, DialError> {
         let dialer = Arc::new(Dialer::new(&upstream)?);
-        let front = Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents);
+        let front = Front::new(pass.public_url.as_ref(), &upstream.origin, pass.agents).with_aliases(pass.aliases);
         let (origin, public) = (upstream.origin.clone(), pass.public_url.clone());
         let rewriter = Arc::new(Rewriter::new(origin.clone(), public.clone(), front.base(), pass.rewritten.clone()));
         let views = Views { front, public, upstream: origin, policy: pass.forwarded };
@@ -385,6 +388,7 @@ impl Default for PassConfig {
             public_url: None,
             forwarded: Forwarded::Set,
             agents: true,
+            aliases: &[],
             rewritten: None,
             host: HostSent::Clients,
             head_timeout: Duration::from_mins(2),
