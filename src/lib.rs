@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | F0 | [`model`] | the vocabulary: items, agents, changes, attempts, holdings, refusals. No I/O, no serde, no http |
 //! | F1 | [`admission`] | pure judgement: [`decide`](admission::decide) before the send, [`judge`](admission::judge) after it, [`apply`](admission::apply) for each step of the claim protocol on an item's record |
-//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/guarded.rs` is what the gate may know of a request, `dialect/forgejo`, `dialect/jira`, `dialect/linear`, `dialect/redmine` and `dialect/trello` are the trackers that there are |
+//! | F1 | [`dialect`] | pure translation between a tracker's wire and the model; `dialect/guarded.rs` is what the gate may know of a request, `dialect/forgejo`, `dialect/github`, `dialect/jira`, `dialect/linear`, `dialect/redmine` and `dialect/trello` are the trackers that there are |
 //! | F2 | [`effect`] | the ports: tracker, identity, ledger, clock, randomness; the form of an audit line; the counters; the points at which a crash test kills the process |
 //! | F3 | [`upstream`] | where the tracker is and how it is reached: dialling, pools, the port to the tracker |
 //! | F3 | [`identity`] | which account is behind a credential; credentials are known by a keyed fingerprint only |

@@ -696,7 +696,7 @@ choice! {
     Tracker {
         /// Forgejo, and Gitea.
         Forgejo = "forgejo",
-        /// github.com, and GitHub Enterprise Server.
+        /// github.com, and its data residency.
         GitHub = "github",
         /// Jira Cloud, Server and Data Center.
         Jira = "jira",

@@ -190,10 +190,24 @@ pub struct DialectOptions {
     pub refusal: RefusalStatus,
 }
 
+/// A path below which clients of another edition of a tracker look for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathAlias {
+    /// What they write.
+    pub from: &'static str,
+    /// What this edition has in its place.
+    pub to: &'static str,
+}
+
 /// One tracker's wire.
 pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
+
+    /// What stands for something else at the beginning of a path.
+    fn aliases(&self) -> &'static [PathAlias] {
+        &[]
+    }
 
     /// What the head alone says.
     fn classify(&self, head: &Head<'_>) -> Route;
@@ -249,6 +263,12 @@ pub trait Dialect: CreateOnce + FindWork + SideEffects + Send + Sync + 'static {
     /// is written shows at once.
     fn written_at(&self, _response: &WireResponse) -> Option<Time> {
         None
+    }
+
+    /// Whether two writes of one item may have the same time there, so that a read which shows the later one can look as old as
+    /// the one before it.
+    fn writes_share_times(&self) -> bool {
+        false
     }
 
     /// A read of what the tracker remembers of the item's edits.

@@ -86,6 +86,17 @@ fn the_example_for_trello_is_understood_by_the_gate() {
     );
 }
 
+#[test]
+fn the_configuration_for_github_is_understood() {
+    let layers = Layers { file: Some(path("github.toml")), ..Layers::default() };
+    let loaded = read(&layers).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings, []);
+    let upstream = &loaded.config.upstream;
+    assert_eq!((upstream.url.as_str(), upstream.tracker.as_str()), ("https://api.github.com", "github"));
+    let instances: Vec<_> = loaded.config.server.listener.iter().filter_map(|it| it.instance.as_deref()).collect();
+    assert_eq!(instances, ["worker-1", "worker-2"]);
+}
+
 /// Two gates, one record: each with a name and a state of its own, and no way round them.
 #[test]
 fn two_gates_share_a_database_and_nothing_else() {

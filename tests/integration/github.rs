@@ -1,8 +1,11 @@
 //! GitHub: the gate before a fake one, its stock clients unchanged, and what real exchanges are made of.
 
 mod classified;
+mod clients;
 mod described;
+mod documents;
 mod fake;
+mod operator;
 mod races;
 mod rest;
 mod shapes;

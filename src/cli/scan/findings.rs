@@ -131,7 +131,9 @@ impl Judge<'_> {
 
     /// About the labels that a repository has. Where they are not all known, none is missing for certain.
     pub(super) fn labels(&self, project: &Project, labels: &[Tag], all: bool) -> Vec<Finding> {
-        let there: Vec<Status> = labels.iter().map(|label| Status::new(&label.name)).collect();
+        // One that is listed twice is one.
+        let distinct: BTreeSet<&Tag> = labels.iter().collect();
+        let there: Vec<Status> = distinct.iter().map(|label| Status::new(&label.name)).collect();
         let finding = |kind, detail| Finding { kind, resource: project.to_string(), detail, shown: None };
         let missing = self.rules.workflow.states.iter().filter(|state| !there.contains(state));
         let missing: Vec<String> = missing.map(|state| with_guess(state, labels)).collect();

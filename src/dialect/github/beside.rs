@@ -9,8 +9,8 @@ use super::super::{
 use super::location::RepoPath;
 use super::routes::BesideForm;
 use super::settings::RefusalStatus;
-use super::{GitHub, emit, list, read, reply};
-use crate::model::{Place, Project, Rejection, TagRef};
+use super::{GitHub, emit, list, node, read, reply};
+use crate::model::{Place, Project, Rejection, TagId, TagRef};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -119,13 +119,19 @@ impl SideEffects for GitHub {
     }
 
     fn read_label(&self, owner: &LabelOwner, label: &TagRef, credential: &Credential) -> Option<WireRequest> {
-        let (LabelOwner::Project(project), TagRef::Name(name)) = (owner, label) else { return None };
-        Some(emit::get(list::below(project, &["labels", name]), credential))
+        match (owner, label) {
+            (LabelOwner::Project(project), TagRef::Name(name)) => {
+                Some(emit::get(list::below(project, &["labels", name]), credential))
+            }
+            (_, TagRef::Id(TagId::Text(id))) => Some(node::ask(id, credential)),
+            _ => None,
+        }
     }
 
     fn label(&self, response: &WireResponse) -> Option<LabelState> {
-        let row = read::typed::<LabelName>(response).ok().filter(|_| response.status == StatusCode::OK)?;
-        Some(LabelState { name: row.name, exclusive: false, archived: false })
+        let row = read::typed::<LabelName>(response).ok().filter(|_| response.status == StatusCode::OK);
+        let name = row.map(|row| row.name).or_else(|| node::label(response))?;
+        Some(LabelState { name, exclusive: false, archived: false })
     }
 }
 

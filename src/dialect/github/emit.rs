@@ -4,6 +4,7 @@ use super::super::{Credential, WireRequest};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
 
 /// A read of the gate's own.
 pub fn get(target: String, credential: &Credential) -> WireRequest {
@@ -37,8 +38,13 @@ pub fn whoami(credential: &Credential) -> WireRequest {
     if !credential.is_token_of("ghs_") {
         return get("/user".to_owned(), credential);
     }
-    let query = r#"{"query":"query{viewer{login}}"}"#.to_owned();
-    write(Method::POST, "/graphql".to_owned(), (&HeaderMap::new(), credential), Some(query))
+    document("query{viewer{login}}", &Value::Null, credential)
+}
+
+/// A query of the gate's own.
+pub fn document(query: &str, variables: &Value, credential: &Credential) -> WireRequest {
+    let body = json!({ "query": query, "variables": variables }).to_string();
+    write(Method::POST, "/graphql".to_owned(), (&HeaderMap::new(), credential), Some(body))
 }
 
 fn base(credential: &Credential) -> HeaderMap {

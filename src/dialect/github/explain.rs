@@ -1,9 +1,11 @@
 //! What the gate makes of a request, in words for an operator. Secrets are named, never shown.
 
 use super::super::explain::line;
+use super::super::graphql;
 use super::super::{Chosen, Credential, GuardedRequest as _, Head, Request as _, Subject, Wants};
 use super::call::RestRoute;
 use super::credential;
+use super::mutations;
 use super::parse;
 use super::rest::RestWrite;
 use super::routes::{RestCall, classify};
@@ -24,7 +26,7 @@ pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
             line(&mut text, "route", format_args!("refuse ({})", error.code().as_str()));
             line(&mut text, "reason", error);
         }
-        RestCall::Document => text.push_str("route: a GraphQL document: queries pass\n"),
+        RestCall::Document => of_document(&mut text, head, body),
         RestCall::Beside(form, repo) => {
             line(&mut text, "does", format_args!("{form:?} of {}: judged by its items, then untouched", repo.project));
         }
@@ -34,6 +36,24 @@ pub fn explain(head: &Head<'_>, body: &[u8]) -> String {
         }
     }
     text
+}
+
+fn of_document(text: &mut String, head: &Head<'_>, body: &[u8]) {
+    text.push_str("route: may be guarded (a GraphQL document)\n");
+    let fields = graphql::read(head, body).map(|it| it.mutations.into_iter().flat_map(|it| it.fields().to_vec()));
+    let fields: Vec<_> = match fields {
+        Ok(fields) => fields.collect(),
+        Err(error) => return line(text, "reason", error),
+    };
+    if fields.is_empty() {
+        text.push_str("guarded: nothing (a query goes on as it came)\n");
+    }
+    for field in fields {
+        match mutations::effect(&field) {
+            Ok(effect) => line(text, &field.key, format_args!("{effect:?}")),
+            Err(error) => line(text, &field.key, format_args!("refuse ({}): {error}", error.code().as_str())),
+        }
+    }
 }
 
 fn of_item(text: &mut String, head: &Head<'_>, body: &[u8], route: RestRoute) {
@@ -94,6 +114,11 @@ mod tests {
             r#"{"assignees":["ann"]}"#,
             "request: POST /repos/o/r/issues/7/assignees\nroute: may be guarded (AddAssignees)\ncredential: authorization\n\
              items: o/r#7\nguarded: assignees+=[ann]\nsends: POST /repos/o/r/issues/7/assignees\nbody: {\"assignees\":[\"ann\"]}\n",
+        );
+        check(
+            "POST /graphql",
+            r#"{"query":"mutation{closeIssue(input:{issueId:\"I_1\"}){clientMutationId}}"}"#,
+            "request: POST /graphql\nroute: may be guarded (a GraphQL document)\ncloseIssue: Edits(\"I_1\", [State(Closed)])\n",
         );
         check(
             "PATCH /repos/o/r/issues/7",

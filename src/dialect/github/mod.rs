@@ -1,8 +1,10 @@
-//! GitHub: github.com, its data residency and GitHub Enterprise Server (manual: github).
+//! GitHub: github.com, and its data residency (manual: github).
 //!
 //! `routes` says which calls of the REST API are guarded, `parse` what they want, `call` puts that together; `rest` is a call once
 //! understood and `emit` writes requests, `read` reads answers, `reply` writes answers, `list` finds issues, `beside` is what
 //! strikes items that a call does not name. `location` knows the two spellings of a path.
+//!
+//! `mutations` says what the fields of a GraphQL mutation do, `document` is one once understood, `node` asks what its ids are of.
 //!
 //! An item's key is the issue's immutable id, which a pull request has, too.
 
@@ -14,6 +16,8 @@ mod emit;
 mod explain;
 mod list;
 mod location;
+mod mutations;
+mod node;
 mod parse;
 mod read;
 mod reply;
@@ -26,9 +30,11 @@ pub use settings::RefusalStatus;
 
 use super::{
     Address, Assignable, CreateOnce, Credential, Dialect, Glance, Guarded, Head, ListedProject, Listing, ParseError,
-    ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, hub_webhook,
+    PathAlias, ReadOutcome, Route, Webhook, Whoami, WireRequest, WireResponse, hub_webhook,
 };
-use crate::model::{Account, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, TimelineEntry};
+use crate::model::{
+    Account, Place, Project, Rejection, ResourceKey, SetChange, Snapshot, Tag, TagRef, Time, TimelineEntry,
+};
 use http::{HeaderMap, HeaderName, Method};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,6 +45,10 @@ pub struct GitHub {
     /// How refusals are told.
     pub refusal: RefusalStatus,
 }
+
+/// Where GitHub Enterprise Server has its API: clients that were told another host than api.github.com ask there.
+const ALIASES: &[PathAlias] =
+    &[PathAlias { from: "/api/graphql", to: "/graphql" }, PathAlias { from: "/api/v3", to: "" }];
 
 // === impl GitHub ===
 
@@ -57,6 +67,10 @@ impl Dialect for GitHub {
         "github"
     }
 
+    fn aliases(&self) -> &'static [PathAlias] {
+        ALIASES
+    }
+
     fn classify(&self, head: &Head<'_>) -> Route {
         let refusal = self.refusal;
         match routes::classify(head) {
@@ -68,7 +82,9 @@ impl Dialect for GitHub {
             routes::RestCall::Beside(form, repo) => {
                 Route::Guarded(Box::new(beside::BesideRoute { form, repo, refusal }))
             }
-            routes::RestCall::Document => Route::Guarded(Box::new(document::DocumentRoute { refusal })),
+            routes::RestCall::Document => Route::Guarded(Box::new(document::DocumentRoute {
+                path: super::target::join(head.target.shadow_segments()),
+            })),
             routes::RestCall::Refuse(error) => Route::Refuse(error),
         }
     }
@@ -95,11 +111,23 @@ impl Dialect for GitHub {
     }
 
     fn observe(&self, address: &Address, credential: &Credential) -> WireRequest {
-        emit::get(location::ItemPath::of(address).below("issues", &[]), credential)
+        match node::id_of(address) {
+            Some(id) => node::ask(id, credential),
+            None => emit::get(location::ItemPath::of(address).below("issues", &[]), credential),
+        }
     }
 
     fn read(&self, address: &Address, response: &WireResponse) -> ReadOutcome {
-        read::item(address, response)
+        if node::id_of(address).is_some() { node::item(response) } else { read::item(address, response) }
+    }
+
+    /// Whole seconds, in which several writes may fall.
+    fn written_at(&self, response: &WireResponse) -> Option<Time> {
+        read::written_at(response)
+    }
+
+    fn writes_share_times(&self) -> bool {
+        true
     }
 
     fn ask_timeline(&self, address: &Address, credential: &Credential) -> WireRequest {

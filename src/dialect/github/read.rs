@@ -3,7 +3,7 @@
 
 use super::super::{Address, ReadOutcome, Target, Whoami, WireResponse};
 use super::location::{ItemPath, RepoPath, plain_number};
-use crate::model::{Account, ItemKind, OpenState, Project, ResourceKey, Snapshot, Tag, TagId, is_short_name};
+use crate::model::{Account, ItemKind, OpenState, Project, ResourceKey, Snapshot, Tag, TagId, Time, is_short_name};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use serde::Deserialize;
@@ -70,6 +70,16 @@ pub fn item(address: &Address, response: &WireResponse) -> ReadOutcome {
         },
         status => ReadOutcome::Unreadable(format!("the tracker answered {status}")),
     }
+}
+
+/// When the issue was last written: GitHub may answer from a copy that trails its writes.
+pub fn written_at(response: &WireResponse) -> Option<Time> {
+    #[derive(Deserialize)]
+    struct UpdatedRow {
+        updated_at: String,
+    }
+    let row = typed::<UpdatedRow>(response).ok()?;
+    Some(Time(row.updated_at.parse::<jiff::Timestamp>().ok()?.as_microsecond()))
 }
 
 /// The item that a creation made, where the answer is an issue as every read shows it.

@@ -83,12 +83,12 @@ impl RestWrite {
         let change = chosen.map_or(&self.body.change, |one| one.change);
         let mut members = self.body.rest.clone();
         if let Some(assignees) = &change.assignees {
-            let names = assignees.members().iter().map(|account| self.spelled(account.as_str())).collect();
-            members.push(Member::new("assignees", &names));
+            let names = assignees.members().iter().map(|account| account.as_str().to_owned());
+            members.push(Member::new("assignees", &self.spelled(names.collect())));
         }
         if let Some(labels) = &change.labels {
-            let names = labels.members().iter().map(|label| self.spelled(&name_of(label, chosen))).collect();
-            members.push(Member::new("labels", &names));
+            let names = labels.members().iter().map(|label| name_of(label, chosen));
+            members.push(Member::new("labels", &self.spelled(names.collect())));
         }
         if let Some(state) = change.state {
             members.push(Member::new("state", &Value::from(state.as_str())));
@@ -96,10 +96,18 @@ impl RestWrite {
         Some(write_object(&members))
     }
 
-    /// An entry as the caller wrote it.
-    fn spelled(&self, name: &str) -> Value {
-        let entry = self.body.spelled.iter().find(|(spelled, _)| spelled.eq_ignore_ascii_case(name));
-        entry.map_or_else(|| Value::from(name), |(_, entry)| entry.clone())
+    /// Entries as the caller wrote them, in its order: GitHub shows them so.
+    fn spelled(&self, names: Vec<String>) -> Value {
+        let place = |name: &String| self.body.spelled.iter().position(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut placed: Vec<(usize, Value)> = names
+            .into_iter()
+            .map(|name| match place(&name) {
+                Some(at) => (at, self.body.spelled[at].1.clone()),
+                None => (usize::MAX, Value::from(name)),
+            })
+            .collect();
+        placed.sort_by_key(|(at, _)| *at);
+        placed.into_iter().map(|(_, entry)| entry).collect()
     }
 }
 
@@ -165,7 +173,8 @@ impl GuardedRequest for RestWrite {
     }
 
     fn asks_more(&self, _headers: &HeaderMap) -> bool {
-        !self.body.rest.is_empty()
+        // Of a label that is not there GitHub says so itself.
+        !self.body.rest.is_empty() || matches!(self.form, RestForm::RemoveLabel(_))
     }
 
     fn edits_more(&self) -> bool {

@@ -23,7 +23,16 @@ struct Ends {
 }
 
 /// The claim of shell agents: POST, then a look at who is assigned. Every other one sends a PATCH instead.
-async fn claims(mut client: Client, login: String, at: usize, number: u64, barrier: Arc<Barrier>) -> bool {
+async fn claims(client: Client, login: String, at: usize, number: u64, barrier: Arc<Barrier>) -> bool {
+    let mut reader = Client::new(client.address, &login).with("user-agent", "test").below(&client.prefix);
+    if !told_that_it_has_it(client, login.clone(), at, number, barrier).await {
+        return false;
+    }
+    let shown = reader.get(&issue(number)).await.json();
+    shown["assignees"].as_array().is_some_and(|all| all.iter().any(|one| one["login"] == login.as_str()))
+}
+
+async fn told_that_it_has_it(mut client: Client, login: String, at: usize, number: u64, barrier: Arc<Barrier>) -> bool {
     barrier.wait().await;
     let (method, path) = if at.is_multiple_of(2) {
         (Method::POST, issue(number) + "/assignees")
@@ -36,8 +45,7 @@ async fn claims(mut client: Client, login: String, at: usize, number: u64, barri
         assert!(told.json()["message"].as_str().is_some_and(|text| text.contains("is held by")), "{told:?}");
         return false;
     }
-    let shown = client.get(&issue(number)).await.json();
-    shown["assignees"].as_array().is_some_and(|all| all.iter().any(|one| one["login"] == login.as_str()))
+    true
 }
 
 /// Each agent by a client of its own: `client` gives the one of an agent by its number, with the login that it claims for.
@@ -86,6 +94,30 @@ async fn of_eight_agents_behind_one_account_one_gets_each_issue() {
     let ends = race(&github, repo, client).await;
     assert_eq!(ends, WON);
     stop_and_verify(gate, ISSUES * 8).await;
+}
+
+/// GitHub may answer a read from a copy that trails its writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_eight_agents_one_gets_each_issue_though_reads_trail_writes() {
+    let (github, repo, agents) = eight().await;
+    let gate = gate(&github, "").await;
+    github.trail_writes(2);
+    let barrier = || Arc::new(Barrier::new(8));
+    for round in 0..5 {
+        let number = github.add_issue(repo, "acme", &format!("work {round}"));
+        let barrier = barrier();
+        let each = agents.iter().enumerate().map(|(at, login)| {
+            let claim = told_that_it_has_it(agent(&gate, login), login.clone(), at, number, Arc::clone(&barrier));
+            tokio::spawn(claim)
+        });
+        let mut winners = Vec::new();
+        for (claim, login) in each.collect::<Vec<_>>().into_iter().zip(&agents) {
+            winners.extend(claim.await.expect("no panic").then(|| login.clone()));
+        }
+        assert_eq!(winners, github.issue(repo, number).assignees);
+        assert_eq!(winners.len(), 1);
+    }
+    stop_and_verify(gate, 5 * 8).await;
 }
 
 /// What the gate is for: GitHub itself takes both.

@@ -231,6 +231,10 @@ async fn answers_lead_back_to_the_gate() {
     for at in 0..5 {
         github.add_issue(repo, "acme", &format!("work {at} of {}", github.base()));
     }
+    let enterprise =
+        agent(&gate, &agents[0]).below("/as/one").get(&format!("/api/v3/repos/{}/issues/5", super::REPO)).await;
+    let url = format!("http://{}/as/one/api/v3/repos/{}/issues/5", gate.address, super::REPO);
+    assert_eq!(enterprise.json()["url"], url, "as it was asked for");
     let mut ann = agent(&gate, &agents[0]).below("/as/one");
     let listed = ann.get(&format!("/repos/{}/issues?per_page=2", super::REPO)).await;
     let base = format!("http://{}/as/one", gate.address);

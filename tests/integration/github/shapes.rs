@@ -22,16 +22,16 @@ impl Dice {
 
     fn path(&mut self, repo: u64, number: u64) -> String {
         let by_number = format!("/repositories/{repo}");
-        let odd = self.roll(3) == 0;
+        let odd = self.roll(6) == 0;
         let plain = ["/repos/acme/app", "/repos/ACME/App", &by_number];
         let repo = self.one(if odd { &["/repos/acme/x/../app", "/repos/acme%2Fapp"] } else { &plain });
-        let odd = self.roll(3) == 0;
+        let odd = self.roll(6) == 0;
         let prefix =
             self.one(if odd { &["/", "/api/v3/", "/x/..", "/api/v3/.", "/x"] } else { &["", "/api/v3", "/API/V3"] });
-        let odd = self.roll(3) == 0;
+        let odd = self.roll(6) == 0;
         let kind = self.one(if odd { &["%69ssues", "issues/", "issues/."] } else { &["issues", "Issues", "pulls"] });
         let (number, odd) = (number.to_string(), format!("0{number}"));
-        let number = if self.roll(4) == 0 { self.one(&[&odd, "%31", "+1", "1%2F"]) } else { &number };
+        let number = if self.roll(6) == 0 { self.one(&[&odd, "%31", "+1", "1%2F"]) } else { &number };
         let tail = self.one(TAILS);
         let query = self.one(&["", "", "?assignees[]=agent-1", "?_method=PATCH", "?state=closed"]);
         format!("{prefix}{repo}/{kind}/{number}{tail}{query}")

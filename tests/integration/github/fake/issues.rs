@@ -12,7 +12,10 @@ pub type At = (u64, u64);
 
 pub fn of_issue(state: &mut State, asked: &Asked, at: At, tail: &[&str]) -> Answer {
     match (asked.method.as_str(), tail) {
-        ("GET", []) => Ok(shown(state, at, StatusCode::OK)),
+        ("GET", []) => {
+            let now = render::issue(state, issue(state, at));
+            Ok(Reply::ok(state.trail(at, now)))
+        }
         ("PATCH" | "POST", []) => edit(state, asked, at),
         ("POST", ["assignees"]) => {
             let wanted = logins(state, &asked.object()?["assignees"], false)?;

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use state::Logged;
-use state::{Issue, State};
+use state::{Issue, State, node_id};
 
 /// A running fake GitHub. Dropping it closes its socket.
 pub struct FakeGitHub {
@@ -97,11 +97,24 @@ impl FakeGitHub {
         rows.edit(repo, number, |issue| issue.labels = ids);
     }
 
+    /// Serves at a unix socket, too.
+    pub fn listen_at(&self, path: &std::path::Path) {
+        let listener = tokio::net::UnixListener::bind(path).expect("a free path");
+        tokio::spawn(server::run_at(listener, Arc::clone(&self.state)));
+    }
+
     /// What somebody does past the gate.
     pub fn assign_outside(&self, repo: u64, number: u64, login: Option<&str>) {
         let mut rows = self.rows();
         let user = login.map(|login| rows.user_named(login).expect("there is one").id);
         rows.edit(repo, number, |issue| issue.assignees = user.into_iter().collect());
+    }
+
+    /// The same of several.
+    pub fn assign_all_outside(&self, repo: u64, number: u64, logins: &[&str]) {
+        let mut rows = self.rows();
+        let users = logins.iter().map(|login| rows.user_named(login).expect("there is one").id).collect();
+        rows.edit(repo, number, |issue| issue.assignees = users);
     }
 
     /// The issue goes to another repository, under another number; the old path leads there.
@@ -132,6 +145,19 @@ impl FakeGitHub {
         (issue.id, issue.node_id(), Issue::old_node_id(issue.id))
     }
 
+    /// The nodes of what mutations name beside items.
+    pub fn user_node(&self, login: &str) -> String {
+        node_id("U", self.rows().user_named(login).expect("there is one").id)
+    }
+
+    pub fn label_node(&self, repo: u64, name: &str) -> String {
+        node_id("LA", self.rows().label_named(repo, name))
+    }
+
+    pub fn repo_node(repo: u64) -> String {
+        node_id("R", repo)
+    }
+
     /// What was asked so far.
     pub fn log(&self) -> Vec<Logged> {
         self.rows().log.clone()
@@ -144,6 +170,11 @@ impl FakeGitHub {
                 "answer": logged.answer })
         };
         self.log().iter().map(one).collect()
+    }
+
+    /// So many reads of an issue show it as it was before it was last written.
+    pub fn trail_writes(&self, reads: usize) {
+        self.rows().trailing = reads;
     }
 
     /// Each answer to a write is so late, and what it does is not.

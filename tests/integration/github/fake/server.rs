@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use super::state::{Logged, State, User};
 use super::{graphql, issues, lists, render, repos};
@@ -27,7 +27,7 @@ pub struct Reply {
 /// One request, once read.
 pub struct Asked {
     pub method: Method,
-    /// Decoded, without `/api/v3`.
+    /// Decoded.
     pub path: Vec<String>,
     pub query: Vec<(String, String)>,
     pub user: Option<User>,
@@ -37,6 +37,13 @@ pub struct Asked {
 pub type Answer = Result<Reply, Reply>;
 
 pub async fn run(listener: TcpListener, state: Arc<Mutex<State>>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        tokio::spawn(converse(stream, Arc::clone(&state)));
+    }
+}
+
+pub async fn run_at(listener: UnixListener, state: Arc<Mutex<State>>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
         tokio::spawn(converse(stream, Arc::clone(&state)));
@@ -78,10 +85,7 @@ fn answer(state: &mut State, parts: &http::request::Parts, user: Result<Option<U
         if path.len() > 1 && path.ends_with('/') || path.contains("//") {
             return Err(Reply::missing());
         }
-        let mut pieces: Vec<String> = path.split('/').filter(|piece| !piece.is_empty()).map(decoded).collect();
-        if pieces.len() >= 2 && pieces[0] == "api" && pieces[1] == "v3" {
-            pieces.drain(..2);
-        }
+        let pieces = path.split('/').filter(|piece| !piece.is_empty()).map(decoded).collect();
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
         Ok(Asked { method: parts.method.clone(), path: pieces, query, user, body })
     });
@@ -124,7 +128,7 @@ fn dispatch(state: &mut State, asked: &Asked) -> Answer {
             let user = state.user_named(login).ok_or_else(Reply::missing)?;
             Ok(Reply::ok(render::profile(state, user)))
         }
-        ("POST", ["graphql"] | ["api", "graphql"]) => graphql::answer(state, asked),
+        ("POST", ["graphql"]) => graphql::answer(state, asked),
         ("GET", ["user", "repos"]) => Ok(repos::list(state, asked)),
         (_, ["repos", owner, name, tail @ ..]) => {
             let found = state.repo_named(owner, name).map(|repo| repo.id);

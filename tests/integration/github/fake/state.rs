@@ -88,6 +88,9 @@ pub struct State {
     pub renamed: BTreeMap<String, u64>,
     pub log: Vec<Logged>,
     pub answer_delay: Duration,
+    /// How many reads of an issue trail each write of it, and what those show.
+    pub trailing: usize,
+    pub shown: BTreeMap<(u64, u64), (Value, usize)>,
     next_id: u64,
     clock: u64,
 }
@@ -106,6 +109,8 @@ impl State {
             renamed: BTreeMap::new(),
             log: Vec::new(),
             answer_delay: Duration::ZERO,
+            trailing: 0,
+            shown: BTreeMap::new(),
             next_id: 1_000,
             clock: 0,
         }
@@ -137,6 +142,18 @@ impl State {
             next_number: 1,
         });
         id
+    }
+
+    /// What a read of an issue shows that stands so now.
+    pub fn trail(&mut self, at: (u64, u64), now: Value) -> Value {
+        let trailing = self.trailing;
+        let (shown, left) = self.shown.entry(at).or_insert((now.clone(), trailing));
+        if *shown == now || *left == 0 {
+            (*shown, *left) = (now, trailing);
+        } else {
+            *left -= 1;
+        }
+        shown.clone()
     }
 
     pub fn add_issue(&mut self, repo: u64, author: &str, title: &str, branch: Option<&str>) -> &mut Issue {
