@@ -209,7 +209,8 @@ fn literal(value: &Value, dice: &mut Dice) -> String {
             format!("\"\"\"{text}\"\"\"")
         }
         Value::String(text) if text.is_ascii() && dice.one_in(4) => {
-            let escaped: String = text.chars().map(|letter| format!("\\u{:04x}", u32::from(letter))).collect();
+            let escape = |all: String, letter| all + &format!("\\u{:04x}", u32::from(letter));
+            let escaped = text.chars().fold(String::new(), escape);
             format!("\"{escaped}\"")
         }
         plain => plain.to_string(),

@@ -21,15 +21,15 @@ type Way = fn(user: &str, state: &str) -> Vec<Value>;
 async fn race(
     address: SocketAddr,
     linear: &FakeLinear,
-    names: &[String],
+    agents: &[String],
     way: Way,
 ) -> Vec<(String, String, Vec<String>)> {
     let mut all = Vec::new();
     for _ in 0..ISSUES {
         let issue = linear.issue("Todo");
         let id = linear.shown(&issue).id;
-        let barrier = Arc::new(Barrier::new(names.len()));
-        let claims = names.iter().enumerate().map(|(number, name)| {
+        let barrier = Arc::new(Barrier::new(agents.len()));
+        let claims = agents.iter().enumerate().map(|(number, name)| {
             // By its identifier, in any case, and by its id.
             let named = [issue.clone(), issue.to_lowercase(), id.clone()][number % 3].clone();
             let updates = way(&linear.user(name), &linear.state("In Progress"));

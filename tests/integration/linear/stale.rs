@@ -33,7 +33,7 @@ async fn reads_that_trail_for_long_leave_the_outcome_in_doubt() {
     let gate = gate(linear.addr, "").await;
     let (mut ann, mut bob) = (Agent::new(gate.address, "ann"), Agent::new(gate.address, "bob"));
     let issue = linear.issue("Todo");
-    linear.store().lag = Duration::from_secs(3_000);
+    linear.store().lag = Duration::from_mins(50);
     ann.update(&issue, json!({ "assigneeId": linear.user("ann") })).await.loses("outcome_unknown");
     bob.update(&issue, json!({ "assigneeId": linear.user("bob") })).await.loses("in_doubt");
     linear.store().lag = Duration::ZERO;

@@ -31,7 +31,7 @@ fn pieces(text: &str) -> Read<Vec<String>> {
             ' ' | '\t' | '\n' | '\r' | ',' | '\u{feff}' => at += 1,
             '#' => {
                 while letters.get(at).is_some_and(|next| *next != '\n') {
-                    at += 1
+                    at += 1;
                 }
             }
             '"' if letters[at..].starts_with(&['"', '"', '"']) => {

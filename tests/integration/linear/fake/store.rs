@@ -38,7 +38,6 @@ pub struct Issue {
 pub struct Written {
     pub by: String,
     pub field: String,
-    pub arguments: Map<String, Value>,
 }
 
 #[derive(Default)]
@@ -147,7 +146,9 @@ impl Store {
 
     fn list(nodes: Vec<Value>) -> Value {
         let page = json!({ "hasNextPage": false, "hasPreviousPage": false, "startCursor": null, "endCursor": null });
-        json!({ "nodes": nodes, "pageInfo": page })
+        let mut list = json!({ "pageInfo": page });
+        list["nodes"] = Value::Array(nodes);
+        list
     }
 
     fn issue(&self, issue: &Issue) -> Value {
@@ -215,7 +216,7 @@ impl Store {
         let text = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let input = arguments.get("input").and_then(Value::as_object).cloned().unwrap_or_default();
         let (field_name, by) = (field.name.clone(), who.name.clone());
-        self.written.push(Written { by, field: field_name, arguments: arguments.clone() });
+        self.written.push(Written { by, field: field_name });
         let payload = match field.name.as_str() {
             "issueUpdate" => json!({ "issue": self.update(&text("id"), &input)? }),
             "issueBatchUpdate" => {
