@@ -244,9 +244,10 @@ impl GuardedRequest for DocumentWrite {
 
     fn spell_out(&self, seen: &[(&Address, &Snapshot)], found: Option<&WireResponse>) -> Result<Vec<Change>, String> {
         let nodes = self.named_nodes();
+        // Where nothing was looked up, what was found is the read of the item.
         let names = match found {
-            Some(found) => node::names(&nodes, found)?,
-            None => BTreeMap::new(),
+            Some(found) if !nodes.is_empty() => node::names(&nodes, found)?,
+            _ => BTreeMap::new(),
         };
         let of_item = |(address, seen): &(&Address, &Snapshot)| {
             let item = self.items.iter().find(|(id, _)| Self::address(id).place == address.place);
