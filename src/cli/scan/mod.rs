@@ -16,7 +16,7 @@ use self::tracker::{Links, Listed, Tracker};
 use super::table::{Column, counted, plain, render};
 use super::{ConfigArgs, compose, output};
 use crate::clock::SystemClock;
-use crate::config::{self, Config, Loaded};
+use crate::config::{Config, Loaded};
 use crate::dialect::{Credential, ListedProject};
 use crate::effect::Clock as _;
 use crate::ledger::LedgerFile;
@@ -91,7 +91,7 @@ pub fn run(args: &ScanArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
 /// What the ledger says is held, where there is one.
 async fn held(config: &Config) -> anyhow::Result<Vec<ItemRecord>> {
     #[cfg(feature = "postgres")]
-    if matches!(config.ledger.url, config::LedgerUrl::Postgres(_)) {
+    if matches!(config.ledger.url, crate::config::LedgerUrl::Postgres(_)) {
         return Ok(super::shared::connect(config).await?.active().await?);
     }
     let file = LedgerFile::open(&config.server.state_dir)?;
